@@ -1,0 +1,46 @@
+# Every target works on a machine with nothing but Python (3.11 to 3.13) and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all lint format types check bench docs clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY)  ## make the environment (.venv) with the locked versions
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) scripts/make_environment.py $(VENV)
+	@touch $(READY)
+
+run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptions: about a minute
+	$(BIN)/python run.py
+
+test: $(READY)  ## the tests, those marked slow excepted
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-all: $(READY)  ## all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## put style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY)  ## check types
+	$(BIN)/mypy
+
+check: lint types test  ## lint, types and tests
+
+bench: $(READY)  ## speed and memory, side by side with what a user would pick instead
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove caches and builds; the environment and outputs stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
