@@ -1,0 +1,19 @@
+"""How medical vision-language models behave when images get worse, and how to repair it."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medrobust.notebook import evaluate
+
+__version__ = "0.1.0"
+
+__all__ = ["evaluate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `evaluate` when it is first used: torch takes seconds, the command line may not."""
+    if name == "evaluate":
+        from medrobust.notebook import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,113 @@
+"""What every kernel needs: checks of a batch, and numba kernels run over its images in threads."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medrobust.exceptions import InvalidImageError
+from medrobust.keys import Draws
+from medrobust.types import UInt8Batch
+
+Int32Array: TypeAlias = NDArray[np.int32]
+
+SMALLEST, LARGEST = 28, 1024
+"""Pixels a side that the kernels are made and tested for."""
+
+GREY_WEIGHTS = (19595, 38470, 7471)
+"""ITU-R 601 luma in 16-bit fixed point, as Pillow converts to mode L."""
+
+
+def check_batch(images: UInt8Batch) -> None:
+    """Refuse what is not a uint8 batch (N, C, H, W) of 1 or 3 channels and 28 to 1024 a side."""
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise InvalidImageError(
+            f"a corruption takes a uint8 tensor, got {kind}. Corrupt images as they are stored, "
+            f"before scaling them to floats."
+        )
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise InvalidImageError(
+            f"a corruption takes a batch (N, C, H, W) with 1 or 3 channels, got shape "
+            f"{tuple(images.shape)}. Put channels second and add the batch axis."
+        )
+    if min(images.shape[2:]) < SMALLEST or max(images.shape[2:]) > LARGEST:
+        raise InvalidImageError(
+            f"a corruption takes images of {SMALLEST} to {LARGEST} pixels a side, got "
+            f"{images.shape[2]} x {images.shape[3]}. Resize them first."
+        )
+
+
+_native = ContextVar("native", default=True)
+
+
+def uses_native(images: Tensor) -> bool:
+    """Say whether the numba kernels serve these images; on other devices torch does."""
+    return images.device.type == "cpu" and _native.get()
+
+
+@contextmanager
+def torch_kernels() -> Iterator[None]:
+    """Within this context CPU images take the path of other devices: to compare the two."""
+    token = _native.set(False)
+    try:
+        yield
+    finally:
+        _native.reset(token)
+
+
+@lru_cache(maxsize=2)
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of this process: a fork gets its own, since threads do not survive it."""
+    return ThreadPoolExecutor(workers, thread_name_prefix=f"medrobust-{process}")
+
+
+def run_native(kernel: Callable[..., None], images: UInt8Batch, *arguments: Any) -> UInt8Batch:
+    """Run `kernel(images, out, start, stop, *arguments)` over all images, in torch's threads.
+
+    Each image is computed alone, so the split into threads changes nothing.
+    """
+    out = images.new_empty(images.shape)
+    return run_native_into(kernel, images, out, *arguments)
+
+
+def run_native_into(
+    kernel: Callable[..., None], images: Tensor, out: Tensor, *arguments: Any
+) -> Tensor:
+    """As `run_native`, into `out`, which may have another height and width."""
+    source, target = images.contiguous().numpy(), out.numpy()
+    count = len(images)
+    workers = min(torch.get_num_threads(), count)
+    if workers <= 1:
+        kernel(source, target, 0, count, *arguments)
+        return out
+    edges = np.linspace(0, count, workers + 1).astype(int).tolist()
+    pool = _pool(torch.get_num_threads(), os.getpid())
+    jobs = [
+        pool.submit(kernel, source, target, start, stop, *arguments)
+        for start, stop in pairwise(edges)
+    ]
+    for job in jobs:
+        job.result()
+    return out
+
+
+def keyed(draws: Draws) -> tuple[Any, int, int, int]:
+    """Spread keyed draws into the last four arguments of a numba kernel."""
+    return draws.index.numpy(), draws.number, *draws.key
+
+
+def to_grey(images: UInt8Batch) -> UInt8Batch:
+    """Convert (N, 3, H, W) to (N, 1, H, W) with the 601 weights, rounded as Pillow does."""
+    red, green, blue = (images[:, c : c + 1].int() for c in range(3))
+    weighted = GREY_WEIGHTS[0] * red + GREY_WEIGHTS[1] * green + GREY_WEIGHTS[2] * blue
+    return ((weighted + 32768) >> 16).to(torch.uint8)

@@ -1,0 +1,136 @@
+"""Blur: weighted sums over neighbours."""
+
+from functools import lru_cache
+from math import ceil
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medrobust.keys import Draws
+from medrobust.types import Float32Array, UInt8Batch
+
+from .batches import Int32Array, check_batch, run_native, uses_native
+
+MOTION_BITS = 20
+"""Fixed point of the weights of `motion_blur`: sums fit 32 bits and every device agrees."""
+
+
+def motion_blur(
+    images: UInt8Batch, radius: int, sigma: float, *, angle: Tensor | Draws
+) -> UInt8Batch:
+    """Smear every image along a line, with a one-sided Gaussian tail.
+
+    `y = sum_i k_i x(p + o_i)`, `k_i ~ exp(-i^2 / 2 sigma^2)` for i = 0..2 radius, normalised,
+    `o_i = (ceil(i cos - 1/2), ceil(i sin - 1/2))`; edges are replicated; taps from the first that
+    leaves an image of that size are dropped and darken the image, as in the reference. Weights
+    are rounded to 2^-20 and sum to 1, so constant images stay as they are.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        radius: Half the length of the tail in pixels.
+        sigma: Standard deviation of the tail in pixels.
+        angle: Direction in degrees, (N,), or keyed draws: uniform in [-45, 45).
+
+    Returns:
+        uint8 batch of the same shape, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        The ImageMagick operator, as arXiv:1903.12261 and arXiv:2406.17536 use it.
+    """
+    check_batch(images)
+    if isinstance(angle, Draws):
+        angle = -45.0 + 90.0 * angle.uniform(1)[:, 0]
+    height, width = images.shape[2:]
+    weights = tail_weights(radius, sigma)
+    theta = np.deg2rad(angle.cpu().double().numpy())[:, None]
+    step = np.arange(len(weights))
+    dx = np.ceil(step * np.cos(theta) - 0.5).astype(np.int32)
+    dy = np.ceil(step * np.sin(theta) - 0.5).astype(np.int32)
+    outside = (abs(dx) >= width) | (abs(dy) >= height)
+    taps = np.where(outside.any(1), outside.argmax(1), len(weights))
+    if uses_native(images):
+        from .blur_numba import shifted_sum
+
+        return run_native(shifted_sum, images, weights, dx, dy, taps, MOTION_BITS)
+    rows = torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device)
+    out = torch.empty_like(images)
+    for n, image in enumerate(images.int()):
+        total = torch.zeros_like(image)
+        for weight, x, y in zip(weights[: taps[n]], dx[n], dy[n], strict=False):
+            moved = image[:, (rows + int(y)).clamp(0, height - 1)]
+            total += int(weight) * moved[:, :, (columns + int(x)).clamp(0, width - 1)]
+        out[n] = total >> MOTION_BITS
+    return out
+
+
+def tail_weights(radius: int, sigma: float) -> Int32Array:
+    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^20."""
+    kernel = np.exp(-(np.arange(2 * radius + 1) ** 2) / (2 * sigma**2))
+    weights = np.rint(kernel / kernel.sum() * (1 << MOTION_BITS)).astype(np.int32)
+    weights[0] += (1 << MOTION_BITS) - int(weights.sum())
+    return np.asarray(weights, np.int32)
+
+
+def zoom_blur(
+    images: UInt8Batch, count: int, step: float, trim: Literal["corner", "centre"] = "corner"
+) -> UInt8Batch:
+    """Average every image with magnifications of itself.
+
+    For each factor z = 1, 1 + step, .. (`count` of them; the first is the image once more) the
+    centre ceil(H / z) x ceil(W / z) is magnified bilinearly; of the result the H x W pixels at the
+    top left (`trim="corner"`, as imagecorruptions does, which shifts the image a little) or in the
+    middle (`trim="centre"`, as the original and MedMNIST-C do) count.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        count: Number of factors.
+        step: From one factor to the next.
+        trim: "corner" or "centre".
+
+    Returns:
+        uint8 batch of the same shape, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+    """
+    check_batch(images)
+    row, row_share = _zoom_axis(images.shape[2], count, step, trim)
+    column, column_share = _zoom_axis(images.shape[3], count, step, trim)
+    if uses_native(images):
+        from .blur_numba import zoom_mean
+
+        return run_native(zoom_mean, images, row, row_share, column, column_share)
+    last_row, last_column = images.shape[2] - 1, images.shape[3] - 1
+    source = images.float()
+    total = source.clone()
+    for z in range(len(row)):
+        y, x = (torch.from_numpy(t[z]).to(images.device).long() for t in (row, column))
+        dy, dx = (torch.from_numpy(t[z]).to(images.device) for t in (row_share, column_share))
+        top, bottom = source[:, :, y], source[:, :, (y + 1).clamp(max=last_row)]
+        across = top + dy[:, None] * (bottom - top)
+        left, right = across[..., x], across[..., (x + 1).clamp(max=last_column)]
+        total += left + dx * (right - left)
+    return (total / (len(row) + 1)).clamp(max=255).to(torch.uint8)
+
+
+@lru_cache(maxsize=64)
+def _zoom_axis(side: int, count: int, step: float, trim: str) -> tuple[Int32Array, Float32Array]:
+    """Give, for each factor and output pixel, the lower source pixel and the share of the next."""
+    lower = np.empty((count, side), np.int32)
+    share = np.empty((count, side), np.float32)
+    for z in range(count):
+        factor = 1 + z * step
+        crop = ceil(side / factor)
+        zoomed = round(crop * factor)
+        first = (zoomed - side) // 2 if trim == "centre" else 0
+        place = (np.arange(side) + first) * ((crop - 1) / (zoomed - 1))
+        lower[z] = place
+        share[z] = place - lower[z]
+        lower[z] += (side - crop) // 2
+    return lower, share

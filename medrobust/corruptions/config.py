@@ -1,0 +1,169 @@
+"""What the files in conf/corruption build: cheap objects that stand for columns of a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from medrobust.exceptions import ConfigurationError
+
+from .suites import find_entry, suites
+
+if TYPE_CHECKING:
+    from medrobust.types import IndexBatch, UInt8Batch
+
+    from .shell import Grey
+
+REGISTRIES = (
+    "pathmnist",
+    "chestmnist",
+    "dermamnist",
+    "octmnist",
+    "pneumoniamnist",
+    "retinamnist",
+    "breastmnist",
+    "bloodmnist",
+    "tissuemnist",
+    "organamnist",
+    "organcmnist",
+    "organsmnist",
+)
+"""The suites of MedMNIST-C, one a data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """One corruption of one suite; suite and name identify a column of every table.
+
+    Attributes:
+        name: As its suite calls it.
+        suite: Suite, path of a suite file, or None for the registry of the data set at hand.
+        grey: "convert" or "rgb", see `corrupt`.
+    """
+
+    name: str
+    suite: str | None = "imagenet_c"
+    grey: "Grey" = "convert"
+
+    def expand(self, registry: str | None) -> "tuple[Corruption, ...]":
+        """Resolve the suite for a data set and check that the corruption is in it.
+
+        Args:
+            registry: Registry of MedMNIST-C of the data set, or None.
+
+        Raises:
+            ConfigurationError: If the registry is needed and there is none.
+            UnknownNameError: If the suite does not have this corruption.
+        """
+        suite = self.suite or registry
+        if suite is None:
+            known = [flag for flag in REGISTRIES if flag in suites()]
+            having = [flag for flag in known if self.name in suites(flag)]
+            raise ConfigurationError(
+                f"corruption {self.name!r} takes the registry of a MedMNIST data set, and this "
+                f"data set has none. Choose one by corruption.suite=NAME: {', '.join(having)}."
+            )
+        find_entry(suite, self.name)
+        return (replace(self, suite=suite),)
+
+    def identity(self, severity: int) -> dict[str, Any]:
+        """Give the plain values that decide the pixels, besides seed, stream and index.
+
+        The suite is none of them: equal parameters give equal pixels under any suite.
+        """
+        from medrobust import keys
+
+        if self.name == "clean":
+            return {"name": "clean"}
+        entry = find_entry(self._resolved(), self.name)
+        return {
+            "name": self.name,
+            "kernel": entry.kernel,
+            "parameters": entry.parameters(severity),
+            "version": entry.version,
+            "grey": self.grey,
+            "keys": keys.FORMAT,
+        }
+
+    def random(self, severity: int) -> bool:
+        """Say whether draws are used at this severity: only then do seed and stream matter."""
+        return severity > 0 and find_entry(self._resolved(), self.name).random
+
+    def __call__(
+        self,
+        images: "UInt8Batch",
+        *,
+        severity: int,
+        seed: int = 0,
+        stream: str = "",
+        index: "IndexBatch",
+    ) -> "UInt8Batch":
+        """Corrupt a batch; see `corrupt`."""
+        from .shell import corrupt
+
+        suite = "imagenet_c" if self.name == "clean" else self._resolved()
+        return corrupt(
+            images,
+            self.name,
+            severity=severity,
+            suite=suite,
+            seed=seed,
+            stream=stream,
+            index=index,
+            grey=self.grey,
+        )
+
+    def _resolved(self) -> str:
+        if self.suite is None:
+            raise ConfigurationError(
+                f"corruption {self.name!r} has no suite yet. Call expand(registry) first."
+            )
+        return self.suite
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """All corruptions of a suite, in its order.
+
+    Attributes:
+        suite: A suite or path of a suite file; "medmnist_c" for the registry of the data set at
+            hand; "all" for imagenet_c and then that registry; "clean" for no corruption at all.
+        grey: "convert" or "rgb", see `corrupt`.
+    """
+
+    suite: str
+    grey: "Grey" = "convert"
+
+    @property
+    def name(self) -> str:
+        """What the user types."""
+        return self.suite
+
+    def expand(self, registry: str | None) -> tuple[Corruption, ...]:
+        """List the columns for a data set.
+
+        Args:
+            registry: Registry of MedMNIST-C of the data set, or None.
+
+        Raises:
+            ConfigurationError: If the registry is asked for and there is none.
+            UnknownNameError: If there is no such suite.
+        """
+        return tuple(
+            Corruption(name, suite, self.grey)
+            for suite in self._blocks(registry)
+            for name in suites(suite)
+        )
+
+    def _blocks(self, registry: str | None) -> Sequence[str]:
+        if self.suite == "clean":
+            return ()
+        if self.suite == "all":
+            return ("imagenet_c", registry) if registry else ("imagenet_c",)
+        if self.suite != "medmnist_c":
+            return (self.suite,)
+        if registry is None:
+            raise ConfigurationError(
+                "corruption=medmnist_c is the registry of a MedMNIST data set, and this data set "
+                f"has none. Choose one by corruption.suite=NAME: {', '.join(REGISTRIES)}."
+            )
+        return (registry,)

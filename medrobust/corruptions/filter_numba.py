@@ -1,0 +1,120 @@
+"""Symmetric filters for the CPU: separable ones, and disks as sums of boxes."""
+
+from typing import Any
+
+import numpy as np
+
+from .native import native, native_helper
+
+_BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
+
+
+@native_helper
+def smooth_plane(
+    plane: Any, weights: Any, row_map: Any, column_map: Any, line: Any, padded: Any, out: Any
+) -> None:
+    """Filter float32 (H, W) with symmetric float32 weights (2 r + 1,) along both axes.
+
+    row_map (H + 2 r,) and column_map (W + 2 r,) say which row or column stands where, border
+    included. `line` (W,) and `padded` (W + 2 r,) are scratch. Sums run from the middle outwards.
+    """
+    height, width = plane.shape
+    radius = len(weights) // 2
+    for y in range(height):
+        centre = plane[row_map[y + radius]]
+        for x in range(width):
+            line[x] = weights[radius] * centre[x]
+        for i in range(1, radius + 1):
+            above, below = plane[row_map[y + radius - i]], plane[row_map[y + radius + i]]
+            weight = weights[radius + i]
+            for x in range(width):
+                line[x] += weight * (above[x] + below[x])
+        for x in range(width + 2 * radius):
+            padded[x] = line[column_map[x]]
+        target = out[y]
+        for x in range(width):
+            target[x] = weights[radius] * padded[x + radius]
+        for i in range(1, radius + 1):
+            left, right = padded[radius - i :], padded[radius + i :]
+            weight = weights[radius + i]
+            for x in range(width):
+                target[x] += weight * (left[x] + right[x])
+
+
+@native(f"void({_BATCH}, int64, int64, float32[::1], int64[::1], int64[::1], float32)")
+def separable(
+    images: Any,
+    out: Any,
+    start: int,
+    stop: int,
+    weights: Any,
+    row_map: Any,
+    column_map: Any,
+    bias: float,
+) -> None:
+    """Filter every plane, add `bias` and truncate."""
+    _, channels, height, width = images.shape
+    plane, smooth = np.empty((2, height, width), np.float32)
+    line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
+    for n in range(start, stop):
+        for c in range(channels):
+            for y in range(height):
+                for x in range(width):
+                    plane[y, x] = images[n, c, y, x]
+            smooth_plane(plane, weights, row_map, column_map, line, padded, smooth)
+            for y in range(height):
+                for x in range(width):
+                    value = smooth[y, x] + bias
+                    out[n, c, y, x] = np.uint8(min(value, np.float32(255)))
+
+
+@native(
+    f"void({_BATCH}, int64, int64, int64[::1], int64[::1], int32[:,::1], int64[::1], int64, int64)"
+)
+def boxes(
+    images: Any,
+    out: Any,
+    start: int,
+    stop: int,
+    row_map: Any,
+    column_map: Any,
+    box: Any,
+    first: Any,
+    reach: int,
+    bits: int,
+) -> None:
+    """Sum boxes over pairs of rows: for distance d, boxes first[d] to first[d + 1].
+
+    A box is (half width a, weight w) and adds w times the sum over columns x - a to x + a of row
+    y - d and, if d > 0, row y + d. Maps hold `reach` border rows and columns on each side. Sums
+    fit 32 bits; the result is truncated after dividing by 2^bits.
+    """
+    _, channels, height, width = images.shape
+    prefix = np.empty((height + 2 * reach, width + 2 * reach + 1), np.int32)
+    pair = np.empty(width + 2 * reach + 1, np.int32)
+    total = np.empty(width, np.int32)
+    for n in range(start, stop):
+        for c in range(channels):
+            for y in range(height + 2 * reach):
+                source, row = images[n, c, row_map[y]], prefix[y]
+                running = np.int32(0)
+                row[0] = 0
+                for x in range(width + 2 * reach):
+                    running += source[column_map[x]]
+                    row[x + 1] = running
+            for y in range(height):
+                total[:] = 0
+                for d in range(reach + 1):
+                    above, below = prefix[y + reach - d], prefix[y + reach + d]
+                    if d:
+                        for x in range(width + 2 * reach + 1):
+                            pair[x] = above[x] + below[x]
+                    else:
+                        pair[:] = above
+                    for b in range(first[d], first[d + 1]):
+                        half, weight = box[b]
+                        right, left = pair[reach + half + 1 :], pair[reach - half :]
+                        for x in range(width):
+                            total[x] += weight * (right[x] - left[x])
+                for x in range(width):
+                    out[n, c, y, x] = min(max(total[x] >> bits, 0), 255)

@@ -1,0 +1,44 @@
+"""The kernels by name: where each lives, which draws it takes, what grey images mean to it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Facts about one kernel.
+
+    Attributes:
+        module: File in this folder that holds the function of the same name as the kernel.
+        draws: Names of its random arguments, in the order in which they are numbered.
+        channelwise: Whether three equal channels give three equal channels, each what one channel
+            alone gives, so that grey images need no detour over RGB.
+    """
+
+    module: str
+    draws: tuple[str, ...] = ()
+    channelwise: bool = True
+
+
+KERNELS: Mapping[str, Kernel] = MappingProxyType(
+    {
+        "gaussian_noise": Kernel("noise", draws=("noise",), channelwise=False),
+        "impulse_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "motion_blur": Kernel("blur", draws=("angle",)),
+        "zoom_blur": Kernel("blur"),
+        "brightness": Kernel("photometric"),
+        "contrast": Kernel("photometric"),
+        "pixelate": Kernel("digital"),
+    }
+)
+
+
+def kernel_function(name: str) -> Callable[..., Any]:
+    """Import the function of a kernel."""
+    function: Callable[..., Any] = getattr(
+        import_module(f"medrobust.corruptions.{KERNELS[name].module}"), name
+    )
+    return function

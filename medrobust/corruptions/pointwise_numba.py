@@ -1,0 +1,102 @@
+"""Table look-ups for the CPU: photometric kernels and the resampling of `pixelate`."""
+
+from typing import Any
+
+import numpy as np
+
+from .native import native
+
+_BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
+
+
+@native(f"void({_BATCH}, int64, int64, uint8[:,::1])")
+def look_up_by_maximum(images: Any, out: Any, start: int, stop: int, table: Any) -> None:
+    """Replace value u of a pixel whose largest channel is m by table[m, u]; (256, 256)."""
+    channels, pixels = images.shape[1], images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(channels, pixels), out[n].reshape(channels, pixels)
+        if channels == 1:
+            for p in range(pixels):
+                target[0, p] = table[source[0, p], source[0, p]]
+            continue
+        red, green, blue = source[0], source[1], source[2]
+        for p in range(pixels):
+            values = table[max(red[p], green[p], blue[p])]
+            target[0, p] = values[red[p]]
+            target[1, p] = values[green[p]]
+            target[2, p] = values[blue[p]]
+
+
+@native(f"void({_BATCH}, int64, int64, float64)")
+def scale_about_mean(images: Any, out: Any, start: int, stop: int, factor: float) -> None:
+    """Scale each channel about its own spatial mean, in float64 as the reference does."""
+    _, channels, height, width = images.shape
+    pixels = height * width
+    table = np.empty(256, np.uint8)
+    for n in range(start, stop):
+        for c in range(channels):
+            source, target = images[n, c].reshape(pixels), out[n, c].reshape(pixels)
+            total = np.int64(0)
+            for p in range(pixels):
+                total += source[p]
+            mean = total / (255.0 * pixels)
+            for u in range(256):
+                value = (u / 255.0 - mean) * factor + mean
+                table[u] = np.uint8(min(max(value, 0.0), 1.0) * 255.0)
+            for p in range(pixels):
+                target[p] = table[source[p]]
+
+
+@native(f"void({_BATCH}, int64, int64, int32[::1], int32[:,::1], int32[::1], int32[:,::1])")
+def resize(
+    images: Any,
+    out: Any,
+    start: int,
+    stop: int,
+    column: Any,
+    column_weights: Any,
+    row: Any,
+    row_weights: Any,
+) -> None:
+    """Resample columns, then rows, in 22-bit fixed point with a rounded uint8 in between.
+
+    Output column x is the sum over i of column_weights[x, i] * input column column[x] + i; rows
+    likewise. Windows stay inside the image.
+    """
+    channels, height = images.shape[1:3]
+    out_height, out_width = out.shape[2], out.shape[3]
+    half = np.int32(1 << 21)
+    between = np.empty((height, out_width), np.uint8)
+    total = np.empty(out_width, np.int32)
+    for n in range(start, stop):
+        for c in range(channels):
+            for y in range(height):
+                source, target = images[n, c, y], between[y]
+                for x in range(out_width):
+                    value = half
+                    for i in range(column_weights.shape[1]):
+                        value += column_weights[x, i] * source[column[x] + i]
+                    target[x] = value >> 22
+            for y in range(out_height):
+                total[:] = half
+                for i in range(row_weights.shape[1]):
+                    weight = row_weights[y, i]
+                    source = between[row[y] + i]
+                    for x in range(out_width):
+                        total[x] += weight * source[x]
+                for x in range(out_width):
+                    out[n, c, y, x] = total[x] >> 22
+
+
+@native(f"void({_BATCH}, int64, int64, int32[::1], int32[::1])")
+def pick(images: Any, out: Any, start: int, stop: int, row: Any, column: Any) -> None:
+    """Copy out[y, x] from images[row[y], column[x]]."""
+    for n in range(start, stop):
+        for c in range(out.shape[1]):
+            for y in range(out.shape[2]):
+                if y and row[y] == row[y - 1]:
+                    out[n, c, y] = out[n, c, y - 1]
+                    continue
+                source = images[n, c, row[y]]
+                for x in range(out.shape[3]):
+                    out[n, c, y, x] = source[column[x]]

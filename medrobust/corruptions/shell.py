@@ -1,0 +1,112 @@
+"""The random shell: look up the parameters, key the draws, run the kernel."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from medrobust.exceptions import ConfigurationError, InvalidImageError, unknown_name
+from medrobust.keys import Draws, derive_key
+from medrobust.types import IndexBatch, UInt8Batch
+
+from .batches import check_batch, to_grey
+from .kernels import KERNELS, kernel_function
+from .suites import SEVERITIES, find_entry
+
+Grey: TypeAlias = Literal["convert", "rgb"]
+
+CHANNELS_A_DRAW = 16
+"""Draw number d of a kernel owns the Philox numbers 16 d to 16 d + 15."""
+
+
+def corrupt(
+    images: UInt8Batch,
+    name: str,
+    *,
+    severity: int,
+    suite: str = "imagenet_c",
+    seed: int = 0,
+    stream: str = "",
+    index: IndexBatch | None = None,
+    grey: Grey = "convert",
+    draws: Mapping[str, Tensor] | None = None,
+) -> UInt8Batch:
+    """Corrupt a batch of images.
+
+    The result for an image depends on (seed, stream, name, severity), its index and its pixels:
+    not on the batch it is in, the order, the threads, or the process.
+
+    Args:
+        images: uint8 (N, C, H, W), C = 1 or 3, 28 to 1024 pixels a side, any device; not modified.
+        name: Corruption, as its suite calls it; "clean" (severity 0) returns the images.
+        severity: 1 to 5.
+        suite: Where the parameters come from; see `suites()`.
+        seed: Seed of the draws.
+        stream: Data set and split ("bloodmnist/test"), in training also the epoch.
+        index: int64 (N,), the row of each image in its source split; 0..N-1 by default.
+        grey: For images of one channel: "convert" corrupts three equal channels and converts
+            back by the 601 weights; "rgb" returns the three channels.
+        draws: Random arguments of the kernel by name, given instead of drawn.
+
+    Returns:
+        uint8 of the shape of `images` (three channels for grey images with grey="rgb").
+
+    Raises:
+        UnknownNameError: If the suite, or the corruption in it, does not exist.
+        ConfigurationError: If the severity, `grey` or a draw does not exist.
+        InvalidImageError: If `images` or `index` is not as above.
+
+    Example:
+        >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+        >>> corrupt(images, "brightness", severity=5).unique().tolist()
+        [127]
+    """
+    check_batch(images)
+    check_grey(grey)
+    if name == "clean":
+        check_severity(name, severity, (0,))
+        return images
+    entry = find_entry(suite, name)
+    check_severity(name, severity, SEVERITIES)
+    kernel = KERNELS[entry.kernel]
+    arguments = entry.parameters(severity)
+    key = derive_key(seed, stream, name, severity)
+    rows = _rows(images, index)
+    for number, draw in enumerate(kernel.draws):
+        arguments[draw] = Draws(key, rows, CHANNELS_A_DRAW * number)
+    for draw, values in (draws or {}).items():
+        if draw not in kernel.draws:
+            raise unknown_name(f"draw of {name!r}", draw, kernel.draws)
+        arguments[draw] = values
+    function = kernel_function(entry.kernel)
+    if images.shape[1] == 3 or (kernel.channelwise and grey == "convert"):
+        out: UInt8Batch = function(images, **arguments)
+        return out
+    out = function(images.expand(-1, 3, -1, -1).contiguous(), **arguments)
+    return out if grey == "rgb" else to_grey(out)
+
+
+def check_severity(name: str, severity: int, allowed: tuple[int, ...]) -> None:
+    """Refuse a severity that a corruption does not have."""
+    if isinstance(severity, bool) or severity not in allowed:
+        span = "1 to 5" if len(allowed) > 1 else str(allowed[0])
+        raise ConfigurationError(f"{name!r} has no severity {severity!r}. Choose {span}.")
+
+
+def check_grey(grey: str) -> None:
+    """Refuse an unknown treatment of grey images."""
+    if grey not in ("convert", "rgb"):
+        raise ConfigurationError(f"grey={grey!r} is unknown. Choose 'convert' or 'rgb'.")
+
+
+def _rows(images: UInt8Batch, index: IndexBatch | None) -> Tensor:
+    if index is None:
+        return torch.arange(len(images))
+    rows = torch.as_tensor(index).cpu().contiguous()
+    if rows.dtype != torch.int64 or rows.shape != (len(images),) or bool((rows < 0).any()):
+        raise InvalidImageError(
+            f"index must be int64, one non-negative row an image ({len(images)}), got "
+            f"{rows.dtype} of shape {tuple(rows.shape)}."
+        )
+    return rows

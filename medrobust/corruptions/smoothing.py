@@ -1,0 +1,182 @@
+"""Symmetric filters on any device: Gaussian blurs and the defocus disk."""
+
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
+
+from .batches import Int32Array, check_batch, run_native, uses_native
+
+Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
+"""abc with a border of two: aaabccc, cbabcba (also called reflect-101), baabccb."""
+
+DISK_BITS = 22
+TRUNCATION_BIAS = 2.0**-9
+"""Added before truncation: float32 sums of a constant may end just below it."""
+
+
+def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
+    """Blur by a Gaussian cut off at four sigma, edges replicated.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        sigma: Standard deviation in pixels.
+
+    Returns:
+        uint8 batch of the same shape, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:1903.12261, with scikit-image's filter.
+    """
+    return _blur(images, gaussian_weights(sigma, int(4 * sigma + 0.5)), "nearest", TRUNCATION_BIAS)
+
+
+def gaussian_blur_kernel(images: UInt8Batch, kernel: int) -> UInt8Batch:
+    """Blur by a Gaussian of `kernel` taps and sigma 0.15 kernel + 0.35, edges mirrored.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        kernel: Odd number of taps.
+
+    Returns:
+        uint8 batch of the same shape, rounded (the only kernel of MedMNIST-C that rounds).
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:2406.17536, with torchvision's filter.
+    """
+    return _blur(images, gaussian_weights(0.15 * kernel + 0.35, kernel // 2), "mirror", 0.5)
+
+
+def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
+    """Blur by a disk whose rim is softened by a small Gaussian, edges mirrored.
+
+    The disk is written as a sum of boxes in 22-bit fixed point, so that every device agrees. Where
+    the disk touches the border of the kernel (radius 8, 10) the softening mirrors there and the
+    weights do not quite sum to 1, in the references and here.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        radius: Of the disk in pixels; a fraction only selects which pixels belong to it.
+        alias: Standard deviation of the softening in pixels (3 x 3 taps, 5 x 5 above radius 8).
+
+    Returns:
+        uint8 batch of the same shape, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:1903.12261, arXiv:2406.17536.
+    """
+    check_batch(images)
+    reach, box, first = _disk_boxes(radius, alias)
+    row_map = border_map(images.shape[2], reach, "mirror")
+    column_map = border_map(images.shape[3], reach, "mirror")
+    if uses_native(images):
+        from .filter_numba import boxes
+
+        return run_native(boxes, images, row_map, column_map, box, first, reach, DISK_BITS)
+    height, width = images.shape[2:]
+    rows, columns = (torch.from_numpy(m).to(images.device) for m in (row_map, column_map))
+    padded = images.int()[:, :, rows][..., columns]
+    prefix = torch.nn.functional.pad(padded.cumsum(3, dtype=torch.int32), (1, 0))
+    total = torch.zeros_like(images, dtype=torch.int32)
+    for d in range(reach + 1):
+        pair = prefix[:, :, reach - d : reach - d + height]
+        if d:
+            pair = pair + prefix[:, :, reach + d : reach + d + height]
+        for half, weight in box[first[d] : first[d + 1]].tolist():
+            right = pair[..., reach + half + 1 : reach + half + 1 + width]
+            total += weight * (right - pair[..., reach - half : reach - half + width])
+    return (total >> DISK_BITS).clamp(0, 255).to(torch.uint8)
+
+
+def gaussian_weights(sigma: float, radius: int) -> Float32Array:
+    """Give the 2 radius + 1 normalised weights of a Gaussian."""
+    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    weights: Float32Array = (kernel / kernel.sum()).astype(np.float32)
+    return weights
+
+
+@lru_cache(maxsize=256)
+def border_map(side: int, radius: int, border: Border) -> Int64Array:
+    """Say which pixel stands at each place of an axis with a border of `radius` on each side."""
+    place = np.arange(-radius, side + radius)
+    if border == "nearest":
+        return place.clip(0, side - 1)
+    period = 2 * side if border == "reflect" else 2 * side - 2
+    place = place % period
+    last = period - 1 if border == "reflect" else period
+    return np.where(place < side, place, last - place)
+
+
+def smooth(fields: Tensor, weights: Float32Array, border: Border) -> Tensor:
+    """Filter float32 (..., H, W) along both axes, in the order of the native kernel."""
+    for axis in (-2, -1):
+        radius = len(weights) // 2
+        side = fields.shape[axis]
+        where = torch.from_numpy(border_map(side, radius, border)).to(fields.device)
+        padded = fields.index_select(axis, where)
+        total = float(weights[radius]) * padded.narrow(axis, radius, side)
+        for i in range(1, radius + 1):
+            left = padded.narrow(axis, radius - i, side)
+            total = total + float(weights[radius + i]) * (
+                left + padded.narrow(axis, radius + i, side)
+            )
+        fields = total
+    return fields
+
+
+def _blur(images: UInt8Batch, weights: Float32Array, border: Border, bias: float) -> UInt8Batch:
+    check_batch(images)
+    radius = len(weights) // 2
+    if uses_native(images):
+        from .filter_numba import separable
+
+        rows = border_map(images.shape[2], radius, border)
+        columns = border_map(images.shape[3], radius, border)
+        return run_native(separable, images, weights, rows, columns, np.float32(bias))
+    smoothed = smooth(images.float(), weights, border)
+    return (smoothed + bias).clamp(max=255).to(torch.uint8)
+
+
+@lru_cache(maxsize=64)
+def _disk_boxes(radius: float, alias: float) -> tuple[int, Int32Array, Int64Array]:
+    """Write the disk as boxes a row: (reach, boxes of (half width, weight), first box of a row)."""
+    disk = _disk(radius, alias)
+    kernel = np.rint(disk * (1 << DISK_BITS)).astype(np.int64)
+    middle = len(kernel) // 2
+    kernel[middle, middle] += round(disk.sum() * (1 << DISK_BITS)) - kernel.sum()
+    used = np.flatnonzero(kernel.any(axis=0))
+    reach = int(max(middle - used[0], used[-1] - middle))
+    box, first = [], [0]
+    for d in range(reach + 1):
+        row = np.append(kernel[middle + d, middle : middle + reach + 1], 0)
+        steps = row[:-1] - row[1:]
+        box += [(half, steps[half]) for half in np.flatnonzero(steps)]
+        first.append(len(box))
+    return reach, np.array(box, np.int32), np.array(first, np.int64)
+
+
+def _disk(radius: float, alias: float) -> Float64Array:
+    reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
+    axis = np.arange(-reach, reach + 1)
+    inside = axis[:, None] ** 2 + axis[None] ** 2 <= radius**2
+    disk: Float64Array = inside / inside.sum()
+    softening = gaussian_weights(alias, taps // 2).astype(np.float64)
+    side = len(axis)
+    where = border_map(side, taps // 2, "mirror")
+    for _ in range(2):
+        shifted = [w * disk[where[i : i + side]] for i, w in enumerate(softening)]
+        disk = np.asarray(sum(shifted)).T
+    return disk

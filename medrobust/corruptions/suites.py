@@ -1,0 +1,129 @@
+"""Suites: which corruptions there are, in which order, with which parameters; tables in suites/."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medrobust.exceptions import ConfigurationError, UnknownNameError, unknown_name
+
+from .kernels import KERNELS
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One corruption of a suite.
+
+    Attributes:
+        name: As published.
+        kernel: Which kernel computes it.
+        version: Of its pixels: raised whenever they change.
+        table: Parameter -> five values, one a severity, or one value for all of them.
+    """
+
+    name: str
+    kernel: str
+    version: int
+    table: Mapping[str, Any]
+
+    def parameters(self, severity: int) -> dict[str, Any]:
+        """Look up the parameters at one severity, 1 to 5."""
+        return {
+            key: value[severity - 1] if isinstance(value, list) else value
+            for key, value in self.table.items()
+        }
+
+    @property
+    def random(self) -> bool:
+        """Whether it draws."""
+        return bool(KERNELS[self.kernel].draws)
+
+
+def suites(suite: str | None = None) -> list[str]:
+    """List the suites, or the corruptions of one suite in their published order.
+
+    Args:
+        suite: Name of a suite, or path of a YAML file of one's own (ends in ".yaml").
+
+    Raises:
+        UnknownNameError: If there is no such suite; the message names the nearest.
+
+    Example:
+        >>> suites("medimeta_c")[:2]
+        ['gaussian_noise', 'impulse_noise']
+    """
+    if suite is None:
+        folder = files("medrobust.corruptions") / "suites"
+        return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return list(load_suite(suite))
+
+
+def find_entry(suite: str, name: str) -> Entry:
+    """Look up a corruption in a suite.
+
+    Raises:
+        UnknownNameError: If there is no such suite, or no such corruption in it; the message says
+            which suites have it.
+    """
+    entries = load_suite(suite)
+    if name in entries:
+        return entries[name]
+    others = [other for other in suites() if name in load_suite(other)]
+    if others:
+        raise UnknownNameError(
+            f"corruption {name!r} is not in suite {suite!r}, which has: {', '.join(entries)}. "
+            f"Suites with {name!r}: {', '.join(others)}; choose one by corruption.suite=NAME."
+        )
+    raise unknown_name("corruption", name, entries)
+
+
+@lru_cache(maxsize=64)
+def load_suite(suite: str) -> Mapping[str, Entry]:
+    """Read and check the table of a suite: corruption -> entry, in order.
+
+    Raises:
+        UnknownNameError: If there is no such suite.
+        ConfigurationError: If the file does not hold what a suite must.
+    """
+    if suite.endswith(".yaml"):
+        path = Path(suite)
+        if not path.is_file():
+            raise UnknownNameError(f"suite file {suite!r} not found. Give the path of a YAML file.")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    elif suite in suites():
+        resource = files("medrobust.corruptions") / "suites" / f"{suite}.yaml"
+        content = yaml.safe_load(resource.read_text(encoding="utf-8"))
+    else:
+        raise unknown_name("suite", suite, suites())
+    if not isinstance(content, dict) or not content.keys() <= {"take", "corruptions"}:
+        raise ConfigurationError(
+            f"suite {suite!r} must be a mapping with the keys 'corruptions' (name -> kernel, "
+            f"version, parameters) or 'take' (suite -> names)."
+        )
+    entries = {
+        name: find_entry(source, name)
+        for source, names in content.get("take", {}).items()
+        for name in names
+    }
+    for name, table in content.get("corruptions", {}).items():
+        entries[name] = _entry(suite, name, dict(table))
+    return entries
+
+
+def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
+    kernel, version = table.pop("kernel", name), table.pop("version", 1)
+    if kernel not in KERNELS:
+        raise unknown_name(f"kernel (of {name!r} in suite {suite!r})", kernel, KERNELS)
+    for key, value in table.items():
+        if isinstance(value, list) and len(value) != len(SEVERITIES):
+            raise ConfigurationError(
+                f"suite {suite!r}, corruption {name!r}: {key!r} has {len(value)} values. "
+                f"Give {len(SEVERITIES)}, one a severity, or a single one for all."
+            )
+    return Entry(name, kernel, version, table)

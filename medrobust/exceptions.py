@@ -1,0 +1,72 @@
+"""Errors of medrobust: each is also the built-in error that a caller would expect.
+
+A message says what was asked, what was found, and what to do, in one sentence or two.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MedRobustError(Exception):
+    """Base of every error that medrobust raises on purpose."""
+
+
+class ConfigurationError(MedRobustError, ValueError):
+    """A configuration or argument that cannot be run as given."""
+
+
+class UnknownNameError(MedRobustError, LookupError):
+    """A name (corruption, suite, model, data set) that does not exist."""
+
+
+class InvalidImageError(MedRobustError, ValueError):
+    """An image array or file that cannot be used as an image."""
+
+
+class InvalidDataError(MedRobustError, ValueError):
+    """A data file (npz, CSV, labels) that is damaged or does not hold what it should."""
+
+
+class DatasetNotFoundError(MedRobustError, FileNotFoundError):
+    """Files of a data set that are not where they were looked for."""
+
+
+class WeightsNotFoundError(MedRobustError, FileNotFoundError):
+    """Files of a model that are not where they were looked for."""
+
+
+class WeightsMismatchError(MedRobustError, ValueError):
+    """A checkpoint whose keys or shapes are not those of the model."""
+
+
+class MissingDependencyError(MedRobustError, ImportError):
+    """An optional package that is needed for what was asked and is not installed."""
+
+
+class BaselineMissingError(MedRobustError, LookupError):
+    """Cells of the reference model that a relative number needs and the store lacks."""
+
+
+class StoreError(MedRobustError, RuntimeError):
+    """A store or cell that cannot be written, or that is damaged."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Build the error for an unknown name, with near misses and the names there are.
+
+    Args:
+        kind: What the name should have been ("corruption", "suite", ...).
+        name: What was asked for.
+        known: The names that exist.
+
+    Returns:
+        The error, to be raised by the caller.
+
+    Example:
+        >>> str(unknown_name("suite", "imagenetc", ["imagenet_c", "medimeta_c"]))
+        "unknown suite 'imagenetc'. Did you mean 'imagenet_c'? There are: imagenet_c, medimeta_c"
+    """
+    options = list(known)
+    near = get_close_matches(name, options, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return UnknownNameError(f"unknown {kind} {name!r}.{hint} There are: {', '.join(options)}")

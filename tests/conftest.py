@@ -1,0 +1,28 @@
+"""What every test shares: no network, a cache of its own, a quiet process left behind."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Refuse the network, and keep the caches of tests out of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("MEDROBUST_CACHE", str(tmp_path_factory.getbasetemp().parent / "cache"))
+        patch.delenv("MEDROBUST_DATA", raising=False)
+        yield
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder as the current one; logging as it was afterwards."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield tmp_path
+    root.handlers[:], root.level = handlers, level

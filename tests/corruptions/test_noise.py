@@ -1,0 +1,52 @@
+"""Noise kernels: given draws by hand, keyed draws by their statistics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medrobust.corruptions import corrupt
+from medrobust.corruptions.noise import gaussian_noise, impulse_noise
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "imagenet_c_random_stats.npz"
+
+
+def test_gaussian_noise_is_the_published_formula():
+    values = np.random.default_rng(0)
+    images = values.integers(0, 256, (2, 3, 40, 40), dtype=np.uint8)
+    noise = values.normal(size=images.shape).astype(np.float32)
+    expected = (np.clip(images / 255.0 + 0.18 * noise, 0, 1) * 255).astype(np.uint8)
+    out = gaussian_noise(torch.from_numpy(images), 0.18, noise=torch.from_numpy(noise))
+    assert np.array_equal(out.numpy(), expected)
+
+
+def test_no_noise_changes_nothing():
+    images = torch.arange(256).repeat(4).reshape(1, 1, 32, 32).to(torch.uint8)
+    assert torch.equal(gaussian_noise(images, 0.0, noise=torch.randn(1, 1, 32, 32)), images)
+    assert torch.equal(impulse_noise(images, 0.0, uniform=torch.rand(1, 1, 32, 32)), images)
+
+
+def test_impulse_noise_is_half_black_half_white():
+    images = torch.full((1, 1, 30, 30), 99, dtype=torch.uint8)
+    uniform = torch.linspace(0, 0.999, 900).reshape(images.shape)
+    out = impulse_noise(images, 0.5, uniform=uniform)
+    assert int((out == 0).sum()) == int((uniform < 0.25).sum())
+    assert int((out == 255).sum()) == int(((uniform >= 0.25) & (uniform < 0.5)).sum())
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["rgb", "gray"])
+@pytest.mark.parametrize("name", ["gaussian_noise", "impulse_noise"])
+def test_keyed_noise_has_the_published_statistics(name, kind, severity):
+    with np.load(GOLDEN) as golden:
+        image = golden[f"input/{kind}"]
+        prefix = f"rnd/imagenet_c/{name}/{kind}/s{severity}/"
+        means, maes = golden[prefix + "image_mean"], golden[prefix + "image_mae"]
+    image = np.broadcast_to(image.reshape(224, 224, -1), (224, 224, 3)).transpose(2, 0, 1)
+    batch = torch.from_numpy(image.copy()).expand(24, -1, -1, -1).contiguous()
+    out = corrupt(batch, name, severity=severity).double()
+    mean, mae = out.mean((1, 2, 3)), (out - batch.double()).abs().mean((1, 2, 3))
+    for ours, theirs in ((mean.numpy(), means), (mae.numpy(), maes)):
+        error = np.sqrt(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(theirs))
+        assert abs(ours.mean() - theirs.mean()) < 4.5 * error

@@ -1,0 +1,96 @@
+"""Suites and the objects that configuration builds from them."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from medrobust.corruptions import Corruption, Suite, corrupt, suites
+from medrobust.exceptions import ConfigurationError, UnknownNameError
+
+SEVEN = [
+    "gaussian_noise",
+    "impulse_noise",
+    "motion_blur",
+    "zoom_blur",
+    "brightness",
+    "contrast",
+    "pixelate",
+]
+
+
+def test_medimeta_c_is_its_seven_corruptions():
+    assert suites("medimeta_c") == SEVEN
+    assert {"imagenet_c", "medimeta_c"} <= set(suites())
+
+
+def test_a_corruption_expands_to_itself():
+    assert Corruption("contrast").expand(None) == (Corruption("contrast", "imagenet_c"),)
+
+
+def test_a_suite_expands_to_its_columns_in_order():
+    columns = Suite("medimeta_c", grey="rgb").expand("bloodmnist")
+    assert [c.name for c in columns] == SEVEN
+    assert {(c.suite, c.grey) for c in columns} == {("medimeta_c", "rgb")}
+    assert Suite("clean").expand("bloodmnist") == ()
+
+
+def test_equal_parameters_have_one_identity_under_any_suite():
+    first, second = Corruption("contrast", "imagenet_c"), Corruption("contrast", "medimeta_c")
+    assert first.identity(2) == second.identity(2)
+    assert first.identity(2) != first.identity(3)
+    assert first.identity(2) != Corruption("contrast", "imagenet_c", grey="rgb").identity(2)
+
+
+def test_only_kernels_that_draw_are_random():
+    assert Corruption("gaussian_noise").random(1)
+    assert not Corruption("contrast").random(1)
+    assert not Corruption("gaussian_noise").random(0)
+
+
+def test_calling_a_corruption_is_calling_corrupt():
+    images = torch.arange(2 * 3 * 32 * 32).reshape(2, 3, 32, 32).to(torch.uint8)
+    rows = torch.tensor([4, 9])
+    called = Corruption("impulse_noise")(images, severity=2, seed=3, stream="s", index=rows)
+    direct = corrupt(images, "impulse_noise", severity=2, seed=3, stream="s", index=rows)
+    assert torch.equal(called, direct)
+
+
+def test_the_registry_is_refused_where_there_is_none():
+    with pytest.raises(ConfigurationError, match="registry of a MedMNIST data set"):
+        Suite("medmnist_c").expand(None)
+
+
+def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "corruptions:\n  faint: {kernel: contrast, factor: [0.9, 0.8, 0.7, 0.6, 0.5]}\n"
+    )
+    assert suites(str(path)) == ["faint"]
+    images = torch.arange(32 * 32).reshape(1, 1, 32, 32).to(torch.uint8)
+    assert corrupt(images, "faint", severity=5, suite=str(path)).float().std() > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corruptions:\n  faint: {kernel: contrast, factor: [0.9, 0.8]}\n", "has 2 values"),
+        ("corruptions:\n  faint: {kernel: contrasts, factor: 0.9}\n", "Did you mean 'contrast'"),
+        ("faint: 3\n", "must be a mapping"),
+        ("take:\n  imagenet_c: [contras]\n", "Did you mean 'contrast'"),
+    ],
+)
+def test_a_damaged_suite_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises((ConfigurationError, UnknownNameError), match=message):
+        suites(str(path))
+
+
+def test_configuration_needs_no_torch():
+    code = (
+        "import sys; from medrobust.corruptions import Suite; "
+        "Suite('all').expand(None)[0].identity(1); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
