@@ -1,0 +1,26 @@
+"""Data sets: files become an `ImageSet`, memory-mapped, with labels that have been checked."""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "DatasetSource": "image_set",
+    "Folder": "folder",
+    "ImageSet": "image_set",
+    "MedMNIST": "medmnist",
+    "Phantoms": "phantoms",
+}
+"""Public name -> module; imported at first use, because image_set imports torch for its types."""
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

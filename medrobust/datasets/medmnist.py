@@ -1,0 +1,201 @@
+"""MedMNIST+: twelve published sets, one `.npz` file each."""
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
+from medrobust.datasets.medmnist_facts import RECORD, SIZES, medmnist_facts
+from medrobust.datasets.npz import npz_array
+from medrobust.datasets.published import (
+    SPLITS,
+    Description,
+    count_marks,
+    known_split,
+    label_array,
+    published_set,
+)
+from medrobust.datasets.sampling import limited
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MedMNIST:
+    """One of the twelve two-dimensional sets of MedMNIST+ (Yang et al. 2023, arXiv:2110.14795).
+
+    Reads `<root>/<flag>_<size>.npz` (28 pixels: `<flag>.npz`) with the arrays `train_images`,
+    `train_labels`, `val_images`, ... as published in Zenodo record 10519652.
+
+    Args:
+        flag: Name of the set ("bloodmnist").
+        root: Folder of the files; $MEDROBUST_DATA if None, else `~/.medmnist`, where the medmnist
+            package keeps them.
+        size: 224, or 28, 64, 128, at which severities are not defined and tables say so.
+        split: The split that is evaluated.
+        download: Get a missing file through the medmnist package, checked against its MD5 sum.
+        checksum: Compare the file with the MD5 sum of the medmnist package first.
+        limit: A stratified part of at most so many images.
+        cache_dir: Where arrays are unpacked to.
+    """
+
+    flag: str
+    root: str | None = None
+    size: int = STANDARD_SIZE
+    split: str = "test"
+    download: bool = False
+    checksum: bool = False
+    limit: int | None = None
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names and sizes that do not exist.
+
+        Raises:
+            UnknownNameError: For the flag.
+            ConfigurationError: For size and split.
+        """
+        medmnist_facts(self.flag)
+        if self.size not in SIZES:
+            raise ConfigurationError(
+                f"dataset.size={self.size}: {self.flag} is published at {SIZES} pixels."
+            )
+        known_split(self.split)
+
+    @property
+    def name(self) -> str:
+        """The flag."""
+        return self.flag
+
+    @property
+    def suite(self) -> str:
+        """The registry of MedMNIST-C that is made for this set."""
+        return self.flag
+
+    @property
+    def folder(self) -> Path:
+        """Where files are looked for."""
+        chosen = self.root or os.environ.get("MEDROBUST_DATA") or "~/.medmnist"
+        return Path(chosen).expanduser()
+
+    @property
+    def file(self) -> Path:
+        """The `.npz` file."""
+        return self.folder / f"{self.flag}{self._suffix}.npz"
+
+    @property
+    def _suffix(self) -> str:
+        return "" if self.size == 28 else f"_{self.size}"
+
+    def load(self, split: str | None = None) -> ImageSet:
+        """Open one split (`self.split` by default), memory-mapped.
+
+        Raises:
+            DatasetNotFoundError: If the file is missing and `download` is false.
+            InvalidDataError: If the file is damaged or is not that of this set.
+        """
+        chosen = known_split(split or self.split)
+        self._ensure_file()
+        images, labels = (
+            npz_array(self.file, f"{chosen}_{content}", content, cache_dir=self.cache_dir)
+            for content in ("images", "labels")
+        )
+        image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)
+        return limited(image_set, self.limit)
+
+    def _image_set(self, split: str, images: Any, stored: Any, digest: str) -> ImageSet:
+        facts = medmnist_facts(self.flag)
+        expected = (self.size, self.size) if facts.channels == 1 else (self.size, self.size, 3)
+        if images.shape[1:] != expected:
+            raise InvalidDataError(
+                f"{self.file} holds images of shape {images.shape[1:]}; those of {self.flag} at "
+                f"{self.size} pixels are {expected}."
+            )
+        published = dict(zip(SPLITS, facts.counts, strict=True))[split]
+        return published_set(
+            described(self.flag),
+            split,
+            images,
+            label_array(stored, facts.task, self.file),
+            digest,
+            marks=count_marks(len(images), published, self.flag, split),
+        )
+
+    def _ensure_file(self) -> None:
+        if not self.file.exists():
+            if not self.download:
+                raise DatasetNotFoundError(
+                    f"{self.file.name} not found in {self.folder}. Get it from Zenodo record "
+                    f"{RECORD}, pass dataset.root=<its folder>, or pass dataset.download=true."
+                )
+            self._fetch()
+        if self.checksum and _md5(self.file) != self._published_md5():
+            raise InvalidDataError(
+                f"{self.file} has not the MD5 sum that the medmnist package names: it is damaged "
+                f"or another version. Delete it and pass dataset.download=true."
+            )
+
+    def _published_md5(self) -> str:
+        from medmnist.info import INFO
+
+        return str(INFO[self.flag][f"MD5{self._suffix}"])
+
+    def _fetch(self) -> None:
+        """Download beside the place and rename, so that a partial file is never seen.
+
+        Raises:
+            DatasetNotFoundError: If it cannot be downloaded.
+        """
+        import medmnist
+        from medmnist.info import INFO
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(prefix=f".{self.file.name}.", dir=self.folder))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write {self.folder} ({error.strerror}). Pass dataset.root=<folder>."
+            ) from error
+        log.info("downloading %s to %s", self.file.name, self.folder)
+        try:
+            published = getattr(medmnist, INFO[self.flag]["python_class"])
+            downloader = published.__new__(published)  # its __init__ would read whole arrays
+            downloader.info, downloader.size_flag = INFO[self.flag], self._suffix
+            downloader.root = str(beside)
+            downloader.download()
+            if _md5(beside / self.file.name) != self._published_md5():
+                raise RuntimeError("its MD5 sum is not the published one")
+            os.replace(beside / self.file.name, self.file)
+        except (RuntimeError, OSError) as error:
+            raise DatasetNotFoundError(
+                f"{self.file.name} could not be downloaded ({str(error).strip().splitlines()[0]}). "
+                f"Get it from Zenodo record {RECORD} and pass dataset.root=<its folder>."
+            ) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def described(flag: str, name: str | None = None) -> Description:
+    """Describe a set, under another name where it comes from other files."""
+    facts = medmnist_facts(flag)
+    return Description(
+        name=name or flag,
+        task=facts.task,
+        class_names=facts.class_names,
+        prompt_names=facts.prompt_names,
+        modality=facts.modality,
+        positive=facts.positive,
+        license=facts.license,
+        suite=flag,
+    )
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()

@@ -1,0 +1,161 @@
+"""Arrays of a `.npz` file, streamed to the cache; nothing in it is ever unpickled."""
+
+import lzma
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, source_key
+from medrobust.exceptions import InvalidDataError, MedRobustError
+
+BLOCK = 1 << 22
+"""Bytes that are unpacked, hashed and written at a time."""
+
+LARGEST_SIDE = 8192
+"""Pixels a side beyond which an image array is taken for a hostile one."""
+
+DAMAGE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+)
+
+Content = Literal["images", "labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+
+
+def npz_array(
+    file: Path,
+    member: str,
+    content: Content,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> CachedArray:
+    """Unpack one array of a `.npz` file to the cache, once.
+
+    Args:
+        file: The `.npz` file.
+        member: Name of the array in it ("test_images").
+        content: "images": uint8, (N, H, W) or (N, H, W, 3); "labels": whole numbers, (N,) or
+            (N, L).
+        cache_dir: See `medrobust.datasets.cache.cache_folder`.
+
+    Raises:
+        InvalidDataError: If the file is damaged, has no such array, or the array is not what
+            `content` says; names the file.
+        StoreError: If the cache cannot be written.
+    """
+
+    def write(target: Path) -> str:
+        with _opened(file, member) as (stream, size):
+            header = _read_header(stream, file, member)
+            _check(header, stream, size, file, member, content)
+            return _copy(stream, header, target)
+
+    key = {"kind": "npz", **source_key(file), "member": member}
+    return cached_array(f"{file.stem}-{member}", key, write, cache_dir=cache_dir)
+
+
+def members(file: Path) -> list[str]:
+    """List the arrays of a `.npz` file.
+
+    Raises:
+        InvalidDataError: If it is not a whole `.npz` file.
+    """
+    with _damage_named(file, OSError, ValueError), zipfile.ZipFile(file) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+@contextmanager
+def _opened(file: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Open one member as a stream, with the size that the directory declares for it."""
+    known = members(file)
+    if member not in known:
+        raise InvalidDataError(f"{file} has no array {member!r}; it has: {', '.join(known)}.")
+    with ExitStack() as stack:
+        with _damage_named(file, OSError, ValueError):
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            info = archive.getinfo(f"{member}.npy")
+            stream = stack.enter_context(archive.open(info))
+        with _damage_named(file):
+            yield stream, info.file_size
+
+
+@contextmanager
+def _damage_named(file: Path, *further: type[Exception]) -> Iterator[None]:
+    """Turn what a damaged archive makes `zipfile` raise into one sentence."""
+    try:
+        yield
+    except MedRobustError:
+        raise
+    except DAMAGE + further as error:
+        raise InvalidDataError(
+            f"{file} is damaged or not a .npz file ({error}). Get it again."
+        ) from error
+
+
+def _read_header(stream: IO[bytes], file: Path, member: str) -> _Header:
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        shape, fortran, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    except (ValueError, KeyError) as error:
+        raise InvalidDataError(f"{file}: {member!r} has no readable array header.") from error
+    return _Header(dtype, shape, fortran)
+
+
+def _check(
+    header: _Header, stream: IO[bytes], size: int, file: Path, member: str, content: Content
+) -> None:
+    """Refuse what is not the wanted array before a byte of it is unpacked."""
+    dtype, shape = header.dtype, header.shape
+    if dtype.hasobject:
+        raise InvalidDataError(
+            f"{file}: {member!r} holds Python objects (a pickle), which are never loaded. "
+            f"Save plain uint8 images and whole-number labels."
+        )
+    found = f"{file}: {member!r} is {dtype} of shape {shape}"
+    if content == "images":
+        sized = len(shape) in (3, 4) and all(0 < side <= LARGEST_SIDE for side in shape[1:3])
+        if dtype != np.uint8 or not sized or shape[3:] not in ((), (3,)):
+            raise InvalidDataError(f"{found}; images are uint8 (N, H, W) or (N, H, W, 3).")
+    elif dtype.kind not in "biu" or len(shape) not in (1, 2):
+        raise InvalidDataError(f"{found}; labels are whole numbers, (N,) or (N, L).")
+    declared = dtype.itemsize * math.prod(shape)
+    if min(shape) < 0 or stream.tell() + declared != size:
+        raise InvalidDataError(f"{found}, but holds {size - stream.tell()} bytes. Get it again.")
+
+
+def _copy(stream: IO[bytes], header: _Header, target: Path) -> str:
+    """Unpack in this thread while another hashes and writes the block before."""
+    with (
+        ArrayWriter(target, header.dtype, header.shape, fortran=header.fortran) as writer,
+        ThreadPoolExecutor(1) as helper,
+    ):
+        written = helper.submit(writer.write, b"")
+        while block := stream.read(BLOCK):
+            written.result()
+            written = helper.submit(writer.write, block)
+        written.result()
+        return writer.close()

@@ -1,0 +1,74 @@
+"""Identifiers of own data: keyed hashes, so that nothing stored leads back without the key."""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.types import Int64Array
+
+KEY_NAME = ".medrobust_key"
+
+
+def data_key(folder: Path, key_file: str | None = None) -> bytes:
+    """Return the secret key of a data folder, made at first use (32 bytes, readable by its owner).
+
+    Args:
+        folder: Of the source data; the key lies in it as `.medrobust_key`.
+        key_file: Another place.
+
+    Raises:
+        ConfigurationError: If it cannot be written.
+        InvalidDataError: If the file is not a key.
+    """
+    file = Path(key_file).expanduser() if key_file else folder / KEY_NAME
+    try:
+        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
+            stream.write(secrets.token_hex(32) + "\n")
+    except FileExistsError:
+        pass  # made before, or by another process just now
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the key {file.name} that hides identifiers beside the images "
+            f"({error.strerror}). Pass dataset.key_file=<file in a folder that can be written>."
+        ) from error
+    text = file.read_text(encoding="ascii", errors="replace").strip()
+    if re.fullmatch(r"[0-9a-f]{64}", text) is None:
+        raise InvalidDataError(
+            f"key file {file.name} does not hold 64 hexadecimal digits: restore it, or delete it "
+            f"to make another (results stored so far will then not be found again)."
+        )
+    return bytes.fromhex(text)
+
+
+def keyed_hashes(key: bytes, kind: str, names: Iterable[str]) -> NDArray[np.str_]:
+    """Hash identifiers with the key: 32 hexadecimal digits each.
+
+    Args:
+        key: From `data_key`.
+        kind: "sample" or "patient"; keeps equal texts of different kinds apart.
+        names: The identifiers.
+    """
+    return np.array(
+        [
+            hmac.new(key, f"{kind}\n{name}".encode(), hashlib.sha256).hexdigest()[:32]
+            for name in names
+        ],
+        dtype=np.str_,
+    )
+
+
+def sample_index(names: Iterable[str]) -> Int64Array:
+    """Return 63 bits of the hash of each sample's name: what corruption draws are keyed by.
+
+    No key enters, so that a lost key changes no picture. The index is not stored.
+    """
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return (np.frombuffer(b"".join(heads), dtype=">u8") >> np.uint64(1)).astype(np.int64)

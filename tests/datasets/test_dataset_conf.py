@@ -1,0 +1,49 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from medrobust.arguments import conf_folder
+from medrobust.datasets.medmnist_facts import FACTS
+
+OWN = {"folder": ["dataset.csv=t.csv"]}
+OPTIONS = sorted(p.stem for p in (conf_folder() / "dataset").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_dataset_config_builds_without_opening_a_file(name: str) -> None:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose(overrides=[f"+dataset={name}", *OWN.get(name, [])])
+    source = instantiate(config.dataset, _convert_="all")
+    assert source.name == name
+    assert source.split == "test"
+    assert source.suite == (name if name in FACTS else None)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_dataset_config_says_in_its_first_line_what_it_is(name: str) -> None:
+    file = conf_folder() / "dataset" / f"{name}.yaml"
+    assert file.read_text().startswith("# ")
+    assert isinstance(yaml.safe_load(file.read_text()), dict)
+
+
+def test_importing_the_room_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, medrobust.datasets\n"
+        "heavy = {'torch', 'cv2', 'PIL', 'medmnist', 'h5py', 'pydicom'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_list_of_public_names_is_complete() -> None:
+    import medrobust.datasets as room
+
+    for name in room.__all__:
+        if (Path(room.__file__).parent / f"{room._HOME[name]}.py").exists():
+            assert getattr(room, name).__name__ == name

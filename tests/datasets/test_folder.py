@@ -1,0 +1,306 @@
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import write_folder, write_table
+from PIL import Image
+
+from medrobust.datasets import Folder
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    InvalidImageError,
+    MedRobustError,
+)
+
+
+def folder(table: Path, **options: Any) -> Folder:
+    return Folder(**({"csv": str(table), "size": 32} | options))
+
+
+def one_image(
+    tmp_path: Path, image: Image.Image, suffix: str = ".png", **options: Any
+) -> np.ndarray:
+    """Pixels of an image file after its way through a folder set."""
+    image.save(tmp_path / f"a{suffix}")
+    image.save(tmp_path / f"b{suffix}")
+    rows = [{"path": f"a{suffix}", "label": "x"}, {"path": f"b{suffix}", "label": "y"}]
+    return np.asarray(folder(write_table(tmp_path / "t.csv", rows), **options).load().images[0])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".tif"])
+def test_images_of_the_right_size_come_unchanged(tmp_path: Path, suffix: str) -> None:
+    table = write_folder(tmp_path, size=(32, 32), suffix=suffix)
+    found = folder(table).load()
+    assert found.images.shape == (6, 32, 32, 3)
+    assert isinstance(found.images, np.memmap)
+    for row in range(6):
+        stored = np.asarray(Image.open(tmp_path / f"images/scan{row:03d}{suffix}"))
+        np.testing.assert_array_equal(found.images[row], stored)
+    assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert found.class_names == ("healthy", "lesion", "scar")
+    assert (found.task, found.positive, found.suite, found.origin) == (
+        "multi-class",
+        None,
+        None,
+        "own",
+    )
+    assert found.groups is not None
+    assert len(set(found.groups)) == 3
+    assert len(folder(table).load("train")) == 6
+
+
+def test_jpeg_is_read_as_pillow_decodes_it(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, size=(32, 32), suffix=".jpg")
+    stored = np.asarray(Image.open(tmp_path / "images/scan001.jpg"))
+    np.testing.assert_array_equal(folder(table).load().images[1], stored)
+
+
+def test_grey_files_stay_grey_and_mixed_ones_become_rgb(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, size=(32, 32), channels=1)
+    assert folder(table).load().images.shape == (6, 32, 32)
+    grey = np.asarray(Image.open(tmp_path / "images/scan000.png"))
+    Image.new("RGB", (32, 32), (9, 8, 7)).save(tmp_path / "images/scan001.png")
+    mixed = folder(table).load().images
+    assert mixed.shape == (6, 32, 32, 3)
+    np.testing.assert_array_equal(mixed[0], np.repeat(grey[..., None], 3, axis=2))
+    assert mixed[1, 0, 0].tolist() == [9, 8, 7]
+
+
+def test_sixteen_bits_are_rescaled_and_never_saturated(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 1024).round().astype(np.uint16).reshape(32, 32)
+    for suffix in (".png", ".tif"):
+        found = one_image(tmp_path, Image.fromarray(ramp), suffix)
+        expected = np.rint(ramp.astype(np.float64) * 255 / 65535)
+        np.testing.assert_array_equal(found, expected)
+    twelve = ramp // 16
+    found = one_image(tmp_path, Image.fromarray(twelve), bit_depth=12)
+    np.testing.assert_array_equal(found, np.rint(twelve.astype(np.float64) * 255 / 4095))
+    with pytest.raises(InvalidImageError, match=r"a\.png holds values from 0 to 65535.*bit_depth"):
+        one_image(tmp_path, Image.fromarray(ramp), bit_depth=12)
+
+
+def test_other_pixel_formats_are_read_as_a_viewer_shows_them(tmp_path: Path) -> None:
+    rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8))
+    palette = rgb.quantize(64)
+    np.testing.assert_array_equal(one_image(tmp_path, palette), np.asarray(palette.convert("RGB")))
+    half = rgb.copy()
+    half.putalpha(Image.new("L", (32, 32), 0))
+    assert one_image(tmp_path, half).max() == 0
+    opaque = rgb.convert("RGBA")
+    np.testing.assert_array_equal(one_image(tmp_path, opaque), np.asarray(rgb))
+    bits = Image.fromarray(np.asarray(rgb)[..., 0] > 128)
+    np.testing.assert_array_equal(
+        one_image(tmp_path, bits), np.asarray(bits).astype(np.uint8) * 255
+    )
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("RGB", (32, 32), (0, 0, 0))
+    image.paste((255, 255, 255), (0, 0, 16, 32))  # left half white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to view
+    image.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    rows = [{"path": "a.jpg", "label": "0"}]
+    table = write_table(tmp_path / "t.csv", rows)
+    found = np.asarray(folder(table, class_names=["x", "y"]).load().images[0])
+    assert found[:12].min() > 200
+    assert found[20:].max() < 60
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "squash"])
+def test_fit_brings_every_image_to_one_size(tmp_path: Path, fit: str) -> None:
+    wide = Image.new("RGB", (80, 40), (200, 100, 50))
+    wide.paste((0, 0, 255), (0, 0, 10, 40))
+    found = one_image(tmp_path, wide, fit=fit, size=40)
+    assert found.shape == (40, 40, 3)
+    border, centre, left = found[2, 20].tolist(), found[20, 20].tolist(), found[20, 1].tolist()
+    assert centre == [200, 100, 50]
+    assert (border == [0, 0, 0]) == (fit == "pad")
+    assert (left == [200, 100, 50]) == (fit == "crop")
+
+
+def test_shrinking_is_antialiased(tmp_path: Path) -> None:
+    stripes = np.zeros((512, 512), np.uint8)
+    stripes[:, ::2] = 255
+    found = one_image(tmp_path, Image.fromarray(stripes), size=64)
+    assert found.std() < 3
+    assert abs(float(found.mean()) - 127.5) < 2
+
+
+def test_class_names_order_numbers_and_words(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, classes=("2", "10", "1"))
+    assert folder(table).load().class_names == ("1", "2", "10")
+    table = write_folder(tmp_path, classes=("0", "1", "2"))
+    named = folder(table, class_names=["a", "b", "c"]).load()
+    assert named.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    table = write_folder(tmp_path)
+    turned = folder(table, class_names=["scar", "lesion", "healthy"]).load()
+    assert turned.labels.tolist() == [2, 1, 0, 2, 1, 0]
+    assert turned.fingerprint != folder(table).load().fingerprint
+
+
+def test_two_classes_are_binary_and_the_positive_one_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write_folder(tmp_path, classes=("malignant", "normal"))
+    with caplog.at_level(logging.INFO):
+        found = folder(table).load()
+    assert (found.task, found.positive) == ("binary-class", 1)
+    assert "'normal' is taken as the positive class" in caplog.text
+    assert folder(table, positive="malignant").load().positive == 0
+    with pytest.raises(ConfigurationError, match="positive"):
+        folder(table, positive="benign").load()
+
+
+def test_grades_and_several_label_columns_are_tasks_of_their_own(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, classes=("0", "1", "2"))
+    assert folder(table, task="ordinal-regression").load().task == "ordinal-regression"
+    rows = [{"path": f"images/scan00{i}.png", "edema": i % 2, "mass": int(i > 1)} for i in range(4)]
+    found = folder(write_table(tmp_path / "multi.csv", rows), label_column=["mass", "edema"]).load()
+    assert found.task == "multi-label, binary-class"
+    assert found.class_names == ("mass", "edema")
+    assert found.labels.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    with pytest.raises(ConfigurationError, match="task"):
+        folder(table, task="multi-label, binary-class").load()
+    with pytest.raises(InvalidDataError, match="line 2: label is 'healthy'"):
+        folder(write_folder(tmp_path), label_column=["label"], class_names=["a", "b"]).load()
+
+
+def test_a_table_without_splits_is_evaluated_whole(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    rows = [{"path": f"images/scan00{i}.png", "label": "ab"[i % 2]} for i in range(4)]
+    source = folder(write_table(tmp_path / "plain.csv", rows))
+    assert len(source.load()) == 4
+    assert source.load().groups is None
+    with pytest.raises(DatasetNotFoundError, match="no split 'val'"):
+        source.load("val")
+    with pytest.raises(DatasetNotFoundError, match="its splits: test, train"):
+        folder(tmp_path / "labels.csv", split="val").load()
+
+
+def test_bom_windows_lines_semicolons_and_back_slashes_are_read(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    plain = folder(tmp_path / "labels.csv").load()
+    text = (tmp_path / "labels.csv").read_text().replace(",", ";").replace("images/", "images\\")
+    (tmp_path / "excel.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    found = folder(tmp_path / "excel.csv").load()
+    assert found.fingerprint == plain.fingerprint
+    assert found.index.tolist() == plain.index.tolist()
+
+
+def test_identifiers_leave_as_keyed_hashes_only(tmp_path: Path) -> None:
+    table = write_folder(tmp_path / "a")
+    found = folder(table).load()
+    visible = repr(found.ids.tolist()) + repr(found.groups)
+    assert "scan" not in visible
+    assert "MRN" not in visible
+    key = tmp_path / "a" / ".medrobust_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert folder(table).load().fingerprint == found.fingerprint
+    key.unlink()
+    again = folder(table).load()
+    assert not set(again.ids) & set(found.ids)
+    assert again.index.tolist() == found.index.tolist()
+    cached = [p.name for p in (tmp_path / "cache").rglob("*")]
+    assert not any("scan" in name or "MRN" in name for name in cached)
+
+
+def test_a_new_row_changes_no_other_sample(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    before = folder(table).load()
+    lines = table.read_text().splitlines()
+    shutil.copy(tmp_path / "images/scan000.png", tmp_path / "images/new.png")
+    table.write_text("\n".join([lines[0], "images/new.png,scar,test,MRN-9", *lines[1:]]))
+    after = folder(table).load()
+    assert after.index[1:].tolist() == before.index.tolist()
+    assert after.ids[1:].tolist() == before.ids.tolist()
+    assert before.index.min() >= 0
+
+
+def test_a_key_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"dataset\.key_file"):
+        folder(table, key_file=str(tmp_path / "no" / "key")).load()
+    (tmp_path / "key").write_text("short")
+    with pytest.raises(InvalidDataError, match="64 hexadecimal digits"):
+        folder(table, key_file=str(tmp_path / "key")).load()
+
+
+def test_images_are_read_once_and_again_when_one_changes(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, size=(32, 32))
+    first = folder(table).load()
+    assert folder(table).load().images.filename == first.images.filename
+    file = tmp_path / "images/scan000.png"
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(file)
+    os.utime(file, (1, 1))
+    changed = folder(table).load()
+    assert changed.images[0, 0, 0].tolist() == [1, 2, 3]
+    assert changed.fingerprint != first.fingerprint
+
+
+def test_limit_takes_a_part_by_id(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    part = folder(table, limit=3).load()
+    assert sorted(part.labels.tolist()) == [0, 1, 2]
+    assert part.marks[-1] == "subset of 3 of 6 images"
+
+
+BROKEN: list[tuple[str, type[MedRobustError], str]] = [
+    ("path,label\n", InvalidDataError, "no rows"),
+    ("", InvalidDataError, "no rows"),
+    ("path,class\na.png,x\n", InvalidDataError, "no column 'label'; it has: path, class"),
+    ("file,label\na.png,x\n", InvalidDataError, "no column 'path'"),
+    ("path,label\na.png,x\na.png,y\n", InvalidDataError, r"names a\.png in lines 2, 3"),
+    ("path,label\n../a.png,x\nb.png,y\n", InvalidDataError, "line 2: the path is empty or leaves"),
+    ("path,label\n/a.png,x\nb.png,y\n", InvalidDataError, "line 2: the path is empty or leaves"),
+    ("path,label\nC:\\a.png,x\nb.png,y\n", InvalidDataError, "line 2: the path is empty or leaves"),
+    ("path,label\na.png,x,z\nb.png,y\n", InvalidDataError, "line 2: 3 fields"),
+    ("path,path\na.png,x\n", InvalidDataError, "column twice"),
+    ("path,label\na.png,x\nc/gone.png,y\n", DatasetNotFoundError, r"1 of 2 images.*, gone\.png"),
+    ("path,label\na.png,x\nb.png,x\n", InvalidDataError, "one label only"),
+    ("path,label\na.png,x\ntext.png,y\n", InvalidImageError, r"^text\.png cannot be read"),
+    ("path,label\na.png,x\ncut.png,y\n", InvalidImageError, r"^cut\.png cannot be read"),
+    ("path,label\na.png,x\nfloat.tif,y\n", InvalidImageError, r"float\.tif holds floating"),
+    ("path,label\na.png,x\npages.tif,y\n", InvalidImageError, r"pages\.tif holds 2 images"),
+    ('path,label\n"a.png,x\n', InvalidDataError, "cannot be read as CSV"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "complaint"), BROKEN)
+def test_what_is_wrong_is_said_in_one_sentence(
+    tmp_path: Path, own_cache: Path, text: str, kind: type[MedRobustError], complaint: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    for name in ("a.png", "b.png", "cut.png"):
+        Image.fromarray(noise).save(tmp_path / name)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:1000])
+    (tmp_path / "text.png").write_text("not an image")
+    Image.fromarray(noise[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
+    pages = [Image.fromarray(noise), Image.fromarray(noise)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(kind, match=complaint) as caught:
+        folder(tmp_path / "t.csv").load()
+    assert "\n" not in str(caught.value)
+    assert not list(own_cache.rglob("*.npy"))
+
+
+def test_labels_outside_the_named_classes_are_refused(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, classes=("0", "1", "5"))
+    with pytest.raises(InvalidDataError, match=r"labels\.csv, line 4: label '5' is none of"):
+        folder(table, class_names=["a", "b", "c"]).load()
+    with pytest.raises(ConfigurationError, match="each named once"):
+        folder(table, class_names=["a", "a"]).load()
+    with pytest.raises(DatasetNotFoundError, match=r"dataset\.csv"):
+        folder(tmp_path / "gone.csv").load()
+    with pytest.raises(ConfigurationError, match="pad, crop and squash"):
+        folder(table, fit="stretch")
+    (tmp_path / "latin.csv").write_bytes("path,label\nü.png,x\n".encode("latin-1"))
+    with pytest.raises(InvalidDataError, match="UTF-8"):
+        folder(tmp_path / "latin.csv").load()
