@@ -1,0 +1,35 @@
+"""Models: pixels and sentences in, unit-norm features out."""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "BiomedClip": "biomedclip",
+    "Classifier": "own",
+    "IdentityHead": "zero_shot",
+    "LoadReport": "base",
+    "MicroBatcher": "encoding",
+    "ModelSource": "base",
+    "OwnModel": "own",
+    "PhantomClip": "phantomclip",
+    "Preprocess": "preprocess",
+    "PromptSet": "prompts",
+    "TransformersClip": "clip",
+    "VisionLanguageModel": "base",
+    "ZeroShotHead": "zero_shot",
+    "class_features": "zero_shot",
+}
+"""Public name -> module; imported at first use, because most of them import torch."""
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

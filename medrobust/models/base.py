@@ -1,0 +1,122 @@
+"""The contract of a model: pixels and sentences in, unit-norm features out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
+
+
+class ImagePreprocess(Protocol):
+    """A model's own way from stored images to what its visual encoder takes."""
+
+    def __call__(self, images: UInt8Batch) -> PixelBatch:
+        """Resize, expand grey, scale to [0, 1] and normalise, once, on the device of `images`."""
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """Plain values that decide the output: part of the fingerprint of every cell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What became of every key of a checkpoint.
+
+    Attributes:
+        source: Hub id, or "local" for a folder of the user's (never a path).
+        revision: Revision of the hub repository, or empty.
+        files: File name -> SHA-256.
+        used: Number of keys loaded under their own name.
+        renamed: Checkpoint key -> key in the model, by a stated rule.
+        dropped: Checkpoint key -> reason.
+        license: Of the weights, as published.
+    """
+
+    source: str
+    files: dict[str, str]
+    used: int
+    revision: str = ""
+    renamed: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    license: str = ""
+
+
+class VisionLanguageModel(nn.Module, ABC):
+    """A dual encoder. Subclasses implement `_image_embedding` and `_text_embedding`.
+
+    Features come back float32 and of unit norm from both public methods, whatever precision the
+    towers run in. `logit_scale` is the multiplier itself, not its logarithm. The module is put in
+    eval mode by its loader and stays there.
+
+    Attributes:
+        preprocess: The model's own preprocessing, from uint8.
+        logit_scale: Multiplier of the cosine.
+        report: What became of every key of the checkpoint.
+    """
+
+    preprocess: ImagePreprocess
+    logit_scale: float
+    report: LoadReport
+
+    @abstractmethod
+    def _image_embedding(self, pixels: PixelBatch) -> Tensor:
+        """Return the projected image embedding, (N, D), not normalised."""
+
+    @abstractmethod
+    def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
+        """Tokenize, encode and project, (K, D), not normalised."""
+
+    def encode_image(self, pixels: PixelBatch) -> FeatureBatch:
+        """Embed preprocessed pixels: (N, D) float32 of unit norm."""
+        return functional.normalize(self._image_embedding(pixels).float(), dim=-1)
+
+    @torch.no_grad()
+    def encode_text(self, sentences: Sequence[str]) -> FeatureBatch:
+        """Embed sentences: (K, D) float32 of unit norm."""
+        return functional.normalize(self._text_embedding(sentences).float(), dim=-1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+
+class ModelSource(Protocol):
+    """What a file in conf/model builds: cheap to make, reads weights only in `load`."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables and in the store."""
+        ...
+
+    @property
+    def micro_batch(self) -> int:
+        """Fixed number of images a forward pass (design: part of the fingerprint)."""
+        ...
+
+    def weights_fingerprint(self) -> str:
+        """SHA-256 over the weight files, without loading them.
+
+        Raises:
+            WeightsNotFoundError: If files are missing; the message names them, says where to get
+                them and how to point to them.
+        """
+        ...
+
+    def load(self) -> nn.Module:
+        """Build the model and load its weights strictly, on the CPU, in eval mode.
+
+        Returns:
+            A `VisionLanguageModel`, or a `medrobust.models.Classifier`, which has no text side.
+
+        Raises:
+            WeightsNotFoundError: As above.
+            WeightsMismatchError: If a key is missing, left over or of another shape.
+        """
+        ...

@@ -1,0 +1,197 @@
+"""Strict loading: every key of a checkpoint is used, renamed by a rule, or dropped for a reason."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from medrobust.exceptions import WeightsMismatchError
+
+POSITION_IDS = {r".*\.position_ids": "index buffer, which the model makes itself"}
+"""Drop rule for checkpoints of transformers 4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """One step from a key of the model to the key of the checkpoint.
+
+    Attributes:
+        pattern: Regular expression, replaced wherever it is found in the key.
+        replacement: As of `re.sub`.
+        part: Which of three equal blocks of rows is taken (0, 1, 2: query, key and value of a
+            fused projection), or None for the whole tensor.
+    """
+
+    pattern: str
+    replacement: str
+    part: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of the keys of a checkpoint; see `LoadReport`."""
+
+    used: int
+    renamed: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    key: str
+    part: int | None
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read tensors from a safetensors file, or from a pickle that holds tensors only.
+
+    A trainer's `{"state_dict": ...}` is unwrapped, and the prefix `module.` of parallel training is
+    removed where every key has it.
+
+    Raises:
+        WeightsMismatchError: If the file is damaged, or holds anything but tensors.
+    """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        content = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as error:
+        raise WeightsMismatchError(
+            f"{path.name} holds more than tensors, which could run code when opened, and is "
+            f"refused. Turn it into safetensors with: python scripts/convert_checkpoint.py FILE"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise WeightsMismatchError(
+            f"{path.name} is damaged or no checkpoint of PyTorch. Fetch it again."
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise WeightsMismatchError(f"{path.name} is no table of tensors by name.")
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return dict(content)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise WeightsMismatchError(
+            f"{path.name} is damaged or no safetensors file ({error}). Fetch it again."
+        ) from error
+    return state
+
+
+def load_strict(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    file: str,
+    renames: Sequence[Rename] = (),
+    drops: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Give `module` (made on the meta device) the tensors of a checkpoint.
+
+    Floating tensors become float32. Nothing is left at an initial value.
+
+    Args:
+        module: Its parameters and buffers are replaced.
+        state: Checkpoint key -> tensor.
+        file: Name of the checkpoint, for messages.
+        renames: Applied in order to each key of the model, to find its key in the checkpoint.
+        drops: Pattern of a whole checkpoint key -> reason why it is not needed.
+
+    Raises:
+        WeightsMismatchError: If a key is missing, left over or of another shape; it is named as in
+            the checkpoint.
+    """
+    origins = {key: _origin(key, renames) for key in module.state_dict()}
+    wanted = {origin.key for origin in origins.values()}
+    dropped = {
+        key: reason
+        for key in state.keys() - wanted
+        for pattern, reason in (drops or {}).items()
+        if re.fullmatch(pattern, key)
+    }
+    missing = wanted - state.keys()
+    extra = state.keys() - wanted - dropped.keys()
+    if missing or extra:
+        raise WeightsMismatchError(
+            f"{file} does not fit the model it was named for. Missing: {_some(missing)}. "
+            f"Left over: {_some(extra)}. Nothing was loaded."
+        )
+    taken = {key: _take(state[origin.key], origin.part) for key, origin in origins.items()}
+    _check_shapes(module, taken, origins, file)
+    module.load_state_dict(taken, strict=True, assign=True)
+    _restore_buffers(module)
+    return Loaded(
+        used=len(wanted), renamed=_renamed(origins), dropped=dict(sorted(dropped.items()))
+    )
+
+
+def _origin(key: str, renames: Sequence[Rename]) -> _Origin:
+    part = None
+    for rename in renames:
+        key, count = re.subn(rename.pattern, rename.replacement, key)
+        if count and rename.part is not None:
+            part = rename.part
+    return _Origin(key, part)
+
+
+def _take(tensor: Tensor, part: int | None) -> Tensor:
+    if part is not None:
+        tensor = tensor.tensor_split(3)[part]
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _check_shapes(
+    module: nn.Module, taken: Mapping[str, Tensor], origins: Mapping[str, _Origin], file: str
+) -> None:
+    for key, needed in module.state_dict().items():
+        found = taken[key].shape
+        if found != needed.shape:
+            third = "a third of " if origins[key].part is not None else ""
+            raise WeightsMismatchError(
+                f"{file} does not fit the model it was named for: {third}{origins[key].key} has "
+                f"the shape {tuple(found)}, the model needs {tuple(needed.shape)}. "
+                f"Nothing was loaded."
+            )
+
+
+def _renamed(origins: Mapping[str, _Origin]) -> dict[str, str]:
+    """Return checkpoint key -> model keys, for those that differ."""
+    renamed: dict[str, str] = {}
+    for key, origin in origins.items():
+        if key != origin.key:
+            renamed[origin.key] = f"{renamed[origin.key]}, {key}" if origin.key in renamed else key
+    return renamed
+
+
+def _restore_buffers(module: nn.Module) -> None:
+    """Fill the index buffers of transformers, which no checkpoint holds."""
+    for name, buffer in list(module.named_buffers()):
+        if not buffer.is_meta:
+            continue
+        owner, _, leaf = name.rpartition(".")
+        values = {
+            "position_ids": torch.arange(buffer.shape[-1]).expand(buffer.shape).clone(),
+            "token_type_ids": torch.zeros(buffer.shape, dtype=buffer.dtype),
+        }
+        module.get_submodule(owner).register_buffer(leaf, values[leaf], persistent=False)
+
+
+def _some(keys: Iterable[str]) -> str:
+    listed = sorted(keys)
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return (", ".join(listed[:5]) or "none") + more

@@ -1,0 +1,162 @@
+"""A user's own module, wrapped so that it runs through the same pipeline as a published model."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medrobust.exceptions import ConfigurationError
+from medrobust.models.base import ImagePreprocess, LoadReport, VisionLanguageModel
+from medrobust.models.preprocess import Preprocess
+from medrobust.types import LogitBatch, PixelBatch
+
+
+def module_fingerprint(module: nn.Module) -> str:
+    """Hash structure and state of a module: names, dtypes, shapes and bytes, 64 hex digits."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, value in sorted(module.state_dict().items()):
+        tensor = value.detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class Classifier(nn.Module):
+    """A classifier without a text side: its features are its logits, its head is the identity.
+
+    Attributes:
+        preprocess: From uint8 to what the module takes.
+        logit_scale: 1: the logits are used as they come.
+        report: Says that nothing was loaded.
+    """
+
+    preprocess: ImagePreprocess
+    logit_scale: float
+    report: LoadReport
+
+    def __init__(self, module: nn.Module, preprocess: ImagePreprocess, report: LoadReport) -> None:
+        super().__init__()
+        self.module = module
+        self.preprocess = preprocess
+        self.report = report
+        self.logit_scale = 1.0
+
+    def encode_image(self, pixels: PixelBatch) -> LogitBatch:
+        """Return float32 (N, K) logits.
+
+        Raises:
+            ConfigurationError: If the module returns anything but one row an image.
+        """
+        logits = self.module(pixels)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ConfigurationError(
+                f"a classifier must return logits ({len(pixels)}, K) for {len(pixels)} images, "
+                f"this one returned {found}."
+            )
+        return logits.float()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are; the CPU where there are none."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
+
+class _DualEncoder(VisionLanguageModel):
+    """A user's object with `encode_image` and `encode_text`."""
+
+    def __init__(
+        self, encoder: Any, preprocess: ImagePreprocess, logit_scale: float, report: LoadReport
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.preprocess = preprocess
+        self.logit_scale = logit_scale
+        self.report = report
+
+    def _image_embedding(self, pixels: PixelBatch) -> Tensor:
+        embedding: Tensor = self.encoder.encode_image(pixels)
+        return embedding
+
+    def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
+        embedding: Tensor = self.encoder.encode_text(list(sentences))
+        return embedding
+
+    @property
+    def device(self) -> torch.device:
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
+
+def _no_scaling() -> ImagePreprocess:
+    return Preprocess(size=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+@dataclass
+class OwnModel:
+    """The source of a user's own model (`medrobust.models.base.ModelSource`).
+
+    Attributes:
+        module: A classifier, `module(pixels) -> (N, K)` logits, or an object with
+            `encode_image(pixels) -> (N, D)` and `encode_text(list of str) -> (K, D)`.
+        name: In tables and in the store.
+        preprocess: From uint8 (N, 1 or 3, H, W) to pixels; by default three channels in [0, 1] at
+            the stored size.
+        logit_scale: Multiplier of the cosine of a dual encoder; its own attribute `logit_scale` if
+            that is a plain number. (Libraries that store the logarithm keep it as a parameter.)
+        micro_batch: Images a forward pass.
+    """
+
+    module: Any
+    name: str = "own"
+    preprocess: ImagePreprocess = field(default_factory=_no_scaling)
+    logit_scale: float | None = None
+    micro_batch: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither a classifier nor a dual encoder."""
+        if not isinstance(self.module, nn.Module) and not self._is_dual:
+            raise ConfigurationError(
+                f"{type(self.module).__name__} is neither a torch module nor an object with "
+                "encode_image and encode_text."
+            )
+
+    @property
+    def _is_dual(self) -> bool:
+        methods: list[Callable[..., Any] | None] = [
+            getattr(self.module, name, None) for name in ("encode_image", "encode_text")
+        ]
+        return all(callable(method) for method in methods)
+
+    def weights_fingerprint(self) -> str:
+        """SHA-256 over structure and state of the module.
+
+        Raises:
+            ConfigurationError: If the object is no torch module, whose state cannot be read.
+        """
+        if not isinstance(self.module, nn.Module):
+            raise ConfigurationError(
+                f"{type(self.module).__name__} is no torch module, so its weights cannot be told "
+                "from other weights. Make it an nn.Module that holds its encoders."
+            )
+        return module_fingerprint(self.module)
+
+    def load(self) -> VisionLanguageModel | Classifier:
+        """Wrap the module, without a copy, and put it in eval mode."""
+        report = LoadReport(source="own", files={}, used=0)
+        if not self._is_dual:
+            return Classifier(self.module, self.preprocess, report).eval()
+        return _DualEncoder(self.module, self.preprocess, self._scale(), report).eval()
+
+    def _scale(self) -> float:
+        scale = self.logit_scale
+        if scale is None:
+            scale = getattr(self.module, "logit_scale", None)
+        if not isinstance(scale, int | float):
+            raise ConfigurationError(
+                "the logit scale of an own dual encoder must be a number, the multiplier itself "
+                f"(not its logarithm), and is {type(scale).__name__}. Pass logit_scale=..."
+            )
+        return float(scale)

@@ -1,0 +1,104 @@
+"""A model's own way from stored uint8 images to what its visual encoder takes."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch.nn import functional
+
+from medrobust.exceptions import ConfigurationError, InvalidImageError
+from medrobust.models.resample import Interpolation, resize
+from medrobust.types import PixelBatch, UInt8Batch
+
+Fit: TypeAlias = Literal["shortest", "squash", "pad"]
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Resize, crop or pad, expand grey, scale to [0, 1] and normalise, each exactly once.
+
+    The resize is bit-identical to Pillow's (uint8 in, uint8 out, antialiased), which is what the
+    published pipelines run, and the same on every device. An image that already has the size is
+    not touched by it. Normalisation is that of torchvision (divide by 255, subtract, divide), so
+    the output equals the published pipelines to the last bit on the CPU.
+
+    Attributes:
+        size: Side of the model's input in pixels; None keeps the stored size.
+        mean: Of the three channels, on the scale of [0, 1].
+        std: Of the three channels, on the scale of [0, 1].
+        interpolation: "bicubic" or "bilinear".
+        fit: "shortest" resizes the shortest side and crops the centre; "squash" ignores the aspect
+            ratio; "pad" centres the image on a black square of side max(size, height, width) first.
+    """
+
+    size: int | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Interpolation = "bicubic"
+    fit: Fit = "shortest"
+
+    def __post_init__(self) -> None:
+        """Refuse values that no image could go through."""
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) != 3:
+                raise ConfigurationError(f"{name} needs three values, got {values}.")
+            object.__setattr__(self, name, values)
+        if min(self.std) <= 0:
+            raise ConfigurationError(f"std must be positive, got {self.std}.")
+        if self.size is not None and self.size < 1:
+            raise ConfigurationError(f"size must be at least 1 pixel, got {self.size}.")
+        for value, known in ((self.interpolation, Interpolation), (self.fit, Fit)):
+            if value not in get_args(known):
+                raise ConfigurationError(f"{value!r} is none of {get_args(known)}.")
+
+    def __call__(self, images: UInt8Batch) -> PixelBatch:
+        """Return float32 pixels (N, 3, size, size) on the device of `images`.
+
+        Args:
+            images: uint8 batch (N, C, H, W), C = 1 or 3; not modified.
+
+        Raises:
+            InvalidImageError: If `images` is anything else.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise InvalidImageError(
+                f"a model takes uint8 images (N, 1 or 3, H, W), got {images.dtype} "
+                f"{tuple(images.shape)}."
+            )
+        fitted = images if self.size is None else self._fit(images, self.size)
+        pixels = fitted.expand(-1, 3, -1, -1).float().div(255)
+        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
+        return pixels.sub_(mean).div_(std)
+
+    def _fit(self, images: UInt8Batch, size: int) -> UInt8Batch:
+        height, width = images.shape[-2:]
+        if height == width == size:
+            return images
+        if self.fit == "squash":
+            return resize(images, size, size, self.interpolation)
+        if self.fit == "pad":
+            side = max(size, height, width)
+            left, top = (side - width) // 2, (side - height) // 2
+            margins = (left, side - width - left, top, side - height - top)
+            return resize(functional.pad(images, margins), size, size, self.interpolation)
+        short = min(height, width)
+        tall, wide = (int(size * side / short) for side in (height, width))
+        # torchvision's centre crop rounds half to even, and so does Python.
+        top, left = round((tall - size) / 2), round((wide - size) / 2)
+        whole = resize(images, tall, wide, self.interpolation)
+        return whole[..., top : top + size, left : left + size]
+
+    def description(self) -> dict[str, Any]:
+        """Return the plain values that decide the output."""
+        return {
+            "size": self.size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "fit": self.fit,
+        }

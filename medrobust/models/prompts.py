@@ -1,0 +1,130 @@
+"""Prompt sets: sentence templates that turn class names into sentences, as data."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from medrobust.exceptions import ConfigurationError
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_FIELDS = ("", "modality", "dataset")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Templates with `{}` for the class text, and if wanted `{modality}` and `{dataset}`.
+
+    Several templates are an ensemble: the class embedding is their normalised mean.
+
+    Attributes:
+        name: In tables and in the store.
+        templates: At least one, each with `{}`.
+        absent: Templates that say that a finding is absent, for multi-label sets; may be empty.
+        names: Data set -> class texts in label order, in place of the data set's own; an entry may
+            be a list of phrases, which all stand for the class.
+    """
+
+    name: str
+    templates: Sequence[str]
+    absent: Sequence[str] = ()
+    names: Mapping[str, Sequence[str | Sequence[str]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse templates that could not tell classes apart."""
+        if isinstance(self.templates, str) or not self.templates:
+            raise ConfigurationError(
+                f"prompt set {self.name!r} needs a list of at least one template, "
+                f"got {self.templates!r}."
+            )
+        for template in (*self.templates, *self.absent):
+            self._check(template)
+
+    def _check(self, template: str) -> None:
+        found = _FIELD.findall(template)
+        unknown = [name for name in found if name not in _FIELDS]
+        if unknown:
+            raise ConfigurationError(
+                f"prompt set {self.name!r}: template {template!r} has the unknown field "
+                f"{{{unknown[0]}}}. There are: {{}}, {{modality}}, {{dataset}}."
+            )
+        if "" not in found:
+            raise ConfigurationError(
+                f"prompt set {self.name!r}: template {template!r} has no {{}} for the class name."
+            )
+
+    def texts(
+        self, *, dataset: str, class_texts: Sequence[str], modality: str = ""
+    ) -> list[list[str]]:
+        """Return the sentences of each class, in label order.
+
+        Args:
+            dataset: Name of the data set.
+            class_texts: Readable class names in label order.
+            modality: A few words ("chest x-ray"), for templates that ask for it.
+
+        Raises:
+            ConfigurationError: If two classes have the same sentences, or a field has no value.
+        """
+        return self._fill(self.templates, dataset, class_texts, modality)
+
+    def absent_texts(
+        self, *, dataset: str, class_texts: Sequence[str], modality: str = ""
+    ) -> list[list[str]] | None:
+        """Return the sentences that deny each finding, or None where the set has none."""
+        if not self.absent:
+            return None
+        return self._fill(self.absent, dataset, class_texts, modality)
+
+    def _fill(
+        self, templates: Sequence[str], dataset: str, class_texts: Sequence[str], modality: str
+    ) -> list[list[str]]:
+        if not modality and any("{modality}" in template for template in templates):
+            raise ConfigurationError(
+                f"prompt set {self.name!r} asks for the modality and data set {dataset!r} names "
+                f"none. Pass dataset.modality='...' or choose another prompt set."
+            )
+        filled = [
+            [
+                self._sentence(template, phrase, dataset, modality)
+                for phrase in phrases
+                for template in templates
+            ]
+            for phrases in self._phrases(dataset, class_texts)
+        ]
+        self._check_distinct(filled, dataset)
+        return filled
+
+    def _phrases(self, dataset: str, class_texts: Sequence[str]) -> list[list[str]]:
+        chosen = self.names.get(dataset, class_texts)
+        if len(chosen) != len(class_texts):
+            raise ConfigurationError(
+                f"prompt set {self.name!r} names {len(chosen)} classes for data set {dataset!r}, "
+                f"which has {len(class_texts)}."
+            )
+        return [[entry] if isinstance(entry, str) else list(entry) for entry in chosen]
+
+    @staticmethod
+    def _sentence(template: str, text: str, dataset: str, modality: str) -> str:
+        values = {"": text, "dataset": dataset, "modality": modality}
+        # One pass, so that braces within a class name are text and never a field.
+        return _FIELD.sub(lambda found: values[found[1]], template)
+
+    def _check_distinct(self, filled: list[list[str]], dataset: str) -> None:
+        seen: dict[tuple[str, ...], int] = {}
+        for label, sentences in enumerate(filled):
+            twin = seen.setdefault(tuple(sentences), label)
+            if twin != label:
+                raise ConfigurationError(
+                    f"prompt set {self.name!r} gives classes {twin} and {label} of data set "
+                    f"{dataset!r} the same sentences ({sentences[0]!r}): they could not be told "
+                    f"apart. Give them different texts."
+                )
+
+    def description(self) -> dict[str, Any]:
+        """Return the plain values that decide the sentences; the name does not."""
+        return {
+            "templates": list(self.templates),
+            "absent": list(self.absent),
+            "names": {key: list(value) for key, value in self.names.items()},
+        }

@@ -1,0 +1,221 @@
+"""Write random checkpoints in exactly the layout of the published repositories, tokenizer included.
+
+Each writer returns the model of the original library that holds the same weights.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+
+BERT_TINY = {
+    "model_type": "bert",
+    "vocab_size": 30522,
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 512,
+    "max_position_embeddings": 512,
+}
+BERT_BASE = BERT_TINY | {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+
+WORDS = (
+    "an the of is this that image photo medical with and or no not in on by from belonging to "
+    "blood cell microscopy normal healthy disease lesion tissue chest ray retina scan cyst mass "
+    "basophil eosinophil lymphocyte monocyte neutrophil platelet erythroblast granulocyte "
+    "evidence finding presence absence mild moderate severe"
+)
+
+
+def randomise(model: nn.Module, seed: int) -> None:
+    """Give every weight a value of its own, so that no two can be swapped unseen."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("logit_scale"):
+                parameter.fill_(4.6052)
+            elif parameter.ndim < 2 and name.endswith("weight"):
+                parameter.copy_(1 + 0.1 * noise)
+            else:
+                parameter.copy_(0.1 * noise)
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2))
+
+
+def write_clip_tokenizer(folder: Path) -> None:
+    """Write the vocabulary that open_clip bundles in the form of transformers."""
+    from open_clip.tokenizer import SimpleTokenizer
+    from transformers import CLIPTokenizer
+
+    original = SimpleTokenizer()
+    rename = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocab = {rename.get(token, token): index for token, index in original.encoder.items()}
+    merges = [f"{first} {second}" for first, second in original.bpe_ranks]
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch, "vocab.json").write_text(json.dumps(vocab))
+        Path(scratch, "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+        tokenizer = CLIPTokenizer(
+            vocab=f"{scratch}/vocab.json", merges=f"{scratch}/merges.txt", model_max_length=77
+        )
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+
+
+def write_bert_tokenizer(folder: Path) -> None:
+    """Write a small uncased WordPiece vocabulary, special tokens where PubMedBERT has them."""
+    from tokenizers import BertWordPieceTokenizer
+
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789")
+    pieces = [f"##{letter}" for letter in letters]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocab = [*special, *letters, *pieces, *",.-:", *WORDS.split()]
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True).save(
+        str(folder / "tokenizer.json")
+    )
+    write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512},
+    )
+    write_json(
+        folder / "special_tokens_map.json",
+        {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    )
+
+
+def write_random_clip(folder: Path, *, seed: int = 0, safetensors: bool = False) -> Any:
+    """Write a small CLIP as `openai/clip-vit-base-patch16` is laid out.
+
+    Returns:
+        The `transformers.CLIPModel` with the same weights.
+    """
+    from transformers import CLIPConfig, CLIPModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
+    config = CLIPConfig(
+        # The hub's configurations say eos_token_id 2, which asks for the old way of pooling.
+        text_config=text | {"intermediate_size": 64, "eos_token_id": 2, "bos_token_id": 0},
+        vision_config=vision | {"intermediate_size": 96, "patch_size": 32, "image_size": 224},
+        projection_dim=24,
+    )
+    model = CLIPModel(config).eval()
+    randomise(model, seed)
+    write_json(folder / "config.json", config.to_dict() | {"architectures": ["CLIPModel"]})
+    write_json(
+        folder / "preprocessor_config.json",
+        {
+            "crop_size": 224,
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_resize": True,
+            "feature_extractor_type": "CLIPFeatureExtractor",
+            "image_mean": CLIP_MEAN,
+            "image_std": CLIP_STD,
+            "resample": 3,
+            "size": 224,
+        },
+    )
+    state = dict(model.state_dict())
+    state["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    state["vision_model.embeddings.position_ids"] = torch.arange(50)[None]
+    save(state, folder / ("model.safetensors" if safetensors else "pytorch_model.bin"))
+    write_clip_tokenizer(folder)
+    return model
+
+
+def save(state: dict[str, torch.Tensor], path: Path) -> None:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        save_file({key: value.contiguous() for key, value in state.items()}, path)
+    else:
+        torch.save(state, path)
+
+
+def biomedclip_config(vit: str, bert: str, width: int, size: int) -> dict[str, Any]:
+    return {
+        "model_cfg": {
+            "embed_dim": width,
+            "vision_cfg": {
+                "timm_model_name": vit,
+                "timm_model_pretrained": False,
+                "timm_pool": "",
+                "timm_proj": "linear",
+                "image_size": size,
+            },
+            "text_cfg": {
+                "hf_model_name": bert,
+                "hf_tokenizer_name": bert,
+                "hf_proj_type": "mlp",
+                "hf_pooler_type": "cls_last_hidden_state_pooler",
+                "context_length": 256,
+            },
+        },
+        "preprocess_cfg": {"mean": CLIP_MEAN, "std": CLIP_STD},
+    }
+
+
+def original_biomedclip(*, tiny: bool, device: str = "cpu") -> nn.Module:
+    """Build BiomedCLIP by open_clip, without weights."""
+    import open_clip
+
+    with tempfile.TemporaryDirectory() as scratch:
+        # open_clip reads the configuration of the BERT from the place that it is named for.
+        vit, size = ("test_vit", 160) if tiny else ("vit_base_patch16_224", 224)
+        config = biomedclip_config(vit, scratch, 64 if tiny else 512, size)
+        write_json(Path(scratch, "open_clip_config.json"), config)
+        write_json(Path(scratch, "config.json"), BERT_TINY if tiny else BERT_BASE)
+        model: nn.Module = open_clip.create_model(
+            f"local-dir:{scratch}", load_weights=False, pretrained_text=False, device=device
+        )
+    return model.eval()
+
+
+def write_random_biomedclip(folder: Path, *, tiny: bool = True, seed: int = 0) -> Any:
+    """Write BiomedCLIP as its hub repository is laid out: without a configuration of the BERT.
+
+    Args:
+        folder: Made if need be.
+        tiny: A vision transformer of 6 layers (160 pixels) and a BERT of 2, 18 MB; else the
+            published towers, 784 MB.
+        seed: Of the weights.
+
+    Returns:
+        The open_clip model with the same weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = original_biomedclip(tiny=tiny)
+    randomise(model, seed)
+    names = (
+        ("test_vit", "google/bert_uncased_L-2_H-128_A-2", 64, 160)
+        if tiny
+        else (
+            "vit_base_patch16_224",
+            "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            512,
+            224,
+        )
+    )
+    write_json(folder / "open_clip_config.json", biomedclip_config(*names))
+    state = dict(model.state_dict())
+    state["text.transformer.embeddings.position_ids"] = torch.arange(512)[None]
+    save(state, folder / "open_clip_pytorch_model.bin")
+    write_bert_tokenizer(folder)
+    return model

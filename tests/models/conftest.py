@@ -1,0 +1,39 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import write_random_biomedclip, write_random_clip
+
+
+@pytest.fixture(scope="session")
+def biomedclip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder in the published layout, and the open_clip model with the same weights."""
+    folder = tmp_path_factory.mktemp("biomedclip")
+    return folder, write_random_biomedclip(folder)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder in the published layout, and the transformers model with the same weights."""
+    folder = tmp_path_factory.mktemp("clip")
+    return folder, write_random_clip(folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail on any attempt to open a connection."""
+    import socket
+
+    def refuse(*args: object) -> None:
+        raise AssertionError(f"a test of models tried to connect to {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return torch.randint(0, 256, (5, 3, 224, 224), dtype=torch.uint8, generator=generator)

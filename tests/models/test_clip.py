@@ -1,0 +1,126 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import write_random_clip
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+from torch.nn import functional
+from transformers import CLIPImageProcessor, CLIPTokenizer
+
+from medrobust.exceptions import WeightsMismatchError
+from medrobust.models import TransformersClip, VisionLanguageModel
+
+SENTENCES = [
+    "a photo of a Basophil.",
+    "chest X-ray showing   pleural effusion; naïve café",
+    "very " * 100,
+]
+WEIGHTS = "pytorch_model.bin"
+
+
+def load(folder: Path) -> VisionLanguageModel:
+    return TransformersClip("clip", "nobody/nothing", local_dir=str(folder)).load()
+
+
+def embedding(output: Any) -> torch.Tensor:
+    """Return unit features, which transformers 5 wraps and transformers 4 does not."""
+    return functional.normalize(getattr(output, "pooler_output", output), dim=-1)
+
+
+def test_image_features_equal_those_of_transformers_from_the_same_pictures(
+    clip: tuple[Path, Any], images: torch.Tensor
+) -> None:
+    folder, original = clip
+    processor = CLIPImageProcessor.from_pretrained(folder)
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    pixels = processor(pictures, return_tensors="pt")["pixel_values"]
+    model = load(folder)
+    with torch.no_grad():
+        truth = embedding(original.get_image_features(pixel_values=pixels))
+        ours = model.encode_image(model.preprocess(images))
+    torch.testing.assert_close(ours, truth, atol=1e-5, rtol=0)
+    assert ours.std(dim=0).max() > 1e-3
+
+
+def test_text_features_equal_those_of_transformers_with_its_own_tokenizer(
+    clip: tuple[Path, Any],
+) -> None:
+    folder, original = clip
+    tokens = CLIPTokenizer.from_pretrained(folder)(
+        SENTENCES, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    )
+    with torch.no_grad():
+        truth = embedding(original.get_text_features(**tokens))
+    torch.testing.assert_close(load(folder).encode_text(SENTENCES), truth, atol=1e-5, rtol=0)
+
+
+def test_token_ids_equal_those_of_the_vocabulary_that_open_clip_bundles(
+    clip: tuple[Path, Any],
+) -> None:
+    ids, mask = load(clip[0]).tokenizer(SENTENCES)
+    original = SimpleTokenizer()(SENTENCES)
+    assert torch.equal(ids * mask, original * mask)
+    assert int(mask.sum()) == int((original != 0).sum())
+
+
+def test_safetensors_and_pickle_give_the_same_model(
+    clip: tuple[Path, Any], tmp_path: Path, images: torch.Tensor
+) -> None:
+    write_random_clip(tmp_path, safetensors=True)
+    one, two = load(clip[0]), load(tmp_path)
+    pixels = one.preprocess(images)
+    assert torch.equal(one.encode_image(pixels), two.encode_image(pixels))
+    assert set(two.report.files) > {"model.safetensors"}
+
+
+def test_the_report_accounts_for_every_key(clip: tuple[Path, Any]) -> None:
+    folder, original = clip
+    report = load(folder).report
+    assert report.used == len(original.state_dict())
+    assert set(report.dropped) == {
+        "text_model.embeddings.position_ids",
+        "vision_model.embeddings.position_ids",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "new"),
+    [
+        ("vision_model.encoder.layers.1.self_attn.q_proj.weight", None),
+        ("visual_projection.weight", "visual_projection.kernel"),
+        ("text_model.extra", torch.zeros(2)),
+        ("text_projection.weight", torch.zeros(5, 5)),
+    ],
+)
+def test_a_missing_extra_renamed_or_wrongly_shaped_key_is_refused_by_name(
+    clip: tuple[Path, Any], tmp_path: Path, key: str, new: Any
+) -> None:
+    for path in clip[0].iterdir():
+        if path.name != WEIGHTS:
+            shutil.copy(path, tmp_path)
+    state = torch.load(clip[0] / WEIGHTS, weights_only=True)
+    value = state.pop(key, None)
+    if isinstance(new, str):
+        state[new] = value
+    elif new is not None:
+        state[key] = new
+    torch.save(state, tmp_path / WEIGHTS)
+    with pytest.raises(WeightsMismatchError, match=key.replace(".", r"\.")):
+        load(tmp_path)
+
+
+def test_another_model_type_or_preprocessing_is_refused(
+    clip: tuple[Path, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(clip[0], tmp_path, dirs_exist_ok=True)
+    pictures = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(pictures | {"crop_size": 200}))
+    with pytest.raises(WeightsMismatchError, match="crop 200"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "siglip"}))
+    with pytest.raises(WeightsMismatchError, match="'siglip'"):
+        load(tmp_path)

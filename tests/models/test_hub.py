@@ -1,0 +1,137 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
+
+from medrobust.exceptions import WeightsNotFoundError
+from medrobust.models import BiomedClip
+
+WEIGHTS = "open_clip_pytorch_model.bin"
+
+
+@pytest.fixture
+def source() -> BiomedClip:
+    return BiomedClip("biomedclip", "someone/model", license="MIT")
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache of one commit with three files, and a hub that cannot be reached."""
+    folder = tmp_path / "models--someone--model" / "snapshots" / "c0ffee"
+    folder.mkdir(parents=True)
+    for name in ("open_clip_config.json", "vocab.txt", WEIGHTS):
+        (folder / name).write_text(name)
+
+    def cached(hub_id: str, name: str, revision: str) -> str | None:
+        path = folder / name
+        return str(path) if path.exists() else None
+
+    def offline(*args: object, **kwargs: object) -> object:
+        raise OfflineModeIsEnabled("offline")
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    monkeypatch.setattr(huggingface_hub, "model_info", offline)
+    return folder
+
+
+def test_cached_files_are_used_without_asking_the_hub(source: BiomedClip, snapshot: Path) -> None:
+    files = source.files()
+    assert list(files) == ["open_clip_config.json", "vocab.txt", WEIGHTS]
+    report = source.report(files, 0, {}, {})
+    assert (report.source, report.revision, report.license) == ("someone/model", "c0ffee", "MIT")
+
+
+def test_without_files_and_hub_one_sentence_says_what_to_do(
+    source: BiomedClip, snapshot: Path
+) -> None:
+    (snapshot / WEIGHTS).unlink()
+    with pytest.raises(WeightsNotFoundError) as caught:
+        source.files()
+    for part in (WEIGHTS, "someone/model", "model.local_dir=FOLDER"):
+        assert part in str(caught.value)
+
+
+def test_a_folder_is_never_mixed_with_the_hub(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*args: object, **kwargs: object) -> str:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", forbidden)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("x")
+    source = BiomedClip("biomedclip", "someone/model", local_dir=str(folder))
+    with pytest.raises(WeightsNotFoundError, match=WEIGHTS) as caught:
+        source.files()
+    assert "vocab.txt" not in str(caught.value)
+    (folder / "open_clip_config.json").write_text("x")
+    (folder / WEIGHTS).write_text("x")
+    assert source.report(source.files(), 0, {}, {}).source == "local"
+
+
+def publish(*names: str) -> Any:
+    """Return a hub that has these files."""
+    siblings = [SimpleNamespace(rfilename=name) for name in names]
+    return lambda hub_id, revision, timeout: SimpleNamespace(siblings=siblings)
+
+
+def test_a_repository_without_a_file_is_told_from_a_hub_out_of_reach(
+    source: BiomedClip, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (snapshot / WEIGHTS).unlink()
+    monkeypatch.setattr(
+        huggingface_hub, "model_info", publish("open_clip_config.json", "vocab.txt")
+    )
+    with pytest.raises(WeightsNotFoundError, match="not found in revision 'main' on the hub"):
+        source.files()
+
+
+def test_a_file_that_is_not_cached_brings_all_files_at_one_revision(
+    source: BiomedClip, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = snapshot.parent / "beef"
+    newer.mkdir()
+
+    def download(hub_id: str, name: str, revision: str) -> str:
+        (newer / name).write_text("new")
+        return str(newer / name)
+
+    monkeypatch.setattr(
+        huggingface_hub, "model_info", publish("open_clip_config.json", "vocab.txt", WEIGHTS)
+    )
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    (snapshot / WEIGHTS).unlink()
+    assert {path.parent.name for path in source.files().values()} == {"beef"}
+
+
+def error(kind: type[Exception]) -> Any:
+    import httpx
+
+    response = httpx.Response(403, request=httpx.Request("GET", "https://example.org"))
+    return kind("no", response=response)  # type: ignore[call-arg]
+
+
+def test_a_restricted_repository_says_how_to_get_access(
+    source: BiomedClip, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gated(*args: object, **kwargs: object) -> str:
+        raise error(GatedRepoError)
+
+    (snapshot / WEIGHTS).unlink()
+    monkeypatch.setattr(huggingface_hub, "model_info", gated)
+    with pytest.raises(WeightsNotFoundError, match="hf auth login"):
+        source.files()
+
+
+def test_the_fingerprint_follows_every_byte_and_not_the_place(
+    source: BiomedClip, snapshot: Path
+) -> None:
+    before = source.weights_fingerprint()
+    local = BiomedClip("other", "x/y", local_dir=str(snapshot))
+    assert local.weights_fingerprint() == before
+    (snapshot / "vocab.txt").write_text("another")
+    assert local.weights_fingerprint() != before
