@@ -1,0 +1,93 @@
+"""From logits to predictions and scores: the one place that says what a logit means."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import InvalidDataError
+from medrobust.types import Float64Array, Int64Array, TaskKind
+
+
+def predictions(logits: NDArray[np.floating[Any]], task: TaskKind) -> Int64Array:
+    """Return what is predicted.
+
+    Args:
+        logits: (N, K) of any float type.
+        task: A multi-label set predicts each label on its own.
+
+    Returns:
+        int64 (N,): the class of the largest logit, the lowest such class on a tie. Multi-label:
+        int64 (N, L) of zeros and ones, one where the logit is above 0.
+
+    Raises:
+        InvalidDataError: If a logit is not finite.
+    """
+    _check_finite(logits)
+    if task == "multi-label, binary-class":
+        return (logits > 0).astype(np.int64)
+    largest: Int64Array = np.argmax(logits, axis=1)
+    return largest
+
+
+def class_scores(logits: NDArray[np.floating[Any]], task: TaskKind) -> Float64Array:
+    """Return what AUC ranks by: float64 (N, K), larger for "more of this class".
+
+    Multi-label: the logits themselves. All other tasks: the log-odds of the softmax,
+    `logit_k - logsumexp(logits of the others)`, which rank as the probabilities do and do not
+    saturate at 0 and 1 as those do.
+
+    Args:
+        logits: (N, K), K >= 2 unless multi-label.
+        task: One of the four task strings.
+
+    Raises:
+        InvalidDataError: If a logit is not finite.
+    """
+    _check_finite(logits)
+    exact = logits.astype(np.float64)
+    return exact if task == "multi-label, binary-class" else log_odds(exact)
+
+
+def log_odds(logits: Float64Array) -> Float64Array:
+    """Return `logit_k - log(sum over j != k of exp(logit_j))`: float64 (N, K), K >= 2.
+
+    For every class but the largest the sum over the others holds the largest term, so it may be
+    had as total minus own term; for the largest class it is summed on its own, shifted by the
+    second largest, since the subtraction would cancel.
+
+    Example:
+        >>> log_odds(np.array([[2.0, -1.0]])).tolist()
+        [[3.0, -3.0]]
+    """
+    rows = np.arange(len(logits))
+    best = logits.argmax(axis=1)
+    highest = logits[rows, best][:, None]
+    terms = np.exp(logits - highest)
+    others = highest + np.log(np.maximum(terms.sum(axis=1, keepdims=True) - terms, 1.0))
+    rest = logits.copy()
+    rest[rows, best] = -np.inf
+    second = rest.max(axis=1, keepdims=True)
+    others[rows, best] = second[:, 0] + np.log(np.exp(rest - second).sum(axis=1))
+    result: Float64Array = logits - others
+    return result
+
+
+def probabilities(logits: NDArray[np.floating[Any]], task: TaskKind) -> Float64Array:
+    """Return float64 (N, K): softmax over the classes; multi-label: sigmoid of each logit."""
+    _check_finite(logits)
+    exact = logits.astype(np.float64)
+    if task == "multi-label, binary-class":
+        return np.exp(-np.logaddexp(0.0, -exact))
+    terms: Float64Array = np.exp(exact - exact.max(axis=1, keepdims=True))
+    terms /= terms.sum(axis=1, keepdims=True)
+    return terms
+
+
+def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
+    if not np.isfinite(logits).all():
+        bad = int((~np.isfinite(logits)).any(axis=1).sum())
+        raise InvalidDataError(
+            f"logits of {bad} of {len(logits)} images are not finite. Compute the cell again with "
+            f"trainer.precision=32-true."
+        )
