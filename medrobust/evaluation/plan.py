@@ -1,0 +1,228 @@
+"""Configuration -> experiment -> cells. The one place beside the entry that knows Hydra."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.store import CellKey, CellSpec, DataRecord
+from medrobust.exceptions import ConfigurationError, MedRobustError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from medrobust.corruptions import Corruption
+    from medrobust.datasets.image_set import DatasetSource, ImageSet
+    from medrobust.evaluation.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell and what computes it; `corruption` is None for clean."""
+
+    key: CellKey
+    corruption: "Corruption | None"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """The cells of one data set, clean first, then by corruption and severity.
+
+    Attributes:
+        image_set: The evaluated split.
+        record: Its labels and names, as the store keeps them.
+        columns: The corruptions, in table order.
+        cells: One a column and severity, and clean.
+    """
+
+    image_set: "ImageSet"
+    record: DataRecord
+    columns: "tuple[Corruption, ...]"
+    cells: tuple[PlannedCell, ...]
+
+
+def experiment_from_config(config: "DictConfig") -> Experiment:
+    """Build the plain parts of a job from its composed configuration.
+
+    Raises:
+        ConfigurationError: If a value is missing, or a part cannot be built from its keywords.
+        MedRobustError: As the part raises it.
+    """
+    from omegaconf import MissingMandatoryValue, OmegaConf
+
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigurationError(
+            f"{error.full_key} must be given: add {error.full_key}=VALUE to the command."
+        ) from error
+    assert isinstance(plain, dict)
+    parts = {
+        name: built(config, name)
+        for name in ("model", "dataset", "corruption", "prompts", "trainer", "task", "adapter")
+    }
+    dataset = parts["dataset"]
+    return Experiment(
+        model=parts["model"],
+        datasets=tuple(getattr(dataset, "members", (dataset,))),
+        corruption=parts["corruption"],
+        severities=_levels(config.severity.levels),
+        prompts=parts["prompts"],
+        store=Path(config.store.dir).absolute(),
+        trainer=parts["trainer"],
+        precision=str(config.trainer.precision),
+        task=parts["task"],
+        adapter=parts["adapter"],
+        seed=config.seed,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        reference=config.reference,
+        resume=config.resume,
+        keep_features=config.store.features,
+        examples=config.store.examples,
+        config={str(key): value for key, value in plain.items()},
+    )
+
+
+def _levels(levels: Any) -> tuple[int, ...]:
+    if not all(isinstance(level, int) for level in levels):
+        raise ConfigurationError(f"severity.levels={list(levels)} must be whole numbers.")
+    return tuple(levels)
+
+
+def built(config: "DictConfig", name: str) -> Any:
+    """Instantiate one group of a configuration.
+
+    Raises:
+        ConfigurationError: Naming the group and the reason, not Hydra's insides.
+        MedRobustError: As the object itself raises it.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(config[name], _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, MedRobustError):
+            raise cause from error
+        reason = str(cause).splitlines()[0]
+        raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+
+
+def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Corruption, ...]]]":
+    """Find what cannot run before data is opened or weights are loaded.
+
+    Returns:
+        Each data set with its corruptions in table order.
+
+    Raises:
+        UnknownNameError: If a corruption does not exist (for that data set).
+        WeightsNotFoundError: If files of the model are missing.
+    """
+    expanded = [
+        (source, experiment.corruption.expand(source.suite)) for source in experiment.datasets
+    ]
+    experiment.model.weights_fingerprint()
+    return expanded
+
+
+def plan(experiment: Experiment, resources: "Resources") -> list[DatasetPlan]:
+    """Name every cell of a job: clean once a data set, then corruptions by severities.
+
+    Args:
+        experiment: The job.
+        resources: Opens data sets and loads the model, once.
+
+    Raises:
+        MedRobustError: As `check`, the data set or the model raises it.
+    """
+    return [
+        _dataset_plan(experiment, resources, source, columns)
+        for source, columns in check(experiment)
+    ]
+
+
+def _dataset_plan(
+    experiment: Experiment,
+    resources: "Resources",
+    source: "DatasetSource",
+    columns: "tuple[Corruption, ...]",
+) -> DatasetPlan:
+    image_set = resources.image_set(source)
+    head = head_description(experiment, image_set)
+    encoder = resources.encoder_description(experiment)
+    if not resources.is_dual_encoder(experiment):
+        head = {"kind": "identity"}
+    conditions = [(None, 0), *product(columns, experiment.severities)]
+    cells = [
+        PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
+        for corruption, severity in conditions
+    ]
+    return DatasetPlan(image_set, data_record(image_set), columns, tuple(cells))
+
+
+def head_description(experiment: Experiment, image_set: "ImageSet") -> dict[str, Any]:
+    """Say what turns features into logits: the sentences of each class.
+
+    Raises:
+        ConfigurationError: If the prompt set does not suit the data set.
+    """
+    names: dict[str, Any] = {
+        "dataset": image_set.name,
+        "class_texts": image_set.texts,
+        "modality": image_set.modality,
+    }
+    return {
+        "kind": "zero_shot",
+        "name": experiment.prompts.name,
+        "texts": experiment.prompts.texts(**names),
+        "absent": _absent(experiment, image_set, names),
+    }
+
+
+def _absent(
+    experiment: Experiment, image_set: "ImageSet", names: dict[str, Any]
+) -> list[list[str]] | Literal[False] | None:
+    """Return the texts that deny each label; False where the prompt set has none."""
+    if image_set.task != "multi-label, binary-class":
+        return None
+    return experiment.prompts.absent_texts(**names) or False
+
+
+def data_record(image_set: "ImageSet") -> DataRecord:
+    """Return what the store keeps of a split: everything but the images."""
+    return DataRecord(
+        **{name: getattr(image_set, name) for name in DataRecord.__dataclass_fields__}
+    )
+
+
+def _key(
+    experiment: Experiment,
+    encoder: Mapping[str, Any],
+    image_set: "ImageSet",
+    head: Mapping[str, Any],
+    corruption: "Corruption | None",
+    severity: int,
+) -> CellKey:
+    drawn = corruption is not None and corruption.random(severity)
+    encoding: dict[str, Any] = {
+        **encoder,
+        "data": image_set.fingerprint,
+        "corruption": {"name": "clean"} if corruption is None else corruption.identity(severity),
+    }
+    if drawn:
+        encoding |= {"seed": experiment.seed, "stream": image_set.stream}
+    spec = CellSpec(
+        model=experiment.model.name,
+        adapter=experiment.adapter.name,
+        dataset=image_set.name,
+        split=image_set.split,
+        suite="none" if corruption is None else str(corruption.suite),
+        corruption="clean" if corruption is None else corruption.name,
+        severity=severity,
+        seed=experiment.seed if drawn else None,
+    )
+    return CellKey(spec, encoding, head, image_set.fingerprint)

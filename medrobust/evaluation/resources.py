@@ -1,0 +1,101 @@
+"""What a process keeps between cells and jobs: loaded models, open data sets, class features."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from medrobust.datasets.image_set import DatasetSource, ImageSet
+from medrobust.evaluation.experiment import Experiment
+from medrobust.fingerprints import fingerprint
+from medrobust.models.base import VisionLanguageModel
+from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+
+Thing = TypeVar("Thing")
+
+MODELS_KEPT = 2
+DATA_SETS_KEPT = 16
+HEADS_KEPT = 64
+
+
+class Resources:
+    """Loads a model once, opens a data set once, encodes class texts once."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[str, Any] = OrderedDict()
+        self._image_sets: OrderedDict[str, ImageSet] = OrderedDict()
+        self._heads: OrderedDict[str, ZeroShotHead | IdentityHead] = OrderedDict()
+
+    def model(self, experiment: Experiment) -> Any:
+        """Return the adapted model, loaded strictly and in eval mode."""
+        return _kept(
+            self._models,
+            self._model_key(experiment),
+            lambda: experiment.adapter.attach(experiment.model.load()).eval(),
+            MODELS_KEPT,
+        )
+
+    def image_set(self, source: DatasetSource) -> ImageSet:
+        """Return the evaluated split, memory-mapped."""
+        return _kept(self._image_sets, repr(source), source.load, DATA_SETS_KEPT)
+
+    def is_dual_encoder(self, experiment: Experiment) -> bool:
+        """Say whether the model has a text side, so that class texts classify."""
+        return isinstance(self.model(experiment), VisionLanguageModel)
+
+    def encoder_description(self, experiment: Experiment) -> dict[str, Any]:
+        """Return what of the encoder decides features: the start of each cell's encoding."""
+        return {
+            "weights": experiment.model.weights_fingerprint(),
+            "adapter": experiment.adapter.description(),
+            "preprocessing": self.model(experiment).preprocess.description(),
+            "precision": experiment.precision,
+            "micro_batch": experiment.model.micro_batch,
+        }
+
+    def head(
+        self, experiment: Experiment, description: dict[str, Any]
+    ) -> ZeroShotHead | IdentityHead:
+        """Return the classifier that a cell's head describes, its texts encoded once."""
+        if description["kind"] == "identity":
+            return IdentityHead()
+        key = fingerprint([self._model_key(experiment), description])
+        return _kept(
+            self._heads,
+            key,
+            lambda: zero_shot_head(self.model(experiment), description),
+            HEADS_KEPT,
+        )
+
+    def _model_key(self, experiment: Experiment) -> str:
+        return fingerprint(
+            [
+                repr(experiment.model),
+                experiment.model.weights_fingerprint(),
+                experiment.adapter.description(),
+            ]
+        )
+
+
+def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:
+    """Encode the sentences of each class, on the CPU in full precision."""
+    model.to("cpu", torch.float32)
+    absent = description["absent"]
+    return ZeroShotHead(
+        class_features(model, description["texts"]),
+        class_features(model, absent) if absent else None,
+        model.logit_scale,
+    )
+
+
+def _kept(
+    kept: OrderedDict[str, Thing], key: str, make: Callable[[], Thing], at_most: int
+) -> Thing:
+    """Return the thing of that key, made if it is not there; the longest unused ones go."""
+    if key not in kept:
+        while len(kept) >= at_most:
+            kept.popitem(last=False)
+        kept[key] = make()
+    kept.move_to_end(key)
+    return kept[key]

@@ -1,0 +1,170 @@
+"""Planned cells -> stored cells."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from medrobust.datasets.image_set import ImageSet
+from medrobust.evaluation.environment import describe_device, versions
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.store import Store
+from medrobust.tasks.datamodule import evaluation_loader
+from medrobust.tasks.zero_shot import Corrupt, Encoded, ZeroShot
+from medrobust.types import UInt8Array
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+EXAMPLES = 2
+"""Pictures kept a cell: the first image of the split and the middle one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One cell, finished now or found in the store."""
+
+    cell: PlannedCell
+    computed: bool
+    seconds: float
+
+
+class CellRunner:
+    """Runs the cells of one job with one Trainer, one module and one store."""
+
+    def __init__(self, experiment: Experiment, resources: Resources, store: Store) -> None:
+        self.experiment = experiment
+        self.resources = resources
+        self.store = store
+        self._module: ZeroShot | None = None
+        self._trainer: Trainer | None = None
+
+    def run(self, plans: Sequence[DatasetPlan]) -> Iterator[Done]:
+        """Yield each cell of the plan, in order, once it is in the store.
+
+        Raises:
+            StoreError: If a finished cell is damaged, or the store cannot be written.
+        """
+        for plan in plans:
+            self.store.write_data(plan.record)
+            for cell in plan.cells:
+                started = time.perf_counter()
+                missing = not (self.experiment.resume and self.store.has(cell.key))
+                if missing:
+                    self._compute(plan.image_set, cell, started)
+                yield Done(cell, missing, time.perf_counter() - started)
+
+    def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
+        encoded = self._encode(image_set, cell)
+        record = {
+            "status": "done",
+            "seconds": round(time.perf_counter() - started, 4),
+            "config": self.experiment.config,
+            "versions": versions(),
+            "device": describe_device(self._module),
+            "load_report": asdict(self.resources.model(self.experiment).report),
+        }
+        self.store.write(
+            cell.key,
+            encoded.logits.numpy(),
+            record,
+            examples={f"row-{row}.png": _png(image) for row, image in encoded.shown.items()},
+            replace=not self.experiment.resume,
+        )
+
+    def _encode(self, image_set: ImageSet, cell: PlannedCell) -> Encoded:
+        """Encode the images of a cell, or take the features that the store kept."""
+        head = self.resources.head(self.experiment, dict(cell.key.head))
+        kept = self.store.read_features(cell.key.encoding_fingerprint)
+        module = self._ready_module()
+        if kept is not None and self.experiment.resume:
+            return module.classify(kept, head)
+        module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set, kept))
+        loader = evaluation_loader(
+            image_set,
+            batch_size=self.experiment.batch_size,
+            num_workers=self.experiment.num_workers,
+        )
+        with quiet_lightning():
+            self._ready_trainer().test(module, loader, verbose=False)
+        encoded = module.result()
+        if self.experiment.keep_features:
+            self.store.write_features(cell.key.encoding_fingerprint, encoded.features.numpy())
+        return encoded
+
+    def _corrupt(self, image_set: ImageSet, cell: PlannedCell) -> Corrupt | None:
+        if cell.corruption is None:
+            return None
+        return partial(
+            _corrupt_batch,
+            cell.corruption,
+            cell.key.spec.severity,
+            self.experiment.seed,
+            image_set.stream,
+        )
+
+    def _rows_to_show(self, image_set: ImageSet, kept: Any) -> frozenset[int]:
+        allowed = self.experiment.examples
+        if allowed is None:
+            allowed = image_set.origin != "own"
+        if not allowed or kept is not None:
+            return frozenset()
+        return frozenset(len(image_set) * part // EXAMPLES for part in range(EXAMPLES))
+
+    def _ready_module(self) -> ZeroShot:
+        if self._module is None:
+            model = self.resources.model(self.experiment)
+            self._module = self.experiment.task(model, self.experiment.model.micro_batch)
+        return self._module
+
+    def _ready_trainer(self) -> "Trainer":
+        if self._trainer is None:
+            with quiet_lightning():
+                self._trainer = self.experiment.trainer(
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                    use_distributed_sampler=False,
+                )
+        return self._trainer
+
+
+def _corrupt_batch(
+    corruption: Any, severity: int, seed: int, stream: str, images: Any, index: Any
+) -> Any:
+    return corruption(images, severity=severity, seed=seed, stream=stream, index=index)
+
+
+def _png(image: UInt8Array) -> bytes:
+    """Encode uint8 (C, H, W) as PNG."""
+    channel_last = np.moveaxis(image, 0, -1)
+    written, data = cv2.imencode(".png", channel_last[..., ::-1])
+    assert written
+    return data.tobytes()
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's banners and hints off the terminal, and put everything back."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels: Mapping[logging.Logger, int] = {logger: logger.level for logger in loggers}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)

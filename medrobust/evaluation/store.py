@@ -1,0 +1,426 @@
+"""The store: finished cells on disk, written whole or not at all, read back only if undamaged.
+
+Layout (all names made safe; the fingerprint decides)::
+
+    data/FP/          labels.npy ids.npy [groups.npy] data.json      once for each data fingerprint
+    cells/MODEL/DATASET/SUITE.CORRUPTION/sK-FP12/                    logits.npy cell.json [*.png]
+    features/FP/      features.npy features.json   if kept, by encoding fingerprint
+
+A folder is written under a hidden temporary name beside its place and renamed. The first to arrive
+wins and a later twin is dropped, so that workers need no locks.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import StoreError
+from medrobust.fingerprints import fingerprint
+from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
+
+FORMAT = 1
+"""Version of the layout; a store of another version is refused."""
+
+Part = TypeVar("Part", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CellSpec:
+    """What people call a cell: the columns of every table.
+
+    Attributes:
+        model: Name of the model.
+        adapter: Name of the adaptation, "none" for the model as published.
+        dataset: Name of the data set.
+        split: "train", "val" or "test".
+        suite: Where the parameters come from ("imagenet_c", a MedMNIST flag); "none" for clean.
+        corruption: Name of the corruption, or "clean".
+        severity: 1 to 5; 0 for clean.
+        seed: Corruption seed; None where nothing is drawn.
+    """
+
+    model: str
+    adapter: str
+    dataset: str
+    split: str
+    suite: str
+    corruption: str
+    severity: int
+    seed: int | None
+
+    def __str__(self) -> str:
+        what = "clean" if self.severity == 0 else f"{self.corruption} s{self.severity}"
+        return f"{self.model} · {self.dataset}/{self.split} · {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class CellKey:
+    """A cell together with all that decides its numbers.
+
+    Attributes:
+        spec: For people.
+        encoding: What decides the image features: weights, adapter, preprocessing, precision,
+            micro-batch, data, corruption and its version, and the seed where the kernel draws.
+        head: What turns features into logits: prompts, class texts, probe.
+        data: Fingerprint of the data set's split.
+    """
+
+    spec: CellSpec
+    encoding: Mapping[str, Any]
+    head: Mapping[str, Any]
+    data: str
+
+    @property
+    def encoding_fingerprint(self) -> str:
+        """Under which features lie."""
+        return fingerprint(self.encoding)
+
+    @property
+    def fingerprint(self) -> str:
+        """Under which logits lie. The name of a prompt set is for people and decides nothing."""
+        deciding = {name: value for name, value in self.head.items() if name != "name"}
+        return fingerprint([FORMAT, self.encoding_fingerprint, fingerprint(deciding)])
+
+    @property
+    def folder(self) -> Path:
+        """Place of the cell, relative to the store."""
+        return cell_folder(self.spec, self.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """Labels and names of one split, as the store keeps them (no images).
+
+    Attributes: as those of `medrobust.datasets.ImageSet`.
+    """
+
+    fingerprint: str
+    name: str
+    split: str
+    task: TaskKind
+    class_names: tuple[str, ...]
+    labels: Int64Array
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_] | None = None
+    positive: int | None = None
+    origin: Origin = "own"
+    license: str = ""
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCell:
+    """A finished cell, read back and checked.
+
+    Attributes:
+        spec: For people.
+        fingerprint: 64 hexadecimal digits.
+        folder: Absolute path of the cell.
+        logits: float32 (N, K), in the order of `data.ids`.
+        data: Labels and names.
+        record: The whole of `cell.json`: configuration, versions, device, seconds, load report.
+        examples: Example pictures, at most eight.
+    """
+
+    spec: CellSpec
+    fingerprint: str
+    folder: Path
+    logits: Float32Array
+    data: DataRecord
+    record: dict[str, Any]
+    examples: tuple[Path, ...] = ()
+
+
+@dataclass(slots=True)
+class Store:
+    """All cells that were ever computed below one folder.
+
+    Args:
+        root: Folder of the store; made when the first thing is written.
+    """
+
+    root: Path
+    _data: dict[str, DataRecord] = field(default_factory=dict, repr=False)
+
+    def has(self, key: CellKey) -> bool:
+        """Say whether the cell is finished and undamaged.
+
+        Raises:
+            StoreError: If the cell is there but damaged.
+        """
+        if not self.holds(key.spec, key.fingerprint):
+            return False
+        self.read(key.spec, key.fingerprint)
+        return True
+
+    def holds(self, spec: CellSpec, fingerprint_: str) -> bool:
+        """Say whether the cell is finished, without reading it."""
+        return (self.root / cell_folder(spec, fingerprint_)).exists()
+
+    def read(self, spec: CellSpec, fingerprint_: str) -> StoredCell:
+        """Read one cell and check that its arrays are those that its JSON speaks of.
+
+        Raises:
+            StoreError: If it is missing or damaged; the message names the folder.
+        """
+        folder = self.root / cell_folder(spec, fingerprint_)
+        cell = self.read_folder(folder)
+        if cell.fingerprint != fingerprint_:
+            raise damaged(folder, f"it holds the cell {cell.fingerprint[:12]}")
+        return cell
+
+    def read_folder(self, folder: Path) -> StoredCell:
+        """Read the cell that lies in `folder`, as `read` does."""
+        record = _read_json(folder / "cell.json")
+        try:
+            spec = CellSpec(**record["cell"])
+            data = self.data(record["data"])
+            stated = record["arrays"]["logits"]
+            own_fingerprint = str(record["fingerprint"])
+        except (KeyError, TypeError) as error:
+            raise damaged(folder, f"cell.json lacks a part ({error})") from error
+        logits = _read_array(folder / "logits.npy", np.float32, stated)
+        if logits.shape != (len(data.labels), len(data.class_names)):
+            raise damaged(folder, f"logits {logits.shape} do not fit the labels")
+        examples = tuple(sorted(folder.glob("*.png")))
+        return StoredCell(spec, own_fingerprint, folder, logits, data, record, examples)
+
+    def write(
+        self,
+        key: CellKey,
+        logits: Float32Array,
+        record: Mapping[str, Any],
+        *,
+        examples: Mapping[str, bytes] | None = None,
+        replace: bool = False,
+    ) -> None:
+        """Write one finished cell, whole or not at all.
+
+        Args:
+            key: The cell; its data must have been written by `write_data`.
+            logits: float32 (N, K).
+            record: Further plain values for `cell.json`.
+            examples: File name -> PNG bytes.
+            replace: Put it in the place of a finished twin; else the twin stays.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        body = {
+            "format": FORMAT,
+            "fingerprint": key.fingerprint,
+            "cell": asdict(key.spec),
+            "data": key.data,
+            "encoding": dict(key.encoding),
+            "encoding_fingerprint": key.encoding_fingerprint,
+            "head": dict(key.head),
+            "arrays": {"logits": _description(logits)},
+            **record,
+        }
+        files = {"logits.npy": _npy(logits), "cell.json": _json_bytes(body), **(examples or {})}
+        _write_folder(self.root / key.folder, files, replace=replace)
+
+    def data(self, fingerprint_: str) -> DataRecord:
+        """Read labels and names of a data fingerprint (kept in memory afterwards).
+
+        Raises:
+            StoreError: If they are missing or damaged.
+        """
+        if fingerprint_ not in self._data:
+            self._data[fingerprint_] = self._read_data(self.root / "data" / fingerprint_)
+        return self._data[fingerprint_]
+
+    def _read_data(self, folder: Path) -> DataRecord:
+        record = _read_json(folder / "data.json")
+        try:
+            arrays, facts = record["arrays"], record["facts"]
+            labels = _read_array(folder / "labels.npy", np.int64, arrays["labels"])
+            ids = _read_array(folder / "ids.npy", np.str_, arrays["ids"])
+            grouped = "groups" in arrays
+            groups = (
+                _read_array(folder / "groups.npy", np.str_, arrays["groups"]) if grouped else None
+            )
+            facts["class_names"] = tuple(facts["class_names"])
+            facts["marks"] = tuple(facts["marks"])
+            data = DataRecord(labels=labels, ids=ids, groups=groups, **facts)
+        except (KeyError, TypeError) as error:
+            raise damaged(folder, f"data.json lacks a part ({error})") from error
+        if data.task not in TASK_KINDS or len(labels) != len(ids):
+            raise damaged(folder, "labels, ids and task do not fit")
+        return data
+
+    def write_data(self, data: DataRecord) -> None:
+        """Write labels and names once for each data fingerprint.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        folder = self.root / "data" / data.fingerprint
+        if folder.exists():
+            self.data(data.fingerprint)
+            return
+        arrays: dict[str, NDArray[Any]] = {"labels": data.labels, "ids": data.ids}
+        if data.groups is not None:
+            arrays["groups"] = data.groups
+        facts = {
+            name: getattr(data, name)
+            for name in DataRecord.__dataclass_fields__
+            if name not in ("labels", "ids", "groups")
+        }
+        body = {
+            "format": FORMAT,
+            "facts": facts,
+            "arrays": {name: _description(array) for name, array in arrays.items()},
+        }
+        files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+        _write_folder(folder, {**files, "data.json": _json_bytes(body)}, replace=False)
+
+    def read_features(self, encoding_fingerprint: str) -> Float32Array | None:
+        """Return kept image features, float32 (N, D), or None where none were kept.
+
+        Raises:
+            StoreError: If they are damaged.
+        """
+        folder = self.root / "features" / encoding_fingerprint
+        if not folder.exists():
+            return None
+        record = _read_json(folder / "features.json")
+        try:
+            return _read_array(folder / "features.npy", np.float32, record["arrays"]["features"])
+        except KeyError as error:
+            raise damaged(folder, f"features.json lacks a part ({error})") from error
+
+    def write_features(self, encoding_fingerprint: str, features: Float32Array) -> None:
+        """Keep image features, float32 (N, D), for further heads.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        body = {"format": FORMAT, "arrays": {"features": _description(features)}}
+        files = {"features.npy": _npy(features), "features.json": _json_bytes(body)}
+        folder = self.root / "features" / encoding_fingerprint
+        _write_folder(folder, files, replace=False)
+
+    def find(
+        self, model: str, dataset: str, suite: str, corruption: str, severity: int
+    ) -> Iterator[StoredCell]:
+        """Yield the finished cells of that place, whatever their fingerprint, by folder name."""
+        place = self.root / cell_place(model, dataset, suite, corruption)
+        for folder in sorted(place.glob(f"s{severity}-*")):
+            yield self.read_folder(folder)
+
+    def cells(self) -> Iterator[StoredCell]:
+        """Yield every finished cell, in the order of the folder names."""
+        for path in sorted((self.root / "cells").glob("*/*/*/s*-*")):
+            yield self.read_folder(path)
+
+
+def cell_place(model: str, dataset: str, suite: str, corruption: str) -> Path:
+    """Return the folder, relative to the store, that holds all severities of one column."""
+    column = safe_name(f"{suite}.{corruption}")
+    return Path("cells") / safe_name(model) / safe_name(dataset) / column
+
+
+def cell_folder(spec: CellSpec, fingerprint_: str) -> Path:
+    """Return the place of a cell, relative to the store."""
+    place = cell_place(spec.model, spec.dataset, spec.suite, spec.corruption)
+    return place / f"s{spec.severity}-{fingerprint_[:12]}"
+
+
+def safe_name(text: str) -> str:
+    """Make a folder name out of any text: letters, digits, '.', '_', '-', at most 80 of them.
+
+    Example:
+        >>> safe_name("../my model"), safe_name("clip_vit_b16")
+        ('-my-model', 'clip_vit_b16')
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".")[:80]
+    return name or "-"
+
+
+def damaged(folder: Path, what: str) -> StoreError:
+    """Build the error for a folder of the store that must not be used."""
+    return StoreError(
+        f"{folder} is damaged: {what}. Delete that folder, or compute it again with resume=false."
+    )
+
+
+def _description(array: NDArray[Any]) -> dict[str, Any]:
+    """Say what an array must look like when it is read back."""
+    contiguous = np.ascontiguousarray(array)
+    return {
+        "shape": list(array.shape),
+        "dtype": array.dtype.str,
+        "sha256": hashlib.sha256(contiguous.tobytes()).hexdigest(),
+    }
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise damaged(path.parent, f"{path.name} is not of format {FORMAT}")
+    return value
+
+
+def _read_array(path: Path, kind: type[Part], stated: Mapping[str, Any]) -> NDArray[Part]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
+    if not np.issubdtype(array.dtype, kind) or _description(array) != dict(stated):
+        raise damaged(path.parent, f"{path.name} is not the array that was written")
+    return array
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
+    """Write `files` to a temporary folder beside, then rename it into its place."""
+    temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        if replace and folder.exists():
+            old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+            folder.rename(old)
+            shutil.rmtree(old)
+        _rename(temporary, folder)
+    except OSError as error:
+        raise StoreError(
+            f"the store cannot be written: {error}. Finished cells are kept; free the disk or "
+            f"point store.dir to another folder, and run again."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    """Move a whole folder into place, unless a twin arrived first."""
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

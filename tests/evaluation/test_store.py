@@ -1,0 +1,164 @@
+"""The store: whole cells or none, damage refused by name."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medrobust.evaluation import store as store_module
+from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store, safe_name
+from medrobust.exceptions import StoreError
+
+SPEC = CellSpec("clip", "none", "blood", "test", "imagenet_c", "gaussian_noise", 3, 0)
+
+
+def record(count: int = 6) -> DataRecord:
+    return DataRecord(
+        fingerprint="d" * 64,
+        name="blood",
+        split="test",
+        task="multi-class",
+        class_names=("a", "b", "c"),
+        labels=np.arange(count) % 3,
+        ids=np.array([f"i{row}" for row in range(count)]),
+        groups=np.array([f"p{row // 2}" for row in range(count)]),
+        marks=("a subset",),
+    )
+
+
+def key(weights: str = "w") -> CellKey:
+    return CellKey(SPEC, {"weights": weights}, {"kind": "zero_shot"}, "d" * 64)
+
+
+def logits(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(6, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store")
+    store.write_data(record())
+    store.write(key(), logits(), {"status": "done"}, examples={"row-0.png": b"png"})
+    return Store(store.root)  # without what the first one has in memory
+
+
+def test_a_cell_comes_back_as_it_was_written(store: Store) -> None:
+    assert store.has(key())
+    cell = store.read(SPEC, key().fingerprint)
+    np.testing.assert_array_equal(cell.logits, logits())
+    assert cell.spec == SPEC
+    assert cell.record["status"] == "done"
+    assert [path.name for path in cell.examples] == ["row-0.png"]
+    for name in ("labels", "ids", "groups"):
+        np.testing.assert_array_equal(getattr(cell.data, name), getattr(record(), name))
+    assert cell.data.class_names == ("a", "b", "c")
+    assert cell.data.marks == ("a subset",)
+    assert [found.fingerprint for found in store.cells()] == [cell.fingerprint]
+    assert cell.folder.relative_to(store.root).as_posix() == (
+        f"cells/clip/blood/imagenet_c.gaussian_noise/s3-{cell.fingerprint[:12]}"
+    )
+
+
+def test_other_weights_are_another_cell(store: Store) -> None:
+    assert not store.has(key("other"))
+    assert list(store.find("clip", "blood", "imagenet_c", "gaussian_noise", 3))
+    assert not list(store.find("clip", "blood", "imagenet_c", "gaussian_noise", 2))
+
+
+def test_the_first_to_arrive_wins_unless_replaced(store: Store) -> None:
+    store.write(key(), logits(1), {})
+    np.testing.assert_array_equal(store.read(SPEC, key().fingerprint).logits, logits(0))
+    store.write(key(), logits(1), {}, replace=True)
+    np.testing.assert_array_equal(store.read(SPEC, key().fingerprint).logits, logits(1))
+    assert not list(store.root.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda cell: (cell / "logits.npy").unlink(),
+        lambda cell: (cell / "logits.npy").write_bytes((cell / "logits.npy").read_bytes()[:-8]),
+        lambda cell: np.save(cell / "logits.npy", logits(5)),
+        lambda cell: np.save(cell / "logits.npy", logits()[:, :2]),
+        lambda cell: np.save(cell / "logits.npy", np.array([{}]), allow_pickle=True),
+        lambda cell: (cell / "cell.json").write_text("{"),
+        lambda cell: (cell / "cell.json").write_text("[]"),
+        lambda cell: (cell / "cell.json").write_text('{"format": 1}'),
+        lambda cell: (cell / "cell.json").write_text(
+            json.dumps({**json.loads((cell / "cell.json").read_text()), "fingerprint": "x"})
+        ),
+    ],
+)
+def test_a_damaged_cell_is_refused_by_name(store: Store, harm) -> None:
+    cell = store.root / key().folder
+    harm(cell)
+    with pytest.raises(StoreError, match=cell.name):
+        store.has(key())
+
+
+@pytest.mark.parametrize("name", ["labels.npy", "ids.npy", "groups.npy", "data.json"])
+def test_damaged_labels_are_refused(store: Store, name: str) -> None:
+    path = store.root / "data" / ("d" * 64) / name
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(StoreError, match="damaged"):
+        store.read(SPEC, key().fingerprint)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(store: Store, monkeypatch) -> None:
+    before = sorted(store.root.rglob("*"))
+    other = key("other")
+    real = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == "cell.json":
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match="No space left"):
+        store.write(other, logits(), {})
+    assert sorted(store.root.rglob("*")) == before
+
+
+def test_a_twin_that_arrives_while_we_write_wins(store: Store, monkeypatch) -> None:
+    other = key("other")
+    real = os.rename
+
+    def late(source, target) -> None:
+        monkeypatch.setattr(store_module.os, "rename", real)
+        Store(store.root).write(other, logits(7), {})
+        real(source, target)
+
+    monkeypatch.setattr(store_module.os, "rename", late)
+    store.write(other, logits(8), {})
+    np.testing.assert_array_equal(store.read(SPEC, other.fingerprint).logits, logits(7))
+
+
+def test_a_store_below_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="store\\.dir"):
+        Store(tmp_path / "file" / "store").write_data(record())
+
+
+def test_features_come_back_or_are_absent(store: Store) -> None:
+    features = logits(3)
+    assert store.read_features("f" * 64) is None
+    store.write_features("f" * 64, features)
+    np.testing.assert_array_equal(store.read_features("f" * 64), features)
+
+
+def test_names_are_safe_for_every_file_system() -> None:
+    assert safe_name("../../etc/passwd") == "-..-etc-passwd"
+    assert safe_name("a b/c:d") == "a-b-c-d"
+    assert safe_name("") == "-"
+    assert len(safe_name("x" * 300)) == 80
+
+
+def test_the_fingerprint_depends_on_encoding_and_head_alone() -> None:
+    same = CellKey(SPEC, {"weights": "w"}, {"kind": "zero_shot"}, "e" * 64)
+    assert same.fingerprint == key().fingerprint
+    other_head = CellKey(SPEC, {"weights": "w"}, {"kind": "probe"}, "d" * 64)
+    assert other_head.fingerprint != key().fingerprint
+    assert other_head.encoding_fingerprint == key().encoding_fingerprint
