@@ -1,0 +1,30 @@
+"""From the store to tables, figures, a page and loggers; never runs a model."""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "ExpectedTable": "matrix",
+    "FilesOnly": "loggers",
+    "Matrix": "matrix",
+    "Report": "report",
+    "RunLogger": "loggers",
+    "WandbLogger": "loggers",
+    "expected_from_cells": "matrix",
+    "make_report": "report",
+    "reference_cells": "reference",
+}
+"""Public name -> module, imported at first use."""
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,80 @@
+"""Where a report goes besides its files: what conf/logger builds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from medrobust.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from .report import Report
+
+
+class RunLogger(Protocol):
+    """What a file in conf/logger builds."""
+
+    def log(
+        self, report: "Report", *, run: Mapping[str, Any], group: str | None, name: str
+    ) -> None:
+        """Send a finished report to where it should go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FilesOnly:
+    """The files of the report are all there is."""
+
+    def log(
+        self, report: "Report", *, run: Mapping[str, Any], group: str | None, name: str
+    ) -> None:
+        """Do nothing: `Report.write` has written the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class WandbLogger:
+    """Weights & Biases: one run a report, online with an account, offline without.
+
+    Attributes:
+        project: Name of the project.
+        entity: User or team, None for the account's own.
+        group: Groups the runs of a sweep; None takes the one that `log` is given.
+        mode: "online" or "offline"; None follows WANDB_MODE, else goes online where WANDB_API_KEY
+            or a netrc entry is found, else offline.
+        images: Send the example pictures of the store, too.
+        directory: Folder of the offline files, None for the folder of the report.
+    """
+
+    project: str = "medrobust"
+    entity: str | None = None
+    group: str | None = None
+    mode: Literal["online", "offline"] | None = None
+    images: bool = False
+    directory: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown mode.
+
+        Raises:
+            ConfigurationError: If `mode` is neither "online" nor "offline" nor None.
+        """
+        if self.mode not in (None, "online", "offline"):
+            raise ConfigurationError(
+                f"logger.mode={self.mode!r} is none of online, offline and null."
+            )
+
+    def log(
+        self, report: "Report", *, run: Mapping[str, Any], group: str | None, name: str
+    ) -> None:
+        """Send tables, matrices and configuration, and finish the run in any case.
+
+        Args:
+            report: From `make_report`.
+            run: The content of run.json; its `config` is the run's configuration.
+            group: Name of the sweep, or None.
+            name: Name of the run.
+        """
+        from .wandb import send
+
+        folder = Path(self.directory) if self.directory else report.folder
+        send(self, report, run=run, group=self.group or group, name=name, folder=folder)

@@ -1,0 +1,381 @@
+"""From stored cells to matrices: one for each data set, split and suite, never merged."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from medrobust.evaluation.store import CellSpec, DataRecord, StoredCell
+from medrobust.exceptions import ConfigurationError
+from medrobust.fingerprints import fingerprint
+from medrobust.metrics import (
+    cell_metrics,
+    corruption_error,
+    mean_corruption_error,
+    relative_corruption_error,
+)
+from medrobust.types import Float64Array
+
+from .reference import choose_reference, conditions
+
+STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
+ERRORS = ("error", "balanced_error")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTable:
+    """What a plan wants of one suite on one data set.
+
+    Attributes:
+        dataset: Name of the data set.
+        split: "train", "val" or "test".
+        suite: Suite of the columns.
+        corruptions: Columns, in order, without "clean".
+        severities: Planned severities, in order, without 0.
+    """
+
+    dataset: str
+    split: str
+    suite: str
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...] = STANDARD_SEVERITIES
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a matrix: a model, adapted or not, under one configuration.
+
+    Attributes:
+        model: Name of the model.
+        adapter: Name of the adaptation, or "none".
+        label: Model, adapter where there is one, and the prompt set where there are several.
+        variant: Fingerprint of weights, preprocessing, precision, prompts and head.
+    """
+
+    model: str
+    adapter: str
+    label: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over corruptions, with how many of how many it covers."""
+
+    value: float | None
+    covered: int
+    planned: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Every number of one suite on one split of one data set. NaN stands for a missing cell.
+
+    Attributes:
+        table: What the plan wanted.
+        data: Labels and names.
+        rows: Models, in plan order.
+        seeds: Corruption seeds that the cells are means over.
+        values: Metric -> float64 (rows, corruptions, severities).
+        clean: Metric -> float64 (rows,).
+        reference: Name of the reference model, or None.
+        reference_values: As `values`, of the reference under the same conditions.
+        reference_clean: As `clean`, of the reference.
+        cells: (row, corruption, severity) -> a cell, clean under corruption "clean", severity 0.
+    """
+
+    table: ExpectedTable
+    data: DataRecord
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    values: Mapping[str, Float64Array]
+    clean: Mapping[str, Float64Array]
+    reference: str | None
+    reference_values: Mapping[str, Float64Array]
+    reference_clean: Mapping[str, Float64Array]
+    cells: Mapping[tuple[int, str, int], StoredCell] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The metric that is printed first: balanced error where the task has one, else AUC."""
+        return "balanced_error" if "balanced_error" in self.values else "auc"
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether the numbers come from synthetic phantoms."""
+        return self.data.origin == "phantom"
+
+    def severity_mean(self, metric: str, row: int, corruption: int) -> float | None:
+        """Mean over the planned severities, None if one of them is missing."""
+        return plain(float(self.values[metric][row, corruption].mean()))
+
+    def mean(self, metric: str, row: int) -> Mean:
+        """Mean over the corruptions that have every planned severity."""
+        means = [self.severity_mean(metric, row, c) for c in range(len(self.table.corruptions))]
+        return Mean(*mean_corruption_error(means), planned=len(means))
+
+    def corruption_error(self, error: str, row: int, corruption: int) -> float | None:
+        """CE against the reference, None where a cell of either is missing."""
+        pair = self._pair(error, row, corruption)
+        return None if pair is None else corruption_error(*pair)
+
+    def relative_corruption_error(self, error: str, row: int, corruption: int) -> float | None:
+        """Relative CE against the reference, None where a cell of either is missing."""
+        pair = self._pair(error, row, corruption)
+        if pair is None:
+            return None
+        clean, reference_clean = self.clean[error][row], self.reference_clean[error][row]
+        if np.isnan(clean) or np.isnan(reference_clean):
+            return None
+        own, reference = pair
+        return relative_corruption_error(own, float(clean), reference, float(reference_clean))
+
+    def mce(self, error: str, row: int, *, relative: bool = False) -> Mean:
+        """MCE, or relative mCE: the mean over the corruptions whose ratio is defined."""
+        one = self.relative_corruption_error if relative else self.corruption_error
+        ratios = [one(error, row, c) for c in range(len(self.table.corruptions))]
+        return Mean(*mean_corruption_error(ratios), planned=len(ratios))
+
+    def _pair(
+        self, error: str, row: int, corruption: int
+    ) -> tuple[list[float], list[float]] | None:
+        if error not in ERRORS or error not in self.values:
+            return None
+        own = self.values[error][row, corruption]
+        reference = self.reference_values[error][row, corruption]
+        if np.isnan(own).any() or np.isnan(reference).any():
+            return None
+        return own.tolist(), reference.tolist()
+
+
+def plain(value: float) -> float | None:
+    """Return the number, or None for NaN."""
+    return None if np.isnan(value) else value
+
+
+def measure(cell: StoredCell) -> dict[str, float | None]:
+    """Compute the metrics of a stored cell."""
+    return cell_metrics(
+        cell.logits,
+        cell.data.labels,
+        task=cell.data.task,
+        positive=cell.data.positive,
+        thresholded=cell.data.task != "multi-label, binary-class"
+        or bool(cell.record["head"].get("absent", True)),
+    )
+
+
+def expected_from_cells(cells: Iterable[StoredCell]) -> list[ExpectedTable]:
+    """Derive tables from cells alone: every suite that occurs, columns in alphabetical order."""
+    columns: dict[tuple[str, str, str], set[tuple[str, int]]] = {}
+    for cell in cells:
+        spec = cell.spec
+        if spec.severity:
+            key = (spec.dataset, spec.split, spec.suite)
+            columns.setdefault(key, set()).add((spec.corruption, spec.severity))
+    return [
+        ExpectedTable(
+            *key,
+            corruptions=tuple(sorted({name for name, _ in found})),
+            severities=tuple(sorted({severity for _, severity in found})),
+        )
+        for key, found in columns.items()
+    ]
+
+
+class Measured:
+    """Metrics of cells, each computed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, float | None]] = {}
+
+    def __call__(self, cell: StoredCell) -> dict[str, float | None]:
+        """Return name -> value of the cell."""
+        if cell.fingerprint not in self._known:
+            self._known[cell.fingerprint] = measure(cell)
+        return self._known[cell.fingerprint]
+
+
+def build_matrices(
+    cells: Sequence[StoredCell],
+    *,
+    expected: Sequence[ExpectedTable],
+    missing: Sequence[CellSpec] = (),
+    reference: str | None = None,
+    reference_cells: Sequence[StoredCell] = (),
+    measured: Measured | None = None,
+) -> list[Matrix]:
+    """Lay cells out as one matrix for each expected table and data fingerprint.
+
+    Args:
+        cells: The plan's cells that are finished, in plan order.
+        expected: What the plan wanted, in plan order.
+        missing: The plan's cells that are not finished.
+        reference: Name of the reference model.
+        reference_cells: From `medrobust.reporting.reference_cells`.
+        measured: Metrics already computed.
+
+    Raises:
+        ConfigurationError: If a cell belongs to no expected table.
+    """
+    _check_expected(cells, expected)
+    measured = measured or Measured()
+    matrices = []
+    for table in expected:
+        ours = [c for c in cells if _belongs(c.spec, table)]
+        gaps = [spec for spec in missing if _belongs(spec, table)]
+        for data in {c.data.fingerprint: c.data for c in ours}.values():
+            same_data = [c for c in ours if c.data.fingerprint == data.fingerprint]
+            matrices.append(
+                _matrix(table, data, same_data, gaps, reference, reference_cells, measured)
+            )
+    return matrices
+
+
+def _belongs(spec: CellSpec, table: ExpectedTable) -> bool:
+    same_set = (spec.dataset, spec.split) == (table.dataset, table.split)
+    in_column = (
+        spec.suite == table.suite
+        and spec.corruption in table.corruptions
+        and spec.severity in table.severities
+    )
+    return same_set and (spec.severity == 0 or in_column)
+
+
+def _check_expected(cells: Sequence[StoredCell], expected: Sequence[ExpectedTable]) -> None:
+    stray = next((c for c in cells if not any(_belongs(c.spec, t) for t in expected)), None)
+    if stray is not None:
+        raise ConfigurationError(
+            f"the cell {stray.spec} belongs to none of the expected tables. Pass an ExpectedTable "
+            f"for its data set, split, suite, corruption and severity."
+        )
+
+
+def _matrix(
+    table: ExpectedTable,
+    data: DataRecord,
+    cells: Sequence[StoredCell],
+    gaps: Sequence[CellSpec],
+    reference: str | None,
+    reference_cells: Sequence[StoredCell],
+    measured: Measured,
+) -> Matrix:
+    rows = _rows(cells, gaps)
+    place = {(row.model, row.adapter, row.variant): index for index, row in enumerate(rows)}
+    candidates = conditions(reference_cells)
+    groups: dict[tuple[int, str, int], list[StoredCell]] = {}
+    for cell in cells:
+        row = place[cell.spec.model, cell.spec.adapter, variant(cell)]
+        groups.setdefault((row, cell.spec.corruption, cell.spec.severity), []).append(cell)
+    groups = {key: group for key, group in groups.items() if not _gap(rows, key, group, gaps)}
+    partners = {
+        key: [choose_reference(cell, candidates) for cell in group] for key, group in groups.items()
+    }
+    complete = {
+        key: [cell for cell in group if cell is not None]
+        for key, group in partners.items()
+        if None not in group
+    }
+    names = _metric_names(cells, measured)
+    values, clean = _arrays(table, len(rows), groups, names, measured)
+    reference_values, reference_clean = _arrays(table, len(rows), complete, names, measured)
+    return Matrix(
+        table=table,
+        data=data,
+        rows=rows,
+        seeds=tuple(sorted({c.spec.seed for c in cells if c.spec.seed is not None})),
+        values=values,
+        clean=clean,
+        reference=reference,
+        reference_values=reference_values,
+        reference_clean=reference_clean,
+        cells={key: group[0] for key, group in groups.items()},
+    )
+
+
+def _gap(
+    rows: Sequence[Row],
+    key: tuple[int, str, int],
+    group: Sequence[StoredCell],
+    gaps: Sequence[CellSpec],
+) -> bool:
+    """Say whether a seed of this group is missing: then its mean would be over fewer seeds."""
+    row, corruption, severity = key
+    seeds = {cell.spec.seed for cell in group}
+    return any(
+        (gap.model, gap.adapter) == (rows[row].model, rows[row].adapter)
+        and (gap.corruption, gap.severity) == (corruption, severity)
+        and gap.seed not in seeds
+        for gap in gaps
+    )
+
+
+def variant(cell: StoredCell) -> str:
+    """Fingerprint what the cells of one row share: all but data, corruption, seed and names."""
+    changing = ("corruption", "data", "seed", "stream")
+    encoding = {k: v for k, v in cell.record["encoding"].items() if k not in changing}
+    head = {k: v for k, v in cell.record["head"].items() if k != "name"}
+    return fingerprint([encoding, head])
+
+
+def _rows(cells: Sequence[StoredCell], gaps: Sequence[CellSpec]) -> tuple[Row, ...]:
+    """List models in plan order; those with no finished cell come last."""
+    found: dict[tuple[str, str, str], str] = {}
+    for cell in cells:
+        key = (cell.spec.model, cell.spec.adapter, variant(cell))
+        found.setdefault(key, str(cell.record["head"].get("name", "")))
+    present = {key[:2] for key in found}
+    for gap in gaps:
+        if (gap.model, gap.adapter) not in present:
+            found.setdefault((gap.model, gap.adapter, ""), "")
+    return tuple(
+        Row(model, adapter, _label(key, found), key[2])
+        for key in found
+        for model, adapter in [key[:2]]
+    )
+
+
+def _label(key: tuple[str, str, str], found: Mapping[tuple[str, str, str], str]) -> str:
+    """Name a row by no more than tells it apart from the others."""
+    model, adapter, own_variant = key
+    label = model if adapter == "none" else f"{model} + {adapter}"
+    twins = [head for other, head in found.items() if other[:2] == key[:2]]
+    if len(twins) == 1:
+        return label
+    head = found[key]
+    if twins.count(head) == 1:
+        return f"{label} [{head}]"
+    return f"{label} [{head} {own_variant[:6]}]".replace("[ ", "[")
+
+
+def _metric_names(cells: Sequence[StoredCell], measured: Measured) -> list[str]:
+    """List the metrics that every cell has, in the order of the first."""
+    shared = set.intersection(*(set(measured(cell)) for cell in cells))
+    return [name for name in measured(cells[0]) if name in shared]
+
+
+def _arrays(
+    table: ExpectedTable,
+    rows: int,
+    groups: Mapping[tuple[int, str, int], Sequence[StoredCell]],
+    names: Sequence[str],
+    measured: Measured,
+) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
+    shape = (rows, len(table.corruptions), len(table.severities))
+    values = {name: np.full(shape, np.nan) for name in names}
+    clean = {name: np.full(rows, np.nan) for name in names}
+    columns = {name: index for index, name in enumerate(table.corruptions)}
+    levels = {severity: index for index, severity in enumerate(table.severities)}
+    for (row, corruption, severity), group in groups.items():
+        for name in names:
+            mean = _mean([measured(cell).get(name) for cell in group])
+            if severity == 0:
+                clean[name][row] = mean
+            else:
+                values[name][row, columns[corruption], levels[severity]] = mean
+    return values, clean
+
+
+def _mean(values: Sequence[Any]) -> float:
+    return float("nan") if None in values else float(np.mean(values))

@@ -1,0 +1,185 @@
+"""One report: the tables, the picture and the page of a plan, all from stored cells."""
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medrobust.evaluation.store import CellSpec, StoredCell
+from medrobust.exceptions import ConfigurationError
+
+from .figures import DEMONSTRATION, heat_cells, matrix_png, title
+from .matrix import ExpectedTable, Matrix, Measured, build_matrices
+from .page import report_html
+from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes, result_rows, summary_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a plan's finished cells say.
+
+    Attributes:
+        matrices: One for each data set, split and suite.
+        results: Rows of results.csv.
+        summary: Rows of summary.csv.
+        missing: Planned cells that are not finished.
+        total: Number of planned cells.
+        notes: Lines for the reader, each printed once.
+        folder: Where the files lie.
+        run: The content of run.json.
+    """
+
+    matrices: tuple[Matrix, ...]
+    results: tuple[dict[str, str], ...]
+    summary: tuple[dict[str, str], ...]
+    missing: tuple[CellSpec, ...]
+    total: int
+    notes: tuple[str, ...]
+    folder: Path
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def missing_line(self) -> str:
+        """Such as "3 of 36 cells missing", or empty."""
+        return f"{len(self.missing)} of {self.total} cells missing" if self.missing else ""
+
+    def write(self, folder: str | Path | None = None) -> None:
+        """Write report.html, matrix.png, results.csv and summary.csv, each whole or not at all.
+
+        Args:
+            folder: Made if it is not there; the report's own by default.
+
+        Raises:
+            ConfigurationError: If the folder cannot be written.
+        """
+        files = {
+            "results.csv": csv_bytes(self.results, RESULT_COLUMNS),
+            "summary.csv": csv_bytes(self.summary, SUMMARY_COLUMNS),
+            "report.html": report_html(self),
+        }
+        if self.matrices:
+            files["matrix.png"] = matrix_png(self.matrices)
+        write_files(self.folder if folder is None else Path(folder), files)
+
+    def print(self, console: "Console | None" = None) -> None:
+        """Print a table for each matrix, what is missing and the notes."""
+        from rich import get_console
+
+        console = console or get_console()
+        for matrix in self.matrices:
+            console.print(_heading(matrix), style="bold", markup=False, highlight=False)
+            console.print(_table(matrix, console.width))
+            marks = [DEMONSTRATION] if matrix.demonstration else []
+            for mark in (*marks, *matrix.data.marks):
+                console.print(mark, style="italic", markup=False, highlight=False)
+            console.print()
+        for line in (self.missing_line, *self.notes):
+            if line:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def make_report(
+    store_cells: Sequence[StoredCell],
+    *,
+    expected: Sequence[ExpectedTable],
+    missing: Sequence[CellSpec],
+    reference: str | None,
+    reference_cells: Sequence[StoredCell],
+    notes: Sequence[str],
+    folder: Path,
+    run: Mapping[str, Any],
+) -> Report:
+    """Lay out the tables of a plan; nothing is written before `Report.write`.
+
+    Args:
+        store_cells: The plan's finished cells, in plan order.
+        expected: What the plan wants: one entry for each data set, split and suite, in order.
+        missing: The plan's cells that are not finished.
+        reference: Name of the model whose errors normalise CE and mCE, or None.
+        reference_cells: From `medrobust.reporting.reference_cells`.
+        notes: Lines for the reader.
+        folder: Where `write` puts the files.
+        run: The content of run.json; `command`, `started`, `seconds`, `versions`, `device` and
+            `commit` are shown where they are given.
+
+    Raises:
+        ConfigurationError: If a cell is in no expected table.
+    """
+    measured = Measured()
+    matrices = build_matrices(
+        store_cells,
+        expected=expected,
+        missing=missing,
+        reference=reference,
+        reference_cells=reference_cells,
+        measured=measured,
+    )
+    return Report(
+        matrices=tuple(matrices),
+        results=tuple(result_rows(store_cells, measured)),
+        summary=tuple(summary_rows(matrices)),
+        missing=tuple(missing),
+        total=len(store_cells) + len(missing),
+        notes=tuple(dict.fromkeys(notes)),
+        folder=folder,
+        run=run,
+    )
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write each file under a temporary name beside its place, then rename it.
+
+    Raises:
+        ConfigurationError: If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            temporary = folder / f".{name}-{uuid.uuid4().hex}"
+            try:
+                temporary.write_bytes(content)
+                os.replace(temporary, folder / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the report cannot be written to {folder} ({error.strerror}). Free the disk or point "
+            f"hydra.run.dir to a folder that can be written; finished cells are kept."
+        ) from error
+
+
+def _table(matrix: Matrix, width: int) -> "Table":
+    """Lay out models by columns, or columns by models where the terminal is too narrow."""
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
+    labels = [row.label for row in matrix.rows]
+    cells = [[text for text, _ in line] for line in heat_cells(matrix)]
+    needed = max(map(len, labels)) + sum(
+        3 + max(*map(len, name.split("_")), *(len(line[i]) for line in cells))
+        for i, name in enumerate(columns)
+    )
+    head, side = columns, labels
+    if needed + 4 > width:
+        head, side, cells = labels, columns, [list(line) for line in zip(*cells, strict=True)]
+    table = Table()
+    table.add_column("")
+    for name in head:
+        table.add_column(Text(name if head is labels else name.replace("_", "\n")), justify="right")
+    for name, line in zip(side, cells, strict=True):
+        table.add_row(Text(name), *(Text(text) for text in line))
+    return table
+
+
+def _heading(matrix: Matrix) -> str:
+    levels = ",".join(map(str, matrix.table.severities))
+    over = f" (mean over severities {levels})" if levels else ""
+    reference = f"; mCE: {matrix.reference} = 100" if matrix.reference else ""
+    return f"{title(matrix)}{over}{reference}"

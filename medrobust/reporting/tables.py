@@ -1,0 +1,168 @@
+"""Long tables: results.csv has a row a cell and metric, summary.csv a row an aggregate."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+from medrobust.evaluation.store import StoredCell
+from medrobust.metrics import METRICS
+
+from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, Measured, plain
+
+RESULT_COLUMNS = (
+    "model", "adapter", "dataset", "split", "suite", "corruption", "severity", "seed",
+    "metric", "value", "low", "high", "n", "higher_is_better", "cell",
+)  # fmt: skip
+SUMMARY_COLUMNS = (
+    "model", "adapter", "label", "dataset", "split", "suite", "corruption", "metric", "of",
+    "value", "low", "high", "n", "higher_is_better", "reference", "covers",
+)  # fmt: skip
+
+
+def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[str, str]]:
+    """Return one row a cell and metric, in the order of `cells`, every value as text.
+
+    A metric that is not defined has an empty value. Numbers are `repr` of a float64.
+    """
+    return [
+        {
+            "model": cell.spec.model,
+            "adapter": cell.spec.adapter,
+            "dataset": cell.spec.dataset,
+            "split": cell.spec.split,
+            "suite": cell.spec.suite,
+            "corruption": cell.spec.corruption,
+            "severity": str(cell.spec.severity),
+            "seed": "" if cell.spec.seed is None else str(cell.spec.seed),
+            "metric": metric,
+            "value": number(value),
+            "low": "",
+            "high": "",
+            "n": str(len(cell.data.labels)),
+            "higher_is_better": str(METRICS[metric].higher_is_better).lower(),
+            "cell": cell.fingerprint,
+        }
+        for cell in cells
+        for metric, value in measured(cell).items()
+    ]
+
+
+def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
+    """Return one row an aggregate, for error and balanced error apart, in plan order.
+
+    `metric` is `clean`, `severity_mean` (a corruption), `mean` (over corruptions), `CE`,
+    `relative_CE` (a corruption), `mCE` or `relative_mCE`; `of` names what it is made from. Ratios
+    are fractions: 1.0 is as good as the reference.
+    """
+    return [
+        row
+        for matrix in matrices
+        for index in range(len(matrix.rows))
+        for of in matrix.values
+        if of in ("auc", *ERRORS)
+        for row in _of_one(matrix, index, of)
+    ]
+
+
+def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
+    columns = range(len(matrix.table.corruptions))
+    severities = _severities(matrix)
+    clean = plain(float(matrix.clean[of][row]))
+    rows = [_summary(matrix, row, "clean", of, clean)]
+    for c in columns:
+        mean = matrix.severity_mean(of, row, c)
+        rows.append(_summary(matrix, row, "severity_mean", of, mean, column=c, covers=severities))
+    rows.append(_mean_row(matrix, row, "mean", of, matrix.mean(of, row)))
+    if of == "auc":
+        return rows
+    for relative, prefix in ((False, ""), (True, "relative_")):
+        one = matrix.relative_corruption_error if relative else matrix.corruption_error
+        rows += [
+            _summary(matrix, row, f"{prefix}CE", of, one(of, row, c), column=c, covers=severities)
+            for c in columns
+        ]
+        mce = matrix.mce(of, row, relative=relative)
+        rows.append(_mean_row(matrix, row, f"{prefix}mCE", of, mce))
+    return rows
+
+
+def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
+    covers = f"{mean.covered} of {mean.planned} corruptions; {_severities(matrix)}"
+    return _summary(matrix, row, metric, of, mean.value, covers=covers)
+
+
+def _summary(
+    matrix: Matrix,
+    row: int,
+    metric: str,
+    of: str,
+    value: float | None,
+    *,
+    column: int | None = None,
+    covers: str = "",
+) -> dict[str, str]:
+    ratio = metric.endswith("CE")
+    return {
+        "model": matrix.rows[row].model,
+        "adapter": matrix.rows[row].adapter,
+        "label": matrix.rows[row].label,
+        "dataset": matrix.table.dataset,
+        "split": matrix.table.split,
+        "suite": matrix.table.suite,
+        "corruption": "" if column is None else matrix.table.corruptions[column],
+        "metric": metric,
+        "of": of,
+        "value": number(value),
+        "low": "",
+        "high": "",
+        "n": str(len(matrix.data.labels)),
+        "higher_is_better": str(METRICS[of].higher_is_better).lower(),
+        "reference": (matrix.reference or "") if ratio else "",
+        "covers": covers,
+    }
+
+
+def _severities(matrix: Matrix) -> str:
+    text = "severities " + ",".join(map(str, matrix.table.severities))
+    return text + ("; seeds " + ",".join(map(str, matrix.seeds)) if len(matrix.seeds) > 1 else "")
+
+
+def coverage(matrix: Matrix, mean: Mean) -> str:
+    """Say in brackets what a mean covers, or nothing where it covers all.
+
+    Returns:
+        "" for all corruptions at severities 1 to 5, else such as " [5 of 7; s1,3,5]".
+    """
+    parts = []
+    if mean.covered < mean.planned:
+        parts.append(f"{mean.covered} of {mean.planned}")
+    if matrix.table.severities not in ((), STANDARD_SEVERITIES):
+        parts.append("s" + ",".join(map(str, matrix.table.severities)))
+    return f" [{'; '.join(parts)}]" if parts else ""
+
+
+def number(value: float | None) -> str:
+    """Write a number so that it reads back exactly; empty for None."""
+    return "" if value is None else repr(float(value))
+
+
+def csv_bytes(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> bytes:
+    r"""Write rows as CSV: UTF-8, "\n" line ends, the same bytes for the same rows.
+
+    Text that a spreadsheet would take for a formula gets a leading apostrophe.
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
+    return buffer.getvalue().encode()
+
+
+def _defused(value: str) -> str:
+    if not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return "'" + value
+    return value

@@ -1,0 +1,74 @@
+"""The reference's cells: found in the plan or in the store, never guessed."""
+
+from stores import cell_key, data_record, write_cell, write_matrix
+
+from medrobust.reporting import reference_cells
+
+COMMAND = "python run.py model=weak"
+
+
+def run(tmp_path, models, reference="weak"):
+    corruptions, severities = ["contrast"], [1, 2]
+    return write_matrix(
+        tmp_path, data_record(), models, corruptions=corruptions, severities=severities
+    )
+
+
+def look_up(store, cells):
+    return reference_cells(store, cells, "weak", command=COMMAND)
+
+
+def test_cells_of_the_plan_itself_are_the_reference(tmp_path):
+    store, cells = run(tmp_path, {"weak": 0.5, "strong": 1})
+    found, note = look_up(store, cells)
+    assert [c.fingerprint for c in found] == [c.fingerprint for c in cells[:3]]
+    assert note is None
+
+
+def test_cells_of_an_earlier_run_are_found_in_the_store(tmp_path):
+    store, cells = run(tmp_path, {"weak": 0.5, "strong": 1})
+    found, note = look_up(store, cells[3:])
+    assert [c.fingerprint for c in found] == [c.fingerprint for c in cells[:3]]
+    assert note is None
+
+
+def test_missing_cells_are_counted_in_one_line_with_the_command(tmp_path):
+    store, cells = run(tmp_path, {"strong": 1})
+    found, note = look_up(store, cells)
+    assert found == []
+    assert "3 of 3 cells" in note
+    assert note.endswith(COMMAND)
+    assert "\n" not in note
+
+
+def test_an_adapted_reference_is_not_the_reference(tmp_path):
+    store, cells = run(tmp_path, {"strong": 1})
+    write_cell(store, cells[0].data, cell_key(cells[0].data, "weak", adapter="lora"))
+    assert look_up(store, cells[:1])[0] == []
+
+
+def test_another_corruption_seed_or_data_set_is_not_the_same_condition(tmp_path):
+    store, cells = run(tmp_path, {"strong": 1})
+    data = cells[0].data
+    write_cell(store, data, cell_key(data, "weak", "contrast", 1, seed=7))
+    other = data_record(count=61)
+    write_cell(store, other, cell_key(other, "weak"))
+    assert look_up(store, cells)[0] == []
+
+
+def test_among_several_configurations_the_same_prompt_set_decides(tmp_path):
+    store, cells = run(tmp_path, {"weak": 0.5, "strong": 1})
+    data = cells[0].data
+    write_cell(store, data, cell_key(data, "weak", prompts="other"))
+    found, note = look_up(store, cells[3:4])
+    assert [c.fingerprint for c in found] == [cells[0].fingerprint]
+    assert note is None
+
+
+def test_configurations_that_cannot_be_told_apart_leave_the_reference_out(tmp_path):
+    store, cells = run(tmp_path, {"weak": 0.5, "strong": 1})
+    data = cells[0].data
+    write_cell(store, data, cell_key(data, "weak", precision="16-mixed"))
+    found, note = look_up(store, cells[3:4])
+    assert found == []
+    assert "several configurations" in note

@@ -1,0 +1,138 @@
+"""The files and the terminal table of a report."""
+
+import io
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from stores import SEVEN, VERSIONS, data_record, write_matrix
+
+from medrobust.exceptions import ConfigurationError
+from medrobust.reporting import ExpectedTable, make_report, reference_cells
+
+MODELS = {"phantomclip_small": 0.5, "phantomclip": 1.5}
+DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
+TOUGH = "<script>alert(1)</script> & co"
+
+
+def report(tmp_path, *, drop=0, origin="phantom", name="phantoms", examples=False, **more):
+    data = data_record(name, origin=origin, marks=(f"half of it {TOUGH}",))
+    store, cells = write_matrix(
+        tmp_path / "store", data, MODELS, corruptions=SEVEN[:2], examples=examples
+    )
+    kept = cells[: len(cells) - drop]
+    found, _ = reference_cells(store, kept, "phantomclip_small", command="make run")
+    given = {
+        "expected": [ExpectedTable(name, "test", "imagenet_c", SEVEN[:2])],
+        "missing": [cell.spec for cell in cells[len(kept) :]],
+        "reference": "phantomclip_small",
+        "reference_cells": found,
+        "notes": ["a note", "a note"],
+        "folder": tmp_path / "out",
+        "run": {"command": "python run.py", "versions": VERSIONS, "seconds": 61.0},
+    }
+    made = make_report(kept, **(given | more))
+    made.write()
+    return made
+
+
+def printed(made, width=140):
+    console = Console(width=width, file=io.StringIO())
+    made.print(console)
+    return console.file.getvalue()
+
+
+def test_a_report_writes_four_files_and_nothing_else(tmp_path):
+    made = report(tmp_path)
+    names = sorted(path.name for path in made.folder.iterdir())
+    assert names == ["matrix.png", "report.html", "results.csv", "summary.csv"]
+    with Image.open(made.folder / "matrix.png") as picture:
+        assert picture.size[0] > 500
+
+
+def test_the_same_cells_make_the_same_bytes(tmp_path):
+    one, two = report(tmp_path), report(tmp_path, folder=tmp_path / "again")
+    for path in one.folder.iterdir():
+        assert path.read_bytes() == (two.folder / path.name).read_bytes(), path.name
+
+
+def test_the_terminal_table_has_models_by_corruptions_with_clean_and_mce(tmp_path):
+    text = printed(report(tmp_path))
+    lines = text.splitlines()
+    assert "balanced error, %" in lines[0]
+    assert "phantomclip_small = 100" in lines[0]
+    (small,) = [line for line in lines if line.startswith("│ phantomclip_small")]
+    assert small.rstrip(" │").endswith("100.0")
+    assert DEMONSTRATION in text
+    assert text.count("a note") == 1
+
+
+def test_a_narrow_terminal_turns_the_table_around(tmp_path):
+    text = printed(report(tmp_path), width=60)
+    assert any(line.startswith("│ gaussian_noise") for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= 60
+
+
+def test_missing_cells_are_counted_everywhere(tmp_path):
+    made = report(tmp_path, drop=3)
+    text = printed(made)
+    assert "3 of 22 cells missing" in text
+    assert "[1 of 2]" in text
+    page = (made.folder / "report.html").read_text()
+    assert "3 of 22 cells missing" in page
+    assert "phantomclip · phantoms/test · impulse_noise s5" in page
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses and images, and refuses tags that do not close."""
+
+    VOID = ("meta", "link", "img", "wbr", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.images = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [found[key] for key in ("src", "href", "xlink:href") if key in found]
+        if tag == "img":
+            self.images.append(found)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
+    made = report(tmp_path, examples=True)
+    text = (made.folder / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert TOUGH not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert DEMONSTRATION in text
+    local = ("data:", "#", "results.csv", "summary.csv", "matrix.png")
+    assert all(address.startswith(local) for address in page.addresses)
+    assert len(page.images) == 2 * 6
+    assert all(image["alt"] for image in page.images)
+    assert "svg" in page.tags
+
+
+def test_own_data_without_examples_shows_no_picture(tmp_path):
+    made = report(tmp_path, origin="own", name="ward")
+    text = (made.folder / "report.html").read_text()
+    assert "<img" not in text
+    assert DEMONSTRATION not in text
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(ConfigurationError, match=r"cannot be written to .*hydra\.run\.dir"):
+        report(tmp_path)
