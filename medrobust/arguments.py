@@ -1,0 +1,221 @@
+"""What people type, as text: rewritten, checked against conf/, explained. Knows no Hydra."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from medrobust.exceptions import ConfigurationError, unknown_name
+
+SEVERITIES = range(1, 6)
+OVERRIDE = re.compile(
+    r"^(?P<sign>[+~]{0,2})(?P<key>[A-Za-z_][\w./]*)(?P<package>@[\w.]*)?=(?P<value>.*)$"
+)
+SWEPT = ("-m", "--multirun")
+SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
+
+
+def conf_folder() -> Path:
+    """Return the folder of the configuration, in an installed wheel or in a checkout.
+
+    Raises:
+        ConfigurationError: If neither place has it.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigurationError(
+        f"no conf/ beside {package}: this installation is incomplete, install medrobust again."
+    )
+
+
+def groups(folders: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """Read the config groups: group -> option -> what it is (first comment line of its file).
+
+    Args:
+        folders: Configuration folders; earlier ones win.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for folder in reversed(folders):
+        for file in sorted(folder.glob("*/**/*.yaml")):
+            group = file.parent.relative_to(folder).as_posix()
+            found.setdefault(group, {})[file.stem] = _headline(file)
+    return {group: dict(sorted(found[group].items())) for group in sorted(found)}
+
+
+def _headline(file: Path) -> str:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if line.startswith("#") and text and not text.startswith("@package"):
+            return text
+        if line and not line.startswith("#"):
+            break
+    return ""
+
+
+def config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders named by `--config-dir DIR`, `--config-dir=DIR` and `-cd DIR`."""
+    found = []
+    for position, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name not in ("--config-dir", "-cd"):
+            continue
+        if not value and position + 1 < len(arguments):
+            value = arguments[position + 1]
+        found.append(Path(value))
+    return found
+
+
+def rewrite(arguments: Sequence[str]) -> list[str]:
+    """Turn what people type for `severity` into what Hydra takes.
+
+    `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
+    one job over several levels.
+
+    Raises:
+        ConfigurationError: If a severity is outside 1..5, or a list names options.
+
+    Example:
+        >>> rewrite(["severity=3"]), rewrite(["severity=1,3"]), rewrite(["-m", "severity=1,3"])
+        (['severity=s3'], ['severity=all', 'severity.levels=[1,3]'], ['-m', 'severity=s1,s3'])
+    """
+    swept = any(flag in arguments for flag in SWEPT)
+    rewritten: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name == "severity" and equals:
+            rewritten += _severity(value.replace(" ", ""), swept=swept)
+        else:
+            rewritten.append(argument)
+    return rewritten
+
+
+def _severity(value: str, *, swept: bool) -> list[str]:
+    bracketed = value.startswith("[") and value.endswith("]")
+    parts = _range(value) or value.strip("[]").split(",")
+    if swept and not bracketed:
+        return ["severity=" + ",".join(f"s{_level(p)}" if _is_number(p) else p for p in parts)]
+    if len(parts) == 1 and not bracketed:
+        return [f"severity=s{_level(value)}" if _is_number(value) else f"severity={value}"]
+    if not all(_is_number(part) for part in parts):
+        raise ConfigurationError(
+            f"severity={value} is a list of option names; write the numbers, as severity=1,3,5."
+        )
+    levels = ",".join(str(_level(part)) for part in parts)
+    return ["severity=all", f"severity.levels=[{levels}]"]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?", text) is not None
+
+
+def _range(value: str) -> list[str]:
+    match = re.fullmatch(r"range\((-?\d+),(-?\d+)(?:,(-?\d+))?\)", value)
+    if match is None:
+        return []
+    start, stop, step = (int(part) if part else 1 for part in match.groups())
+    if step == 0:
+        raise ConfigurationError(f"severity={value} has a step of zero.")
+    return [str(level) for level in range(start, stop, step)]
+
+
+def _level(text: str) -> int:
+    if text == "0":
+        raise ConfigurationError(
+            "severity 0 is clean, which every run includes; corruption=clean runs it alone."
+        )
+    if text not in {str(level) for level in SEVERITIES}:
+        raise ConfigurationError(f"severity {text} does not exist; there are 1, 2, 3, 4 and 5.")
+    return int(text)
+
+
+def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse an option that no file of its group has, naming the nearest.
+
+    Args:
+        arguments: As rewritten.
+        known: From `groups`.
+
+    Raises:
+        UnknownNameError: If an option does not exist.
+        ConfigurationError: If several options are given without `-m`.
+    """
+    swept = any(flag in arguments for flag in SWEPT)
+    for argument in arguments:
+        match = OVERRIDE.match(argument)
+        if match is None or match["key"] not in known or match["key"].startswith("hydra/"):
+            continue
+        group, value = match["key"], match["value"]
+        if not value or value == "null" or SPECIAL.search(value):
+            continue
+        options = value.split(",")
+        if len(options) > 1 and not swept:
+            raise ConfigurationError(
+                f"{argument} names {len(options)} options: add -m to run each of them."
+            )
+        for option in options:
+            if option not in known[group]:
+                raise unknown_name(group, option, known[group])
+
+
+def subcommand(arguments: Sequence[str]) -> str | None:
+    """Return the first argument if it is a plain word, which no override or flag is."""
+    if arguments and re.fullmatch(r"[A-Za-z][\w-]*", arguments[0]):
+        return arguments[0]
+    return None
+
+
+def nearest_key(key: str, known: Sequence[str]) -> str | None:
+    """Return the configuration key that `key` was probably meant to be.
+
+    Example:
+        >>> nearest_key("trainer.devces", ["trainer.devices", "seed"])
+        'trainer.devices'
+    """
+    near = get_close_matches(key, known, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def help_text(folders: Sequence[Path]) -> str:
+    """List every group and option with a line each, and the run-wide keys."""
+    return "\n".join(_help_lines(folders)) + "\n"
+
+
+def _help_lines(folders: Sequence[Path]) -> Iterator[str]:
+    yield "How a medical vision-language model behaves when images get worse."
+    yield ""
+    yield "  python run.py                                             demonstration, offline"
+    yield "  python run.py model=biomedclip corruption=gaussian_noise  one model, one corruption"
+    yield "  python run.py -m model=clip_vit_b16,biomedclip severity=1,3,5   a sweep"
+    yield "  python run.py ... --cfg job                               show the configuration only"
+    yield "  (`medrobust ...` is the same from an installed package)"
+    for group, options in groups(folders).items():
+        if group == "local":
+            continue
+        yield ""
+        yield f"{group}="
+        width = max(len(option) for option in options) + 2
+        for option, headline in options.items():
+            yield f"  {option:<{width}}{headline}"
+    yield ""
+    yield "Run-wide keys, with their defaults (KEY=VALUE):"
+    yield from _run_wide_keys(conf_folder() / "config.yaml")
+
+
+def _run_wide_keys(file: Path) -> Iterator[str]:
+    parent = ""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        match = re.match(
+            r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#(?P<comment>.*))?$", line
+        )
+        if match is None or line.startswith(("defaults:", "hydra:", "    ")):
+            continue
+        if not match["indent"]:
+            parent = match["key"]
+        if not match["value"].strip():
+            continue
+        key = f"{parent}.{match['key']}" if match["indent"] else match["key"]
+        if parent != "hydra":
+            setting = f"{key}={match['value'].strip()}"
+            yield f"  {setting:<28}{(match['comment'] or '').strip()}"

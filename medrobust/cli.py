@@ -1,0 +1,247 @@
+"""The entry: what people type becomes jobs, what goes wrong becomes one sentence and a status."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hydra.experimental.callback import Callback
+
+from medrobust import arguments as typed
+from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from omegaconf import DictConfig
+
+    from medrobust.jobs import Job
+
+log = logging.getLogger(__name__)
+
+FAILURES: list[str] = []
+"""What went wrong in the jobs of the running command: Hydra would say it in words of its own."""
+
+SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
+"""Words that are jobs of their own: name -> function of the arguments after it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `medrobust ARGUMENTS` and leave with its status: 0, 1 for an error, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = dispatch(given)
+    except MedRobustError as error:
+        status = _complain(str(error))
+    except KeyboardInterrupt:
+        status = _complain("stopped; finished cells are kept, run the same command to go on") + 129
+    sys.exit(status)
+
+
+def dispatch(given: Sequence[str]) -> int:
+    """Answer help, run a subcommand, or hand the arguments to Hydra."""
+    folders = [*typed.config_dirs(given), typed.conf_folder()]
+    if any(flag in given for flag in ("--help", "-h")):
+        sys.stdout.write(typed.help_text(folders))
+        return 0
+    word = typed.subcommand(given)
+    if word is not None:
+        if word not in SUBCOMMANDS:
+            raise unknown_name("command", word, SUBCOMMANDS or ["KEY=VALUE ... (see --help)"])
+        return SUBCOMMANDS[word](given[1:])
+    rewritten = typed.rewrite(given or ["experiment=demonstration"])
+    typed.check_options(rewritten, typed.groups(folders))
+    return run_hydra(rewritten)
+
+
+def run_hydra(overrides: Sequence[str]) -> int:
+    """Compose and run, once or as a sweep; every foreseen failure becomes one sentence.
+
+    Raises:
+        ConfigurationError: If Hydra refuses a key, a value or a combination.
+        MedRobustError: As a job raised it; the other jobs of a sweep have run.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    register_resolvers()
+    FAILURES.clear()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, and we say them once
+    sys.argv = [sys.argv[0], *overrides]
+    entry = hydra.main(
+        version_base="1.3", config_path=str(typed.conf_folder()), config_name="config"
+    )(job)
+    try:
+        entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(_explain(error, overrides)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise ConfigurationError(
+            f"cannot write or read {error.filename} ({error.strerror}). Point hydra.run.dir, "
+            f"hydra.sweep.dir or store.dir to a folder that can be written."
+        ) from error
+    if FAILURES:
+        more = f" ({len(FAILURES) - 1} more jobs failed)" if len(FAILURES) > 1 else ""
+        raise MedRobustError(FAILURES[0] + more)
+    return 0
+
+
+def job(config: "DictConfig") -> None:
+    """Run one composed configuration: the function that Hydra calls, once a job.
+
+    A failure of one job of a sweep is left in its folder, for the joint report, and the next job
+    runs.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from medrobust.evaluation.plan import experiment_from_config
+    from medrobust.jobs import leave_failure, run_job
+
+    register_resolvers()
+    hydra = HydraConfig.get()
+    number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
+    with started_from_here(), closed_log_file():
+        try:
+            run_job(
+                experiment_from_config(config),
+                _job(config, hydra, hydra.runtime.output_dir, number),
+            )
+        except MedRobustError as error:
+            if number is None:
+                FAILURES.append(str(error))
+            else:
+                leave_failure(Path(hydra.runtime.output_dir), number, str(error))
+
+
+def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "Job":
+    """Collect what Hydra knows of a job, or of a sweep as a whole."""
+    from hydra.types import RunMode
+
+    from medrobust.evaluation.plan import built
+    from medrobust.jobs import Job
+
+    swept = hydra.mode == RunMode.MULTIRUN
+    return Job(
+        folder=Path(folder).absolute(),
+        logger=built(config, "logger"),
+        overrides=tuple(hydra.overrides.task),
+        choices={str(group): str(option) for group, option in hydra.runtime.choices.items()},
+        number=number,
+        group=Path(hydra.sweep.dir).name if swept else None,
+        dry=config.dry_run,
+    )
+
+
+@contextmanager
+def started_from_here() -> "Iterator[None]":
+    """Read relative paths from the folder the user started in, whatever `hydra.job.chdir` says."""
+    from hydra.core.hydra_config import HydraConfig
+
+    inside = Path.cwd()
+    os.chdir(HydraConfig.get().runtime.cwd)
+    try:
+        yield
+    finally:
+        os.chdir(inside)
+
+
+@contextmanager
+def closed_log_file() -> "Iterator[None]":
+    """Close the log file that Hydra opened for a job; it would stay open until the process ends."""
+    try:
+        yield
+    finally:
+        root = logging.getLogger()
+        for handler in root.handlers[:]:
+            if isinstance(handler, logging.FileHandler):
+                root.removeHandler(handler)
+                handler.close()
+
+
+def register_resolvers() -> None:
+    """Teach OmegaConf `${medrobust.folder:...}`: overrides as a folder name."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("medrobust.folder", folder_name, replace=True)
+
+
+def folder_name(*parts: Any) -> str:
+    """Join a job's number and overrides to a name that every file system takes.
+
+    Example:
+        >>> folder_name(3, "corruption=pixelate", "dataset.root=data/mnist")
+        '3,corruption=pixelate,dataset.root=data-mnist'
+    """
+    joined = ",".join(str(part) for part in parts if str(part))
+    return "".join(c if c.isalnum() or c in "=,._-+" else "-" for c in joined)[:150]
+
+
+class JointReport(Callback):
+    """After a sweep: one matrix and one report of all its jobs, from the store."""
+
+    def on_multirun_start(self, config: "DictConfig", **_: Any) -> None:
+        """Forget the jobs of an earlier sweep that had the same folder."""
+        for plan in Path(config.hydra.sweep.dir).glob("*/plan.json"):
+            plan.unlink()
+
+    def on_multirun_end(self, config: "DictConfig", **_: Any) -> None:
+        """Read what each job planned and write the joint tables to the sweep folder."""
+        from omegaconf import OmegaConf
+
+        from medrobust.jobs import report_sweep
+
+        shared = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        plain = OmegaConf.to_container(shared, resolve=True)
+        assert isinstance(plain, dict)
+        try:
+            sweep = _job(shared, config.hydra, config.hydra.sweep.dir, None)
+            FAILURES.extend(report_sweep(sweep, {str(key): plain[key] for key in plain}))
+        except MedRobustError as error:  # Hydra would turn it into a warning
+            FAILURES.append(str(error))
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Say in one sentence what Hydra refused, with the nearest key where one is meant."""
+    text = str(error.__cause__ or error)
+    first = str(error).splitlines()[0]
+    for override in overrides:
+        match = typed.OVERRIDE.match(override)
+        if match is None or match["sign"] or f"'{match['key']}'" not in f"{error}{text}":
+            continue
+        if "not in struct" in text or "Could not override" in first:
+            near = typed.nearest_key(match["key"].replace("/", "."), known_keys())
+            hint = f" Did you mean {near!r}?" if near else " `--cfg job` shows all keys."
+            return f"there is no configuration key {match['key']!r}.{hint}"
+    return " ".join(text.split())
+
+
+def known_keys() -> list[str]:
+    """List every key of the default configuration, dotted, groups included."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import DictConfig
+
+    def walk(node: Any, prefix: str) -> "Iterator[str]":
+        for key in node:
+            name = f"{prefix}{key}"
+            yield name
+            value = node._get_node(key)
+            if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing():
+                yield from walk(value, f"{name}.")
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(typed.conf_folder()), version_base="1.3"):
+        keys = list(walk(compose("config"), ""))
+    return [*keys, *typed.groups([typed.conf_folder()])]
+
+
+def _complain(sentence: str) -> int:
+    sys.stderr.write(f"error: {sentence}\n")
+    return 1

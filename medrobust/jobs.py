@@ -1,0 +1,400 @@
+"""One job from experiment to report, and the joint report of a sweep."""
+
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from medrobust.evaluation.environment import commit, describe_device, versions
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.plan import DatasetPlan, plan
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.run import CellRunner, Done
+from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.exceptions import ConfigurationError, StoreError
+from medrobust.reporting import ExpectedTable, Report, make_report, reference_cells
+
+if TYPE_CHECKING:
+    from medrobust.reporting import RunLogger
+
+log = logging.getLogger(__name__)
+
+RESOURCES = Resources()
+"""Kept between the jobs of one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Where and how one job was started.
+
+    Attributes:
+        folder: Output folder of the job.
+        logger: Gets the report when the job is done.
+        overrides: What was typed, without the program's name.
+        choices: Config group -> option.
+        number: Of the job in its sweep, None outside a sweep.
+        group: Name of the sweep, None outside a sweep; a sweep as a whole has a group and no
+            number.
+        dry: Print what would run, and run nothing.
+    """
+
+    folder: Path
+    logger: "RunLogger"
+    overrides: tuple[str, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    number: int | None = None
+    group: str | None = None
+    dry: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a job has done so far."""
+
+    done: list[Done] = field(default_factory=list)
+    started: float = field(default_factory=time.time)
+
+    @property
+    def computed(self) -> int:
+        """Cells that were computed; the others were found."""
+        return sum(cell.computed for cell in self.done)
+
+    def record(
+        self, reference: str | None, command: str, config: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the content of run.json: what may differ between two equal runs."""
+        return {
+            "format": 1,
+            "command": command,
+            "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.started, 2),
+            "cells": len(self.done),
+            "computed": self.computed,
+            "reference": reference,
+            "versions": versions(),
+            "device": describe_device(),
+            "commit": commit(),
+            "config": dict(config),
+        }
+
+
+def command_line(overrides: Sequence[str], *, swept: bool = False) -> str:
+    """Write a command that can be pasted into a shell."""
+    return " ".join(["python run.py", *(["-m"] if swept else []), *map(shlex.quote, overrides)])
+
+
+def reference_command(
+    reference: str, overrides: Sequence[str], choices: Mapping[str, str], *, swept: bool
+) -> str:
+    """Say what to type to run the reference model on the same cells.
+
+    Args:
+        reference: Name of the reference model.
+        overrides: What was typed for this job or sweep.
+        choices: Config group -> option.
+        swept: Whether it was a sweep.
+    """
+    of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "logger")
+    kept = [text for text in overrides if text.split("=")[0].split(".")[0] not in of_the_model]
+    named = {text.split("=")[0] for text in kept}
+    implied = [
+        f"{group}={choices[group]}"
+        for group in ("dataset", "corruption", "severity")
+        if group not in named and group in choices
+    ]
+    return command_line([f"model={reference}", *implied, *kept], swept=swept)
+
+
+def run_job(experiment: Experiment, job: Job) -> None:
+    """Run every cell of a job; then report, or in a sweep say one line.
+
+    Raises:
+        MedRobustError: As planning, a cell or the report raises it; finished cells are kept.
+    """
+    tally = Tally()
+    store = Store(experiment.store)
+    plans = plan(experiment, RESOURCES)
+    if job.dry:
+        print_dry_run(plans, store, experiment)
+        return
+    write_json(job.folder / "plan.json", plan_record(experiment, plans))
+    (job.folder / "failed.json").unlink(missing_ok=True)
+    cells = run_cells(CellRunner(experiment, RESOURCES, store), plans, tally)
+    run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
+    write_json(job.folder / "run.json", run)
+    report = report_cells(
+        store,
+        cells,
+        expected_tables(plans, experiment.severities),
+        reference=experiment.reference,
+        command=reference_command(experiment.reference, job.overrides, job.choices, swept=False),
+        run=run,
+        folder=job.folder,
+    )
+    if job.group:
+        log.info(_one_line(experiment, job, tally))
+    else:
+        publish(report)
+    job.logger.log(report, run=run, group=job.group, name=_run_name(job))
+
+
+def leave_failure(folder: Path, number: int, reason: str) -> None:
+    """Say that a job of a sweep has failed, and keep the reason in its folder.
+
+    Raises:
+        ConfigurationError: If the folder cannot be written.
+    """
+    log.error("job %d failed: %s", number, reason)
+    write_json(folder / "failed.json", {"format": 1, "reason": reason})
+
+
+def publish(report: Report) -> None:
+    """Write page, picture and tables; then print the matrix and where they are."""
+    report.write()
+    console = Console()
+    report.print(console)
+    for name in ("report.html", "matrix.png", "results.csv", "summary.csv"):
+        if (report.folder / name).exists():
+            path = os.path.relpath(report.folder / name)
+            console.print(path, markup=False, highlight=False, soft_wrap=True)
+
+
+def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> list[StoredCell]:
+    """Run the cells under a progress bar, and read each back from the store."""
+    total = sum(len(dataset.cells) for dataset in plans)
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells, left:"),
+        TimeRemainingColumn(),
+    )
+    cells = []
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(runner.experiment.model.name, total=total)
+        for done in runner.run(plans):
+            tally.done.append(done)
+            cells.append(runner.store.read(done.cell.key.spec, done.cell.key.fingerprint))
+            bar.update(task, advance=1, description=str(done.cell.key.spec))
+    return cells
+
+
+def report_cells(
+    store: Store,
+    cells: Sequence[StoredCell],
+    expected: Sequence[ExpectedTable],
+    *,
+    reference: str | None,
+    command: str,
+    run: Mapping[str, Any],
+    folder: Path,
+    missing: Sequence[CellSpec] = (),
+) -> Report:
+    """Lay out the tables of cells beside the reference's.
+
+    Raises:
+        StoreError: If a cell of the reference is damaged.
+    """
+    found: list[StoredCell] = []
+    note = None
+    if reference is not None:
+        found, note = reference_cells(store, cells, reference, command=command)
+    return make_report(
+        cells,
+        expected=expected,
+        missing=missing,
+        reference=reference,
+        reference_cells=found,
+        notes=[note] if note else [],
+        folder=folder,
+        run=dict(run),
+    )
+
+
+def expected_tables(plans: Iterable[DatasetPlan], severities: Sequence[int]) -> list[ExpectedTable]:
+    """Say which tables a plan makes: one a data set and suite, clean alone without a suite."""
+    tables = []
+    for dataset in plans:
+        suites = list(dict.fromkeys(str(column.suite) for column in dataset.columns))
+        for suite in suites or ["none"]:
+            names = tuple(c.name for c in dataset.columns if str(c.suite) == suite)
+            levels = tuple(severities) if names else ()
+            record = dataset.record
+            tables.append(ExpectedTable(record.name, record.split, suite, names, levels))
+    return tables
+
+
+def plan_record(experiment: Experiment, plans: Sequence[DatasetPlan]) -> dict[str, Any]:
+    """Return the content of plan.json: what a joint report needs to know of this job."""
+    return {
+        "format": 1,
+        "store": str(experiment.store),
+        "reference": experiment.reference,
+        "expected": [asdict(table) for table in expected_tables(plans, experiment.severities)],
+        "cells": [
+            {"cell": asdict(cell.key.spec), "fingerprint": cell.key.fingerprint}
+            for dataset in plans
+            for cell in dataset.cells
+        ],
+    }
+
+
+def report_sweep(sweep: Job, config: Mapping[str, Any]) -> list[str]:
+    """Make one matrix and one report of all jobs of a sweep, from the store.
+
+    Args:
+        sweep: The sweep as a job: its folder has those of its jobs, which left plan.json and
+            run.json; its overrides are what was typed.
+        config: The configuration that the jobs share.
+
+    Returns:
+        Why jobs have failed, one sentence each; their cells are counted as missing.
+
+    Raises:
+        StoreError: If a cell that a job has finished is damaged.
+    """
+    plans = [read_json(path) for path in _of_jobs(sweep.folder, "plan.json")]
+    runs = [read_json(path) for path in _of_jobs(sweep.folder, "run.json")]
+    failed = [str(read_json(p)["reason"]) for p in _of_jobs(sweep.folder, "failed.json")]
+    if not plans or not runs:
+        return failed
+    store = Store(Path(plans[0]["store"]))
+    wanted = {
+        entry["fingerprint"]: CellSpec(**entry["cell"])
+        for job_plan in plans
+        for entry in job_plan["cells"]
+    }
+    cells = [
+        store.read(spec, fingerprint_)
+        for fingerprint_, spec in wanted.items()
+        if store.holds(spec, fingerprint_)
+    ]
+    finished = {cell.fingerprint for cell in cells}
+    run = _sweep_record(sweep, runs, config)
+    write_json(sweep.folder / "run.json", run)
+    reference = plans[0]["reference"]
+    report = report_cells(
+        store,
+        cells,
+        join_tables(job_plan["expected"] for job_plan in plans),
+        reference=reference,
+        command=reference_command(reference, sweep.overrides, sweep.choices, swept=True),
+        run=run,
+        folder=sweep.folder,
+        missing=[spec for print_, spec in wanted.items() if print_ not in finished],
+    )
+    publish(report)
+    sweep.logger.log(report, run=run, group=sweep.group, name=f"{sweep.group}-summary")
+    return failed
+
+
+def _of_jobs(folder: Path, name: str) -> list[Path]:
+    return sorted(folder.glob(f"*/{name}"), key=lambda path: _job_number(path.parent))
+
+
+def join_tables(plans: Iterable[Iterable[Mapping[str, Any]]]) -> list[ExpectedTable]:
+    """Join what the jobs of a sweep expect: columns and severities in order of first sight."""
+    joint: dict[tuple[str, str, str], tuple[dict[str, None], dict[int, None]]] = {}
+    for tables in plans:
+        for table in tables:
+            key = (table["dataset"], table["split"], table["suite"])
+            names, levels = joint.setdefault(key, ({}, {}))
+            names.update(dict.fromkeys(table["corruptions"]))
+            levels.update(dict.fromkeys(table["severities"]))
+    with_columns = {key[:2] for key, (names, _) in joint.items() if names}
+    return [
+        ExpectedTable(*key, tuple(names), tuple(sorted(levels)))
+        for key, (names, levels) in joint.items()
+        if names or key[:2] not in with_columns
+    ]
+
+
+def _sweep_record(
+    sweep: Job, runs: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        **runs[0],
+        "command": command_line(sweep.overrides, swept=True),
+        "seconds": round(sum(run["seconds"] for run in runs), 2),
+        "cells": sum(run["cells"] for run in runs),
+        "computed": sum(run["computed"] for run in runs),
+        "jobs": [run["command"] for run in runs],
+        "config": dict(config),
+    }
+
+
+def _job_number(folder: Path) -> tuple[int, str]:
+    number = folder.name.split(",")[0]
+    return (int(number) if number.isdigit() else sys.maxsize, folder.name)
+
+
+def _run_name(job: Job) -> str:
+    return f"{job.group}-{job.folder.name}" if job.group else job.folder.name
+
+
+def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:
+    datasets = ", ".join(dict.fromkeys(done.cell.key.spec.dataset for done in tally.done))
+    found = len(tally.done) - tally.computed
+    return (
+        f"job {job.number}: {experiment.model.name} on {datasets}: {tally.computed} cells "
+        f"computed, {found} found, {time.time() - tally.started:.1f} s"
+    )
+
+
+def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experiment) -> None:
+    """Print the cells that would run and those that would be skipped."""
+    console = Console()
+    run = skipped = 0
+    for dataset in plans:
+        for cell in dataset.cells:
+            skip = experiment.resume and store.has(cell.key)
+            run, skipped = run + (not skip), skipped + skip
+            console.print(f"{'skip' if skip else 'run ':>4}  {cell.key.spec}", highlight=False)
+    console.print(f"{run} cells to run, {skipped} to skip.", highlight=False)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a small JSON file, whole or not at all.
+
+    Raises:
+        ConfigurationError: If the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"{path} cannot be written ({error.strerror}). Finished cells are in the store; point "
+            f"hydra.run.dir or hydra.sweep.dir to a folder that can be written, and run again."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises:
+        StoreError: If it is not there or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run the job again.") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{path} is not what a job writes; run the job again.")
+    return value

@@ -1,0 +1,70 @@
+"""Every file of conf/ composes and builds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from medrobust import arguments, cli
+
+CONF = arguments.conf_folder()
+FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
+LOCAL = {"local"}
+GIVEN = {"dataset/folder.yaml": ("dataset.csv=labels.csv",)}
+"""What the user must give, by file."""
+
+
+def composed(*overrides: str) -> DictConfig:
+    cli.register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+def built(config: DictConfig, group: str) -> Any:
+    return instantiate(config[group], _convert_="all")
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_file_composes_and_its_object_builds(file: Path) -> None:
+    group, option = file.parent.as_posix(), file.stem
+    if group in LOCAL:
+        return
+    if group.startswith("hydra/"):
+        assert composed(f"{group}={option}").hydra[group.split("/")[1]]
+        return
+    config = composed(f"{group}={option}", *GIVEN.get(file.as_posix(), ()))
+    OmegaConf.to_container(config.get(group), resolve=True) if group in config else None
+    for part in ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task"):
+        assert built(config, part) is not None
+
+
+def test_a_models_file_names_its_own_data_set_and_the_command_line_wins() -> None:
+    assert composed("model=biomedclip").dataset.flag == "bloodmnist"
+    assert composed("model=biomedclip", "dataset=octmnist").dataset.flag == "octmnist"
+    assert composed("dataset=octmnist", "model=biomedclip").dataset.flag == "octmnist"
+
+
+def test_the_reference_follows_the_data_set_unless_it_is_named() -> None:
+    assert composed().reference == "phantomclip_small"
+    assert composed("model=biomedclip").reference == "clip_vit_b16"
+    assert composed("reference=biomedclip").reference == "biomedclip"
+
+
+def test_a_bare_name_means_imagenet_c_on_every_data_set() -> None:
+    config = composed("corruption=motion_blur", "dataset=octmnist")
+    (column,) = built(config, "corruption").expand("octmnist")
+    assert (column.suite, column.name) == ("imagenet_c", "motion_blur")
+
+
+def test_severity_files_set_the_levels() -> None:
+    assert composed().severity.levels == [1, 2, 3, 4, 5]
+    assert composed("severity=s3").severity.levels == [3]
+
+
+def test_the_demonstration_is_a_sweep_over_both_models() -> None:
+    config = composed("experiment=demonstration")
+    assert config.hydra.mode.name == "MULTIRUN"
+    assert config.hydra.sweeper.params.model == "phantomclip_small,phantomclip"

@@ -1,0 +1,93 @@
+"""What people type: rewriting, near misses, help."""
+
+import pytest
+
+from medrobust import arguments
+from medrobust.exceptions import ConfigurationError, UnknownNameError
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["severity=3"], ["severity=s3"]),
+        (["severity=s3"], ["severity=s3"]),
+        (["severity=all"], ["severity=all"]),
+        (["severity=1,3,5"], ["severity=all", "severity.levels=[1,3,5]"]),
+        (["severity=[1,3,5]"], ["severity=all", "severity.levels=[1,3,5]"]),
+        (["severity=[1, 3]"], ["severity=all", "severity.levels=[1,3]"]),
+        (["severity=[2]"], ["severity=all", "severity.levels=[2]"]),
+        (["severity=range(1,4)"], ["severity=all", "severity.levels=[1,2,3]"]),
+        (["-m", "severity=1,3,5"], ["-m", "severity=s1,s3,s5"]),
+        (["severity=1,3", "--multirun"], ["severity=s1,s3", "--multirun"]),
+        (["-m", "severity=range(1,6)"], ["-m", "severity=s1,s2,s3,s4,s5"]),
+        (["-m", "severity=range(1,6,2)"], ["-m", "severity=s1,s3,s5"]),
+        (["-m", "severity=s1,all"], ["-m", "severity=s1,all"]),
+        (["-m", "severity=[1,5]"], ["-m", "severity=all", "severity.levels=[1,5]"]),
+        (["severity.levels=[1,2]"], ["severity.levels=[1,2]"]),
+        (["model=biomedclip"], ["model=biomedclip"]),
+    ],
+)
+def test_severity_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:
+    assert arguments.rewrite(given) == expected
+
+
+@pytest.mark.parametrize(
+    "typed", ["severity=6", "severity=0", "severity=-1", "severity=1,6", "severity=2.5"]
+)
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_severity_outside_one_to_five_is_refused(typed: str, flags: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="severity"):
+        arguments.rewrite([*flags, typed])
+
+
+@pytest.mark.parametrize("typed", ["severity=s1,s3", "severity=[s1,s3]", "severity=[all]"])
+def test_a_list_of_option_names_is_refused_without_multirun(typed: str) -> None:
+    with pytest.raises(ConfigurationError, match="severity=1,3,5"):
+        arguments.rewrite([typed])
+
+
+def test_an_unknown_option_names_the_nearest() -> None:
+    known = arguments.groups([arguments.conf_folder()])
+    with pytest.raises(UnknownNameError, match="Did you mean 'zero_shot'"):
+        arguments.check_options(["task=zeroshot"], known)
+
+
+def test_several_options_without_multirun_ask_for_m() -> None:
+    known = {"model": {"a": "", "b": ""}}
+    with pytest.raises(ConfigurationError, match="add -m"):
+        arguments.check_options(["model=a,b"], known)
+    arguments.check_options(["-m", "model=a,b"], known)
+
+
+def test_hydra_syntax_and_plain_keys_are_left_to_hydra() -> None:
+    known = {"model": {"a": ""}}
+    arguments.check_options(
+        ["model='a'", "model=glob(*)", "model=null", "seed=3", "+model.x=1", "~model"], known
+    )
+
+
+def test_a_group_of_an_own_config_dir_is_known(tmp_path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("# My data\nname: mine\n")
+    dirs = arguments.config_dirs(["--config-dir", str(tmp_path), "dataset=mine"])
+    assert dirs == [tmp_path]
+    known = arguments.groups([*dirs, arguments.conf_folder()])
+    assert known["dataset"]["mine"] == "My data"
+    arguments.check_options(["dataset=mine"], known)
+
+
+def test_a_plain_word_is_a_subcommand_and_a_flag_value_is_not() -> None:
+    assert arguments.subcommand(["verify", "outputs/store"]) == "verify"
+    assert arguments.subcommand(["--config-dir", "conf2"]) is None
+    assert arguments.subcommand(["seed=1"]) is None
+
+
+def test_help_lists_every_option_of_every_group_with_its_headline() -> None:
+    text = arguments.help_text([arguments.conf_folder()])
+    for group, options in arguments.groups([arguments.conf_folder()]).items():
+        assert group == "local" or f"\n{group}=\n" in text
+        for option, headline in options.items():
+            assert headline, f"conf/{group}/{option}.yaml must begin with a comment line"
+            assert headline in text
+    for key in ("seed=0", "batch_size=", "store.dir=", "reference=", "resume=true"):
+        assert key in text

@@ -1,0 +1,246 @@
+"""The main job, end to end, as a user runs it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from checkpoints import write_random_biomedclip
+from datasets import write_medmnist
+from hydra.core.global_hydra import GlobalHydra
+
+from medrobust import cli
+from medrobust.evaluation.store import Store
+
+RUN = Path(__file__).parent.parent / "run.py"
+SMALL = ("dataset.per_class=2",)
+"""40 phantoms: enough for every path, done in a moment."""
+
+
+def medrobust(*arguments: str) -> int:
+    """Run the entry in this process and return its exit status."""
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as done:
+        cli.main(list(arguments))
+    return done.value.code
+
+
+def cells(root: Path = Path("outputs/store")) -> list[Path]:
+    return sorted(root.glob("cells/*/*/*/s*"))
+
+
+def latest(kind: str) -> Path:
+    return sorted(Path("outputs", kind).iterdir())[-1]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_model_and_one_corruption_end_in_a_matrix(workplace, capsys) -> None:
+    assert medrobust("model=phantomclip", "corruption=gaussian_noise", *SMALL) == 0
+    printed = capsys.readouterr().out
+    for text in ("phantomclip", "gaussian", "clean", "demonstration", "model=phantomclip_small"):
+        assert text in printed
+    names = {path.name for path in latest("runs").iterdir()}
+    assert {"report.html", "matrix.png", "results.csv", "summary.csv", "run.json"} <= names
+    assert len(cells()) == 6
+    results = rows(latest("runs") / "results.csv")
+    assert [r["severity"] for r in results if r["metric"] == "error"] == list("012345")
+    assert {r["suite"] for r in results} == {"none", "imagenet_c"}
+    assert {r["seed"] for r in results if r["corruption"] == "clean"} == {""}
+    run = json.loads((latest("runs") / "run.json").read_text())
+    assert run["computed"] == run["cells"] == 6
+    assert run["versions"]["torch"]
+
+
+def test_a_sweep_writes_each_cell_once_and_its_matrix_again_without_computing(workplace) -> None:
+    sweep = ("-m", "model=phantomclip", "corruption=gaussian_noise,motion_blur", "severity=1,3,5")
+    assert medrobust(*sweep, *SMALL, "hydra.sweep.dir=first") == 0
+    assert len(cells()) == 7
+    before = {path: path.stat().st_mtime_ns for path in Path("outputs/store").rglob("*")}
+    assert medrobust(*sweep, *SMALL, "hydra.sweep.dir=second") == 0
+    assert {p: p.stat().st_mtime_ns for p in Path("outputs/store").rglob("*")} == before
+    assert json.loads(Path("second/run.json").read_text())["computed"] == 0
+    for name in ("results.csv", "summary.csv"):
+        assert Path("first", name).read_bytes() == Path("second", name).read_bytes()
+    results = rows(Path("first/results.csv"))
+    conditions = list(dict.fromkeys((r["corruption"], r["severity"]) for r in results))
+    assert conditions == [
+        ("clean", "0"),
+        *((name, s) for name in ("gaussian_noise", "motion_blur") for s in "135"),
+    ]
+    covers = {r["covers"] for r in rows(Path("first/summary.csv")) if r["metric"] == "mCE"}
+    assert covers == {"0 of 2 corruptions; severities 1,3,5"}
+
+
+def test_killed_in_the_middle_and_run_again_the_table_is_the_same(workplace) -> None:
+    arguments = ["model=phantomclip", "corruption=medimeta_c", "severity=1,5", *SMALL]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen([sys.executable, str(RUN), *arguments], env=environment)
+    deadline = time.monotonic() + 120
+    while len(cells()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = len(cells())
+    assert 3 <= finished < 15
+    assert medrobust(*arguments, "hydra.run.dir=resumed") == 0
+    assert json.loads(Path("resumed/run.json").read_text())["computed"] == 15 - finished
+    assert medrobust(*arguments, "hydra.run.dir=whole", "store.dir=other") == 0
+    for name in ("results.csv", "summary.csv"):
+        assert Path("resumed", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def test_logits_are_bit_identical_for_every_batch_size_and_worker_count(workplace) -> None:
+    variants = [(1, 0), (16, 0), (64, 0), (16, 2)]
+    for size, workers in variants:
+        store = f"store.dir=store-{size}-{workers}"
+        how = (f"batch_size={size}", f"num_workers={workers}", store)
+        assert medrobust("corruption=gaussian_noise", "severity=3", *SMALL, *how) == 0
+    logits = [
+        [cell.logits.tobytes() for cell in Store(Path(f"store-{size}-{workers}")).cells()]
+        for size, workers in variants
+    ]
+    assert len(logits[0]) == 2
+    assert all(other == logits[0] for other in logits[1:])
+
+
+def test_the_reference_makes_mce_and_a_lone_run_names_the_command(workplace, capsys) -> None:
+    chosen = ("corruption=brightness", "severity=5", *SMALL)
+    assert medrobust("model=phantomclip", *chosen) == 0
+    command = capsys.readouterr().out.split("To make them: python run.py ")[1].splitlines()[0]
+    assert medrobust(*command.split()) == 0
+    assert medrobust("model=phantomclip", *chosen) == 0
+    summary = rows(latest("runs") / "summary.csv")
+    mce = {r["of"]: float(r["value"]) for r in summary if r["metric"] == "mCE"}
+    error = {
+        model: next(c for c in Store(Path("outputs/store")).cells() if is_corrupted(c, model))
+        for model in ("phantomclip", "phantomclip_small")
+    }
+    wrong = {m: np.mean(c.logits.argmax(1) != c.data.labels) for m, c in error.items()}
+    assert mce["error"] == pytest.approx(wrong["phantomclip"] / wrong["phantomclip_small"])
+
+
+def is_corrupted(cell, model: str) -> bool:
+    return cell.spec.model == model and cell.spec.severity == 5
+
+
+def test_a_real_model_runs_on_its_own_data_set_from_local_files(workplace) -> None:
+    write_random_biomedclip(Path("weights"))
+    write_medmnist(Path("data"), "bloodmnist")
+    files = ("model.local_dir=weights", "dataset.root=data")
+    assert medrobust("model=biomedclip", "corruption=gaussian_noise", *files) == 0
+    results = rows(latest("runs") / "results.csv")
+    assert {r["dataset"] for r in results} == {"bloodmnist"}
+    assert {r["model"] for r in results} == {"biomedclip"}
+    assert len(cells()) == 6
+    report = (latest("runs") / "report.html").read_text()
+    assert "demonstration" not in report.lower()
+
+
+def test_other_folders_and_a_changed_directory_find_the_same_store(workplace) -> None:
+    assert medrobust("corruption=clean", *SMALL) == 0
+    assert medrobust("corruption=clean", *SMALL, "hydra.job.chdir=true") == 0
+    assert Path.cwd() == workplace
+    assert len(cells()) == 1
+    assert json.loads((latest("runs") / "run.json").read_text())["computed"] == 0
+
+
+def test_a_configuration_folder_of_ones_own_adds_options(workplace) -> None:
+    Path("mine/dataset").mkdir(parents=True)
+    Path("mine/dataset/few.yaml").write_text(
+        "# @package _global_\n# Two of each\nreference: phantomclip\ndefaults:\n  - phantoms\n"
+        "  - _self_\ndataset:\n  per_class: 2\n"
+    )
+    assert medrobust("--config-dir", "mine", "dataset=few", "corruption=clean") == 0
+    assert len(cells()) == 1
+
+
+def test_resume_false_computes_again_and_a_damaged_cell_is_refused(workplace, capsys) -> None:
+    chosen = ("corruption=clean", *SMALL)
+    assert medrobust(*chosen) == 0
+    (cell,) = cells()
+    logits = (cell / "logits.npy").read_bytes()
+    (cell / "logits.npy").write_bytes(logits[:-4])
+    assert medrobust(*chosen) == 1
+    assert cell.name in capsys.readouterr().err
+    assert medrobust(*chosen, "resume=false") == 0
+    assert (cell / "logits.npy").read_bytes() == logits
+
+
+def test_a_dry_run_computes_and_writes_no_cell(workplace, capsys) -> None:
+    assert medrobust("corruption=gaussian_noise", "severity=1,2", *SMALL, "dry_run=true") == 0
+    assert "3 cells to run, 0 to skip" in capsys.readouterr().out
+    assert not Path("outputs/store").exists()
+
+
+def test_kept_features_serve_another_prompt_set_without_encoding(workplace) -> None:
+    chosen = ("corruption=pixelate", "severity=2", *SMALL, "store.features=true")
+    assert medrobust(*chosen) == 0
+    (Path("mine") / "prompts").mkdir(parents=True)
+    Path("mine/prompts/bare.yaml").write_text(
+        "# Class names alone\n_target_: medrobust.models.PromptSet\nname: bare\ntemplates: ['{}']\n"
+    )
+    before = len(list(Path("outputs/store/features").iterdir()))
+    assert medrobust("-cd", "mine", "prompts=bare", *chosen) == 0
+    assert len(cells()) == 4
+    assert len(list(Path("outputs/store/features").iterdir())) == before == 2
+
+
+def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace) -> None:
+    Path("pictures").mkdir()
+    lines = ["path,label,patient"]
+    generator = np.random.default_rng(0)
+    for number in range(6):
+        picture = generator.integers(0, 255, (50, 40 + number, 3)).astype(np.uint8)
+        cv2.imwrite(f"pictures/secret-{number}.png", picture)
+        lines.append(f"pictures/secret-{number}.png,{'ab'[number % 2]},patient-{number // 2}")
+    Path("labels.csv").write_text("\n".join(lines) + "\n")
+    write_random_biomedclip(Path("weights"))
+    folder = ("dataset=folder", "dataset.csv=labels.csv", "corruption=brightness", "severity=1")
+    assert medrobust("model=biomedclip", "model.local_dir=weights", *folder) == 0
+    assert len(cells()) == 2
+    assert not list(Path("outputs/store").rglob("*.png"))
+    for path in Path("outputs").rglob("*"):
+        if path.is_file():
+            assert b"secret-" not in path.read_bytes()
+            assert b"patient-" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["corruption=gausian_noise"], "Did you mean 'gaussian_noise'"),
+        (["severity=6"], "severity 6 does not exist"),
+        (["severity.levels=[6]"], "levels are 1, 2, 3, 4 and 5"),
+        (["corruption=gaussian_noise", "corruption.suite=null"], "registry"),
+        (["modle=phantomclip"], "Did you mean 'model'"),
+        (["trainer.devces=2"], "Did you mean 'trainer.devices'"),
+        (["dataset=bloodmnist", "dataset.root=nowhere"], "dataset.download=true"),
+        (["model=biomedclip"], "model.local_dir="),
+        (["model=biomedclip", "model.local_dir=nowhere"], "nowhere"),
+        (["store.dir=file/store", "corruption=clean", *SMALL], "store.dir"),
+        (["hydra.run.dir=file/run", "corruption=clean", *SMALL], "hydra.run.dir"),
+        (["batch_size=0"], "batch_size"),
+        (["dataset=folder"], "dataset.csv"),
+        (["verfy"], "unknown command"),
+        (["model=phantomclip,phantomclip_small"], "add -m"),
+    ],
+)
+def test_what_cannot_run_fails_in_one_sentence(workplace, capfd, arguments, sentence) -> None:
+    Path("file").write_text("")
+    assert medrobust(*arguments) == 1
+    error = capfd.readouterr().err
+    assert sentence in error
+    assert error.startswith("error: ")
+    assert len(error.strip().splitlines()) == 1
+    assert not Path("outputs/store/cells").exists()
