@@ -18,6 +18,7 @@ from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
+from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.zero_shot import Corrupt, Encoded, ZeroShot
 from medrobust.types import UInt8Array
@@ -65,6 +66,7 @@ class CellRunner:
 
     def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
         encoded = self._encode(image_set, cell)
+        self._check_classes(encoded, image_set)
         record = {
             "status": "done",
             "seconds": round(time.perf_counter() - started, 4),
@@ -80,6 +82,15 @@ class CellRunner:
             examples={f"row-{row}.png": _png(image) for row, image in encoded.shown.items()},
             replace=not self.experiment.resume,
         )
+
+    def _check_classes(self, encoded: Encoded, image_set: ImageSet) -> None:
+        """Refuse a classifier that was made for other classes, before anything is stored."""
+        given, wanted = encoded.logits.shape[1], len(image_set.class_names)
+        if given != wanted:
+            raise ConfigurationError(
+                f"model {self.experiment.model.name!r} gives {given} logits an image, and data set "
+                f"{image_set.name!r} has {wanted} classes: it was made for other classes."
+            )
 
     def _encode(self, image_set: ImageSet, cell: PlannedCell) -> Encoded:
         """Encode the images of a cell, or take the features that the store kept."""
