@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.findings import finished
 from medrobust.datasets.hdf5 import hdf5_rows
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medimeta_facts import (
@@ -35,7 +37,6 @@ from medrobust.datasets.published import (
     published_set,
 )
 from medrobust.datasets.resize import framed
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 
 
@@ -152,7 +153,7 @@ class MedIMeta:
             label_order=self.label_order,
             marks=marks,
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _images(self, split: str, rows: list[int]) -> CachedArray:
         stacked = self.folder / "images.hdf5"
@@ -219,24 +220,6 @@ class MedIMeta:
                     other,
                 )
         return tuple(marks)
-
-
-def shared_group_marks(
-    here: "Counter[str]", there: set[str], split: str, other: str
-) -> tuple[str, ...]:
-    """Say how many patients of a split are in another split too.
-
-    Args:
-        here: Patient -> images in the split.
-        there: Patients of the other split.
-        split: Name of the split.
-        other: Name of the other split.
-    """
-    both = here.keys() & there
-    if not both:
-        return ()
-    images = sum(here[patient] for patient in both)
-    return (f"{len(both)} patients of {split} ({images} images) are in {other} too",)
 
 
 def described(flag: str) -> Description:

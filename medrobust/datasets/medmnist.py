@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medmnist_facts import RECORD, SIZES, medmnist_facts
 from medrobust.datasets.npz import npz_array
@@ -20,7 +21,6 @@ from medrobust.datasets.published import (
     label_array,
     published_set,
 )
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class MedMNIST:
             for content in ("images", "labels")
         )
         image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _image_set(self, split: str, images: Any, stored: Any, digest: str) -> ImageSet:
         facts = medmnist_facts(self.flag)

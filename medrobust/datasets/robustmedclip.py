@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.datasets import medimeta, medmnist
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medimeta_facts import FACTS as MEDIMETA
 from medrobust.datasets.medimeta_facts import MEDIMETA_C, MEDIMETA_C_HUB
@@ -22,7 +23,6 @@ from medrobust.datasets.published import (
     with_images,
 )
 from medrobust.datasets.resize import framed
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
 
 
@@ -134,7 +134,7 @@ class RobustMedCLIPFiles:
             label_order=self.label_order,
             marks=(*count_marks(len(images), published, self.flag, chosen), *self.notes),
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def check_file(self, corruption: str, severity: int) -> None:
         """Find a missing file before a run, see `CorruptedFiles`."""
