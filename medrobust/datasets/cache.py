@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import MedRobustError, StoreError
-from medrobust.fingerprints import canonical_json, file_fingerprint, fingerprint
+from medrobust.fingerprints import canonical_json, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
             a change that leaves size, time, head and tail as they are does not escape.
     """
     if full_hash:
-        return {"sha256": file_fingerprint(file)}
+        with file.open("rb") as stream:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
     status = file.stat()
     digest = hashlib.sha256()
     with file.open("rb") as stream:

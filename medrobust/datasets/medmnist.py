@@ -42,6 +42,7 @@ class MedMNIST:
         download: Get a missing file through the medmnist package, checked against its MD5 sum.
         checksum: Compare the file with the MD5 sum of the medmnist package first.
         label_order: Another known order of the classes ("medimeta"), where the labels are in it.
+        full_hash: Know the file by a hash of all its bytes.
         limit: A stratified part of at most so many images.
         cache_dir: Where arrays are unpacked to.
         notes: Further sentences for the tables.
@@ -54,6 +55,7 @@ class MedMNIST:
     download: bool = False
     checksum: bool = False
     label_order: str | None = None
+    full_hash: bool = False
     limit: int | None = None
     cache_dir: str | None = None
     notes: tuple[str, ...] = ()
@@ -107,7 +109,13 @@ class MedMNIST:
         chosen = known_split(split or self.split)
         self._ensure_file()
         images, labels = (
-            npz_array(self.file, f"{chosen}_{content}", content, cache_dir=self.cache_dir)
+            npz_array(
+                self.file,
+                f"{chosen}_{content}",
+                content,
+                full_hash=self.full_hash,
+                cache_dir=self.cache_dir,
+            )
             for content in ("images", "labels")
         )
         image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)

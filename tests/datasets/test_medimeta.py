@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -150,6 +151,28 @@ def test_the_full_hash_finds_the_entry_of_a_file_that_has_moved(
     second = MedIMeta("pbc", root=str(tmp_path / "b"), full_hash=True).load()
     assert second.images.filename == first.images.filename
     assert entries(own_cache).count("array.npy") == 1
+
+
+def all_prints(source: MedIMeta) -> list[str]:
+    return [source.load(split).fingerprint for split in SPLITS]
+
+
+def test_only_the_full_hash_sees_a_change_that_leaves_size_time_and_ends_alone(
+    tmp_path: Path,
+) -> None:
+    write_medimeta(tmp_path, "pbc")
+    file = tmp_path / "pbc" / "images.hdf5"
+    quick, full = (MedIMeta("pbc", root=str(tmp_path), full_hash=whole) for whole in (False, True))
+    before = all_prints(quick)
+    assert all_prints(full) == before
+    times = file.stat()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert all_prints(quick) == before
+    changed = [a != b for a, b in zip(all_prints(full), before, strict=True)]
+    assert sum(changed) == 1, "one pixel of one image of one split"
 
 
 def test_a_missing_folder_and_missing_files_are_one_sentence(tmp_path: Path) -> None:
