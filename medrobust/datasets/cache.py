@@ -63,11 +63,19 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(base) / "medrobust"
 
 
-def source_key(file: Path) -> dict[str, Any]:
+def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
     """Identify a source file without reading all of it: path, size, time, hash of head and tail.
 
     The tail of a zip archive holds its directory, with the checksum of every member.
+
+    Args:
+        file: The source file.
+        full_hash: Hash the whole file instead. Its entry is then found wherever the file lies, and
+            a change that leaves size, time, head and tail as they are does not escape.
     """
+    if full_hash:
+        with file.open("rb") as stream:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
     status = file.stat()
     digest = hashlib.sha256()
     with file.open("rb") as stream:

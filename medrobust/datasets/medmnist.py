@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medmnist_facts import RECORD, SIZES, medmnist_facts
 from medrobust.datasets.npz import npz_array
@@ -20,7 +21,6 @@ from medrobust.datasets.published import (
     label_array,
     published_set,
 )
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,11 @@ class MedMNIST:
         split: The split that is evaluated.
         download: Get a missing file through the medmnist package, checked against its MD5 sum.
         checksum: Compare the file with the MD5 sum of the medmnist package first.
+        label_order: Another known order of the classes ("medimeta"), where the labels are in it.
+        full_hash: Know the file by a hash of all its bytes.
         limit: A stratified part of at most so many images.
         cache_dir: Where arrays are unpacked to.
+        notes: Further sentences for the tables.
     """
 
     flag: str
@@ -51,17 +54,20 @@ class MedMNIST:
     split: str = "test"
     download: bool = False
     checksum: bool = False
+    label_order: str | None = None
+    full_hash: bool = False
     limit: int | None = None
     cache_dir: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that do not exist.
 
         Raises:
             UnknownNameError: For the flag.
-            ConfigurationError: For size and split.
+            ConfigurationError: For size, split and label order.
         """
-        medmnist_facts(self.flag)
+        described(self.flag).in_order(self.label_order)
         if self.size not in SIZES:
             raise ConfigurationError(
                 f"dataset.size={self.size}: {self.flag} is published at {SIZES} pixels."
@@ -103,11 +109,17 @@ class MedMNIST:
         chosen = known_split(split or self.split)
         self._ensure_file()
         images, labels = (
-            npz_array(self.file, f"{chosen}_{content}", content, cache_dir=self.cache_dir)
+            npz_array(
+                self.file,
+                f"{chosen}_{content}",
+                content,
+                full_hash=self.full_hash,
+                cache_dir=self.cache_dir,
+            )
             for content in ("images", "labels")
         )
         image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _image_set(self, split: str, images: Any, stored: Any, digest: str) -> ImageSet:
         facts = medmnist_facts(self.flag)
@@ -124,7 +136,8 @@ class MedMNIST:
             images,
             label_array(stored, facts.task, self.file),
             digest,
-            marks=count_marks(len(images), published, self.flag, split),
+            label_order=self.label_order,
+            marks=(*count_marks(len(images), published, self.flag, split), *self.notes),
         )
 
     def _ensure_file(self) -> None:
@@ -181,11 +194,11 @@ class MedMNIST:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def described(flag: str, name: str | None = None) -> Description:
-    """Describe a set, under another name where it comes from other files."""
+def described(flag: str) -> Description:
+    """Describe a set."""
     facts = medmnist_facts(flag)
     return Description(
-        name=name or flag,
+        name=flag,
         task=facts.task,
         class_names=facts.class_names,
         prompt_names=facts.prompt_names,
