@@ -117,7 +117,7 @@ def job(config: "DictConfig") -> None:
             if number is None:
                 FAILURES.append(str(error))
             else:
-                leave_failure(Path(hydra.runtime.output_dir), number, str(error))
+                leave_failure(Path(hydra.runtime.output_dir), number, error.for_records)
 
 
 def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "Job":

@@ -84,6 +84,12 @@ def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
             f"the table has one label only ({next(iter(found))!r}); at least two are needed, or "
             f"name all classes by dataset.class_names=[...]."
         )
+    if len(texts) >= 20 and len(found) > len(texts) / 2:
+        raise InvalidDataError(
+            f"the table has {len(found)} different labels in {len(texts)} rows, so that they look "
+            f"like identifiers. Pass dataset.label_column=<column>, or name all classes by "
+            f"dataset.class_names=[...]."
+        )
     numbers = all(text.isdecimal() for text in found)
     return tuple(sorted(found, key=int) if numbers else sorted(found))
 
