@@ -5,6 +5,7 @@ from typing import Any
 
 _HOME = {
     "DatasetSource": "image_set",
+    "Dicom": "dicom",
     "Folder": "folder",
     "ImageSet": "image_set",
     "MedMNIST": "medmnist",

@@ -106,8 +106,16 @@ def read_picture(file: Path, framing: Framing, *, grey: bool) -> UInt8Array:
             seen = image.convert("RGBA")
             black = Image.new("RGBA", seen.size, (0, 0, 0, 255))
             image = Image.alpha_composite(black, seen)
-        framed = fitted(image.convert("L" if grey else "RGB"), framing)
-        return np.asarray(framed, dtype=np.uint8)
+        final = fitted(image.convert("L" if grey else "RGB"), framing)
+        return np.asarray(final, dtype=np.uint8)
+
+
+def framed(pixels: UInt8Array, framing: Framing, *, grey: bool) -> UInt8Array:
+    """Bring pixels, (H, W) or (H, W, 3), to their size and kind."""
+    from PIL import Image
+
+    final = fitted(Image.fromarray(pixels).convert("L" if grey else "RGB"), framing)
+    return np.asarray(final, dtype=np.uint8)
 
 
 def eight_bits(values: np.ndarray, bit_depth: int, name: str) -> UInt8Array:
@@ -123,7 +131,7 @@ def eight_bits(values: np.ndarray, bit_depth: int, name: str) -> UInt8Array:
             f"{name} holds values from {low} to {high}, outside 0..{top}: pass dataset.bit_depth "
             f"up to 16, or rescale the file."
         )
-    scaled: UInt8Array = ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+    scaled: UInt8Array = ((values.astype(np.uint64) * 255 + top // 2) // top).astype(np.uint8)
     return scaled
 
 

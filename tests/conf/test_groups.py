@@ -13,7 +13,7 @@ from medrobust import arguments, cli
 CONF = arguments.conf_folder()
 FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
 LOCAL = {"local"}
-GIVEN = {"dataset/folder.yaml": ("dataset.csv=labels.csv",)}
+GIVEN = {f"dataset/{name}.yaml": ("dataset.csv=labels.csv",) for name in ("dicom", "folder")}
 """What the user must give, by file."""
 
 

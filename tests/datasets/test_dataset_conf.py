@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from medrobust.arguments import conf_folder
 from medrobust.datasets.medmnist_facts import FACTS
 
-OWN = {"folder": ["dataset.csv=t.csv"]}
+OWN = {name: ["dataset.csv=t.csv"] for name in ("dicom", "folder")}
 OPTIONS = sorted(p.stem for p in (conf_folder() / "dataset").glob("*.yaml"))
 
 
