@@ -216,8 +216,11 @@ def header_index(
 
 def _hashes(file: Path, key: bytes) -> tuple[str, str]:
     with unplaced(file), opened(file) as (header, _):
+        kind = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID")
         if not header.get("Rows") or not header.get("SOPInstanceUID"):
-            return "", ""
+            if kind is None or "Image Storage" in kind.name:
+                raise InvalidImageError(f"{file.name} is cut off or damaged before its pixels.")
+            return "", ""  # a report, a plan, a directory
         patient = str(header.get("PatientID", "") or "").strip()
         (instance,) = keyed_hashes(key, "instance", [str(header.SOPInstanceUID)])
         hashed = keyed_hashes(key, "patient", [patient])[0] if patient else ""

@@ -8,17 +8,17 @@ import numpy as np
 import pydicom
 from datasets import write_table
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
 def dataset(pixels: np.ndarray | None, **tags: Any) -> FileDataset:
     """A data set around pixels: (H, W), (H, W, 3), or with `NumberOfFrames` (F, H, W)."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPClassUID = CTImageStorage if pixels is not None else BasicTextSRStorage
     meta.MediaStorageSOPInstanceUID = tags.get("SOPInstanceUID", generate_uid())
     meta.TransferSyntaxUID = tags.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
     made = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    made.SOPClassUID = CTImageStorage
+    made.SOPClassUID = meta.MediaStorageSOPClassUID
     made.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     made.PatientID = "MRN-1"
     made.PatientName = "Doe^Jane"

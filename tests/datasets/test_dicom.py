@@ -259,11 +259,14 @@ def test_rows_without_an_image_and_images_found_twice_are_refused_by_line(tmp_pa
 
 def test_a_damaged_header_in_the_folder_stops_the_search_by_patient(tmp_path: Path) -> None:
     write_scans(tmp_path)
-    (tmp_path / "Doe.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\7" * 50)
+    whole = (tmp_path / "series/IM0001.dcm").read_bytes()
     table = write_table(tmp_path / "p.csv", [{"patient": "MRN-00000", "label": "a"}])
-    with pytest.raises(InvalidImageError, match=r"^Doe\.dcm cannot be read as DICOM") as caught:
-        dicom(table, match="patient", class_names=["a", "b"]).load()
-    assert caught.value.for_records.startswith("a file in the folder of the images cannot be read")
+    rows = whole.index(b"\x28\x00\x10\x00US")
+    for broken in (b"\0" * 128 + b"DICM" + b"\7" * 50, whole[:rows], whole[: rows // 2], b"text"):
+        (tmp_path / "Doe.dcm").write_bytes(broken)
+        with pytest.raises(InvalidImageError, match=r"^Doe\.dcm (is|cannot)") as caught:
+            dicom(table, match="patient", class_names=["a", "b"]).load()
+        assert caught.value.for_records.startswith("a file in the folder of the images ")
 
 
 def test_choices_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:
