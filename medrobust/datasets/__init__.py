@@ -9,6 +9,7 @@ _HOME = {
     "Folder": "folder",
     "ImageSet": "image_set",
     "MedMNIST": "medmnist",
+    "Npz": "own_npz",
     "Phantoms": "phantoms",
 }
 """Public name -> module; imported at first use, because image_set imports torch for its types."""
