@@ -32,13 +32,41 @@ SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `medrobust ARGUMENTS` and leave with its status: 0, 1 for an error, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    leave(lambda: dispatch(given))
+
+
+def leave(job: Callable[[], int]) -> NoReturn:
+    """Run the job of a command or script and leave with its status, errors said in one sentence."""
     try:
-        status = dispatch(given)
+        status = job()
     except MedRobustError as error:
         status = _complain(str(error))
     except KeyboardInterrupt:
         status = _complain("stopped; finished cells are kept, run the same command to go on") + 129
     sys.exit(status)
+
+
+def composed(overrides: Sequence[str]) -> "DictConfig":
+    """Compose the configuration that a script works with, from what was typed for it.
+
+    Raises:
+        ConfigurationError: If Hydra refuses a key or a value.
+        UnknownNameError: If an option does not exist; names near ones.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    rewritten = typed.rewrite(list(overrides))
+    typed.check_options(rewritten, typed.groups([typed.conf_folder()]))
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(typed.conf_folder()), version_base="1.3"):
+            return compose("config", overrides=rewritten)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(_explain(error, rewritten)) from error
 
 
 def dispatch(given: Sequence[str]) -> int:
