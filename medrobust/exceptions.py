@@ -8,7 +8,19 @@ from difflib import get_close_matches
 
 
 class MedRobustError(Exception):
-    """Base of every error that medrobust raises on purpose."""
+    """Base of every error that medrobust raises on purpose.
+
+    Attributes:
+        discreet: The sentence without names of the user's own files, which may name a patient;
+            None where it names none.
+    """
+
+    discreet: str | None = None
+
+    @property
+    def for_records(self) -> str:
+        """The sentence as logs and files may keep it."""
+        return self.discreet or str(self)
 
 
 class ConfigurationError(MedRobustError, ValueError):

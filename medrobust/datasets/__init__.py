@@ -7,11 +7,13 @@ _HOME = {
     "Collection": "collection",
     "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
+    "Dicom": "dicom",
     "Folder": "folder",
     "ImageSet": "image_set",
     "MedIMeta": "medimeta",
     "MedMNIST": "medmnist",
     "MedMNISTC": "medmnist_c",
+    "Npz": "own_npz",
     "Phantoms": "phantoms",
     "RobustMedCLIPFiles": "robustmedclip",
 }

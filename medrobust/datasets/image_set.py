@@ -40,6 +40,9 @@ class ImageSet:
         origin: "phantom" (synthetic), "public" (a published benchmark) or "own".
         license: As published; empty if unknown.
         marks: Sentences that every table made from this set must carry (a subset, other size).
+        metadata: (N, M) strings for subgroup tables, one column a name of `metadata_columns`; None
+            without. Own data: only columns that the user names, never an identifier.
+        metadata_columns: Names of the M columns.
     """
 
     name: str
@@ -59,6 +62,8 @@ class ImageSet:
     origin: Origin = "own"
     license: str = ""
     marks: tuple[str, ...] = ()
+    metadata: NDArray[np.str_] | None = None
+    metadata_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -76,6 +81,11 @@ class ImageSet:
         self._check(
             self.groups is None or len(self.groups) == count,
             "groups must have one value an image",
+        )
+        described = None if self.metadata is None else self.metadata.shape
+        self._check(
+            described == ((count, len(self.metadata_columns)) if self.metadata_columns else None),
+            f"metadata {described} for {count} images and columns {self.metadata_columns}",
         )
         self._check(len(np.unique(self.ids)) == count, "ids must be unique")
         self._check(len(self.class_names) >= 2, "it needs at least two classes")
@@ -149,6 +159,7 @@ class ImageSet:
             ids=self.ids[chosen],
             index=self.index[chosen],
             groups=None if self.groups is None else self.groups[chosen],
+            metadata=None if self.metadata is None else self.metadata[chosen],
             fingerprint=fingerprint,
             marks=(*self.marks, *marks),
         )

@@ -121,6 +121,19 @@ class MedMNIST:
         image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
+    def fetch(self) -> Path:
+        """Bring the file here if need be and allowed, and compare it with its MD5 sum if asked.
+
+        Returns:
+            The file.
+
+        Raises:
+            DatasetNotFoundError: If it is missing and `download` is false, or cannot be downloaded.
+            InvalidDataError: If `checksum` is true and its sum is another one.
+        """
+        self._ensure_file()
+        return self.file
+
     def _image_set(self, split: str, images: Any, stored: Any, digest: str) -> ImageSet:
         facts = medmnist_facts(self.flag)
         expected = (self.size, self.size) if facts.channels == 1 else (self.size, self.size, 3)

@@ -24,6 +24,9 @@ BLOCK = 1 << 22
 LARGEST_SIDE = 8192
 """Pixels a side beyond which an image array is taken for a hostile one."""
 
+LARGEST_TABLE = 1 << 28
+"""Bytes of labels or names, which are read into memory, beyond which a file is a hostile one."""
+
 DAMAGE: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
@@ -33,7 +36,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     struct.error,
 )
 
-Content = Literal["images", "labels"]
+Content = Literal["images", "labels", "names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,21 @@ def npz_array(
 
     key = {"kind": "npz", **source_key(file, full_hash=full_hash), "member": member}
     return cached_array(f"{name or file.stem}-{member}", key, write, cache_dir=cache_dir)
+
+
+def npz_names(file: Path, member: str) -> list[str]:
+    """Read an array of patients, numbers or text, past the cache: they are never stored in clear.
+
+    Raises:
+        InvalidDataError: As `npz_array` raises it.
+    """
+    with _opened(file, member) as (stream, size):
+        header = _read_header(stream, file, member)
+        _check(header, stream, size, file, member, "names")
+        values = np.frombuffer(stream.read(), dtype=header.dtype)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    return [str(value).strip() for value in values.tolist()]
 
 
 def members(file: Path) -> list[str]:
@@ -160,9 +178,13 @@ def _check(
         sized = len(shape) in (3, 4) and all(0 < side <= LARGEST_SIDE for side in shape[1:3])
         if dtype != np.uint8 or not sized or shape[3:] not in ((), (3,)):
             raise InvalidDataError(f"{found}; images are uint8 (N, H, W) or (N, H, W, 3).")
-    elif dtype.kind not in "biu" or len(shape) not in (1, 2):
+    elif content == "labels" and (dtype.kind not in "biu" or len(shape) not in (1, 2)):
         raise InvalidDataError(f"{found}; labels are whole numbers, (N,) or (N, L).")
+    elif content == "names" and (dtype.kind not in "iuSU" or len(shape) != 1):
+        raise InvalidDataError(f"{found}; patients are whole numbers or text, (N,).")
     declared = dtype.itemsize * math.prod(shape)
+    if content != "images" and declared > LARGEST_TABLE:
+        raise InvalidDataError(f"{found}, more than {LARGEST_TABLE >> 20} MiB.")
     if min(shape) < 0 or stream.tell() + declared != size:
         raise InvalidDataError(f"{found}, but holds {size - stream.tell()} bytes. Get it again.")
 

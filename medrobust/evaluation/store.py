@@ -2,7 +2,8 @@
 
 Layout (all names made safe; the fingerprint decides)::
 
-    data/FP/          labels.npy ids.npy [groups.npy] data.json      once for each data fingerprint
+    data/FP/          labels.npy ids.npy data.json      once for each data fingerprint;
+                      groups.npy metadata.npy           where there are some
     cells/MODEL/DATASET/SUITE.CORRUPTION/sK-FP12/                    logits.npy cell.json [*.png]
     features/FP/      features.npy features.json   if kept, by encoding fingerprint
 
@@ -31,6 +32,9 @@ from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKi
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
+
+FURTHER = ("groups", "metadata")
+"""Arrays of a `DataRecord` that not every data set has."""
 
 Part = TypeVar("Part", bound=np.generic)
 
@@ -117,6 +121,8 @@ class DataRecord:
     origin: Origin = "own"
     license: str = ""
     marks: tuple[str, ...] = ()
+    metadata: NDArray[np.str_] | None = None
+    metadata_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +253,14 @@ class Store:
             arrays, facts = record["arrays"], record["facts"]
             labels = _read_array(folder / "labels.npy", np.int64, arrays["labels"])
             ids = _read_array(folder / "ids.npy", np.str_, arrays["ids"])
-            grouped = "groups" in arrays
-            groups = (
-                _read_array(folder / "groups.npy", np.str_, arrays["groups"]) if grouped else None
-            )
-            facts["class_names"] = tuple(facts["class_names"])
-            facts["marks"] = tuple(facts["marks"])
-            data = DataRecord(labels=labels, ids=ids, groups=groups, **facts)
+            further: dict[str, Any] = {
+                name: _read_array(folder / f"{name}.npy", np.str_, arrays[name])
+                for name in FURTHER
+                if name in arrays
+            }
+            for name in ("class_names", "marks", "metadata_columns"):
+                facts[name] = tuple(facts.get(name, ()))
+            data = DataRecord(labels=labels, ids=ids, **further, **facts)
         except (KeyError, TypeError) as error:
             raise damaged(folder, f"data.json lacks a part ({error})") from error
         if data.task not in TASK_KINDS or len(labels) != len(ids):
@@ -272,12 +279,11 @@ class Store:
                 self._write_marks(folder, data)
             return
         arrays: dict[str, NDArray[Any]] = {"labels": data.labels, "ids": data.ids}
-        if data.groups is not None:
-            arrays["groups"] = data.groups
+        arrays |= {name: value for name in FURTHER if (value := getattr(data, name)) is not None}
         facts = {
             name: getattr(data, name)
             for name in DataRecord.__dataclass_fields__
-            if name not in ("labels", "ids", "groups")
+            if name not in ("labels", "ids", *FURTHER)
         }
         body = {
             "format": FORMAT,

@@ -13,7 +13,11 @@ from medrobust import arguments, cli
 CONF = arguments.conf_folder()
 FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
 LOCAL = {"local"}
-GIVEN = {"dataset/folder.yaml": ("dataset.csv=labels.csv",)}
+GIVEN = {
+    "dataset/dicom.yaml": ("dataset.csv=labels.csv",),
+    "dataset/folder.yaml": ("dataset.csv=labels.csv",),
+    "dataset/npz.yaml": ("dataset.file=a.npz", "dataset.class_names=[a,b]"),
+}
 """What the user must give, by file."""
 
 

@@ -10,7 +10,11 @@ from hydra.utils import instantiate
 from medrobust.arguments import conf_folder
 from medrobust.datasets.medmnist_facts import FACTS
 
-OWN = {"folder": ["dataset.csv=t.csv"]}
+OWN = {
+    "dicom": ["dataset.csv=t.csv"],
+    "folder": ["dataset.csv=t.csv"],
+    "npz": ["dataset.file=a.npz", "dataset.class_names=[a,b]"],
+}
 OPTIONS = sorted(p.stem for p in (conf_folder() / "dataset").glob("*.yaml"))
 
 

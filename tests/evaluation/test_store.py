@@ -59,6 +59,24 @@ def test_what_an_audit_finds_later_reaches_the_tables_of_cells_that_are_there(
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
+def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    values = np.array([[str(row % 2), "x"] for row in range(6)])
+    columns = ("sex", "../site")
+    store.write_data(replace(record(), metadata=values, metadata_columns=columns))
+    found = Store(tmp_path).data("d" * 64)
+    np.testing.assert_array_equal(found.metadata, values)
+    assert found.metadata_columns == columns
+    before = replace(record(), fingerprint="e" * 64)
+    store.write_data(before)
+    file = tmp_path / "data" / before.fingerprint / "data.json"
+    body = json.loads(file.read_text())
+    del body["facts"]["metadata_columns"]
+    file.write_text(json.dumps(body))
+    found = Store(tmp_path).data(before.fingerprint)
+    assert (found.metadata, found.metadata_columns) == (None, ())
+
+
 def test_a_cell_comes_back_as_it_was_written(store: Store) -> None:
     assert store.has(key())
     cell = store.read(SPEC, key().fingerprint)
