@@ -32,6 +32,17 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "brightness": Kernel("photometric"),
         "contrast": Kernel("photometric"),
         "pixelate": Kernel("digital"),
+        "brightness_factor": Kernel("photometric"),
+        "contrast_factor": Kernel("photometric"),
+        "gamma_correction": Kernel("photometric"),
+        "stain_deposit": Kernel("artifacts", draws=("count", "mask", "x", "y")),
+        "bubble": Kernel("artifacts", draws=("count", "radius", "x", "y")),
+        "black_corner": Kernel("artifacts"),
+        "characters": Kernel(
+            "artifacts",
+            draws=("count", "length", "letter", "size", "x", "y", "color"),
+            channelwise=False,
+        ),
     }
 )
 
