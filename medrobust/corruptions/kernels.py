@@ -27,11 +27,18 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
     {
         "gaussian_noise": Kernel("noise", draws=("noise",), channelwise=False),
         "impulse_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "shot_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "speckle_noise": Kernel("noise", draws=("noise",), channelwise=False),
         "motion_blur": Kernel("blur", draws=("angle",)),
         "zoom_blur": Kernel("blur"),
+        "defocus_blur": Kernel("smoothing"),
+        "gaussian_blur": Kernel("smoothing"),
+        "gaussian_blur_kernel": Kernel("smoothing"),
         "brightness": Kernel("photometric"),
         "contrast": Kernel("photometric"),
+        "saturate": Kernel("photometric", channelwise=False),
         "pixelate": Kernel("digital"),
+        "jpeg_compression": Kernel("jpeg"),
     }
 )
 
