@@ -22,7 +22,7 @@ SPREAD = 0.13
 
 @lru_cache(maxsize=16)
 def ink_masks(size: int) -> UInt8Array:
-    """Grow the ten masks of a size: ragged blobs with holes, of known coverage.
+    """Grow the ten masks of a size: ragged blobs of known coverage.
 
     The `coverage` highest points of a field are ink; the field is keyed noise, smoothed by boxes,
     minus the squared distance from the middle. Integers only, so every machine has the same.
@@ -46,15 +46,15 @@ def ink_masks(size: int) -> UInt8Array:
 
 
 def _field(noise: Int64Array, size: int) -> Int64Array:
-    """Smooth the noise three times by a box of a sixth of the side, and press the rim down."""
-    half = max(size // 12, 1)
-    for _ in range(3):
+    """Smooth the noise twice by a box of an eighth of the side, and press the rim down."""
+    half = max(size // 24, 1)
+    for _ in range(2):
         for _ in range(2):
             padded = np.pad(noise, ((half, half), (0, 0)))
             noise = np.asarray(sum(padded[i : i + size] for i in range(2 * half + 1))).T
     place = 2 * np.arange(size) - (size - 1)
     distance = place[:, None] ** 2 + place[None] ** 2
-    steep = np.abs(noise).sum() * 3 // distance.sum()
+    steep = np.abs(noise).sum() * 5 // distance.sum()
     return np.asarray(noise - steep * distance)
 
 

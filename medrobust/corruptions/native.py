@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.extending import register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,3 +33,9 @@ def native_helper(function: Function) -> Function:
     """Mark a function that kernels call; it is compiled with them."""
     helper: Function = njit(nogil=True, boundscheck=False)(function)
     return helper
+
+
+def native_shared(function: Function) -> Function:
+    """Mark a function that kernels take in whole and that Python calls as it is, on tensors."""
+    shared: Function = register_jitable(inline="always")(function)
+    return shared

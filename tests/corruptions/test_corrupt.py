@@ -5,9 +5,15 @@ import torch
 
 from medrobust.corruptions import corrupt, suites
 from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.suites import REGISTRIES
 from medrobust.exceptions import ConfigurationError, InvalidImageError, UnknownNameError
 
-NAMES = suites("imagenet_c")
+SUITES = dict.fromkeys(suites("imagenet_c"), "imagenet_c")
+SUITES |= {
+    name: flag for flag in reversed(REGISTRIES) for name in suites(flag) if name not in SUITES
+}
+NAMES = list(SUITES)
+"""Every corruption there is, and a suite that has it."""
 
 
 def make_card(count=9, channels=3, height=45, width=38):
@@ -26,7 +32,8 @@ ROWS = torch.tensor([3, 2**62 + 1, 0, 8, 15, 2**40, 99, 4, 1])
 
 
 def run(images, name, index=ROWS, **options):
-    return corrupt(images, name, severity=3, stream="set/test", index=index, **options)
+    suite = SUITES[name]
+    return corrupt(images, name, severity=3, suite=suite, stream="set/test", index=index, **options)
 
 
 @pytest.mark.parametrize("card", [CARD, GREY_CARD], ids=["rgb", "grey"])
@@ -70,7 +77,7 @@ def test_the_path_of_other_devices_gives_the_same_pixels(name, card):
 @pytest.mark.parametrize("name", NAMES)
 def test_shape_and_dtype_are_kept_and_the_input_is_untouched(name, severity):
     images = CARD.clone()
-    out = corrupt(images, name, severity=severity)
+    out = corrupt(images, name, severity=severity, suite=SUITES[name])
     assert out.shape == images.shape
     assert out.dtype == torch.uint8
     assert torch.equal(images, CARD)
