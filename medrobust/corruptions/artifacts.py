@@ -32,7 +32,7 @@ def stain_deposit(
     images: UInt8Batch,
     most: int,
     size: int,
-    folder: str | None = None,
+    masks: str | None = None,
     *,
     count: Choice,
     mask: Choice,
@@ -45,7 +45,7 @@ def stain_deposit(
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
         most: Largest number of marks.
         size: Side of a mark in pixels; images below `size` + 20 leave it a narrower margin.
-        folder: Pictures of marks of one's own instead of the grown ones; `size` is then theirs.
+        masks: Folder with pictures of marks of one's own instead; `size` is then theirs.
         count: Marks, (N,), or keyed draws: 1 to `most`.
         mask: Which of the masks, (N, most), or keyed draws.
         x: Left column of each mark, (N, most), or keyed draws: 10 pixels inside the image.
@@ -56,7 +56,7 @@ def stain_deposit(
 
     Raises:
         InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
-        ConfigurationError: If `folder` holds no masks.
+        ConfigurationError: If the folder has no pictures of one size.
 
     References:
         arXiv:2406.17536; `medmnistc:corruptions/microscopy.py`. Masks are our own: see `ink.py`.
@@ -64,20 +64,20 @@ def stain_deposit(
     from .ink import ink_masks, read_masks
 
     check_batch(images)
-    masks = read_masks(folder) if folder else ink_masks(size)
+    bank = read_masks(masks) if masks else ink_masks(size)
     height, width = images.shape[2:]
-    rows, columns = _inside(height, masks.shape[1]), _inside(width, masks.shape[2])
+    rows, columns = _inside(height, bank.shape[1]), _inside(width, bank.shape[2])
     counts = chosen(count, 1, most, 1)[:, 0]
-    which = chosen(mask, 0, len(masks) - 1, most)
+    which = chosen(mask, 0, len(bank) - 1, most)
     left, top = chosen(x, *columns, most), chosen(y, *rows, most)
     if uses_native(images):
         from .artifacts_numba import stamp_ink
 
         return run_native_into(
-            stamp_ink, images, _copied(images), masks, *_arrays(counts, which, left, top)
+            stamp_ink, images, _copied(images), bank, *_arrays(counts, which, left, top)
         )
-    stamps = torch.from_numpy(masks).to(images.device)
-    margin = masks.shape[1:]
+    stamps = torch.from_numpy(bank).to(images.device)
+    margin = bank.shape[1:]
     ink = images.new_zeros(len(images), height + 2 * margin[0], width + 2 * margin[1])
     for k in range(most):
         stamp = stamps[which[:, k]] * (k < counts).to(images.device)[:, None, None]

@@ -125,7 +125,7 @@ def test_ink_masks_of_ones_own_are_read_from_a_folder(tmp_path):
     suite = tmp_path / "mine.yaml"
     suite.write_text(
         "corruptions:\n  dirt: {kernel: stain_deposit, most: 1, size: 9, "
-        f"folder: {tmp_path.as_posix()}}}\n"
+        f"masks: {tmp_path.as_posix()}}}\n"
     )
     out = corrupt(GREY, "dirt", severity=1, suite=str(suite))
     assert (out == 0).flatten(1).sum(1).tolist() == [54, 54]
