@@ -164,7 +164,7 @@ def bubble_table() -> UInt8Array:
     return np.stack(rows).astype(np.uint8)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def disk_rows(largest: int) -> Int32Array:
     """Give the half width of a disk at [radius, rows from its middle], -1 outside: (R+1, R+2).
 
