@@ -46,6 +46,17 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "saturate": Kernel("photometric", channelwise=False),
         "pixelate": Kernel("digital"),
         "jpeg_compression": Kernel("jpeg"),
+        "brightness_factor": Kernel("photometric"),
+        "contrast_factor": Kernel("photometric"),
+        "gamma_correction": Kernel("photometric"),
+        "stain_deposit": Kernel("artifacts", draws=("count", "mask", "x", "y")),
+        "bubble": Kernel("artifacts", draws=("count", "radius", "x", "y")),
+        "black_corner": Kernel("artifacts"),
+        "characters": Kernel(
+            "artifacts",
+            draws=("count", "length", "letter", "size", "x", "y", "color"),
+            channelwise=False,
+        ),
     }
 )
 

@@ -176,7 +176,7 @@ def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> U
     return chosen
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def poisson_table(rate: float) -> UInt32Array:
     """Tabulate the new value at [old value, slot]: uint32 (256, 256), threshold * 256 + alias.
 

@@ -138,3 +138,55 @@ def pick(images: Any, out: Any, start: int, stop: int, row: Any, column: Any) ->
                 source = images[n, c, row[y]]
                 for x in range(out.shape[3]):
                     out[n, c, y, x] = source[uint32(column[x])]
+
+
+@native(f"void({_BATCH}, int64, int64, uint8[::1])")
+def look_up(images: Any, out: Any, start: int, stop: int, table: Any) -> None:
+    """Replace every value u by table[u]."""
+    values = images.shape[1] * images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(values), out[n].reshape(values)
+        for i in range(values):
+            target[i] = table[source[i]]
+
+
+@native(f"void({_BATCH}, int64, int64, float32)")
+def scale(images: Any, out: Any, start: int, stop: int, factor: float) -> None:
+    """Multiply every value by `factor` in float32, clip and truncate."""
+    values = images.shape[1] * images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(values), out[n].reshape(values)
+        for i in range(values):
+            target[i] = min(np.int32(np.float32(source[i]) * factor), np.int32(255))
+
+
+@native(f"void({_BATCH}, int64, int64, float32, int64, int64, int64)")
+def scale_about_luma(
+    images: Any,
+    out: Any,
+    start: int,
+    stop: int,
+    factor: float,
+    red_weight: int,
+    green_weight: int,
+    blue_weight: int,
+) -> None:
+    """Scale every value about the rounded mean luma of its image, in float32."""
+    channels, pixels = images.shape[1], images.shape[2] * images.shape[3]
+    by_red, by_green = np.int32(red_weight), np.int32(green_weight)
+    by_blue, half = np.int32(blue_weight), np.int32(32768)
+    for n in range(start, stop):
+        source = images[n].reshape(channels * pixels)
+        target = out[n].reshape(channels * pixels)
+        total = np.int64(0)
+        if channels == 1:
+            for p in range(pixels):
+                total += source[p]
+        else:
+            red, green, blue = source[:pixels], source[pixels : 2 * pixels], source[2 * pixels :]
+            for p in range(pixels):
+                total += (by_red * red[p] + by_green * green[p] + by_blue * blue[p] + half) >> 16
+        mean = np.float32((2 * total + pixels) // (2 * pixels))
+        for i in range(channels * pixels):
+            value = mean + factor * (np.float32(source[i]) - mean)
+            target[i] = np.int32(min(max(value, np.float32(0)), np.float32(255)))

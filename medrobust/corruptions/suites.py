@@ -1,7 +1,7 @@
 """Suites: which corruptions there are, in which order, with which parameters; tables in suites/."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +15,22 @@ from .kernels import KERNELS
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
+REGISTRIES = (
+    "pathmnist",
+    "bloodmnist",
+    "dermamnist",
+    "retinamnist",
+    "tissuemnist",
+    "octmnist",
+    "breastmnist",
+    "chestmnist",
+    "pneumoniamnist",
+    "organamnist",
+    "organcmnist",
+    "organsmnist",
+)
+"""The suites of MedMNIST-C, one a data set, in its order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -25,12 +41,14 @@ class Entry:
         kernel: Which kernel computes it.
         version: Of its pixels: raised whenever they change.
         table: Parameter -> five values, one a severity, or one value for all of them.
+        beyond: Parameter -> a published value after the fifth, for training only.
     """
 
     name: str
     kernel: str
     version: int
     table: Mapping[str, Any]
+    beyond: Mapping[str, Any] = field(default_factory=dict)
 
     def parameters(self, severity: int) -> dict[str, Any]:
         """Look up the parameters at one severity, 1 to 5."""
@@ -118,6 +136,7 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
 
 def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
     kernel, version = table.pop("kernel", name), table.pop("version", 1)
+    beyond = table.pop("beyond", {})
     if kernel not in KERNELS:
         raise unknown_name(f"kernel (of {name!r} in suite {suite!r})", kernel, KERNELS)
     for key, value in table.items():
@@ -126,4 +145,9 @@ def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
                 f"suite {suite!r}, corruption {name!r}: {key!r} has {len(value)} values. "
                 f"Give {len(SEVERITIES)}, one a severity, or a single one for all."
             )
-    return Entry(name, kernel, version, table)
+    if not beyond.keys() <= table.keys():
+        raise ConfigurationError(
+            f"suite {suite!r}, corruption {name!r}: 'beyond' names {', '.join(beyond)}. "
+            f"Give values of its parameters: {', '.join(table)}."
+        )
+    return Entry(name, kernel, version, table, beyond)

@@ -5,6 +5,7 @@ import torch
 
 from medrobust.corruptions import corrupt, suites
 from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.suites import REGISTRIES
 from medrobust.exceptions import ConfigurationError, InvalidImageError, UnknownNameError
 
 NAMES = suites("imagenet_c")
@@ -14,7 +15,12 @@ OTHERS = [
     ("imagenet_c_original", "zoom_blur"),
     *[(suite, name) for suite in ("imagenet_c_64", "imagenet_c_32") for name in ("snow", "frost")],
 ]
+REGISTERED = {
+    name: flag for flag in reversed(REGISTRIES) for name in suites(flag) if name not in NAMES
+}
+"""Names that only MedMNIST-C has, each with a registry that has it."""
 CASES = [("imagenet_c", name) for name in NAMES] + OTHERS
+CASES += [(flag, name) for name, flag in REGISTERED.items()]
 
 
 def make_card(count=9, channels=3, height=45, width=38):

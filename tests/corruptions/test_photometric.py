@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance
 from skimage.color import hsv2rgb, rgb2hsv
 
 from medrobust.corruptions.batches import torch_kernels
-from medrobust.corruptions.photometric import brightness, contrast, saturate
+from medrobust.corruptions.photometric import (
+    brightness,
+    brightness_factor,
+    contrast,
+    contrast_factor,
+    gamma_correction,
+    saturate,
+)
 from medrobust.exceptions import InvalidImageError
 
 VALUES = np.random.default_rng(2)
@@ -38,3 +46,26 @@ def test_no_saturation_leaves_the_largest_channel():
 def test_saturate_refuses_one_channel():
     with pytest.raises(InvalidImageError, match="3 channels"):
         saturate(IMAGES[:, :1], 2, 0)
+
+
+@pytest.mark.parametrize("factor", [0.15, 0.5, 0.85, 1.0, 1.25, 2])
+@pytest.mark.parametrize("picture", [PICTURE, PICTURE[..., 0]], ids=["rgb", "grey"])
+def test_factors_are_those_of_pillow(picture, factor):
+    images = torch.from_numpy(picture.reshape(90, 61, -1).transpose(2, 0, 1).copy())[None]
+    for kernel, enhance in (
+        (brightness_factor, ImageEnhance.Brightness),
+        (contrast_factor, ImageEnhance.Contrast),
+    ):
+        expected = np.asarray(enhance(Image.fromarray(picture)).enhance(factor))
+        expected = expected.reshape(90, 61, -1).transpose(2, 0, 1)[None]
+        assert np.array_equal(kernel(images, factor).numpy(), expected)
+        with torch_kernels():
+            assert np.array_equal(kernel(images, factor).numpy(), expected)
+
+
+def test_gamma_is_a_power_and_one_changes_nothing():
+    assert torch.equal(gamma_correction(IMAGES, 1.0), IMAGES)
+    expected = (255.999 * (PICTURE / 255.0) ** 1.6).astype(np.uint8).transpose(2, 0, 1)[None]
+    assert np.array_equal(gamma_correction(IMAGES, 1.6).numpy(), expected)
+    with torch_kernels():
+        assert np.array_equal(gamma_correction(IMAGES, 1.6).numpy(), expected)

@@ -1,5 +1,6 @@
 """Suites and the objects that configuration builds from them."""
 
+import inspect
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from medrobust.corruptions import Corruption, Suite, corrupt, suites
+from medrobust.corruptions.kernels import KERNELS, kernel_function
+from medrobust.corruptions.suites import REGISTRIES, find_entry
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 
 SEVEN = [
@@ -47,6 +50,51 @@ def test_the_original_differs_in_three_corruptions():
         for name in suites("imagenet_c")
     ]
     assert same.count(False) == 3
+
+
+def test_the_registries_are_those_of_medmnist_c():
+    assert {flag: len(suites(flag)) for flag in REGISTRIES} == {
+        "pathmnist": 11, "bloodmnist": 11, "dermamnist": 15, "retinamnist": 8, "tissuemnist": 8,
+        "octmnist": 6, "breastmnist": 7, "chestmnist": 13, "pneumoniamnist": 13,
+        "organamnist": 13, "organcmnist": 13, "organsmnist": 13,
+    }  # fmt: skip
+    assert suites("octmnist") == [
+        "pixelate", "jpeg_compression", "speckle_noise", "defocus_blur", "motion_blur",
+        "contrast_down",
+    ]  # fmt: skip
+    assert len({name for flag in REGISTRIES for name in suites(flag)}) == 21
+
+
+def test_every_parameter_is_one_of_its_kernel():
+    for suite in suites():
+        for name in suites(suite):
+            entry = find_entry(suite, name)
+            arguments = inspect.signature(kernel_function(entry.kernel)).parameters
+            draws = set(KERNELS[entry.kernel].draws)
+            needed = {n for n, p in arguments.items() if p.default is p.empty}
+            assert needed <= {"images", *entry.table, *draws} <= set(arguments), (suite, name)
+
+
+def test_published_entries_after_the_fifth_serve_training_only():
+    assert find_entry("retinamnist", "defocus_blur").beyond == {"radius": 9, "alias": 0.6}
+    for flag in ("chestmnist", "pneumoniamnist"):
+        assert find_entry(flag, "gaussian_blur").beyond == {"taps": 13}
+        assert find_entry(flag, "gaussian_blur").parameters(5) == {"taps": 11}
+
+
+def test_all_is_imagenet_c_and_then_the_registry():
+    blocks = [column.suite for column in Suite("all").expand("octmnist")]
+    assert blocks == ["imagenet_c"] * len(suites("imagenet_c")) + ["octmnist"] * 6
+    assert {column.suite for column in Suite("all").expand(None)} == {"imagenet_c"}
+
+
+def test_the_registry_of_the_data_set_is_taken_and_others_are_refused_what_they_lack():
+    assert [c.name for c in Suite("medmnist_c").expand("octmnist")] == suites("octmnist")
+    assert Corruption("bubble", None).expand("bloodmnist")[0].suite == "bloodmnist"
+    with pytest.raises(UnknownNameError, match=r"not in suite 'octmnist'.*bloodmnist, pathmnist"):
+        Corruption("bubble", None).expand("octmnist")
+    with pytest.raises(ConfigurationError, match=r"has none.*pathmnist, bloodmnist"):
+        Corruption("bubble", None).expand(None)
 
 
 def test_a_corruption_expands_to_itself():
@@ -102,6 +150,7 @@ def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path):
         ("corruptions:\n  faint: {kernel: contrast, factor: [0.9, 0.8]}\n", "has 2 values"),
         ("corruptions:\n  faint: {kernel: contrasts, factor: 0.9}\n", "Did you mean 'contrast'"),
         ("faint: 3\n", "must be a mapping"),
+        ("corruptions:\n  f: {kernel: contrast, factor: 0.9, beyond: {std: 1}}\n", "'beyond'"),
         ("take:\n  imagenet_c: [contras]\n", "Did you mean 'contrast'"),
     ],
 )
