@@ -115,7 +115,7 @@ def _reflect(place: Any, side: int) -> Any:
 def sample(image: Any, move_x: Any, move_y: Any, scale: float, out: Any) -> None:
     """Read uint8 (C, H, W) at (x + scale move_x, y + scale move_y), bilinearly, truncated."""
     channels, height, width = image.shape
-    corners = np.empty((4, width), np.int64)
+    corners = np.empty((4, width), np.uint32)
     share_x, share_y = np.empty(width, np.float32), np.empty(width, np.float32)
     planes = image.reshape(channels, height * width)
     for y in range(height):

@@ -29,9 +29,9 @@ def smooth_plane(
     height, width = plane.shape
     radius, reach = len(row_weights) // 2, len(column_weights) // 2
     for y in range(height):
-        centre = plane[row_map[y + radius]]
+        centre, weight = plane[row_map[y + radius]], row_weights[radius]
         for x in range(width):
-            line[x] = row_weights[radius] * centre[x]
+            line[x] = weight * centre[x]
         for i in range(1, radius + 1):
             above, below = plane[row_map[y + radius - i]], plane[row_map[y + radius + i]]
             weight = row_weights[radius + i]
@@ -41,11 +41,12 @@ def smooth_plane(
             padded[x] = line[column_map[x]]
             padded[width + reach + x] = line[column_map[width + reach + x]]
         padded[reach : width + reach] = line
-        target = out[y]
+        target, weight = out[y], column_weights[reach]
         for x in range(width):
-            target[x] = column_weights[reach] * padded[x + reach]
+            target[x] = weight * line[x]
         for i in range(1, reach + 1):
-            left, right = padded[reach - i :], padded[reach + i :]
+            left = padded[reach - i : reach - i + width]
+            right = padded[reach + i : reach + i + width]
             weight = column_weights[reach + i]
             for x in range(width):
                 target[x] += weight * (left[x] + right[x])
@@ -64,7 +65,7 @@ def separable(
 ) -> None:
     """Filter every plane, add `bias` and truncate."""
     _, channels, height, width = images.shape
-    plane, smooth = np.empty((2, height, width), np.float32)
+    plane, smooth = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
     for n in range(start, stop):
         for c in range(channels):

@@ -26,8 +26,11 @@ COUNT = 5
 SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 """Of the quantiles in `Statistics`."""
 
-WAVES = (0.4, 1, 2, 3.5, 6.5, 12.5, 24.5, 48.5, 80, 110, 140)
+WAVES = (0.4, 1, 2, 3.5, 6.5, 12.5, 24.5, 48.5, 80, 95, 110, 125, 140, 158)
 """Of the powers in `Statistics`: waves in 224 pixels of the enlarged texture."""
+
+GRAIN = 1.4
+"""Standard deviation of the noise between neighbouring pixels, in grey levels."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +57,107 @@ PHOTOGRAPHS = (
         mean=(82, 145, 161),
         spread=(28.9, 16.4, 15.4),
         quantiles=(81, 96, 103, 116, 128, 141, 163, 177, 224),
-        power=(3480, 100, 27, 11.9, 1.35, 0.313, 0.189, 0.13, 0.0314, 0.00463, 0.00127),
+        power=(
+            3480,
+            100,
+            27,
+            24.9,
+            1.86,
+            0.313,
+            0.18,
+            0.127,
+            0.0314,
+            0.00727,
+            0.00581,
+            0.0015,
+            0.00091,
+            0.000952,
+        ),
         common=0.6,
     ),
     Statistics(
         mean=(199, 202, 213),
         spread=(20.6, 21.2, 22),
         quantiles=(57, 140, 165, 193, 208, 220, 235, 244, 254),
-        power=(3040, 100, 5.51, 7.11, 2.15, 1.61, 0.274, 0.114, 0.0213, 0.00207, 0.00032),
+        power=(
+            3040,
+            100,
+            5.51,
+            14.9,
+            2.96,
+            1.61,
+            0.261,
+            0.112,
+            0.0213,
+            0.00394,
+            0.00259,
+            0.000494,
+            0.000228,
+            0.00024,
+        ),
     ),
     Statistics(
         mean=(192, 195, 205),
         spread=(20.5, 21.1, 21.9),
         quantiles=(57, 140, 165, 193, 208, 220, 235, 244, 254),
-        power=(19400, 100, 23.2, 17.7, 11.3, 4.72, 1, 0.377, 0.0714, 0.00683, 0.00099),
+        power=(
+            19400,
+            100,
+            23.2,
+            37.1,
+            15.6,
+            4.72,
+            0.951,
+            0.37,
+            0.0714,
+            0.0131,
+            0.00857,
+            0.00158,
+            0.000707,
+            0.000742,
+        ),
     ),
     Statistics(
         mean=(138, 153, 166),
         spread=(29.1, 29.2, 30.9),
         quantiles=(24, 81, 103, 132, 150, 167, 195, 229, 255),
-        power=(36100, 100, 13.1, 22.6, 13.6, 6.43, 3.27, 1.28, 0.27, 0.0371, 0.00415),
+        power=(
+            36100,
+            100,
+            13.1,
+            47.4,
+            18.7,
+            6.43,
+            3.11,
+            1.25,
+            0.27,
+            0.0601,
+            0.0466,
+            0.00746,
+            0.00296,
+            0.00311,
+        ),
     ),
     Statistics(
         mean=(95, 107, 120),
         spread=(39, 38.6, 37.7),
         quantiles=(8, 43, 58, 90, 117, 148, 201, 236, 255),
-        power=(1000, 0.1, 0.55, 0.617, 0.203, 0.0432, 0.0136, 0.00376, 0.00105, 0.000429, 0.000322),
+        power=(
+            1000,
+            0.1,
+            0.55,
+            1.29,
+            0.28,
+            0.0432,
+            0.0129,
+            0.00369,
+            0.00105,
+            0.000421,
+            0.000538,
+            0.000237,
+            0.00023,
+            0.000241,
+        ),
     ),
 )
 
@@ -114,8 +192,9 @@ def _texture(number: int, side: int, zoom: float) -> UInt8Array:
     common = np.interp(common, places, grey)
     common = (common - common.mean()) / common.std()
     red = facts.common * common + np.sqrt(1 - facts.common**2) * own
+    grain = GRAIN * _noise(number, 2, side)
     planes = [
-        mean + spread * field
+        mean + spread * field + grain
         for mean, spread, field in zip(facts.mean, facts.spread, (red, common, common), strict=True)
     ]
     return np.asarray(np.rint(np.stack(planes)).clip(0, 255), np.uint8)
@@ -126,11 +205,7 @@ def _field(power: Sequence[float], number: int, part: int, side: int, zoom: floa
 
     Its waves are those of a picture of `PHOTOGRAPH` pixels, whatever the side it is made for.
     """
-    import torch
-
-    draws = Draws(derive_key(0, "frost textures", "frost", 0), torch.tensor([number]), part)
-    noise = draws.normal(PHOTOGRAPH * PHOTOGRAPH)[0].double().numpy()
-    waves = np.fft.rfft2(noise.reshape(PHOTOGRAPH, PHOTOGRAPH))
+    waves = np.fft.rfft2(_noise(number, part, PHOTOGRAPH))
     down = np.fft.fftfreq(PHOTOGRAPH)[:, None] * PHOTOGRAPH
     along = np.arange(waves.shape[1])
     radius = np.hypot(down, along) * (224 / (1.1 * PHOTOGRAPH))
@@ -143,6 +218,14 @@ def _field(power: Sequence[float], number: int, part: int, side: int, zoom: floa
     spectrum[1 - keep :, :keep] = waves[1 - keep :, :keep]
     field = np.fft.irfft2(spectrum, (side, side))
     return np.asarray(field / field.std())
+
+
+def _noise(number: int, part: int, side: int) -> Float64Array:
+    """Make standard normals (side, side), the same everywhere and always."""
+    import torch
+
+    draws = Draws(derive_key(0, "frost textures", "frost", 0), torch.tensor([number]), part)
+    return np.asarray(draws.normal(side * side)[0].double().reshape(side, side))
 
 
 def _read(folder: str) -> list[UInt8Array]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numba import uint32
 
 from .native import native
 
@@ -110,9 +111,9 @@ def resize(
             for y in range(height):
                 source, target = images[n, c, y], between[y]
                 for x in range(out_width):
-                    value = half
+                    value, first = half, uint32(column[x])
                     for i in range(column_weights.shape[1]):
-                        value += column_weights[x, i] * source[column[x] + i]
+                        value += column_weights[x, i] * source[first + uint32(i)]
                     target[x] = value >> 22
             for y in range(out_height):
                 total[:] = half
@@ -136,7 +137,7 @@ def pick(images: Any, out: Any, start: int, stop: int, row: Any, column: Any) ->
                     continue
                 source = images[n, c, row[y]]
                 for x in range(out.shape[3]):
-                    out[n, c, y, x] = source[column[x]]
+                    out[n, c, y, x] = source[uint32(column[x])]
 
 
 @native(f"void({_BATCH}, int64, int64, uint8[::1])")
