@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,14 +126,14 @@ def timings(folder: Path, rounds: int) -> tuple[float, float, float]:
     return min(numpy), min(first), min(second)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the table; exit with 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--images", type=int, nargs=2, default=[1000, 50000])
     parser.add_argument("--rounds", type=int, default=3, help="of each timing; the best counts")
     parser.add_argument("--measure", choices=["numpy", "open", "read"], help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.measure:
         print(json.dumps(measure(given.folder, given.measure)))
         return 0
@@ -170,4 +170,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
