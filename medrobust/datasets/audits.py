@@ -1,12 +1,12 @@
 """Audits: what may be wrong with a set, in sentences; the light ones run whenever it is opened."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.datasets.findings import read_findings, write_findings
 from medrobust.datasets.image_set import DatasetSource, ImageSet
@@ -134,26 +134,25 @@ def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
     """Say how many patients of a split are in another split too."""
     if image_set.groups is None or other.groups is None:
         return ()
-    here = Counter(image_set.groups.tolist())
-    return shared_group_marks(here, set(other.groups.tolist()), image_set.split, other.split)
+    return shared_group_marks(image_set.groups, other.groups, image_set.split, other.split)
 
 
 def shared_group_marks(
-    here: Mapping[str, int], there: set[str], split: str, other: str
+    here: NDArray[np.str_], there: NDArray[np.str_], split: str, other: str
 ) -> tuple[str, ...]:
     """Say how many patients of a split are in another split too.
 
     Args:
-        here: Patient -> images in the split.
+        here: Patient of each image of the split.
         there: Patients of the other split.
         split: Name of the split.
         other: Name of the other split.
     """
-    both = here.keys() & there
-    if not both:
+    images = np.isin(here, np.unique(there))
+    if not images.any():
         return ()
-    images = sum(here[patient] for patient in both)
-    return (f"{len(both)} patients of {split} ({images} images) are in {other} too",)
+    patients = len(np.unique(here[images]))
+    return (f"{patients} patients of {split} ({images.sum()} images) are in {other} too",)
 
 
 def repeated_pictures(

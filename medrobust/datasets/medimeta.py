@@ -1,6 +1,5 @@
 """MedIMeta in its original layout: one folder a set, images once, splits and tasks beside them."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,11 +135,12 @@ class MedIMeta:
             positive=1 if task.kind == "binary-class" else None,
             license=medimeta_facts(self.flag).license,
         )
+        groups = self._groups(rows)
         images = self._images(chosen, rows)
         published = dict(zip(SPLITS, medimeta_facts(self.flag).counts, strict=True))[chosen]
         marks = (
             *count_marks(len(rows), published, self.flag, chosen),
-            *self._overlap_marks(chosen, rows),
+            *self._overlap_marks(chosen, rows, groups),
             *self.notes,
         )
         image_set = published_set(
@@ -149,7 +149,7 @@ class MedIMeta:
             images.open(),
             labels,
             images.digest,
-            groups=self._groups(rows),
+            groups=groups,
             label_order=self.label_order,
             marks=marks,
         )
@@ -195,16 +195,17 @@ class MedIMeta:
         known = patients(self.folder)
         if known is None:
             return None
-        missing = [row for row in rows if row not in known]
-        if missing:
+        groups = known[rows] if max(rows) < len(known) else np.array([""])
+        if (groups == "").any():
             raise InvalidDataError(
-                f"{self.folder / 'annotations.csv'} has no row of image {missing[0]:06d}."
+                f"{self.folder / 'annotations.csv'} does not name the patient of each image."
             )
-        return np.array([known[row] for row in rows], dtype=np.str_)
+        return groups
 
-    def _overlap_marks(self, split: str, rows: list[int]) -> tuple[str, ...]:
+    def _overlap_marks(
+        self, split: str, rows: list[int], groups: NDArray[np.str_] | None
+    ) -> tuple[str, ...]:
         """Say which images, or patients, of this split stand in another one too."""
-        known = patients(self.folder)
         marks: list[str] = []
         for other in SPLITS:
             if other == split or not (self.folder / "splits" / f"{other}.txt").exists():
@@ -212,13 +213,9 @@ class MedIMeta:
             theirs = rows_of_split(self.folder, other)
             if both := len(set(rows) & set(theirs)):
                 marks.append(f"{both} images of {split} stand in {other} too")
-            if known is not None:
-                marks += shared_group_marks(
-                    Counter(known[row] for row in rows if row in known),
-                    {known[row] for row in theirs if row in known},
-                    split,
-                    other,
-                )
+            there = self._groups(theirs)
+            if groups is not None and there is not None:
+                marks += shared_group_marks(groups, there, split, other)
         return tuple(marks)
 
 

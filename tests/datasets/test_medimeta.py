@@ -211,8 +211,17 @@ def test_what_does_not_exist_is_refused_before_files_are_read() -> None:
         ("info.yaml", "a: [", "does not describe its tasks"),
         ("info.yaml", "!!python/object/apply:os.mkdir ['sprung']", "does not describe its tasks"),
         ("task_labels/cell class.npy", "not an array", "damaged or holds more than plain numbers"),
-        ("annotations.csv", "filepath,tasks/cell class\nimages/000000.tiff,5\n", "line 2: .*'5'"),
+        (
+            "annotations.csv",
+            "filepath,tasks/cell class\nimages/000000.tiff,5\n",
+            "000000 is '5', but",
+        ),
         ("annotations.csv", "a,b\n1,2\n", "no column 'filepath'"),
+        ("annotations.csv", "", "is not a CSV table"),
+        ("annotations.csv", "filepath,b\nimages/000000.tiff\n", "rows of unequal length"),
+        ("annotations.csv", "filepath,b\nMRN-12,2\n", "is not that of an image"),
+        ("annotations.csv", "filepath,tasks/cell class\n000000.tiff,x\n", "more than numbers"),
+        ("annotations.csv", "filepath,patient_id\n000000.tiff,x\n", "the patient of each image"),
     ],
 )
 def test_a_damaged_small_file_is_one_sentence_that_names_it(
