@@ -37,6 +37,7 @@ from medrobust.datasets.published import (
 )
 from medrobust.datasets.resize import framed
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
+from medrobust.types import Int64Array
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,12 @@ class MedIMeta:
                 f"{self.folder}: the split {chosen} names image {max(rows)}, but {task_name!r} has "
                 f"{len(stored)} labels."
             )
-        labels = label_array(stored[rows], task.kind, self.folder / "task_labels")
+
+        def labels_of(other: str) -> Int64Array:
+            return label_array(
+                stored[rows_of_split(self.folder, other)], task.kind, self.folder / "task_labels"
+            )
+
         names = our_spelling(self.flag, task.class_names)
         found = Description(
             name=self.name,
@@ -147,10 +153,11 @@ class MedIMeta:
             found,
             chosen,
             images.open(),
-            labels,
+            labels_of(chosen),
             images.digest,
             groups=groups,
             label_order=self.label_order,
+            labels_of=labels_of,
             marks=marks,
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
