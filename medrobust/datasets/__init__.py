@@ -7,6 +7,7 @@ _HOME = {
     "Collection": "collection",
     "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
+    "FewShots": "sampling",
     "Folder": "folder",
     "ImageSet": "image_set",
     "MedIMeta": "medimeta",
@@ -14,6 +15,8 @@ _HOME = {
     "MedMNISTC": "medmnist_c",
     "Phantoms": "phantoms",
     "RobustMedCLIPFiles": "robustmedclip",
+    "audit": "audits",
+    "few_shots": "sampling",
 }
 """Public name -> module; imported at first use, because image_set imports torch for its types."""
 

@@ -14,6 +14,7 @@ from medrobust.datasets.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.label_order import log_likelihood
 from medrobust.datasets.perceptual import Repeats, equal_pictures, hashes_of, near_repeats
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
+from medrobust.types import Int64Array
 
 SPLITS = ("train", "val", "test")
 EXAMPLES = 5
@@ -115,19 +116,27 @@ def describe(image_set: ImageSet) -> list[str]:
         f"{image_set.split}: {len(image_set)} images of {side}{patients}, {image_set.task}",
         f"{image_set.split}: {shares}",
     ]
+    return [*lines, *_fit_of_known_shares(image_set, counts)]
+
+
+def _fit_of_known_shares(image_set: ImageSet, counts: Int64Array) -> list[str]:
     known = KNOWN_SHARES.get(image_set.name)
-    if (
-        known is not None
-        and image_set.split in known.splits
-        and set(known.counts) == set(image_set.class_names)
-    ):
-        own = log_likelihood(counts, known, image_set.class_names)
-        gains = ", ".join(
-            f"{order} 10^{(log_likelihood(counts, known, names) - own) / np.log(10):.1f}"
-            for order, names in known.orders.items()
-        )
-        lines.append(f"{image_set.split}: likelihood of known label orders, own order = 1: {gains}")
-    return lines
+    names = image_set.class_names
+    if known is None or image_set.split not in known.splits or set(known.counts) != set(names):
+        return []
+    own = log_likelihood(counts, known, names)
+    gains = ", ".join(
+        f"{order} 10^{(log_likelihood(counts, known, classes) - own) / np.log(10):.1f}"
+        for order, classes in known.orders.items()
+    )
+    expected = np.array([known.counts[name] for name in names], dtype=np.float64)
+    away = 100 * (counts / counts.sum() - expected / expected.sum())
+    most = int(np.abs(away).round(6).argmax())
+    furthest = f"{names[most]}, {away[most]:+.1f} points"
+    return [
+        f"{image_set.split}: likelihood of known label orders, own order = 1: {gains}",
+        f"{image_set.split}: furthest from the known shares: {furthest}",
+    ]
 
 
 def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
