@@ -223,4 +223,6 @@ def test_the_script_prints_the_whole_report(
     assert script().main(["octmnist", root, "--fast"]) == 1
     assert "no split test: octmnist_224.npz not found" in capsys.readouterr().out
     assert script().main(["octmnst", root]) == 1
+    assert "Did you mean 'octmnist'" in capsys.readouterr().err
+    assert script().main(["octmnist", "dataset.siz=28"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
