@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.datasets.audits import shared_group_marks
-from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.findings import finished
 from medrobust.datasets.hdf5 import hdf5_rows
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
@@ -25,7 +25,7 @@ from medrobust.datasets.medimeta_files import (
     read_task,
     rows_of_split,
 )
-from medrobust.datasets.pictures import Framing, write_pictures
+from medrobust.datasets.pictures import Framing
 from medrobust.datasets.published import (
     SPLITS,
     Description,
@@ -35,7 +35,7 @@ from medrobust.datasets.published import (
     label_array,
     published_set,
 )
-from medrobust.datasets.resize import framed
+from medrobust.datasets.resize import framed, framed_files
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 from medrobust.types import Int64Array
 
@@ -189,14 +189,7 @@ class MedIMeta:
                 f"{self.folder} has no images.hdf5, and {len(missing)} of {len(files)} files are "
                 f"not in images/, {missing[0].name} first. Unpack {self.flag}.zip again."
             )
-        key = {
-            "kind": "pictures",
-            "files": [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
-            "framing": [framing.size, framing.fit],
-        }
-        return cached_array(
-            name, key, lambda at: write_pictures(files, framing, at), cache_dir=self.cache_dir
-        )
+        return framed_files(files, framing, name, cache_dir=self.cache_dir)
 
     def _groups(self, rows: list[int]) -> NDArray[np.str_] | None:
         known = patients(self.folder)

@@ -111,8 +111,28 @@ class MedMNIST:
         chosen = known_split(split or self.split)
         self._ensure_file()
         images = self._array(chosen, "images")
-        image_set = self._image_set(chosen, images.open(), images.digest)
+        image_set = self._image_set(chosen, images.open(), self._labels(chosen), images.digest)
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _image_set(self, split: str, images: Any, labels: Int64Array, digest: str) -> ImageSet:
+        facts = medmnist_facts(self.flag)
+        expected = (self.size, self.size) if facts.channels == 1 else (self.size, self.size, 3)
+        if images.shape[1:] != expected:
+            raise InvalidDataError(
+                f"{self.file} holds images of shape {images.shape[1:]}; those of {self.flag} at "
+                f"{self.size} pixels are {expected}."
+            )
+        published = dict(zip(SPLITS, facts.counts, strict=True))[split]
+        return published_set(
+            described(self.flag),
+            split,
+            images,
+            labels,
+            digest,
+            label_order=self.label_order,
+            labels_of=self._labels,
+            marks=(*count_marks(len(images), published, self.flag, split), *self.notes),
+        )
 
     def _array(self, split: str, content: Content) -> CachedArray:
         return npz_array(
@@ -126,26 +146,6 @@ class MedMNIST:
     def _labels(self, split: str) -> Int64Array:
         stored = self._array(split, "labels").open()
         return label_array(stored, medmnist_facts(self.flag).task, self.file)
-
-    def _image_set(self, split: str, images: Any, digest: str) -> ImageSet:
-        facts = medmnist_facts(self.flag)
-        expected = (self.size, self.size) if facts.channels == 1 else (self.size, self.size, 3)
-        if images.shape[1:] != expected:
-            raise InvalidDataError(
-                f"{self.file} holds images of shape {images.shape[1:]}; those of {self.flag} at "
-                f"{self.size} pixels are {expected}."
-            )
-        published = dict(zip(SPLITS, facts.counts, strict=True))[split]
-        return published_set(
-            described(self.flag),
-            split,
-            images,
-            self._labels(split),
-            digest,
-            label_order=self.label_order,
-            labels_of=self._labels,
-            marks=(*count_marks(len(images), published, self.flag, split), *self.notes),
-        )
 
     def _ensure_file(self) -> None:
         if not self.file.exists():
