@@ -19,11 +19,19 @@ from medrobust import cli
 from medrobust.arguments import conf_folder
 from medrobust.datasets.audits import Audit, audit, between_sets
 from medrobust.evaluation.plan import built
-from medrobust.exceptions import MedRobustError
+from medrobust.exceptions import MedRobustError, unknown_name
 
 
 def sources(name: str, overrides: list[str]) -> list[Any]:
-    """Build the sources of one option of conf/dataset."""
+    """Build the sources of one option of conf/dataset.
+
+    Raises:
+        UnknownNameError: If there is no such option; names the nearest.
+        MedRobustError: As building it raises it.
+    """
+    options = sorted(file.stem for file in (conf_folder() / "dataset").glob("*.yaml"))
+    if name not in options:
+        raise unknown_name("data set", name, options)
     cli.register_resolvers()
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("config", overrides=[f"dataset={name}", *overrides])
@@ -37,7 +45,7 @@ def print_audit(report: Audit) -> None:
     for fact in report.facts:
         print(f"  {fact}")
     if not report.findings:
-        print("  nothing found")
+        print("  nothing found" if report.splits else "  there is nothing to audit")
     for finding in report.findings:
         print(f"  ! {finding}")
 

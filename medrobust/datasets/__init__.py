@@ -8,6 +8,7 @@ _HOME = {
     "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
     "Dicom": "dicom",
+    "FewShots": "sampling",
     "Folder": "folder",
     "ImageSet": "image_set",
     "MedIMeta": "medimeta",
@@ -16,6 +17,8 @@ _HOME = {
     "Npz": "own_npz",
     "Phantoms": "phantoms",
     "RobustMedCLIPFiles": "robustmedclip",
+    "audit": "audits",
+    "few_shots": "sampling",
 }
 """Public name -> module; imported at first use, because image_set imports torch for its types."""
 

@@ -1,12 +1,12 @@
 """Audits: what may be wrong with a set, in sentences; the light ones run whenever it is opened."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.datasets.findings import read_findings, write_findings
 from medrobust.datasets.image_set import DatasetSource, ImageSet
@@ -14,6 +14,7 @@ from medrobust.datasets.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.label_order import log_likelihood
 from medrobust.datasets.perceptual import Repeats, equal_pictures, hashes_of, near_repeats
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
+from medrobust.types import Int64Array
 
 SPLITS = ("train", "val", "test")
 EXAMPLES = 5
@@ -115,45 +116,52 @@ def describe(image_set: ImageSet) -> list[str]:
         f"{image_set.split}: {len(image_set)} images of {side}{patients}, {image_set.task}",
         f"{image_set.split}: {shares}",
     ]
+    return [*lines, *_fit_of_known_shares(image_set, counts)]
+
+
+def _fit_of_known_shares(image_set: ImageSet, counts: Int64Array) -> list[str]:
     known = KNOWN_SHARES.get(image_set.name)
-    if (
-        known is not None
-        and image_set.split in known.splits
-        and set(known.counts) == set(image_set.class_names)
-    ):
-        own = log_likelihood(counts, known, image_set.class_names)
-        gains = ", ".join(
-            f"{order} 10^{(log_likelihood(counts, known, names) - own) / np.log(10):.1f}"
-            for order, names in known.orders.items()
-        )
-        lines.append(f"{image_set.split}: likelihood of known label orders, own order = 1: {gains}")
-    return lines
+    names = image_set.class_names
+    if known is None or image_set.split not in known.splits or set(known.counts) != set(names):
+        return []
+    own = log_likelihood(counts, known, names)
+    gains = ", ".join(
+        f"{order} 10^{(log_likelihood(counts, known, classes) - own) / np.log(10):.1f}"
+        for order, classes in known.orders.items()
+    )
+    expected = np.array([known.counts[name] for name in names], dtype=np.float64)
+    away = 100 * (counts / counts.sum() - expected / expected.sum())
+    most = int(np.abs(away).round(6).argmax())
+    furthest = f"{names[most]}, {away[most]:+.1f} points"
+    return [
+        f"{image_set.split}: likelihood of known label orders, own order = 1: {gains}",
+        f"{image_set.split}: furthest from the known shares: {furthest}",
+    ]
 
 
 def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
     """Say how many patients of a split are in another split too."""
     if image_set.groups is None or other.groups is None:
         return ()
-    here = Counter(image_set.groups.tolist())
-    return shared_group_marks(here, set(other.groups.tolist()), image_set.split, other.split)
+    return shared_group_marks(image_set.groups, other.groups, image_set.split, other.split)
 
 
 def shared_group_marks(
-    here: Mapping[str, int], there: set[str], split: str, other: str
+    here: NDArray[np.str_], there: NDArray[np.str_], split: str, other: str
 ) -> tuple[str, ...]:
     """Say how many patients of a split are in another split too.
 
     Args:
-        here: Patient -> images in the split.
+        here: Patient of each image of the split.
         there: Patients of the other split.
         split: Name of the split.
         other: Name of the other split.
     """
-    both = here.keys() & there
-    if not both:
+    images = np.isin(here, np.unique(there))
+    if not images.any():
         return ()
-    images = sum(here[patient] for patient in both)
-    return (f"{len(both)} patients of {split} ({images} images) are in {other} too",)
+    patients = len(np.unique(here[images]))
+    return (f"{patients} patients of {split} ({images.sum()} images) are in {other} too",)
 
 
 def repeated_pictures(

@@ -184,6 +184,11 @@ def ensure_space(folder: Path, needed: int) -> None:
         )
 
 
+def array_hash(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> "hashlib._Hash":
+    """Begin the digest of an array; its bytes follow."""
+    return hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
+
+
 class ArrayWriter:
     """Writes a `.npy` file block by block, counting and hashing what passes.
 
@@ -207,7 +212,7 @@ class ArrayWriter:
             "fortran_order": fortran,
             "shape": shape,
         }
-        self._hash = hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
+        self._hash = array_hash(dtype, shape, fortran)
         self._stream = file.open("xb")
         np.lib.format.write_array_header_1_0(self._stream, header)
         self.written = 0

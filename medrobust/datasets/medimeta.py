@@ -1,6 +1,5 @@
 """MedIMeta in its original layout: one folder a set, images once, splits and tasks beside them."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.datasets.audits import shared_group_marks
-from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.findings import finished
 from medrobust.datasets.hdf5 import hdf5_rows
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
@@ -26,7 +25,7 @@ from medrobust.datasets.medimeta_files import (
     read_task,
     rows_of_split,
 )
-from medrobust.datasets.pictures import Framing, write_pictures
+from medrobust.datasets.pictures import Framing
 from medrobust.datasets.published import (
     SPLITS,
     Description,
@@ -36,8 +35,9 @@ from medrobust.datasets.published import (
     label_array,
     published_set,
 )
-from medrobust.datasets.resize import framed
+from medrobust.datasets.resize import framed, framed_files
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
+from medrobust.types import Int64Array
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,12 @@ class MedIMeta:
                 f"{self.folder}: the split {chosen} names image {max(rows)}, but {task_name!r} has "
                 f"{len(stored)} labels."
             )
-        labels = label_array(stored[rows], task.kind, self.folder / "task_labels")
+
+        def labels_of(other: str) -> Int64Array:
+            return label_array(
+                stored[rows_of_split(self.folder, other)], task.kind, self.folder / "task_labels"
+            )
+
         names = our_spelling(self.flag, task.class_names)
         found = Description(
             name=self.name,
@@ -136,21 +141,23 @@ class MedIMeta:
             positive=1 if task.kind == "binary-class" else None,
             license=medimeta_facts(self.flag).license,
         )
+        groups = self._groups(rows)
         images = self._images(chosen, rows)
         published = dict(zip(SPLITS, medimeta_facts(self.flag).counts, strict=True))[chosen]
         marks = (
             *count_marks(len(rows), published, self.flag, chosen),
-            *self._overlap_marks(chosen, rows),
+            *self._overlap_marks(chosen, rows, groups),
             *self.notes,
         )
         image_set = published_set(
             found,
             chosen,
             images.open(),
-            labels,
+            labels_of(chosen),
             images.digest,
-            groups=self._groups(rows),
+            groups=groups,
             label_order=self.label_order,
+            labels_of=labels_of,
             marks=marks,
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
@@ -182,29 +189,23 @@ class MedIMeta:
                 f"{self.folder} has no images.hdf5, and {len(missing)} of {len(files)} files are "
                 f"not in images/, {missing[0].name} first. Unpack {self.flag}.zip again."
             )
-        key = {
-            "kind": "pictures",
-            "files": [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
-            "framing": [framing.size, framing.fit],
-        }
-        return cached_array(
-            name, key, lambda at: write_pictures(files, framing, at), cache_dir=self.cache_dir
-        )
+        return framed_files(files, framing, name, cache_dir=self.cache_dir)
 
     def _groups(self, rows: list[int]) -> NDArray[np.str_] | None:
         known = patients(self.folder)
         if known is None:
             return None
-        missing = [row for row in rows if row not in known]
-        if missing:
+        groups = known[rows] if max(rows) < len(known) else np.array([""])
+        if (groups == "").any():
             raise InvalidDataError(
-                f"{self.folder / 'annotations.csv'} has no row of image {missing[0]:06d}."
+                f"{self.folder / 'annotations.csv'} does not name the patient of each image."
             )
-        return np.array([known[row] for row in rows], dtype=np.str_)
+        return groups
 
-    def _overlap_marks(self, split: str, rows: list[int]) -> tuple[str, ...]:
+    def _overlap_marks(
+        self, split: str, rows: list[int], groups: NDArray[np.str_] | None
+    ) -> tuple[str, ...]:
         """Say which images, or patients, of this split stand in another one too."""
-        known = patients(self.folder)
         marks: list[str] = []
         for other in SPLITS:
             if other == split or not (self.folder / "splits" / f"{other}.txt").exists():
@@ -212,13 +213,9 @@ class MedIMeta:
             theirs = rows_of_split(self.folder, other)
             if both := len(set(rows) & set(theirs)):
                 marks.append(f"{both} images of {split} stand in {other} too")
-            if known is not None:
-                marks += shared_group_marks(
-                    Counter(known[row] for row in rows if row in known),
-                    {known[row] for row in theirs if row in known},
-                    split,
-                    other,
-                )
+            there = self._groups(theirs)
+            if groups is not None and there is not None:
+                marks += shared_group_marks(groups, there, split, other)
         return tuple(marks)
 
 

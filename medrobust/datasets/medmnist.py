@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medmnist_facts import RECORD, SIZES, medmnist_facts
-from medrobust.datasets.npz import npz_array
+from medrobust.datasets.npz import Content, npz_array
 from medrobust.datasets.published import (
     SPLITS,
     Description,
@@ -22,6 +23,7 @@ from medrobust.datasets.published import (
     published_set,
 )
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
+from medrobust.types import Int64Array
 
 log = logging.getLogger(__name__)
 
@@ -108,17 +110,8 @@ class MedMNIST:
         """
         chosen = known_split(split or self.split)
         self._ensure_file()
-        images, labels = (
-            npz_array(
-                self.file,
-                f"{chosen}_{content}",
-                content,
-                full_hash=self.full_hash,
-                cache_dir=self.cache_dir,
-            )
-            for content in ("images", "labels")
-        )
-        image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)
+        images = self._array(chosen, "images")
+        image_set = self._image_set(chosen, images.open(), self._labels(chosen), images.digest)
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def fetch(self) -> Path:
@@ -134,7 +127,7 @@ class MedMNIST:
         self._ensure_file()
         return self.file
 
-    def _image_set(self, split: str, images: Any, stored: Any, digest: str) -> ImageSet:
+    def _image_set(self, split: str, images: Any, labels: Int64Array, digest: str) -> ImageSet:
         facts = medmnist_facts(self.flag)
         expected = (self.size, self.size) if facts.channels == 1 else (self.size, self.size, 3)
         if images.shape[1:] != expected:
@@ -147,11 +140,25 @@ class MedMNIST:
             described(self.flag),
             split,
             images,
-            label_array(stored, facts.task, self.file),
+            labels,
             digest,
             label_order=self.label_order,
+            labels_of=self._labels,
             marks=(*count_marks(len(images), published, self.flag, split), *self.notes),
         )
+
+    def _array(self, split: str, content: Content) -> CachedArray:
+        return npz_array(
+            self.file,
+            f"{split}_{content}",
+            content,
+            full_hash=self.full_hash,
+            cache_dir=self.cache_dir,
+        )
+
+    def _labels(self, split: str) -> Int64Array:
+        stored = self._array(split, "labels").open()
+        return label_array(stored, medmnist_facts(self.flag).task, self.file)
 
     def _ensure_file(self) -> None:
         if not self.file.exists():

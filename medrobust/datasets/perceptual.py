@@ -2,8 +2,8 @@
 
 A hash is the signs of the low frequencies of a 32 × 32 thumbnail (pHash), and beside it the 16 × 16
 thumbnail itself, standardized. Two pictures nearly repeat each other when few signs differ and the
-thumbnails correlate. On phantoms, where unrelated pictures correlate up to 0.984, a picture and its
-copy as JPEG of quality 30, at half size and back, at 64 pixels or with noise of 10 grey levels
+thumbnails correlate. On 2,400 phantoms, where other pictures correlate up to 0.9875, a picture and
+its copy as JPEG of quality 30, at half size and back, at 64 pixels or with noise of 10 grey levels
 correlate above 0.9996, at 28 pixels above 0.993; signs differ at no more than 4 places.
 """
 

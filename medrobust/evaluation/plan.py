@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.files import FilesColumn, files_columns
+from medrobust.evaluation.published import FilesColumn, files_columns
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord
 from medrobust.exceptions import ConfigurationError, MedRobustError
 

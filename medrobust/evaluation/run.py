@@ -15,8 +15,8 @@ import numpy as np
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.environment import describe_device, versions
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.files import FilesColumn
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
+from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError

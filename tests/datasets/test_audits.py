@@ -182,6 +182,19 @@ def test_swapped_labels_and_missing_splits_are_said_not_raised(tmp_path: Path) -
     assert "8 images of test show one grey only" in report.findings
 
 
+def test_the_report_says_how_the_counts_fit_the_known_orders(tmp_path: Path) -> None:
+    arrays = medmnist_arrays("pneumoniamnist", (4, 4, 40), size=28)
+    arrays["test_labels"] = np.repeat([0, 1], [12, 28])[:, None].astype(np.uint8)
+    np.savez(tmp_path / "pneumoniamnist.npz", **arrays)
+    facts = audit(MedMNIST("pneumoniamnist", root=str(tmp_path), size=28), pictures=False).facts
+    # 1,349 normal of 5,232: log10 of (1349/3883)^(28-12)
+    assert "test: likelihood of known label orders, own order = 1: medmnist 10^0.0, reversed " in (
+        "\n".join(facts)
+    )
+    assert any(fact.endswith("reversed 10^-7.3") for fact in facts)
+    assert "test: furthest from the known shares: normal, +4.2 points" in facts
+
+
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("audit_data", SCRIPT)
     assert spec is not None
@@ -210,4 +223,6 @@ def test_the_script_prints_the_whole_report(
     assert script().main(["octmnist", root, "--fast"]) == 1
     assert "no split test: octmnist_224.npz not found" in capsys.readouterr().out
     assert script().main(["octmnst", root]) == 1
+    assert "Did you mean 'octmnist'" in capsys.readouterr().err
+    assert script().main(["octmnist", "dataset.siz=28"]) == 1
     assert capsys.readouterr().err.startswith("error: ")

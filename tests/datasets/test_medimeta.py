@@ -66,6 +66,23 @@ def test_tiff_files_give_the_same_set_as_hdf5(tmp_path: Path) -> None:
         assert one.fingerprint == other.fingerprint
 
 
+@pytest.mark.parametrize("chunks", [(1, 16, 16, 3), (4, 8, 16, 1), (15, 16, 16, 3), True])
+def test_chunked_and_compressed_files_give_the_same_set(
+    tmp_path: Path, chunks: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_medimeta(tmp_path, "pbc", size=16)
+    source = MedIMeta("pbc", root=str(tmp_path), size=16)
+    plain = [source.load(split) for split in SPLITS]
+    monkeypatch.setattr("medrobust.datasets.hdf5.SLAB", 3 * 16 * 16 * 3)
+    with h5py.File(tmp_path / "pbc" / "images.hdf5", "w") as file:
+        file.create_dataset("images", data=written["images"], chunks=chunks, compression="gzip")
+    packed = [source.load(split) for split in SPLITS]
+    assert packed[0].images.filename != plain[0].images.filename
+    for one, other in zip(plain, packed, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+        assert one.fingerprint == other.fingerprint
+
+
 def test_classes_come_in_the_order_of_the_file_and_in_our_spelling(tmp_path: Path) -> None:
     write_medimeta(tmp_path, "oct")
     found = MedIMeta("oct", root=str(tmp_path)).load()
@@ -211,8 +228,17 @@ def test_what_does_not_exist_is_refused_before_files_are_read() -> None:
         ("info.yaml", "a: [", "does not describe its tasks"),
         ("info.yaml", "!!python/object/apply:os.mkdir ['sprung']", "does not describe its tasks"),
         ("task_labels/cell class.npy", "not an array", "damaged or holds more than plain numbers"),
-        ("annotations.csv", "filepath,tasks/cell class\nimages/000000.tiff,5\n", "line 2: .*'5'"),
+        (
+            "annotations.csv",
+            "filepath,tasks/cell class\nimages/000000.tiff,5\n",
+            "000000 is '5', but",
+        ),
         ("annotations.csv", "a,b\n1,2\n", "no column 'filepath'"),
+        ("annotations.csv", "", "is not a CSV table"),
+        ("annotations.csv", "filepath,b\nimages/000000.tiff\n", "rows of unequal length"),
+        ("annotations.csv", "filepath,b\nMRN-12,2\n", "is not that of an image"),
+        ("annotations.csv", "filepath,tasks/cell class\n000000.tiff,x\n", "more than numbers"),
+        ("annotations.csv", "filepath,patient_id\n000000.tiff,x\n", "the patient of each image"),
     ],
 )
 def test_a_damaged_small_file_is_one_sentence_that_names_it(
