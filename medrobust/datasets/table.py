@@ -71,7 +71,7 @@ def few(names: Iterable[str], most: int = 10) -> str:
         >>> few(["a", "b", "c"], most=2)
         'a, b and 1 more'
     """
-    listed = list(names)
+    listed = [" ".join(name.split()) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
 
