@@ -75,7 +75,7 @@ def fetch_all(folder: Path, overrides: list[str]) -> int:
         total = sum(entry["bytes"] for entry in entries.values())
         what = f"{len(entries)} files, {total / 1e6:.1f} MB, checked" if found else "needs no files"
         if found is None:
-            what = "is not fetched by this script: bring its files yourself (see docs/own-data.md)"
+            what = "is not fetched by this script: bring its files yourself"
         print(f"{group} {name}: {what}")
         write_manifest(folder, files)
     return failures

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from medrobust.cli import composed, leave
-from medrobust.datasets.own import OwnData
 from medrobust.datasets.private import read_key
 from medrobust.evaluation.plan import built
 from medrobust.exceptions import ConfigurationError
@@ -29,9 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="+", metavar="dataset=...")
     given = parser.parse_intermixed_args(arguments)
     source = built(composed(given.overrides), "dataset")
-    if not isinstance(source, OwnData):
+    if not hasattr(source, "identities"):
         raise ConfigurationError(
-            f"dataset {source.name!r} hides no identifiers: dataset=folder and dataset=dicom do."
+            f"dataset {source.name!r} hides no identifiers: folder, npz and dicom do."
         )
     rows = [
         row for row in source.identities(read_key(given.key)) if not given.id or row.id in given.id

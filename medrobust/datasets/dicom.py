@@ -32,7 +32,12 @@ from medrobust.datasets.own import (
 from medrobust.datasets.pictures import Framing, each, framed, write_images
 from medrobust.datasets.private import data_key, keyed_hashes
 from medrobust.datasets.table import Table
-from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    hiding,
+)
 from medrobust.types import UInt8Array
 
 log = logging.getLogger(__name__)
@@ -184,8 +189,11 @@ class Dicom(OwnData):
         texts = table.column(self.frame_column, "frame_column")
         for row, text in enumerate(texts):
             if not text.isdecimal() or int(text) < 1:
-                raise InvalidDataError(
-                    f"{table.place(row)}: frame is {text!r}; frames are numbered from 1."
+                raise hiding(
+                    InvalidDataError(
+                        f"{table.place(row)}: frame is {text!r}; frames are numbered from 1."
+                    ),
+                    f"{table.place(row)}: that is no number of a frame.",
                 )
         return [int(text) for text in texts]
 

@@ -4,7 +4,7 @@ Grey: stored values, modality transformation, window, inversion of MONOCHROME1. 
 from YBR and palettes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
@@ -32,6 +32,9 @@ COLOUR: Final = (
     "YBR_ICT",
     "YBR_RCT",
 )
+ROWS: Final = 256
+"""Rows that are looked up at a time."""
+
 NO_WINDOW: Final = "no window in the header: the range of the image itself was used"
 BURNT_IN: Final = "text burnt into the pixels, as the header says"
 
@@ -83,7 +86,9 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
         notes = (BURNT_IN,) if str(header.get("BurnedInAnnotation", "")).upper() == "YES" else ()
         if header.PhotometricInterpretation not in GREY:
             return Picture(_colour(header, array, file.name), notes)
-        pixels, windowed = _windowed(header, array, index, window)
+        values, back = _distinct(array)
+        shown, windowed = _windowed(header, values, index, window)
+        pixels = back(shown)
         if header.PhotometricInterpretation == "MONOCHROME1":
             pixels = 255 - pixels
         return Picture(pixels, notes if windowed else (*notes, NO_WINDOW))
@@ -200,10 +205,38 @@ def _colour(header: "FileDataset", array: NDArray[Any], name: str) -> UInt8Array
     return array.astype(np.uint8) if bits == 8 else eight_bits(array, bits, name)
 
 
+def _distinct(
+    stored: NDArray[Any],
+) -> tuple[NDArray[Any], Callable[[UInt8Array], UInt8Array]]:
+    """Return each stored value once, and the way from what is shown for it back to the image.
+
+    A large image of up to 16 bits then takes a few bytes a pixel instead of several doubles.
+    """
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+        return stored, lambda shown: shown
+    native = np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+    codes = native.view(f"u{native.itemsize}")
+    blocks = [codes[start : start + ROWS] for start in range(0, len(codes), ROWS)]
+    present = np.zeros(1 << 8 * native.itemsize, dtype=np.bool_)
+    for block in blocks:
+        present[block] = True
+    found = np.flatnonzero(present)
+
+    def back(shown: UInt8Array) -> UInt8Array:
+        table = np.zeros(len(present), dtype=np.uint8)
+        table[found] = shown
+        return np.concatenate([table[block] for block in blocks])
+
+    return found.astype(codes.dtype).view(native.dtype), back
+
+
 def _windowed(
     header: "FileDataset", stored: NDArray[Any], index: int, window: Window
 ) -> tuple[UInt8Array, bool]:
-    """Return uint8 (H, W), before inversion, and whether a window was found where one was asked."""
+    """Return uint8 in the shape of `stored`, before inversion, and whether a window was found.
+
+    Values that the image does not hold are not in `stored`; how often each occurs does not count.
+    """
     if window == "stored":
         return _ramp(stored.astype(np.float64), *_stored_range(header, stored)), True
     values = _modality(header, stored, index)

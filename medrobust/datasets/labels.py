@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.datasets.table import Table
-from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import TASK_KINDS, Int64Array, TaskKind
 
 log = logging.getLogger(__name__)
@@ -124,9 +124,10 @@ def _names(given: Sequence[str]) -> tuple[str, ...]:
 def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
     found = set(texts)
     if len(found) < 2:
-        raise InvalidDataError(
-            f"the table has one label only ({next(iter(found))!r}); at least two are needed, or "
-            f"name all classes by dataset.class_names=[...]."
+        rest = "; at least two are needed, or name all classes by dataset.class_names=[...]."
+        raise hiding(
+            InvalidDataError(f"the table has one label only ({next(iter(found))!r}){rest}"),
+            f"the table has one label only{rest}",
         )
     if len(texts) >= 20 and len(found) > len(texts) / 2:
         raise InvalidDataError(
@@ -145,9 +146,13 @@ def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int
         texts = [str(int(text)) for text in texts]
     for line, text in zip(table.lines, texts, strict=True):
         if text not in number:
-            raise InvalidDataError(
-                f"{table.file}, line {line}: label {text!r} is none of {list(number)}. Correct it "
-                f"or name all classes by dataset.class_names=[...]."
+            rest = (
+                f"is none of {list(number)}. Correct it or name all classes by "
+                f"dataset.class_names=[...]."
+            )
+            place = f"{table.file}, line {line}:"
+            raise hiding(
+                InvalidDataError(f"{place} label {text!r} {rest}"), f"{place} the label {rest}"
             )
     return np.array([number[text] for text in texts], dtype=np.int64)
 
@@ -157,9 +162,10 @@ def _flags(table: Table, columns: Sequence[str]) -> Int64Array:
     for position, column in enumerate(columns):
         for row, text in enumerate(table.column(column, "label_column")):
             if text not in ("0", "1"):
-                raise InvalidDataError(
-                    f"{table.file}, line {table.lines[row]}: {column} is {text!r}; label columns "
-                    f"hold 0 or 1."
+                place = f"{table.place(row)}: {column} is"
+                raise hiding(
+                    InvalidDataError(f"{place} {text!r}; label columns hold 0 or 1."),
+                    f"{place} not 0 or 1.",
                 )
             values[row, position] = int(text)
     return values

@@ -27,6 +27,7 @@ from medrobust.exceptions import (
     DatasetNotFoundError,
     InvalidDataError,
     MedRobustError,
+    hiding,
 )
 from medrobust.types import TaskKind
 
@@ -248,9 +249,13 @@ class OwnData(ABC):
         splits = table.column(self.split_column, "split_column")
         rows = [row for row, value in enumerate(splits) if value == split]
         if not rows:
-            raise DatasetNotFoundError(
-                f"{table.file} has no row of split {split!r}; its splits: "
-                f"{few(sorted(set(splits)))}. Pass dataset.split=<split>."
+            lacking = f"{table.file} has no row of split {split!r}"
+            raise hiding(
+                DatasetNotFoundError(
+                    f"{lacking}; its splits: {few(sorted(set(splits)))}. "
+                    f"Pass dataset.split=<split>."
+                ),
+                f"{lacking}.",
             )
         return rows
 
@@ -349,9 +354,10 @@ def place_named(sample: Sample) -> Iterator[None]:
     except MedRobustError as error:
         sentence = str(error)
         name = sample.file.name
-        named = type(error)(sentence.replace(name, f"{name} ({sample.place})", 1))
-        named.discreet = sentence.replace(name, f"the file of {sample.place}")
-        raise named from error.__cause__
+        raise hiding(
+            type(error)(sentence.replace(name, f"{name} ({sample.place})", 1)),
+            sentence.replace(name, f"the file of {sample.place}"),
+        ) from error.__cause__
 
 
 def file_states(files: Sequence[Path]) -> list[list[Any]]:

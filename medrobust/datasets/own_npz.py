@@ -13,11 +13,11 @@ from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerpri
 from medrobust.datasets.labels import array_labels
 from medrobust.datasets.npz import members, npz_array, npz_names
 from medrobust.datasets.pictures import Fit, Framing, each, framed, quiet_decoders, write_images
-from medrobust.datasets.private import data_key, keyed_hashes
+from medrobust.datasets.private import Identity, data_key, keyed_hashes
 from medrobust.datasets.published import size_marks
 from medrobust.datasets.sampling import limited
 from medrobust.datasets.table import few
-from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.types import TaskKind
 
 
@@ -131,6 +131,35 @@ class Npz:
             marks=size_marks(self.size),
         )
         return limited(image_set, self.limit)
+
+    def identities(self, key: bytes) -> list[Identity]:
+        """Say which patient each stored hash stands for, over all splits; images are rows.
+
+        Args:
+            key: Content of the key file.
+
+        Raises:
+            MedRobustError: As `load` raises it for a file that cannot be used.
+            ConfigurationError: If there are no patients to hide.
+        """
+        if self.patients is None:
+            raise ConfigurationError(
+                "a .npz file hides nothing but patients: pass dataset.patients=<array>."
+            )
+        known = members(self.path)
+        found = [name.removesuffix(self.patients) for name in known if self._is_patients(name)]
+        return [
+            Identity(str(row), f"{prefix}{self.images}[{row}]", group, patient)
+            for prefix in found
+            for names in [npz_names(self.path, prefix + self.patients)]
+            for row, (patient, group) in enumerate(
+                zip(names, keyed_hashes(key, "patient", names).tolist(), strict=True)
+            )
+        ]
+
+    def _is_patients(self, member: str) -> bool:
+        """Say whether an array holds patients: of the whole, or of a split."""
+        return member == self.patients or member.endswith(f"_{self.patients}")
 
     def _prefix(self, split: str) -> str:
         """Return what stands before the names of the arrays of a split."""

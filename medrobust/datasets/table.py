@@ -13,6 +13,7 @@ from medrobust.exceptions import (
     InvalidDataError,
     MedRobustError,
     MissingDependencyError,
+    hiding,
 )
 
 DELIMITERS = ",;\t"
@@ -54,9 +55,11 @@ class Table:
             InvalidDataError: If there is no such column.
         """
         if name not in self.columns:
-            raise InvalidDataError(
-                f"{self.file} has no column {name!r}; it has: {few(self.columns)}. "
-                f"Pass dataset.{key}=<column>."
+            lacking = f"{self.file} has no column {name!r}"
+            rest = f"Pass dataset.{key}=<column>."
+            raise hiding(  # without a header, the first row of values is taken for one
+                InvalidDataError(f"{lacking}; it has: {few(self.columns)}. {rest}"),
+                f"{lacking}. {rest}",
             )
         return self.columns[name]
 
@@ -68,7 +71,7 @@ def few(names: Iterable[str], most: int = 10) -> str:
         >>> few(["a", "b", "c"], most=2)
         'a, b and 1 more'
     """
-    listed = list(names)
+    listed = [" ".join(name.split()) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
 
@@ -172,7 +175,8 @@ def _too_large(file: Path) -> InvalidDataError:
 
 def _check_names(file: str, names: Sequence[str]) -> None:
     if len({name.strip() for name in names}) < len(names):
-        raise InvalidDataError(f"{file} names a column twice: {few(names)}.")
+        complaint = f"{file} names a column twice"
+        raise hiding(InvalidDataError(f"{complaint}: {few(names)}."), f"{complaint}.")
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -1,6 +1,7 @@
 """Pixels of DICOM files against pydicom's own functions, the standard and known files."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,31 @@ def test_floating_pixels_are_shown_over_their_range(tmp_path: Path) -> None:
     made.FloatPixelData = np.array([0.0, 0.5, 1.0], "<f4").tobytes()
     made.save_as(tmp_path / "a.dcm")
     assert read_dicom(tmp_path / "a.dcm").pixels[0].tolist() == [0, 128, 255]
+
+
+def test_all_stored_values_are_shown_as_if_one_by_one(tmp_path: Path) -> None:
+    tags = {"WindowCenter": 100, "WindowWidth": 30_000, "RescaleSlope": 0.5, "RescaleIntercept": 7}
+    for dtype in (np.int16, np.uint16):
+        info = np.iinfo(dtype)
+        every = np.arange(info.min, info.max + 1).astype(dtype).reshape(512, 128)
+        file = write_dicom(tmp_path / "a.dcm", every, **tags)
+        share = (every * 0.5 + 7 - (100 - 0.5)) / 29_999 + 0.5
+        expected = np.floor(np.clip(share, 0, 1) * 255 + 0.5)
+        np.testing.assert_array_equal(read_dicom(file).pixels, expected)
+    flat = np.full((300, 2), -2000, np.int16)
+    flat[0] = [-1000, 1000]
+    file = write_dicom(tmp_path / "b.dcm", flat, PixelPaddingValue=-2000)
+    found = read_dicom(file, window="range").pixels
+    assert (found[0].tolist(), found[1:].max()) == ([0, 255], 0)
+
+
+def test_a_large_image_takes_little_more_memory_than_its_pixels(tmp_path: Path) -> None:
+    large = np.zeros((4096, 4096), np.int16)
+    large[0, 0] = 1
+    file = write_dicom(tmp_path / "a.dcm", large, WindowCenter=0, WindowWidth=10)
+    del large
+    tracemalloc.start()
+    read_dicom(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * 4096 * 4096

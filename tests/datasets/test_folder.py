@@ -461,3 +461,20 @@ def test_hashes_lead_back_to_files_with_the_key_only(tmp_path: Path) -> None:
     assert len(known) == 12
     others = {row.id for row in source.identities(bytes(32))}
     assert not others & set(found.ids.tolist())
+
+
+def test_what_an_error_quotes_from_a_table_is_not_for_records(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    names = {"class_names": ["a", "b"]}
+    for options, quoted in (
+        ({"label_column": "patient", "patient_column": "label", **names}, "MRN-00000"),
+        ({"label_column": ["split"], **names}, None),
+        ({"label_column": ["split", "label"]}, "'test'"),
+        ({"split_column": "label", "label_column": "split"}, "healthy"),
+        ({"path_column": "file"}, "it has: path, label, split, patient"),
+    ):
+        with pytest.raises(MedRobustError) as caught:
+            folder(table, **options).load()
+        if quoted is not None:
+            assert quoted in str(caught.value)
+            assert quoted not in caught.value.for_records

@@ -10,6 +10,7 @@ from datasets import random_images
 from PIL import Image
 
 from medrobust.datasets import Npz
+from medrobust.datasets.private import read_key
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 
 
@@ -81,6 +82,10 @@ def test_patients_are_kept_as_keyed_hashes(
     assert found.groups is not None
     assert found.groups[0] == found.groups[1] != found.groups[2]
     assert (tmp_path / ".medrobust_key").exists()
+    rows = npz(tmp_path / "a.npz", patients="who").identities(read_key(tmp_path / ".medrobust_key"))
+    assert [row.group for row in rows] == found.groups.tolist()
+    assert [row.patient for row in rows] == [str(one) for one in patients]
+    assert rows[2].file == "images[2]"
     cached = b"".join(path.read_bytes() for path in own_cache.rglob("*") if path.is_file())
     assert b"MRN" not in cached
     assert "MRN-7".encode("utf-32-le") not in cached
