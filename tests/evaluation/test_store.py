@@ -195,17 +195,3 @@ def test_the_fingerprint_depends_on_encoding_and_head_alone() -> None:
     other_head = CellKey(SPEC, {"weights": "w"}, {"kind": "probe"}, "d" * 64)
     assert other_head.fingerprint != key().fingerprint
     assert other_head.encoding_fingerprint == key().encoding_fingerprint
-
-
-def test_what_an_audit_finds_later_reaches_the_tables_of_cells_that_are_there(
-    store: Store,
-) -> None:
-    before = (store.root / "data" / ("d" * 64) / "labels.npy").stat().st_mtime_ns
-    store.write_data(replace(record(), marks=("a subset", "2 images repeat others")))
-    assert store.read(SPEC, key().fingerprint).data.marks == ("a subset", "2 images repeat others")
-    again = Store(store.root).read(SPEC, key().fingerprint).data
-    assert again.marks == ("a subset", "2 images repeat others")
-    np.testing.assert_array_equal(again.labels, record().labels)
-    folder = store.root / "data" / ("d" * 64)
-    assert (folder / "labels.npy").stat().st_mtime_ns == before
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
