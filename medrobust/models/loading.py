@@ -51,7 +51,7 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
     """Read tensors from a safetensors file, or from a pickle that holds tensors only.
 
     A trainer's `{"state_dict": ...}` is unwrapped, and the prefix `module.` of parallel training is
-    removed where every key has it.
+    removed where every key has it. A bare tensor is named by the empty string.
 
     Args:
         path: The file.
@@ -77,6 +77,8 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
         ) from error
     if isinstance(content, dict) and isinstance(content.get(entry), dict):
         content = content[entry]
+    if isinstance(content, Tensor):
+        content = {"": content}
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsMismatchError(f"{path.name} is no table of tensors by name.")
     if all(key.startswith("module.") for key in content):

@@ -293,3 +293,85 @@ def write_random_unimed(folder: Path, *, seed: int = 0) -> Any:
     torch.save({"epoch": 5, "name": "x", "state_dict": state}, folder / "unimed_clip_vit_b16.pt")
     write_bert_tokenizer(folder)
     return model
+
+
+BERT_SMALL = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 512,
+}
+SWIN_SMALL = {
+    "image_size": 64,
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depths": [1, 2],
+    "num_heads": [2, 4],
+    "window_size": 4,
+}
+SMALL = {"image_size": 64, "embed_dim": 24, "text": BERT_SMALL}
+SWIN_ARCHITECTURE = SMALL | {"vision": "swin", "sizes": SWIN_SMALL}
+RESNET_ARCHITECTURE = SMALL | {
+    "vision": "resnet50",
+    "image_size": 32,
+    "sizes": {"layers": [1, 1, 1, 1]},
+}
+
+
+def old_swin_name(key: str) -> str:
+    """Return the name that transformers 4 gives a tensor of a Swin transformer."""
+    for new, old in (
+        (".attention.q_proj.", ".attention.self.query."),
+        (".attention.k_proj.", ".attention.self.key."),
+        (".attention.v_proj.", ".attention.self.value."),
+        (".attention.o_proj.", ".attention.output.dense."),
+        (".attention.relative_position_bias.", ".attention.self."),
+        (".mlp.fc1.", ".intermediate.dense."),
+        (".mlp.fc2.", ".output.dense."),
+    ):
+        key = key.replace(new, old)
+    return key
+
+
+def random_swin(seed: int) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """Make a small Swin transformer; return it and its state as transformers 4 names it.
+
+    The model comes from transformers' own conversion of the old names.
+    """
+    from transformers import SwinConfig, SwinModel
+
+    config = SwinConfig(**SWIN_SMALL)
+    source = SwinModel(config)
+    randomise(source, seed)
+    state = {old_swin_name(key): value for key, value in source.state_dict().items()}
+    model = SwinModel.from_pretrained(None, config=config, state_dict=dict(state)).eval()
+    for key in list(state):
+        if key.endswith("relative_position_bias_table"):
+            index = torch.zeros(16, 16, dtype=torch.int64)
+            state[key.replace("bias_table", "index")] = index
+    return model, state
+
+
+def random_resnet(seed: int, outputs: int | None) -> nn.Module:
+    """Make a small ResNet of bottlenecks by torchvision."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    model = ResNet(Bottleneck, RESNET_ARCHITECTURE["sizes"]["layers"])
+    model.fc = nn.Identity() if outputs is None else nn.Linear(2048, outputs, bias=False)
+    randomise(model, seed)
+    return model.eval()
+
+
+def random_bert(seed: int, sizes: dict[str, Any] = BERT_SMALL) -> nn.Module:
+    """Make a small BERT with its pooler."""
+    from transformers import BertConfig, BertModel
+
+    model: nn.Module = BertModel(BertConfig(**sizes))
+    randomise(model, seed)
+    return model.eval()
+
+
+def prefixed(prefix: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    return {prefix + key: value for key, value in module.state_dict().items()}
