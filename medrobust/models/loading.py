@@ -1,9 +1,11 @@
 """Strict loading: every key of a checkpoint is used, renamed by a rule, or dropped for a reason."""
 
+import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,8 +136,8 @@ def load_strict(
     extra = state.keys() - wanted - dropped.keys()
     if missing or extra:
         raise WeightsMismatchError(
-            f"{file} does not fit the model it was named for. Missing: {_some(missing)}. "
-            f"Left over: {_some(extra)}. Nothing was loaded."
+            f"{file} does not fit the model it was named for. Missing: {some(missing)}. "
+            f"Left over: {some(extra)}. Nothing was loaded."
         )
     taken = {key: _take(state[origin.key], origin.part) for key, origin in origins.items()}
     _check_shapes(module, taken, origins, file)
@@ -197,7 +199,24 @@ def _restore_buffers(module: nn.Module) -> None:
         module.get_submodule(owner).register_buffer(leaf, values[leaf], persistent=False)
 
 
-def _some(keys: Iterable[str]) -> str:
+def some(keys: Iterable[str]) -> str:
+    """List the first five keys, for a message."""
     listed = sorted(keys)
     more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
     return (", ".join(listed[:5]) or "none") + more
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep libraries from warning of random weights, which are all replaced or refused."""
+    from transformers.utils import logging as transformers_logging
+
+    before, bar = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
+    logging.disable(logging.WARNING)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        if bar:
+            transformers_logging.enable_progress_bar()

@@ -468,6 +468,73 @@ def robustmedclip_resnet(folder: Path) -> Family:
     )
 
 
+def siglip(folder: Path) -> Family:
+    from transformers import SiglipTokenizer
+
+    original = checkpoints.write_random_siglip(folder)
+    tokenizer = SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
+
+    def image(pictures: Pictures) -> Tensor:
+        pixels = []
+        for picture in pictures:
+            wide = picture.resize((64, picture.height), Image.Resampling.BILINEAR)
+            array = np.array(wide.resize((64, 64), Image.Resampling.BILINEAR)) / np.float32(255)
+            pixels.append(torch.from_numpy((array - 0.5) / 0.5).permute(2, 0, 1).float())
+        return original.get_image_features(pixel_values=torch.stack(pixels)).pooler_output
+
+    def text(sentences: Sequence[str]) -> Tensor:
+        ids = tokenizer(
+            list(sentences), padding="max_length", truncation=True, return_tensors="pt"
+        )["input_ids"]
+        return original.get_text_features(input_ids=ids).pooler_output
+
+    return Family(
+        source=lambda at: models.TransformersSiglip("siglip", "nobody/nothing", local_dir=at),
+        weights="model.safetensors",
+        keys=("vision_model.head.attention.in_proj_weight", "logit_bias", "text_model.head.bias"),
+        image=image,
+        text=text,
+    )
+
+
+def dinov2(folder: Path) -> Family:
+    original = checkpoints.write_random_dinov2(folder)
+    mean, std = checkpoints.IMAGENET_MEAN, checkpoints.IMAGENET_STD
+
+    def image(pictures: Pictures) -> Tensor:
+        # Shortest side 64, of which the middle 56 pixels are kept.
+        wide = shortest_side(64, Image.Resampling.BICUBIC, mean, std)(pictures)
+        return original(pixel_values=wide[..., 4:60, 4:60]).last_hidden_state[:, 0]
+
+    return Family(
+        source=lambda at: models.VisionEncoder("dinov2", "nobody/nothing", local_dir=at),
+        weights="model.safetensors",
+        keys=("encoder.layer.1.norm1.weight", "layernorm.bias"),
+        image=image,
+        text=None,
+    )
+
+
+def timm_resnet(folder: Path) -> Family:
+    from timm.data import create_transform
+
+    original = checkpoints.write_random_timm(folder)
+    transform = create_transform(
+        (3, 64, 64),
+        interpolation="bicubic",
+        mean=checkpoints.IMAGENET_MEAN,
+        std=checkpoints.IMAGENET_STD,
+        crop_pct=0.95,
+    )
+    return Family(
+        source=lambda at: models.TimmEncoder("timm", "nobody/nothing", local_dir=at),
+        weights="model.safetensors",
+        keys=("layer2.0.conv1.weight", "bn1.running_mean"),
+        image=lambda pictures: original(torch.stack([transform(one) for one in pictures])),
+        text=None,
+    )
+
+
 FAMILIES: dict[str, Callable[[Path], Family]] = {
     "open_clip_vit": open_clip_vit,
     "open_clip_rn50": open_clip_rn50,
@@ -481,4 +548,7 @@ FAMILIES: dict[str, Callable[[Path], Family]] = {
     "pmc_clip_parts": pmc_clip_parts,
     "robustmedclip_vit": robustmedclip_vit,
     "robustmedclip_resnet": robustmedclip_resnet,
+    "siglip": siglip,
+    "dinov2": dinov2,
+    "timm_resnet": timm_resnet,
 }
