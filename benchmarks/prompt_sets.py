@@ -1,7 +1,7 @@
 """Ten prompt sets against one: seconds of the main job, on phantoms or on files of your own.
 
-python -m benchmarks.prompt_sets                       # phantomclip, 600 phantoms
-python -m benchmarks.prompt_sets model=biomedclip ...  # any further overrides
+python benchmarks/prompt_sets.py                       # phantomclip, 600 phantoms
+python benchmarks/prompt_sets.py model=biomedclip ...  # any further overrides
 """
 
 import subprocess

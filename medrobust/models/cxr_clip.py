@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from medrobust.models.architectures import packaged
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.hub import HubSource, Wanted, either
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
 from medrobust.models.medclip import resnet
 from medrobust.models.preprocess import Preprocess
@@ -51,7 +51,7 @@ class CxrClip(HubSource):
 
     def wanted(self) -> list[Wanted]:
         """Return vocabulary and weights."""
-        return [Wanted(("vocab.txt",), self.tokenizer_id), Wanted((self.weights,))]
+        return [Wanted(("vocab.txt",), self.tokenizer_id), Wanted(either(self.weights))]
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""

@@ -63,7 +63,7 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
         WeightsMismatchError: If the file is damaged, or holds anything but tensors.
     """
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return _plain_names(_read_safetensors(path))
     try:
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
@@ -74,6 +74,11 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
             f"refused. Turn it into safetensors with: python scripts/convert_checkpoint.py FILE"
         ) from error
     except (RuntimeError, EOFError, ValueError) as error:
+        if "TorchScript" in str(error):
+            raise WeightsMismatchError(
+                f"{path.name} is a TorchScript archive, which is code as well as weights, and is "
+                f"refused. Take the same weights from a repository that publishes tensors."
+            ) from error
         raise WeightsMismatchError(
             f"{path.name} is damaged or no checkpoint of PyTorch. Fetch it again."
         ) from error
@@ -83,9 +88,13 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
         content = {"": content}
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsMismatchError(f"{path.name} is no table of tensors by name.")
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return dict(content)
+    return _plain_names(content)
+
+
+def _plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(state)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.architectures import packaged
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.hub import HubSource, Wanted, either
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
 from medrobust.models.preprocess import Preprocess
 from medrobust.models.swin import SWIN_DROPS, SWIN_KEYS, swin
@@ -65,7 +65,7 @@ class MedClip(HubSource):
 
     def wanted(self) -> list[Wanted]:
         """Return vocabulary and weights."""
-        return [Wanted(("vocab.txt",), self.tokenizer_id), Wanted((self.weights,))]
+        return [Wanted(("vocab.txt",), self.tokenizer_id), Wanted(either(self.weights))]
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.architectures import known, packaged, table
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.hub import HubSource, Wanted, either
 from medrobust.models.loading import (
     POSITION_IDS,
     Rename,
@@ -115,7 +115,7 @@ class OpenClip(HubSource):
         # open_clip reads CLIP's own vocabulary from its package; a BERT has one of its own.
         if said is None or "hf_model_name" in said["text_cfg"]:
             wanted.append(Wanted(("tokenizer.json", "vocab.txt"), self.tokenizer_id))
-        return [*wanted, Wanted((self.weights,) if self.weights else WEIGHTS)]
+        return [*wanted, Wanted(either(self.weights) if self.weights else WEIGHTS)]
 
     def _said(self) -> dict[str, Any] | None:
         """Read the `model_cfg`, as far as it can be had."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.architectures import packaged
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.hub import HubSource, Wanted, either
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
 from medrobust.models.open_clip import modified_resnet
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
@@ -80,7 +80,10 @@ class PmcClip(HubSource):
     def wanted(self) -> list[Wanted]:
         """Return vocabulary and weights."""
         weights = ("checkpoint.pt",) if self.layout == "checkpoint" else tuple(self.PARTS)
-        return [Wanted(("vocab.txt",), self.tokenizer_id), *(Wanted((name,)) for name in weights)]
+        return [
+            Wanted(("vocab.txt",), self.tokenizer_id),
+            *(Wanted(either(name)) for name in weights),
+        ]
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
@@ -125,7 +128,7 @@ class PmcClip(HubSource):
             return read_checkpoint(weights[0])
         state = {"logit_scale": torch.tensor(self.log_logit_scale)}
         for path in weights:
-            prefix = self.PARTS[path.name]
+            prefix = next(p for name, p in self.PARTS.items() if path.name in either(name))
             state |= {prefix + key: value for key, value in read_checkpoint(path).items()}
         return state
 

@@ -17,7 +17,7 @@ from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.models import medclip
 from medrobust.models.architectures import packaged
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.hub import HubSource, Wanted, either
 from medrobust.models.loading import POSITION_IDS, Loaded, Rename, load_strict, read_checkpoint
 from medrobust.models.open_clip import OpenClipModel, build_towers
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
@@ -78,7 +78,7 @@ class RobustMedClip(HubSource):
 
     def wanted(self) -> list[Wanted]:
         """Return vocabulary and weights."""
-        return [Wanted(("vocab.txt",), WORDS[self.vision]), Wanted((self.weights,))]
+        return [Wanted(("vocab.txt",), WORDS[self.vision]), Wanted(either(self.weights))]
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
