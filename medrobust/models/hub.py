@@ -56,6 +56,7 @@ class HubSource(ABC):
         license: Of the weights, as published.
         gated: Whether the publisher grants access on request only.
         resolution: Side of the input in pixels, as published; checked when the model is loaded.
+        image_size: Another side of the input, for which position embeddings are interpolated.
         trained_on: Names of the data that the weights have seen, for flags of contamination.
         origin: Where the files are, for those that are not on the hub.
     """
@@ -68,11 +69,15 @@ class HubSource(ABC):
     license: str = ""
     gated: bool = False
     resolution: int | None = None
+    image_size: int | None = None
     trained_on: Sequence[str] = field(default_factory=tuple)
     origin: str = ""
 
     FILES: ClassVar[tuple[Names, ...]] = ()
     """Files that the model needs, the weights last."""
+
+    INTERPOLATES: ClassVar[bool] = False
+    """Whether position embeddings can be interpolated."""
 
     def wanted(self) -> list[Wanted]:
         """Return the files that the model needs, the weights last."""
@@ -122,6 +127,8 @@ class HubSource(ABC):
     def weights_fingerprint(self) -> str:
         """SHA-256 over names and bytes of weights, configuration, tokenizer, and the options."""
         chosen = self.options()
+        if self.image_size is not None:
+            chosen = {**chosen, "image_size": self.image_size}
         return fingerprint([hashes(self.files()), chosen] if chosen else hashes(self.files()))
 
     @abstractmethod
@@ -153,8 +160,13 @@ class HubSource(ABC):
         """Compare the input size of the files with the one that the configuration states.
 
         Raises:
-            ConfigurationError: If they differ.
+            ConfigurationError: If they differ, or another size is asked of a model that has one.
         """
+        if self.image_size is not None and not self.INTERPOLATES:
+            raise ConfigurationError(
+                f"model.image_size={self.image_size}: the position embeddings of "
+                f"{type(self).__name__} cannot be interpolated. Leave it out."
+            )
         if self.resolution is not None and size != self.resolution:
             raise ConfigurationError(
                 f"model {self.name!r}: its files ask for {size} pixels and model.resolution is "
