@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
+    from medrobust.models.speed import Speed
     from medrobust.tasks.zero_shot import ZeroShot
 
 
@@ -42,6 +43,7 @@ class Experiment:
         precision: Lightning's name of the precision that `trainer` runs in.
         task: Builds the LightningModule from (model, micro_batch).
         adapter: How the model is changed first.
+        speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
         batch_size: Images read and corrupted at a time; changes no number.
         num_workers: Processes that read; changes no number.
@@ -62,6 +64,7 @@ class Experiment:
     precision: str
     task: "Callable[[torch.nn.Module, int], ZeroShot]"
     adapter: Adapter = field(default_factory=NoAdapter)
+    speed: "Speed | None" = None
     seed: int = 0
     batch_size: int = 64
     num_workers: int = 0

@@ -65,7 +65,16 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     assert isinstance(plain, dict)
     parts = {
         name: built(config, name)
-        for name in ("model", "dataset", "corruption", "prompts", "trainer", "task", "adapter")
+        for name in (
+            "model",
+            "dataset",
+            "corruption",
+            "prompts",
+            "trainer",
+            "task",
+            "adapter",
+            "speed",
+        )
     }
     dataset = parts["dataset"]
     return Experiment(
@@ -79,6 +88,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         precision=str(config.trainer.precision),
         task=parts["task"],
         adapter=parts["adapter"],
+        speed=parts["speed"],
         seed=config.seed,
         batch_size=config.batch_size,
         num_workers=config.num_workers,
@@ -164,6 +174,7 @@ def _dataset_plan(
     head = head_description(experiment, image_set)
     encoder = resources.encoder_description(experiment)
     if not resources.is_dual_encoder(experiment):
+        resources.check_classifies(experiment)
         head = {"kind": "identity"}
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = [

@@ -8,8 +8,9 @@ import torch
 
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.evaluation.experiment import Experiment
+from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
-from medrobust.models.base import VisionLanguageModel
+from medrobust.models.base import ImageModel, VisionLanguageModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
 
 Thing = TypeVar("Thing")
@@ -32,7 +33,7 @@ class Resources:
         return _kept(
             self._models,
             self._model_key(experiment),
-            lambda: experiment.adapter.attach(experiment.model.load()).eval(),
+            lambda: _with_speed(experiment, experiment.adapter.attach(experiment.model.load())),
             MODELS_KEPT,
         )
 
@@ -44,9 +45,23 @@ class Resources:
         """Say whether the model has a text side, so that class texts classify."""
         return isinstance(self.model(experiment), VisionLanguageModel)
 
+    def check_classifies(self, experiment: Experiment) -> None:
+        """Refuse an image tower alone, whose features are no logits.
+
+        Raises:
+            ConfigurationError: Naming the model.
+        """
+        if isinstance(self.model(experiment), ImageModel):
+            raise ConfigurationError(
+                f"model {experiment.model.name!r} has no text side, so that it cannot classify "
+                f"by prompts. Train a probe on its features, or choose a model with a text side."
+            )
+
     def encoder_description(self, experiment: Experiment) -> dict[str, Any]:
         """Return what of the encoder decides features: the start of each cell's encoding."""
+        speed = experiment.speed.description() if experiment.speed else {}
         return {
+            **({"speed": speed} if speed else {}),
             "weights": experiment.model.weights_fingerprint(),
             "adapter": experiment.adapter.description(),
             "preprocessing": self.model(experiment).preprocess.description(),
@@ -74,8 +89,13 @@ class Resources:
                 repr(experiment.model),
                 experiment.model.weights_fingerprint(),
                 experiment.adapter.description(),
+                experiment.speed.description() if experiment.speed else {},
             ]
         )
+
+
+def _with_speed(experiment: Experiment, model: Any) -> Any:
+    return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
 
 
 def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:
