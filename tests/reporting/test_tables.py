@@ -52,7 +52,8 @@ def find(rows, **wanted):
 def test_result_rows_have_the_columns_of_the_design_in_plan_order(cells):
     rows = result_rows(cells, Measured())
     assert list(rows[0]) == list(RESULT_COLUMNS)
-    assert [row["cell"] for row in rows[::5]] == [cell.fingerprint for cell in cells]
+    order = list(dict.fromkeys(row["cell"] for row in rows))
+    assert order == [cell.fingerprint for cell in cells]
     clean, noisy = find(rows, metric="error", model="weak")[:2]
     assert (clean["suite"], clean["severity"], clean["seed"]) == ("none", "0", "")
     assert (noisy["suite"], noisy["severity"], noisy["seed"]) == ("imagenet_c", "1", "0")

@@ -1,0 +1,1 @@
+"""Speed, memory and coverage, measured: `python -m benchmarks.NAME`."""
