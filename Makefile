@@ -20,10 +20,10 @@ run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptio
 	$(BIN)/python run.py
 
 test: $(READY)  ## the tests, those marked slow excepted
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 
 test-all: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""Speed, memory and coverage, measured: `python -m benchmarks.NAME`."""
+"""Speed and memory, side by side in one run with what a user would pick instead."""

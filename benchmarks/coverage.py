@@ -168,9 +168,8 @@ def mce(setting: Setting, repetitions: int, *, balanced: bool = False) -> float:
     return held / max(defined, 1)
 
 
-def main() -> None:
+def main(repetitions: int = 200) -> None:
     """Print the table, and what falls outside of what is asked."""
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     outside = []
     print(f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'mCE':>8}")
     for setting in grid():
@@ -187,4 +186,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)

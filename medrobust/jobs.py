@@ -211,7 +211,7 @@ def report_cells(
     """
     found: list[StoredCell] = []
     note = None
-    if reference is not None:
+    if reference is not None and any(table.corruptions for table in expected):
         found, note = reference_cells(store, cells, reference, command=command)
     return make_report(
         cells,

@@ -28,8 +28,10 @@ def suitable_python() -> str:
     )
 
 
-def _answers(python: str) -> bool:
-    return subprocess.run([python, "--version"], capture_output=True, check=False).returncode == 0
+def _answers(python: str, *module: str) -> bool:
+    command = [python, *module, "--version"]
+    found = shutil.which(python) is not None
+    return found and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def main() -> None:
@@ -40,8 +42,10 @@ def main() -> None:
     if python != sys.executable:
         sys.exit(subprocess.run([python, __file__, sys.argv[1]], check=False).returncode)
     folder = Path(sys.argv[1])
-    venv.create(folder, with_pip=True, clear=False)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    inside = str(folder / "bin" / "python")
+    if not _answers(inside, "-m", "pip"):
+        venv.create(folder, with_pip=True, clear=True)
+    pip = [inside, "-m", "pip", "install", "--disable-pip-version-check"]
     for what in (["-r", str(ROOT / "requirements.lock")], ["--no-deps", "-e", str(ROOT)]):
         done = subprocess.run([*pip, "-q", *what], check=False)
         if done.returncode:

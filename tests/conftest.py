@@ -1,10 +1,13 @@
 """What every test shares: no network, a cache of its own, a quiet process left behind."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the entry does
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,25 +1,39 @@
-"""How numba kernels are compiled: ahead, for one signature, cached, without the interpreter's lock.
+"""How numba kernels are compiled: at first use, for one signature, cached, without the GIL.
 
 The cache lies beside the source, or in the user's cache folder where that cannot be written. It is
 renewed when the file of a kernel changes, not when a file that it inlines does.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from threading import Lock
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_compiling = Lock()
+
 
 def native(signature: str) -> Callable[[Function], Function]:
-    """Compile a kernel for `signature`, or load it from the cache."""
+    """Compile a kernel for `signature`, or load it from the cache, when it is first called."""
 
-    def compiled(function: Function) -> Function:
-        kernel: Function = njit(signature, nogil=True, cache=True, boundscheck=False)(function)
-        return kernel
+    def deferred(function: Function) -> Function:
+        kernel: list[Callable[..., Any]] = []
 
-    return compiled
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            if not kernel:
+                with _compiling:
+                    if not kernel:
+                        compiled = njit(signature, nogil=True, cache=True, boundscheck=False)
+                        kernel.append(compiled(function))
+            return kernel[0](*arguments)
+
+        return cast("Function", call)
+
+    return deferred
 
 
 def native_inline(function: Function) -> Function:

@@ -33,7 +33,7 @@ CLASSES = tuple((family, kind) for family in _FAMILIES for kind in family.classe
 CLASS_NAMES = tuple(kind for _, kind in CLASSES)
 PROMPT_NAMES = tuple(f"{kind} on {family.modality}" for family, kind in CLASSES)
 IMAGES_PER_PATIENT = 3
-SPLITS: Mapping[str, int] = {"train": 90, "val": 30, "test": 30}
+SPLITS: Mapping[str, int] = {"train": 90, "val": 30, "test": 21}
 """Split -> images a class unless asked otherwise."""
 
 THREADS = 2
@@ -99,7 +99,7 @@ class Phantoms:
         split: The split that is evaluated.
         size: 224, the only size that is drawn.
         seed: Of the images; another seed gives other patients.
-        per_class: Images a class; by default 90 in train, 30 in val and in test.
+        per_class: Images a class; by default 90 in train, 30 in val, 21 in test.
         limit: A stratified part of at most so many images.
         cache_dir: Where splits are kept.
     """
