@@ -23,7 +23,13 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, StoreError
-from medrobust.reporting import ExpectedTable, Report, make_report, reference_cells
+from medrobust.reporting import (
+    ExpectedTable,
+    Report,
+    make_report,
+    reference_cells,
+    validation_cells,
+)
 
 if TYPE_CHECKING:
     from medrobust.reporting import RunLogger
@@ -222,6 +228,8 @@ def report_cells(
         notes=[note] if note else [],
         folder=folder,
         run=dict(run),
+        validation=validation_cells(store, cells),
+        features=store.read_features,
     )
 
 

@@ -6,11 +6,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.metrics.estimates import label_parts
 from medrobust.metrics.influence import balanced_influence
 from medrobust.metrics.intervals import (
     Bounds,
     balanced_interval,
     mean_interval,
+    mean_of_shares_interval,
     ratio_interval,
     share_interval,
     wilson,
@@ -19,10 +21,20 @@ from medrobust.types import Float64Array, Int64Array
 
 
 def error_influence(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
-    """Influence values of the error (labels None) or of the balanced error: as `wrong`."""
+    """Influence values of the error (labels None) or of the balanced error: float64 (..., N).
+
+    Args:
+        wrong: float64 (..., N), or (..., N, L) with labels (N, L).
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+    """
     if labels is None:
         centered: Float64Array = wrong - wrong.mean(axis=-1, keepdims=True)
         return centered
+    if labels.ndim == 2:
+        columns = range(labels.shape[1])
+        each = [balanced_influence(wrong[..., c], labels[:, c]) for c in columns]
+        mean: Float64Array = np.mean(each, axis=0)
+        return mean
     return balanced_influence(wrong, labels)
 
 
@@ -32,12 +44,15 @@ def error_interval(
     """Return the interval of a mean of errors over conditions.
 
     Args:
-        wrong: float64 (N,): mean over the conditions, in [0, 1].
-        labels: int64 (N,) for the balanced error, None for the plain one.
+        wrong: float64 (N,), or (N, L) with labels (N, L): mean over the conditions, in [0, 1].
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
         groups: int64 (N,) from 0, or None.
     """
     if labels is None:
         return share_interval(wrong, groups)
+    if labels.ndim == 2:
+        parts, columns = label_parts(labels)
+        return mean_of_shares_interval(wrong[:, columns], parts, groups)
     return balanced_interval(wrong, labels, groups)
 
 

@@ -13,6 +13,7 @@ _HOME = {
     "expected_from_cells": "matrix",
     "make_report": "report",
     "reference_cells": "reference",
+    "validation_cells": "reference",
 }
 """Public name -> module, imported at first use."""
 

@@ -43,10 +43,12 @@ def printed(made, width=140):
     return console.file.getvalue()
 
 
-def test_a_report_writes_four_files_and_nothing_else(tmp_path):
+def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
     made = report(tmp_path)
     names = sorted(path.name for path in made.folder.iterdir())
-    assert names == ["matrix.png", "report.html", "results.csv", "summary.csv"]
+    assert names == [
+        "comparisons.csv", "matrix.png", "report.html", "results.csv", "summary.csv"
+    ]  # fmt: skip
     with Image.open(made.folder / "matrix.png") as picture:
         assert picture.size[0] > 500
 

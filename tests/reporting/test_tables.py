@@ -8,7 +8,8 @@ import pytest
 from stores import SEVEN, cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.reporting.matrix import ExpectedTable, Measured, build_matrices, expected_from_cells
+from medrobust.reporting.matrix import ExpectedTable, build_matrices, expected_from_cells
+from medrobust.reporting.measure import Measured
 from medrobust.reporting.tables import (
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
