@@ -16,6 +16,7 @@ from medrobust.metrics.classification import (
     quadratic_weighted_kappa,
 )
 from medrobust.metrics.curves import Curves, curves
+from medrobust.metrics.influence import Areas, mean_area
 from medrobust.metrics.scores import class_scores, predictions, probabilities
 from medrobust.types import Float64Array, Int64Array, TaskKind
 
@@ -108,6 +109,11 @@ class Reading:
             assert self.positive is not None
             scores = scores[:, self.positive, None]
         return curves(scores, self.truths)
+
+    @cached_property
+    def area(self) -> Areas | None:
+        """Mean AUC with its influence values."""
+        return mean_area(self.curves, self.truths, self.groups)
 
     @cached_property
     def calibration(self) -> dict[str, tuple[float, Float64Array]]:

@@ -161,31 +161,28 @@ def paired_bootstrap(
     first: Float64Array,
     second: Float64Array,
     *,
-    key: str,
+    counts: NDArray[np.int64],
     groups: Int64Array | None = None,
-    counts: NDArray[np.int64] | None = None,
 ) -> Comparison:
     """Compare two means over the same images by the studentized bootstrap of their difference.
 
     Args:
         first: float64 (N,), such as the error of each image, or its mean over conditions.
         second: float64 (N,).
-        key: Of the draws.
+        counts: From `resample_counts`, int64 (resamples, N), or (resamples, G) with groups.
         groups: int64 (N,) from 0 without gaps: patients are resampled, not images.
-        counts: Draws already made, int64 (resamples, N or G).
 
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 12 and 16; Field
         and Welsh, JRSS B 69 (2007) 369, for groups.
     """
     sums, sizes = totals(first - second, groups)
-    drawn = resample_counts(key, len(sums)) if counts is None else counts
     difference = float(sums.sum() / sizes.sum())
     error = _standard_error(sums - difference * sizes, sizes.sum())
     if error == 0:
         same = abs(difference) < 1e-12
         return Comparison(difference, difference, difference, float(same), "paired bootstrap")
-    weights = drawn.astype(float)
+    weights = counts.astype(float)
     sizes_drawn = weights @ sizes
     means = weights @ sums / sizes_drawn
     # sum of w (s - m n)^2, spelled out so that it is three products
@@ -252,14 +249,14 @@ def _adjusted(values: Sequence[float], scale: object, accumulate: object) -> lis
 def rank_intervals(
     errors: Float64Array,
     *,
-    key: str,
+    counts: NDArray[np.int64],
     groups: Int64Array | None = None,
 ) -> list[tuple[int, int, int]]:
     """Rank models by their mean error and say which ranks the resampled images allow.
 
     Args:
         errors: float64 (M, N): error of each model on each image (or its mean over conditions).
-        key: Of the draws.
+        counts: From `resample_counts`, int64 (resamples, N), or (resamples, G) with groups.
         groups: int64 (N,) from 0 without gaps, or None.
 
     Returns:
@@ -267,10 +264,12 @@ def rank_intervals(
         better rank; 95 % of the resamples put the model between lowest and highest.
     """
     sums, sizes = totals(errors, groups)
-    drawn = resample_counts(key, sums.shape[1]).astype(float)
+    drawn = counts.astype(float)
     means = (drawn @ sums.T) / (drawn @ sizes)[:, None]  # (resamples, M)
     own = errors.mean(axis=1)
-    ranks = (means[:, None, :] < means[:, :, None] - 1e-12).sum(axis=2) + 1
+    ranks = np.ones(means.shape, np.int64)
+    for other in range(means.shape[1]):
+        ranks += means[:, [other]] < means - 1e-12
     low = np.quantile(ranks, 0.025, axis=0, method="lower")
     high = np.quantile(ranks, 0.975, axis=0, method="higher")
     here = (own[None, :] < own[:, None] - 1e-12).sum(axis=1) + 1

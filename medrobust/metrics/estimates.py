@@ -11,7 +11,6 @@ from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.influence import (
     f1_influence,
     kappa_influence,
-    mean_area,
 )
 from medrobust.metrics.intervals import (
     Bounds,
@@ -125,7 +124,7 @@ def _smallest(reading: Reading) -> float:
 
 
 def _of_scores(reading: Reading) -> dict[str, Bounds]:
-    found = mean_area(reading.curves, reading.truths, reading.groups)
+    found = reading.area
     if found is None:
         return {}
     area = logit_interval(

@@ -17,7 +17,6 @@ from medrobust.metrics import (
     paired_bootstrap,
     rank_intervals,
 )
-from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.influence import Areas
 from medrobust.metrics.intervals import Z, variance_of_mean
 from medrobust.types import Float64Array, Int64Array
@@ -60,7 +59,7 @@ def standings(matrix: Matrix, measured: Measured) -> list[Standing]:
         return result
     stacked = np.stack([found for found in terms if found is not None])
     groups = measured.groups(matrix.data)
-    ranks = rank_intervals(stacked, key=_key(matrix), groups=groups)
+    ranks = rank_intervals(stacked, counts=measured.draws(matrix.data), groups=groups)
     effective = _effective(matrix, whole)
     for place, row in enumerate(whole):
         result[row] = Standing(*ranks[place], effective[place])
@@ -85,15 +84,12 @@ def comparison_rows(matrix: Matrix, measured: Measured) -> list[dict[str, str]]:
     its own.
     """
     found: list[tuple[tuple[str, str, str, str], Comparison]] = []
-    counts = None
     for of in ("error", "balanced_error", "auc"):
         if of not in matrix.values:
             continue
         for first, second in _pairs(matrix):
             for condition in ("clean", "mean"):
-                if of != "auc" and counts is None:
-                    counts = _counts(matrix, measured)
-                one = _compare(matrix, measured, first, second, condition, of, counts)
+                one = _compare(matrix, measured, first, second, condition, of)
                 if one is not None:
                     labels = (matrix.rows[first].label, matrix.rows[second].label)
                     found.append(((*labels, condition, of), one))
@@ -102,17 +98,6 @@ def comparison_rows(matrix: Matrix, measured: Measured) -> list[dict[str, str]]:
         for of in ("error", "balanced_error", "auc")
         for row in _adjusted(matrix, [entry for entry in found if entry[0][3] == of])
     ]
-
-
-def _counts(matrix: Matrix, measured: Measured) -> Int64Array:
-    groups = measured.groups(matrix.data)
-    units = len(matrix.data.labels) if groups is None else int(groups.max()) + 1
-    return resample_counts(_key(matrix), units)
-
-
-def _key(matrix: Matrix) -> str:
-    """Name the draws of a data set: the same for all models, severities and reports."""
-    return f"medrobust resamples/{matrix.data.fingerprint}"
 
 
 def _pairs(matrix: Matrix) -> list[tuple[int, int]]:
@@ -161,7 +146,6 @@ def _compare(
     second: int,
     condition: str,
     of: str,
-    counts: Int64Array | None,
 ) -> Comparison | None:
     groups = measured.groups(matrix.data)
     if of == "auc":
@@ -172,7 +156,8 @@ def _compare(
     pair = [_terms(matrix, measured, row, condition, of) for row in (first, second)]
     if pair[0] is None or pair[1] is None:
         return None
-    one = paired_bootstrap(pair[0], pair[1], key="", groups=groups, counts=counts)
+    counts = measured.draws(matrix.data)
+    one = paired_bootstrap(pair[0], pair[1], counts=counts, groups=groups)
     binary = matrix.data.labels.ndim == 1 and len(matrix.seeds) <= 1
     if condition == "clean" and of == "error" and groups is None and binary:
         p = mcnemar(pair[0] == 0, pair[1] == 0)

@@ -1,6 +1,8 @@
 """Numbers of stored cells, each computed once, with what aggregates need of them."""
 
-from collections.abc import Callable, Mapping
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -14,10 +16,17 @@ from medrobust.metrics import Estimate, Reading, cell_estimates
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.calibration import fit_temperature, likelihood_terms
 from medrobust.metrics.classification import one_versus_rest
+from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.detection import operating_point
-from medrobust.metrics.influence import Areas, mean_area
+from medrobust.metrics.influence import Areas
 from medrobust.metrics.intervals import mean_interval, mean_of_shares_interval
 from medrobust.types import Float32Array, Float64Array, Int64Array
+
+MANY = 2000
+"""Cells from which on processes of their own are worth their start."""
+
+PROCESSES = 2
+CHUNK = 100
 
 Features: TypeAlias = Callable[[str], Float32Array | None]
 """Encoding fingerprint -> image features, or None where none were kept."""
@@ -54,6 +63,7 @@ class Measured:
     ) -> None:
         self._known: dict[str, Known] = {}
         self._groups: dict[str, Int64Array | None] = {}
+        self._drawn: tuple[str, Int64Array] | None = None
         self._fits: dict[tuple[str, str], _Fit] = {}
         self._validation = dict(validation or {})
         self._features = features
@@ -80,28 +90,44 @@ class Measured:
             return None
         return self._features(str(cell.record["encoding_fingerprint"]))
 
+    def prepare(self, cells: Sequence[StoredCell], processes: int = PROCESSES) -> None:
+        """Measure many cells at once, in processes of their own; of few it does nothing.
+
+        Args:
+            cells: What will be asked for.
+            processes: How many run side by side.
+        """
+        if len(cells) < MANY or processes < 2:
+            return
+        fitted = {c.fingerprint for c in cells if self._fit(c) is not None}
+        plain = [c for c in cells if c.fingerprint not in fitted]
+        parts = [plain[start : start + CHUNK] for start in range(0, len(plain), CHUNK)]
+        work = [[reading(c, self.groups(c.data)) for c in part] for part in parts]
+        context = multiprocessing.get_context("spawn")  # torch does not survive a fork
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            for part, known in zip(parts, pool.map(measure_all, work), strict=True):
+                self._known |= {c.fingerprint: k for c, k in zip(part, known, strict=True)}
+
     def _measure(self, cell: StoredCell) -> Known:
         given = reading(cell, self.groups(cell.data))
-        estimates = cell_estimates(given)
+        known = measure(given)
         fit = self._fit(cell)
-        if fit is not None:
-            estimates |= fit.estimates(given)
-        predicted = None
-        if given.thresholded:
-            kind = bool if cell.data.labels.ndim == 2 else np.int16
-            predicted = given.predicted.astype(kind)
-        area = mean_area(given.curves, given.truths, given.groups)
-        if area is not None:
-            # half the memory; adding up is done in float64
-            small = area.influence.astype(np.float32)
-            area = Areas(
-                area.value,
-                small,  # type: ignore[arg-type]
-                area.smallest,
-                area.degrees,
-                area.unseen,
-            )
-        return Known(estimates, predicted, area)
+        if fit is None:
+            return known
+        estimates = {**known.estimates, **fit.estimates(given)}
+        return Known(estimates, known.predicted, known.area)
+
+    def draws(self, data: DataRecord) -> Int64Array:
+        """Return how often each image (or patient) is taken, 1,000 times: int64 (1000, units).
+
+        The same for all models, severities and reports of a data set.
+        """
+        if self._drawn is None or self._drawn[0] != data.fingerprint:
+            groups = self.groups(data)
+            units = len(data.labels) if groups is None else int(groups.max()) + 1
+            counts = resample_counts(f"medrobust resamples/{data.fingerprint}", units)
+            self._drawn = (data.fingerprint, counts)
+        return self._drawn[1]
 
     def _fit(self, cell: StoredCell) -> "_Fit | None":
         key = (variant(cell), cell.spec.dataset)
@@ -110,6 +136,25 @@ class Measured:
         if key not in self._fits:
             self._fits[key] = _Fit(reading(self._validation[key], None))
         return self._fits[key]
+
+
+def measure(given: Reading) -> Known:
+    """Compute what is kept of a cell."""
+    estimates = cell_estimates(given)
+    predicted = None
+    if given.thresholded:
+        predicted = given.predicted.astype(bool if given.labels.ndim == 2 else np.int16)
+    area = given.area
+    if area is not None:
+        # half the memory; adding up is done in float64
+        small: Any = area.influence.astype(np.float32)
+        area = Areas(area.value, small, area.smallest, area.degrees, area.unseen)
+    return Known(estimates, predicted, area)
+
+
+def measure_all(given: Sequence[Reading]) -> list[Known]:
+    """Compute what is kept of several cells: the work of one call to a process."""
+    return [measure(one) for one in given]
 
 
 class _Fit:

@@ -66,13 +66,24 @@ class Report:
         """Such as "3 of 36 cells missing", or empty."""
         return f"{len(self.missing)} of {self.total} cells missing" if self.missing else ""
 
-    def write(self, folder: str | Path | None = None) -> None:
+    def write(
+        self,
+        folder: str | Path | None = None,
+        *,
+        everything: bool = False,
+        interactive: bool = False,
+        own_examples: bool = False,
+    ) -> None:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
         The tables are results.csv, summary.csv and, with two models or more, comparisons.csv.
 
         Args:
             folder: Made if it is not there; the report's own by default.
+            everything: Also write figures/ (PNG, SVG, PDF), tables/ (LaTeX, Markdown) and, where
+                pyarrow is installed, results.parquet and summary.parquet.
+            interactive: Put plotly into the page.
+            own_examples: Show example pictures of own data, too.
 
         Raises:
             ConfigurationError: If the folder cannot be written.
@@ -80,13 +91,21 @@ class Report:
         files = {
             "results.csv": csv_bytes(self.results, RESULT_COLUMNS),
             "summary.csv": csv_bytes(self.summary, SUMMARY_COLUMNS),
-            "report.html": report_html(self),
+            "report.html": report_html(self, interactive=interactive, own_examples=own_examples),
         }
         if self.comparisons:
             files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
         if self.matrices:
             files["matrix.png"] = matrix_png(self.matrices)
-        write_files(self.folder if folder is None else Path(folder), files)
+        place = self.folder if folder is None else Path(folder)
+        write_files(place, files)
+        if everything:
+            from .export import parquet_files, text_tables
+            from .figures import static_figures
+
+            write_files(place, parquet_files(self))
+            write_files(place / "tables", text_tables(self))
+            write_files(place / "figures", static_figures(self.matrices))
 
     def print(self, console: "Console | None" = None) -> None:
         """Print a table for each matrix, what is missing and the notes."""
@@ -138,6 +157,7 @@ def make_report(
         ConfigurationError: If a cell is in no expected table.
     """
     measured = Measured(validation, features)
+    measured.prepare([*store_cells, *reference_cells])
     matrices = build_matrices(
         store_cells,
         expected=expected,

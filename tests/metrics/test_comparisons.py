@@ -20,6 +20,8 @@ from medrobust.metrics import (
 )
 from medrobust.metrics.comparisons import resample_counts
 
+DRAWS = resample_counts("k", 300)
+
 
 def pair(rng, count=300, effect=0.0, patients=None):
     """Errors of two models that are equal but for the effect, on images of shared difficulty."""
@@ -94,7 +96,7 @@ def test_the_bootstrap_keeps_its_level_where_models_are_the_same(patients):
     for _ in range(400):
         first, second, groups = pair(rng, patients=patients)
         given = None if patients is None else groups
-        found.append(paired_bootstrap(first, second, key="", groups=given, counts=draws))
+        found.append(paired_bootstrap(first, second, groups=given, counts=draws))
     rejected = np.mean([comparison.p < 0.05 for comparison in found])
     covered = np.mean([comparison.low <= 0 <= comparison.high for comparison in found])
     assert 0.025 <= rejected <= 0.08
@@ -105,8 +107,7 @@ def test_images_of_a_patient_do_not_count_as_independent():
     rng = np.random.default_rng(3)
     draws = resample_counts("level", 300, resamples=400)
     naive = [
-        paired_bootstrap(*pair(rng, patients=60)[:2], key="", counts=draws).p < 0.05
-        for _ in range(200)
+        paired_bootstrap(*pair(rng, patients=60)[:2], counts=draws).p < 0.05 for _ in range(200)
     ]
     assert np.mean(naive) > 0.15
 
@@ -130,11 +131,11 @@ def test_mcnemar_and_delong_keep_their_level_on_permuted_models():
 
 def test_a_difference_that_is_there_is_found_and_equal_models_differ_by_nothing():
     first, second, _ = pair(np.random.default_rng(5), effect=0.2)
-    found = paired_bootstrap(first, second, key="k")
+    found = paired_bootstrap(first, second, counts=DRAWS)
     assert found.p < 0.01
     assert found.low < found.difference < found.high < 0
-    assert found == paired_bootstrap(first, second, key="k")
-    same = paired_bootstrap(first, first, key="k")
+    assert found == paired_bootstrap(first, second, counts=DRAWS)
+    same = paired_bootstrap(first, first, counts=DRAWS)
     assert (same.difference, same.p) == (0.0, 1.0)
 
 
@@ -149,14 +150,14 @@ def test_corrections_equal_scipys():
 
 
 def test_ranks_are_sure_where_models_are_far_apart_and_shared_where_they_are_not():
-    rng = np.random.default_rng(7)
-    errors = (rng.random((4, 400)) < np.array([[0.1], [0.3], [0.31], [0.6]])).astype(float)
-    ranks = rank_intervals(errors, key="k")
+    rng = np.random.default_rng(8)
+    errors = (rng.random((4, 300)) < np.array([[0.1], [0.3], [0.3], [0.6]])).astype(float)
+    ranks = rank_intervals(errors, counts=DRAWS)
     assert ranks[0] == (1, 1, 1)
     assert ranks[3] == (4, 4, 4)
     assert [low for _, low, _ in ranks[1:3]] == [2, 2]
     assert [high for _, _, high in ranks[1:3]] == [3, 3]
-    assert rank_intervals(errors[[0, 0]], key="k") == [(1, 1, 1)] * 2
+    assert rank_intervals(errors[[0, 0]], counts=DRAWS) == [(1, 1, 1)] * 2
 
 
 def test_variance_of_a_full_grid_is_split_exactly():

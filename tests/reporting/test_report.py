@@ -120,9 +120,9 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
     assert TOUGH not in text
     assert "&lt;script&gt;alert(1)" in text
     assert DEMONSTRATION in text
-    local = ("data:", "#", "results.csv", "summary.csv", "matrix.png")
+    local = ("data:", "#", "results.csv", "summary.csv", "comparisons.csv", "matrix.png")
     assert all(address.startswith(local) for address in page.addresses)
-    assert len(page.images) == 2 * 6
+    assert len(page.images) == 2 * 6 + 5  # the strip, and the worst cells
     assert all(image["alt"] for image in page.images)
     assert "svg" in page.tags
 
