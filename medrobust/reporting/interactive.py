@@ -27,7 +27,7 @@ _DRAW = """
       plot.className = "plot";
       place.before(plot);
       figure.layout.font = {color: ink, family: "inherit", size: 12};
-      Plotly.newPlot(plot, figure.data, figure.layout, {responsive: true, displaylogo: false})
+      Plotly.newPlot(plot, figure.data, figure.layout, {responsive: true, displayModeBar: false})
         .then(function () { place.hidden = true; place.style.display = "none"; });
     }
   }
@@ -142,7 +142,7 @@ def _layout(height: int) -> dict[str, Any]:
     return {
         "height": height, "margin": {"l": 45, "r": 10, "t": 35, "b": 40},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": {"orientation": "h", "y": -0.15}, "hovermode": "closest",
+        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"}, "hovermode": "closest",
     }  # fmt: skip
 
 

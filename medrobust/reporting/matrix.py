@@ -18,6 +18,7 @@ from medrobust.types import Float64Array
 
 from .measure import Measured, variant
 from .reference import choose_reference, conditions
+from .sanity import sanity
 from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
@@ -312,7 +313,7 @@ def _matrix(
         high=high,
         clean_low=clean_low,
         clean_high=clean_high,
-        aggregates=aggregates(layout, measured),
+        aggregates={**aggregates(layout, measured), **sanity(groups, len(rows), measured)},
         at_chance=tuple(_chance(data, groups, row, measured) is True for row in range(len(rows))),
         reference_at_chance=tuple(
             _chance(data, complete, row, measured) for row in range(len(rows))

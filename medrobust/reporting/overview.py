@@ -53,9 +53,13 @@ def averages(matrices: Sequence[Matrix]) -> list[Average]:
 
 
 def _by_suite(matrices: Sequence[Matrix]) -> dict[str, list[Matrix]]:
-    """Sort by suite; registries of MedMNIST-C, one a data set, are one suite."""
+    """Sort by suite; registries of MedMNIST-C, one a data set, are one suite.
+
+    Phantoms are never averaged with images of patients.
+    """
     sorted_: dict[str, list[Matrix]] = {}
-    for matrix in matrices:
+    real = [matrix for matrix in matrices if not matrix.demonstration]
+    for matrix in real or matrices:
         table = matrix.table
         suite = "registry" if table.suite == table.dataset else table.suite
         sorted_.setdefault(suite, []).append(matrix)
@@ -77,7 +81,7 @@ def _of_label(label: str, suite: str, of: str, same: Sequence[Matrix]) -> list[A
     result = []
     for over, belongs in parts:
         chosen = [matrix for matrix in same if belongs(matrix)]
-        if chosen:
+        if chosen and (over != "sets beyond chance" or len(chosen) < len(same)):
             result += [
                 _average(label, suite, over, metric, of, chosen)
                 for metric in ("clean", "mean", "mCE")

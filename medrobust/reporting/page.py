@@ -92,9 +92,12 @@ def _averages(report: "Report") -> str:
         return ""
     lines: dict[tuple[str, str, str, str], dict[str, Average]] = {}
     for mean in report.averages:
-        lines.setdefault((mean.suite, mean.over, mean.of, mean.label), {})[mean.metric] = mean
+        lines.setdefault((mean.over, mean.suite, mean.of, mean.label), {})[mean.metric] = mean
+    order = list(dict.fromkeys(over for over, *_ in lines))
+    lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))
+    several = len({suite for _, suite, *_ in lines}) > 1
     rows = []
-    for (suite, over, of, label), found in lines.items():
+    for (over, suite, of, label), found in lines.items():
         sets = found["mean"]
         numbers = [
             "–"
@@ -103,15 +106,16 @@ def _averages(report: "Report") -> str:
             for mean in (found[name] for name in ("clean", "mean", "mCE"))
         ]
         count = f"{len(sets.sets)} of {sets.planned}"
-        rows.append((suite, over, count, label, METRICS[of].title, *numbers))
-    head = ("suite", "over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
+        named = f"{over}, {suite}" if several else over
+        rows.append((named, count, label, METRICS[of].title, *numbers))
+    head = ("over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
     return (
         '\n<section aria-labelledby="averages"><h2 id="averages">Means over data sets</h2>'
         '<p class="soft small">Severities, then corruptions within a set, then sets, every set '
         "counting the same; ratios are formed on each set. A model that lacks a set has no mean. "
         "Sets on which the model or the reference is no better than guessing are averaged apart: "
         "two models at chance both have an mCE of 100 and it means nothing.</p>"
-        f"{plain_table(head, rows)}</section>"
+        f"{plain_table(head, rows, tight=True)}</section>"
     )
 
 

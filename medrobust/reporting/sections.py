@@ -16,6 +16,7 @@ from medrobust.metrics.scores import predictions
 from .compare import Standing
 from .figures import DEMONSTRATION, curves_svg, heat_cells, scale_top, scatter_svg, shade, title
 from .matrix import Matrix
+from .sanity import SANITY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,7 @@ def matrix_section(
         parts += [_curves(matrix), _scatter(matrix)]
     parts += [
         _ranks(matrix, standings),
+        _sanity(matrix),
         _comparisons(comparisons),
         _classes(matrix),
         _worst(matrix, pictures=pictures),
@@ -201,7 +203,32 @@ def _ranks(matrix: Matrix, standings: Sequence[Standing]) -> str:
         lines.append(line)
     head = ["rank", "model", f"mean {METRICS[matrix.shown].title}, %"]
     head += ["effective robustness, points"] if with_effective else []
-    return "<h3>Ranks with 95 % intervals</h3>\n" + plain_table(head, lines)
+    return "<h3>Ranks with 95 % intervals</h3>\n" + plain_table(head, lines, tight=True)
+
+
+def _sanity(matrix: Matrix) -> str:
+    """Show what a model scores that does not look at the image."""
+    of = matrix.shown
+    lines = []
+    for row, line in enumerate(matrix.rows):
+        clean = matrix.estimate(of, row, "clean")
+        found = [clean, *(matrix.estimate(of, row, name) for name in SANITY)]
+        if clean.value is not None:
+            lines.append((line.label, *(_with_range(estimate) for estimate in found)))
+    if not lines:
+        return ""
+    head = ("model", "clean images", "shuffled images", "shuffled class texts", "majority class")
+    note = (
+        f'<p class="soft small">{words(matrix)}, %, of the stored answers torn from their images '
+        "or classes: what a model scores that does not look. No model was run for it.</p>"
+    )
+    return details("Without looking at the image", note + plain_table(head, lines, tight=True))
+
+
+def _with_range(found: Estimate) -> str:
+    if found.value is None:
+        return "–"
+    return f"{100 * found.value:.1f} ({percent_range(found)})"
 
 
 def _comparisons(rows: Sequence[dict[str, str]]) -> str:
@@ -227,7 +254,7 @@ def _comparisons(rows: Sequence[dict[str, str]]) -> str:
         "corruptions and severities. Holm bounds the chance of any false finding in this table, "
         "Benjamini–Hochberg their share.</p>"
     )
-    return details("Pairs of models compared", note + plain_table(head, lines))
+    return details("Pairs of models compared", note + plain_table(head, lines, tight=True))
 
 
 def p_value(text: str) -> str:
@@ -253,7 +280,7 @@ def _classes(matrix: Matrix) -> str:
     if not lines:
         return ""
     head = ("model", "class", "images", "recall, clean", "recall, corrupted")
-    return details("Classes", plain_table(head, lines))
+    return details("Classes", plain_table(head, lines, tight=True))
 
 
 def _class_counts(matrix: Matrix) -> list[int]:
@@ -385,15 +412,17 @@ def breakable(name: str) -> str:
     return escape(name).replace("_", "_<wbr>")
 
 
-def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table without colors."""
+def plain_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, tight: bool = False
+) -> str:
+    """Write a table without colors; a tight one scrolls sideways rather than break lines."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     lines = "".join(
         "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
         for row in rows
     )
     return (
-        '<div class="scroll"><table class="plain">'
+        f'<div class="scroll"><table class="plain{" tight" if tight else ""}">'
         f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 

@@ -12,6 +12,7 @@ from .compare import Standing
 from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, plain
 from .measure import Measured
 from .overview import Average
+from .sanity import SANITY
 
 RESULT_COLUMNS = (
     "model", "adapter", "dataset", "split", "suite", "corruption", "severity", "seed",
@@ -82,7 +83,7 @@ def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
         rows.append(_summary(matrix, row, "severity_mean", of, mean, column=c, covers=severities))
     rows.append(_mean_row(matrix, row, "mean", of, matrix.mean(of, row)))
     if of == "auc":
-        return rows
+        return rows + _further(matrix, row, of)
     for relative, prefix in ((False, ""), (True, "relative_")):
         one = matrix.relative_corruption_error if relative else matrix.corruption_error
         rows += [
@@ -109,7 +110,7 @@ def _further(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
 
 def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
     """Say how many corruptions of the baseline an aggregate over columns covers."""
-    if metric == "clean_error_ratio":
+    if metric == "clean_error_ratio" or metric in SANITY:
         return "clean"
     each = f"{metric.removesuffix('_ratio_of_sums')}_c"
     count = sum(key[:3] == (of, row, each) for key in matrix.aggregates)

@@ -295,3 +295,28 @@ def test_bounds_of_seeds_are_means_of_the_cells_bounds(tmp_path):
     (matrix,) = build_matrices(cells, expected=[table])
     lows = [wilson(wrong(cell).mean(), 60)[0] for cell in cells[1:]]
     assert matrix.low["error"][0, 0, 0] == pytest.approx(np.mean(lows))
+
+
+def test_sanity_numbers_are_those_of_answers_torn_from_their_images(tmp_path):
+    data = data_record(count=300, classes=3)
+    store, cells = write_matrix(tmp_path, data, {"m": 2.0}, corruptions=(), severities=())
+    made = report(store, cells, tmp_path, expected=[ExpectedTable("toy", "test", "none", (), ())])
+    of = {row["metric"]: row for row in find(made.summary, of="balanced_error")}
+    assert float(of["clean"]["value"]) < 0.2
+    for name in ("sanity_shuffled_images", "sanity_majority_class"):
+        low, high = bounds(of[name])
+        assert low < 2 / 3 < high
+        assert of[name]["covers"] == "clean"
+    assert float(of["sanity_shuffled_texts"]["value"]) > 0.9  # every class answers for another
+    (area,) = find(made.summary, of="auc", metric="sanity_majority_class")
+    assert float(area["value"]) == 0.5
+
+
+def test_phantoms_are_never_averaged_with_images_of_patients(tmp_path):
+    models = {"weak": 1.0, "strong": 2.0}
+    store, cells = several_sets(tmp_path, {"octmnist": models, "bloodmnist": models})
+    data = data_record("phantoms", count=150, origin="phantom")
+    _, more = write_matrix(tmp_path, data, models, corruptions=TWO, severities=(1,))
+    made = report(store, cells + more, tmp_path)
+    rows = find(made.summary, dataset="all sets", metric="mean", model="weak")
+    assert [row["covers"] for row in rows] == ["2 of 2 sets: octmnist, bloodmnist"]
