@@ -292,7 +292,7 @@ def report_sweep(sweep: Job, config: Mapping[str, Any]) -> list[str]:
         if store.holds(spec, fingerprint_)
     ]
     finished = {cell.fingerprint for cell in cells}
-    run = _sweep_record(sweep, runs, config)
+    run = _sweep_record(sweep, runs, config, failed)
     write_json(sweep.folder / "run.json", run)
     reference = plans[0]["reference"]
     report = report_cells(
@@ -332,7 +332,10 @@ def join_tables(plans: Iterable[Iterable[Mapping[str, Any]]]) -> list[ExpectedTa
 
 
 def _sweep_record(
-    sweep: Job, runs: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+    sweep: Job,
+    runs: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    failed: Sequence[str],
 ) -> dict[str, Any]:
     return {
         **runs[0],
@@ -341,6 +344,7 @@ def _sweep_record(
         "cells": sum(run["cells"] for run in runs),
         "computed": sum(run["computed"] for run in runs),
         "jobs": [run["command"] for run in runs],
+        "failed": list(failed),
         "config": dict(config),
     }
 

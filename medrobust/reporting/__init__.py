@@ -9,6 +9,7 @@ _HOME = {
     "Matrix": "matrix",
     "Report": "report",
     "RunLogger": "loggers",
+    "SeriesLogger": "loggers",
     "WandbLogger": "loggers",
     "expected_from_cells": "matrix",
     "make_report": "report",
