@@ -23,7 +23,13 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, StoreError
-from medrobust.reporting import ExpectedTable, Report, make_report, reference_cells
+from medrobust.reporting import (
+    ExpectedTable,
+    Report,
+    make_report,
+    reference_cells,
+    validation_cells,
+)
 
 if TYPE_CHECKING:
     from medrobust.reporting import RunLogger
@@ -222,6 +228,8 @@ def report_cells(
         notes=[note] if note else [],
         folder=folder,
         run=dict(run),
+        validation=validation_cells(store, cells),
+        features=store.read_features,
     )
 
 
@@ -284,7 +292,7 @@ def report_sweep(sweep: Job, config: Mapping[str, Any]) -> list[str]:
         if store.holds(spec, fingerprint_)
     ]
     finished = {cell.fingerprint for cell in cells}
-    run = _sweep_record(sweep, runs, config)
+    run = _sweep_record(sweep, runs, config, failed)
     write_json(sweep.folder / "run.json", run)
     reference = plans[0]["reference"]
     report = report_cells(
@@ -324,7 +332,10 @@ def join_tables(plans: Iterable[Iterable[Mapping[str, Any]]]) -> list[ExpectedTa
 
 
 def _sweep_record(
-    sweep: Job, runs: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+    sweep: Job,
+    runs: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    failed: Sequence[str],
 ) -> dict[str, Any]:
     return {
         **runs[0],
@@ -333,6 +344,7 @@ def _sweep_record(
         "cells": sum(run["cells"] for run in runs),
         "computed": sum(run["computed"] for run in runs),
         "jobs": [run["command"] for run in runs],
+        "failed": list(failed),
         "config": dict(config),
     }
 

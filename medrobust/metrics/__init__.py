@@ -1,29 +1,94 @@
-"""Pure functions from (logits, labels), and from tables of errors, to numbers."""
+"""Pure functions from (logits, labels), and from tables of errors, to numbers with intervals."""
 
+from .baselines import Baseline, baseline, baselines
+from .calibration import (
+    adaptive_calibration_error,
+    brier,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+)
+from .cell import METRICS, Metric, Reading, cell_metrics
 from .classification import (
-    METRICS,
-    Metric,
     accuracy,
     auc,
     balanced_accuracy,
-    cell_metrics,
+    macro_f1,
     quadratic_weighted_kappa,
 )
-from .robustness import corruption_error, mean_corruption_error, relative_corruption_error
+from .comparisons import (
+    Comparison,
+    benjamini_hochberg,
+    delong_test,
+    delong_variance,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    rank_intervals,
+    variance_split,
+)
+from .detection import auprc, average_precision, operating_point, sensitivity_specificity
+from .estimates import Estimate, cell_estimates
+from .robustness import (
+    Ratios,
+    benchmark_error,
+    corruption_error,
+    effective_robustness,
+    error_ratio,
+    feature_drift,
+    flip_rate,
+    mean_corruption_error,
+    relative_benchmark_error,
+    relative_corruption_error,
+    severity_area,
+)
 from .scores import class_scores, predictions, probabilities
 
 __all__ = [
     "METRICS",
+    "Baseline",
+    "Comparison",
+    "Estimate",
     "Metric",
+    "Ratios",
+    "Reading",
     "accuracy",
+    "adaptive_calibration_error",
     "auc",
+    "auprc",
+    "average_precision",
     "balanced_accuracy",
+    "baseline",
+    "baselines",
+    "benchmark_error",
+    "benjamini_hochberg",
+    "brier",
+    "cell_estimates",
     "cell_metrics",
     "class_scores",
     "corruption_error",
+    "delong_test",
+    "delong_variance",
+    "effective_robustness",
+    "error_ratio",
+    "expected_calibration_error",
+    "feature_drift",
+    "fit_temperature",
+    "flip_rate",
+    "holm",
+    "macro_f1",
+    "mcnemar",
     "mean_corruption_error",
+    "negative_log_likelihood",
+    "operating_point",
+    "paired_bootstrap",
     "predictions",
     "probabilities",
     "quadratic_weighted_kappa",
+    "rank_intervals",
+    "relative_benchmark_error",
     "relative_corruption_error",
+    "sensitivity_specificity",
+    "severity_area",
+    "variance_split",
 ]

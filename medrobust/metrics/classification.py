@@ -3,76 +3,10 @@
 A number that is not defined (AUC with a single class) is None, never 0 and never NaN.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.scores import class_scores, predictions
 from medrobust.types import Float64Array, Int64Array, TaskKind
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What tables say of a metric.
-
-    Attributes:
-        title: In words, for headings.
-        higher_is_better: Direction.
-        share: True for a number in [0, 1] that is printed in percent.
-    """
-
-    title: str
-    higher_is_better: bool
-    share: bool = True
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("accuracy", True),
-    "balanced_accuracy": Metric("balanced accuracy", True),
-    "error": Metric("error", False),
-    "balanced_error": Metric("balanced error", False),
-    "auc": Metric("AUC", True),
-    "quadratic_weighted_kappa": Metric("quadratic-weighted kappa", True, share=False),
-    "mean_absolute_grade_error": Metric("mean absolute grade error", False, share=False),
-}
-"""Every metric of a cell, in the order of the tables."""
-
-
-def cell_metrics(
-    logits: NDArray[np.floating[Any]],
-    labels: Int64Array,
-    *,
-    task: TaskKind,
-    positive: int | None = None,
-    thresholded: bool = True,
-) -> dict[str, float | None]:
-    """Compute every metric that the task has.
-
-    Args:
-        logits: (N, K).
-        labels: int64 (N,), or (N, L) of zeros and ones for multi-label sets.
-        task: One of the four task strings.
-        positive: Index of the positive class of a binary set.
-        thresholded: False where the logits have no natural zero (a multi-label prompt set without
-            absent texts): then AUC alone means something.
-
-    Returns:
-        Name -> value, or None where it is not defined.
-    """
-    values: dict[str, float | None] = {}
-    if thresholded:
-        predicted = predictions(logits, task)
-        right, balanced = accuracy(predicted, labels), balanced_accuracy(predicted, labels)
-        values |= {"accuracy": right, "balanced_accuracy": balanced}
-        values |= {"error": 1.0 - right, "balanced_error": 1.0 - balanced}
-    values["auc"] = auc(class_scores(logits, task), labels, task=task, positive=positive)[0]
-    if task == "ordinal-regression":
-        kappa = quadratic_weighted_kappa(predicted, labels, classes=logits.shape[1])
-        values["quadratic_weighted_kappa"] = kappa
-        values["mean_absolute_grade_error"] = float(np.abs(predicted - labels).mean())
-    return values
 
 
 def accuracy(predicted: Int64Array, labels: Int64Array) -> float:
@@ -181,6 +115,33 @@ def midranks(values: Float64Array) -> Float64Array:
     ranks = np.empty(len(values))
     ranks[order] = np.repeat(starts + (lengths + 1) / 2, lengths)
     return ranks
+
+
+def macro_f1(predicted: Int64Array, labels: Int64Array) -> float | None:
+    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN); a class neither had nor predicted is out.
+
+    Multi-label: the mean over labels of the F1 of "present".
+
+    Args:
+        predicted: int64 (N,) or (N, L).
+        labels: Of the same shape.
+
+    Returns:
+        The mean, None where nothing is left (multi-label: no label present and none predicted).
+
+    References:
+        Opitz and Burst, arXiv:1911.03347 (the mean of F1, not the F1 of means).
+    """
+    if labels.ndim == 2:
+        right = ((predicted == 1) & (labels == 1)).sum(axis=0)
+        had, said = labels.sum(axis=0), predicted.sum(axis=0)
+    else:
+        classes = int(max(predicted.max(), labels.max())) + 1
+        right = np.bincount(labels[predicted == labels], minlength=classes)
+        had = np.bincount(labels, minlength=classes)
+        said = np.bincount(predicted, minlength=classes)
+    occurs = had + said > 0
+    return float((2 * right[occurs] / (had + said)[occurs]).mean()) if occurs.any() else None
 
 
 def quadratic_weighted_kappa(

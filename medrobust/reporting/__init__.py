@@ -9,10 +9,12 @@ _HOME = {
     "Matrix": "matrix",
     "Report": "report",
     "RunLogger": "loggers",
+    "SeriesLogger": "loggers",
     "WandbLogger": "loggers",
     "expected_from_cells": "matrix",
     "make_report": "report",
     "reference_cells": "reference",
+    "validation_cells": "reference",
 }
 """Public name -> module, imported at first use."""
 

@@ -1,12 +1,12 @@
 """Static figures by matplotlib, on Figure objects: no global state, no display."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medrobust.metrics import METRICS
+from medrobust.metrics import METRICS, Estimate
 
 from .matrix import Matrix
 from .tables import coverage
@@ -26,6 +26,17 @@ STYLES = (
     ("#595959", "X", "-."),
 )
 """Color (Okabe and Ito, darkened for thin lines), marker and dash of each model in turn."""
+
+MOST_LINES = 7
+"""Models whose curves are drawn: one a style."""
+
+MOST_NAMES = 14
+"""Models that a legend names."""
+
+_METADATA: Mapping[str, Mapping[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
 
 _STOPS = (
     (0.0, (247, 250, 252)),
@@ -70,6 +81,10 @@ def scale_top(matrix: Matrix) -> float:
 
 def matrix_png(matrices: Sequence[Matrix]) -> bytes:
     """Draw all matrices below one another as a heat map: PNG bytes."""
+    return _png(_heat_figure(matrices))
+
+
+def _heat_figure(matrices: Sequence[Matrix]) -> "Figure":
     from matplotlib.figure import Figure
 
     heights = [1.9 + 0.42 * len(m.rows) for m in matrices]
@@ -78,7 +93,7 @@ def matrix_png(matrices: Sequence[Matrix]) -> bytes:
     axes = figure.subplots(len(matrices), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, matrix in zip(axes, matrices, strict=True):
         _heat_map(axis, matrix)
-    return _png(figure)
+    return figure
 
 
 def _heat_map(axis: "Axes", matrix: Matrix) -> None:
@@ -100,12 +115,17 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
             )
     axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(matrix.rows) - 0.5, -0.5))
     axis.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], size=8)
-    axis.set_yticks(range(len(matrix.rows)), [row.label for row in matrix.rows], size=9)
+    labels = [
+        row.label + ("†" if matrix.chance_marks(i) else "") for i, row in enumerate(matrix.rows)
+    ]
+    axis.set_yticks(range(len(matrix.rows)), labels, size=9)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
     marks = [*([DEMONSTRATION] if matrix.demonstration else []), *matrix.data.marks]
+    if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
+        marks.append("†: model or reference no better than guessing on clean images")
     if marks:
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
 
@@ -144,48 +164,158 @@ def percent(value: float | None) -> str:
 
 def curves_svg(matrix: Matrix) -> str:
     """Draw a panel a corruption, error over severity, a line a model: SVG to stand in a page."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    return _svg(matrix, "curves", curves_figure)
 
-    names = matrix.table.corruptions
-    across = min(4, len(names))
-    down = -(-len(names) // across)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title(matrix)}):
-        figure = Figure(figsize=(2.55 * across, 2.1 * down + 0.5), layout="constrained")
+
+def scatter_svg(matrix: Matrix) -> str:
+    """Draw each model's mean on corrupted images over that on clean ones: SVG for a page."""
+    return _svg(matrix, "scatter", scatter_figure)
+
+
+def _svg(matrix: Matrix, what: str, draw: "Callable[[Matrix, str], Figure]") -> str:
+    from matplotlib import rc_context
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{what} {title(matrix)}"}):
+        figure = draw(matrix, _INK)
         figure.patch.set_alpha(0)
-        axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
-        for column, axis in enumerate(axes):
-            _panel(axis, matrix, column) if column < len(names) else axis.set_visible(False)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower left", ncols=across, frameon=False, fontsize=8,
-            labelcolor=_INK,
-        )  # fmt: skip
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     drawing = buffer.getvalue()
     return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
 
 
-def _panel(axis: "Axes", matrix: Matrix, column: int) -> None:
+def drawn_rows(matrix: Matrix) -> list[int]:
+    """Return the rows that curves show: all, or of many the reference and the best."""
+    rows = list(range(len(matrix.rows)))
+    if len(rows) <= MOST_LINES:
+        return rows
+    means = {row: matrix.mean(matrix.shown, row).value for row in rows}
+    known = sorted(
+        (row for row in rows if means[row] is not None), key=lambda row: (means[row], row)
+    )
+    own = [row for row in rows if matrix.rows[row].label == matrix.reference]
+    return sorted(dict.fromkeys([*own, *known[: MOST_LINES - len(own)]]))
+
+
+def curves_figure(matrix: Matrix, ink: str = "black") -> "Figure":
+    """Draw curves with 95 % bands; of more than seven models the best seven."""
+    from matplotlib.figure import Figure
+
+    names = matrix.table.corruptions
+    across = min(4, len(names))
+    down = -(-len(names) // across)
+    figure = Figure(figsize=(2.55 * across, 2.1 * down + 0.5), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
+    for column, axis in enumerate(axes):
+        _panel(axis, matrix, column, ink) if column < len(names) else axis.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=across, frameon=False, fontsize=8,
+        labelcolor=ink,
+    )  # fmt: skip
+    return figure
+
+
+def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
     severities = (0, *matrix.table.severities)
-    for row, line in enumerate(matrix.rows):
+    shown = matrix.shown
+    for row in drawn_rows(matrix):
         color, marker, dashes = STYLES[row % len(STYLES)]
-        values = np.r_[matrix.clean[matrix.shown][row], matrix.values[matrix.shown][row, column]]
+        values, low, high = (
+            100 * np.r_[clean[shown][row], corrupted[shown][row, column]]
+            for clean, corrupted in (
+                (matrix.clean, matrix.values),
+                (matrix.clean_low, matrix.low),
+                (matrix.clean_high, matrix.high),
+            )
+        )
+        axis.fill_between(severities, low, high, color=color, alpha=0.13, linewidth=0)
         axis.plot(
-            severities, 100 * values, color=color, marker=marker, linestyle=dashes,
-            markersize=4, linewidth=1.5, label=line.label,
+            severities, values, color=color, marker=marker, linestyle=dashes,
+            markersize=4, linewidth=1.5, label=matrix.rows[row].label,
         )  # fmt: skip
-    axis.set_title(matrix.table.corruptions[column].replace("_", " "), size=9, color=_INK)
+    axis.set_title(matrix.table.corruptions[column].replace("_", " "), size=9, color=ink)
     axis.set_xticks(severities, ["clean", *map(str, matrix.table.severities)], size=8)
+    _plain_axes(axis, ink)
+    largest = float(np.nanmax(matrix.high[shown])) if np.isfinite(matrix.high[shown]).any() else 1.0
+    axis.set_ylim(0, 100 * max(scale_top(matrix), largest) + 2)
+
+
+def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
+    """Draw clean against corrupted with 95 % intervals; the diagonal is no loss."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+    axis = figure.subplots()
+    ends = []
+    for row, line in enumerate(matrix.rows):
+        clean = matrix.estimate(matrix.shown, row, "clean")
+        mean = matrix.estimate(matrix.shown, row, "mean")
+        if clean.value is None or matrix.mean(matrix.shown, row).value is None:
+            continue
+        color, marker, _ = STYLES[row % len(STYLES)]
+        axis.errorbar(
+            100 * clean.value, 100 * (mean.value or 0.0), xerr=_arms(clean), yerr=_arms(mean),
+            color=color, marker=marker, markersize=6, linewidth=1, linestyle="none",
+            label=line.label if len(matrix.rows) <= MOST_NAMES else None,
+        )  # fmt: skip
+        ends += [100 * end for e in (clean, mean) for end in (e.low, e.high) if end is not None]
+    if ends:
+        limits = (max(0.0, min(ends) - 2), max(ends) + 2)
+        axis.plot(limits, limits, color="#8090a0", linewidth=0.8, linestyle=":")
+        axis.set(xlim=limits, ylim=limits)
+    name = METRICS[matrix.shown].title
+    axis.set_xlabel(f"{name} on clean images, %", color=ink, size=9)
+    axis.set_ylabel("mean over corruptions, %", color=ink, size=9)
+    _plain_axes(axis, ink)
+    axis.grid(axis="x", color="#8090a0", alpha=0.25, linewidth=0.6)
+    if len(matrix.rows) <= MOST_NAMES:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=ink)
+    return figure
+
+
+def _arms(found: Estimate) -> "list[list[float]] | None":
+    if found.value is None or found.low is None or found.high is None:
+        return None
+    return [[100 * (found.value - found.low)], [100 * (found.high - found.value)]]
+
+
+def _plain_axes(axis: "Axes", ink: str) -> None:
     axis.patch.set_alpha(0)
-    axis.tick_params(colors=_INK, labelsize=8, length=2)
+    axis.tick_params(colors=ink, labelsize=8, length=2)
     axis.grid(axis="y", color="#8090a0", alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color("#8090a0")
-    axis.set_ylim(
-        0, 100 * max(scale_top(matrix), float(np.nanmax(matrix.values[matrix.shown]))) + 2
-    )
+
+
+def static_figures(matrices: Sequence[Matrix]) -> dict[str, bytes]:
+    """Draw heat map, curves and scatter of each matrix for a paper: name -> bytes.
+
+    Each as PNG, SVG and PDF, on white, text as text, the same bytes for the same numbers.
+    """
+    from matplotlib import rc_context
+
+    files: dict[str, bytes] = {}
+    for number, matrix in enumerate(matrices):
+        drawn: dict[str, Callable[[Matrix], Figure]] = {"matrix": _matrix_figure}
+        if matrix.table.corruptions:
+            drawn |= {"curves": curves_figure, "scatter": scatter_figure}
+        for what, draw in drawn.items():
+            name = f"{what}-{number}-{matrix.table.dataset}-{matrix.table.suite}"
+            settings = {"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}
+            with rc_context(settings):
+                figure = draw(matrix)
+                figure.patch.set_facecolor("white")
+                files[f"{name}.png"] = _png(figure)
+                for kind, metadata in _METADATA.items():
+                    buffer = io.BytesIO()
+                    figure.savefig(buffer, format=kind, metadata=metadata)
+                    files[f"{name}.{kind}"] = buffer.getvalue()
+    return files
+
+
+def _matrix_figure(matrix: Matrix) -> "Figure":
+    return _heat_figure([matrix])
 
 
 def _png(figure: "Figure") -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, MissingDependencyError
 
 if TYPE_CHECKING:
     from .report import Report
@@ -78,3 +78,58 @@ class WandbLogger:
 
         folder = Path(self.directory) if self.directory else report.folder
         send(self, report, run=run, group=self.group or group, name=name, folder=folder)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLogger:
+    """CSV files or TensorBoard by Lightning's loggers: every column as a series over severity.
+
+    Attributes:
+        kind: "csv" or "tensorboard".
+    """
+
+    kind: Literal["csv", "tensorboard"] = "csv"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown kind.
+
+        Raises:
+            ConfigurationError: If `kind` is neither "csv" nor "tensorboard".
+        """
+        if self.kind not in ("csv", "tensorboard"):
+            raise ConfigurationError(f"logger.kind={self.kind!r} is none of csv and tensorboard.")
+
+    def log(
+        self, report: "Report", *, run: Mapping[str, Any], group: str | None, name: str
+    ) -> None:
+        """Write `SERIES/metrics.csv` or TensorBoard events under the folder of the report.
+
+        Raises:
+            MissingDependencyError: If TensorBoard is not installed.
+        """
+        from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+        chosen = CSVLogger if self.kind == "csv" else TensorBoardLogger
+        try:
+            logger = chosen(str(report.folder), name=self.kind, version="")
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                "logger=tensorboard needs TensorBoard: pip install tensorboard"
+            ) from error
+        for severity, numbers in sorted(series(report).items()):
+            logger.log_metrics(dict(numbers), step=severity)
+        logger.finalize("success")
+
+
+def series(report: "Report") -> dict[int, dict[str, float]]:
+    """Return severity -> "SET/SUITE/MODEL/CORRUPTION/METRIC" -> value; clean is severity 0."""
+    found: dict[int, dict[str, float]] = {}
+    for row in report.results:
+        if not row["value"]:
+            continue
+        model = row["model"] if row["adapter"] == "none" else f"{row['model']}+{row['adapter']}"
+        parts = [row["dataset"], row["suite"], model, row["corruption"], row["metric"]]
+        if row["seed"] not in ("", "0"):
+            parts.append(f"seed{row['seed']}")
+        found.setdefault(int(row["severity"]), {})["/".join(parts)] = float(row["value"])
+    return found

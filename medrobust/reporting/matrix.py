@@ -8,16 +8,18 @@ import numpy as np
 
 from medrobust.evaluation.store import CellSpec, DataRecord, StoredCell
 from medrobust.exceptions import ConfigurationError
-from medrobust.fingerprints import fingerprint
 from medrobust.metrics import (
-    cell_metrics,
+    Estimate,
     corruption_error,
     mean_corruption_error,
     relative_corruption_error,
 )
 from medrobust.types import Float64Array
 
+from .measure import Measured, variant
 from .reference import choose_reference, conditions
+from .sanity import sanity
+from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
 ERRORS = ("error", "balanced_error")
@@ -83,6 +85,14 @@ class Matrix:
         reference_values: As `values`, of the reference under the same conditions.
         reference_clean: As `clean`, of the reference.
         cells: (row, corruption, severity) -> a cell, clean under corruption "clean", severity 0.
+        low: As `values`, lower 95 % bounds (means over seeds of the cells').
+        high: As `values`, upper bounds.
+        clean_low: As `clean`.
+        clean_high: As `clean`.
+        aggregates: (of, row, metric, column) -> number with interval, from `aggregates`.
+        at_chance: For each row, whether its clean images are answered no better than by guessing.
+        reference_at_chance: The same of the reference, row by row; None where it is missing.
+        groups: (row, corruption, severity) -> the cells of all seeds.
     """
 
     table: ExpectedTable
@@ -95,6 +105,14 @@ class Matrix:
     reference_values: Mapping[str, Float64Array]
     reference_clean: Mapping[str, Float64Array]
     cells: Mapping[tuple[int, str, int], StoredCell] = field(default_factory=dict)
+    low: Mapping[str, Float64Array] = field(default_factory=dict)
+    high: Mapping[str, Float64Array] = field(default_factory=dict)
+    clean_low: Mapping[str, Float64Array] = field(default_factory=dict)
+    clean_high: Mapping[str, Float64Array] = field(default_factory=dict)
+    aggregates: Mapping[Key, Estimate] = field(default_factory=dict)
+    at_chance: tuple[bool, ...] = ()
+    reference_at_chance: tuple[bool | None, ...] = ()
+    groups: Groups = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -137,6 +155,17 @@ class Matrix:
         ratios = [one(error, row, c) for c in range(len(self.table.corruptions))]
         return Mean(*mean_corruption_error(ratios), planned=len(ratios))
 
+    def estimate(self, of: str, row: int, metric: str, column: int | None = None) -> Estimate:
+        """Return an aggregate with its interval; empty where it is not defined."""
+        return self.aggregates.get((of, row, metric, column), Estimate(None))
+
+    def chance_marks(self, row: int) -> tuple[str, ...]:
+        """Say whether the model, or its reference, is at chance on clean images."""
+        marks = ["at chance"] if self.at_chance and self.at_chance[row] else []
+        if self.reference_at_chance and self.reference_at_chance[row]:
+            marks.append("reference at chance")
+        return tuple(marks)
+
     def _pair(
         self, error: str, row: int, corruption: int
     ) -> tuple[list[float], list[float]] | None:
@@ -152,18 +181,6 @@ class Matrix:
 def plain(value: float) -> float | None:
     """Return the number, or None for NaN."""
     return None if np.isnan(value) else value
-
-
-def measure(cell: StoredCell) -> dict[str, float | None]:
-    """Compute the metrics of a stored cell."""
-    return cell_metrics(
-        cell.logits,
-        cell.data.labels,
-        task=cell.data.task,
-        positive=cell.data.positive,
-        thresholded=cell.data.task != "multi-label, binary-class"
-        or bool(cell.record["head"].get("absent", True)),
-    )
 
 
 def expected_from_cells(cells: Iterable[StoredCell]) -> list[ExpectedTable]:
@@ -182,19 +199,6 @@ def expected_from_cells(cells: Iterable[StoredCell]) -> list[ExpectedTable]:
         )
         for key, found in columns.items()
     ]
-
-
-class Measured:
-    """Metrics of cells, each computed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, dict[str, float | None]] = {}
-
-    def __call__(self, cell: StoredCell) -> dict[str, float | None]:
-        """Return name -> value of the cell."""
-        if cell.fingerprint not in self._known:
-            self._known[cell.fingerprint] = measure(cell)
-        return self._known[cell.fingerprint]
 
 
 def build_matrices(
@@ -278,8 +282,22 @@ def _matrix(
         if None not in group
     }
     names = _metric_names(cells, measured)
-    values, clean = _arrays(table, len(rows), groups, names, measured)
-    reference_values, reference_clean = _arrays(table, len(rows), complete, names, measured)
+    values, clean = _arrays(table, len(rows), groups, names, measured, "value")
+    low, clean_low = _arrays(table, len(rows), groups, names, measured, "low")
+    high, clean_high = _arrays(table, len(rows), groups, names, measured, "high")
+    names_of_reference = [name for name in names if name in ERRORS]
+    reference_values, reference_clean = _arrays(
+        table, len(rows), complete, names_of_reference, measured, "value"
+    )
+    layout = Layout(
+        table.corruptions,
+        table.severities,
+        len(rows),
+        table.suite,
+        table.dataset,
+        groups,
+        complete,
+    )
     return Matrix(
         table=table,
         data=data,
@@ -291,7 +309,27 @@ def _matrix(
         reference_values=reference_values,
         reference_clean=reference_clean,
         cells={key: group[0] for key, group in groups.items()},
+        low=low,
+        high=high,
+        clean_low=clean_low,
+        clean_high=clean_high,
+        aggregates={**aggregates(layout, measured), **sanity(groups, len(rows), measured)},
+        at_chance=tuple(_chance(data, groups, row, measured) is True for row in range(len(rows))),
+        reference_at_chance=tuple(
+            _chance(data, complete, row, measured) for row in range(len(rows))
+        ),
+        groups=groups,
     )
+
+
+def _chance(data: DataRecord, groups: Groups, row: int, measured: Measured) -> bool | None:
+    """Say whether the first clean cell of a row is at chance; None without one."""
+    found = groups.get((row, "clean", 0))
+    if found is None:
+        return None
+    estimates = measured.known(found[0]).estimates
+    classes = 2 if data.labels.ndim == 2 else len(np.unique(data.labels))
+    return at_chance(classes, estimates.get("balanced_error"), estimates.get("auc"))
 
 
 def _gap(
@@ -309,14 +347,6 @@ def _gap(
         and gap.seed not in seeds
         for gap in gaps
     )
-
-
-def variant(cell: StoredCell) -> str:
-    """Fingerprint what the cells of one row share: all but data, corruption, seed and names."""
-    changing = ("corruption", "data", "seed", "stream")
-    encoding = {k: v for k, v in cell.record["encoding"].items() if k not in changing}
-    head = {k: v for k, v in cell.record["head"].items() if k != "name"}
-    return fingerprint([encoding, head])
 
 
 def _rows(cells: Sequence[StoredCell], gaps: Sequence[CellSpec]) -> tuple[Row, ...]:
@@ -351,8 +381,9 @@ def _label(key: tuple[str, str, str], found: Mapping[tuple[str, str, str], str])
 
 def _metric_names(cells: Sequence[StoredCell], measured: Measured) -> list[str]:
     """List the metrics that every cell has, in the order of the first."""
-    shared = set.intersection(*(set(measured(cell)) for cell in cells))
-    return [name for name in measured(cells[0]) if name in shared]
+    estimates = [measured.known(cell).estimates for cell in cells]
+    shared = set.intersection(*map(set, estimates))
+    return [name for name in estimates[0] if name in shared]
 
 
 def _arrays(
@@ -361,6 +392,7 @@ def _arrays(
     groups: Mapping[tuple[int, str, int], Sequence[StoredCell]],
     names: Sequence[str],
     measured: Measured,
+    part: str,
 ) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
     shape = (rows, len(table.corruptions), len(table.severities))
     values = {name: np.full(shape, np.nan) for name in names}
@@ -369,7 +401,8 @@ def _arrays(
     levels = {severity: index for index, severity in enumerate(table.severities)}
     for (row, corruption, severity), group in groups.items():
         for name in names:
-            mean = _mean([measured(cell).get(name) for cell in group])
+            found = [measured.known(cell).estimates[name] for cell in group]
+            mean = _mean([getattr(estimate, part) for estimate in found])
             if severity == 0:
                 clean[name][row] = mean
             else:

@@ -1,40 +1,58 @@
-"""The report as one HTML file: no outside requests, readable without JavaScript and on paper."""
+"""The report as one HTML file: no outside requests, readable without JavaScript and on paper.
 
-import base64
-import io
+The page of a run has static curves and a script of a few kilobytes for the switches. The page that
+`scripts/report.py` makes adds plotly (5 MB, inline) for curves and scatter that answer the mouse:
+too heavy for every run, and not needed to read the numbers.
+"""
+
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medrobust.metrics import METRICS
 
-from .figures import DEMONSTRATION, curves_svg, heat_cells, scale_top, shade, title
-from .matrix import Matrix
+from .figures import DEMONSTRATION, title
+from .sections import details, matrix_section, percent_range, plain_table
+from .switches import form, script
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from .overview import Average
     from .report import Report
 
-THUMBNAIL = 208
-"""Pixels a side of an example picture: twice the size it is shown at."""
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""No request leaves the page, whatever is in it."""
 
 
-def report_html(report: "Report") -> bytes:
-    """Write the page: header, one section a data set and suite, what is missing, provenance."""
+def report_html(
+    report: "Report", *, interactive: bool = False, own_examples: bool = False
+) -> bytes:
+    """Write the page: header, one section a data set and suite, what is missing, provenance.
+
+    Args:
+        report: From `make_report`.
+        interactive: Add plotly figures.
+        own_examples: Show example pictures of own data, too.
+    """
     matrices = report.matrices
     heading = ", ".join(dict.fromkeys(m.table.dataset for m in matrices)) or "no finished cells"
     body = [
         _header(report, heading),
-        *(_section(f"m{index}", matrix) for index, matrix in enumerate(matrices)),
+        form(matrices) if matrices else "",
+        _averages(report),
+        *_sections(report, own_examples=own_examples),
         _missing(report),
         _provenance(report),
-        _footer(),
+        _footer(report),
+        script(matrices) if matrices else "",
     ]
+    if interactive and matrices:
+        from .interactive import figures_script
+
+        body.append(figures_script(matrices))
     style = resources.files("medrobust.reporting").joinpath("page.css").read_text("utf-8")
     page = f"""<!doctype html>
 <html lang="en">
@@ -53,6 +71,52 @@ def report_html(report: "Report") -> bytes:
 </html>
 """
     return page.encode()
+
+
+def _sections(report: "Report", *, own_examples: bool) -> Iterable[str]:
+    for number, matrix in enumerate(report.matrices):
+        table = matrix.table
+        place = (table.dataset, table.split, table.suite)
+        pairs = [
+            row
+            for row in report.comparisons
+            if (row["dataset"], row["split"], row["suite"]) == place
+        ]
+        ranked = report.standings[number] if report.standings else ()
+        yield matrix_section(number, matrix, ranked, pairs, own_examples=own_examples)
+
+
+def _averages(report: "Report") -> str:
+    """Show means over data sets, one line a model and group of sets."""
+    if not report.averages:
+        return ""
+    lines: dict[tuple[str, str, str, str], dict[str, Average]] = {}
+    for mean in report.averages:
+        lines.setdefault((mean.over, mean.suite, mean.of, mean.label), {})[mean.metric] = mean
+    order = list(dict.fromkeys(over for over, *_ in lines))
+    lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))
+    several = len({suite for _, suite, *_ in lines}) > 1
+    rows = []
+    for (over, suite, of, label), found in lines.items():
+        sets = found["mean"]
+        numbers = [
+            "–"
+            if mean.estimate.value is None
+            else f"{100 * mean.estimate.value:.1f} ({percent_range(mean.estimate)})"
+            for mean in (found[name] for name in ("clean", "mean", "mCE"))
+        ]
+        count = f"{len(sets.sets)} of {sets.planned}"
+        named = f"{over}, {suite}" if several else over
+        rows.append((named, count, label, METRICS[of].title, *numbers))
+    head = ("over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
+    return (
+        '\n<section aria-labelledby="averages"><h2 id="averages">Means over data sets</h2>'
+        '<p class="soft small">Severities, then corruptions within a set, then sets, every set '
+        "counting the same; ratios are formed on each set. A model that lacks a set has no mean. "
+        "Sets on which the model or the reference is no better than guessing are averaged apart: "
+        "two models at chance both have an mCE of 100 and it means nothing.</p>"
+        f"{plain_table(head, rows, tight=True)}</section>"
+    )
 
 
 def _header(report: "Report", heading: str) -> str:
@@ -80,161 +144,82 @@ def _header(report: "Report", heading: str) -> str:
     return "\n".join([*parts, "</header>"])
 
 
-def _section(anchor: str, matrix: Matrix) -> str:
-    data = matrix.data
-    facts = f"{len(data.labels)} images · {len(data.class_names)} classes · {data.task}"
-    marks = [DEMONSTRATION] if matrix.demonstration else []
-    parts = [
-        f'\n<section id="{anchor}" aria-labelledby="{anchor}-title">',
-        f'<h2 id="{anchor}-title">{escape(title(matrix))}</h2>',
-        f'<p class="soft small">{escape(facts)}</p>',
-        *(f'<p class="small"><em>{escape(mark)}</em></p>' for mark in (*marks, *data.marks)),
-        _heat_table(matrix),
-    ]
-    if matrix.table.corruptions:
-        name = _words(matrix)
-        label = f"{name} in percent over severity, one panel a corruption; numbers in the table"
-        parts.append(
-            f'<h3>{name} over severity</h3>\n<div class="curves" role="img" '
-            f'aria-label="{escape(label)}">{curves_svg(matrix)}</div>'
-        )
-    return "\n".join([*parts, _strip(matrix), "</section>"])
-
-
-def _heat_table(matrix: Matrix) -> str:
-    top = scale_top(matrix)
-    columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
-    head = "".join(f'<th scope="col">{_breakable(c)}</th>' for c in columns)
-    lines = [
-        f'<tr><th scope="row">{escape(row.label)}</th>'
-        + "".join(_heat_cell(text, value, top) for text, value in cells)
-        + "</tr>"
-        for row, cells in zip(matrix.rows, heat_cells(matrix), strict=True)
-    ]
-    label = escape(f"Table: {title(matrix)}")
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-        f'<thead><tr><th scope="col">model</th>{head}</tr></thead>\n'
-        f"<tbody>{''.join(lines)}</tbody></table></div>\n"
-        f'<p class="soft small">{_caption(matrix)}</p>\n' + _scale(top)
-    )
-
-
-def _heat_cell(text: str, value: float | None, top: float) -> str:
-    first, _, rest = text.partition(" ")
-    shown = escape(first) + (f"<small>{escape(rest)}</small>" if rest else "")
-    if value is None:
-        return f'<td class="ratio">{shown}</td>'
-    back, ink = shade(value / top)
-    return f'<td style="background:{back};color:{ink}">{shown}</td>'
-
-
-def _caption(matrix: Matrix) -> str:
-    levels = ", ".join(map(str, matrix.table.severities))
-    name = _words(matrix)
-    text = f"{name} in percent, mean over severities {levels}." if levels else f"{name} in percent."
-    if len(matrix.seeds) > 1:
-        text += f" Means over corruption seeds {', '.join(map(str, matrix.seeds))}."
-    if matrix.reference:
-        text += f" mCE: 100 is as good as {matrix.reference}."
-    return escape(text) + " A dash: not computed, or not defined."
-
-
-def _words(matrix: Matrix) -> str:
-    """Name the metric shown, to begin a sentence."""
-    name = METRICS[matrix.shown].title
-    return name[0].upper() + name[1:]
-
-
-def _scale(top: float) -> str:
-    stops = ", ".join(shade(step / 10)[0] for step in range(11))
-    return (
-        f'<p class="scale soft small" aria-hidden="true">0 <span class="bar" '
-        f'style="background:linear-gradient(90deg, {stops})"></span> {100 * top:.0f}&nbsp;%</p>'
-    )
-
-
-def _breakable(name: str) -> str:
-    return escape(name).replace("_", "_<wbr>")
-
-
-def _strip(matrix: Matrix) -> str:
-    """Show one image of the set under every corruption and severity that the store has."""
-    row = _row_with_examples(matrix)
-    if row is None:
-        return ""
-    levels = matrix.table.severities
-    clean = _picture(matrix, row, "clean", 0)
-    lines = []
-    for corruption in matrix.table.corruptions:
-        pictures = "".join(_picture(matrix, row, corruption, level) for level in levels)
-        name = _breakable(corruption)
-        lines.append(f'<tr><th scope="row">{name}</th>{clean}{pictures}</tr>')
-    head = "".join(f'<th scope="col">{level}</th>' for level in ("clean", *levels))
-    return (
-        "<h3>One image under every corruption</h3>\n"
-        '<div class="scroll strip" role="region" tabindex="0" aria-label="Example images"><table>'
-        f'<thead><tr><th scope="col">severity</th>{head}</tr></thead>\n'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _row_with_examples(matrix: Matrix) -> int | None:
-    rows = [row for (row, _, severity), cell in matrix.cells.items() if severity and cell.examples]
-    return min(rows, default=None)
-
-
-def _picture(matrix: Matrix, row: int, corruption: str, severity: int) -> str:
-    cell = matrix.cells.get((row, corruption, severity))
-    if cell is None or not cell.examples:
-        return "<td>–</td>"
-    what = "clean image" if severity == 0 else f"{corruption}, severity {severity}"
-    source = thumbnail(cell.examples[0])
-    return f'<td><img loading="lazy" alt="{escape(what)}" src="{source}"></td>'
-
-
-def thumbnail(path: "Path") -> str:
-    """Shrink a picture of the store to a JPEG data URI."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def _missing(report: "Report") -> str:
-    if not report.missing:
-        return ""
+    """Say which cells are missing, and which numbers are left out for want of what."""
     items = "".join(f"<li>{escape(str(spec))}</li>" for spec in report.missing)
-    return (
-        f'\n<section aria-labelledby="missing"><h2 id="missing">{escape(report.missing_line)}</h2>'
+    cells = (
         "<p>A mean that needs one of them is left out, never taken over fewer. Run the same "
         f"command again to compute them.</p><details><summary>List</summary><ul>{items}</ul>"
-        "</details></section>"
+        "</details>"
     )
+    heading = report.missing_line or "What is left out"
+    left_out = "".join(f"<li>{escape(line)}</li>" for line in _left_out(report))
+    if not report.missing and not left_out:
+        return ""
+    return (
+        f'\n<section aria-labelledby="missing"><h2 id="missing">{escape(heading)}</h2>'
+        f"{cells if report.missing else ''}"
+        f'<ul class="small">{left_out}</ul></section>'
+    )
+
+
+def _left_out(report: "Report") -> list[str]:
+    lines = []
+    metrics = {row["metric"] for row in report.results}
+    if report.matrices and "sensitivity" not in metrics:
+        lines.append(
+            "sensitivity, specificity and NLL after temperature scaling: they need the clean "
+            "validation cell of the same model and texts (run with dataset.split=val "
+            "corruption=clean)"
+        )
+    if report.matrices and not any(row["metric"] == "feature_drift" for row in report.summary):
+        lines.append("feature drift: no features were kept (run with store.features=true)")
+    absent = {
+        m.table.dataset: _absent_classes(m.data.labels, m.data.class_names) for m in report.matrices
+    }
+    lines += [
+        f"{name}: classes without an image, left out of means: {', '.join(classes)}"
+        for name, classes in absent.items()
+        if classes
+    ]
+    return lines
+
+
+def _absent_classes(labels: Any, names: tuple[str, ...]) -> list[str]:
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
+    return [name for name, count in zip(names, counts, strict=True) if count == 0]
 
 
 def _provenance(report: "Report") -> str:
     data = {m.data.fingerprint: m.data for m in report.matrices}.values()
-    sets = [(f"{d.name}/{d.split}", d.origin, d.license or "unknown license") for d in data]
+    sets = [
+        (
+            f"{d.name}/{d.split}",
+            d.origin,
+            d.license or "unknown license",
+            str(len(d.labels)),
+            _counts(d.labels, d.class_names),
+        )
+        for d in data
+    ]
     parts = [
         '\n<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2>',
         "<h3>Data sets</h3>",
-        _plain_table(("data set", "origin", "license"), sets),
+        plain_table(("data set", "origin", "license", "images", "images a class"), sets),
         "<h3>Models</h3>",
-        _plain_table(("model", "weights from", "license", "keys dropped"), _models(report)),
+        plain_table(("model", "weights from", "license", "keys dropped"), _models(report)),
     ]
     versions = report.run.get("versions") or {}
     facts = [(k, str(report.run[k])) for k in ("device", "commit") if report.run.get(k)]
     if versions or facts:
         pairs = [*facts, *((str(k), str(v)) for k, v in versions.items())]
-        parts.append(_details("Versions", _plain_table(("part", "version"), pairs)))
+        parts.append(details("Versions", plain_table(("part", "version"), pairs)))
+    for label, load in _load_reports(report).items():
+        text = escape(json.dumps(load, indent=1, sort_keys=True, default=str))
+        parts.append(details(f"Load report: {label}", f"<pre>{text}</pre>"))
     for name, config in _configurations(report):
         text = escape(json.dumps(config, indent=1, sort_keys=True, default=str))
-        parts.append(_details(f"Configuration: {name}", f"<pre>{text}</pre>"))
+        parts.append(details(f"Configuration: {name}", f"<pre>{text}</pre>"))
     return "\n".join([*parts, "</section>"])
 
 
@@ -250,6 +235,20 @@ def _models(report: "Report") -> list[tuple[str, ...]]:
     return list(found.values())
 
 
+def _load_reports(report: "Report") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for matrix in report.matrices:
+        for (row, _, _), cell in matrix.cells.items():
+            if cell.record.get("load_report"):
+                found.setdefault(matrix.rows[row].label, cell.record["load_report"])
+    return found
+
+
+def _counts(labels: Any, names: tuple[str, ...]) -> str:
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
+    return ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+
+
 def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:
     """Yield each different configuration of the cells once, under the model it was first met."""
     seen: set[str] = set()
@@ -262,29 +261,14 @@ def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:
                 yield matrix.rows[row].label, config
 
 
-def _plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
-        for row in rows
-    )
-    return (
-        '<div class="scroll"><table class="plain">'
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _details(summary: str, content: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
-
-
 def _duration(seconds: Any) -> str:
     return "" if seconds is None else f"{float(seconds):.0f} s"
 
 
-def _footer() -> str:
-    return (
-        '\n<footer><p>Numbers behind this page: <a href="results.csv">results.csv</a> (one row a '
-        'cell and metric), <a href="summary.csv">summary.csv</a> (one row an aggregate), '
-        '<a href="matrix.png">matrix.png</a>.</p></footer>'
-    )
+def _footer(report: "Report") -> str:
+    links = ['<a href="results.csv">results.csv</a> (one row a cell and metric)']
+    links.append('<a href="summary.csv">summary.csv</a> (one row an aggregate)')
+    if report.comparisons:
+        links.append('<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models)')
+    links.append('<a href="matrix.png">matrix.png</a>')
+    return f"\n<footer><p>Numbers behind this page: {', '.join(links)}.</p></footer>"

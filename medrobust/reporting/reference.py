@@ -6,6 +6,8 @@ from typing import Any
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.fingerprints import canonical_json
 
+from .measure import variant
+
 
 def condition(cell: StoredCell) -> tuple[Any, ...]:
     """What two models' cells must share to be compared."""
@@ -98,3 +100,28 @@ def _note(missing: int, ambiguous: int, total: int, reference: str, command: str
             f"configurations of the reference {reference}, and not one alone with the same prompts."
         )
     return None
+
+
+def validation_cells(
+    store: Store, cells: Sequence[StoredCell]
+) -> dict[tuple[str, str], StoredCell]:
+    """Find the clean validation cell of every model and data set, made with the same texts.
+
+    Args:
+        store: Where cells of earlier runs lie.
+        cells: The plan's finished cells.
+
+    Returns:
+        (variant, data set) -> cell; what is not in the store is left out.
+
+    Raises:
+        StoreError: If such a cell is damaged.
+    """
+    wanted = {(variant(c), c.spec.dataset): c for c in cells if c.spec.split != "val"}
+    found: dict[tuple[str, str], StoredCell] = {}
+    for key, cell in wanted.items():
+        place = (cell.spec.model, cell.spec.dataset, "none", "clean", 0)
+        for candidate in store.find(*place):
+            if candidate.spec.split == "val" and variant(candidate) == key[0]:
+                found.setdefault(key, candidate)
+    return found

@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Any
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 
+from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
 from .figures import DEMONSTRATION, heat_cells, matrix_png, title
-from .matrix import ExpectedTable, Matrix, Measured, build_matrices
+from .matrix import ExpectedTable, Matrix, build_matrices
+from .measure import Features, Measured
+from .overview import Average, averages
 from .page import report_html
-from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes, result_rows, summary_rows
+from .tables import (
+    RESULT_COLUMNS,
+    SUMMARY_COLUMNS,
+    average_rows,
+    csv_bytes,
+    result_rows,
+    standing_rows,
+    summary_rows,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +39,9 @@ class Report:
         matrices: One for each data set, split and suite.
         results: Rows of results.csv.
         summary: Rows of summary.csv.
+        comparisons: Rows of comparisons.csv: pairs of models, tested on the same images.
+        standings: For each matrix, the rank of each row with its interval.
+        averages: Means over data sets.
         missing: Planned cells that are not finished.
         total: Number of planned cells.
         notes: Lines for the reader, each printed once.
@@ -43,17 +57,33 @@ class Report:
     notes: tuple[str, ...]
     folder: Path
     run: Mapping[str, Any] = field(default_factory=dict)
+    comparisons: tuple[dict[str, str], ...] = ()
+    standings: tuple[tuple[Standing, ...], ...] = ()
+    averages: tuple[Average, ...] = ()
 
     @property
     def missing_line(self) -> str:
         """Such as "3 of 36 cells missing", or empty."""
         return f"{len(self.missing)} of {self.total} cells missing" if self.missing else ""
 
-    def write(self, folder: str | Path | None = None) -> None:
-        """Write report.html, matrix.png, results.csv and summary.csv, each whole or not at all.
+    def write(
+        self,
+        folder: str | Path | None = None,
+        *,
+        everything: bool = False,
+        interactive: bool = False,
+        own_examples: bool = False,
+    ) -> None:
+        """Write report.html, matrix.png and the tables, each whole or not at all.
+
+        The tables are results.csv, summary.csv and, with two models or more, comparisons.csv.
 
         Args:
             folder: Made if it is not there; the report's own by default.
+            everything: Also write figures/ (PNG, SVG, PDF), tables/ (LaTeX, Markdown) and, where
+                pyarrow is installed, results.parquet and summary.parquet.
+            interactive: Put plotly into the page.
+            own_examples: Show example pictures of own data, too.
 
         Raises:
             ConfigurationError: If the folder cannot be written.
@@ -61,11 +91,21 @@ class Report:
         files = {
             "results.csv": csv_bytes(self.results, RESULT_COLUMNS),
             "summary.csv": csv_bytes(self.summary, SUMMARY_COLUMNS),
-            "report.html": report_html(self),
+            "report.html": report_html(self, interactive=interactive, own_examples=own_examples),
         }
+        if self.comparisons:
+            files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
         if self.matrices:
             files["matrix.png"] = matrix_png(self.matrices)
-        write_files(self.folder if folder is None else Path(folder), files)
+        place = self.folder if folder is None else Path(folder)
+        write_files(place, files)
+        if everything:
+            from .export import parquet_files, text_tables
+            from .figures import static_figures
+
+            write_files(place, parquet_files(self))
+            write_files(place / "tables", text_tables(self))
+            write_files(place / "figures", static_figures(self.matrices))
 
     def print(self, console: "Console | None" = None) -> None:
         """Print a table for each matrix, what is missing and the notes."""
@@ -94,6 +134,8 @@ def make_report(
     notes: Sequence[str],
     folder: Path,
     run: Mapping[str, Any],
+    validation: Mapping[tuple[str, str], StoredCell] | None = None,
+    features: Features | None = None,
 ) -> Report:
     """Lay out the tables of a plan; nothing is written before `Report.write`.
 
@@ -107,11 +149,15 @@ def make_report(
         folder: Where `write` puts the files.
         run: The content of run.json; `command`, `started`, `seconds`, `versions`, `device` and
             `commit` are shown where they are given.
+        validation: From `medrobust.reporting.validation_cells`; what operating points and
+            temperatures are fitted on.
+        features: Returns kept image features of an encoding, for the feature drift.
 
     Raises:
         ConfigurationError: If a cell is in no expected table.
     """
-    measured = Measured()
+    measured = Measured(validation, features)
+    measured.prepare([*store_cells, *reference_cells])
     matrices = build_matrices(
         store_cells,
         expected=expected,
@@ -120,15 +166,25 @@ def make_report(
         reference_cells=reference_cells,
         measured=measured,
     )
+    ranked = tuple(tuple(standings(matrix, measured)) for matrix in matrices)
+    means = averages(matrices)
+    summary = [
+        *summary_rows(matrices),
+        *standing_rows(matrices, ranked),
+        *average_rows(means, reference),
+    ]
     return Report(
         matrices=tuple(matrices),
         results=tuple(result_rows(store_cells, measured)),
-        summary=tuple(summary_rows(matrices)),
+        summary=tuple(summary),
         missing=tuple(missing),
         total=len(store_cells) + len(missing),
         notes=tuple(dict.fromkeys(notes)),
         folder=folder,
         run=run,
+        comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),
+        standings=ranked,
+        averages=tuple(means),
     )
 
 

@@ -5,9 +5,14 @@ import io
 from collections.abc import Mapping, Sequence
 
 from medrobust.evaluation.store import StoredCell
-from medrobust.metrics import METRICS
+from medrobust.metrics import METRICS, Estimate, baseline
+from medrobust.metrics.baselines import MEDMNIST_C
 
-from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, Measured, plain
+from .compare import Standing
+from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, plain
+from .measure import Measured
+from .overview import Average
+from .sanity import SANITY
 
 RESULT_COLUMNS = (
     "model", "adapter", "dataset", "split", "suite", "corruption", "severity", "seed",
@@ -15,8 +20,11 @@ RESULT_COLUMNS = (
 )  # fmt: skip
 SUMMARY_COLUMNS = (
     "model", "adapter", "label", "dataset", "split", "suite", "corruption", "metric", "of",
-    "value", "low", "high", "n", "higher_is_better", "reference", "covers",
+    "value", "low", "high", "n", "higher_is_better", "reference", "covers", "marks",
 )  # fmt: skip
+
+OVER_REFERENCE = ("CE", "relative_CE", "mCE", "relative_mCE", "clean_error_ratio")
+"""Aggregates that are divided by errors of the reference model."""
 
 
 def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[str, str]]:
@@ -35,15 +43,15 @@ def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[st
             "severity": str(cell.spec.severity),
             "seed": "" if cell.spec.seed is None else str(cell.spec.seed),
             "metric": metric,
-            "value": number(value),
-            "low": "",
-            "high": "",
+            "value": number(found.value),
+            "low": number(found.low),
+            "high": number(found.high),
             "n": str(len(cell.data.labels)),
             "higher_is_better": str(METRICS[metric].higher_is_better).lower(),
             "cell": cell.fingerprint,
         }
         for cell in cells
-        for metric, value in measured(cell).items()
+        for metric, found in measured.known(cell).estimates.items()
     ]
 
 
@@ -52,7 +60,8 @@ def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
 
     `metric` is `clean`, `severity_mean` (a corruption), `mean` (over corruptions), `CE`,
     `relative_CE` (a corruption), `mCE` or `relative_mCE`; `of` names what it is made from. Ratios
-    are fractions: 1.0 is as good as the reference.
+    are fractions: 1.0 is as good as the reference. `marks` names a model or reference that
+    is at chance on clean images: its ratios mean nothing. Further metrics: see docs/metrics.md.
     """
     return [
         row
@@ -74,7 +83,7 @@ def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
         rows.append(_summary(matrix, row, "severity_mean", of, mean, column=c, covers=severities))
     rows.append(_mean_row(matrix, row, "mean", of, matrix.mean(of, row)))
     if of == "auc":
-        return rows
+        return rows + _further(matrix, row, of)
     for relative, prefix in ((False, ""), (True, "relative_")):
         one = matrix.relative_corruption_error if relative else matrix.corruption_error
         rows += [
@@ -83,7 +92,30 @@ def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
         ]
         mce = matrix.mce(of, row, relative=relative)
         rows.append(_mean_row(matrix, row, f"{prefix}mCE", of, mce))
+    return rows + _further(matrix, row, of)
+
+
+def _further(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
+    """Return the aggregates that only some rows have: clean_error_ratio, BE, flip_rate, ..."""
+    told = {"clean", "severity_mean", "mean", *OVER_REFERENCE} - {"clean_error_ratio"}
+    severities = _severities(matrix)
+    rows = []
+    for (made_of, own, metric, column), found in matrix.aggregates.items():
+        if (made_of, own) != (of, row) or metric in told:
+            continue
+        covers = severities if column is not None else _covered(matrix, row, of, metric)
+        rows.append(_summary(matrix, row, metric, of, found.value, column=column, covers=covers))
     return rows
+
+
+def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
+    """Say how many corruptions of the baseline an aggregate over columns covers."""
+    if metric == "clean_error_ratio" or metric in SANITY:
+        return "clean"
+    each = f"{metric.removesuffix('_ratio_of_sums')}_c"
+    count = sum(key[:3] == (of, row, each) for key in matrix.aggregates)
+    planned = len(baseline(MEDMNIST_C, matrix.table.suite).corruptions)
+    return f"{count} of {planned} corruptions; {_severities(matrix)}"
 
 
 def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
@@ -101,7 +133,10 @@ def _summary(
     column: int | None = None,
     covers: str = "",
 ) -> dict[str, str]:
-    ratio = metric.endswith("CE")
+    bounds = matrix.estimate(of, row, metric, column) if value is not None else Estimate(None)
+    reference = (matrix.reference or "") if metric in OVER_REFERENCE else ""
+    if metric.startswith(("BE", "rBE")):
+        reference = MEDMNIST_C
     return {
         "model": matrix.rows[row].model,
         "adapter": matrix.rows[row].adapter,
@@ -113,13 +148,65 @@ def _summary(
         "metric": metric,
         "of": of,
         "value": number(value),
-        "low": "",
-        "high": "",
+        "low": number(bounds.low),
+        "high": number(bounds.high),
         "n": str(len(matrix.data.labels)),
         "higher_is_better": str(METRICS[of].higher_is_better).lower(),
-        "reference": (matrix.reference or "") if ratio else "",
+        "reference": reference,
         "covers": covers,
+        "marks": "; ".join(matrix.chance_marks(row)),
     }
+
+
+def standing_rows(
+    matrices: Sequence[Matrix], standings: Sequence[Sequence[Standing]]
+) -> list[dict[str, str]]:
+    """Return the rank of each row (1 is best) with its interval, and its effective robustness."""
+    rows = []
+    for matrix, ranked in zip(matrices, standings, strict=True):
+        for row, standing in enumerate(ranked):
+            if standing.rank is None:
+                continue
+            covers = f"{len(ranked)} models; mean over corruptions; {_severities(matrix)}"
+            line = _summary(matrix, row, "rank", matrix.shown, float(standing.rank), covers=covers)
+            low, high = standing.low, standing.high
+            assert low is not None
+            assert high is not None
+            bounds = {"low": number(low), "high": number(high), "higher_is_better": "false"}
+            rows.append(line | bounds)
+            if standing.effective is not None:
+                value = standing.effective
+                line = _summary(
+                    matrix, row, "effective_robustness", matrix.shown, value, covers=covers
+                )
+                rows.append(line | {"higher_is_better": "true"})
+    return rows
+
+
+def average_rows(averages: Sequence[Average], reference: str | None) -> list[dict[str, str]]:
+    """Return the means over data sets; `dataset` says over which, `covers` names them."""
+    return [
+        {
+            "model": mean.label,
+            "adapter": "",
+            "label": mean.label,
+            "dataset": mean.over,
+            "split": "",
+            "suite": mean.suite,
+            "corruption": "",
+            "metric": mean.metric,
+            "of": mean.of,
+            "value": number(mean.estimate.value),
+            "low": number(mean.estimate.low),
+            "high": number(mean.estimate.high),
+            "n": "",
+            "higher_is_better": str(METRICS[mean.of].higher_is_better).lower(),
+            "reference": (reference or "") if mean.metric == "mCE" else "",
+            "covers": f"{len(mean.sets)} of {mean.planned} sets: {', '.join(mean.sets)}",
+            "marks": "at chance" if mean.over == "sets at chance" else "",
+        }
+        for mean in averages
+    ]
 
 
 def _severities(matrix: Matrix) -> str:

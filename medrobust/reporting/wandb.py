@@ -3,20 +3,29 @@
 import io
 import netrc
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
-from .figures import DEMONSTRATION, heat_cells, matrix_png
+import numpy as np
+
+from medrobust.fingerprints import fingerprint
+from medrobust.metrics import METRICS, Estimate
+
+from .compare import COMPARISON_COLUMNS
+from .figures import DEMONSTRATION, drawn_rows, shade
 from .matrix import Matrix
-from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS
+from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 
 if TYPE_CHECKING:
     from .loggers import WandbLogger
     from .report import Report
 
-NUMBERS = ("value", "low", "high")
+NUMBERS = ("value", "low", "high", "difference", "p", "p_holm", "p_bh")
+
+SHOWN = ("error", "balanced_error", "auc")
+"""Metrics that get a table, a heat map and curves of their own."""
 
 PATH_KEYS = ("cache_dir", "csv", "dir", "directory", "file", "key_file", "local_dir", "root")
 """Configuration keys that name a place on this machine, also where the path is relative."""
@@ -31,21 +40,31 @@ def send(
     name: str,
     folder: Path,
 ) -> None:
-    """Open a run, log the report, finish it: exit code 0, or 1 if anything was raised.
+    """Open a run, log the report, finish it: exit code 0, or 1 if anything failed.
 
-    Only what this function logs leaves the machine: console, code, git state, machine facts and
-    system statistics are switched off, and paths in the configuration are left out.
+    A run alone and the summary of a sweep own the matrices; a job of a sweep logs its rows. The id
+    follows from project, group, name and command, so that the same job goes on where it stopped.
+    Only rank zero sends. Only what this function logs leaves the machine: console, code, git state,
+    machine facts and system statistics are switched off, and paths in the configuration are left
+    out. No picture is sent unless `settings.images` asks for it, none of own data in any case that
+    the store does not hold it.
     """
+    if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) != 0:
+        return
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
     config = without_paths(dict(run.get("config") or {}))
     demonstration = any(matrix.demonstration for matrix in report.matrices)
+    kind = job_type(group, name)
     opened = wandb.init(
         project=settings.project,
         entity=settings.entity,
         group=group,
+        job_type=kind,
         name=name,
+        id=run_id(settings.project, group, name, str(run.get("command", ""))),
+        resume="allow",
         mode=settings.mode or account_mode(),
         dir=str(folder),
         config=config,
@@ -63,11 +82,28 @@ def send(
     )
     exit_code = 1
     try:
-        opened.log(_content(report, images=settings.images))
+        content = {"results": _table(report.results, RESULT_COLUMNS)}
+        if kind != "job":
+            content |= _tables(report)
+            content |= _pictures(report) if settings.images else {}
+        opened.log(content)
         opened.summary.update(_headline(report))
-        exit_code = 0
+        opened.log_artifact(_artifact(report, opened.id))
+        exit_code = 1 if run.get("failed") else 0
     finally:
         opened.finish(exit_code=exit_code)
+
+
+def job_type(group: str | None, name: str) -> Literal["run", "job", "summary"]:
+    """Say what a run is: alone, one job of a sweep, or the summary of the sweep."""
+    if group is None:
+        return "run"
+    return "summary" if name == f"{group}-summary" else "job"
+
+
+def run_id(project: str, group: str | None, name: str, command: str) -> str:
+    """Return the id of a run: 16 hexadecimal digits, the same for the same job."""
+    return fingerprint(["medrobust run", project, group, name, command])[:16]
 
 
 def account_mode() -> Literal["online", "offline"] | None:
@@ -108,24 +144,46 @@ def without_paths(value: Any, key: str = "") -> Any:
     return value
 
 
-def _content(report: "Report", *, images: bool) -> dict[str, Any]:
+def _artifact(report: "Report", run: str) -> Any:
+    """Put the three tables into an artifact that names the cells it was made from."""
     import wandb
 
+    cells = list(dict.fromkeys(row["cell"] for row in report.results))
+    adapters = sorted({row["adapter"] for row in report.results} - {"none"})
+    artifact = wandb.Artifact(
+        f"results-{run}",
+        type="results",
+        metadata={"cells": len(cells), "fingerprint": fingerprint(cells), "adapters": adapters},
+    )
+    for name, rows, columns in (
+        ("results.csv", report.results, RESULT_COLUMNS),
+        ("summary.csv", report.summary, SUMMARY_COLUMNS),
+        ("comparisons.csv", report.comparisons, COMPARISON_COLUMNS),
+    ):
+        with artifact.new_file(name, mode="wb") as file:
+            file.write(csv_bytes(rows, columns))
+    return artifact
+
+
+def _tables(report: "Report") -> dict[str, Any]:
+    """Return the long tables, and of each data set and metric matrix, heat map and curves."""
     content: dict[str, Any] = {
-        "results": _table(report.results, RESULT_COLUMNS),
         "summary": _table(report.summary, SUMMARY_COLUMNS),
+        "comparisons": _table(report.comparisons, COMPARISON_COLUMNS),
     }
     for matrix in report.matrices:
-        key = f"{matrix.table.dataset}/{matrix.table.suite}"
-        columns = ["model", "clean", *matrix.table.corruptions, "mean", "mCE"]
-        content[f"matrix/{key}"] = wandb.Table(columns=columns, data=_matrix_rows(matrix))
-        content[f"heat_map/{key}"] = wandb.Image(_picture(matrix_png([matrix])))
-        if images:
-            content[f"examples/{key}"] = _examples(matrix)
+        for metric in SHOWN:
+            if metric not in matrix.values:
+                continue
+            key = f"{matrix.table.dataset}/{matrix.table.suite}/{metric}"
+            content[f"matrix/{key}"] = _matrix_table(matrix, metric)
+            content[f"heat_map/{key}"] = _heat_map(matrix, metric)
+            if matrix.table.corruptions:
+                content[f"curve/{key}"] = _curve(matrix, metric)
     return content
 
 
-def _table(rows: tuple[dict[str, str], ...], columns: tuple[str, ...]) -> Any:
+def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Any:
     import wandb
 
     data = [[_typed(name, row[name]) for name in columns] for row in rows]
@@ -138,15 +196,97 @@ def _typed(name: str, text: str) -> Any:
     return text
 
 
-def _matrix_rows(matrix: Matrix) -> list[list[Any]]:
-    """Return label, then percent as shown in the heat map, None where a cell is missing."""
-    rows = []
-    for index, cells in enumerate(heat_cells(matrix)):
-        mce = matrix.mce(matrix.shown, index).value
-        shares = [value for _, value in cells[:-1]] + [mce]
-        percents = [None if share is None else round(100 * share, 4) for share in shares]
-        rows.append([matrix.rows[index].label, *percents])
-    return rows
+def _columns(matrix: Matrix) -> list[str]:
+    return ["clean", *matrix.table.corruptions, "mean", "mCE"]
+
+
+def _estimates(matrix: Matrix, metric: str, row: int) -> list[Estimate]:
+    """Return clean, mean over severities of each corruption, mean and mCE, with intervals."""
+    columns = range(len(matrix.table.corruptions))
+    clean = float(matrix.clean[metric][row])
+    pairs = [
+        (None if np.isnan(clean) else clean, matrix.estimate(metric, row, "clean")),
+        *(
+            (matrix.severity_mean(metric, row, c), matrix.estimate(metric, row, "severity_mean", c))
+            for c in columns
+        ),
+        (matrix.mean(metric, row).value, matrix.estimate(metric, row, "mean")),
+        (matrix.mce(metric, row).value, matrix.estimate(metric, row, "mCE")),
+    ]
+    return [
+        Estimate(None) if value is None else Estimate(value, found.low, found.high)
+        for value, found in pairs
+    ]
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 4)
+
+
+def _matrix_table(matrix: Matrix, metric: str) -> Any:
+    """Return models by corruptions in percent, each with the bounds of its interval."""
+    import wandb
+
+    names = _columns(matrix)
+    columns = ["model", *names, *(f"{name} {end}" for name in names for end in ("low", "high"))]
+    data = []
+    for row, line in enumerate(matrix.rows):
+        found = _estimates(matrix, metric, row)
+        bounds = [end for estimate in found for end in (estimate.low, estimate.high)]
+        numbers = [*(estimate.value for estimate in found), *bounds]
+        data.append([line.label, *map(_percent, numbers)])
+    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+
+
+def _heat_map(matrix: Matrix, metric: str) -> Any:
+    """Return a plotly heat map (data, not a picture) without the mCE, which has its own scale."""
+    import plotly.graph_objects as plotly
+    import wandb
+
+    values = [
+        [_percent(estimate.value) for estimate in _estimates(matrix, metric, row)[:-1]]
+        for row in range(len(matrix.rows))
+    ]
+    text = [["–" if value is None else f"{value:.1f}" for value in line] for line in values]
+    darker = [(step / 10, shade(step / 10)[0]) for step in range(11)]
+    if METRICS[metric].higher_is_better:
+        darker = [(1 - share, color) for share, color in darker[::-1]]
+    figure = plotly.Figure(
+        plotly.Heatmap(
+            z=values,
+            x=_columns(matrix)[:-1],
+            y=[row.label for row in matrix.rows],
+            text=text,
+            texttemplate="%{text}",
+            colorscale=darker,
+        )
+    )
+    figure.update_layout(title=f"{METRICS[metric].title}, %", yaxis={"autorange": "reversed"})
+    return wandb.Plotly(figure)
+
+
+def _curve(matrix: Matrix, metric: str) -> Any:
+    """Return a line plot over severity: the mean over corruptions of each model."""
+    import wandb
+
+    severities = [0, *matrix.table.severities]
+    rows = drawn_rows(matrix)
+    lines = [[matrix.clean[metric][row], *matrix.values[metric][row].mean(axis=0)] for row in rows]
+    kept = [(row, line) for row, line in zip(rows, lines, strict=True) if not np.isnan(line).any()]
+    return wandb.plot.line_series(
+        xs=severities,
+        ys=[[round(100 * float(value), 4) for value in line] for _, line in kept],
+        keys=[matrix.rows[row].label for row, _ in kept],
+        title=f"{matrix.table.dataset}: {METRICS[metric].title}, %, mean over corruptions",
+        xname="severity",
+    )
+
+
+def _pictures(report: "Report") -> dict[str, Any]:
+    return {
+        f"examples/{matrix.table.dataset}/{matrix.table.suite}": _examples(matrix)
+        for matrix in report.matrices
+    }
 
 
 def _examples(matrix: Matrix) -> list[Any]:
@@ -166,18 +306,17 @@ def _picture(png: bytes) -> Any:
 
 
 def _headline(report: "Report") -> dict[str, float]:
-    """Return mean and mCE of every row, as fractions, and the number of missing cells."""
+    """Return mean and mCE of every row with bounds, as fractions, and the missing cells."""
     numbers: dict[str, float] = {"missing_cells": len(report.missing)}
     for matrix in report.matrices:
         for index, row in enumerate(matrix.rows):
             key = f"{matrix.table.dataset}/{matrix.table.suite}/{row.label}"
-            found = {
-                "mean": matrix.mean(matrix.shown, index),
-                "mCE": matrix.mce(matrix.shown, index),
-            }
-            numbers |= {
-                f"{key}/{name}": mean.value
-                for name, mean in found.items()
-                if mean.value is not None
-            }
+            mean, mce = _estimates(matrix, matrix.shown, index)[-2:]
+            for name, found in (("mean", mean), ("mCE", mce)):
+                parts = {"": found.value, "_low": found.low, "_high": found.high}
+                numbers |= {
+                    f"{key}/{name}{part}": value
+                    for part, value in parts.items()
+                    if value is not None
+                }
     return numbers

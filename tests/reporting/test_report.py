@@ -43,10 +43,12 @@ def printed(made, width=140):
     return console.file.getvalue()
 
 
-def test_a_report_writes_four_files_and_nothing_else(tmp_path):
+def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
     made = report(tmp_path)
     names = sorted(path.name for path in made.folder.iterdir())
-    assert names == ["matrix.png", "report.html", "results.csv", "summary.csv"]
+    assert names == [
+        "comparisons.csv", "matrix.png", "report.html", "results.csv", "summary.csv"
+    ]  # fmt: skip
     with Image.open(made.folder / "matrix.png") as picture:
         assert picture.size[0] > 500
 
@@ -118,9 +120,9 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
     assert TOUGH not in text
     assert "&lt;script&gt;alert(1)" in text
     assert DEMONSTRATION in text
-    local = ("data:", "#", "results.csv", "summary.csv", "matrix.png")
+    local = ("data:", "#", "results.csv", "summary.csv", "comparisons.csv", "matrix.png")
     assert all(address.startswith(local) for address in page.addresses)
-    assert len(page.images) == 2 * 6
+    assert len(page.images) == 2 * 6 + 5  # the strip, and the worst cells
     assert all(image["alt"] for image in page.images)
     assert "svg" in page.tags
 

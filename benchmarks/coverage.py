@@ -1,0 +1,189 @@
+"""How often the 95 % intervals hold the truth: simulation over a stated grid.
+
+    python -m benchmarks.coverage [REPETITIONS]
+
+Asked: 93 to 97 % where the smallest class expects five errors (patients where images are
+grouped), at least 93 % elsewhere.
+
+Logits are normal with a shift for the true class that gives the stated error, so that accuracy,
+balanced accuracy and AUC have known true values. Imbalance: class sizes fall linearly, the largest
+ten times the smallest; sizes are drawn. Grouped: patients of four images of one class share 40 % of
+the variance. mCE: three corruptions by three severities around the stated error, model and
+reference correlated over images.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+from medrobust.metrics.aggregates import error_influence, mce_interval
+from medrobust.metrics.influence import areas
+from medrobust.metrics.intervals import balanced_interval, logit_interval, share_interval
+from medrobust.metrics.scores import log_odds
+
+SIZES = (150, 600, 3000)
+ERRORS = (0.02, 0.2, 0.5)
+PATIENT = 4
+LIKENESS = 0.4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One place of the grid."""
+
+    count: int
+    error: float
+    classes: int
+    imbalance: int = 1
+    grouped: bool = False
+
+    @property
+    def prevalence(self) -> np.ndarray:
+        """Share of each class."""
+        sizes = np.linspace(self.imbalance, 1, self.classes)
+        return sizes / sizes.sum()
+
+    @property
+    def expected(self) -> float:
+        """Errors (or hits) of images, or of patients, that the class with fewest expects."""
+        fewest = float(self.prevalence.min()) * self.count / (PATIENT if self.grouped else 1)
+        return fewest * min(self.error, 1 - self.error)
+
+    @property
+    def plenty(self) -> bool:
+        """Whether every class expects five errors: then 93 to 97 % is asked, else 93 %."""
+        return self.expected >= 5
+
+    def __str__(self) -> str:
+        grouped = " grouped" if self.grouped else ""
+        return (
+            f"n={self.count:<5}error={self.error:<5}K={self.classes} {self.imbalance:>2}:1{grouped}"
+        )
+
+
+def grid() -> Iterator[Setting]:
+    """List every setting."""
+    for count, error, classes, imbalance in product(SIZES, ERRORS, (2, 8), (1, 10)):
+        yield Setting(count, error, classes, imbalance)
+    for count, error, classes in product((600, 3000), ERRORS, (2, 8)):
+        yield Setting(count, error, classes, 10, grouped=True)
+
+
+@cache
+def truth(error: float, classes: int) -> tuple[float, float]:
+    """Return the shift of the true class's logit that gives the error, and the AUC it gives."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(400_000, classes))
+    margin = noise[:, 1:].max(axis=1) - noise[:, 0]
+    shift = float(np.quantile(margin, 1 - error))
+    labels = np.arange(len(noise)) % classes
+    noise[np.arange(len(noise)), labels] += shift
+    scores = log_odds(noise)
+    found = areas(scores, labels, task="multi-class")
+    assert found is not None
+    return shift, found.value
+
+
+def sample(setting: Setting, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Draw logits (N, K), labels (N,) and groups (N,)."""
+    units = setting.count // (PATIENT if setting.grouped else 1)
+    labels = rng.choice(setting.classes, size=units, p=setting.prevalence)
+    groups = np.arange(units)
+    shape = (setting.count, setting.classes)
+    logits = rng.normal(size=shape)
+    if setting.grouped:
+        labels, groups = np.repeat(labels, PATIENT), np.repeat(groups, PATIENT)
+        own = rng.normal(size=(units, setting.classes))
+        logits = sqrt(LIKENESS) * own[groups] + sqrt(1 - LIKENESS) * logits
+    logits[np.arange(len(logits)), labels] += truth(setting.error, setting.classes)[0]
+    return logits, labels, groups
+
+
+def cells(setting: Setting, repetitions: int) -> dict[str, float]:
+    """Return the coverage of accuracy, balanced accuracy and AUC."""
+    rng = np.random.default_rng(2)
+    area = truth(setting.error, setting.classes)[1]
+    held = {"accuracy": 0, "balanced accuracy": 0, "AUC": 0}
+    for _ in range(repetitions):
+        logits, labels, groups = sample(setting, rng)
+        given = groups if setting.grouped else None
+        right = (logits.argmax(axis=1) == labels).astype(float)
+        low, high = share_interval(right, given)
+        held["accuracy"] += low <= 1 - setting.error <= high
+        low, high = balanced_interval(right, labels, given)
+        held["balanced accuracy"] += low <= 1 - setting.error <= high
+        binary = {"task": "binary-class", "positive": 1} if setting.classes == 2 else {}
+        kind = {"task": "multi-class"} | binary
+        found = areas(log_odds(logits), labels, groups=given, **kind)
+        if found is None:
+            held["AUC"] += 1  # one class alone has no AUC and no interval
+            continue
+        low, high = logit_interval(
+            found.value,
+            found.influence,
+            given,
+            smallest=found.smallest,
+            degrees=found.degrees,
+            unseen=found.unseen,
+        )
+        held["AUC"] += low <= area <= high
+    return {name: count / repetitions for name, count in held.items()}
+
+
+def mce(setting: Setting, repetitions: int, *, balanced: bool = False) -> float:
+    """Return the coverage of mCE where it is defined."""
+    rng = np.random.default_rng(3)
+    normal = NormalDist()
+    errors = np.clip(setting.error * np.array([0.7, 1.0, 1.3]), 0, 0.9)
+    edges = np.array([normal.inv_cdf(error) for error in errors])
+    held = defined = 0
+    units = setting.count // (PATIENT if setting.grouped else 1)
+    groups = np.repeat(np.arange(units), PATIENT) if setting.grouped else None
+    for _ in range(repetitions):
+        labels = rng.choice(setting.classes, size=units, p=setting.prevalence)
+        hard = rng.normal(size=(1, 1, 1, units))
+        if groups is not None:
+            labels, hard = labels[groups], hard[..., groups]
+        wide = (2, 3, 1, setting.count)
+        latent = sqrt(0.4) * hard + sqrt(0.3) * rng.normal(size=wide)
+        latent = latent + sqrt(0.3) * rng.normal(size=(2, 3, 3, setting.count))
+        wrong = (latent < edges[:, None]).mean(axis=2)  # (model, corruption, image)
+        influence = error_influence(wrong, labels if balanced else None)
+        if balanced:
+            occurring = np.unique(labels)
+            means = np.mean([wrong[..., labels == k].mean(axis=-1) for k in occurring], axis=0)
+        else:
+            means = wrong.mean(axis=-1)
+        if (means[1] == 0).any():
+            continue
+        defined += 1
+        low, high = mce_interval(means[0], influence[0], means[1], influence[1], groups)
+        held += low <= 1.0 <= high
+    return held / max(defined, 1)
+
+
+def main(repetitions: int = 200) -> None:
+    """Print the table, and what falls outside of what is asked."""
+    outside = []
+    print(f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'mCE':>8}")
+    for setting in grid():
+        found = {**cells(setting, repetitions), "mCE": mce(setting, repetitions)}
+        top = 0.97 if setting.plenty else 1.0
+        marks = {name: "" if 0.93 <= c <= top else "*" for name, c in found.items()}
+        outside += [f"{setting} {name} {found[name]:.4f}" for name in found if marks[name]]
+        line = "".join(
+            f"{100 * found[name]:>{width}.1f}{marks[name]}"
+            for name, width in zip(found, (9, 9, 7, 7), strict=True)
+        )
+        print(f"{setting!s:34}{setting.expected:>8.1f} {line}", flush=True)
+    print(f"{len(outside)} outside of what is asked:", *outside, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)

@@ -1,0 +1,120 @@
+"""Intervals of numbers made from several cells on the same images, paired image by image.
+
+`wrong` is float64 (..., N): whether an image is wrong under each condition (mean over seeds).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.metrics.estimates import label_parts
+from medrobust.metrics.influence import balanced_influence
+from medrobust.metrics.intervals import (
+    Bounds,
+    balanced_interval,
+    mean_interval,
+    mean_of_shares_interval,
+    ratio_interval,
+    share_interval,
+    wilson,
+)
+from medrobust.types import Float64Array, Int64Array
+
+
+def error_influence(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
+    """Influence values of the error (labels None) or of the balanced error: float64 (..., N).
+
+    Args:
+        wrong: float64 (..., N), or (..., N, L) with labels (N, L).
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+    """
+    if labels is None:
+        centered: Float64Array = wrong - wrong.mean(axis=-1, keepdims=True)
+        return centered
+    if labels.ndim == 2:
+        columns = range(labels.shape[1])
+        each = [balanced_influence(wrong[..., c], labels[:, c]) for c in columns]
+        mean: Float64Array = np.mean(each, axis=0)
+        return mean
+    return balanced_influence(wrong, labels)
+
+
+def error_interval(
+    wrong: Float64Array, labels: Int64Array | None, groups: Int64Array | None
+) -> Bounds:
+    """Return the interval of a mean of errors over conditions.
+
+    Args:
+        wrong: float64 (N,), or (N, L) with labels (N, L): mean over the conditions, in [0, 1].
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+        groups: int64 (N,) from 0, or None.
+    """
+    if labels is None:
+        return share_interval(wrong, groups)
+    if labels.ndim == 2:
+        parts, columns = label_parts(labels)
+        return mean_of_shares_interval(wrong[:, columns], parts, groups)
+    return balanced_interval(wrong, labels, groups)
+
+
+def ratio_influence(
+    own: Float64Array,
+    own_influence: Float64Array,
+    reference: Float64Array,
+    reference_influence: Float64Array,
+) -> Float64Array:
+    """Influence values of the mean over corruptions of own / reference: float64 (N,).
+
+    Args:
+        own: float64 (C,), numerators.
+        own_influence: float64 (C, N).
+        reference: float64 (C,), denominators, none 0.
+        reference_influence: float64 (C, N).
+    """
+    first = own_influence / reference[:, None]
+    second = (own / reference**2)[:, None] * reference_influence
+    result: Float64Array = (first - second).mean(axis=0)
+    return result
+
+
+def mce_interval(
+    own: Float64Array,
+    own_influence: Float64Array,
+    reference: Float64Array,
+    reference_influence: Float64Array,
+    groups: Int64Array | None = None,
+) -> Bounds:
+    """Return the interval of CE (C = 1) or mCE over the logarithm.
+
+    Args: as `ratio_influence`; a model without any error gets Wilson's upper bound of its error,
+        over the reference's, as upper bound.
+    """
+    value = float((own / reference).mean())
+    influence = ratio_influence(own, own_influence, reference, reference_influence)
+    units = own_influence.shape[-1] if groups is None else len(np.unique(groups))
+    top = wilson(0.0, units)[1] * float((1 / reference).mean())
+    return ratio_interval(value, influence, groups, top=top)
+
+
+def relative_mce_interval(
+    own: Float64Array,
+    own_influence: Float64Array,
+    reference: Float64Array,
+    reference_influence: Float64Array,
+    groups: Int64Array | None = None,
+) -> Bounds:
+    """Return the interval of relative CE or mCE: value +- t sqrt(V), since it may be negative.
+
+    Args: as `ratio_influence`, of losses (error minus clean error) instead of errors. Where the
+        reference hardly loses, this interval says too little: its length is the warning.
+    """
+    value = float((own / reference).mean())
+    influence = ratio_influence(own, own_influence, reference, reference_influence)
+    return mean_interval(influence, groups, value=value)
+
+
+def group_codes(groups: NDArray[np.str_] | None) -> Int64Array | None:
+    """Number patients from 0; None without groups, or where no patient has two images."""
+    if groups is None:
+        return None
+    names, codes = np.unique(groups, return_inverse=True)
+    return None if len(names) == len(groups) else codes.reshape(-1).astype(np.int64)

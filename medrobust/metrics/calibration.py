@@ -1,0 +1,214 @@
+"""Whether probabilities mean what they say: Brier score, ECE, NLL, temperature."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import InvalidDataError
+from medrobust.metrics.scores import probabilities
+from medrobust.types import Float64Array, Int64Array, TaskKind
+
+BINS = 15
+"""Bins of both calibration errors (Guo et al., arXiv:1706.04599)."""
+
+MULTI_LABEL = "multi-label, binary-class"
+LOWEST, HIGHEST = 1e-4, 1e4
+"""Limits of the inverse temperature: perfectly separated data would drive it to infinity."""
+
+
+def brier_terms(chances: Float64Array, labels: Int64Array, task: TaskKind) -> Float64Array:
+    """Return what each image adds to the Brier score: float64 (N,).
+
+    Multi-class and ordinal: sum_k (p_k - y_k)^2, in [0, 2], as Brier (1950) has it. Binary: of
+    one class alone, (p - y)^2, in [0, 1]. Multi-label: the mean over labels of (p - y)^2.
+
+    Args:
+        chances: float64 (N, K) from `probabilities`.
+        labels: int64 (N,) or (N, L).
+        task: One of the four task strings.
+    """
+    if task == MULTI_LABEL:
+        apart: Float64Array = ((chances - labels) ** 2).mean(axis=1)
+        return apart
+    squares = (chances - (labels[:, None] == np.arange(chances.shape[1]))) ** 2
+    total: Float64Array = squares.sum(axis=1)
+    return total / 2 if task == "binary-class" else total
+
+
+def brier(chances: Float64Array, labels: Int64Array, task: TaskKind) -> float:
+    """Mean over images of `brier_terms`; 0 is best, a proper score (Brier, MWR 78 (1950) 1).
+
+    Example:
+        >>> brier(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 1]), "binary-class")
+        0.1
+    """
+    return float(brier_terms(chances, labels, task).mean())
+
+
+def confidences(
+    chances: Float64Array, labels: Int64Array, task: TaskKind
+) -> list[tuple[Float64Array, Float64Array]]:
+    """Return (confidence, whether it came true), both float64 (N,), for what is calibrated.
+
+    One pair for single-label tasks: the probability of the predicted class, and whether it is the
+    right one. Multi-label: one pair a label: the probability that it is present, and whether it is.
+    """
+    if task == MULTI_LABEL:
+        return [(chances[:, c], labels[:, c].astype(float)) for c in range(chances.shape[1])]
+    best = chances.argmax(axis=1)
+    return [(chances[np.arange(len(chances)), best], (best == labels).astype(float))]
+
+
+def expected_calibration_error(
+    chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
+) -> float:
+    """ECE = sum_b (n_b / N) |mean confidence_b - share right_b| over bins of equal width.
+
+    Multi-label: the mean over labels. Bins are [low, high), the last one closed.
+
+    Args:
+        chances: float64 (N, K) from `probabilities`.
+        labels: int64 (N,) or (N, L).
+        task: One of the four task strings.
+        bins: How many.
+
+    References:
+        Naeini et al., AAAI 2015; Guo et al., arXiv:1706.04599.
+    """
+    return calibration_errors(chances, labels, task, bins=bins)["ece"][0]
+
+
+def adaptive_calibration_error(
+    chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
+) -> float:
+    """As ECE, over bins of equally many images: no bin is empty, none holds nearly all.
+
+    Images of the same confidence share their mean of being right, so that their order in the set
+    cannot matter where a bin ends among them.
+
+    References:
+        Nixon et al., arXiv:1904.01685; Nguyen and O'Connor, EMNLP 2015.
+    """
+    return calibration_errors(chances, labels, task, bins=bins)["adaptive_ece"][0]
+
+
+def calibration_errors(
+    chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
+) -> dict[str, tuple[float, Float64Array]]:
+    """Return "ece" and "adaptive_ece", each with the influence of every image, float64 (N,).
+
+    The influence holds the bins fixed. Where a bin's gap is near 0 the number is not smooth and
+    its interval too short on the low side; ECE is also biased upwards on few images (Kumar et al.,
+    arXiv:1909.10155).
+    """
+    pairs = confidences(chances, labels, task)
+    totals = {name: (0.0, np.zeros(len(chances))) for name in ("ece", "adaptive_ece")}
+    for confidence, right in pairs:
+        order = np.argsort(confidence, kind="stable")
+        ordered, truth = confidence[order], right[order]
+        gap = ordered - shared(ordered, truth)
+        places = {"ece": equal_width(ordered, bins), "adaptive_ece": equal_mass(ordered, bins)}
+        for name, place in places.items():
+            gaps = np.bincount(place, weights=gap)
+            value, influence = totals[name]
+            influence[order] += np.sign(gaps)[place] * (ordered - truth) / len(pairs)
+            error = float(np.abs(gaps).sum() / len(ordered))
+            totals[name] = (value + error / len(pairs), influence)
+    return {name: (value, terms - terms.mean()) for name, (value, terms) in totals.items()}
+
+
+def shared(ordered: Float64Array, values: Float64Array) -> Float64Array:
+    """Replace the values of equal neighbors in `ordered` by their mean."""
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, len(ordered)])
+    return np.repeat(np.add.reduceat(values, starts) / lengths, lengths)
+
+
+def equal_width(confidence: Float64Array, bins: int) -> Int64Array:
+    """Return the bin of each confidence in [0, 1]: int64 (N,), edges at k / bins as float32 has it.
+
+    The edges are rounded to float32, as torchmetrics has them, and so are the confidences.
+    """
+    edges = np.linspace(0, 1, bins + 1, dtype=np.float32)
+    place = np.searchsorted(edges, confidence.astype(np.float32), side="right") - 1
+    return np.minimum(place, bins - 1).astype(np.int64)
+
+
+def equal_mass(confidence: Float64Array, bins: int) -> Int64Array:
+    """Return the bin of each of N sorted confidences: sizes differ by one at most."""
+    return (np.arange(len(confidence)) * bins // len(confidence)).astype(np.int64)
+
+
+def negative_log_likelihood(
+    logits: NDArray[np.floating[Any]],
+    labels: Int64Array,
+    task: TaskKind,
+    *,
+    temperature: float = 1.0,
+) -> float:
+    """Mean over images of -log p(label), logits divided by the temperature; natural logarithm.
+
+    Multi-label: the mean over images and labels of the binary cross-entropy.
+    """
+    return float(likelihood_terms(logits, labels, task, temperature=temperature).mean())
+
+
+def likelihood_terms(
+    logits: NDArray[np.floating[Any]],
+    labels: Int64Array,
+    task: TaskKind,
+    *,
+    temperature: float = 1.0,
+) -> Float64Array:
+    """Return -log p(label) of each image: float64 (N,).
+
+    Raises:
+        InvalidDataError: If the temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise InvalidDataError(f"temperature={temperature} must be above 0.")
+    scaled = logits.astype(np.float64) / temperature
+    if task == MULTI_LABEL:
+        terms: Float64Array = np.logaddexp(0.0, np.where(labels == 1, -scaled, scaled))
+        means: Float64Array = terms.mean(axis=1)
+        return means
+    highest = scaled.max(axis=1)
+    total = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
+    result: Float64Array = total - scaled[np.arange(len(labels)), labels]
+    return result
+
+
+def fit_temperature(logits: NDArray[np.floating[Any]], labels: Int64Array, task: TaskKind) -> float:
+    """Find the temperature of least NLL on clean validation data, one for all classes.
+
+    The NLL is convex in 1 / temperature, so its slope is bisected. Data that the model separates
+    perfectly has no finite optimum: the answer then stays at the limit of 1e-4; that of data on
+    which the logits mislead at 1e4.
+
+    Args:
+        logits: (N, K), of the validation split.
+        labels: int64 (N,) or (N, L).
+        task: One of the four task strings.
+
+    References:
+        Guo et al., arXiv:1706.04599.
+    """
+    exact = logits.astype(np.float64)
+    low, high = LOWEST, HIGHEST
+    for _ in range(80):
+        middle = float(np.sqrt(low * high))
+        if _slope(exact, labels, task, middle) <= 0:
+            low = middle
+        else:
+            high = middle
+    return 1 / float(np.sqrt(low * high))
+
+
+def _slope(logits: Float64Array, labels: Int64Array, task: TaskKind, inverse: float) -> float:
+    """Return the derivative of the NLL by the inverse temperature."""
+    chances = probabilities(logits * inverse, task)
+    if task == MULTI_LABEL:
+        return float((logits * (chances - labels)).mean())
+    own = logits[np.arange(len(labels)), labels]
+    return float(((chances * logits).sum(axis=1) - own).mean())

@@ -1,0 +1,176 @@
+"""Every metric of one cell, and what tables say of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.metrics.calibration import brier_terms, calibration_errors
+from medrobust.metrics.classification import (
+    accuracy,
+    balanced_accuracy,
+    macro_f1,
+    one_versus_rest,
+    quadratic_weighted_kappa,
+)
+from medrobust.metrics.curves import Curves, curves
+from medrobust.metrics.influence import Areas, mean_area
+from medrobust.metrics.scores import class_scores, predictions, probabilities
+from medrobust.types import Float64Array, Int64Array, TaskKind
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What tables say of a metric.
+
+    Attributes:
+        title: In words, for headings.
+        higher_is_better: Direction.
+        share: True for a number in [0, 1] that is printed in percent.
+    """
+
+    title: str
+    higher_is_better: bool
+    share: bool = True
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("accuracy", True),
+    "balanced_accuracy": Metric("balanced accuracy", True),
+    "error": Metric("error", False),
+    "balanced_error": Metric("balanced error", False),
+    "auc": Metric("AUC", True),
+    "macro_f1": Metric("macro F1", True),
+    "auprc": Metric("AUPRC", True),
+    "brier": Metric("Brier score", False, share=False),
+    "ece": Metric("expected calibration error", False),
+    "adaptive_ece": Metric("adaptive calibration error", False),
+    "sensitivity": Metric("sensitivity at the validation operating point", True),
+    "specificity": Metric("specificity at the validation operating point", True),
+    "nll_calibrated": Metric("NLL after temperature scaling", False, share=False),
+    "quadratic_weighted_kappa": Metric("quadratic-weighted kappa", True, share=False),
+    "mean_absolute_grade_error": Metric("mean absolute grade error", False, share=False),
+}
+"""Every metric of a cell, in the order of the tables."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Logits and labels of a cell, and what follows from them, each computed once.
+
+    Attributes:
+        logits: (N, K).
+        labels: int64 (N,), or (N, L) of zeros and ones for multi-label sets.
+        task: One of the four task strings.
+        positive: Index of the positive class of a binary set.
+        thresholded: False where the logits have no natural zero (a multi-label prompt set without
+            absent texts): then AUC and AUPRC alone mean something.
+        groups: int64 (N,), the patient of each image, None where each image stands alone.
+    """
+
+    logits: NDArray[np.floating[Any]]
+    labels: Int64Array
+    task: TaskKind
+    positive: int | None = None
+    thresholded: bool = True
+    groups: Int64Array | None = None
+
+    @cached_property
+    def predicted(self) -> Int64Array:
+        """As `predictions` has it."""
+        return predictions(self.logits, self.task)
+
+    @cached_property
+    def scores(self) -> Float64Array:
+        """As `class_scores` has it."""
+        return class_scores(self.logits, self.task)
+
+    @cached_property
+    def chances(self) -> Float64Array:
+        """As `probabilities` has it."""
+        return probabilities(self.logits, self.task)
+
+    @cached_property
+    def truths(self) -> NDArray[np.bool_]:
+        """Whether an image is of a class: bool (N, K), the positive class alone of binary sets."""
+        truths = one_versus_rest(self.labels, self.logits.shape[1])
+        if self.task != "binary-class":
+            return truths
+        assert self.positive is not None
+        return truths[:, self.positive, None]
+
+    @cached_property
+    def curves(self) -> Curves:
+        """ROC and precision-recall of every class of `truths`."""
+        scores = self.scores
+        if self.task == "binary-class":
+            assert self.positive is not None
+            scores = scores[:, self.positive, None]
+        return curves(scores, self.truths)
+
+    @cached_property
+    def area(self) -> Areas | None:
+        """Mean AUC with its influence values."""
+        return mean_area(self.curves, self.truths, self.groups)
+
+    @cached_property
+    def calibration(self) -> dict[str, tuple[float, Float64Array]]:
+        """As `calibration_errors` has it."""
+        return calibration_errors(self.chances, self.labels, self.task)
+
+    @cached_property
+    def brier_terms(self) -> Float64Array:
+        """What each image adds to the Brier score."""
+        return brier_terms(self.chances, self.labels, self.task)
+
+
+def cell_metrics(
+    logits: NDArray[np.floating[Any]],
+    labels: Int64Array,
+    *,
+    task: TaskKind,
+    positive: int | None = None,
+    thresholded: bool = True,
+) -> dict[str, float | None]:
+    """Compute every metric that the task has and that needs no other cell.
+
+    Args: as the attributes of `Reading`.
+
+    Returns:
+        Name -> value, or None where it is not defined.
+
+    Raises:
+        InvalidDataError: If a logit is not finite.
+    """
+    return metrics_of(Reading(logits, labels, task, positive, thresholded))
+
+
+def metrics_of(reading: Reading) -> dict[str, float | None]:
+    """Compute the metrics of a reading, as `cell_metrics` does."""
+    labels, task = reading.labels, reading.task
+    values: dict[str, float | None] = {}
+    if reading.thresholded:
+        right = accuracy(reading.predicted, labels)
+        balanced = balanced_accuracy(reading.predicted, labels)
+        values |= {"accuracy": right, "balanced_accuracy": balanced}
+        values |= {"error": 1.0 - right, "balanced_error": 1.0 - balanced}
+    values["auc"] = _mean(reading.curves.areas)
+    if reading.thresholded:
+        values["macro_f1"] = macro_f1(reading.predicted, labels)
+    values["auprc"] = _mean(reading.curves.precisions)
+    if reading.thresholded:
+        values["brier"] = float(reading.brier_terms.mean())
+        values |= {name: value for name, (value, _) in reading.calibration.items()}
+    if task == "ordinal-regression":
+        kappa = quadratic_weighted_kappa(reading.predicted, labels, classes=reading.logits.shape[1])
+        values["quadratic_weighted_kappa"] = kappa
+        values["mean_absolute_grade_error"] = float(np.abs(reading.predicted - labels).mean())
+    return values
+
+
+def _mean(areas: Float64Array) -> float | None:
+    """Average over the classes that have an area, None if none has."""
+    defined = areas[~np.isnan(areas)]
+    return float(defined.mean()) if len(defined) else None

@@ -1,0 +1,159 @@
+"""How much each image weighs in a number: influence values, float64 (N,) with mean 0.
+
+The variance of an estimate is that of the mean of its influence values (the infinitesimal
+jackknife; Efron, JASA 76 (1981) 312). For the AUC these are the structural components of DeLong,
+DeLong and Clarke-Pearson, Biometrics 44 (1988) 837, and the variance is theirs. Values of several
+cells on the same images add up image by image, which is what pairs them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.metrics.classification import one_versus_rest
+from medrobust.metrics.curves import Curves, curves
+from medrobust.types import Float64Array, Int64Array, TaskKind
+
+
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """The mean of areas under one-versus-rest ROC curves, and what each image adds.
+
+    Attributes:
+        value: Mean over the classes that have positives and negatives.
+        influence: float64 (N,).
+        smallest: Harmonic mean over these classes of the smaller of positives and negatives.
+        degrees: Of freedom of the variance (Satterthwaite): a class of three images has two.
+        unseen: Variance of the classes with a single image, taken to be as that of the others.
+    """
+
+    value: float
+    influence: Float64Array
+    smallest: float
+    degrees: float
+    unseen: float
+
+
+def areas(
+    scores: Float64Array,
+    labels: Int64Array,
+    *,
+    task: TaskKind,
+    positive: int | None = None,
+    groups: Int64Array | None = None,
+) -> Areas | None:
+    """Return the AUC of a cell, as `auc` has it, with its influence values.
+
+    Args:
+        scores: float64 (N, K) from `class_scores`.
+        labels: int64 (N,) or (N, L).
+        task: One of the four task strings.
+        positive: Index of the positive class of a binary set.
+        groups: int64 (N,) from 0: few patients of a class make its influence values larger.
+
+    Returns:
+        None where no class has both positives and negatives.
+    """
+    truths = one_versus_rest(labels, scores.shape[1])
+    if task == "binary-class":
+        assert positive is not None
+        scores, truths = scores[:, positive, None], truths[:, positive, None]
+    return mean_area(curves(scores, truths), truths, groups)
+
+
+def mean_area(
+    found: Curves, truths: NDArray[np.bool_], groups: Int64Array | None = None
+) -> Areas | None:
+    """Join the areas of the classes that have one.
+
+    Args:
+        found: From `curves`.
+        truths: bool (N, K), what they were made from.
+        groups: int64 (N,) from 0, or None.
+    """
+    defined = ~np.isnan(found.areas)
+    if not defined.any():
+        return None
+    own, values = truths.T[defined], found.areas[defined]
+    sides = np.stack([own, ~own])  # (2, K, N)
+    sizes = sides.sum(axis=2)
+    units = sizes if groups is None else _patients(sides, groups)
+    scales = np.sqrt(units / np.maximum(units - 1, 1)) / sizes
+    centered = found.shares[defined] - values[:, None]
+    influence = centered * np.where(own, scales[0][:, None], scales[1][:, None])
+    smallest = len(values) / float((1 / sizes.min(axis=0)).sum())
+    spread = (np.where(sides, centered, 0.0) ** 2).sum(axis=2) / sizes  # (2, K)
+    degrees, unseen = _degrees(spread, units)
+    mean = influence.mean(axis=0) * len(truths)
+    return Areas(float(values.mean()), mean, smallest, degrees, unseen)
+
+
+def _degrees(spread: Float64Array, units: NDArray[np.int64]) -> tuple[float, float]:
+    """Return degrees of freedom and what classes of one unit hide, of mean squares (2, K)."""
+    free = units - 1
+    shares = spread / np.maximum(free, 1)  # of the variance
+    usual = (spread * units).sum(axis=1) / np.maximum(free.sum(axis=1), 1)  # over classes
+    hidden = np.where(free == 0, usual[:, None], 0.0)
+    shares = np.where(free == 0, hidden, shares)
+    weights = float((shares**2 / np.maximum(free, 1)).sum())
+    degrees = float(shares.sum()) ** 2 / weights if weights > 0 else float("inf")
+    return degrees, float(hidden.sum()) / units.shape[1] ** 2
+
+
+def _patients(sides: NDArray[np.bool_], groups: Int64Array) -> NDArray[np.int64]:
+    size = int(groups.max()) + 1
+    counts = [[(np.bincount(groups[s], minlength=size) > 0).sum() for s in k] for k in sides]
+    return np.array(counts)
+
+
+def _unbiased(count: int) -> float:
+    return float(np.sqrt(count / (count - 1))) if count > 1 else 1.0
+
+
+def balanced_influence(terms: Float64Array, labels: Int64Array) -> Float64Array:
+    """Influence values of the mean over classes of a class's mean of terms.
+
+    Args:
+        terms: float64 (..., N): whether an image is wrong, or its mean over conditions.
+        labels: int64 (N,).
+    """
+    result = np.zeros(terms.shape)
+    classes = np.unique(labels)
+    for k in classes:
+        own = labels == k
+        count = int(own.sum())
+        part = terms[..., own]
+        centered = part - part.mean(axis=-1, keepdims=True)
+        result[..., own] = centered * (_unbiased(count) * len(labels) / (count * len(classes)))
+    return result
+
+
+def f1_influence(predicted: Int64Array, labels: Int64Array) -> Float64Array:
+    """Influence values of macro F1 over the classes that occur or are predicted."""
+    if labels.ndim == 2:
+        had, said = labels == 1, predicted == 1
+    else:
+        names = np.union1d(labels, predicted)
+        had, said = labels[:, None] == names, predicted[:, None] == names
+    weight = (had.sum(axis=0) + said.sum(axis=0)).astype(float)
+    occurs = weight > 0
+    had, said, weight = had[:, occurs], said[:, occurs], weight[occurs]
+    scores = 2 * (had & said).sum(axis=0) / weight
+    terms = (2.0 * (had & said) - scores * (had.astype(float) + said)) / weight
+    result: Float64Array = terms.mean(axis=1) * len(labels)
+    return result
+
+
+def kappa_influence(predicted: Int64Array, labels: Int64Array, *, classes: int) -> Float64Array:
+    """Influence values of the quadratic-weighted kappa, which must be defined."""
+    grades = np.arange(classes)
+    own = (labels - predicted) ** 2.0
+    had = np.bincount(labels, minlength=classes) / len(labels)
+    said = np.bincount(predicted, minlength=classes) / len(labels)
+    against_said = ((grades[:, None] - grades) ** 2 * said).sum(axis=1)
+    against_had = ((grades[:, None] - grades) ** 2 * had).sum(axis=1)
+    observed, expected = own.mean(), float((had * against_said).sum())
+    moved = against_said[labels] + against_had[predicted] - 2 * expected
+    result: Float64Array = -(own - observed) / expected + observed / expected**2 * moved
+    return result

@@ -1,0 +1,134 @@
+"""A report from the store alone: every cell that is there, or those of some models and sets."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.exceptions import StoreError, unknown_name
+
+from .matrix import ExpectedTable, expected_from_cells
+from .measure import variant
+from .reference import reference_cells, validation_cells
+from .report import Report, make_report
+
+
+def report_store(
+    root: Path,
+    folder: Path,
+    *,
+    reference: str | None = None,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    interactive: bool = True,
+    examples: bool = False,
+) -> Report:
+    """Write page, tables and figures of a store; no model is run and no data set opened.
+
+    Args:
+        root: Folder of the store.
+        folder: Where the files go; made if it is not there.
+        reference: Model whose errors normalise CE and mCE; None: no ratios.
+        models: Names of models, all by default.
+        datasets: Names of data sets, all by default.
+        interactive: Put plotly into the page (5 MB) for curves and scatter that answer the mouse.
+        examples: Show example pictures of own data, where the store was told to keep them.
+
+    Returns:
+        The report.
+
+    Raises:
+        StoreError: If there is no store, nothing in it that was asked for, or a damaged cell.
+        UnknownNameError: If a model or data set is not in the store.
+        ConfigurationError: If the folder cannot be written.
+    """
+    store = Store(root)
+    chosen = _chosen(store, models, datasets)
+    cells = [c for c in chosen if c.spec.split != "val"] or chosen
+    found: list[StoredCell] = []
+    notes = []
+    if reference is not None:
+        command = f"python run.py model={reference} dataset=..."
+        found, note = reference_cells(store, cells, reference, command=command)
+        notes = [note] if note else []
+    expected = expected_tables(cells)
+    report = make_report(
+        cells,
+        expected=expected,
+        missing=gaps(cells, expected),
+        reference=reference,
+        reference_cells=found,
+        notes=notes,
+        folder=folder,
+        run={"command": f"python scripts/report.py {root.name}"},
+        validation=validation_cells(store, cells),
+        features=store.read_features,
+    )
+    report.write(everything=True, interactive=interactive, own_examples=examples)
+    return report
+
+
+def _chosen(store: Store, models: Sequence[str], datasets: Sequence[str]) -> list[StoredCell]:
+    if not (store.root / "cells").is_dir():
+        raise StoreError(f"{store.root} holds no cells. Pass the folder that store.dir names.")
+    cells = list(store.cells())
+    for kind, wanted, known in (
+        ("model", models, {c.spec.model for c in cells}),
+        ("data set", datasets, {c.spec.dataset for c in cells}),
+    ):
+        for name in wanted:
+            if name not in known:
+                raise unknown_name(f"{kind} of this store", name, sorted(known))
+    kept = [
+        c
+        for c in cells
+        if (not models or c.spec.model in models) and (not datasets or c.spec.dataset in datasets)
+    ]
+    if not kept:
+        raise StoreError(f"{store.root} holds no cell of these models on these data sets.")
+    return kept
+
+
+def expected_tables(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
+    """Derive the tables: one a data set, split and suite; clean alone where there is no suite."""
+    tables = expected_from_cells(cells)
+    covered = {(table.dataset, table.split) for table in tables}
+    alone = dict.fromkeys((c.spec.dataset, c.spec.split) for c in cells)
+    return tables + [ExpectedTable(*key, "none", (), ()) for key in alone if key not in covered]
+
+
+def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list[CellSpec]:
+    """List the cells that a model lacks and another model of the same table has.
+
+    A model counts as part of a table where it has a corrupted cell in it.
+    """
+    missing: dict[CellSpec, None] = {}
+    for table in expected:
+        rows: dict[tuple[str, ...], list[CellSpec]] = {}
+        for cell in cells:
+            spec = cell.spec
+            if (spec.dataset, spec.split) == (table.dataset, table.split):
+                key = (spec.model, spec.adapter, cell.data.fingerprint, variant(cell))
+                rows.setdefault(key, []).append(spec)
+        for specs in rows.values():
+            ours = [s for s in specs if s.suite == table.suite and s.severity]
+            if table.corruptions and not ours:
+                continue
+            missing |= dict.fromkeys(_gaps(table, specs, ours))
+    return list(missing)
+
+
+def _gaps(
+    table: ExpectedTable, specs: Sequence[CellSpec], ours: Sequence[CellSpec]
+) -> list[CellSpec]:
+    first = (ours or specs)[0]
+    model = (first.model, first.adapter, first.dataset, first.split)
+    have = {(s.corruption, s.severity) for s in ours}
+    missing = [
+        CellSpec(*model, table.suite, name, level, first.seed)
+        for name in table.corruptions
+        for level in table.severities
+        if (name, level) not in have
+    ]
+    if not any(spec.severity == 0 for spec in specs):
+        missing.append(CellSpec(*model, "none", "clean", 0, None))
+    return missing

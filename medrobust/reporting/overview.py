@@ -1,0 +1,126 @@
+"""Means over data sets, in a stated order: severities, corruptions, data sets, modalities.
+
+Ratios are formed on each data set and then averaged, every set counting the same. A model that
+lacks one of the sets has no mean over them. Sets on which the model or the reference is at chance
+are averaged apart: two models at chance both score an mCE of 100 and it means nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from medrobust.metrics import Estimate
+
+from .matrix import Matrix
+from .modalities import modality
+from .uncertainty import joined
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """One mean over data sets.
+
+    Attributes:
+        label: Row label of the model.
+        suite: Common suite of the columns ("registry" where every set has its own).
+        over: "all sets", "sets beyond chance", "sets at chance", or "modality: NAME".
+        metric: "clean", "mean" or "mCE".
+        of: What it is made from.
+        estimate: The mean with its interval, empty where a set is missing.
+        sets: Data sets that it covers.
+        planned: How many there are.
+    """
+
+    label: str
+    suite: str
+    over: str
+    metric: str
+    of: str
+    estimate: Estimate
+    sets: tuple[str, ...]
+    planned: int
+
+
+def averages(matrices: Sequence[Matrix]) -> list[Average]:
+    """Average over data sets, for every model and suite that spans at least two of them."""
+    found = []
+    for suite, same in _by_suite(matrices).items():
+        labels = dict.fromkeys(row.label for matrix in same for row in matrix.rows)
+        for label in labels:
+            for of in dict.fromkeys(matrix.shown for matrix in same):
+                ours = [matrix for matrix in same if matrix.shown == of]
+                found += _of_label(label, suite, of, ours)
+    return found
+
+
+def _by_suite(matrices: Sequence[Matrix]) -> dict[str, list[Matrix]]:
+    """Sort by suite; registries of MedMNIST-C, one a data set, are one suite.
+
+    Phantoms are never averaged with images of patients.
+    """
+    sorted_: dict[str, list[Matrix]] = {}
+    real = [matrix for matrix in matrices if not matrix.demonstration]
+    for matrix in real or matrices:
+        table = matrix.table
+        suite = "registry" if table.suite == table.dataset else table.suite
+        sorted_.setdefault(suite, []).append(matrix)
+    return {
+        suite: same
+        for suite, same in sorted_.items()
+        if suite != "none" and len({m.table.dataset for m in same}) > 1
+    }
+
+
+def _of_label(label: str, suite: str, of: str, same: Sequence[Matrix]) -> list[Average]:
+    kinds = dict.fromkeys(modality(matrix.table.dataset) for matrix in same)
+    parts: list[tuple[str, Callable[[Matrix], bool]]] = [
+        ("all sets", lambda matrix: True),
+        ("sets beyond chance", lambda matrix: not _marked(matrix, label)),
+        ("sets at chance", lambda matrix: _marked(matrix, label)),
+        *((f"modality: {kind}", _of_kind(kind)) for kind in kinds if len(kinds) > 1),
+    ]
+    result = []
+    for over, belongs in parts:
+        chosen = [matrix for matrix in same if belongs(matrix)]
+        if chosen and (over != "sets beyond chance" or len(chosen) < len(same)):
+            result += [
+                _average(label, suite, over, metric, of, chosen)
+                for metric in ("clean", "mean", "mCE")
+            ]
+    return result
+
+
+def _of_kind(kind: str) -> Callable[[Matrix], bool]:
+    return lambda matrix: modality(matrix.table.dataset) == kind
+
+
+def _marked(matrix: Matrix, label: str) -> bool:
+    row = _row(matrix, label)
+    return row is not None and bool(matrix.chance_marks(row))
+
+
+def _row(matrix: Matrix, label: str) -> int | None:
+    return next((i for i, row in enumerate(matrix.rows) if row.label == label), None)
+
+
+def _average(
+    label: str, suite: str, over: str, metric: str, of: str, matrices: Sequence[Matrix]
+) -> Average:
+    parts, sets = [], []
+    for matrix in matrices:
+        row = _row(matrix, label)
+        found = Estimate(None) if row is None else whole(matrix, of, row, metric)
+        if found.value is not None:
+            parts.append(found)
+            sets.append(matrix.table.dataset)
+    complete = len(parts) == len(matrices)
+    estimate = joined(parts) if complete else Estimate(None)
+    return Average(label, suite, over, metric, of, estimate, tuple(sets), len(matrices))
+
+
+def whole(matrix: Matrix, of: str, row: int, metric: str) -> Estimate:
+    """Return an aggregate if it covers every planned corruption, else an empty one."""
+    found = matrix.estimate(of, row, metric)
+    if metric == "clean":
+        return found
+    mean = matrix.mean(of, row) if metric == "mean" else matrix.mce(of, row)
+    return found if mean.covered == mean.planned else Estimate(None)

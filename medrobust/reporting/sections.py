@@ -1,0 +1,432 @@
+"""The parts of a page that belong to one matrix."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medrobust.metrics import METRICS, Estimate
+from medrobust.metrics.aggregates import group_codes
+from medrobust.metrics.intervals import share_interval
+from medrobust.metrics.scores import predictions
+
+from .compare import Standing
+from .figures import DEMONSTRATION, curves_svg, heat_cells, scale_top, scatter_svg, shade, title
+from .matrix import Matrix
+from .sanity import SANITY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medrobust.evaluation.store import StoredCell
+
+THUMBNAIL = 208
+"""Pixels a side of an example picture: twice the size it is shown at."""
+
+WORST = 5
+"""Cells that are told apart as the worst of a matrix."""
+
+
+def matrix_section(
+    number: int,
+    matrix: Matrix,
+    standings: Sequence[Standing],
+    comparisons: Sequence[dict[str, str]],
+    *,
+    own_examples: bool,
+) -> str:
+    """Write heat table, curves, scatter, ranks, comparisons, classes, worst cells and pictures."""
+    anchor = f"m{number}"
+    data = matrix.data
+    facts = f"{len(data.labels)} images · {len(data.class_names)} classes · {data.task}"
+    if (codes := group_codes(data.groups)) is not None:
+        facts += f" · {len(np.unique(codes))} patients"
+    marks = [DEMONSTRATION] if matrix.demonstration else []
+    pictures = own_examples or data.origin != "own"
+    parts = [
+        f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',
+        f'<h2 id="{anchor}-title">{escape(title(matrix))}</h2>',
+        f'<p class="soft small">{escape(facts)}</p>',
+        *(f'<p class="small"><em>{escape(mark)}</em></p>' for mark in (*marks, *data.marks)),
+        _heat_table(matrix),
+    ]
+    if matrix.table.corruptions and matrix.rows:
+        parts += [_curves(matrix), _scatter(matrix)]
+    parts += [
+        _ranks(matrix, standings),
+        _sanity(matrix),
+        _comparisons(comparisons),
+        _classes(matrix),
+        _worst(matrix, pictures=pictures),
+        _strip(matrix) if pictures else "",
+        "</section>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _heat_table(matrix: Matrix) -> str:
+    top = scale_top(matrix)
+    columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
+    head = "".join(f'<th scope="col">{breakable(c)}</th>' for c in columns)
+    bounds = _bounds(matrix)
+    lines = []
+    for row, (line, cells) in enumerate(zip(matrix.rows, heat_cells(matrix), strict=True)):
+        mark = "†" if matrix.chance_marks(row) else ""
+        shown = [
+            _heat_cell(text, value, top, bounds[row][column], row, column, last=len(columns) - 2)
+            for column, (text, value) in enumerate(cells)
+        ]
+        lines.append(f'<tr><th scope="row">{escape(line.label)}{mark}</th>{"".join(shown)}</tr>')
+    label = escape(f"Table: {title(matrix)}")
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table class="heat">'
+        f'<thead><tr><th scope="col">model</th>{head}</tr></thead>\n'
+        f"<tbody>{''.join(lines)}</tbody></table></div>\n"
+        '<p class="switched small" aria-live="polite"></p>\n'
+        f'<p class="soft small">{_caption(matrix)}</p>\n' + _scale(top)
+    )
+
+
+def _bounds(matrix: Matrix) -> list[list[Estimate]]:
+    """Return the intervals of the heat table, row by row."""
+    of = matrix.shown
+    return [
+        [
+            matrix.estimate(of, row, "clean"),
+            *(
+                matrix.estimate(of, row, "severity_mean", c)
+                for c in range(len(matrix.table.corruptions))
+            ),
+            matrix.estimate(of, row, "mean"),
+            matrix.estimate(of, row, "mCE"),
+        ]
+        for row in range(len(matrix.rows))
+    ]
+
+
+def _heat_cell(
+    text: str,
+    value: float | None,
+    top: float,
+    bounds: Estimate,
+    row: int,
+    column: int,
+    *,
+    last: int,
+) -> str:
+    first, _, rest = text.partition(" ")
+    interval = percent_range(bounds) if first != "–" else ""
+    shown = escape(first) + "".join(f"<small>{escape(t)}</small>" for t in (interval, rest) if t)
+    place = f' data-row="{row}"' + (f' data-column="{column}"' if column < last else "")
+    if value is None:
+        return f'<td class="ratio"{place}>{shown}</td>'
+    back, ink = shade(value / top)
+    return f'<td style="background:{back};color:{ink}"{place}>{shown}</td>'
+
+
+def percent_range(found: Estimate) -> str:
+    """Print an interval in percent, or nothing."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{100 * found.low:.1f}–{100 * found.high:.1f}"
+
+
+def _caption(matrix: Matrix) -> str:
+    levels = ", ".join(map(str, matrix.table.severities))
+    name = words(matrix)
+    text = f"{name} in percent, mean over severities {levels}." if levels else f"{name} in percent."
+    if len(matrix.seeds) > 1:
+        text += f" Means over corruption seeds {', '.join(map(str, matrix.seeds))}."
+    if matrix.reference:
+        text += f" mCE: 100 is as good as {matrix.reference}."
+    units = "patients" if group_codes(matrix.data.groups) is not None else "images"
+    text += f" Small: 95 % interval over {units}. A dash: not computed, or not defined."
+    if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
+        text += (
+            " †: on clean images this model, or the reference, is no better than guessing: its "
+            "mCE means nothing."
+        )
+    return escape(text)
+
+
+def words(matrix: Matrix) -> str:
+    """Name the metric shown, to begin a sentence."""
+    name = METRICS[matrix.shown].title
+    return name[0].upper() + name[1:]
+
+
+def _scale(top: float) -> str:
+    stops = ", ".join(shade(step / 10)[0] for step in range(11))
+    return (
+        f'<p class="scale soft small" aria-hidden="true">0 <span class="bar" '
+        f'style="background:linear-gradient(90deg, {stops})"></span> {100 * top:.0f}&nbsp;%</p>'
+    )
+
+
+def _curves(matrix: Matrix) -> str:
+    name = words(matrix)
+    label = f"{name} in percent over severity, one panel a corruption; numbers in the table"
+    return (
+        f'<h3>{name} over severity</h3>\n<div class="curves" data-figure="curves" role="img" '
+        f'aria-label="{escape(label)}">{curves_svg(matrix)}</div>'
+    )
+
+
+def _scatter(matrix: Matrix) -> str:
+    if sum(matrix.mean(matrix.shown, row).value is not None for row in range(len(matrix.rows))) < 2:
+        return ""
+    label = f"{words(matrix)} on corrupted images over that on clean ones, one mark a model"
+    return (
+        '<h3>Clean against corrupted</h3>\n<div class="scatter" data-figure="scatter" role="img" '
+        f'aria-label="{escape(label)}">{scatter_svg(matrix)}</div>'
+    )
+
+
+def _ranks(matrix: Matrix, standings: Sequence[Standing]) -> str:
+    if not any(standing.rank for standing in standings):
+        return ""
+    with_effective = any(standing.effective is not None for standing in standings)
+    order = sorted(range(len(standings)), key=lambda row: standings[row].rank or len(standings) + 1)
+    lines = []
+    for row in order:
+        standing = standings[row]
+        mean = matrix.estimate(matrix.shown, row, "mean")
+        rank = "–" if standing.rank is None else f"{standing.rank} ({standing.low}–{standing.high})"
+        value = "–" if mean.value is None else f"{100 * mean.value:.1f} ({percent_range(mean)})"
+        line = [rank, matrix.rows[row].label, value]
+        if with_effective:
+            effective = standing.effective
+            line.append("–" if effective is None else f"{100 * effective:+.1f}")
+        lines.append(line)
+    head = ["rank", "model", f"mean {METRICS[matrix.shown].title}, %"]
+    head += ["effective robustness, points"] if with_effective else []
+    return "<h3>Ranks with 95 % intervals</h3>\n" + plain_table(head, lines, tight=True)
+
+
+def _sanity(matrix: Matrix) -> str:
+    """Show what a model scores that does not look at the image."""
+    of = matrix.shown
+    lines = []
+    for row, line in enumerate(matrix.rows):
+        clean = matrix.estimate(of, row, "clean")
+        found = [clean, *(matrix.estimate(of, row, name) for name in SANITY)]
+        if clean.value is not None:
+            lines.append((line.label, *(_with_range(estimate) for estimate in found)))
+    if not lines:
+        return ""
+    head = ("model", "clean images", "shuffled images", "shuffled class texts", "majority class")
+    note = (
+        f'<p class="soft small">{words(matrix)}, %, of the stored answers torn from their images '
+        "or classes: what a model scores that does not look. No model was run for it.</p>"
+    )
+    return details("Without looking at the image", note + plain_table(head, lines, tight=True))
+
+
+def _with_range(found: Estimate) -> str:
+    if found.value is None:
+        return "–"
+    return f"{100 * found.value:.1f} ({percent_range(found)})"
+
+
+def _comparisons(rows: Sequence[dict[str, str]]) -> str:
+    if not rows:
+        return ""
+    lines = [
+        (
+            f"{row['first']} − {row['second']}",
+            row["condition"],
+            METRICS[row["of"]].title,
+            f"{100 * float(row['difference']):+.1f}",
+            f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}",
+            p_value(row["p"]),
+            p_value(row["p_holm"]),
+            p_value(row["p_bh"]),
+            row["test"],
+        )
+        for row in rows
+    ]
+    head = ("pair", "images", "of", "difference", "95 %", "p", "p, Holm", "p, BH", "test")
+    note = (
+        '<p class="soft small">Differences in points, on the same images; "mean" is over all '
+        "corruptions and severities. Holm bounds the chance of any false finding in this table, "
+        "Benjamini–Hochberg their share.</p>"
+    )
+    return details("Pairs of models compared", note + plain_table(head, lines, tight=True))
+
+
+def p_value(text: str) -> str:
+    """Print a p-value with three digits, never as 0."""
+    value = float(text)
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _classes(matrix: Matrix) -> str:
+    """Show the recall of each class on clean and on corrupted images."""
+    lines = []
+    counts = _class_counts(matrix)
+    for row, line in enumerate(matrix.rows):
+        clean = _right(matrix, [(row, "clean", 0)])
+        table = matrix.table
+        keys = [(row, name, level) for name in table.corruptions for level in table.severities]
+        corrupted = _right(matrix, keys) if keys else None
+        if clean is None and corrupted is None:
+            continue
+        for k, name in enumerate(matrix.data.class_names):
+            cells = [_recall(matrix, right, k) for right in (clean, corrupted)]
+            lines.append((line.label, name, str(counts[k]), *cells))
+    if not lines:
+        return ""
+    head = ("model", "class", "images", "recall, clean", "recall, corrupted")
+    return details("Classes", plain_table(head, lines, tight=True))
+
+
+def _class_counts(matrix: Matrix) -> list[int]:
+    labels = matrix.data.labels
+    if labels.ndim == 2:
+        return [int(count) for count in labels.sum(axis=0)]
+    return list(map(int, np.bincount(labels, minlength=len(matrix.data.class_names))))
+
+
+def _right(
+    matrix: Matrix, keys: Sequence[tuple[int, str, int]]
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None":
+    if not all(key in matrix.groups for key in keys):
+        return None
+    if "error" not in matrix.values:
+        return None
+    cells = [cell for key in keys for cell in matrix.groups[key]]
+    total = np.zeros(matrix.data.labels.shape)
+    for cell in cells:
+        total += predictions(cell.logits, matrix.data.task) == matrix.data.labels
+    return total / len(cells)
+
+
+def _recall(
+    matrix: Matrix, right: "np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None", k: int
+) -> str:
+    labels = matrix.data.labels
+    own = labels[:, k] == 1 if labels.ndim == 2 else labels == k
+    if right is None or not own.any():
+        return "–"
+    terms = right[own, k] if labels.ndim == 2 else right[own]
+    codes = group_codes(matrix.data.groups)
+    low, high = share_interval(terms, None if codes is None else codes[own])
+    return f"{100 * terms.mean():.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _worst(matrix: Matrix, *, pictures: bool) -> str:
+    """Show the cells that lose most against the same model's clean images."""
+    of = matrix.shown
+    losses = []
+    for (row, corruption, severity), cell in matrix.cells.items():
+        if severity == 0 or np.isnan(matrix.clean[of][row]):
+            continue
+        place = (
+            row,
+            matrix.table.corruptions.index(corruption),
+            matrix.table.severities.index(severity),
+        )
+        loss = float(matrix.values[of][place] - matrix.clean[of][row])
+        losses.append((loss if not METRICS[of].higher_is_better else -loss, place, cell))
+    losses.sort(key=lambda entry: (-entry[0], entry[1]))
+    lines = []
+    for loss, (row, c, s), cell in losses[:WORST]:
+        value = matrix.values[of][row, c, s]
+        bounds = Estimate(None, float(matrix.low[of][row, c, s]), float(matrix.high[of][row, c, s]))
+        seen = image(cell, "worst cell") if pictures and cell.examples else "–"
+        place_ = f"{matrix.table.corruptions[c]} s{matrix.table.severities[s]}"
+        lines.append(
+            f"<tr><td>{escape(matrix.rows[row].label)}</td><td>{escape(place_)}</td>"
+            f"<td>{100 * value:.1f} ({percent_range(bounds)})</td><td>{100 * loss:+.1f}</td>"
+            f"<td>{seen}</td></tr>"
+        )
+    if not lines:
+        return ""
+    head = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in ("model", "cell", "value, %", "worse than clean by, points", "example")
+    )
+    table = (
+        f'<div class="scroll strip"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+    return details("Worst cells", table)
+
+
+def _strip(matrix: Matrix) -> str:
+    """Show one image of the set under every corruption and severity that the store has."""
+    row = _row_with_examples(matrix)
+    if row is None:
+        return ""
+    levels = matrix.table.severities
+    clean = _picture(matrix, row, "clean", 0)
+    lines = []
+    for corruption in matrix.table.corruptions:
+        pictures = "".join(_picture(matrix, row, corruption, level) for level in levels)
+        name = breakable(corruption)
+        lines.append(f'<tr><th scope="row">{name}</th>{clean}{pictures}</tr>')
+    head = "".join(f'<th scope="col">{level}</th>' for level in ("clean", *levels))
+    return (
+        "<h3>One image under every corruption</h3>\n"
+        '<div class="scroll strip" role="region" tabindex="0" aria-label="Example images"><table>'
+        f'<thead><tr><th scope="col">severity</th>{head}</tr></thead>\n'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _row_with_examples(matrix: Matrix) -> int | None:
+    found = [row for (row, _, _), cell in matrix.cells.items() if cell.examples]
+    return min(found) if found and matrix.table.corruptions else None
+
+
+def _picture(matrix: Matrix, row: int, corruption: str, severity: int) -> str:
+    cell = matrix.cells.get((row, corruption, severity))
+    if cell is None or not cell.examples:
+        return "<td>–</td>"
+    what = "clean image" if severity == 0 else f"{corruption}, severity {severity}"
+    return f"<td>{image(cell, what)}</td>"
+
+
+def image(cell: "StoredCell", what: str) -> str:
+    """Show the first example picture of a cell."""
+    return f'<img loading="lazy" alt="{escape(what)}" src="{thumbnail(cell.examples[0])}">'
+
+
+def thumbnail(path: "Path") -> str:
+    """Shrink a picture of the store to a JPEG data URI."""
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        small = opened.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def breakable(name: str) -> str:
+    """Let a browser break a name at its underscores."""
+    return escape(name).replace("_", "_<wbr>")
+
+
+def plain_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, tight: bool = False
+) -> str:
+    """Write a table without colors; a tight one scrolls sideways rather than break lines."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table class="plain{" tight" if tight else ""}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def details(summary: str, content: str) -> str:
+    """Write a part that opens on demand."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"

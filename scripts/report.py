@@ -1,0 +1,51 @@
+"""Make a report from a store alone: page, figures, tables.
+
+    python scripts/report.py outputs/store
+    python scripts/report.py outputs/store --out outputs/paper --reference clip_vit_b16
+
+No model is run and no data set is opened. The folder gets report.html (one file, no outside
+requests), results.csv, summary.csv, comparisons.csv, their Parquet twins, matrix.png, figures/ and
+tables/.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from medrobust.exceptions import MedRobustError
+from medrobust.reporting.command import report_store
+
+
+def main() -> int:
+    """Parse the arguments, write the report, print where it is."""
+    parser = argparse.ArgumentParser(description="Make a report from a store alone.")
+    parser.add_argument("store", type=Path, help="folder of the store (store.dir)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where it goes")
+    parser.add_argument("--reference", help="model whose errors normalise CE and mCE")
+    parser.add_argument("--model", action="append", default=[], help="only this one (repeatable)")
+    parser.add_argument("--dataset", action="append", default=[], help="only this one (repeatable)")
+    parser.add_argument("--light", action="store_true", help="leave plotly (5 MB) out of the page")
+    parser.add_argument(
+        "--examples", action="store_true", help="show pictures of own data that the store has"
+    )
+    given = parser.parse_args()
+    try:
+        report = report_store(
+            given.store,
+            given.out,
+            reference=given.reference,
+            models=given.model,
+            datasets=given.dataset,
+            interactive=not given.light,
+            examples=given.examples,
+        )
+    except MedRobustError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    report.print()
+    print(given.out / "report.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

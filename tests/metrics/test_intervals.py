@@ -1,0 +1,182 @@
+"""Intervals against published values, the plain bootstrap, and a small coverage simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from medrobust.metrics import Reading, cell_estimates, cell_metrics
+from medrobust.metrics.aggregates import error_influence, group_codes, mce_interval
+from medrobust.metrics.cell import metrics_of
+from medrobust.metrics.comparisons import resample_counts
+from medrobust.metrics.influence import areas, balanced_influence
+from medrobust.metrics.intervals import (
+    balanced_interval,
+    logit_interval,
+    mean_interval,
+    recovered,
+    share_interval,
+    t_quantile,
+    variance_of_mean,
+    wilson,
+)
+
+TASKS = ("multi-class", "ordinal-regression", "binary-class", "multi-label, binary-class")
+
+
+def reading(task="multi-class", count=400, seed=0, groups=None, skill=1.0):
+    rng = np.random.default_rng([count, seed])
+    classes = 2 if task == "binary-class" else 4
+    labels = rng.integers(classes, size=count)
+    truth = np.eye(classes)[labels]
+    if task.startswith("multi-label"):
+        truth = labels = (rng.random((count, classes)) < 0.4).astype(np.int64)
+    logits = rng.normal(size=(count, classes)) + skill * truth
+    positive = 0 if task == "binary-class" else None
+    return Reading(logits.astype(np.float32), labels, task, positive, groups=groups)
+
+
+def taken(given, rows):
+    return Reading(given.logits[rows], given.labels[rows], given.task, given.positive)
+
+
+@pytest.mark.parametrize("degrees", [4, 5, 8, 30, 1000])
+def test_t_quantiles_are_scipys(degrees):
+    assert t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=2e-3)
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (153, 156), (7, 20), (156, 156)])
+def test_wilson_is_scipys(hits, count):
+    expected = stats.binomtest(hits, count).proportion_ci(method="wilson")
+    assert wilson(hits / count, count) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    terms = np.r_[np.ones(hits), np.zeros(count - hits)]
+    assert share_interval(terms) == wilson(hits / count, count)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_interval_agrees_with_the_plain_bootstrap(task):
+    given = reading(task)
+    found = cell_estimates(given)
+    rng = np.random.default_rng(1)
+    drawn = [
+        metrics_of(taken(given, rng.integers(len(given.labels), size=len(given.labels))))
+        for _ in range(400)
+    ]
+    plain = cell_metrics(given.logits, given.labels, task=task, positive=given.positive)
+    for name, estimate in found.items():
+        assert estimate.value == plain[name]
+        spread = np.std([values[name] for values in drawn])
+        assert estimate.low < estimate.value < estimate.high
+        half = (estimate.high - estimate.low) / 2
+        rough = 0.6 if "ece" in name else 0.3 if name == "auprc" else 0.2  # the first is not smooth
+        assert half == pytest.approx(1.96 * spread, rel=rough), name
+
+
+def test_no_cell_has_a_point_interval_even_if_it_is_perfect_or_single():
+    perfect = Reading(np.eye(3)[[0, 1, 2, 2, 1]] * 9.0, np.array([0, 1, 2, 2, 1]), "multi-class")
+    one = Reading(np.array([[0.0, 1.0]]), np.array([1]), "multi-class")
+    for given in (perfect, one):
+        for name, estimate in cell_estimates(given).items():
+            if estimate.value is not None and name not in ("brier", "ece", "adaptive_ece"):
+                assert estimate.high - estimate.low > 0.1, name
+    assert cell_estimates(one)["auc"].low is None
+
+
+def test_groups_of_one_image_change_nothing_and_copies_are_no_more_information():
+    single = reading(groups=np.arange(400))
+    alone = cell_estimates(reading())
+    for name, estimate in cell_estimates(single).items():
+        assert (estimate.low, estimate.high) == pytest.approx(
+            (alone[name].low, alone[name].high), abs=4e-3
+        ), name
+    rows = np.repeat(np.arange(400), 4)
+    copies = Reading(reading().logits[rows], reading().labels[rows], "multi-class", groups=rows)
+    for name, estimate in cell_estimates(copies).items():
+        if name != "auprc":  # its closed form knows no patients
+            width = (estimate.high - estimate.low) / (alone[name].high - alone[name].low)
+            assert width == pytest.approx(1.0, abs=0.05), name
+
+
+def test_a_patients_images_weigh_together():
+    groups = np.repeat(np.arange(50), 4)
+    terms = np.repeat(np.arange(50) % 5 == 0, 4).astype(float)  # a patient is right or wrong whole
+    low, high = share_interval(terms, groups)
+    assert (low, high) == pytest.approx(wilson(0.2, 50, t_quantile(49)), abs=0.01)
+    assert high - low > 1.8 * np.subtract(*wilson(0.2, 200)[::-1])
+    assert group_codes(np.array(["a", "b"])) is None
+    assert group_codes(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
+
+
+def test_joined_intervals_shrink_by_the_root_of_their_number():
+    low, high = recovered([0.5] * 4, [(0.4, 0.6)] * 4)
+    assert (low, high) == pytest.approx((0.45, 0.55))
+
+
+def test_the_variance_of_balanced_error_is_that_of_a_stratified_bootstrap():
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1, 2], [200, 60, 40])
+    wrong = (rng.random(300) < np.array([0.1, 0.3, 0.5])[labels]).astype(float)
+    counts = resample_counts("a", 300, resamples=4000, strata=labels)
+    means = np.mean(
+        [(counts[:, labels == k] @ wrong[labels == k]) / (labels == k).sum() for k in range(3)],
+        axis=0,
+    )
+    variance = variance_of_mean(balanced_influence(wrong, labels))[0]
+    assert variance == pytest.approx(means.var(), rel=0.08)
+
+
+def test_the_mce_interval_is_that_of_a_paired_bootstrap_where_errors_are_many():
+    rng = np.random.default_rng(5)
+    hard = rng.normal(size=(1, 1, 1500))
+    wrong = (hard + rng.normal(size=(2, 3, 1500)) > 0.4).astype(float)
+    means, influence = wrong.mean(axis=2), error_influence(wrong, None)
+    low, high = mce_interval(means[0], influence[0], means[1], influence[1])
+    counts = resample_counts("a", 1500, resamples=3000) / 1500
+    drawn = (wrong[0] @ counts.T / (wrong[1] @ counts.T)).mean(axis=0)
+    expected = np.quantile(drawn, [0.025, 0.975])
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.01)
+    apart = error_influence(wrong[:, :, ::-1], None)  # pairs torn apart
+    torn = mce_interval(means[0], influence[0], means[1], apart[1])
+    assert torn[1] - torn[0] > 1.2 * (high - low)
+
+
+def test_a_model_without_errors_has_an_mce_above_zero_within_reach():
+    none, some = np.zeros((1, 100)), (np.arange(100) < 20).astype(float)[None]
+    low, high = mce_interval(
+        none.mean(1), error_influence(none, None), some.mean(1), error_influence(some, None)
+    )
+    assert low == 0.0
+    assert high == pytest.approx(wilson(0.0, 100)[1] / 0.2)
+
+
+def test_limits_hold():
+    assert mean_interval(np.array([0.0, 1.0]), limits=(0.0, 1.0)) == (0.0, 1.0)
+    assert logit_interval(0.5, np.zeros(4), None, smallest=4) == wilson(0.5, 4)
+
+
+@pytest.mark.parametrize(("count", "error", "grouped"), [(156, 0.02, False), (600, 0.2, True)])
+def test_intervals_cover_the_truth_on_a_part_of_the_grid(count, error, grouped):
+    rng = np.random.default_rng(6)
+    held = np.zeros(3)
+    repetitions = 300
+    for _ in range(repetitions):
+        groups = np.arange(count) // 4 if grouped else np.arange(count)
+        labels = rng.integers(2, size=count)[groups]
+        shared = rng.normal(size=count)[groups]
+        noise = np.sqrt(0.4) * shared + np.sqrt(0.6) * rng.normal(size=count)
+        right = (noise < stats.norm.ppf(1 - error)).astype(float)
+        scores = np.where(labels == 1, 1, -1) * (stats.norm.ppf(1 - error) - noise)
+        given = groups if grouped else None
+        area = areas(np.c_[-scores, scores], labels, task="binary-class", positive=1, groups=given)
+        truth = stats.norm.cdf(stats.norm.ppf(1 - error) * np.sqrt(2))
+        bounds = (
+            share_interval(right, given),
+            balanced_interval(right, labels, given),
+            logit_interval(
+                area.value, area.influence, given, smallest=area.smallest, degrees=area.degrees
+            ),
+        )
+        held += [
+            low <= t <= high
+            for (low, high), t in zip(bounds, (1 - error, 1 - error, truth), strict=True)
+        ]
+    assert (held / repetitions >= 0.92).all(), held / repetitions

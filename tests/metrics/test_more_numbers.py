@@ -1,0 +1,202 @@
+"""Macro F1, AUPRC, calibration, operating points against scikit-learn and torchmetrics."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+from torchmetrics.functional import classification as torchmetrics
+
+from medrobust.exceptions import InvalidDataError
+from medrobust.metrics import (
+    adaptive_calibration_error,
+    auprc,
+    average_precision,
+    cell_metrics,
+    class_scores,
+    expected_calibration_error,
+    fit_temperature,
+    macro_f1,
+    negative_log_likelihood,
+    operating_point,
+    predictions,
+    probabilities,
+    sensitivity_specificity,
+)
+
+MULTI, LABELS = "multi-class", "multi-label, binary-class"
+
+
+def sample(classes, count=300, *, ties=False, seed=0):
+    rng = np.random.default_rng([classes, count, seed])
+    logits = 2 * rng.normal(size=(count, classes)).astype(np.float32)
+    labels = rng.integers(classes, size=count)
+    logits[np.arange(count), labels] += 1
+    return (np.round(logits) if ties else logits), labels
+
+
+def labelled(seed=0, count=250, classes=6):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(count, classes)).astype(np.float32)
+    labels = (rng.random((count, classes)) < 0.3).astype(np.int64)
+    return (logits + labels).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_multi_class_numbers_equal_scikit_learn_and_torchmetrics(classes, ties):
+    logits, labels = sample(classes, ties=ties)
+    values = cell_metrics(logits, labels, task=MULTI)
+    predicted, chances = predictions(logits, MULTI), probabilities(logits, MULTI)
+    scores = class_scores(logits, MULTI)
+    parts = [
+        sklearn_metrics.average_precision_score(labels == k, scores[:, k]) for k in range(classes)
+    ]
+    areas = [sklearn_metrics.roc_auc_score(labels == k, scores[:, k]) for k in range(classes)]
+    assert values["macro_f1"] == pytest.approx(
+        sklearn_metrics.f1_score(labels, predicted, average="macro"), abs=1e-12
+    )
+    assert values["auprc"] == pytest.approx(np.mean(parts), abs=1e-12)
+    assert values["auc"] == pytest.approx(np.mean(areas), abs=1e-12)
+    assert values["brier"] == pytest.approx(
+        ((chances - np.eye(classes)[labels]) ** 2).sum(1).mean(), abs=1e-12
+    )
+    expected = torchmetrics.multiclass_calibration_error(
+        torch.tensor(chances), torch.tensor(labels), classes, n_bins=15, norm="l1"
+    )
+    assert values["ece"] == pytest.approx(float(expected), abs=1e-6)
+    nll = sklearn_metrics.log_loss(labels, chances, labels=range(classes))
+    assert negative_log_likelihood(logits, labels, MULTI) == pytest.approx(nll, abs=1e-9)
+
+
+def test_binary_brier_score_and_auprc_equal_scikit_learn():
+    logits, labels = sample(2)
+    chances = probabilities(logits, "binary-class")
+    values = cell_metrics(logits, labels, task="binary-class", positive=0)
+    assert values["brier"] == pytest.approx(
+        sklearn_metrics.brier_score_loss(labels == 0, chances[:, 0]), abs=1e-12
+    )
+    score = class_scores(logits, "binary-class")[:, 0]
+    expected = sklearn_metrics.average_precision_score(labels == 0, score)
+    assert values["auprc"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_multi_label_numbers_equal_scikit_learn_and_torchmetrics():
+    logits, labels = labelled()
+    values = cell_metrics(logits, labels, task=LABELS)
+    chances = probabilities(logits, LABELS)
+    predicted = predictions(logits, LABELS)
+    assert values["macro_f1"] == pytest.approx(
+        sklearn_metrics.f1_score(labels, predicted, average="macro"), abs=1e-12
+    )
+    assert values["auprc"] == pytest.approx(
+        sklearn_metrics.average_precision_score(labels, chances, average="macro"), abs=1e-12
+    )
+    gaps = [
+        float(
+            torchmetrics.binary_calibration_error(
+                torch.tensor(chances[:, c]), torch.tensor(labels[:, c]), n_bins=15, norm="l1"
+            )
+        )
+        for c in range(labels.shape[1])
+    ]
+    assert values["ece"] == pytest.approx(np.mean(gaps), abs=1e-6)
+    parts = [sklearn_metrics.log_loss(labels[:, c], chances[:, c]) for c in range(labels.shape[1])]
+    nll = negative_log_likelihood(logits, labels, LABELS)
+    assert nll == pytest.approx(np.mean(parts), abs=1e-9)
+
+
+def test_macro_f1_leaves_out_labels_that_are_neither_there_nor_predicted():
+    labels = np.array([[1, 0], [0, 0]])
+    assert macro_f1(labels, labels) == 1.0
+    assert macro_f1(labels[:, 1:], labels[:, 1:]) is None
+
+
+@pytest.mark.parametrize(
+    "truth", [np.zeros(4, bool), np.ones(4, bool)], ids=["no positives", "no negatives"]
+)
+def test_one_class_alone_has_no_area_and_no_operating_point(truth):
+    scores = np.arange(4.0)
+    assert average_precision(scores, truth) is None
+    assert operating_point(scores, truth) is None
+    labels = truth.astype(np.int64)
+    assert auprc(np.c_[scores, -scores], labels, task=MULTI) == (None, 2)
+
+
+def test_degenerate_cells_have_numbers_or_none_but_no_nan():
+    perfect = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]] * 50
+    values = cell_metrics(perfect, np.array([0, 1, 2, 2]), task=MULTI)
+    assert (values["macro_f1"], values["auprc"], round(values["brier"], 9)) == (1.0, 1.0, 0.0)
+    assert values["ece"] == pytest.approx(values["adaptive_ece"], abs=1e-12)
+    one = cell_metrics(np.array([[0.0, 1.0]]), np.array([0]), task=MULTI)
+    assert one["auc"] is one["auprc"] is None
+    assert one["macro_f1"] == 0.0
+    tied = cell_metrics(np.zeros((6, 2)), np.array([0, 1] * 3), task=MULTI)
+    assert (tied["auc"], tied["auprc"], tied["ece"]) == (0.5, 0.5, 0.0)
+
+
+def test_adaptive_bins_hold_equally_many_images():
+    rng = np.random.default_rng(3)
+    chances = rng.dirichlet([0.4] * 4, size=150)
+    labels = rng.integers(4, size=150)
+    confidence, right = chances.max(1), chances.argmax(1) == labels
+    order = np.argsort(confidence)
+    bins = np.array_split(order, 15)
+    gaps = [abs(confidence[b].mean() - right[b].mean()) * len(b) / 150 for b in bins]
+    assert adaptive_calibration_error(chances, labels, MULTI) == pytest.approx(sum(gaps))
+
+
+def test_calibration_does_not_depend_on_the_order_of_images_with_equal_confidence():
+    chances = np.tile([[0.75, 0.25]], (40, 1))
+    labels = np.array([0] * 10 + [1] * 30)
+    there, back = (
+        adaptive_calibration_error(chances, given, MULTI) for given in (labels, labels[::-1])
+    )
+    assert there == pytest.approx(back, abs=1e-15)
+    assert expected_calibration_error(chances, labels, MULTI) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("task", [MULTI, LABELS])
+def test_the_temperature_is_that_of_least_nll(task):
+    logits, labels = sample(4, 500) if task == MULTI else labelled(count=500)
+    best = fit_temperature(logits * 3, labels, task)
+    assert best == pytest.approx(3 * fit_temperature(logits, labels, task), rel=1e-6)
+    least = negative_log_likelihood(logits * 3, labels, task, temperature=best)
+    for factor in (0.98, 1.02):
+        more = negative_log_likelihood(logits * 3, labels, task, temperature=best * factor)
+        assert more > least
+
+
+def test_a_perfectly_separated_split_has_a_temperature_at_the_limit():
+    logits, labels = np.eye(3)[[0, 1, 2]] * 5, np.array([0, 1, 2])
+    assert fit_temperature(logits, labels, MULTI) == pytest.approx(1e-4, rel=1e-3)
+    with pytest.raises(InvalidDataError, match="above 0"):
+        negative_log_likelihood(logits, labels, MULTI, temperature=0.0)
+
+
+def test_youdens_point_and_a_wanted_sensitivity_equal_scikit_learns_curve():
+    rng = np.random.default_rng(5)
+    truth = rng.random(200) < 0.3
+    scores = np.round(rng.normal(size=200) + truth, 1)  # with ties
+    false, hit, thresholds = sklearn_metrics.roc_curve(truth, scores, drop_intermediate=False)
+    point = operating_point(scores, truth)
+    assert point.threshold == thresholds[np.argmax(hit - false)]
+    assert point.n == 200
+    wanted = operating_point(scores, truth, sensitivity=0.9)
+    assert wanted.threshold == thresholds[np.argmax(hit >= 0.9)]
+    found = sensitivity_specificity(scores, truth, wanted.threshold)
+    assert found[0] >= 0.9
+    assert found == pytest.approx(
+        (
+            sklearn_metrics.recall_score(truth, scores >= wanted.threshold),
+            sklearn_metrics.recall_score(~truth, scores < wanted.threshold),
+        )
+    )
+
+
+def test_a_sensitivity_outside_of_its_range_is_refused():
+    with pytest.raises(InvalidDataError, match=r"sensitivity=1\.5"):
+        operating_point(np.arange(3.0), np.array([True, False, True]), sensitivity=1.5)
+
+
+def test_no_positive_means_no_sensitivity():
+    assert sensitivity_specificity(np.arange(2.0), np.zeros(2, bool), 0.5) == (None, 0.5)

@@ -1,0 +1,145 @@
+"""Offline W&B files of a sweep, read back: groups, ids, status, matrices, and no picture."""
+
+import json
+
+import pytest
+from stores import data_record, write_matrix
+from wandb_files import read_records
+
+from medrobust.reporting import (
+    SeriesLogger,
+    WandbLogger,
+    expected_from_cells,
+    make_report,
+    reference_cells,
+)
+from medrobust.reporting.wandb import job_type, run_id, without_paths
+
+CONFIG = {"dataset": {"root": "/home/somebody/scans"}, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wandb")
+    models = {"weak": 0.5, "strong": 1.5}
+    store, cells = write_matrix(
+        folder / "store", data_record(), models, corruptions=["contrast"], examples=True
+    )
+    found, _ = reference_cells(store, cells, "weak", command="")
+    return make_report(
+        cells,
+        expected=expected_from_cells(cells),
+        missing=[],
+        reference="weak",
+        reference_cells=found,
+        notes=[],
+        folder=folder / "out",
+        run={},
+    )
+
+
+def records(folder):
+    """Read every record of every .wandb file below a folder: file name -> list of records."""
+    return {path.stem: read_records(path) for path in sorted(folder.rglob("run-*.wandb"))}
+
+
+def part(records_, kind):
+    return [getattr(r, kind) for r in records_ if r.WhichOneof("record_type") == kind]
+
+
+def sent(report, folder, name, *, images=False, **run):
+    logger = WandbLogger(mode="offline", directory=str(folder), images=images)
+    given = {"config": CONFIG, "command": f"python run.py {name}", **run}
+    logger.log(report, run=given, group="sweep", name=name)
+
+
+def test_a_sweep_is_one_group_whose_summary_owns_the_matrices(report, tmp_path):
+    sent(report, tmp_path, "sweep-0,model=weak")
+    sent(report, tmp_path, "sweep-summary")
+    found = records(tmp_path)
+    kinds = {}
+    for rows in found.values():
+        (run,) = part(rows, "run")[:1]
+        assert run.run_group == "sweep"
+        command = f"python run.py {run.display_name}"
+        assert run.run_id == run_id("medrobust", "sweep", run.display_name, command)
+        config = {item.key: json.loads(item.value_json) for item in run.config.update}
+        assert config["dataset"] == {"root": "<path>"}
+        keys = {i.key or i.nested_key[0] for h in part(rows, "history") for i in h.item}
+        kinds[run.job_type] = {key for key in keys if not key.startswith("_")}
+        (exit_,) = part(rows, "exit")
+        assert exit_.exit_code == 0
+        (artifact,) = [a for a in part(rows, "artifact") if a.type == "results"]
+        assert {entry.path for entry in artifact.manifest.contents} == {
+            "results.csv", "summary.csv", "comparisons.csv"
+        }  # fmt: skip
+        names = {i.key or i.nested_key[0] for s in part(rows, "summary") for i in s.update}
+        assert "toy/imagenet_c/strong/mCE_low" in names
+    assert kinds["job"] == {"results"}
+    wanted = {"results", "summary", "comparisons"}
+    for metric in ("error", "balanced_error", "auc"):
+        wanted |= {f"{what}/toy/imagenet_c/{metric}" for what in ("matrix", "heat_map", "curve")}
+    assert {key.removesuffix("_table") for key in kinds["summary"]} >= wanted
+
+
+def test_the_matrix_table_has_the_numbers_of_the_report(report, tmp_path):
+    sent(report, tmp_path, "sweep-summary")
+    (path,) = tmp_path.rglob("media/table/matrix/toy/imagenet_c/error_*.table.json")
+    table = json.loads(path.read_text())
+    assert table["columns"][:5] == ["model", "clean", "contrast", "mean", "mCE"]
+    weak, strong = table["data"]
+    matrix = report.matrices[0]
+    assert strong[1] == pytest.approx(100 * matrix.clean["error"][1], abs=1e-4)
+    assert (weak[0], weak[4]) == ("weak", 100.0)
+    low = table["columns"].index("mCE low")
+    assert strong[low] < strong[4] < strong[low + 1]
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_no_picture_leaves_unless_it_is_asked_for(report, tmp_path, images):
+    sent(report, tmp_path, "sweep-summary", images=images)
+    pictures = [p for p in tmp_path.rglob("*") if p.suffix in (".png", ".jpg", ".jpeg")]
+    assert bool(pictures) == images
+    assert not [
+        p for p in tmp_path.rglob("*") if b"somebody" in (p.read_bytes() if p.is_file() else b"")
+    ]
+
+
+def test_a_sweep_with_a_failed_job_ends_with_status_one(report, tmp_path):
+    sent(report, tmp_path, "sweep-summary", failed=["out of memory"])
+    ((_, rows),) = records(tmp_path).items()
+    assert [exit_.exit_code for exit_ in part(rows, "exit")] == [1]
+
+
+def test_a_report_that_cannot_be_sent_finishes_its_run_with_status_one(
+    report, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("medrobust.reporting.wandb._headline", lambda report: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sent(report, tmp_path, "sweep-summary")
+    ((_, rows),) = records(tmp_path).items()
+    assert [exit_.exit_code for exit_ in part(rows, "exit")] == [1]
+
+
+def test_other_ranks_send_nothing(report, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    sent(report, tmp_path, "sweep-summary")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_are_of_the_job_and_kinds_of_its_name():
+    assert run_id("p", "g", "n", "c") == run_id("p", "g", "n", "c") != run_id("p", "g", "m", "c")
+    assert [job_type(g, n) for g, n in ((None, "x"), ("g", "g-1"), ("g", "g-summary"))] == [
+        "run", "job", "summary"
+    ]  # fmt: skip
+    assert without_paths({"a": ["~/x", "b", 3]}) == {"a": ["<path>", "b", 3]}
+
+
+def test_the_csv_logger_writes_a_series_over_severity(report, tmp_path):
+    from dataclasses import replace
+
+    made = replace(report, folder=tmp_path)
+    SeriesLogger().log(made, run={}, group=None, name="x")
+    lines = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6
+    assert "toy/imagenet_c/strong/contrast/balanced_error" in lines[0]
