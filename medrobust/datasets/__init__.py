@@ -4,11 +4,16 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Collection": "collection",
+    "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
     "Folder": "folder",
     "ImageSet": "image_set",
+    "MedIMeta": "medimeta",
     "MedMNIST": "medmnist",
+    "MedMNISTC": "medmnist_c",
     "Phantoms": "phantoms",
+    "RobustMedCLIPFiles": "robustmedclip",
 }
 """Public name -> module; imported at first use, because image_set imports torch for its types."""
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import MedRobustError, StoreError
-from medrobust.fingerprints import canonical_json, fingerprint
+from medrobust.fingerprints import canonical_json, file_fingerprint, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,18 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(base) / "medrobust"
 
 
-def source_key(file: Path) -> dict[str, Any]:
+def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
     """Identify a source file without reading all of it: path, size, time, hash of head and tail.
 
     The tail of a zip archive holds its directory, with the checksum of every member.
+
+    Args:
+        file: The source file.
+        full_hash: Hash the whole file instead. Its entry is then found wherever the file lies, and
+            a change that leaves size, time, head and tail as they are does not escape.
     """
+    if full_hash:
+        return {"sha256": file_fingerprint(file)}
     status = file.stat()
     digest = hashlib.sha256()
     with file.open("rb") as stream:

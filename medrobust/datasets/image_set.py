@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.picked import picked
 from medrobust.exceptions import InvalidDataError
 from medrobust.fingerprints import fingerprint
 from medrobust.types import TASK_KINDS, Int64Array, Origin, TaskKind, UInt8Array
@@ -133,7 +134,7 @@ class ImageSet:
     def take(
         self, rows: Sequence[int] | Int64Array, *, fingerprint: str, marks: tuple[str, ...] = ()
     ) -> "ImageSet":
-        """Return the given rows, in the given order, as a set of its own.
+        """Return the given rows, in the given order, as a set of its own; images stay unread.
 
         Args:
             rows: Positions in this set, each at most once.
@@ -143,7 +144,7 @@ class ImageSet:
         chosen = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
-            images=self.images[chosen],
+            images=picked(self.images, chosen),
             labels=self.labels[chosen],
             ids=self.ids[chosen],
             index=self.index[chosen],
@@ -165,6 +166,40 @@ def data_fingerprint(pixels: str, ids: NDArray[np.str_], labels: Int64Array, **f
     digest = hashlib.sha256("\n".join(ids.tolist()).encode())
     digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
     return fingerprint([pixels, digest.hexdigest(), list(labels.shape), facts])
+
+
+class CorruptedFiles(Protocol):
+    """A `DatasetSource` whose corrupted images were published as files, beside the clean ones."""
+
+    @property
+    def files_suite(self) -> str | None:
+        """Suite name of its columns; None if only its clean images are to be used."""
+        ...
+
+    def check_file(self, corruption: str, severity: int) -> None:
+        """Find a missing file before a run.
+
+        Raises:
+            DatasetNotFoundError: If it is not there; names the corruptions that are.
+        """
+        ...
+
+    def identity(self, corruption: str, severity: int) -> dict[str, Any]:
+        """Give plain values that decide the pixels, equal wherever the files lie."""
+        ...
+
+    def corrupted(self, clean: ImageSet, corruption: str, severity: int) -> ImageSet:
+        """Return `clean` with the published corrupted images in place of its own.
+
+        Args:
+            clean: From `load`, all of it or a part.
+            corruption: As the file is called.
+            severity: 1 to 5.
+
+        Raises:
+            InvalidDataError: If the file does not belong to these images.
+        """
+        ...
 
 
 class DatasetSource(Protocol):

@@ -41,8 +41,10 @@ class MedMNIST:
         split: The split that is evaluated.
         download: Get a missing file through the medmnist package, checked against its MD5 sum.
         checksum: Compare the file with the MD5 sum of the medmnist package first.
+        label_order: Another known order of the classes ("medimeta"), where the labels are in it.
         limit: A stratified part of at most so many images.
         cache_dir: Where arrays are unpacked to.
+        notes: Further sentences for the tables.
     """
 
     flag: str
@@ -51,17 +53,19 @@ class MedMNIST:
     split: str = "test"
     download: bool = False
     checksum: bool = False
+    label_order: str | None = None
     limit: int | None = None
     cache_dir: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that do not exist.
 
         Raises:
             UnknownNameError: For the flag.
-            ConfigurationError: For size and split.
+            ConfigurationError: For size, split and label order.
         """
-        medmnist_facts(self.flag)
+        described(self.flag).in_order(self.label_order)
         if self.size not in SIZES:
             raise ConfigurationError(
                 f"dataset.size={self.size}: {self.flag} is published at {SIZES} pixels."
@@ -124,7 +128,8 @@ class MedMNIST:
             images,
             label_array(stored, facts.task, self.file),
             digest,
-            marks=count_marks(len(images), published, self.flag, split),
+            label_order=self.label_order,
+            marks=(*count_marks(len(images), published, self.flag, split), *self.notes),
         )
 
     def _ensure_file(self) -> None:
@@ -181,11 +186,11 @@ class MedMNIST:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def described(flag: str, name: str | None = None) -> Description:
-    """Describe a set, under another name where it comes from other files."""
+def described(flag: str) -> Description:
+    """Describe a set."""
     facts = medmnist_facts(flag)
     return Description(
-        name=name or flag,
+        name=flag,
         task=facts.task,
         class_names=facts.class_names,
         prompt_names=facts.prompt_names,

@@ -48,6 +48,8 @@ def npz_array(
     member: str,
     content: Content,
     *,
+    name: str | None = None,
+    full_hash: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> CachedArray:
     """Unpack one array of a `.npz` file to the cache, once.
@@ -57,6 +59,8 @@ def npz_array(
         member: Name of the array in it ("test_images").
         content: "images": uint8, (N, H, W) or (N, H, W, 3); "labels": whole numbers, (N,) or
             (N, L).
+        name: For people who look into the cache; the file's stem if None.
+        full_hash: See `medrobust.datasets.cache.source_key`.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
 
     Raises:
@@ -71,8 +75,8 @@ def npz_array(
             _check(header, stream, size, file, member, content)
             return _copy(stream, header, target)
 
-    key = {"kind": "npz", **source_key(file), "member": member}
-    return cached_array(f"{file.stem}-{member}", key, write, cache_dir=cache_dir)
+    key = {"kind": "npz", **source_key(file, full_hash=full_hash), "member": member}
+    return cached_array(f"{name or file.stem}-{member}", key, write, cache_dir=cache_dir)
 
 
 def members(file: Path) -> list[str]:
@@ -83,6 +87,22 @@ def members(file: Path) -> list[str]:
     """
     with _damage_named(file, OSError, ValueError), zipfile.ZipFile(file) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def npz_checksum(file: Path, member: str) -> list[int]:
+    """Return CRC-32 and size of an array, from the archive's directory: nothing is unpacked.
+
+    They are those of the array itself, so that another compression has the same. Unpacking checks
+    the CRC.
+
+    Raises:
+        InvalidDataError: If the file is damaged or has no such array.
+    """
+    if member not in (known := members(file)):
+        raise InvalidDataError(f"{file} has no array {member!r}; it has: {', '.join(known)}.")
+    with _damage_named(file, OSError, ValueError), zipfile.ZipFile(file) as archive:
+        info = archive.getinfo(f"{member}.npy")
+        return [info.CRC, info.file_size]
 
 
 @contextmanager

@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.files import FilesColumn, files_columns
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from medrobust.corruptions import Corruption
     from medrobust.datasets.image_set import DatasetSource, ImageSet
     from medrobust.evaluation.resources import Resources
+
+Column: TypeAlias = Corruption | FilesColumn
+"""Corrupted images are computed, or read from published files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class PlannedCell:
     """A cell and what computes it; `corruption` is None for clean."""
 
     key: CellKey
-    corruption: "Corruption | None"
+    corruption: Column | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class DatasetPlan:
 
     image_set: "ImageSet"
     record: DataRecord
-    columns: "tuple[Corruption, ...]"
+    columns: tuple[Column, ...]
     cells: tuple[PlannedCell, ...]
 
 
@@ -112,7 +116,7 @@ def built(config: "DictConfig", name: str) -> Any:
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
 
 
-def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Corruption, ...]]]":
+def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ...]]]":
     """Find what cannot run before data is opened or weights are loaded.
 
     Returns:
@@ -120,13 +124,18 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Corruption
 
     Raises:
         UnknownNameError: If a corruption does not exist (for that data set).
+        DatasetNotFoundError: If a published corrupted file is missing.
         WeightsNotFoundError: If files of the model are missing.
     """
-    expanded = [
-        (source, experiment.corruption.expand(source.suite)) for source in experiment.datasets
-    ]
+    expanded = [(source, _columns(experiment, source)) for source in experiment.datasets]
     experiment.model.weights_fingerprint()
     return expanded
+
+
+def _columns(experiment: Experiment, source: "DatasetSource") -> tuple[Column, ...]:
+    computed = experiment.corruption.expand(source.suite)
+    published = files_columns(source, (column.name for column in computed), experiment.severities)
+    return computed if published is None else published
 
 
 def plan(experiment: Experiment, resources: "Resources") -> list[DatasetPlan]:
@@ -149,7 +158,7 @@ def _dataset_plan(
     experiment: Experiment,
     resources: "Resources",
     source: "DatasetSource",
-    columns: "tuple[Corruption, ...]",
+    columns: tuple[Column, ...],
 ) -> DatasetPlan:
     image_set = resources.image_set(source)
     head = head_description(experiment, image_set)
@@ -204,7 +213,7 @@ def _key(
     encoder: Mapping[str, Any],
     image_set: "ImageSet",
     head: Mapping[str, Any],
-    corruption: "Corruption | None",
+    corruption: Column | None,
     severity: int,
 ) -> CellKey:
     drawn = corruption is not None and corruption.random(severity)

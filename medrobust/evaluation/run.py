@@ -15,6 +15,7 @@ import numpy as np
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.environment import describe_device, versions
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.files import FilesColumn
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
@@ -90,7 +91,7 @@ class CellRunner:
             return module.classify(kept, head)
         module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set, kept))
         loader = evaluation_loader(
-            image_set,
+            self._read(image_set, cell),
             batch_size=self.experiment.batch_size,
             num_workers=self.experiment.num_workers,
         )
@@ -101,8 +102,14 @@ class CellRunner:
             self.store.write_features(cell.key.encoding_fingerprint, encoded.features.numpy())
         return encoded
 
+    def _read(self, image_set: ImageSet, cell: PlannedCell) -> ImageSet:
+        """Return what is read from disk: the clean images, or published corrupted ones."""
+        if isinstance(cell.corruption, FilesColumn):
+            return cell.corruption.images(image_set, cell.key.spec.severity)
+        return image_set
+
     def _corrupt(self, image_set: ImageSet, cell: PlannedCell) -> Corrupt | None:
-        if cell.corruption is None:
+        if cell.corruption is None or isinstance(cell.corruption, FilesColumn):
             return None
         return partial(
             _corrupt_batch,

@@ -21,7 +21,9 @@ def test_every_dataset_config_builds_without_opening_a_file(name: str) -> None:
     source = instantiate(config.dataset, _convert_="all")
     assert source.name == name
     assert source.split == "test"
-    assert source.suite == (name if name in FACTS else None)
+    for member in getattr(source, "members", (source,)):
+        assert member.split == "test"
+        assert member.suite == (member.name if member.name in FACTS else None)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
