@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "BiomedClip": "biomedclip",
     "Classifier": "own",
     "IdentityHead": "zero_shot",
     "LoadReport": "base",
     "MicroBatcher": "encoding",
     "ModelSource": "base",
+    "OpenClip": "open_clip",
     "OwnModel": "own",
     "PhantomClip": "phantomclip",
     "Preprocess": "preprocess",

@@ -36,6 +36,7 @@ class LoadReport:
         renamed: Checkpoint key -> key in the model, by a stated rule.
         dropped: Checkpoint key -> reason.
         license: Of the weights, as published.
+        trained_on: Names of the data that the weights have seen.
     """
 
     source: str
@@ -45,6 +46,7 @@ class LoadReport:
     renamed: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     license: str = ""
+    trained_on: tuple[str, ...] = ()
 
 
 class VisionLanguageModel(nn.Module, ABC):

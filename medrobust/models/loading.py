@@ -47,11 +47,15 @@ class _Origin:
     part: int | None
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
     """Read tensors from a safetensors file, or from a pickle that holds tensors only.
 
     A trainer's `{"state_dict": ...}` is unwrapped, and the prefix `module.` of parallel training is
     removed where every key has it.
+
+    Args:
+        path: The file.
+        entry: Where a trainer's checkpoint keeps the table of tensors.
 
     Raises:
         WeightsMismatchError: If the file is damaged, or holds anything but tensors.
@@ -71,8 +75,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsMismatchError(
             f"{path.name} is damaged or no checkpoint of PyTorch. Fetch it again."
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    if isinstance(content, dict) and isinstance(content.get(entry), dict):
+        content = content[entry]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsMismatchError(f"{path.name} is no table of tensors by name.")
     if all(key.startswith("module.") for key in content):
@@ -101,7 +105,7 @@ def load_strict(
     renames: Sequence[Rename] = (),
     drops: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Give `module` (made on the meta device) the tensors of a checkpoint.
+    """Give `module` (best made on the meta device) the tensors of a checkpoint.
 
     Floating tensors become float32. Nothing is left at an initial value.
 

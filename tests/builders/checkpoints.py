@@ -48,8 +48,16 @@ def randomise(model: nn.Module, seed: int) -> None:
                 parameter.fill_(4.6052)
             elif parameter.ndim < 2 and name.endswith("weight"):
                 parameter.copy_(1 + 0.1 * noise)
+            elif parameter.ndim == 4:
+                parameter.copy_(noise * (2 / parameter[0].numel()) ** 0.5)
             else:
                 parameter.copy_(0.1 * noise)
+        for name, buffer in model.named_buffers():
+            noise = torch.rand(buffer.shape, generator=generator)
+            if name.endswith("running_mean"):
+                buffer.copy_(0.1 * noise)
+            elif name.endswith("running_var"):
+                buffer.copy_(0.5 + noise)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -217,5 +225,71 @@ def write_random_biomedclip(folder: Path, *, tiny: bool = True, seed: int = 0) -
     state = dict(model.state_dict())
     state["text.transformer.embeddings.position_ids"] = torch.arange(512)[None]
     save(state, folder / "open_clip_pytorch_model.bin")
+    write_bert_tokenizer(folder)
+    return model
+
+
+def original_open_clip(model_cfg: dict[str, Any], bert: dict[str, Any] | None = None) -> nn.Module:
+    """Build a model by open_clip from its configuration, without weights and network."""
+    import open_clip
+
+    with tempfile.TemporaryDirectory() as scratch:
+        said = json.loads(json.dumps(model_cfg))
+        said.pop("text_prefix", None)
+        if bert is not None:
+            said["text_cfg"]["hf_model_name"] = scratch
+            write_json(Path(scratch, "config.json"), bert)
+        write_json(Path(scratch, "open_clip_config.json"), {"model_cfg": said})
+        model: nn.Module = open_clip.create_model(
+            f"local-dir:{scratch}", load_weights=False, pretrained_text=False
+        )
+    return model.eval()
+
+
+def tiny_open_clip(vision: dict[str, Any], *, width: int = 24) -> dict[str, Any]:
+    """Describe a small CLIP with a text tower of two layers."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    return {"embed_dim": width, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+
+
+TINY_VIT = {"image_size": 64, "layers": 2, "width": 128, "patch_size": 32}
+TINY_RESNET = {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "patch_size": None}
+TINY_RESNET |= {"head_width": 16}
+
+
+def write_random_open_clip(folder: Path, model_cfg: dict[str, Any], *, seed: int = 0) -> Any:
+    """Write a CLIP as open_clip's repositories are laid out, and return the library's model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = original_open_clip(model_cfg)
+    randomise(model, seed)
+    content = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": CLIP_MEAN, "std": CLIP_STD}}
+    write_json(folder / "open_clip_config.json", content)
+    save(dict(model.state_dict()), folder / "open_clip_model.safetensors")
+    return model
+
+
+def write_random_unimed(folder: Path, *, seed: int = 0) -> Any:
+    """Write a small UniMed-CLIP: a trainer's checkpoint with the keys of its fork of open_clip.
+
+    Returns:
+        The open_clip model with the same weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    bert = "google/bert_uncased_L-2_H-128_A-2"
+    said = tiny_open_clip(TINY_VIT, width=64)
+    said["text_cfg"] = {
+        "hf_model_name": bert,
+        "hf_proj_type": "mlp",
+        "hf_pooler_type": "cls_last_hidden_state_pooler",
+        "context_length": 256,
+    }
+    model = original_open_clip(said, BERT_TINY)
+    randomise(model, seed)
+    write_json(folder / "architecture.json", said | {"text_prefix": "text_encoder."})
+    state = {
+        "module." + (f"text_encoder.{key[5:]}" if key.startswith("text.") else key): value
+        for key, value in model.state_dict().items()
+    }
+    torch.save({"epoch": 5, "name": "x", "state_dict": state}, folder / "unimed_clip_vit_b16.pt")
     write_bert_tokenizer(folder)
     return model

@@ -3,17 +3,26 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
-from checkpoints import biomedclip_config, original_biomedclip, write_json
+from checkpoints import (
+    TINY_VIT,
+    biomedclip_config,
+    original_biomedclip,
+    tiny_open_clip,
+    write_json,
+    write_random_open_clip,
+)
 from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from medrobust.exceptions import WeightsMismatchError, WeightsNotFoundError
-from medrobust.models import BiomedClip, VisionLanguageModel
-from medrobust.models.biomedclip import RENAMES, _Towers, read_architecture
-from medrobust.models.loading import _origin
+from medrobust.exceptions import ConfigurationError, WeightsMismatchError, WeightsNotFoundError
+from medrobust.models import OpenClip, VisionLanguageModel
+from medrobust.models.architectures import packaged
+from medrobust.models.loading import Rename, _origin
+from medrobust.models.open_clip import LibraryTowers, build_towers
 
 SENTENCES = [
     "this is a photo of Basophil",
@@ -24,7 +33,7 @@ WEIGHTS = "open_clip_pytorch_model.bin"
 
 
 def load(folder: Path) -> VisionLanguageModel:
-    return BiomedClip("biomedclip", "nobody/nothing", local_dir=str(folder)).load()
+    return OpenClip("biomedclip", "nobody/nothing", local_dir=str(folder)).load()
 
 
 def test_image_features_equal_those_of_open_clip_from_the_same_pictures(
@@ -129,38 +138,92 @@ def test_a_missing_file_is_named_with_where_to_get_it(
     assert "model.local_dir=" in str(caught.value)
 
 
-def test_the_published_towers_have_exactly_the_keys_and_shapes_of_open_clip(
-    tmp_path: Path,
-) -> None:
-    bert = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
-    path = tmp_path / "open_clip_config.json"
-    write_json(path, biomedclip_config("vit_base_patch16_224", bert, 512, 224))
-    with torch.device("meta"):
-        towers = _Towers(read_architecture(path))
-    original = original_biomedclip(tiny=False, device="meta")
-    rows: dict[str, int] = {}
+def expected_rows(original: torch.nn.Module) -> dict[str, int]:
+    return {k: v.shape[0] if v.ndim else 1 for k, v in original.state_dict().items()}
+
+
+def rows(towers: torch.nn.Module, renames: tuple[Rename, ...]) -> dict[str, int]:
+    """Count the rows that the keys of our towers take from each key of the checkpoint."""
+    found: dict[str, int] = {}
     for key, value in towers.state_dict().items():
-        origin = _origin(key, RENAMES).key
-        rows[origin] = rows.get(origin, 0) + (value.shape[0] if value.ndim else 1)
-    expected = {k: v.shape[0] if v.ndim else 1 for k, v in original.state_dict().items()}
-    assert rows == expected
+        origin = _origin(key, renames).key
+        found[origin] = found.get(origin, 0) + (value.shape[0] if value.ndim else 1)
+    return found
+
+
+def test_the_published_biomedclip_has_exactly_the_keys_and_shapes_of_open_clip() -> None:
+    bert = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    config = biomedclip_config("vit_base_patch16_224", bert, 512, 224)["model_cfg"]
+    expected = expected_rows(original_biomedclip(tiny=False, device="meta"))
+    assert rows(*build_towers(config, "x")) == expected
     assert len(expected) == 351
 
 
 @pytest.mark.parametrize(
-    ("part", "key", "value"),
+    ("name", "count"), [("ViT-L-14-336-quickgelu", 446), ("RN50-quickgelu", 489)]
+)
+def test_openais_models_have_exactly_the_keys_and_shapes_of_open_clip(
+    name: str, count: int
+) -> None:
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        original = open_clip.model.CLIP(**config)
+    assert rows(*build_towers(config, "x")) == expected_rows(original)
+    assert len(original.state_dict()) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "parameters"),
     [
-        ("text_cfg", "hf_pooler_type", "mean_pooler"),
-        ("text_cfg", "hf_model_name", "roberta-base"),
-        ("vision_cfg", "timm_model_name", "convnext_base"),
+        ("unimed_vit_b16", 352, 195.90),
+        ("unimed_vit_l14_336_base", 496, 414.37),
     ],
 )
-def test_a_configuration_of_another_model_is_refused(
+def test_unimed_has_the_published_number_of_keys_and_parameters(
+    name: str, count: int, parameters: float
+) -> None:
+    towers, renames = build_towers(packaged(name), name)
+    assert len(rows(towers, renames)) == count
+    millions = sum(value.numel() for value in towers.parameters()) / 1e6
+    assert millions == pytest.approx(parameters, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [("text_cfg", "hf_model_name", "roberta-base"), ("text_cfg", "hf_tokenizer_name", "t5")],
+)
+def test_a_configuration_with_an_unknown_text_tower_is_refused(
     biomedclip: tuple[Path, Any], tmp_path: Path, part: str, key: str, value: str
 ) -> None:
+    for path in biomedclip[0].iterdir():
+        (tmp_path / path.name).symlink_to(path)
     content = json.loads((biomedclip[0] / "open_clip_config.json").read_text())
-    content["model_cfg"][part][key] = value
-    path = tmp_path / "open_clip_config.json"
-    path.write_text(json.dumps(content))
+    content["model_cfg"][part] = {key: value, "hf_pooler_type": "mean_pooler"}
+    (tmp_path / "open_clip_config.json").unlink()
+    write_json(tmp_path / "open_clip_config.json", content)
     with pytest.raises(WeightsMismatchError, match=value):
-        read_architecture(path)
+        load(tmp_path)
+
+
+def test_what_our_towers_cannot_express_is_left_to_the_library(tmp_path: Path) -> None:
+    plain = tiny_open_clip(TINY_VIT)
+    assert not isinstance(build_towers(plain, "x")[0], LibraryTowers)
+    for key, value in (("no_ln_pre", True), ("ls_init_value", 0.1), ("pool_type", "avg")):
+        other = plain | {"vision_cfg": TINY_VIT | {key: value}}
+        assert isinstance(build_towers(other, "x")[0], LibraryTowers)
+
+
+def test_quick_gelu_can_be_forced_and_changes_features_and_fingerprint(tmp_path: Path) -> None:
+    said = tiny_open_clip(TINY_VIT) | {"quick_gelu": False}
+    write_random_open_clip(tmp_path, said)
+    sources = [OpenClip("m", "x/y", local_dir=str(tmp_path), quick_gelu=q) for q in (None, True)]
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    one, two = (source.load().encode_image(pixels) for source in sources)
+    assert not torch.allclose(one, two, atol=1e-4)
+    assert sources[0].weights_fingerprint() != sources[1].weights_fingerprint()
+
+
+def test_a_resolution_that_the_files_do_not_have_is_refused(tmp_path: Path) -> None:
+    write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    with pytest.raises(ConfigurationError, match="resolution"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path), resolution=224).load()
