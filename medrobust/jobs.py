@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan, plan
+from medrobust.evaluation.plan import DatasetPlan, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
@@ -105,7 +106,7 @@ def reference_command(
         choices: Config group -> option.
         swept: Whether it was a sweep.
     """
-    of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "logger")
+    of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "task", "logger")
     kept = [text for text in overrides if text.split("=")[0].split(".")[0] not in of_the_model]
     named = {text.split("=")[0] for text in kept}
     implied = [
@@ -124,6 +125,13 @@ def run_job(experiment: Experiment, job: Job) -> None:
     """
     tally = Tally()
     store = Store(experiment.store)
+    if experiment.tuning is not None:
+        check(experiment)
+        if job.dry and not print_dry_adaptation(experiment, store):
+            return
+        experiment = adapted(experiment, RESOURCES, store)
+        if experiment.tuning is not None:
+            return  # a process that only helps to train
     plans = plan(experiment, RESOURCES)
     if job.dry:
         print_dry_run(plans, store, experiment)
@@ -353,6 +361,19 @@ def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:
         f"job {job.number}: {experiment.model.name} on {datasets}: {tally.computed} cells "
         f"computed, {found} found, {time.time() - tally.started:.1f} s"
     )
+
+
+def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
+    """Say whether the adapter is made already; if not, print what would be trained."""
+    wanted = plan_adaptation(experiment, RESOURCES, store)
+    if wanted.folder.exists():
+        return True
+    shots = sum(len(one.shots) for one in wanted.drawn)
+    sets = ", ".join(one.shots.name for one in wanted.drawn)
+    line = f"tune  {experiment.model.name} + {wanted.name}: {shots} images of {sets}"
+    Console().print(line, highlight=False)
+    Console().print("Its cells are known once it is tuned.", highlight=False)
+    return False
 
 
 def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experiment) -> None:

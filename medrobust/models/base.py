@@ -76,7 +76,11 @@ class VisionLanguageModel(nn.Module, ABC):
 
     def encode_image(self, pixels: PixelBatch) -> FeatureBatch:
         """Embed preprocessed pixels: (N, D) float32 of unit norm."""
-        return functional.normalize(self._image_embedding(pixels).float(), dim=-1)
+        return functional.normalize(self.embed_image(pixels), dim=-1)
+
+    def embed_image(self, pixels: PixelBatch) -> Tensor:
+        """Embed preprocessed pixels: (N, D) float32, not normalised."""
+        return self._image_embedding(pixels).float()
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> FeatureBatch:
