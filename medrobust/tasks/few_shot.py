@@ -216,12 +216,9 @@ class FewShot(LightningModule):
         total = torch.stack(weighted).sum()
         if not torch.isfinite(total):
             raise TuningError(_not_finite(self.shots, batch, losses))
+        self._batches_done += 1  # here, because files to resume from are written before other hooks
         # Lightning averages gradients over processes; the weights are shares of the whole batch.
         return total * self.trainer.world_size
-
-    def on_train_batch_end(self, outputs: Any, batch: ShotBatch, batch_index: int) -> None:
-        """Count what is done, for a resumed training."""
-        self._batches_done += 1
 
     # Choosing
 
