@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medrobust.keys import Draws
-from medrobust.types import Float32Array, UInt8Batch
+from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
 from .batches import Int32Array, check_batch, run_native, uses_native
 
@@ -46,13 +46,8 @@ def motion_blur(
     if isinstance(angle, Draws):
         angle = -45.0 + 90.0 * angle.uniform(1)[:, 0]
     height, width = images.shape[2:]
-    weights = tail_weights(radius, sigma)
-    theta = np.deg2rad(angle.cpu().double().numpy())[:, None]
-    step = np.arange(len(weights))
-    dx = np.ceil(step * np.cos(theta) - 0.5).astype(np.int32)
-    dy = np.ceil(step * np.sin(theta) - 0.5).astype(np.int32)
-    outside = (abs(dx) >= width) | (abs(dy) >= height)
-    taps = np.where(outside.any(1), outside.argmax(1), len(weights))
+    weights = tail_weights(radius, sigma, MOTION_BITS)
+    dx, dy, taps = tail_offsets(angle, len(weights), height, width)
     if uses_native(images):
         from .blur_numba import shifted_sum
 
@@ -69,12 +64,27 @@ def motion_blur(
     return out
 
 
-def tail_weights(radius: int, sigma: float) -> Int32Array:
-    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^20."""
+def tail_weights(radius: int, sigma: float, bits: int) -> Int32Array:
+    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^bits."""
     kernel = np.exp(-(np.arange(2 * radius + 1) ** 2) / (2 * sigma**2))
-    weights = np.rint(kernel / kernel.sum() * (1 << MOTION_BITS)).astype(np.int32)
-    weights[0] += (1 << MOTION_BITS) - int(weights.sum())
+    weights = np.rint(kernel / kernel.sum() * (1 << bits)).astype(np.int32)
+    weights[0] += (1 << bits) - int(weights.sum())
     return np.asarray(weights, np.int32)
+
+
+def tail_offsets(
+    angle: Tensor, taps: int, height: int, width: int
+) -> tuple[Int32Array, Int32Array, Int64Array]:
+    """Place taps along lines: dx and dy (N, taps), and how many come before the first outside.
+
+    On the CPU for every device, so that all agree.
+    """
+    theta = np.deg2rad(angle.cpu().double().numpy())[:, None]
+    step = np.arange(taps)
+    dx = np.ceil(step * np.cos(theta) - 0.5).astype(np.int32)
+    dy = np.ceil(step * np.sin(theta) - 0.5).astype(np.int32)
+    outside = (abs(dx) >= width) | (abs(dy) >= height)
+    return dx, dy, np.where(outside.any(1), outside.argmax(1), taps)
 
 
 def zoom_blur(

@@ -27,11 +27,25 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
     {
         "gaussian_noise": Kernel("noise", draws=("noise",), channelwise=False),
         "impulse_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "shot_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "speckle_noise": Kernel("noise", draws=("noise",), channelwise=False),
+        "glass_blur": Kernel("displacement", draws=("words",)),
         "motion_blur": Kernel("blur", draws=("angle",)),
         "zoom_blur": Kernel("blur"),
+        "defocus_blur": Kernel("smoothing"),
+        "gaussian_blur": Kernel("smoothing"),
+        "gaussian_blur_kernel": Kernel("smoothing"),
+        "snow": Kernel("weather", draws=("layer", "angle")),
+        "frost": Kernel("weather", draws=("texture", "top", "left"), channelwise=False),
+        "fog": Kernel("weather", draws=("uniform",)),
+        "spatter": Kernel("weather", draws=("layer",), channelwise=False),
         "brightness": Kernel("photometric"),
         "contrast": Kernel("photometric"),
+        "elastic_transform": Kernel("displacement", draws=("words",)),
+        "elastic_transform_affine": Kernel("displacement", draws=("words", "corners")),
+        "saturate": Kernel("photometric", channelwise=False),
         "pixelate": Kernel("digital"),
+        "jpeg_compression": Kernel("jpeg"),
     }
 )
 

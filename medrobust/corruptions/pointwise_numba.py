@@ -47,6 +47,43 @@ def scale_about_mean(images: Any, out: Any, start: int, stop: int, factor: float
                 target[p] = table[source[p]]
 
 
+@native(f"void({_BATCH}, int64, int64, float64, float64)")
+def scale_saturation(
+    images: Any, out: Any, start: int, stop: int, factor: float, shift: float
+) -> None:
+    """Scale and shift the saturation in HSV, in float64 and without branches."""
+    pixels = images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(3, pixels), out[n].reshape(3, pixels)
+        reds, greens, blues = source[0], source[1], source[2]
+        for p in range(pixels):
+            red, green, blue = reds[p] / 255.0, greens[p] / 255.0, blues[p] / 255.0
+            value = max(red, green, blue)
+            span = value - min(red, green, blue)
+            is_blue, is_green = blue == value, green == value
+            ahead = red - green if is_blue else (blue - red if is_green else green - blue)
+            base = 4.0 if is_blue else (2.0 if is_green else 0.0)
+            hue = (base + ahead / (span if span > 0.0 else 1.0)) / 6.0
+            hue = hue + 1.0 if hue < 0.0 else hue
+            sixth = hue * 6 if span > 0.0 else 0.0
+            whole = np.int32(sixth)
+            share = sixth - whole
+            saturation = span / (value if value > 0.0 else 1.0) * factor + shift
+            saturation = min(max(saturation, 0.0), 1.0)
+            top = np.uint8(value * 255.0)
+            low = np.uint8(value * (1 - saturation) * 255.0)
+            even = whole & 1 == 0
+            mixed = (1 - share) * saturation if even else share * saturation
+            middle = np.uint8(value * (1 - mixed) * 255.0)
+            whole %= np.int32(6)
+            first = top if (whole == 0) | (whole == 5) else low
+            target[0, p] = middle if (whole == 1) | (whole == 4) else first
+            second = top if (whole == 1) | (whole == 2) else low
+            target[1, p] = middle if (whole == 0) | (whole == 3) else second
+            third = top if (whole == 3) | (whole == 4) else low
+            target[2, p] = middle if (whole == 2) | (whole == 5) else third
+
+
 @native(f"void({_BATCH}, int64, int64, int32[::1], int32[:,::1], int32[::1], int32[:,::1])")
 def resize(
     images: Any,

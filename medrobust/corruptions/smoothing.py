@@ -120,9 +120,16 @@ def border_map(side: int, radius: int, border: Border) -> Int64Array:
     return np.where(place < side, place, last - place)
 
 
-def smooth(fields: Tensor, weights: Float32Array, border: Border) -> Tensor:
-    """Filter float32 (..., H, W) along both axes, in the order of the native kernel."""
+def smooth(
+    fields: Tensor, weights: Float32Array, border: Border, columns: Float32Array | None = None
+) -> Tensor:
+    """Filter float32 (..., H, W) along both axes, in the order of the native kernel.
+
+    `columns` are the weights along W where they are not those along H.
+    """
     for axis in (-2, -1):
+        if axis == -1 and columns is not None:
+            weights = columns
         radius = len(weights) // 2
         side = fields.shape[axis]
         where = torch.from_numpy(border_map(side, radius, border)).to(fields.device)

@@ -25,6 +25,30 @@ def test_medimeta_c_is_its_seven_corruptions():
     assert {"imagenet_c", "medimeta_c"} <= set(suites())
 
 
+def test_imagenet_c_is_its_nineteen_corruptions_in_order():
+    names = suites("imagenet_c")
+    assert (names[0], names[7], names[14], names[18]) == (
+        "gaussian_noise", "snow", "jpeg_compression", "saturate",
+    )  # fmt: skip
+    assert len(names) == 19
+    assert suites("imagenet_c_original") == names
+
+
+@pytest.mark.parametrize("suite", ["imagenet_c_64", "imagenet_c_32"])
+def test_the_tables_for_small_images_keep_names_and_order(suite):
+    missing = {"elastic_transform", "spatter"}
+    assert suites(suite) == [name for name in suites("imagenet_c") if name not in missing]
+
+
+def test_the_original_differs_in_three_corruptions():
+    same = [
+        Corruption(name, "imagenet_c").identity(2)
+        == Corruption(name, "imagenet_c_original").identity(2)
+        for name in suites("imagenet_c")
+    ]
+    assert same.count(False) == 3
+
+
 def test_a_corruption_expands_to_itself():
     assert Corruption("contrast").expand(None) == (Corruption("contrast", "imagenet_c"),)
 
