@@ -71,7 +71,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     """Turn what people type for `severity` into what Hydra takes.
 
     `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
-    one job over several levels.
+    one job over several levels. `model.adapter=FOLDER` is short for `adapter=path
+    adapter.path=FOLDER`.
 
     Raises:
         ConfigurationError: If a severity is outside 1..5, or a list names options.
@@ -86,6 +87,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name == "severity" and equals:
             rewritten += _severity(value.replace(" ", ""), swept=swept)
+        elif name == "model.adapter" and equals:
+            rewritten += ["adapter=path", f"adapter.path={value}"]
         else:
             rewritten.append(argument)
     return rewritten

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.experiment import Experiment
@@ -24,7 +25,14 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, StoreError
-from medrobust.reporting import ExpectedTable, Report, make_report, reference_cells
+from medrobust.reporting import (
+    ExpectedTable,
+    Report,
+    draw_files,
+    make_report,
+    reference_cells,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from medrobust.reporting import RunLogger
@@ -170,9 +178,15 @@ def leave_failure(folder: Path, number: int, reason: str) -> None:
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
     report.write()
+    adaptations = draw_files(report.matrices)
+    write_files(report.folder, adaptations)
     console = Console()
     report.print(console)
-    for name in ("report.html", "matrix.png", "results.csv", "summary.csv"):
+    if "adaptation.md" in adaptations:
+        console.print(
+            adaptations["adaptation.md"].decode(), markup=False, highlight=False, soft_wrap=True
+        )
+    for name in ("report.html", "matrix.png", "results.csv", "summary.csv", *adaptations):
         if (report.folder / name).exists():
             path = os.path.relpath(report.folder / name)
             console.print(path, markup=False, highlight=False, soft_wrap=True)
@@ -365,6 +379,8 @@ def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:
 
 def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
     """Say whether the adapter is made already; if not, print what would be trained."""
+    if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
+        return True
     wanted = plan_adaptation(experiment, RESOURCES, store)
     if wanted.folder.exists():
         return True

@@ -25,6 +25,7 @@ from medrobust.exceptions import ConfigurationError, UnknownNameError
         (["-m", "severity=[1,5]"], ["-m", "severity=all", "severity.levels=[1,5]"]),
         (["severity.levels=[1,2]"], ["severity.levels=[1,2]"]),
         (["model=biomedclip"], ["model=biomedclip"]),
+        (["model.adapter=a/b"], ["adapter=path", "adapter.path=a/b"]),
     ],
 )
 def test_severity_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:

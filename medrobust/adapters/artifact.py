@@ -234,8 +234,13 @@ class Tuned:
             ) from error
         return Lora()
 
-    def head(self, dataset: str) -> Probe | None:
+    def head(self, dataset: str, class_names: Sequence[str] = ()) -> Probe | None:
         """Return the fitted head of a data set, or None where class texts classify.
+
+        Args:
+            dataset: Its name.
+            class_names: In label order: a head that was fitted on exactly these classes serves
+                another data set too.
 
         Raises:
             ConfigurationError: If it is a probe that was not fitted on that data set.
@@ -243,7 +248,14 @@ class Tuned:
         if self.kind != "probe":
             return None
         state = read_checkpoint(self._folder / WEIGHTS)
-        found = {k.rpartition(".")[2]: v for k, v in state.items() if k.startswith(f"{dataset}.")}
+        made = [data["dataset"] for data in self.record["data"] if data["dataset"] == dataset]
+        made += [
+            data["dataset"]
+            for data in self.record["data"]
+            if class_names and data["class_names"] == list(class_names)
+        ]
+        of = f"{made[0]}." if made else ""
+        found = {k.removeprefix(of): v for k, v in state.items() if of and k.startswith(of)}
         if not found:
             fitted: Sequence[str] = sorted({name.rpartition(".")[0] for name in state})
             raise ConfigurationError(
@@ -254,13 +266,14 @@ class Tuned:
         check_keys(found, probe.state_dict(), "the probe")
         return probe
 
-    def head_description(self, dataset: str) -> dict[str, Any] | None:
+    def head_description(self, dataset: str, class_names: Sequence[str]) -> dict[str, Any] | None:
         """Return what decides the logits of a probe, or None where class texts classify."""
         if self.kind != "probe":
             return None
-        self.head(dataset)
+        self.head(dataset, class_names)
         digest = file_fingerprint(self._folder / WEIGHTS)
-        return {"kind": "probe", "dataset": dataset, "weights": digest}
+        classes = list(class_names)
+        return {"kind": "probe", "dataset": dataset, "class_names": classes, "weights": digest}
 
 
 def _copies(model: nn.Module) -> dict[str, Tensor]:

@@ -28,9 +28,15 @@ class Adapter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoAdapter:
-    """The model as it was published."""
+    """The model as it was published.
+
+    Attributes:
+        name: In tables and in the store.
+        baseline: Whether `task=few_shot` may be given it: nothing is tuned, on purpose.
+    """
 
     name: str = "none"
+    baseline: bool = False
 
     def description(self) -> dict[str, Any]:
         """Nothing that decides anything."""

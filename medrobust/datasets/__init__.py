@@ -12,6 +12,7 @@ _HOME = {
     "MedIMeta": "medimeta",
     "MedMNIST": "medmnist",
     "MedMNISTC": "medmnist_c",
+    "PhantomSites": "phantoms",
     "Phantoms": "phantoms",
     "RobustMedCLIPFiles": "robustmedclip",
 }

@@ -76,6 +76,8 @@ def adapted(experiment: Experiment, resources: Resources, store: Store) -> Exper
         ConfigurationError: If there is nothing to tune or nothing to tune on.
         TuningError: If a guard stops it.
     """
+    if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
+        return replace(experiment, tuning=None)
     wanted = plan_adaptation(experiment, resources, store)
     if not (experiment.resume and wanted.folder.exists()):
         files = make(experiment, resources, store, wanted)
@@ -88,7 +90,9 @@ def adapted(experiment: Experiment, resources: Resources, store: Store) -> Exper
 
 def evaluating(experiment: Experiment, wanted: Adaptation) -> Experiment:
     """Return the experiment with the finished artifact as its adapter."""
-    tuned = Tuned(str(wanted.folder), name=wanted.name)
+    assert experiment.tuning is not None
+    share = experiment.tuning.interpolation
+    tuned = Tuned(str(wanted.folder), name=wanted.name, interpolation=share)
     return replace(experiment, adapter=tuned, tuning=None)
 
 
@@ -345,7 +349,12 @@ def _record(
         },
         "prompts": {"name": experiment.prompts.name, **experiment.prompts.description()},
         "data": [
-            one.record() | {"license": one.shots.license, "fingerprint": one.shots.fingerprint}
+            one.record()
+            | {
+                "license": one.shots.license,
+                "fingerprint": one.shots.fingerprint,
+                "class_names": list(one.shots.class_names),
+            }
             for one in wanted.drawn
         ],
         "metrics": dict(metrics),

@@ -186,7 +186,7 @@ def _dataset_plan(
     if not resources.is_dual_encoder(experiment):
         head = {"kind": "identity"}
     if isinstance(experiment.adapter, Tuned):
-        head = experiment.adapter.head_description(image_set.name) or head
+        head = experiment.adapter.head_description(image_set.name, image_set.class_names) or head
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = [
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)

@@ -67,7 +67,7 @@ class Resources:
             return IdentityHead()
         if description["kind"] == "probe":
             assert isinstance(experiment.adapter, Tuned)
-            probe = experiment.adapter.head(description["dataset"])
+            probe = experiment.adapter.head(description["dataset"], description["class_names"])
             assert probe is not None
             return probe
         key = fingerprint([self._model_key(experiment), description])

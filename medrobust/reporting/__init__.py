@@ -10,9 +10,11 @@ _HOME = {
     "Report": "report",
     "RunLogger": "loggers",
     "WandbLogger": "loggers",
+    "draw_files": "draws",
     "expected_from_cells": "matrix",
     "make_report": "report",
     "reference_cells": "reference",
+    "write_files": "report",
 }
 """Public name -> module, imported at first use."""
 

@@ -128,6 +128,8 @@ class Tuning:
         patience: Stop after so many epochs without a better one.
         gradient_checkpointing: Compute blocks again in the backward pass, to save memory.
         save_every: Optimiser steps between two files to resume from; None: once an epoch.
+        interpolation: Evaluate weights at that share of the way from the published to the tuned
+            ones (WiSE-FT); the artifact is the same.
     """
 
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -153,6 +155,7 @@ class Tuning:
     patience: int | None = None
     gradient_checkpointing: bool = False
     save_every: int | None = None
+    interpolation: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -179,6 +182,8 @@ class Tuning:
                 raise ConfigurationError(
                     f"task.{name}=test: the test split is only ever evaluated. Choose train or val."
                 )
+        if not 0 <= self.interpolation <= 1:
+            raise ConfigurationError(f"task.interpolation={self.interpolation} must be in [0, 1].")
         if not 0 <= self.warmup < 1:
             raise ConfigurationError(f"task.warmup={self.warmup} must be a share below 1.")
 
@@ -198,7 +203,7 @@ class Tuning:
 
     def description(self) -> dict[str, Any]:
         """Return the plain values that decide the tuned weights."""
-        hidden = ("optimizer", "augment", "corrupt", "datasets", "save_every")
+        hidden = ("optimizer", "augment", "corrupt", "datasets", "save_every", "interpolation")
         plain = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in hidden}
         return plain | {
             **self.amount,
