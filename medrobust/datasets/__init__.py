@@ -7,6 +7,7 @@ _HOME = {
     "Collection": "collection",
     "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
+    "FewShots": "sampling",
     "Folder": "folder",
     "ImageSet": "image_set",
     "MedIMeta": "medimeta",
@@ -15,6 +16,8 @@ _HOME = {
     "PhantomSites": "phantoms",
     "Phantoms": "phantoms",
     "RobustMedCLIPFiles": "robustmedclip",
+    "audit": "audits",
+    "few_shots": "sampling",
 }
 """Public name -> module; imported at first use, because image_set imports torch for its types."""
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import MedRobustError, StoreError
-from medrobust.fingerprints import canonical_json, file_fingerprint, fingerprint
+from medrobust.fingerprints import canonical_json, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
             a change that leaves size, time, head and tail as they are does not escape.
     """
     if full_hash:
-        return {"sha256": file_fingerprint(file)}
+        with file.open("rb") as stream:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
     status = file.stat()
     digest = hashlib.sha256()
     with file.open("rb") as stream:
@@ -183,6 +184,11 @@ def ensure_space(folder: Path, needed: int) -> None:
         )
 
 
+def array_hash(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> "hashlib._Hash":
+    """Begin the digest of an array; its bytes follow."""
+    return hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
+
+
 class ArrayWriter:
     """Writes a `.npy` file block by block, counting and hashing what passes.
 
@@ -206,7 +212,7 @@ class ArrayWriter:
             "fortran_order": fortran,
             "shape": shape,
         }
-        self._hash = hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
+        self._hash = array_hash(dtype, shape, fortran)
         self._stream = file.open("xb")
         np.lib.format.write_array_header_1_0(self._stream, header)
         self.written = 0

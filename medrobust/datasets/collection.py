@@ -100,20 +100,19 @@ class Collection:
             "split": self.split,
             "size": self.size,
             "label_order": self._order(name),
+            "full_hash": self.full_hash,
             "limit": self.limit,
             "cache_dir": self.cache_dir,
             "notes": self._notes(name),
         }
         if self.layout == "medmnist_c":
-            shared["full_hash"] = self.full_hash
             return MedMNISTC(name, root=self._below("medmnist_c"), clean_root=self.root, **shared)
         if self.layout == "robustmedclip":
             family = "medmnist_repacked" if name in MEDMNIST else "medimeta_c"
-            shared |= {"full_hash": self.full_hash, "files": self.files}
-            return RobustMedCLIPFiles(name, root=self._below(family), **shared)
+            return RobustMedCLIPFiles(name, root=self._below(family), files=self.files, **shared)
         if name in MEDMNIST:
             return MedMNIST(name, root=self.root, **shared)
-        return MedIMeta(name, root=self._below("medimeta"), full_hash=self.full_hash, **shared)
+        return MedIMeta(name, root=self._below("medimeta"), **shared)
 
     def _below(self, folder: str) -> str | None:
         return None if self.root is None else str(Path(self.root) / folder)

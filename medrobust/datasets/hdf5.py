@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, source_key
+from medrobust.datasets.cache import (
+    ArrayWriter,
+    CachedArray,
+    array_hash,
+    cached_array,
+    ensure_space,
+    source_key,
+)
 from medrobust.datasets.npz import LARGEST_SIDE
 from medrobust.exceptions import InvalidDataError, MedRobustError, MissingDependencyError
 from medrobust.fingerprints import fingerprint
+from medrobust.types import Int64Array
 
 if TYPE_CHECKING:
     import h5py
 
 BLOCK = 1 << 24
 """Bytes read at a time, but at least one image."""
+
+SLAB = 1 << 28
+"""Bytes read at a time where the chunks of a file hold several images."""
 
 
 def hdf5_rows(
@@ -98,11 +109,32 @@ def _array(opened: "h5py.File", name: str, file: Path, h5py: Any) -> "h5py.Datas
 
 
 def _copy(images: "h5py.Dataset", rows: Sequence[int], target: Path) -> str:
+    if images.chunks is not None and images.chunks[0] > 1:
+        return _scatter(images, np.asarray(rows, dtype=np.int64), target)
     shape = (len(rows), *images.shape[1:])
     with ArrayWriter(target, np.dtype(np.uint8), shape) as writer:
         for start, stop in runs(rows, max(1, BLOCK // math.prod(shape[1:]))):
             writer.write(images[start:stop].tobytes())
         return writer.close()
+
+
+def _scatter(images: "h5py.Dataset", rows: Int64Array, target: Path) -> str:
+    """Copy rows of an array whose chunks hold several images: each chunk is unpacked once."""
+    shape, dtype = (len(rows), *images.shape[1:]), np.dtype(np.uint8)
+    ensure_space(target.parent, math.prod(shape))
+    written = np.lib.format.open_memmap(target, mode="w+", dtype=dtype, shape=shape)
+    slab = min(images.chunks[0], max(1, SLAB // math.prod(shape[1:])))
+    order = np.argsort(rows, kind="stable")
+    for start in np.unique(rows // slab) * slab:
+        low, high = np.searchsorted(rows[order], [start, start + slab])
+        places = order[low:high]
+        written[places] = images[start : start + slab][rows[places] - start]
+    written.flush()
+    digest = array_hash(dtype, shape, fortran=False)
+    step = max(1, BLOCK // math.prod(shape[1:]))
+    for first in range(0, len(rows), step):
+        digest.update(written[first : first + step].data)
+    return digest.hexdigest()
 
 
 def runs(rows: Sequence[int], longest: int) -> Iterator[tuple[int, int]]:

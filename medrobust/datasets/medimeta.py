@@ -1,6 +1,5 @@
 """MedIMeta in its original layout: one folder a set, images once, splits and tasks beside them."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.findings import finished
 from medrobust.datasets.hdf5 import hdf5_rows
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medimeta_facts import (
@@ -35,8 +36,8 @@ from medrobust.datasets.published import (
     published_set,
 )
 from medrobust.datasets.resize import framed
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
+from medrobust.types import Int64Array
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,12 @@ class MedIMeta:
                 f"{self.folder}: the split {chosen} names image {max(rows)}, but {task_name!r} has "
                 f"{len(stored)} labels."
             )
-        labels = label_array(stored[rows], task.kind, self.folder / "task_labels")
+
+        def labels_of(other: str) -> Int64Array:
+            return label_array(
+                stored[rows_of_split(self.folder, other)], task.kind, self.folder / "task_labels"
+            )
+
         names = our_spelling(self.flag, task.class_names)
         found = Description(
             name=self.name,
@@ -135,24 +141,26 @@ class MedIMeta:
             positive=1 if task.kind == "binary-class" else None,
             license=medimeta_facts(self.flag).license,
         )
+        groups = self._groups(rows)
         images = self._images(chosen, rows)
         published = dict(zip(SPLITS, medimeta_facts(self.flag).counts, strict=True))[chosen]
         marks = (
             *count_marks(len(rows), published, self.flag, chosen),
-            *self._overlap_marks(chosen, rows),
+            *self._overlap_marks(chosen, rows, groups),
             *self.notes,
         )
         image_set = published_set(
             found,
             chosen,
             images.open(),
-            labels,
+            labels_of(chosen),
             images.digest,
-            groups=self._groups(rows),
+            groups=groups,
             label_order=self.label_order,
+            labels_of=labels_of,
             marks=marks,
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _images(self, split: str, rows: list[int]) -> CachedArray:
         stacked = self.folder / "images.hdf5"
@@ -194,16 +202,17 @@ class MedIMeta:
         known = patients(self.folder)
         if known is None:
             return None
-        missing = [row for row in rows if row not in known]
-        if missing:
+        groups = known[rows] if max(rows) < len(known) else np.array([""])
+        if (groups == "").any():
             raise InvalidDataError(
-                f"{self.folder / 'annotations.csv'} has no row of image {missing[0]:06d}."
+                f"{self.folder / 'annotations.csv'} does not name the patient of each image."
             )
-        return np.array([known[row] for row in rows], dtype=np.str_)
+        return groups
 
-    def _overlap_marks(self, split: str, rows: list[int]) -> tuple[str, ...]:
+    def _overlap_marks(
+        self, split: str, rows: list[int], groups: NDArray[np.str_] | None
+    ) -> tuple[str, ...]:
         """Say which images, or patients, of this split stand in another one too."""
-        known = patients(self.folder)
         marks: list[str] = []
         for other in SPLITS:
             if other == split or not (self.folder / "splits" / f"{other}.txt").exists():
@@ -211,32 +220,10 @@ class MedIMeta:
             theirs = rows_of_split(self.folder, other)
             if both := len(set(rows) & set(theirs)):
                 marks.append(f"{both} images of {split} stand in {other} too")
-            if known is not None:
-                marks += shared_group_marks(
-                    Counter(known[row] for row in rows if row in known),
-                    {known[row] for row in theirs if row in known},
-                    split,
-                    other,
-                )
+            there = self._groups(theirs)
+            if groups is not None and there is not None:
+                marks += shared_group_marks(groups, there, split, other)
         return tuple(marks)
-
-
-def shared_group_marks(
-    here: "Counter[str]", there: set[str], split: str, other: str
-) -> tuple[str, ...]:
-    """Say how many patients of a split are in another split too.
-
-    Args:
-        here: Patient -> images in the split.
-        there: Patients of the other split.
-        split: Name of the split.
-        other: Name of the other split.
-    """
-    both = here.keys() & there
-    if not both:
-        return ()
-    images = sum(here[patient] for patient in both)
-    return (f"{len(both)} patients of {split} ({images} images) are in {other} too",)
 
 
 def described(flag: str) -> Description:

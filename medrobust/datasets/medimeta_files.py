@@ -1,7 +1,8 @@
 """The small files of a MedIMeta folder: info.yaml, splits, labels of a task, annotations."""
 
+import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +14,13 @@ import yaml
 from numpy.typing import NDArray
 
 from medrobust.datasets.medimeta_facts import RECORD
-from medrobust.datasets.table import Table, read_table
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
-from medrobust.types import TaskKind
+from medrobust.types import Int64Array, TaskKind
 
 LARGEST_INFO = 1 << 20
 """Bytes beyond which an info.yaml is taken for a hostile one."""
+
+IMAGE_PATH = re.compile(r"(?:images/)?(\d{1,9})\.\w+")
 
 TASKS: Mapping[str, TaskKind] = MappingProxyType(
     {
@@ -92,7 +94,7 @@ def _rows(file: Path, _time: int) -> tuple[int, ...]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        match = re.fullmatch(r"(?:images/)?(\d{1,9})\.\w+", line.strip().replace("\\", "/"))
+        match = IMAGE_PATH.fullmatch(line.strip().replace("\\", "/"))
         if match is None:
             raise InvalidDataError(
                 f"{file}, line {number}: {line[:60]!r} is not the path of an image as "
@@ -133,61 +135,86 @@ def label_values(folder: Path, task: str) -> NDArray[Any]:
 
 
 def _compare_with_annotations(folder: Path, task: str, values: NDArray[Any]) -> None:
-    table = annotations(folder)
+    found = annotations(folder)
     column = f"tasks/{task}"
     flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if table is None or column not in table.columns or flat.ndim != 1:
+    if found is None or column not in found.columns or flat.ndim != 1:
         return
-    for line, path, text in zip(
-        table.lines, table.columns["filepath"], table.columns[column], strict=True
-    ):
-        row = _number(path, line)
-        if row >= len(flat) or text.removesuffix(".0") != str(int(flat[row])):
-            raise InvalidDataError(
-                f"{folder / 'annotations.csv'}, line {line}: {column} is {text!r}, but the label "
-                f"file says {int(flat[row]) if row < len(flat) else 'nothing'}: the two are not of "
-                f"one release. Unpack {folder.name}.zip again."
-            )
-
-
-def patients(folder: Path) -> Mapping[int, str] | None:
-    """Return image -> patient, or None where `annotations.csv` names no patients."""
-    table = annotations(folder)
-    if table is None or "patient_id" not in table.columns:
-        return None
-    return {
-        _number(path, line): patient
-        for path, patient, line in zip(
-            table.columns["filepath"], table.columns["patient_id"], table.lines, strict=True
+    texts = found.columns[column]
+    try:
+        stated = np.array(list(map(float, texts)))
+    except ValueError as error:
+        raise InvalidDataError(
+            f"{folder / 'annotations.csv'}: {column} holds more than numbers ({error})."
+        ) from error
+    inside = found.images < len(flat)
+    wrong = ~inside
+    wrong[inside] = flat[found.images[inside]] != stated[inside]
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InvalidDataError(
+            f"{folder / 'annotations.csv'}: {column} of image {found.images[row]:06d} is "
+            f"{texts[row]!r}, but not in its label file: the two are not of one release. Unpack "
+            f"{folder.name}.zip again."
         )
-    }
 
 
-def annotations(folder: Path) -> Table | None:
+def patients(folder: Path) -> NDArray[np.str_] | None:
+    """Return the patient of each image of a set, by number, empty where none is named.
+
+    None where `annotations.csv` names no patients.
+    """
+    found = annotations(folder)
+    if found is None or "patient_id" not in found.columns:
+        return None
+    names = np.array(found.columns["patient_id"], dtype=np.str_)
+    by_number = np.zeros(int(found.images.max()) + 1, dtype=names.dtype)
+    by_number[found.images] = names
+    return by_number
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """Columns of `annotations.csv`.
+
+    Attributes:
+        images: int64 (n,), the number of the image of each row.
+        columns: Name -> one text a row.
+    """
+
+    images: Int64Array
+    columns: Mapping[str, Sequence[str]]
+
+
+def annotations(folder: Path) -> Annotations | None:
     """Read `annotations.csv`, None where there is none.
 
     Raises:
-        InvalidDataError: If it is not a table, or has no column `filepath`.
+        InvalidDataError: If it is not a table, or has no column `filepath` of images.
     """
     file = folder / "annotations.csv"
     if not file.is_file():
         return None
-    return _table(file, file.stat().st_mtime_ns)
+    return _annotations(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _table(file: Path, _time: int) -> Table:
-    table = read_table(file)
-    if "filepath" not in table.columns:
-        raise InvalidDataError(f"{file} has no column 'filepath'; it has: {list(table.columns)}.")
-    return table
-
-
-def _number(path: str, line: int) -> int:
-    stem = path.rsplit("/", 1)[-1].split(".")[0]
-    if not stem.isdecimal():
-        raise InvalidDataError(f"annotations.csv, line {line}: {path[:60]!r} is not an image.")
-    return int(stem)
+def _annotations(file: Path, _time: int) -> Annotations:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            header, *rows = filter(None, csv.reader(stream))
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise InvalidDataError(f"{file} is not a CSV table ({error}).") from error
+    uneven = [row for row in rows if len(row) != len(header)]
+    if uneven or not rows or "filepath" not in header:
+        reason = "rows of unequal length" if uneven else "no rows, or no column 'filepath'"
+        raise InvalidDataError(f"{file} has {reason}; its header: {', '.join(header)[:200]}.")
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    try:
+        images = [int(path.rpartition("/")[2].partition(".")[0]) for path in columns["filepath"]]
+        return Annotations(np.array(images, dtype=np.uint32).astype(np.int64), columns)
+    except (ValueError, OverflowError) as error:
+        raise InvalidDataError(f"{file}: a filepath is not that of an image ({error}).") from error
 
 
 def _present(file: Path) -> Path:

@@ -68,6 +68,7 @@ class MedMNISTC:
             self.flag,
             root=self.clean_root,
             label_order=self.label_order,
+            full_hash=self.full_hash,
             limit=self.limit,
             cache_dir=self.cache_dir,
             notes=self.notes,
@@ -104,7 +105,8 @@ class MedMNISTC:
             raise DatasetNotFoundError(
                 f"{corruption}.npz not found in {self.folder}, which has: "
                 f"{', '.join(there) or 'no .npz file'}. Get the files from Zenodo record {RECORD}, "
-                f"pass dataset.root=<folder of the sets>, or choose corruption=<name>."
+                f"pass dataset.root=<folder of the sets>, or read what is there by "
+                f"corruption=medmnist_c or corruption=<name>."
             )
 
     def identity(self, corruption: str, severity: int) -> dict[str, Any]:

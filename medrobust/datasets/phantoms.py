@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from medrobust.datasets.cache import ArrayWriter, cached_array
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.phantom_render import FAMILIES as _FAMILIES
 from medrobust.datasets.phantom_render import SITES, Family, habitus, render
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import UInt8Array
 
@@ -179,7 +179,7 @@ class Phantoms:
             origin="phantom",
             license="Apache-2.0",
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _write(self, split: str, count: int, file: Path) -> str:
         draw = partial(phantom, split=split, site=self.site, seed=self.seed)

@@ -1,9 +1,10 @@
 """What all published sets share: rows as ids, facts in the fingerprint, marks for the tables."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from medrobust.datasets.label_order import check_label_order, classes_in_order
 from medrobust.datasets.picked import picked
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.types import Int64Array, TaskKind, UInt8Array
+
+LabelsOf: TypeAlias = Callable[[str], Int64Array | None]
 
 SPLITS = ("train", "val", "test")
 MULTI_LABEL: TaskKind = "multi-label, binary-class"
@@ -63,6 +66,7 @@ def published_set(
     *,
     groups: NDArray[np.str_] | None = None,
     label_order: str | None = None,
+    labels_of: LabelsOf | None = None,
     marks: tuple[str, ...] = (),
 ) -> ImageSet:
     """Put the parts of a published split together; ids and index are its row numbers.
@@ -75,6 +79,8 @@ def published_set(
         digest: Of the images.
         groups: Patients, if published.
         label_order: Another order of the classes, as the user asked for it.
+        labels_of: Gives the labels of another split, None where it is not at hand: the counts of
+            this one may say nothing about the order.
         marks: Further sentences for the tables.
 
     Raises:
@@ -106,18 +112,28 @@ def published_set(
         license=described.license,
         marks=(*size_marks(images.shape[1]), *absent_marks(labels, described, split), *marks),
     )
-    return replace(image_set, marks=(*image_set.marks, *order_marks(image_set, label_order)))
+    return replace(
+        image_set, marks=(*image_set.marks, *order_marks(image_set, label_order, labels_of))
+    )
 
 
-def order_marks(image_set: ImageSet, label_order: str | None) -> tuple[str, ...]:
-    """Compare the counts of the classes with what is known of the set, see `check_label_order`."""
+def order_marks(
+    image_set: ImageSet, label_order: str | None, labels_of: LabelsOf | None
+) -> tuple[str, ...]:
+    """Compare the counts of the classes with what is known of the set, see `check_label_order`.
+
+    Where nothing is known of this split, as of a balanced one, the first other split decides of
+    which something is known.
+    """
+    known = KNOWN_SHARES.get(image_set.name)
+    split, labels = image_set.split, image_set.labels
+    if known is not None and split not in known.splits and labels_of is not None:
+        there = ((other, labels_of(other)) for other in known.splits)
+        found = next((pair for pair in there if pair[1] is not None), None)
+        if found is not None and found[1] is not None:
+            split, labels = found[0], found[1]
     return check_label_order(
-        KNOWN_SHARES.get(image_set.name),
-        image_set.labels,
-        image_set.class_names,
-        label_order,
-        image_set.split,
-        image_set.name,
+        known, labels, image_set.class_names, label_order, split, image_set.name
     )
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.datasets import medimeta, medmnist
+from medrobust.datasets.cache import CachedArray
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medimeta_facts import FACTS as MEDIMETA
 from medrobust.datasets.medimeta_facts import MEDIMETA_C, MEDIMETA_C_HUB
 from medrobust.datasets.medmnist_facts import FACTS as MEDMNIST
-from medrobust.datasets.npz import npz_array, npz_checksum
+from medrobust.datasets.npz import Content, npz_array, npz_checksum
 from medrobust.datasets.pictures import Framing
 from medrobust.datasets.published import (
     SPLITS,
@@ -22,8 +24,8 @@ from medrobust.datasets.published import (
     with_images,
 )
 from medrobust.datasets.resize import framed
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
+from medrobust.types import Int64Array, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class RobustMedCLIPFiles:
                 f"{self._where()}, or pass dataset.root=<folder of the sets>."
             )
         found = self._described()
-        images, digest, stored = self._arrays(file)
+        images, digest = self._images(file)
         facts = MEDMNIST[self.flag] if self.flag in MEDMNIST else MEDIMETA[self.flag]
         if images.ndim != (3 if facts.channels == 1 else 4):
             raise InvalidDataError(
@@ -129,12 +131,13 @@ class RobustMedCLIPFiles:
             found,
             chosen,
             images,
-            label_array(stored, found.task, file),
+            self._labels(file),
             digest,
             label_order=self.label_order,
+            labels_of=self._labels_of,
             marks=(*count_marks(len(images), published, self.flag, chosen), *self.notes),
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def check_file(self, corruption: str, severity: int) -> None:
         """Find a missing file before a run, see `CorruptedFiles`."""
@@ -168,32 +171,39 @@ class RobustMedCLIPFiles:
         """Return the published images of one severity, see `CorruptedFiles`."""
         self.check_file(corruption, severity)
         file = self._file(corruption, severity)
-        images, _, stored = self._arrays(file)
+        images, _ = self._images(file)
         if self.limit is None and len(images) != len(clean):
             raise InvalidDataError(
                 f"{file} holds {len(images)} images, clean.npz beside it {len(clean)}."
             )
-        return with_images(clean, images, label_array(stored, clean.task, file), file)
+        return with_images(clean, images, self._labels(file), file)
 
-    def _arrays(self, file: Path) -> tuple[Any, str, Any]:
-        images, labels = (
-            npz_array(
-                file,
-                part,
-                part,
-                name=f"{self.flag}-{file.parent.name}-{file.stem}",
-                full_hash=self.full_hash,
-                cache_dir=self.cache_dir,
-            )
-            for part in ("images", "labels")
-        )
+    def _images(self, file: Path) -> tuple[UInt8Array, str]:
+        """Return the images of a file at the set's size, and their digest."""
         sized = framed(
-            images,
+            self._array(file, "images"),
             Framing(self.size, "crop"),
-            f"{self.flag}-{file.stem}",
+            f"{self.flag}-{file.parent.name}-{file.stem}",
             cache_dir=self.cache_dir,
         )
-        return sized.open(), sized.digest, labels.open()
+        return sized.open(), sized.digest
+
+    def _labels(self, file: Path) -> Int64Array:
+        return label_array(self._array(file, "labels").open(), self._described().task, file)
+
+    def _labels_of(self, split: str) -> Int64Array | None:
+        file = self.folder / split / "clean.npz"
+        return self._labels(file) if file.is_file() else None
+
+    def _array(self, file: Path, content: Content) -> CachedArray:
+        return npz_array(
+            file,
+            content,
+            content,
+            name=f"{self.flag}-{file.parent.name}-{file.stem}",
+            full_hash=self.full_hash,
+            cache_dir=self.cache_dir,
+        )
 
     def _file(self, corruption: str, severity: int) -> Path:
         return self.folder / self.split / f"{corruption}_severity_{severity}.npz"

@@ -262,14 +262,15 @@ class Store:
         return data
 
     def write_data(self, data: DataRecord) -> None:
-        """Write labels and names once for each data fingerprint.
+        """Write labels and names once for each data fingerprint; marks are those of the last run.
 
         Raises:
             StoreError: If the store cannot be written.
         """
         folder = self.root / "data" / data.fingerprint
         if folder.exists():
-            self.data(data.fingerprint)
+            if self.data(data.fingerprint).marks != data.marks:
+                self._write_marks(folder, data)
             return
         arrays: dict[str, NDArray[Any]] = {"labels": data.labels, "ids": data.ids}
         if data.groups is not None:
@@ -286,6 +287,19 @@ class Store:
         }
         files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
         _write_folder(folder, {**files, "data.json": _json_bytes(body)}, replace=False)
+
+    def _write_marks(self, folder: Path, data: DataRecord) -> None:
+        """Replace the sentences that tables carry: an audit may have found more meanwhile."""
+        body = _read_json(folder / "data.json")
+        body["facts"]["marks"] = list(data.marks)
+        temporary = folder / f".data-{uuid.uuid4().hex}.json"
+        try:
+            temporary.write_bytes(_json_bytes(body))
+            temporary.replace(folder / "data.json")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(f"the store cannot be written: {error}.") from error
+        self._data.pop(data.fingerprint, None)
 
     def read_features(self, encoding_fingerprint: str) -> Float32Array | None:
         """Return kept image features, float32 (N, D), or None where none were kept.

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_tiff_files_give_the_same_set_as_hdf5(tmp_path: Path) -> None:
         write_medimeta(tmp_path / "b", flag, stacked=False)
         one = MedIMeta(flag, root=str(tmp_path / "a")).load()
         other = MedIMeta(flag, root=str(tmp_path / "b")).load()
+        np.testing.assert_array_equal(one.images, other.images)
+        assert one.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("chunks", [(1, 16, 16, 3), (4, 8, 16, 1), (15, 16, 16, 3), True])
+def test_chunked_and_compressed_files_give_the_same_set(
+    tmp_path: Path, chunks: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_medimeta(tmp_path, "pbc", size=16)
+    source = MedIMeta("pbc", root=str(tmp_path), size=16)
+    plain = [source.load(split) for split in SPLITS]
+    monkeypatch.setattr("medrobust.datasets.hdf5.SLAB", 3 * 16 * 16 * 3)
+    with h5py.File(tmp_path / "pbc" / "images.hdf5", "w") as file:
+        file.create_dataset("images", data=written["images"], chunks=chunks, compression="gzip")
+    packed = [source.load(split) for split in SPLITS]
+    assert packed[0].images.filename != plain[0].images.filename
+    for one, other in zip(plain, packed, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
         assert one.fingerprint == other.fingerprint
 
@@ -152,6 +170,28 @@ def test_the_full_hash_finds_the_entry_of_a_file_that_has_moved(
     assert entries(own_cache).count("array.npy") == 1
 
 
+def all_prints(source: MedIMeta) -> list[str]:
+    return [source.load(split).fingerprint for split in SPLITS]
+
+
+def test_only_the_full_hash_sees_a_change_that_leaves_size_time_and_ends_alone(
+    tmp_path: Path,
+) -> None:
+    write_medimeta(tmp_path, "pbc")
+    file = tmp_path / "pbc" / "images.hdf5"
+    quick, full = (MedIMeta("pbc", root=str(tmp_path), full_hash=whole) for whole in (False, True))
+    before = all_prints(quick)
+    assert all_prints(full) == before
+    times = file.stat()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert all_prints(quick) == before
+    changed = [a != b for a, b in zip(all_prints(full), before, strict=True)]
+    assert sum(changed) == 1, "one pixel of one image of one split"
+
+
 def test_a_missing_folder_and_missing_files_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match=r"no folder 'pbc'.*7884735.*dataset\.root"):
         MedIMeta("pbc", root=str(tmp_path)).load()
@@ -188,8 +228,17 @@ def test_what_does_not_exist_is_refused_before_files_are_read() -> None:
         ("info.yaml", "a: [", "does not describe its tasks"),
         ("info.yaml", "!!python/object/apply:os.mkdir ['sprung']", "does not describe its tasks"),
         ("task_labels/cell class.npy", "not an array", "damaged or holds more than plain numbers"),
-        ("annotations.csv", "filepath,tasks/cell class\nimages/000000.tiff,5\n", "line 2: .*'5'"),
+        (
+            "annotations.csv",
+            "filepath,tasks/cell class\nimages/000000.tiff,5\n",
+            "000000 is '5', but",
+        ),
         ("annotations.csv", "a,b\n1,2\n", "no column 'filepath'"),
+        ("annotations.csv", "", "is not a CSV table"),
+        ("annotations.csv", "filepath,b\nimages/000000.tiff\n", "rows of unequal length"),
+        ("annotations.csv", "filepath,b\nMRN-12,2\n", "is not that of an image"),
+        ("annotations.csv", "filepath,tasks/cell class\n000000.tiff,x\n", "more than numbers"),
+        ("annotations.csv", "filepath,patient_id\n000000.tiff,x\n", "the patient of each image"),
     ],
 )
 def test_a_damaged_small_file_is_one_sentence_that_names_it(

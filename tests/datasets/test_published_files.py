@@ -13,9 +13,9 @@ from datasets import (
     write_robustmedclip,
 )
 
-from medrobust.datasets import MedMNISTC, RobustMedCLIPFiles
+from medrobust.datasets import MedMNIST, MedMNISTC, RobustMedCLIPFiles
 from medrobust.datasets.medimeta_facts import CLASS_NAMES, FACTS, MEDIMETA_C, MEDIMETA_C_CORRUPTIONS
-from medrobust.datasets.medmnist_facts import FACTS as MEDMNIST
+from medrobust.datasets.medmnist_facts import FACTS as MNIST
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -41,7 +41,7 @@ def written_medmnist_c(root: Path, flag: str, names: tuple[str, ...]) -> dict[st
     return clean
 
 
-@pytest.mark.parametrize("flag", sorted(MEDMNIST))
+@pytest.mark.parametrize("flag", sorted(MNIST))
 def test_every_medmnist_c_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
     written = written_medmnist_c(tmp_path, flag, ("pixelate", "contrast_down"))
     source = medmnist_c(tmp_path, flag)
@@ -60,9 +60,9 @@ def test_every_medmnist_c_set_is_read_as_written(tmp_path: Path, flag: str) -> N
 
 def robustmedclip(root: Path, flag: str, count: int = 15) -> tuple[np.ndarray, np.ndarray]:
     """Write one set in the layout, one published corruption too, and return clean arrays."""
-    facts = MEDMNIST.get(flag) or FACTS[flag]
+    facts = MNIST.get(flag) or FACTS[flag]
     images = random_images(count, 224, facts.channels, seed=4)
-    classes = len(MEDMNIST[flag].class_names) if flag in MEDMNIST else len(CLASS_NAMES[flag])
+    classes = len(MNIST[flag].class_names) if flag in MNIST else len(CLASS_NAMES[flag])
     labels = np.arange(count) % classes
     if flag == "chestmnist":
         labels = np.random.default_rng(0).integers(0, 2, (count, classes))
@@ -70,7 +70,7 @@ def robustmedclip(root: Path, flag: str, count: int = 15) -> tuple[np.ndarray, n
     return images, labels
 
 
-@pytest.mark.parametrize("flag", [*MEDIMETA_C, *sorted(MEDMNIST)])
+@pytest.mark.parametrize("flag", [*MEDIMETA_C, *sorted(MNIST)])
 def test_every_set_of_the_robustmedclip_layout_is_read_as_written(
     tmp_path: Path, flag: str
 ) -> None:
@@ -83,7 +83,7 @@ def test_every_set_of_the_robustmedclip_layout_is_read_as_written(
         found = source.corrupted(clean, "zoom_blur", severity)
         np.testing.assert_array_equal(found.images, shifted(images, severity))
         assert isinstance(found.images, np.memmap)
-    expected = "medmnist_repacked_files" if flag in MEDMNIST else "medimeta_c_files"
+    expected = "medmnist_repacked_files" if flag in MNIST else "medimeta_c_files"
     assert source.files_suite == expected
     assert RobustMedCLIPFiles(flag, root=str(tmp_path), files=False).files_suite is None
 
@@ -212,6 +212,26 @@ def test_a_label_order_that_the_counts_contradict_stops_the_run(tmp_path: Path) 
     write_robustmedclip(tmp_path, "fundus", (), random_images(100, 16, 3), labels)
     marks = RobustMedCLIPFiles("fundus", root=str(tmp_path), size=16).load().marks
     assert any("known approximately only" in mark for mark in marks)
+
+
+def test_a_balanced_test_split_is_judged_by_the_validation_split_beside_it(
+    tmp_path: Path,
+) -> None:
+    balanced = np.arange(20) % 4
+    write_robustmedclip(tmp_path, "oct", (), random_images(20, 16, 1), balanced)
+    source = RobustMedCLIPFiles("oct", root=str(tmp_path), size=16)
+    source.load()
+    labels = np.repeat(np.arange(4), [37, 51, 11, 9])  # CNV, NORMAL, DME, DRUSEN
+    write_robustmedclip(tmp_path, "oct", (), random_images(108, 16, 1), labels, split="val")
+    with pytest.raises(InvalidDataError, match=r"oct/val fit the order 'robustmedclip'"):
+        source.load()
+    kept = RobustMedCLIPFiles("oct", root=str(tmp_path), size=16, label_order="medimeta").load()
+    assert kept.class_names[3] == "normal"
+    arrays = medmnist_arrays("octmnist", (108, 4, 8), size=28)
+    arrays["train_labels"] = labels[:, None].astype(np.uint8)
+    np.savez(tmp_path / "octmnist.npz", **arrays)
+    with pytest.raises(InvalidDataError, match=r"octmnist/train fit"):
+        MedMNIST("octmnist", root=str(tmp_path), size=28).load()
 
 
 def test_files_of_another_size_are_brought_to_the_sets_size(tmp_path: Path) -> None:

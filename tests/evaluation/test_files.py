@@ -89,3 +89,17 @@ def test_a_file_that_is_missing_stops_the_run_before_it_begins(
     assert "gaussian_noise_severity_1.npz not found" in message
     assert "contrast, pixelate" in message
     assert not list(Path("outputs/store").glob("cells/**/cell.json"))
+
+
+def test_a_collection_makes_one_table_a_member(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("octmnist", "bloodmnist"):
+        write_medmnist(workplace, flag, counts=(1, 1, 12))
+    sets = ("dataset=medmnist", "dataset.sets=[octmnist,bloodmnist]", "dataset.limit=8")
+    run = ("model=phantomclip_small", "corruption=contrast", "severity=5", "hydra.run.dir=out")
+    assert medrobust(*run, *sets, f"dataset.root={workplace}") == 0
+    found = rows("out")
+    assert list(dict.fromkeys(r["dataset"] for r in found)) == ["octmnist", "bloodmnist"]
+    assert {r["n"] for r in found} == {"8"}
+    assert "subset of 8 of 12 images" in " ".join(capsys.readouterr().out.split())
