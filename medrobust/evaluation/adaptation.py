@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from medrobust.adapters.artifact import Tuned, artifact_files, probe_files
 from medrobust.adapters.base import NoAdapter, Tunable
 from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.datasets.image_set import ImageSet
+from medrobust.datasets.perceptual import hashes_of, near_repeats
 from medrobust.datasets.sampling import FewShots, few_shots
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
@@ -35,6 +38,7 @@ from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.few_shot import FewShot
 from medrobust.tasks.tuning import Tuning, TuningError
+from medrobust.types import Float32Array
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource
@@ -104,7 +108,8 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
     """
     tuning, recipe = _tuning(experiment), experiment.adapter
     sources = _sources(experiment, tuning)
-    drawn = tuple(_draw(source, tuning) for source in sources)
+    evaluated = _hashes(experiment, resources) if tuning.leave_out_repeats else []
+    drawn = tuple(_draw(source, tuning, evaluated) for source in sources)
     heads = tuple(_head(experiment, resources, one) for one in drawn)
     base = replace(experiment, adapter=NoAdapter())
     what = [
@@ -141,10 +146,44 @@ def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
     return [source for source in experiment.datasets if source.name in wanted]
 
 
-def _draw(source: "DatasetSource", tuning: Tuning) -> FewShots:
-    pool = source.load(tuning.pool)
-    other = None if tuning.select_from is None else source.load(tuning.select_from)
-    return few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
+def _draw(source: "DatasetSource", tuning: Tuning, evaluated: Sequence[Float32Array]) -> FewShots:
+    pool, notes = _without_repeats(source.load(tuning.pool), evaluated)
+    other = None
+    if tuning.select_from is not None:
+        other, more = _without_repeats(source.load(tuning.select_from), evaluated)
+        notes += more
+    drawn = few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
+    for note in notes:
+        log.info("%s: %s", source.name, note)
+    return replace(drawn, notes=(*drawn.notes, *notes))
+
+
+def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
+    """Hash the pictures of every evaluated split; nothing else of them is used."""
+    return [hashes_of(resources.image_set(source)) for source in experiment.datasets]
+
+
+def _without_repeats(
+    pool: ImageSet, evaluated: Sequence[Float32Array]
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """Take out the images that show the same as one of an evaluated split, and say how many.
+
+    Raises:
+        ConfigurationError: If none is left.
+    """
+    if not evaluated:
+        return pool, ()
+    own = hashes_of(pool)
+    free = np.ones(len(pool), dtype=bool)
+    for others in evaluated:
+        free[near_repeats(own, others).rows] = False
+    note = f"{int((~free).sum())} of {len(pool)} images of {pool.split} left out: they repeat an "
+    note += "image of an evaluated split"
+    if not free.any():
+        raise ConfigurationError(f"{pool.name}: {note}, and none is left to tune on.")
+    kept = np.flatnonzero(free)
+    print_ = fingerprint([pool.fingerprint, "without repeats", pool.ids[kept].tolist()])
+    return pool.take(kept, fingerprint=print_), (note,)
 
 
 def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:
@@ -238,8 +277,6 @@ def _some_features(model: Any, drawn: Sequence[FewShots]) -> Tensor:
 
 
 def _channel_first(images: Any) -> Any:
-    import numpy as np
-
     stacked = np.array(images)
     return (
         stacked[:, None]

@@ -110,6 +110,8 @@ class Tuning:
         pool: Split that shots come from, never "test".
         select_from: Split that chooses the epoch; None: what remains of the pool.
         datasets: Names of the data sets to tune on; None: all that are evaluated.
+        leave_out_repeats: Take images out of the pools that show the same as an image of any
+            evaluated split, by perceptual hash; the labels of those splits are not looked at.
         seed: Of first values, order, augmentation and dropout.
         shot_seed: Of the draw of shots.
         label_space: "per_dataset": softmax over the classes of the sample's own set; "joint": over
@@ -138,6 +140,7 @@ class Tuning:
     pool: str = "train"
     select_from: str | None = None
     datasets: Sequence[str] | None = None
+    leave_out_repeats: bool = False
     seed: int = 0
     shot_seed: int = 0
     label_space: LabelSpace = "per_dataset"
