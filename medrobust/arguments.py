@@ -72,7 +72,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
 
     `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
     one job over several levels. A sweep over prompt sets keeps image features, unless it says
-    otherwise, so that every image is encoded once.
+    otherwise, so that every image is encoded once. `model.adapter=FOLDER` is short for
+    `adapter=path adapter.path=FOLDER`.
 
     Raises:
         ConfigurationError: If a severity is outside 1..5, or a list names options.
@@ -87,6 +88,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name == "severity" and equals:
             rewritten += _severity(value.replace(" ", ""), swept=swept)
+        elif name == "model.adapter" and equals:
+            rewritten += ["adapter=path", f"adapter.path={value}"]
         else:
             rewritten.append(argument)
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)

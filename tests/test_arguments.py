@@ -31,6 +31,7 @@ from medrobust.exceptions import ConfigurationError, UnknownNameError
             ["-m", "prompts=a,b", "store.features=false"],
             ["-m", "prompts=a,b", "store.features=false"],
         ),
+        (["model.adapter=a/b"], ["adapter=path", "adapter.path=a/b"]),
     ],
 )
 def test_what_is_typed_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:

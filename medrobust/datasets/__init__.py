@@ -15,6 +15,7 @@ _HOME = {
     "MedMNIST": "medmnist",
     "MedMNISTC": "medmnist_c",
     "Npz": "own_npz",
+    "PhantomSites": "phantoms",
     "Phantoms": "phantoms",
     "RobustMedCLIPFiles": "robustmedclip",
     "audit": "audits",

@@ -195,6 +195,28 @@ class Phantoms:
             return writer.close()
 
 
+@dataclass(frozen=True)
+class PhantomSites:
+    """Both sites: what is tuned on one may be forgotten on the other.
+
+    Args: as those of `Phantoms`; `limit` is of the first site alone, which is only evaluated.
+    """
+
+    name: str = "phantom_sites"
+    split: str = "test"
+    seed: int = 0
+    per_class: int | None = None
+    limit: int | None = None
+    cache_dir: str | None = None
+
+    @property
+    def members(self) -> tuple[Phantoms, ...]:
+        """The second site, then the first."""
+        shared = {name: getattr(self, name) for name in ("split", "seed", "per_class", "cache_dir")}
+        second = Phantoms(name="phantoms_site_b", site="b", **shared)
+        return (second, Phantoms(limit=self.limit, **shared))
+
+
 def _known_split(split: str) -> str:
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)

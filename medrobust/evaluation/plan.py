@@ -6,6 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from medrobust.adapters.artifact import Tuned
+from medrobust.adapters.base import Tunable
+from medrobust.adapters.linear_probe import LinearProbe
 from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.published import FilesColumn, files_columns
@@ -56,6 +59,8 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     """
     from omegaconf import MissingMandatoryValue, OmegaConf
 
+    from medrobust.tasks import Tuning, ZeroShot
+
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -76,7 +81,8 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
             "speed",
         )
     }
-    dataset = parts["dataset"]
+    dataset, task = parts["dataset"], parts["task"]
+    tunes = isinstance(task, Tuning)
     return Experiment(
         model=parts["model"],
         datasets=tuple(getattr(dataset, "members", (dataset,))),
@@ -86,9 +92,10 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         store=Path(config.store.dir).absolute(),
         trainer=parts["trainer"],
         precision=str(config.trainer.precision),
-        task=parts["task"],
+        task=ZeroShot if tunes else task,
         adapter=parts["adapter"],
         speed=parts["speed"],
+        tuning=task if tunes else None,
         seed=config.seed,
         batch_size=config.batch_size,
         num_workers=config.num_workers,
@@ -137,9 +144,22 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ..
         DatasetNotFoundError: If a published corrupted file is missing.
         WeightsNotFoundError: If files of the model are missing.
     """
+    _check_adapter(experiment)
     expanded = [(source, _columns(experiment, source)) for source in experiment.datasets]
     experiment.model.weights_fingerprint()
     return expanded
+
+
+def _check_adapter(experiment: Experiment) -> None:
+    """Refuse an adapter that was not tuned yet, and one that was tuned on another model."""
+    adapter = experiment.adapter
+    if isinstance(adapter, Tunable | LinearProbe) and experiment.tuning is None:
+        raise ConfigurationError(
+            f"adapter={adapter.name} has to be tuned first: add task=few_shot, or give a tuned one "
+            f"by adapter=path adapter.path=FOLDER."
+        )
+    if isinstance(adapter, Tuned):
+        adapter.check_base(experiment.model.name, experiment.model.weights_fingerprint())
 
 
 def _columns(experiment: Experiment, source: "DatasetSource") -> tuple[Column, ...]:
@@ -173,7 +193,12 @@ def _dataset_plan(
     image_set = resources.image_set(source)
     head = head_description(experiment, image_set)
     encoder = resources.encoder_description(experiment)
-    if not resources.is_dual_encoder(experiment):
+    probe = None
+    if isinstance(experiment.adapter, Tuned):
+        probe = experiment.adapter.head_description(image_set.name, image_set.class_names)
+    if probe is not None:
+        head = probe
+    elif not resources.is_dual_encoder(experiment):
         resources.check_classifies(experiment)
         head = {"kind": "identity"}
     conditions = [(None, 0), *product(columns, experiment.severities)]

@@ -2,16 +2,23 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar
+from copy import deepcopy
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 
+from medrobust.adapters.artifact import Tuned
+from medrobust.adapters.base import NoAdapter
+from medrobust.adapters.linear_probe import Probe
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.evaluation.experiment import Experiment
 from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
 from medrobust.models.base import ImageModel, VisionLanguageModel
+from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+
+Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
 Thing = TypeVar("Thing")
 
@@ -26,14 +33,14 @@ class Resources:
     def __init__(self) -> None:
         self._models: OrderedDict[str, Any] = OrderedDict()
         self._image_sets: OrderedDict[str, ImageSet] = OrderedDict()
-        self._heads: OrderedDict[str, ZeroShotHead | IdentityHead] = OrderedDict()
+        self._heads: OrderedDict[str, Head] = OrderedDict()
 
     def model(self, experiment: Experiment) -> Any:
         """Return the adapted model, loaded strictly and in eval mode."""
         return _kept(
             self._models,
             self._model_key(experiment),
-            lambda: _with_speed(experiment, experiment.adapter.attach(experiment.model.load())),
+            lambda: _adapted(experiment),
             MODELS_KEPT,
         )
 
@@ -69,12 +76,15 @@ class Resources:
             "micro_batch": experiment.model.micro_batch,
         }
 
-    def head(
-        self, experiment: Experiment, description: dict[str, Any]
-    ) -> ZeroShotHead | IdentityHead:
+    def head(self, experiment: Experiment, description: dict[str, Any]) -> Head:
         """Return the classifier that a cell's head describes, its texts encoded once."""
         if description["kind"] == "identity":
             return IdentityHead()
+        if description["kind"] == "probe":
+            assert isinstance(experiment.adapter, Tuned)
+            probe = experiment.adapter.head(description["dataset"], description["class_names"])
+            assert probe is not None
+            return probe
         key = fingerprint([self._model_key(experiment), description])
         return _kept(
             self._heads,
@@ -94,8 +104,13 @@ class Resources:
         )
 
 
-def _with_speed(experiment: Experiment, model: Any) -> Any:
-    return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
+def _adapted(experiment: Experiment) -> Any:
+    """Load the model and change it as asked. A user's own module is copied before."""
+    model = experiment.model.load()
+    if isinstance(experiment.model, OwnModel) and not isinstance(experiment.adapter, NoAdapter):
+        model = deepcopy(model)
+    adapted = experiment.adapter.attach(model).eval()
+    return adapted if experiment.speed is None else experiment.speed.apply(adapted)
 
 
 def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from medrobust.adapters.artifact import Tuned
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.environment import describe_device, versions
-from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.resources import Resources
@@ -76,6 +77,8 @@ class CellRunner:
             "device": describe_device(self._module),
             "load_report": asdict(self.resources.model(self.experiment).report),
         }
+        if isinstance(self.experiment.adapter, Tuned):
+            record["adaptation"] = self.experiment.adapter.origin()
         self.store.write(
             cell.key,
             encoded.logits.numpy(),
@@ -147,7 +150,7 @@ class CellRunner:
     def _ready_trainer(self) -> "Trainer":
         if self._trainer is None:
             with quiet_lightning():
-                self._trainer = self.experiment.trainer(
+                self._trainer = single_device(self.experiment.trainer)(
                     logger=False,
                     enable_checkpointing=False,
                     enable_progress_bar=False,

@@ -6,6 +6,7 @@ Layout (all names made safe; the fingerprint decides)::
                       groups.npy metadata.npy           where there are some
     cells/MODEL/DATASET/SUITE.CORRUPTION/sK-FP12/                    logits.npy cell.json [*.png]
     features/FP/      features.npy features.json   if kept, by encoding fingerprint
+    adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
 A folder is written under a hidden temporary name beside its place and renamed. The first to arrive
 wins and a later twin is dropped, so that workers need no locks.
@@ -331,6 +332,20 @@ class Store:
         files = {"features.npy": _npy(features), "features.json": _json_bytes(body)}
         folder = self.root / "features" / encoding_fingerprint
         _write_folder(folder, files, replace=False)
+
+    def adapter_folder(self, fingerprint_: str) -> Path:
+        """Return where a tuned adapter lies, or will lie."""
+        return self.root / "adapters" / fingerprint_
+
+    def write_adapter(
+        self, fingerprint_: str, files: Mapping[str, bytes], *, replace: bool = False
+    ) -> None:
+        """Keep a tuned adapter: file name -> content.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        _write_folder(self.adapter_folder(fingerprint_), files, replace=replace)
 
     def find(
         self, model: str, dataset: str, suite: str, corruption: str, severity: int

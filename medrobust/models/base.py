@@ -73,9 +73,13 @@ class ImageModel(nn.Module, ABC):
 
     def encode_image(self, pixels: PixelBatch) -> FeatureBatch:
         """Embed preprocessed pixels: (N, D) float32 of unit norm."""
+        return functional.normalize(self.embed_image(pixels), dim=-1)
+
+    def embed_image(self, pixels: PixelBatch) -> Tensor:
+        """Embed preprocessed pixels: (N, D) float32, not normalised."""
         with self.speed.context(pixels.device):
             embedding = self._image_embedding(self.speed.arrange(pixels))
-        return functional.normalize(embedding.float(), dim=-1)
+        return embedding.float()
 
     @property
     def device(self) -> torch.device:
