@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
+    from medrobust.models.speed import Speed
     from medrobust.tasks.tuning import Tuning
     from medrobust.tasks.zero_shot import ZeroShot
 
@@ -45,6 +46,7 @@ class Experiment:
         task: Builds the LightningModule from (model, micro_batch).
         adapter: How the model is changed first.
         tuning: How the adapter is tuned before that, or None where nothing is.
+        speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
         batch_size: Images read and corrupted at a time; changes no number.
         num_workers: Processes that read; changes no number.
@@ -66,6 +68,7 @@ class Experiment:
     task: "Callable[[torch.nn.Module, int], ZeroShot]"
     adapter: Adapter = field(default_factory=NoAdapter)
     tuning: "Tuning | None" = None
+    speed: "Speed | None" = None
     seed: int = 0
     batch_size: int = 64
     num_workers: int = 0

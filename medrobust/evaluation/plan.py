@@ -70,7 +70,16 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     assert isinstance(plain, dict)
     parts = {
         name: built(config, name)
-        for name in ("model", "dataset", "corruption", "prompts", "trainer", "task", "adapter")
+        for name in (
+            "model",
+            "dataset",
+            "corruption",
+            "prompts",
+            "trainer",
+            "task",
+            "adapter",
+            "speed",
+        )
     }
     dataset, task = parts["dataset"], parts["task"]
     tunes = isinstance(task, Tuning)
@@ -86,6 +95,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         task=ZeroShot if tunes else task,
         adapter=parts["adapter"],
         tuning=task if tunes else None,
+        speed=parts["speed"],
         seed=config.seed,
         batch_size=config.batch_size,
         num_workers=config.num_workers,
@@ -183,10 +193,14 @@ def _dataset_plan(
     image_set = resources.image_set(source)
     head = head_description(experiment, image_set)
     encoder = resources.encoder_description(experiment)
-    if not resources.is_dual_encoder(experiment):
-        head = {"kind": "identity"}
+    probe = None
     if isinstance(experiment.adapter, Tuned):
-        head = experiment.adapter.head_description(image_set.name, image_set.class_names) or head
+        probe = experiment.adapter.head_description(image_set.name, image_set.class_names)
+    if probe is not None:
+        head = probe
+    elif not resources.is_dual_encoder(experiment):
+        resources.check_classifies(experiment)
+        head = {"kind": "identity"}
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = [
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)

@@ -12,8 +12,9 @@ from medrobust.adapters.base import NoAdapter
 from medrobust.adapters.linear_probe import Probe
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.evaluation.experiment import Experiment
+from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
-from medrobust.models.base import VisionLanguageModel
+from medrobust.models.base import ImageModel, VisionLanguageModel
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
 
@@ -39,7 +40,7 @@ class Resources:
         return _kept(
             self._models,
             self._model_key(experiment),
-            lambda: _adapted(experiment),
+            lambda: _with_speed(experiment, _adapted(experiment)),
             MODELS_KEPT,
         )
 
@@ -51,9 +52,23 @@ class Resources:
         """Say whether the model has a text side, so that class texts classify."""
         return isinstance(self.model(experiment), VisionLanguageModel)
 
+    def check_classifies(self, experiment: Experiment) -> None:
+        """Refuse an image tower alone, whose features are no logits.
+
+        Raises:
+            ConfigurationError: Naming the model.
+        """
+        if isinstance(self.model(experiment), ImageModel):
+            raise ConfigurationError(
+                f"model {experiment.model.name!r} has no text side, so that it cannot classify "
+                f"by prompts. Train a probe on its features, or choose a model with a text side."
+            )
+
     def encoder_description(self, experiment: Experiment) -> dict[str, Any]:
         """Return what of the encoder decides features: the start of each cell's encoding."""
+        speed = experiment.speed.description() if experiment.speed else {}
         return {
+            **({"speed": speed} if speed else {}),
             "weights": experiment.model.weights_fingerprint(),
             "adapter": experiment.adapter.description(),
             "preprocessing": self.model(experiment).preprocess.description(),
@@ -84,6 +99,7 @@ class Resources:
                 repr(experiment.model),
                 experiment.model.weights_fingerprint(),
                 experiment.adapter.description(),
+                experiment.speed.description() if experiment.speed else {},
             ]
         )
 
@@ -93,7 +109,11 @@ def _adapted(experiment: Experiment) -> Any:
     model = experiment.model.load()
     if isinstance(experiment.model, OwnModel) and not isinstance(experiment.adapter, NoAdapter):
         model = deepcopy(model)
-    return experiment.adapter.attach(model).eval()
+    return experiment.adapter.attach(model)
+
+
+def _with_speed(experiment: Experiment, model: Any) -> Any:
+    return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
 
 
 def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:

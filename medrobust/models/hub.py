@@ -31,6 +31,18 @@ class Wanted(NamedTuple):
     hub_id: str = ""
 
 
+def either(name: str) -> Names:
+    """Return the names of a file of weights: converted to safetensors, or as published.
+
+    Example:
+        >>> either("checkpoints/model.pth")
+        ('checkpoints/model.safetensors', 'checkpoints/model.pth')
+    """
+    stem, dot, suffix = name.rpartition(".")
+    converted = f"{stem}.safetensors"
+    return (name,) if not dot or suffix == "safetensors" else (converted, name)
+
+
 @dataclass
 class HubSource(ABC):
     """Base of the models that are published as files, most of them on the Hugging Face hub.

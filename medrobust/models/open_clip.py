@@ -5,10 +5,8 @@ timm, but whose query, key and value projections can be adapted one by one.
 """
 
 import json
-import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,14 @@ from torch import Tensor, nn
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.architectures import known, packaged, table
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
-from medrobust.models.loading import POSITION_IDS, Rename, load_strict, read_checkpoint
+from medrobust.models.hub import HubSource, Wanted, either
+from medrobust.models.loading import (
+    POSITION_IDS,
+    Rename,
+    load_strict,
+    quiet_libraries,
+    read_checkpoint,
+)
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from medrobust.models.tokenizer import ClipTokenizer, Tokenize, read_tokenizer
 from medrobust.types import PixelBatch
@@ -111,7 +115,7 @@ class OpenClip(HubSource):
         # open_clip reads CLIP's own vocabulary from its package; a BERT has one of its own.
         if said is None or "hf_model_name" in said["text_cfg"]:
             wanted.append(Wanted(("tokenizer.json", "vocab.txt"), self.tokenizer_id))
-        return [*wanted, Wanted((self.weights,) if self.weights else WEIGHTS)]
+        return [*wanted, Wanted(either(self.weights) if self.weights else WEIGHTS)]
 
     def _said(self) -> dict[str, Any] | None:
         """Read the `model_cfg`, as far as it can be had."""
@@ -441,21 +445,10 @@ def _library_model(architecture: Mapping[str, Any], source: str) -> Any:
             Path(scratch, "config.json").write_text(json.dumps(sizes))
             said["text_cfg"] = said["text_cfg"] | {"hf_model_name": scratch}
         Path(scratch, CONFIG).write_text(json.dumps({"model_cfg": said, "preprocess_cfg": {}}))
-        with _quiet():
+        with quiet_libraries():
             return open_clip.create_model(
                 f"local-dir:{scratch}", load_weights=False, pretrained_text=False
             )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep open_clip from warning of random weights, which are all replaced or refused."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _tokenizer(said: Mapping[str, Any], files: Mapping[str, Path]) -> Tokenize:

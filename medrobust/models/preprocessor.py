@@ -14,7 +14,7 @@ FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 DEFAULT_FILTER = 3
 
 
-def read_preprocess(path: Path, image_size: int) -> Preprocess:
+def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
     """Read how a model of transformers wants its images.
 
     Two forms are known: the shortest side resized and the centre cropped (CLIP, DINOv2), and both
@@ -22,7 +22,8 @@ def read_preprocess(path: Path, image_size: int) -> Preprocess:
 
     Args:
         path: `preprocessor_config.json`.
-        image_size: Side of the input that the model's own configuration states.
+        image_size: Side of the input that the model's own configuration states; None: the model
+            takes any (DINOv2 is trained at another size than it is used at).
 
     Raises:
         WeightsMismatchError: If it asks for something else, or for another input size.
@@ -34,7 +35,8 @@ def read_preprocess(path: Path, image_size: int) -> Preprocess:
     fit, resize, side = _fit(size, crop)
     asked = all(values.get(f"do_{step}", True) for step in ("resize", "rescale", "normalize"))
     scaled = abs(values.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6
-    if side != image_size or resize is None or kind not in FILTERS or not (asked and scaled):
+    fits = side is not None and image_size in (side, None)
+    if not fits or resize is None or kind not in FILTERS or not (asked and scaled):
         raise WeightsMismatchError(
             f"{path.name} asks for size {size}, crop {crop} and resampling {kind}, for a model of "
             f"{image_size} pixels: only a resize (bilinear 2 or bicubic 3) with a centre crop or "

@@ -44,7 +44,8 @@ def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -
         return
     config = composed(f"{group}={option}", *given(file, tmp_path))
     OmegaConf.to_container(config.get(group), resolve=True) if group in config else None
-    for part in ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task"):
+    parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
+    for part in parts:
         assert built(config, part) is not None
 
 

@@ -37,7 +37,7 @@ def member(request: pytest.FixtureRequest, shelf: Any) -> tuple[Path, Family, An
     return shelf[request.param]
 
 
-def wide_images(count: int = 5) -> Tensor:
+def wide_images(count: int = 3) -> Tensor:
     """Smooth pictures of 80 by 112 pixels: pure noise is all the same after a resize."""
     generator = torch.Generator().manual_seed(7)
     coarse = torch.randint(0, 256, (count, 3, 5, 7), generator=generator).float()
@@ -78,7 +78,7 @@ def test_features_do_not_depend_on_the_batch(member: Any) -> None:
     model = member[2]
     pixels = model.preprocess(wide_images())
     with torch.no_grad():
-        alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(5)])
+        alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(3)])
         torch.testing.assert_close(model.encode_image(pixels), alone, atol=1e-5, rtol=0)
 
 
@@ -139,7 +139,6 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_key(
             del state[key]
         elif damage == "renamed":
             state[f"{key}x"] = state.pop(key)
-            named += "x"
         elif damage == "extra":
             state[f"{key}.extra"] = torch.zeros(2)
             named += ".extra"
@@ -182,7 +181,7 @@ def test_without_network_one_sentence_names_the_files_and_what_to_do(member: Any
 def test_every_key_of_the_checkpoint_is_accounted_for(member: Any) -> None:
     folder, family, model = member
     _, state = read(folder / family.weights, family.entry)
-    assert model.report.used + len(model.report.dropped) == len(state)
+    assert model.report.used + len(model.report.dropped) == len(state) + family.elsewhere
     assert all(model.report.dropped.values())
 
 
