@@ -71,9 +71,9 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     """Turn what people type for `severity` into what Hydra takes.
 
     `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
-    one job over several levels. A sweep over prompt sets keeps image features, unless it says
-    otherwise, so that every image is encoded once. `model.adapter=FOLDER` is short for
-    `adapter=path adapter.path=FOLDER`.
+    one job over several levels. `model.adapter=FOLDER` is short for `adapter=path
+    adapter.path=FOLDER`. A sweep over prompt sets keeps image features, unless it says otherwise,
+    so that every image is encoded once.
 
     Raises:
         ConfigurationError: If a severity is outside 1..5, or a list names options.

@@ -31,7 +31,7 @@ from medrobust.evaluation.run import quiet_lightning
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
-from medrobust.models.base import VisionLanguageModel
+from medrobust.models.base import ImageModel
 from medrobust.models.encoding import MicroBatcher
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
@@ -189,6 +189,8 @@ def _without_repeats(
 def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:
     base = replace(experiment, adapter=NoAdapter())
     if not resources.is_dual_encoder(base):
+        if not isinstance(experiment.adapter, LinearProbe):
+            resources.check_classifies(base)
         return {"kind": "identity"}
     head = head_description(experiment, drawn.shots)
     if drawn.shots.labels.ndim == 2 and not head["absent"]:
@@ -337,7 +339,7 @@ def _fit_probe(
     recipe = experiment.adapter
     assert isinstance(recipe, LinearProbe)
     model = resources.model(replace(experiment, adapter=NoAdapter()))
-    if not isinstance(model, VisionLanguageModel):
+    if not isinstance(model, ImageModel):
         raise ConfigurationError(
             f"adapter=linear_probe needs image features, and {experiment.model.name} is a "
             f"classifier, whose output is logits."
@@ -352,7 +354,7 @@ def _fit_probe(
     return probe_files(heads, _record(experiment, resources, wanted, metrics, started))
 
 
-def encode(model: VisionLanguageModel, image_set: Any, experiment: Experiment) -> Tensor:
+def encode(model: ImageModel, image_set: Any, experiment: Experiment) -> Tensor:
     """Encode a set on the CPU or wherever the model is: float32 (N, D)."""
     batcher = MicroBatcher(model, experiment.model.micro_batch)
     loader = evaluation_loader(image_set, batch_size=experiment.batch_size, num_workers=0)

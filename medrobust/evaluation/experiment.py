@@ -45,8 +45,8 @@ class Experiment:
         precision: Lightning's name of the precision that `trainer` runs in.
         task: Builds the LightningModule from (model, micro_batch).
         adapter: How the model is changed first.
-        speed: How the image tower runs; None: exactly.
         tuning: How the adapter is tuned before that, or None where nothing is.
+        speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
         batch_size: Images read and corrupted at a time; changes no number.
         num_workers: Processes that read; changes no number.
@@ -67,8 +67,8 @@ class Experiment:
     precision: str
     task: "Callable[[torch.nn.Module, int], ZeroShot]"
     adapter: Adapter = field(default_factory=NoAdapter)
-    speed: "Speed | None" = None
     tuning: "Tuning | None" = None
+    speed: "Speed | None" = None
     seed: int = 0
     batch_size: int = 64
     num_workers: int = 0

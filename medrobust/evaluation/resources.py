@@ -40,7 +40,7 @@ class Resources:
         return _kept(
             self._models,
             self._model_key(experiment),
-            lambda: _adapted(experiment),
+            lambda: _with_speed(experiment, _adapted(experiment)),
             MODELS_KEPT,
         )
 
@@ -109,8 +109,11 @@ def _adapted(experiment: Experiment) -> Any:
     model = experiment.model.load()
     if isinstance(experiment.model, OwnModel) and not isinstance(experiment.adapter, NoAdapter):
         model = deepcopy(model)
-    adapted = experiment.adapter.attach(model).eval()
-    return adapted if experiment.speed is None else experiment.speed.apply(adapted)
+    return experiment.adapter.attach(model)
+
+
+def _with_speed(experiment: Experiment, model: Any) -> Any:
+    return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
 
 
 def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:

@@ -181,8 +181,9 @@ def test_a_probe_shares_its_features_with_the_model_as_published(tmp_path: Path)
         assert one.record["encoding_fingerprint"] == other.record["encoding_fingerprint"]
         assert one.fingerprint != other.fingerprint
     elsewhere = replace(done, datasets=(Phantoms(per_class=2),))
-    with pytest.raises(ConfigurationError, match="has no head for phantoms"):
-        plan(elsewhere, RESOURCES)
+    assert len(plan(elsewhere, RESOURCES)[0].cells) == 2, "the classes are the same"
+    with pytest.raises(ConfigurationError, match=r"has no head for blood: its classes are others"):
+        done.adapter.head("blood", ("a", "b"))
 
 
 def test_what_cannot_be_tuned_or_evaluated_is_refused(tmp_path: Path) -> None:
