@@ -1,7 +1,7 @@
 """One frame of a DICOM file to uint8, by the rules of the standard (PS3.3, C.7.6.3 and C.11).
 
 Grey: stored values, modality transformation, window, inversion of MONOCHROME1. Colour: RGB, also
-from YBR and palettes.
+from YBR and palettes. Pixels that are not square are made so.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +32,9 @@ COLOUR: Final = (
     "YBR_ICT",
     "YBR_RCT",
 )
+STEEPEST: Final = 8
+"""Height of a pixel over its width, or the reverse, beyond which a header is not believed."""
+
 ROWS: Final = 256
 """Rows that are looked up at a time."""
 
@@ -85,13 +88,17 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
         array = _decoded(header, stream, index, file)
         notes = (BURNT_IN,) if str(header.get("BurnedInAnnotation", "")).upper() == "YES" else ()
         if header.PhotometricInterpretation not in GREY:
-            return Picture(_colour(header, array, file.name), notes)
+            return Picture(
+                _squared(header, index, _colour(header, array, file.name), file.name), notes
+            )
         values, back = _distinct(array)
         shown, windowed = _windowed(header, values, index, window)
         pixels = back(shown)
         if header.PhotometricInterpretation == "MONOCHROME1":
             pixels = 255 - pixels
-        return Picture(pixels, notes if windowed else (*notes, NO_WINDOW))
+        return Picture(
+            _squared(header, index, pixels, file.name), notes if windowed else (*notes, NO_WINDOW)
+        )
 
 
 def _check_header(header: "FileDataset", name: str) -> None:
@@ -253,6 +260,28 @@ def _windowed(
     inside = values[~_padding(header, stored)]
     low, high = (inside.min(), inside.max()) if inside.size else (values.min(), values.max())
     return _ramp(values, float(low), float(high)), window == "range"
+
+
+def _squared(header: "FileDataset", index: int, pixels: UInt8Array, name: str) -> UInt8Array:
+    """Enlarge one side of an image whose pixels are not square, as viewers do."""
+    from PIL import Image
+
+    ratio = _height_to_width(header, index)
+    if abs(ratio - 1) < 0.01 or not 1 / STEEPEST <= ratio <= STEEPEST:
+        return pixels
+    height, width = pixels.shape[:2]
+    size = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+    check_area(name, *size)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def _height_to_width(header: "FileDataset", index: int) -> float:
+    """Return the height of a pixel over its width: of its spacing in mm, else of its ratio."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+        sizes = _frame_value(header, index, "PixelMeasuresSequence", keyword)
+        if isinstance(sizes, Sequence) and len(sizes) == 2 and min(map(float, sizes)) > 0:
+            return float(sizes[0]) / float(sizes[1])
+    return 1.0
 
 
 def _stored_range(header: "FileDataset", stored: NDArray[Any]) -> tuple[float, float]:

@@ -302,6 +302,31 @@ def test_floating_pixels_are_shown_over_their_range(tmp_path: Path) -> None:
     assert read_dicom(tmp_path / "a.dcm").pixels[0].tolist() == [0, 128, 255]
 
 
+def test_pixels_that_are_not_square_are_made_square(tmp_path: Path) -> None:
+    flat = np.full((20, 40), 90, np.uint8)
+    for tags, shape in (
+        ({"PixelSpacing": [2, 1]}, (40, 40)),
+        ({"PixelSpacing": [0.5, 1]}, (20, 80)),
+        ({"PixelSpacing": [0.7, 0.7], "PixelAspectRatio": [2, 1]}, (20, 40)),
+        ({"PixelAspectRatio": [3, 2]}, (30, 40)),
+        (
+            {
+                "SharedFunctionalGroupsSequence": item(
+                    PixelMeasuresSequence=item(PixelSpacing=[2, 1])
+                )
+            },
+            (40, 40),
+        ),
+        ({"PixelSpacing": [1000, 1]}, (20, 40)),
+        ({"PixelSpacing": [0, 1]}, (20, 40)),
+    ):
+        found = read_dicom(write_dicom(tmp_path / "a.dcm", flat, **tags)).pixels
+        assert (found.shape, found.min(), found.max()) == (shape, 90, 90)
+    colour = np.full((20, 40, 3), (1, 2, 3), np.uint8)
+    found = read_dicom(write_dicom(tmp_path / "a.dcm", colour, PixelSpacing=[2, 1])).pixels
+    assert (found.shape, found[39, 39].tolist()) == ((40, 40, 3), [1, 2, 3])
+
+
 def test_all_stored_values_are_shown_as_if_one_by_one(tmp_path: Path) -> None:
     tags = {"WindowCenter": 100, "WindowWidth": 30_000, "RescaleSlope": 0.5, "RescaleIntercept": 7}
     for dtype in (np.int16, np.uint16):
