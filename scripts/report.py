@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--model", action="append", default=[], help="only this one (repeatable)")
     parser.add_argument("--dataset", action="append", default=[], help="only this one (repeatable)")
     parser.add_argument("--light", action="store_true", help="leave plotly (5 MB) out of the page")
+    parser.add_argument("--no-figures", action="store_true", help="leave figures/ out")
     parser.add_argument(
         "--examples", action="store_true", help="show pictures of own data that the store has"
     )
@@ -38,6 +39,7 @@ def main() -> int:
             datasets=given.dataset,
             interactive=not given.light,
             examples=given.examples,
+            figures=not given.no_figures,
         )
     except MedRobustError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -21,6 +21,7 @@ def report_store(
     datasets: Sequence[str] = (),
     interactive: bool = True,
     examples: bool = False,
+    figures: bool = True,
 ) -> Report:
     """Write page, tables and figures of a store; no model is run and no data set opened.
 
@@ -32,6 +33,7 @@ def report_store(
         datasets: Names of data sets, all by default.
         interactive: Put plotly into the page (5 MB) for curves and scatter that answer the mouse.
         examples: Show example pictures of own data, where the store was told to keep them.
+        figures: Also draw figures/ (nine files a matrix, a few seconds each matrix).
 
     Returns:
         The report.
@@ -63,7 +65,7 @@ def report_store(
         validation=validation_cells(store, cells),
         features=store.read_features,
     )
-    report.write(everything=True, interactive=interactive, own_examples=examples)
+    report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
     return report
 
 

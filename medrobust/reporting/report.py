@@ -11,7 +11,7 @@ from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
-from .figures import DEMONSTRATION, heat_cells, matrix_png, title
+from .figures import DEMONSTRATION, heat_cells, matrix_png, static_figures, title
 from .matrix import ExpectedTable, Matrix, build_matrices
 from .measure import Features, Measured
 from .overview import Average, averages
@@ -70,7 +70,8 @@ class Report:
         self,
         folder: str | Path | None = None,
         *,
-        everything: bool = False,
+        tables: bool = False,
+        figures: bool = False,
         interactive: bool = False,
         own_examples: bool = False,
     ) -> None:
@@ -80,8 +81,9 @@ class Report:
 
         Args:
             folder: Made if it is not there; the report's own by default.
-            everything: Also write figures/ (PNG, SVG, PDF), tables/ (LaTeX, Markdown) and, where
-                pyarrow is installed, results.parquet and summary.parquet.
+            tables: Also write tables/ (LaTeX, Markdown) and, where pyarrow is installed,
+                results.parquet and summary.parquet.
+            figures: Also write figures/ (PNG, SVG, PDF).
             interactive: Put plotly into the page.
             own_examples: Show example pictures of own data, too.
 
@@ -99,12 +101,12 @@ class Report:
             files["matrix.png"] = matrix_png(self.matrices)
         place = self.folder if folder is None else Path(folder)
         write_files(place, files)
-        if everything:
+        if tables:
             from .export import parquet_files, text_tables
-            from .figures import static_figures
 
             write_files(place, parquet_files(self))
             write_files(place / "tables", text_tables(self))
+        if figures:
             write_files(place / "figures", static_figures(self.matrices))
 
     def print(self, console: "Console | None" = None) -> None:

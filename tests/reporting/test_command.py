@@ -1,0 +1,136 @@
+"""A report from the store alone: what is found, what is missing, which files there are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stores import cell_key, data_record, write_cell, write_matrix
+
+from medrobust.exceptions import StoreError, UnknownNameError
+from medrobust.reporting.command import report_store
+
+ROOT = Path(__file__).parents[2]
+TWO = ("contrast", "pixelate")
+LIGHT = {"interactive": False, "figures": False}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("command") / "store"
+    models = {"weak": 0.5, "strong": 1.5}
+    data = data_record()
+    store, _ = write_matrix(root, data, models, corruptions=TWO, severities=(1, 2), examples=True)
+    own = data_record("ward", count=50, origin="own")
+    write_matrix(root, own, {"weak": 1.0}, corruptions=TWO[:1], severities=(1,), examples=True)
+    write_cell(store, data, cell_key(data, "third"))
+    write_cell(store, data, cell_key(data, "third", "contrast", 1, seed=0))
+    return root
+
+
+def test_every_table_of_the_store_is_made_and_gaps_are_named(root, tmp_path):
+    report = report_store(root, tmp_path, reference="weak", **LIGHT)
+    shapes = [(m.table.dataset, m.table.corruptions, len(m.rows)) for m in report.matrices]
+    assert shapes == [("toy", TWO, 3), ("ward", ("contrast",), 1)]
+    third = [(s.corruption, s.severity) for s in report.missing]
+    assert third == [("contrast", 2), ("pixelate", 1), ("pixelate", 2)]
+    assert {s.model for s in report.missing} == {"third"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"report.html", "results.parquet", "summary.parquet", "tables"}
+    assert "figures" not in names
+    assert b"plotly" not in (tmp_path / "report.html").read_bytes()
+
+
+def test_the_same_store_gives_the_same_bytes_in_every_file(tmp_path):
+    models = {"weak": 0.5, "strong": 1.5}
+    write_matrix(tmp_path / "store", data_record(), models, corruptions=TWO[:1], severities=(1,))
+    for name in ("a", "b"):
+        report_store(tmp_path / "store", tmp_path / name, reference="weak")
+    files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".png", ".svg", ".pdf", ".tex", ".md", ".parquet"}
+    for path in files:
+        twin = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert path.read_bytes() == twin.read_bytes(), path.name
+
+
+def test_pictures_of_own_data_are_shown_only_when_asked(root, tmp_path):
+    shown = {}
+    for asked in (False, True):
+        report_store(root, tmp_path / str(asked), datasets=["ward"], examples=asked, **LIGHT)
+        shown[asked] = (tmp_path / str(asked) / "report.html").read_text().count("<img")
+    assert shown == {False: 0, True: 3}  # two in the strip, one of the worst cell
+
+
+def test_parquet_has_typed_columns_and_the_numbers_of_the_csv(root, tmp_path):
+    import pyarrow.parquet
+
+    report = report_store(root, tmp_path, reference="weak", **LIGHT)
+    table = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    assert len(table) == len(report.results)
+    first = report.results[0]
+    assert table[0]["value"] == float(first["value"])
+    clean = [row for row in table if row["corruption"] == "clean"]
+    assert {row["severity"] for row in clean} == {0}
+    assert {row["seed"] for row in clean} == {None}
+    assert table[0]["higher_is_better"] is True
+
+
+def test_tables_for_papers_hold_values_intervals_and_no_stray_characters(root, tmp_path):
+    report = report_store(root, tmp_path, reference="weak", models=["weak", "strong"], **LIGHT)
+    (tex,) = (tmp_path / "tables").glob("*toy*.tex")
+    text = tex.read_text()
+    assert text.count(r"\\") == 3
+    assert "strong & $" in text
+    assert r"balanced error, \%" in text
+    (md,) = (tmp_path / "tables").glob("*toy*.md")
+    lines = md.read_text().splitlines()
+    value = 100 * report.matrices[0].mean("balanced_error", 0).value
+    assert f"{value:.1f} (" in next(line for line in lines if line.startswith("| strong"))
+
+
+def test_models_that_guess_carry_a_mark_everywhere(tmp_path):
+    root = tmp_path / "store"
+    data = data_record(count=150)
+    write_matrix(root, data, {"guess": 0.0, "strong": 2.0}, corruptions=TWO, severities=(1,))
+    report_store(root, tmp_path / "out", reference="strong", **LIGHT)
+    for name in ("report.html", "tables/matrix-0-toy-imagenet_c.md"):
+        assert "guess†" in (tmp_path / "out" / name).read_text()
+    assert r"guess$^\dagger$" in (tmp_path / "out/tables/matrix-0-toy-imagenet_c.tex").read_text()
+
+
+def test_what_is_not_there_is_one_sentence(root, tmp_path):
+    with pytest.raises(StoreError, match=r"store\.dir"):
+        report_store(tmp_path / "none", tmp_path)
+    with pytest.raises(UnknownNameError, match="strong"):
+        report_store(root, tmp_path, models=["stron"])
+    with pytest.raises(StoreError, match="no cell of these models"):
+        report_store(root, tmp_path, models=["strong"], datasets=["ward"])
+
+
+def test_many_cells_are_measured_in_processes_with_the_same_numbers(root, tmp_path, monkeypatch):
+    alone = report_store(root, tmp_path / "a", **LIGHT)
+    monkeypatch.setattr("medrobust.reporting.measure.MANY", 2)
+    together = report_store(root, tmp_path / "b", **LIGHT)
+    assert alone.results == together.results
+    assert alone.summary == together.summary
+
+
+def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_path, monkeypatch):
+    report_store(root, tmp_path, **LIGHT)
+    before = (tmp_path / "report.html").read_bytes()
+    monkeypatch.setattr("medrobust.reporting.measure.cell_estimates", lambda given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report_store(root, tmp_path, **LIGHT)
+    assert (tmp_path / "report.html").read_bytes() == before
+
+
+def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "report.py")]
+    given = [str(root), "--out", str(tmp_path / "out"), "--light", "--no-figures"]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("report.html")
+    bad = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    assert (bad.returncode, bad.stderr.count("\n")) == (1, 1)
+    assert np.char.startswith(bad.stderr, "error: ")
