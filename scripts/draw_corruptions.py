@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from medrobust.corruptions import corrupt, suites
-from medrobust.corruptions.config import REGISTRIES
+from medrobust.corruptions.suites import REGISTRIES
 from medrobust.datasets.phantoms import phantom
 from medrobust.exceptions import unknown_name
 
@@ -30,9 +30,8 @@ def columns() -> dict[str, str]:
     """List the corruptions, with the suite that each is drawn from."""
     found = dict.fromkeys(suites("imagenet_c"), "imagenet_c")
     for registry in REGISTRIES:
-        if registry in suites():
-            for name in suites(registry):
-                found.setdefault(name, registry)
+        for name in suites(registry):
+            found.setdefault(name, registry)
     return found
 
 

@@ -142,3 +142,19 @@ def test_sets_with_equal_published_output_have_equal_parameters():
             first, second = find_entry(mine[0], name), find_entry(other[0], name)
             assert first.kernel == second.kernel
             assert first.parameters(level) == second.parameters(int(other[3][1])), (key, kept)
+
+
+def test_motion_blur_longer_than_the_image_keeps_its_brightness():
+    """ImageMagick repeats the edge; imagecorruptions drops such taps, which darkens."""
+    row = np.arange(28) * 9
+    image = torch.from_numpy(np.tile(row, (28, 1)).astype(np.uint8))[None, None]
+    draws = {"angle": torch.tensor([0.0])}
+    out = corrupt(image, "motion_blur", severity=5, suite="retinamnist", draws=draws)
+    tail = np.exp(-(np.arange(41) ** 2) / (2 * 15**2))
+    reach = np.minimum(np.arange(28)[:, None] + np.arange(41), 27)
+    expected = (row[reach] * tail / tail.sum()).sum(1)
+    assert abs(out[0, 0, 9].numpy() - np.floor(expected + 1e-6)).max() <= 1
+    flat = torch.full((1, 1, 28, 28), 200, dtype=torch.uint8)
+    kept = corrupt(flat, "motion_blur", severity=5, suite="retinamnist", draws=draws)
+    assert torch.equal(kept, flat)
+    assert int(corrupt(flat, "motion_blur", severity=5, draws=draws).max()) < 200
