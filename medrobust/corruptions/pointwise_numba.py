@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import uint32
 
-from .native import native
+from .native import native, native_helper
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 
@@ -85,6 +85,23 @@ def scale_saturation(
             target[2, p] = middle if (whole == 2) | (whole == 5) else third
 
 
+def _across(taps: int) -> Any:
+    """Make a helper that resamples a row with `taps` weights: a constant, so that loops unroll."""
+
+    @native_helper
+    def across(source: Any, column: Any, weights: Any, target: Any) -> None:
+        for x in range(len(target)):
+            value, first = np.int32(1 << 21), uint32(column[x])
+            for i in range(taps):
+                value += weights[x, i] * source[first + uint32(i)]
+            target[x] = value >> 22
+
+    return across
+
+
+_across_1, _across_2, _across_3, _across_4, _across_5 = (_across(taps) for taps in range(1, 6))
+
+
 @native(f"void({_BATCH}, int64, int64, int32[::1], int32[:,::1], int32[::1], int32[:,::1])")
 def resize(
     images: Any,
@@ -103,18 +120,29 @@ def resize(
     """
     channels, height = images.shape[1:3]
     out_height, out_width = out.shape[2], out.shape[3]
-    half = np.int32(1 << 21)
+    half, taps = np.int32(1 << 21), column_weights.shape[1]
     between = np.empty((height, out_width), np.uint8)
     total = np.empty(out_width, np.int32)
     for n in range(start, stop):
         for c in range(channels):
             for y in range(height):
                 source, target = images[n, c, y], between[y]
-                for x in range(out_width):
-                    value, first = half, uint32(column[x])
-                    for i in range(column_weights.shape[1]):
-                        value += column_weights[x, i] * source[first + uint32(i)]
-                    target[x] = value >> 22
+                if taps == 1:
+                    _across_1(source, column, column_weights, target)
+                elif taps == 2:
+                    _across_2(source, column, column_weights, target)
+                elif taps == 3:
+                    _across_3(source, column, column_weights, target)
+                elif taps == 4:
+                    _across_4(source, column, column_weights, target)
+                elif taps == 5:
+                    _across_5(source, column, column_weights, target)
+                else:
+                    for x in range(out_width):
+                        value, first = half, uint32(column[x])
+                        for i in range(taps):
+                            value += column_weights[x, i] * source[first + uint32(i)]
+                        target[x] = value >> 22
             for y in range(out_height):
                 total[:] = half
                 for i in range(row_weights.shape[1]):
