@@ -38,6 +38,7 @@ def evaluate(
     templates: Sequence[str] = ("a medical image of {}",),
     name: str = "data",
     model_name: str = "own",
+    logit_scale: float | None = None,
     positive: int | None = None,
     seed: int = 0,
     store: str | Path | None = None,
@@ -46,16 +47,18 @@ def evaluate(
 
     Args:
         model: A file's worth of conf/model (a `ModelSource`), an `nn.Module` that turns pixels
-            (N, 3, H, W) in [0, 1] into logits (N, K), or an object with `encode_image` and
-            `encode_text`; wrap it in `medrobust.models.OwnModel` to name its preprocessing.
+            (N, 3, H, W) in [0, 1] into logits (N, K), or one with `encode_image` and
+            `encode_text`; it is not changed. Wrap it in `medrobust.models.OwnModel` to name its
+            preprocessing.
         images: uint8 (N, H, W) or (N, H, W, 3), all of one size; severity is defined at 224.
         labels: (N,) integers from 0, or (N, L) of zeros and ones for multi-label data.
         class_names: In label order.
-        corruptions: A suite ("medimeta_c", "imagenet_c") or the name of one corruption.
+        corruptions: A suite ("medimeta_c", "imagenet_c", "clean") or the name of one corruption.
         severities: Levels from 1 to 5.
         templates: Prompt templates with `{}` for the class name; unused by classifiers.
         name: Of the data, in tables.
         model_name: Of an own model, in tables.
+        logit_scale: Multiplier of the cosine of an own dual encoder; its attribute by default.
         positive: Positive class of two-class data; the last by default.
         seed: Of the corruptions.
         store: Folder that keeps finished cells; None: nothing is kept.
@@ -71,7 +74,9 @@ def evaluate(
     import pytorch_lightning
 
     published = hasattr(model, "weights_fingerprint")
-    source: ModelSource = model if published else OwnModel(model, name=model_name)
+    source: ModelSource = (
+        model if published else OwnModel(model, name=model_name, logit_scale=logit_scale)
+    )
     image_set = _image_set(images, labels, class_names, name, positive)
     with tempfile.TemporaryDirectory(prefix="medrobust-") as temporary:
         experiment = Experiment(
@@ -128,7 +133,8 @@ class _Given:
 
 
 def _columns(corruptions: str) -> Corruption | Suite:
-    return Suite(corruptions) if corruptions in suites() else Corruption(corruptions)
+    whole = corruptions in (*suites(), "clean")
+    return Suite(corruptions) if whole else Corruption(corruptions)
 
 
 def _image_set(
@@ -138,7 +144,7 @@ def _image_set(
     name: str,
     positive: int | None,
 ) -> ImageSet:
-    truth = np.asarray(labels)
+    images, truth = np.asarray(images), np.asarray(labels)
     if not np.issubdtype(truth.dtype, np.integer):
         raise ConfigurationError(f"labels must be whole numbers, got {truth.dtype}.")
     task: TaskKind = "multi-class"

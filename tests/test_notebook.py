@@ -85,6 +85,20 @@ def test_several_labels_an_image_make_a_multi_label_report(images) -> None:
     assert report.matrices[0].data.task == "multi-label, binary-class"
 
 
+def test_a_changed_model_is_another_model_and_ones_own_is_left_alone(images, tmp_path) -> None:
+    chosen = {"corruptions": "clean", "store": tmp_path}
+    model = Two()
+    values_ = []
+    for scale in (10.0, 1.0):
+        model.logit_scale = scale
+        report = evaluate(model, images, LABELS, NAMES, **chosen)
+        values_.append(next(iter(report.matrices[0].cells.values())).logits)
+    assert np.allclose(values_[0], 10 * values_[1])
+    assert model.training
+    report = evaluate(model, images, LABELS, NAMES, logit_scale=5.0, **chosen)
+    assert report.run["computed"] == 1
+
+
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [

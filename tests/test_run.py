@@ -99,6 +99,60 @@ def test_a_sweep_into_the_folder_of_another_reports_its_own_jobs_only(workplace)
     assert severities == {"0", "2", "3"}
 
 
+def test_a_sweep_over_suites_that_share_parameters_fills_the_table_of_each(workplace) -> None:
+    suites = ("-m", "model=phantomclip", "corruption=medimeta_c,gaussian_noise", "severity=1")
+    assert medrobust(*suites, *SMALL, "hydra.sweep.dir=sweep") == 0
+    covers = [r["covers"] for r in rows(Path("sweep/summary.csv")) if r["metric"] == "mean"]
+    assert {text.split(" ")[0] for text in covers} == {"7", "1"}
+    assert all(text.split(" ")[0] == text.split(" ")[2] for text in covers)
+
+
+def test_every_data_set_of_a_sweep_keeps_its_own_reference(workplace, capsys) -> None:
+    write_medmnist(Path("data"), "bloodmnist")
+    sets = ("-m", "model=phantomclip_small", "prompts=medical", "dataset=phantoms,bloodmnist")
+    small = ("dataset.limit=20", "corruption=brightness", "severity=1")
+    os.environ["MEDROBUST_DATA"] = str(Path("data").absolute())
+    try:
+        assert medrobust(*sets, *small, "hydra.sweep.dir=sweep") == 0
+    finally:
+        del os.environ["MEDROBUST_DATA"]
+    reference = {
+        r["dataset"]: (r["reference"], r["value"])
+        for r in rows(Path("sweep/summary.csv"))
+        if r["metric"] == "mCE" and r["of"] == "error" and r["split"]
+    }
+    assert reference == {
+        "phantoms": ("phantomclip_small", "1.0"),
+        "bloodmnist": ("clip_vit_b16", ""),
+    }
+    printed = capsys.readouterr().out
+    assert "model=clip_vit_b16 dataset=bloodmnist " in printed
+    run = json.loads(Path("sweep/run.json").read_text())
+    assert run["config"]["dataset"]["_target_"] == [
+        "medrobust.datasets.Phantoms",
+        "medrobust.datasets.MedMNIST",
+    ]
+
+
+def test_a_part_of_the_images_is_never_stored_as_a_cell(workplace, capfd) -> None:
+    chosen = ("corruption=clean", *SMALL, "batch_size=8")
+    assert medrobust(*chosen, "+trainer.limit_test_batches=1") == 1
+    assert "only 8 of 40 images were encoded" in capfd.readouterr().err
+    assert not cells()
+    assert medrobust(*chosen) == 0
+
+
+def test_a_logger_that_fails_costs_the_exit_status_and_nothing_else(workplace, capfd) -> None:
+    online = ("logger=wandb", "logger.mode=online", "hydra.run.dir=run")
+    environment = {"WANDB_API_KEY": "", "WANDB_MODE": "online", "NETRC": "/nowhere"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert medrobust("corruption=clean", *SMALL, *online) == 1
+    assert "the logger failed" in capfd.readouterr().err.splitlines()[-1]
+    assert Path("run/report.html").exists()
+
+
 def test_killed_in_the_middle_and_run_again_the_table_is_the_same(workplace) -> None:
     arguments = ["model=phantomclip", "corruption=medimeta_c", "severity=1,5", *SMALL]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -154,7 +208,7 @@ def is_corrupted(cell, model: str) -> bool:
 def test_a_real_model_runs_on_its_own_data_set_from_local_files(workplace) -> None:
     write_random_biomedclip(Path("weights"))
     write_medmnist(Path("data"), "bloodmnist")
-    files = ("model.local_dir=weights", "dataset.root=data")
+    files = ("model.local_dir=weights", "model.resolution=160", "dataset.root=data")
     assert medrobust("model=biomedclip", "corruption=gaussian_noise", *files) == 0
     results = rows(latest("runs") / "results.csv")
     assert {r["dataset"] for r in results} == {"bloodmnist"}
@@ -223,8 +277,9 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         lines.append(f"pictures/secret-{number}.png,{'ab'[number % 2]},patient-{number // 2}")
     Path("labels.csv").write_text("\n".join(lines) + "\n")
     write_random_biomedclip(Path("weights"))
+    weights = ("model.local_dir=weights", "model.resolution=160")
     folder = ("dataset=folder", "dataset.csv=labels.csv", "corruption=brightness", "severity=1")
-    assert medrobust("model=biomedclip", "model.local_dir=weights", *folder) == 0
+    assert medrobust("model=biomedclip", *weights, *folder) == 0
     assert len(cells()) == 2
     assert not list(Path("outputs/store").rglob("*.png"))
     for path in Path("outputs").rglob("*"):
@@ -248,6 +303,15 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["store.dir=file/store", "corruption=clean", *SMALL], "store.dir"),
         (["hydra.run.dir=file/run", "corruption=clean", *SMALL], "hydra.run.dir"),
         (["batch_size=0"], "batch_size"),
+        (["batch_size=big"], "whole number"),
+        (["resume=no"], "resume='no': write true or false"),
+        (["store.examples=no"], "store.examples='no': write true or false"),
+        (["dry_run=no"], "write true or false"),
+        (["severity.levels=[]"], "levels are 1, 2, 3, 4 and 5"),
+        (["severity.levels=3"], "a list of whole numbers"),
+        (["trainer.precision=bf16-true", "corruption=clean", *SMALL], "trainer.precision"),
+        (["trainer.accelerator=gpu", "corruption=clean", *SMALL], "the trainer cannot be made"),
+        (["trainer.accelerator=mps", "corruption=clean", *SMALL], "Choose cpu or cuda"),
         (["dataset=folder"], "dataset.csv"),
         (["verfy"], "unknown command"),
         (["model=phantomclip,phantomclip_small"], "add -m"),

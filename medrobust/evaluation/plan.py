@@ -203,12 +203,28 @@ def _dataset_plan(
     elif not resources.is_dual_encoder(experiment):
         resources.check_classifies(experiment)
         head = {"kind": "identity"}
+    else:
+        check_class_texts(image_set)
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = [
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
         for corruption, severity in conditions
     ]
     return DatasetPlan(image_set, data_record(image_set), columns, tuple(cells))
+
+
+def check_class_texts(image_set: "ImageSet") -> None:
+    """Refuse prompts like "a photo of 1": class names that are numbers say nothing to a model.
+
+    Raises:
+        ConfigurationError: If all texts of the classes are numbers.
+    """
+    if all(text.strip().isdecimal() for text in image_set.texts):
+        raise ConfigurationError(
+            f"the classes of data set {image_set.name!r} are named {', '.join(image_set.texts)}, "
+            f"and prompts need words: pass dataset.class_names=[...] or dataset.prompt_names=[...] "
+            f"in label order."
+        )
 
 
 def head_description(experiment: Experiment, image_set: "ImageSet") -> dict[str, Any]:

@@ -2,20 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, TypeAlias, TypeVar
 
 import torch
 
 from medrobust.adapters.artifact import Tuned
-from medrobust.adapters.base import NoAdapter
 from medrobust.adapters.linear_probe import Probe
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.evaluation.experiment import Experiment
 from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
 from medrobust.models.base import ImageModel, VisionLanguageModel
-from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
 
 Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
@@ -105,11 +102,8 @@ class Resources:
 
 
 def _adapted(experiment: Experiment) -> Any:
-    """Load the model and change it as asked. A user's own module is copied before."""
-    model = experiment.model.load()
-    if isinstance(experiment.model, OwnModel) and not isinstance(experiment.adapter, NoAdapter):
-        model = deepcopy(model)
-    return experiment.adapter.attach(model)
+    """Load the model and change it as asked."""
+    return experiment.adapter.attach(experiment.model.load())
 
 
 def _with_speed(experiment: Experiment, model: Any) -> Any:

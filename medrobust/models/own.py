@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,15 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.fingerprints import fingerprint
 from medrobust.models.base import ImagePreprocess, LoadReport, VisionLanguageModel
 from medrobust.models.preprocess import Preprocess
 from medrobust.types import LogitBatch, PixelBatch
 
+PLAIN = (bool, int, float, str, tuple, type(None))
+
 
 def module_fingerprint(module: nn.Module) -> str:
-    """Hash structure and state of a module: names, dtypes, shapes and bytes, 64 hex digits."""
+    """Hash structure and state of a module: 64 hexadecimal digits.
+
+    Parameters and all buffers count by name, dtype, shape and bytes; of each submodule also the
+    attributes that are plain numbers, text or tuples, `training` excepted. Code does not count.
+    """
     digest = hashlib.sha256(repr(module).encode())
-    for name, value in sorted(module.state_dict().items()):
+    for name, part in module.named_modules():
+        plain = {
+            key: value
+            for key, value in vars(part).items()
+            if not key.startswith("_") and key != "training" and isinstance(value, PLAIN)
+        }
+        digest.update(f"{name} {type(part).__qualname__} {sorted(plain.items())}\n".encode())
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    for name, value in sorted(tensors, key=lambda pair: pair[0]):
         tensor = value.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)
@@ -131,7 +147,7 @@ class OwnModel:
         return all(callable(method) for method in methods)
 
     def weights_fingerprint(self) -> str:
-        """SHA-256 over structure and state of the module.
+        """SHA-256 over structure and state of the module, and its logit scale.
 
         Raises:
             ConfigurationError: If the object is no torch module, whose state cannot be read.
@@ -141,14 +157,16 @@ class OwnModel:
                 f"{type(self.module).__name__} is no torch module, so its weights cannot be told "
                 "from other weights. Make it an nn.Module that holds its encoders."
             )
-        return module_fingerprint(self.module)
+        scale = self._scale() if self._is_dual else 1.0
+        return fingerprint([module_fingerprint(self.module), scale])
 
     def load(self) -> VisionLanguageModel | Classifier:
-        """Wrap the module, without a copy, and put it in eval mode."""
+        """Wrap a copy of the module in eval mode: the user's own stays as it is."""
         report = LoadReport(source="own", files={}, used=0)
+        module = deepcopy(self.module)
         if not self._is_dual:
-            return Classifier(self.module, self.preprocess, report).eval()
-        return _DualEncoder(self.module, self.preprocess, self._scale(), report).eval()
+            return Classifier(module, self.preprocess, report).eval()
+        return _DualEncoder(module, self.preprocess, self._scale(), report).eval()
 
     def _scale(self) -> float:
         scale = self.logit_scale
