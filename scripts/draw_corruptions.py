@@ -4,8 +4,9 @@
     python scripts/draw_corruptions.py snow frost  # these alone
 
 A strip shows the clean image and severities 1 to 5, each the middle of an image of 224 pixels at
-its own size. The corruptions of ImageNet-C come from the suite imagenet_c; those that only
-MedMNIST-C has come from the first of its registries that lists them.
+its own size, or the whole image, smaller, where a mark may lie anywhere. The corruptions of
+ImageNet-C come from the suite imagenet_c; those that only MedMNIST-C has come from the first of its
+registries that lists them.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 from medrobust.corruptions import corrupt, suites
-from medrobust.corruptions.config import REGISTRIES
+from medrobust.corruptions.suites import REGISTRIES
 from medrobust.datasets.phantoms import phantom
 from medrobust.exceptions import unknown_name
 
@@ -24,15 +25,16 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
 TILE = 136
 GAP = 4
 QUALITY = 80
+WHOLE = ("stain_deposit", "bubble", "black_corner", "characters")
+"""Corruptions of which the whole image is shown, reduced."""
 
 
 def columns() -> dict[str, str]:
     """List the corruptions, with the suite that each is drawn from."""
     found = dict.fromkeys(suites("imagenet_c"), "imagenet_c")
     for registry in REGISTRIES:
-        if registry in suites():
-            for name in suites(registry):
-                found.setdefault(name, registry)
+        for name in suites(registry):
+            found.setdefault(name, registry)
     return found
 
 
@@ -43,9 +45,13 @@ def strip(name: str, suite: str) -> Image.Image:
     first = (image.shape[2] - TILE) // 2
     sheet = np.full((TILE, 6 * (TILE + GAP) - GAP, 3), 255, np.uint8)
     for place, tile in enumerate(tiles):
-        middle = tile[0, :, first : first + TILE, first : first + TILE]
+        pixels = tile[0].permute(1, 2, 0).numpy()
         left = place * (TILE + GAP)
-        sheet[:, left : left + TILE] = middle.permute(1, 2, 0).numpy()
+        if name in WHOLE:
+            shown = np.asarray(Image.fromarray(pixels).resize((TILE, TILE)))
+        else:
+            shown = pixels[first : first + TILE, first : first + TILE]
+        sheet[:, left : left + TILE] = shown
     return Image.fromarray(sheet)
 
 

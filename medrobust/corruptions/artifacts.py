@@ -12,7 +12,7 @@ from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from . import letters
-from .batches import Int32Array, check_batch, run_native, run_native_into, uses_native
+from .batches import Int32Array, check_batch, run_native_into, uses_native
 
 Choice: TypeAlias = Tensor | Draws
 """Whole numbers, given or keyed."""
@@ -203,7 +203,7 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
     if uses_native(images):
         from .artifacts_numba import keep_rows
 
-        return run_native(keep_rows, images, first, last)
+        return run_native_into(keep_rows, images, _copied(images), first, last)
     column = torch.arange(images.shape[3], device=images.device)
     low, high = (torch.from_numpy(t).to(images.device)[:, None] for t in (first, last))
     return torch.where((column >= low) & (column < high), images, 0)

@@ -54,33 +54,42 @@ def lay_bubbles(
 ) -> None:
     """Mark the disks of image n on a layer, later ones over earlier ones, then look values up."""
     _, channels, height, width = images.shape
-    layer = np.empty((height, width), np.uint8)
+    layer = np.zeros((height, width), np.uint8)
+    first, last = np.full(height, width), np.zeros(height, np.int64)
     for n in range(start, stop):
-        layer[:] = 0
         for k in range(count[n]):
             for code in range(1, 3):
                 size = radius[n, k] + (rim if code == 1 else 0)
                 for y in range(max(0, row[n, k] - size), min(height, row[n, k] + size + 1)):
                     half = halves[size, abs(y - row[n, k])]
-                    first = max(0, column[n, k] - half)
-                    layer[y, first : min(width, column[n, k] + half + 1)] = code
-        for c in range(channels):
-            for y in range(height):
-                for x in range(width):
+                    left = max(0, column[n, k] - half)
+                    right = min(width, column[n, k] + half + 1)
+                    for x in range(left, right):
+                        layer[y, x] = code
+                    first[y], last[y] = min(first[y], left), max(last[y], right)
+        for y in range(height):
+            for c in range(channels):
+                source, target = images[n, c, y], out[n, c, y]
+                for x in range(first[y], last[y]):
                     if layer[y, x]:
-                        out[n, c, y, x] = table[layer[y, x], images[n, c, y, x]]
+                        target[x] = table[layer[y, x], source[x]]
+            for x in range(first[y], last[y]):
+                layer[y, x] = 0
+            first[y], last[y] = width, 0
 
 
 @native(f"void({_BATCH}, int64, int64, {_ONE}, {_ONE})")
 def keep_rows(images: Any, out: Any, start: int, stop: int, first: Any, last: Any) -> None:
-    """Copy columns first[y] to last[y] of each row; the rest is 0."""
-    _, channels, height, _ = images.shape
+    """Blacken each row of `out`, a copy, before column first[y] and from last[y] on."""
+    _, channels, height, width = images.shape
     for n in range(start, stop):
         for c in range(channels):
             for y in range(height):
-                out[n, c, y, : first[y]] = 0
-                out[n, c, y, first[y] : last[y]] = images[n, c, y, first[y] : last[y]]
-                out[n, c, y, last[y] :] = 0
+                row = out[n, c, y]
+                for x in range(first[y]):
+                    row[x] = 0
+                for x in range(last[y], width):
+                    row[x] = 0
 
 
 @native(

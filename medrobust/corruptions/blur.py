@@ -18,19 +18,21 @@ MOTION_BITS = 20
 
 
 def motion_blur(
-    images: UInt8Batch, radius: int, sigma: float, *, angle: Tensor | Draws
+    images: UInt8Batch, radius: int, sigma: float, cut: bool = True, *, angle: Tensor | Draws
 ) -> UInt8Batch:
     """Smear every image along a line, with a one-sided Gaussian tail.
 
     `y = sum_i k_i x(p + o_i)`, `k_i ~ exp(-i^2 / 2 sigma^2)` for i = 0..2 radius, normalised,
-    `o_i = (ceil(i cos - 1/2), ceil(i sin - 1/2))`; edges are replicated; taps from the first that
-    leaves an image of that size are dropped and darken the image, as in the reference. Weights
-    are rounded to 2^-20 and sum to 1, so constant images stay as they are.
+    `o_i = (ceil(i cos - 1/2), ceil(i sin - 1/2))`; edges are replicated. With `cut`, taps from the
+    first that leaves an image of that size are dropped and darken the image, as imagecorruptions
+    does; without, all count, as in ImageMagick (MedMNIST-C). Weights are rounded to 2^-20 and sum
+    to 1, so constant images stay as they are.
 
     Args:
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
         radius: Half the length of the tail in pixels.
         sigma: Standard deviation of the tail in pixels.
+        cut: Whether taps longer than a side are dropped.
         angle: Direction in degrees, (N,), or keyed draws: uniform in [-45, 45).
 
     Returns:
@@ -48,6 +50,8 @@ def motion_blur(
     height, width = images.shape[2:]
     weights = tail_weights(radius, sigma, MOTION_BITS)
     dx, dy, taps = tail_offsets(angle, len(weights), height, width)
+    if not cut:
+        taps[:] = len(weights)
     if uses_native(images):
         from .blur_numba import shifted_sum
 

@@ -61,7 +61,7 @@ class Corruption:
         return {
             "name": self.name,
             "kernel": entry.kernel,
-            "parameters": entry.parameters(severity),
+            "parameters": entry.described(severity),
             "version": entry.version,
             "grey": self.grey,
             "keys": keys.FORMAT,

@@ -10,10 +10,14 @@ from typing import Any
 import yaml
 
 from medrobust.exceptions import ConfigurationError, UnknownNameError, unknown_name
+from medrobust.fingerprints import file_fingerprint, fingerprint
 
 from .kernels import KERNELS
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+FOLDERS = frozenset({"masks", "textures"})
+"""Parameters that name a folder of the user's own pictures."""
 
 REGISTRIES = (
     "pathmnist",
@@ -56,6 +60,14 @@ class Entry:
             key: value[severity - 1] if isinstance(value, list) else value
             for key, value in self.table.items()
         }
+
+    def described(self, severity: int) -> dict[str, Any]:
+        """Give the parameters as a fingerprint takes them: a folder of pictures by its content."""
+        parameters = self.parameters(severity)
+        for key in FOLDERS & parameters.keys():
+            if parameters[key] is not None:
+                parameters[key] = _folder_digest(Path(parameters[key]))
+        return parameters
 
     @property
     def random(self) -> bool:
@@ -151,3 +163,10 @@ def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
             f"Give values of its parameters: {', '.join(table)}."
         )
     return Entry(name, kernel, version, table, beyond)
+
+
+def _folder_digest(folder: Path) -> str:
+    if not folder.is_dir():
+        raise ConfigurationError(f"folder {str(folder)!r} of a suite does not exist. Correct it.")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return fingerprint([[path.name, file_fingerprint(path)] for path in files])

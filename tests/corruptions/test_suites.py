@@ -144,6 +144,27 @@ def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path):
     assert corrupt(images, "faint", severity=5, suite=str(path)).float().std() > 0
 
 
+def test_pictures_of_ones_own_are_identified_by_their_content(tmp_path):
+    (tmp_path / "ink").mkdir()
+    (tmp_path / "ink" / "a.png").write_bytes(b"one")
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "corruptions:\n  dirt: {kernel: stain_deposit, most: 2, size: 24, masks: "
+        f"{(tmp_path / 'ink').as_posix()}}}\n"
+    )
+    dirt = Corruption("dirt", str(path))
+    first = dirt.identity(1)
+    assert str(tmp_path) not in str(first)
+    (tmp_path / "ink" / "a.png").write_bytes(b"another")
+    assert dirt.identity(1) != first
+    path.rename(tmp_path / "ours.yaml")
+    path.with_name("ours.yaml").write_text(
+        path.with_name("ours.yaml").read_text().replace("/ink", "/no")
+    )
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        Corruption("dirt", str(path.with_name("ours.yaml"))).identity(1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
