@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
+from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
@@ -67,3 +69,14 @@ def kernel_function(name: str) -> Callable[..., Any]:
         import_module(f"medrobust.corruptions.{KERNELS[name].module}"), name
     )
     return function
+
+
+@lru_cache(maxsize=64)
+def kernel_parameters(name: str) -> Mapping[str, bool]:
+    """List the parameters of a kernel, images and draws aside: name -> whether it must be given."""
+    taken = signature(kernel_function(name)).parameters.values()
+    return {
+        parameter.name: parameter.default is Parameter.empty
+        for parameter in list(taken)[1:]
+        if parameter.name not in KERNELS[name].draws
+    }

@@ -11,8 +11,8 @@ from medrobust.keys import Draws, Key, derive_key
 from medrobust.types import IndexBatch, UInt8Batch
 
 from .batches import check_batch, to_grey
-from .kernels import KERNELS, kernel_function
-from .suites import SEVERITIES, find_entry
+from .kernels import KERNELS, kernel_function, kernel_parameters
+from .suites import SEVERITIES, Entry, find_entry
 
 Grey: TypeAlias = Literal["convert", "rgb"]
 
@@ -69,10 +69,12 @@ def corrupt(
         return images
     entry = find_entry(suite, name)
     check_severity(name, severity, SEVERITIES)
+    parameters = entry.parameters(severity)
+    check_parameters(suite, entry, parameters)
     return run_kernel(
         images,
         entry.kernel,
-        entry.parameters(severity),
+        parameters,
         key=derive_key(seed, stream, name, severity),
         rows=rows_of(images, index),
         grey=grey,
@@ -125,6 +127,19 @@ def check_severity(name: str, severity: int, allowed: tuple[int, ...]) -> None:
     if isinstance(severity, bool) or severity not in allowed:
         span = "1 to 5" if len(allowed) > 1 else str(allowed[0])
         raise ConfigurationError(f"{name!r} has no severity {severity!r}. Choose {span}.")
+
+
+def check_parameters(suite: str, entry: Entry, given: Mapping[str, Any]) -> None:
+    """Refuse parameters of a suite that its kernel does not take, or that are missing."""
+    known = kernel_parameters(entry.kernel)
+    missing = [name for name, needed in known.items() if needed and name not in given]
+    wrong = [name for name in given if name not in known]
+    if wrong or missing:
+        found = f"has no parameter {wrong[0]!r}" if wrong else f"needs {missing[0]!r}"
+        raise ConfigurationError(
+            f"suite {suite!r}, corruption {entry.name!r}: the kernel {entry.kernel!r} {found}. "
+            f"It takes: {', '.join(known) or 'none'}."
+        )
 
 
 def check_grey(grey: str) -> None:

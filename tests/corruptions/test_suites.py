@@ -182,6 +182,31 @@ def test_a_damaged_suite_is_refused(tmp_path, text, message):
         suites(str(path))
 
 
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("{kernel: contrast, factr: 0.9}", "has no parameter 'factr'. It takes: factor"),
+        ("{kernel: gaussian_noise}", "needs 'std'"),
+    ],
+)
+def test_parameters_that_the_kernel_does_not_take_are_refused(tmp_path, table, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"corruptions:\n  faint: {table}\n")
+    with pytest.raises(ConfigurationError, match=message):
+        corrupt(torch.zeros(1, 1, 32, 32, dtype=torch.uint8), "faint", severity=1, suite=str(path))
+
+
+@pytest.mark.parametrize("suite", suites())
+def test_every_entry_of_every_suite_fits_its_kernel(suite):
+    from medrobust.corruptions.shell import check_parameters
+    from medrobust.corruptions.suites import find_entry
+
+    for name in suites(suite):
+        entry = find_entry(suite, name)
+        for severity in (1, 5):
+            check_parameters(suite, entry, entry.parameters(severity))
+
+
 def test_configuration_needs_no_torch():
     code = (
         "import sys; from medrobust.corruptions import Suite; "
