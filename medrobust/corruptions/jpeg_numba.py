@@ -149,19 +149,32 @@ def _shrink(plane: Any, out: Any, height: int, width: int) -> None:
 
 
 @native_helper
-def _enlarge_row(plane: Any, y: int, rows: int, columns: int, line: Any, out: Any) -> None:
-    """Interpolate row y of the doubled plane: 9, 3, 3 and 1 sixteenths of the nearest four."""
+def _enlarge_row(plane: Any, y: int, rows: int, columns: int, lines: Any, out: Any) -> None:
+    """Interpolate row y of the doubled plane: 9, 3, 3 and 1 sixteenths of the nearest four.
+
+    `lines` is scratch (3, columns); `out` has 2 * columns places.
+    """
     near = plane[y // 2]
     other = y // 2 + (1 if y % 2 else -1)
     far = plane[min(max(other, 0), rows - 1)]
+    line, even, odd = lines[0], lines[1], lines[2]
     for x in range(columns):
         line[x] = 3 * int32(near[x]) + far[x]
-    out[0] = (4 * line[0] + 8) >> 4
-    for x in range(1, columns):
-        out[2 * x] = (3 * line[x] + line[x - 1] + 8) >> 4
+    before, after, later = line[: columns - 1], line[1:], even[1:]
     for x in range(columns - 1):
-        out[2 * x + 1] = (3 * line[x] + line[x + 1] + 7) >> 4
-    out[2 * columns - 1] = (4 * line[columns - 1] + 7) >> 4
+        later[x] = (3 * after[x] + before[x] + int32(8)) >> 4
+        odd[x] = (3 * before[x] + after[x] + int32(7)) >> 4
+    even[0] = (4 * line[0] + 8) >> 4
+    odd[columns - 1] = (4 * line[columns - 1] + 7) >> 4
+    for x in range(columns):
+        out[2 * x] = even[x]
+        out[2 * x + 1] = odd[x]
+
+
+@native_helper
+def _copy(source: Any, target: Any, count: int) -> None:
+    for x in range(count):
+        target[x] = source[x]
 
 
 @native_inline
@@ -178,13 +191,13 @@ def compress(images: Any, out: Any, start: int, stop: int, steps: Any) -> None:
     full = np.empty((2, height, width), np.uint8)
     small = np.empty((2, -(-rows // 8) * 8, -(-columns // 8) * 8), np.uint8)
     block = np.zeros(64 * LANES, np.int32)
-    line = np.empty(columns, np.int32)
+    lines = np.empty((3, columns), np.int32)
     blue_line, red_line = np.empty(2 * columns, np.int32), np.empty(2 * columns, np.int32)
     half = int32(32768)
     for n in range(start, stop):
         for y in range(height):
             if channels == 1:
-                luma[y, :width] = images[n, 0, y]
+                _copy(images[n, 0, y], luma[y], width)
             else:
                 red, green, blue = images[n, 0, y], images[n, 1, y], images[n, 2, y]
                 target, blues, reds = luma[y], full[0, y], full[1, y]
@@ -193,19 +206,22 @@ def compress(images: Any, out: Any, start: int, stop: int, steps: Any) -> None:
                     target[x] = (19595 * r + 38470 * g + 7471 * b + half) >> 16
                     blues[x] = (32768 * b - 11059 * r - 21709 * g + 8421375) >> 16
                     reds[x] = (32768 * r - 27439 * g - 5329 * b + 8421375) >> 16
-            luma[y, width:] = luma[y, width - 1]
+            last = luma[y, width - 1]
+            for x in range(width, luma.shape[1]):
+                luma[y, x] = last
         for y in range(height, luma.shape[0]):
-            luma[y] = luma[height - 1]
+            _copy(luma[height - 1], luma[y], luma.shape[1])
         quantise_plane(luma, steps[0], block)
         if channels == 1:
-            out[n, 0] = luma[:height, :width]
+            for y in range(height):
+                _copy(luma[y], out[n, 0, y], width)
             continue
         for c in range(2):
             _shrink(full[c], small[c], height, width)
             quantise_plane(small[c], steps[1], block)
         for y in range(height):
-            _enlarge_row(small[0], y, rows, columns, line, blue_line)
-            _enlarge_row(small[1], y, rows, columns, line, red_line)
+            _enlarge_row(small[0], y, rows, columns, lines, blue_line)
+            _enlarge_row(small[1], y, rows, columns, lines, red_line)
             source = luma[y]
             red, green, blue = out[n, 0, y], out[n, 1, y], out[n, 2, y]
             for x in range(width):
