@@ -115,6 +115,8 @@ class HubSource(ABC):
         if self.local_dir is not None:
             folder = Path(self.local_dir).expanduser()
             return next((path for path in _places(folder, (name,)) if path.is_file()), None)
+        if not self.hub_id:
+            return None
         entries = [Wanted((name,))]
         try:
             return (
@@ -178,6 +180,11 @@ class HubSource(ABC):
         repositories: dict[str, list[Wanted]] = {}
         for entry in wanted:
             repositories.setdefault(entry.hub_id or self.hub_id, []).append(entry)
+        if "" in repositories and not self.origin:
+            raise WeightsNotFoundError(
+                f"model {self.name!r} is any that its loader can read: name one with "
+                f"model.hub_id=ORG/NAME or model.local_dir=FOLDER."
+            )
         if "" in repositories:
             raise self._not_found(wanted, "here, and the weights are not on the hub")
         return repositories
@@ -252,7 +259,7 @@ class HubSource(ABC):
         repositories = dict.fromkeys(entry.hub_id or self.hub_id for entry in missing)
         places = [f"{name} from the Hugging Face hub" for name in repositories if name]
         if "" in repositories:
-            places.insert(0, self.origin or "the publisher")
+            places.insert(0, self.origin)
         gated = " (access on request: accept its terms there)" if self.gated else ""
         return WeightsNotFoundError(
             f"model {self.name!r}: {listed} not found {where}. Get the files of "

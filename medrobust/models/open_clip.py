@@ -438,6 +438,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _model_config(said: dict[str, Any]) -> dict[str, Any]:
     inner: dict[str, Any] = said.get("model_cfg", said)
+    lacking = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in inner]
+    if lacking:
+        raise WeightsMismatchError(
+            f"the configuration of open_clip has no {', '.join(lacking)}: it is of another kind."
+        )
     return inner
 
 
