@@ -1,24 +1,31 @@
-"""Run every benchmark of this folder, or those that are named: `python -m benchmarks main_job`."""
+"""Run benchmarks: all of them, or the one that is named."""
 
-import importlib
-import pkgutil
 import sys
-from pathlib import Path
+from importlib import import_module
+from pkgutil import iter_modules
+
+import benchmarks
+from benchmarks import environments
 
 
-def main() -> None:
-    """Print the tables of the benchmarks, one after another; each module has a `main()`."""
-    found = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    known = [name for name in found if not name.startswith("_")]
-    chosen = sys.argv[1:] or known
-    unknown = sorted(set(chosen) - set(known))
-    if unknown:
-        sys.exit(f"unknown benchmark {', '.join(unknown)}. There are: {', '.join(known)}")
-    for name in chosen:
-        print(f"## {name}\n", flush=True)
-        importlib.import_module(f"benchmarks.{name}").main()
-        print(flush=True)
+def find() -> list[str]:
+    """List the benchmarks: the modules with a `main`."""
+    names = sorted(module.name for module in iter_modules(benchmarks.__path__))
+    return [name for name in names if hasattr(import_module(f"benchmarks.{name}"), "main")]
+
+
+def run(arguments: list[str]) -> int:
+    """Run the benchmark that `arguments` begin with, or all of them."""
+    known = find()
+    if not arguments:
+        return max(import_module(f"benchmarks.{name}").main([]) for name in known)
+    if arguments[0] not in known:
+        print(f"There is no benchmark {arguments[0]!r}; there are: {', '.join(known)}.")
+        return 2
+    status: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    environments.one_thread_libraries()
+    sys.exit(run(sys.argv[1:]))

@@ -71,7 +71,9 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     """Turn what people type for `severity` into what Hydra takes.
 
     `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
-    one job over several levels.
+    one job over several levels. `model.adapter=FOLDER` is short for `adapter=path
+    adapter.path=FOLDER`. A sweep over prompt sets keeps image features, unless it says otherwise,
+    so that every image is encoded once.
 
     Raises:
         ConfigurationError: If a severity is outside 1..5, or a list names options.
@@ -86,8 +88,13 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name == "severity" and equals:
             rewritten += _severity(value.replace(" ", ""), swept=swept)
+        elif name == "model.adapter" and equals:
+            rewritten += ["adapter=path", f"adapter.path={value}"]
         else:
             rewritten.append(argument)
+    several = any(a.startswith("prompts=") and "," in a for a in rewritten)
+    if swept and several and not any("store.features=" in a for a in rewritten):
+        rewritten.append("store.features=true")
     return rewritten
 
 

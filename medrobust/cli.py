@@ -35,13 +35,41 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Torch's threads spin while they wait, and on a machine that others use too lose most of their
     # time by it: seen to be five times as slow. Read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    leave(lambda: dispatch(given))
+
+
+def leave(job: Callable[[], int]) -> NoReturn:
+    """Run the job of a command or script and leave with its status, errors said in one sentence."""
     try:
-        status = dispatch(given)
+        status = job()
     except MedRobustError as error:
         status = _complain(str(error))
     except KeyboardInterrupt:
         status = _complain("stopped; finished cells are kept, run the same command to go on") + 129
     sys.exit(status)
+
+
+def composed(overrides: Sequence[str]) -> "DictConfig":
+    """Compose the configuration that a script works with, from what was typed for it.
+
+    Raises:
+        ConfigurationError: If Hydra refuses a key or a value.
+        UnknownNameError: If an option does not exist; names near ones.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    rewritten = typed.rewrite(list(overrides))
+    typed.check_options(rewritten, typed.groups([typed.conf_folder()]))
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(typed.conf_folder()), version_base="1.3"):
+            return compose("config", overrides=rewritten)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(_explain(error, rewritten)) from error
 
 
 def dispatch(given: Sequence[str]) -> int:
@@ -120,7 +148,7 @@ def job(config: "DictConfig") -> None:
             if number is None:
                 FAILURES.append(str(error))
             else:
-                leave_failure(Path(hydra.runtime.output_dir), number, str(error))
+                leave_failure(Path(hydra.runtime.output_dir), number, error.for_records)
 
 
 def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "Job":

@@ -5,10 +5,25 @@ A message says what was asked, what was found, and what to do, in one sentence o
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+Raised = TypeVar("Raised", bound="MedRobustError")
 
 
 class MedRobustError(Exception):
-    """Base of every error that medrobust raises on purpose."""
+    """Base of every error that medrobust raises on purpose.
+
+    Attributes:
+        discreet: The sentence without names of the user's own files, which may name a patient;
+            None where it names none.
+    """
+
+    discreet: str | None = None
+
+    @property
+    def for_records(self) -> str:
+        """The sentence as logs and files may keep it."""
+        return self.discreet or str(self)
 
 
 class ConfigurationError(MedRobustError, ValueError):
@@ -49,6 +64,12 @@ class BaselineMissingError(MedRobustError, LookupError):
 
 class StoreError(MedRobustError, RuntimeError):
     """A store or cell that cannot be written, or that is damaged."""
+
+
+def hiding(error: Raised, discreet: str) -> Raised:
+    """Give an error that quotes the user's own data the sentence that records may keep."""
+    error.discreet = discreet
+    return error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

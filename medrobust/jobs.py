@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from medrobust.adapters import NoAdapter
+from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan, plan
+from medrobust.evaluation.plan import DatasetPlan, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
@@ -26,9 +28,11 @@ from medrobust.exceptions import ConfigurationError, StoreError
 from medrobust.reporting import (
     ExpectedTable,
     Report,
+    draw_files,
     make_report,
     reference_cells,
     validation_cells,
+    write_files,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +115,7 @@ def reference_command(
         choices: Config group -> option.
         swept: Whether it was a sweep.
     """
-    of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "logger")
+    of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "task", "logger")
     kept = [text for text in overrides if text.split("=")[0].split(".")[0] not in of_the_model]
     named = {text.split("=")[0] for text in kept}
     implied = [
@@ -130,6 +134,13 @@ def run_job(experiment: Experiment, job: Job) -> None:
     """
     tally = Tally()
     store = Store(experiment.store)
+    if experiment.tuning is not None:
+        check(experiment)
+        if job.dry and not print_dry_adaptation(experiment, store):
+            return
+        experiment = adapted(experiment, RESOURCES, store)
+        if experiment.tuning is not None:
+            return  # a process that only helps to train
     plans = plan(experiment, RESOURCES)
     if job.dry:
         print_dry_run(plans, store, experiment)
@@ -168,9 +179,15 @@ def leave_failure(folder: Path, number: int, reason: str) -> None:
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
     report.write()
+    adaptations = draw_files(report.matrices)
+    write_files(report.folder, adaptations)
     console = Console()
     report.print(console)
-    for name in ("report.html", "matrix.png", "results.csv", "summary.csv"):
+    if "adaptation.md" in adaptations:
+        console.print(
+            adaptations["adaptation.md"].decode(), markup=False, highlight=False, soft_wrap=True
+        )
+    for name in ("report.html", "matrix.png", "results.csv", "summary.csv", *adaptations):
         if (report.folder / name).exists():
             path = os.path.relpath(report.folder / name)
             console.print(path, markup=False, highlight=False, soft_wrap=True)
@@ -365,6 +382,21 @@ def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:
         f"job {job.number}: {experiment.model.name} on {datasets}: {tally.computed} cells "
         f"computed, {found} found, {time.time() - tally.started:.1f} s"
     )
+
+
+def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
+    """Say whether the adapter is made already; if not, print what would be trained."""
+    if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
+        return True
+    wanted = plan_adaptation(experiment, RESOURCES, store)
+    if wanted.folder.exists():
+        return True
+    shots = sum(len(one.shots) for one in wanted.drawn)
+    sets = ", ".join(one.shots.name for one in wanted.drawn)
+    line = f"tune  {experiment.model.name} + {wanted.name}: {shots} images of {sets}"
+    Console().print(line, highlight=False)
+    Console().print("Its cells are known once it is tuned.", highlight=False)
+    return False
 
 
 def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experiment) -> None:

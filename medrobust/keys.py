@@ -154,5 +154,14 @@ class Draws:
         ]
         return torch.stack(planes, dim=1).reshape(images.shape)
 
+    def word_planes(
+        self, count: int, height: int, width: int, device: "torch.device | str" = "cpu"
+    ) -> "Tensor":
+        """Make a 32-bit word for every place of `count` planes: int64 (N, count, H, W)."""
+        import torch
+
+        planes = [self._channel(c).words(height * width, device) for c in range(count)]
+        return torch.stack(planes, dim=1).reshape(-1, count, height, width)
+
     def _channel(self, channel: int) -> "Draws":
         return replace(self, number=self.number + channel)

@@ -25,9 +25,16 @@ from medrobust.exceptions import ConfigurationError, UnknownNameError
         (["-m", "severity=[1,5]"], ["-m", "severity=all", "severity.levels=[1,5]"]),
         (["severity.levels=[1,2]"], ["severity.levels=[1,2]"]),
         (["model=biomedclip"], ["model=biomedclip"]),
+        (["model.adapter=a/b"], ["adapter=path", "adapter.path=a/b"]),
+        (["-m", "prompts=a,b"], ["-m", "prompts=a,b", "store.features=true"]),
+        (["-m", "prompts=a"], ["-m", "prompts=a"]),
+        (
+            ["-m", "prompts=a,b", "store.features=false"],
+            ["-m", "prompts=a,b", "store.features=false"],
+        ),
     ],
 )
-def test_severity_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:
+def test_what_is_typed_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:
     assert arguments.rewrite(given) == expected
 
 

@@ -82,6 +82,23 @@ def test_a_sweep_writes_each_cell_once_and_its_matrix_again_without_computing(wo
     assert covers == {"0 of 2 corruptions; severities 1,3,5"}
 
 
+def test_a_job_that_fails_leaves_its_reason_and_the_others_their_matrix(workplace, capfd) -> None:
+    models = ("-m", "model=biomedclip,phantomclip", "dataset=phantoms", "prompts=phantoms")
+    assert medrobust(*models, "corruption=clean", *SMALL, "hydra.sweep.dir=sweep") == 1
+    assert capfd.readouterr().err.splitlines()[-1].startswith("error: model 'biomedclip': ")
+    (failed,) = Path("sweep").glob("*/failed.json")
+    assert "model.local_dir=" in json.loads(failed.read_text())["reason"]
+    assert {r["model"] for r in rows(Path("sweep/results.csv"))} == {"phantomclip"}
+
+
+def test_a_sweep_into_the_folder_of_another_reports_its_own_jobs_only(workplace) -> None:
+    sweep = ("-m", "model=phantomclip", "corruption=pixelate", *SMALL, "hydra.sweep.dir=sweep")
+    assert medrobust(*sweep, "severity=1,2") == 0
+    assert medrobust(*sweep, "severity=2,3") == 0
+    severities = {r["severity"] for r in rows(Path("sweep/results.csv"))}
+    assert severities == {"0", "2", "3"}
+
+
 def test_killed_in_the_middle_and_run_again_the_table_is_the_same(workplace) -> None:
     arguments = ["model=phantomclip", "corruption=medimeta_c", "severity=1,5", *SMALL]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -1,5 +1,23 @@
 """How a model is changed before it is evaluated."""
 
-from medrobust.adapters.base import Adapter, NoAdapter
+from importlib import import_module
+from typing import Any
 
-__all__ = ["Adapter", "NoAdapter"]
+from medrobust.adapters.base import Adapter, NoAdapter, Tunable
+
+_HOME = {
+    "LinearProbe": "linear_probe",
+    "Lora": "lora",
+    "Tuned": "artifact",
+    "WeightTuning": "weights",
+}
+"""Public name -> module; imported at first use."""
+
+__all__ = ["Adapter", "LinearProbe", "Lora", "NoAdapter", "Tunable", "Tuned", "WeightTuning"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

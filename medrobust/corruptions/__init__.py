@@ -1,20 +1,35 @@
 """Corruptions: uint8 batch in, uint8 batch out, keyed draws in between."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import Corruption, Suite
 from .suites import suites
 
 if TYPE_CHECKING:
+    from .pipeline import CorruptionTransform
     from .shell import corrupt
+    from .training import RandomCorruption
 
-__all__ = ["Corruption", "Suite", "corrupt", "suites"]
+__all__ = [
+    "Corruption",
+    "CorruptionTransform",
+    "RandomCorruption",
+    "Suite",
+    "corrupt",
+    "suites",
+]
+
+_LATE = {
+    "CorruptionTransform": ".pipeline",
+    "RandomCorruption": ".training",
+    "corrupt": ".shell",
+}
+"""Names that need torch (or albumentations) and are imported when first asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import `corrupt`, and torch with it, when it is first asked for."""
-    if name == "corrupt":
-        from .shell import corrupt
-
-        return corrupt
+    """Import a late name, and what it needs with it."""
+    if name in _LATE:
+        return getattr(import_module(_LATE[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

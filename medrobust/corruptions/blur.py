@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medrobust.keys import Draws
-from medrobust.types import Float32Array, UInt8Batch
+from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
 from .batches import Int32Array, check_batch, run_native, uses_native
 
@@ -18,19 +18,21 @@ MOTION_BITS = 20
 
 
 def motion_blur(
-    images: UInt8Batch, radius: int, sigma: float, *, angle: Tensor | Draws
+    images: UInt8Batch, radius: int, sigma: float, cut: bool = True, *, angle: Tensor | Draws
 ) -> UInt8Batch:
     """Smear every image along a line, with a one-sided Gaussian tail.
 
     `y = sum_i k_i x(p + o_i)`, `k_i ~ exp(-i^2 / 2 sigma^2)` for i = 0..2 radius, normalised,
-    `o_i = (ceil(i cos - 1/2), ceil(i sin - 1/2))`; edges are replicated; taps from the first that
-    leaves an image of that size are dropped and darken the image, as in the reference. Weights
-    are rounded to 2^-20 and sum to 1, so constant images stay as they are.
+    `o_i = (ceil(i cos - 1/2), ceil(i sin - 1/2))`; edges are replicated. With `cut`, taps from the
+    first that leaves an image of that size are dropped and darken the image, as imagecorruptions
+    does; without, all count, as in ImageMagick (MedMNIST-C). Weights are rounded to 2^-20 and sum
+    to 1, so constant images stay as they are.
 
     Args:
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
         radius: Half the length of the tail in pixels.
         sigma: Standard deviation of the tail in pixels.
+        cut: Whether taps longer than a side are dropped.
         angle: Direction in degrees, (N,), or keyed draws: uniform in [-45, 45).
 
     Returns:
@@ -46,13 +48,10 @@ def motion_blur(
     if isinstance(angle, Draws):
         angle = -45.0 + 90.0 * angle.uniform(1)[:, 0]
     height, width = images.shape[2:]
-    weights = tail_weights(radius, sigma)
-    theta = np.deg2rad(angle.cpu().double().numpy())[:, None]
-    step = np.arange(len(weights))
-    dx = np.ceil(step * np.cos(theta) - 0.5).astype(np.int32)
-    dy = np.ceil(step * np.sin(theta) - 0.5).astype(np.int32)
-    outside = (abs(dx) >= width) | (abs(dy) >= height)
-    taps = np.where(outside.any(1), outside.argmax(1), len(weights))
+    weights = tail_weights(radius, sigma, MOTION_BITS)
+    dx, dy, taps = tail_offsets(angle, len(weights), height, width)
+    if not cut:
+        taps[:] = len(weights)
     if uses_native(images):
         from .blur_numba import shifted_sum
 
@@ -69,12 +68,27 @@ def motion_blur(
     return out
 
 
-def tail_weights(radius: int, sigma: float) -> Int32Array:
-    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^20."""
+def tail_weights(radius: int, sigma: float, bits: int) -> Int32Array:
+    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^bits."""
     kernel = np.exp(-(np.arange(2 * radius + 1) ** 2) / (2 * sigma**2))
-    weights = np.rint(kernel / kernel.sum() * (1 << MOTION_BITS)).astype(np.int32)
-    weights[0] += (1 << MOTION_BITS) - int(weights.sum())
+    weights = np.rint(kernel / kernel.sum() * (1 << bits)).astype(np.int32)
+    weights[0] += (1 << bits) - int(weights.sum())
     return np.asarray(weights, np.int32)
+
+
+def tail_offsets(
+    angle: Tensor, taps: int, height: int, width: int
+) -> tuple[Int32Array, Int32Array, Int64Array]:
+    """Place taps along lines: dx and dy (N, taps), and how many come before the first outside.
+
+    On the CPU for every device, so that all agree.
+    """
+    theta = np.deg2rad(angle.cpu().double().numpy())[:, None]
+    step = np.arange(taps)
+    dx = np.ceil(step * np.cos(theta) - 0.5).astype(np.int32)
+    dy = np.ceil(step * np.sin(theta) - 0.5).astype(np.int32)
+    outside = (abs(dx) >= width) | (abs(dy) >= height)
+    return dx, dy, np.where(outside.any(1), outside.argmax(1), taps)
 
 
 def zoom_blur(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numba import uint32
 
 from .native import native
 
@@ -71,6 +72,7 @@ def zoom_mean(
     layers = len(row)
     plane = np.empty((height + 1, width + 1), np.float32)
     across = np.empty(width + 1, np.float32)
+    beyond = across[1:]
     total = np.empty(width, np.float32)
     count = np.float32(layers + 1)
     for n in range(start, stop):
@@ -88,9 +90,9 @@ def zoom_mean(
                     share = row_share[z, y]
                     for x in range(width + 1):
                         across[x] = top[x] + share * (bottom[x] - top[x])
+                    places, shares = column[z], column_share[z]
                     for x in range(width):
-                        left = across[column[z, x]]
-                        right = across[column[z, x] + 1]
-                        total[x] += left + column_share[z, x] * (right - left)
+                        left, right = across[uint32(places[x])], beyond[uint32(places[x])]
+                        total[x] += left + shares[x] * (right - left)
                 for x in range(width):
                     out[n, c, y, x] = np.uint8(min(total[x] / count, np.float32(255)))

@@ -6,28 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.exceptions import ConfigurationError
 
-from .suites import find_entry, suites
+from .suites import REGISTRIES, find_entry, suites
 
 if TYPE_CHECKING:
     from medrobust.types import IndexBatch, UInt8Batch
 
     from .shell import Grey
-
-REGISTRIES = (
-    "pathmnist",
-    "chestmnist",
-    "dermamnist",
-    "octmnist",
-    "pneumoniamnist",
-    "retinamnist",
-    "breastmnist",
-    "bloodmnist",
-    "tissuemnist",
-    "organamnist",
-    "organcmnist",
-    "organsmnist",
-)
-"""The suites of MedMNIST-C, one a data set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +40,7 @@ class Corruption:
         """
         suite = self.suite or registry
         if suite is None:
-            known = [flag for flag in REGISTRIES if flag in suites()]
-            having = [flag for flag in known if self.name in suites(flag)]
+            having = [flag for flag in REGISTRIES if self.name in suites(flag)]
             raise ConfigurationError(
                 f"corruption {self.name!r} takes the registry of a MedMNIST data set, and this "
                 f"data set has none. Choose one by corruption.suite=NAME: {', '.join(having)}."
@@ -78,7 +61,7 @@ class Corruption:
         return {
             "name": self.name,
             "kernel": entry.kernel,
-            "parameters": entry.parameters(severity),
+            "parameters": entry.described(severity),
             "version": entry.version,
             "grey": self.grey,
             "keys": keys.FORMAT,

@@ -11,32 +11,43 @@ _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 
 @native_helper
 def smooth_plane(
-    plane: Any, weights: Any, row_map: Any, column_map: Any, line: Any, padded: Any, out: Any
+    plane: Any,
+    row_weights: Any,
+    column_weights: Any,
+    row_map: Any,
+    column_map: Any,
+    line: Any,
+    padded: Any,
+    out: Any,
 ) -> None:
-    """Filter float32 (H, W) with symmetric float32 weights (2 r + 1,) along both axes.
+    """Filter float32 (H, W) along both axes with symmetric float32 weights.
 
-    row_map (H + 2 r,) and column_map (W + 2 r,) say which row or column stands where, border
-    included. `line` (W,) and `padded` (W + 2 r,) are scratch. Sums run from the middle outwards.
+    There are 2 r + 1 weights over rows and 2 q + 1 over columns. row_map (H + 2 r,) and
+    column_map (W + 2 q,) say which row or column stands where, border included. `line` (W,) and
+    `padded` (W + 2 q,) are scratch. Sums run from the middle outwards.
     """
     height, width = plane.shape
-    radius = len(weights) // 2
+    radius, reach = len(row_weights) // 2, len(column_weights) // 2
     for y in range(height):
-        centre = plane[row_map[y + radius]]
+        centre, weight = plane[row_map[y + radius]], row_weights[radius]
         for x in range(width):
-            line[x] = weights[radius] * centre[x]
+            line[x] = weight * centre[x]
         for i in range(1, radius + 1):
             above, below = plane[row_map[y + radius - i]], plane[row_map[y + radius + i]]
-            weight = weights[radius + i]
+            weight = row_weights[radius + i]
             for x in range(width):
                 line[x] += weight * (above[x] + below[x])
-        for x in range(width + 2 * radius):
+        for x in range(reach):
             padded[x] = line[column_map[x]]
-        target = out[y]
+            padded[width + reach + x] = line[column_map[width + reach + x]]
+        padded[reach : width + reach] = line
+        target, weight = out[y], column_weights[reach]
         for x in range(width):
-            target[x] = weights[radius] * padded[x + radius]
-        for i in range(1, radius + 1):
-            left, right = padded[radius - i :], padded[radius + i :]
-            weight = weights[radius + i]
+            target[x] = weight * line[x]
+        for i in range(1, reach + 1):
+            left = padded[reach - i : reach - i + width]
+            right = padded[reach + i : reach + i + width]
+            weight = column_weights[reach + i]
             for x in range(width):
                 target[x] += weight * (left[x] + right[x])
 
@@ -54,14 +65,14 @@ def separable(
 ) -> None:
     """Filter every plane, add `bias` and truncate."""
     _, channels, height, width = images.shape
-    plane, smooth = np.empty((2, height, width), np.float32)
+    plane, smooth = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
     for n in range(start, stop):
         for c in range(channels):
             for y in range(height):
                 for x in range(width):
                     plane[y, x] = images[n, c, y, x]
-            smooth_plane(plane, weights, row_map, column_map, line, padded, smooth)
+            smooth_plane(plane, weights, weights, row_map, column_map, line, padded, smooth)
             for y in range(height):
                 for x in range(width):
                     value = smooth[y, x] + bias

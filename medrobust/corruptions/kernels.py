@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
+from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
@@ -27,11 +29,36 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
     {
         "gaussian_noise": Kernel("noise", draws=("noise",), channelwise=False),
         "impulse_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "shot_noise": Kernel("noise", draws=("uniform",), channelwise=False),
+        "speckle_noise": Kernel("noise", draws=("noise",), channelwise=False),
+        "glass_blur": Kernel("displacement", draws=("words",)),
         "motion_blur": Kernel("blur", draws=("angle",)),
         "zoom_blur": Kernel("blur"),
+        "defocus_blur": Kernel("smoothing"),
+        "gaussian_blur": Kernel("smoothing"),
+        "gaussian_blur_kernel": Kernel("smoothing"),
+        "snow": Kernel("weather", draws=("layer", "angle")),
+        "frost": Kernel("weather", draws=("texture", "top", "left"), channelwise=False),
+        "fog": Kernel("weather", draws=("uniform",)),
+        "spatter": Kernel("weather", draws=("layer",), channelwise=False),
         "brightness": Kernel("photometric"),
         "contrast": Kernel("photometric"),
+        "elastic_transform": Kernel("displacement", draws=("words",)),
+        "elastic_transform_affine": Kernel("displacement", draws=("words", "corners")),
+        "saturate": Kernel("photometric", channelwise=False),
         "pixelate": Kernel("digital"),
+        "jpeg_compression": Kernel("jpeg"),
+        "brightness_factor": Kernel("photometric"),
+        "contrast_factor": Kernel("photometric"),
+        "gamma_correction": Kernel("photometric"),
+        "stain_deposit": Kernel("artifacts", draws=("count", "mask", "x", "y")),
+        "bubble": Kernel("artifacts", draws=("count", "radius", "x", "y")),
+        "black_corner": Kernel("artifacts"),
+        "characters": Kernel(
+            "artifacts",
+            draws=("count", "length", "letter", "size", "x", "y", "color"),
+            channelwise=False,
+        ),
     }
 )
 
@@ -42,3 +69,14 @@ def kernel_function(name: str) -> Callable[..., Any]:
         import_module(f"medrobust.corruptions.{KERNELS[name].module}"), name
     )
     return function
+
+
+@lru_cache(maxsize=64)
+def kernel_parameters(name: str) -> Mapping[str, bool]:
+    """List the parameters of a kernel, images and draws aside: name -> whether it must be given."""
+    taken = signature(kernel_function(name)).parameters.values()
+    return {
+        parameter.name: parameter.default is Parameter.empty
+        for parameter in list(taken)[1:]
+        if parameter.name not in KERNELS[name].draws
+    }

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.extending import register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,3 +47,9 @@ def native_helper(function: Function) -> Function:
     """Mark a function that kernels call; it is compiled with them."""
     helper: Function = njit(nogil=True, boundscheck=False)(function)
     return helper
+
+
+def native_shared(function: Function) -> Function:
+    """Mark a function that kernels take in whole and that Python calls as it is, on tensors."""
+    shared: Function = register_jitable(inline="always")(function)
+    return shared

@@ -1,15 +1,24 @@
 """Noise: independent draws a pixel and channel."""
 
+from decimal import Context, Decimal, localcontext
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from math import ceil
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import UInt8Batch
 
 from .batches import check_batch, keyed, run_native, uses_native
+
+UInt32Array: TypeAlias = NDArray[np.uint32]
+SPECKLE_BITS = 20
+"""Fixed point of the factors of `speckle_noise`: products fit 32 bits and every device agrees."""
 
 
 def gaussian_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> UInt8Batch:
@@ -82,3 +91,128 @@ def impulse_noise(images: UInt8Batch, amount: float, *, uniform: Tensor | Draws)
     uniform = uniform.to(images.device)
     out = torch.where(uniform < amount, 255, images)
     return torch.where(uniform < amount / 2, 0, out)
+
+
+def speckle_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> UInt8Batch:
+    """Add Gaussian noise whose standard deviation grows with the value: x + x n.
+
+    Factors are rounded to 2^-20 and cut off at 8, so that every device agrees.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        std: Standard deviation of n.
+        noise: Standard normal draws, same shape as `images`, or keyed draws.
+
+    Returns:
+        uint8 batch of the same shape: clipped, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:1903.12261, arXiv:2406.17536.
+
+    Example:
+        >>> grey = torch.full((1, 1, 28, 28), 100, dtype=torch.uint8)
+        >>> speckle_noise(grey, 0.25, noise=torch.ones(1, 1, 28, 28)).unique().tolist()
+        [125]
+    """
+    check_batch(images)
+    unit = std * (1 << SPECKLE_BITS)
+    limit = 8 << SPECKLE_BITS
+    if isinstance(noise, Draws) and uses_native(images):
+        from .noise_numba import scale_from_table
+
+        table = np.rint(unit * (normal_table() / NORMAL_SCALE)).clip(1 - limit, limit - 1)
+        return run_native(
+            scale_from_table, images, table.astype(np.int32), SPECKLE_BITS, *keyed(noise)
+        )
+    if isinstance(noise, Draws):
+        noise = noise.normal_planes(images)
+    factors = torch.round(unit * noise.to(images.device, torch.float64)).clamp(1 - limit, limit - 1)
+    moves = (images * factors.int()) >> SPECKLE_BITS
+    return (images + moves).clamp(0, 255).to(torch.uint8)
+
+
+def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> UInt8Batch:
+    """Replace every value by a Poisson count about it: Poisson(x rate) / rate.
+
+    Counts come from 256 tabulated distributions, one a grey level, in steps of 2^-24 by the alias
+    method (Walker 1977), in integers: bit-identical on every device.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        rate: Expected count at full scale; fewer counts are more noise.
+        uniform: Draws in [0, 1), same shape as `images`, or keyed draws. The alias method does not
+            keep their order: a larger draw may give a smaller count.
+
+    Returns:
+        uint8 batch of the same shape: clipped, truncated. Zeros stay zero.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:1903.12261, arXiv:2406.17536.
+
+    Example:
+        >>> black = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> shot_noise(black, 60, uniform=torch.rand(1, 1, 28, 28)).unique().tolist()
+        [0]
+    """
+    check_batch(images)
+    table = poisson_table(rate)
+    if isinstance(uniform, Draws) and uses_native(images):
+        from .noise_numba import choose_by_alias
+
+        return run_native(choose_by_alias, images, table, *keyed(uniform))
+    if isinstance(uniform, Draws):
+        uniform = uniform.uniform_planes(images)
+    words = (uniform.to(images.device, torch.float64) * 2**32).long()
+    slots = words >> 24
+    entries = torch.from_numpy(table.astype(np.int64)).to(images.device)[images.long(), slots]
+    keep = (words >> 8 & 0xFFFF) < entries >> 8
+    chosen: Tensor = torch.where(keep, slots, entries & 0xFF).to(torch.uint8)
+    return chosen
+
+
+@lru_cache(maxsize=256)
+def poisson_table(rate: float) -> UInt32Array:
+    """Tabulate the new value at [old value, slot]: uint32 (256, 256), threshold * 256 + alias.
+
+    Slot s (the upper 8 bits of a 32-bit draw) means value s where the next 16 bits are below the
+    threshold, else the alias. In decimals of 30 digits and integers: the same on every machine.
+    """
+    table = np.empty((256, 256), np.uint32)
+    values = [int(count / rate * 255) for count in range(ceil(rate))]
+    with localcontext(Context(prec=30)):
+        for old in range(256):
+            mean = old * Decimal(rate) / 255
+            share, rest = (-mean).exp(), Decimal(1)
+            shares = [Decimal(0)] * 256
+            for count, value in enumerate(values, 1):
+                shares[value] += share
+                rest -= share
+                share *= mean / count
+            shares[255] += max(rest, Decimal(0))
+            edges = [0, *(round(p * (1 << 24)) for p in accumulate(shares))]
+            counts = [high - low for low, high in pairwise(edges)]
+            counts[255] += (1 << 24) - edges[-1]
+            table[old] = _alias_slots(counts)
+    return table
+
+
+def _alias_slots(counts: list[int]) -> list[int]:
+    """Fill 256 slots of 65536 with `counts` (sum 2^24), at most two values a slot."""
+    slots = list(range(256))  # threshold 0, alias itself
+    poor = [s for s in range(256) if counts[s] < 1 << 16]
+    rich = [s for s in range(256) if counts[s] > 1 << 16]
+    while poor:
+        slot, giver = poor.pop(), rich[-1]
+        slots[slot] = counts[slot] * 256 + giver
+        counts[giver] -= (1 << 16) - counts[slot]
+        if counts[giver] <= 1 << 16:
+            rich.pop()
+            if counts[giver] < 1 << 16:
+                poor.append(giver)
+    return slots

@@ -7,7 +7,7 @@ from numba import uint32, uint64
 
 from medrobust.keys import MULTIPLIERS, ROUNDS, WEYL
 
-from .native import native_inline
+from .native import native, native_inline
 
 M0, M1 = (np.uint64(m) for m in MULTIPLIERS)
 W0, W1 = (np.uint32(w) for w in WEYL)
@@ -34,3 +34,15 @@ def fill_words(words: Any, first_block: int, number: int, index: int, key0: int,
         words[4 * b + 1] = c1
         words[4 * b + 2] = c2
         words[4 * b + 3] = c3
+
+
+@native("void(int64[:,::1], int64[::1], int64, int64, int64)")
+def make_words(out: Any, index: Any, number: int, key0: int, key1: int) -> None:
+    """Write the first words of a draw for each image: out (N, count), values in [0, 2^32)."""
+    words = np.empty(4 * BLOCKS, np.uint32)
+    count = out.shape[1]
+    for n in range(out.shape[0]):
+        for first in range(0, count, 4 * BLOCKS):
+            fill_words(words, first // 4, number, index[n], key0, key1)
+            for j in range(min(4 * BLOCKS, count - first)):
+                out[n, first + j] = words[j]

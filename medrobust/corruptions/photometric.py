@@ -5,9 +5,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from medrobust.exceptions import InvalidImageError
 from medrobust.types import UInt8Array, UInt8Batch
 
-from .batches import check_batch, run_native, uses_native
+from .batches import GREY_WEIGHTS, check_batch, run_native, to_grey, uses_native
 
 
 def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
@@ -80,3 +81,153 @@ def contrast(images: UInt8Batch, factor: float) -> UInt8Batch:
     levels = torch.arange(256, device=images.device).double() / 255.0
     tables = (((levels - mean) * factor + mean).clamp(0, 1) * 255).to(torch.uint8)
     return tables.gather(2, images.flatten(2).long()).reshape(images.shape)
+
+
+def saturate(images: UInt8Batch, factor: float, shift: float) -> UInt8Batch:
+    """Change the saturation S of every pixel in HSV to `factor` S + `shift`.
+
+    In float64 and in the reference's order, so that truncation falls as it does there. Pixels
+    without colour have hue 0: they turn red where `shift` is above 0, as in the reference.
+
+    Args:
+        images: uint8 batch of shape (N, 3, H, W), on any device; not modified.
+        factor: Scales the saturation.
+        shift: Added to it.
+
+    Returns:
+        uint8 batch of the same shape: clipped, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 3 channels.
+
+    References:
+        arXiv:1903.12261; arXiv:2406.17536 (factor 1).
+
+    Example:
+        >>> pixel = torch.tensor([200, 100, 100], dtype=torch.uint8).reshape(1, 3, 1, 1)
+        >>> saturate(pixel.expand(1, 3, 28, 28), 0.5, 0.0)[0, :, 0, 0].tolist()
+        [200, 150, 150]
+    """
+    check_batch(images)
+    if images.shape[1] != 3:
+        raise InvalidImageError("saturate takes 3 channels, got 1. Repeat the grey channel first.")
+    if uses_native(images):
+        from .pointwise_numba import scale_saturation
+
+        return run_native(scale_saturation, images, float(factor), float(shift))
+    red, green, blue = (images[:, c].double() / 255.0 for c in range(3))
+    value = torch.maximum(torch.maximum(red, green), blue)
+    span = value - torch.minimum(torch.minimum(red, green), blue)
+    some = torch.where(span > 0, span, 1.0)
+    turn = torch.where(green == value, 2.0 + (blue - red) / some, (green - blue) / some)
+    turn = torch.where(blue == value, 4.0 + (red - green) / some, turn)
+    hue = torch.where(span > 0, turn / 6.0, 0.0)
+    sixth = torch.where(hue < 0, hue + 1.0, hue) * 6
+    sector = sixth.floor()
+    share = sixth - sector
+    saturation = span / torch.where(value > 0, value, 1.0)
+    saturation = (saturation * factor + shift).clamp(0, 1)
+    low = value * (1 - saturation)
+    falling, rising = value * (1 - share * saturation), value * (1 - (1 - share) * saturation)
+    order = sector.long() % 6
+    channels = [
+        torch.stack([(value, rising, falling, low)[i] for i in choice]).gather(0, order[None])[0]
+        for choice in HUES
+    ]
+    return (torch.stack(channels, 1) * 255.0).to(torch.uint8)
+
+
+HUES = ((0, 2, 3, 3, 1, 0), (1, 0, 0, 2, 3, 3), (3, 3, 1, 0, 0, 2))
+"""For each channel and sixth of the colour circle: the value, the rising, falling or low one."""
+
+
+def brightness_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
+    """Multiply every value, as Pillow's brightness enhancement does.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        factor: Above 1 brightens, below 1 darkens; not negative.
+
+    Returns:
+        uint8 batch of the same shape: float32 products, clipped, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:2406.17536.
+
+    Example:
+        >>> grey = torch.full((1, 1, 28, 28), 101, dtype=torch.uint8)
+        >>> brightness_factor(grey, 1.1).unique().tolist()
+        [111]
+    """
+    check_batch(images)
+    if uses_native(images):
+        from .pointwise_numba import scale
+
+        return run_native(scale, images, np.float32(factor))
+    scaled = images.float() * torch.tensor(factor, dtype=torch.float32, device=images.device)
+    return scaled.clamp(max=255).to(torch.uint8)
+
+
+def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
+    """Scale all channels about one number, the rounded mean luma of the image.
+
+    Equal to Pillow's contrast enhancement; `contrast` uses the mean of each channel instead.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        factor: Above 1 raises the contrast, below 1 lowers it; not negative.
+
+    Returns:
+        uint8 batch of the same shape: float32, clipped, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:2406.17536.
+    """
+    check_batch(images)
+    if uses_native(images):
+        from .pointwise_numba import scale_about_luma
+
+        return run_native(scale_about_luma, images, np.float32(factor), *GREY_WEIGHTS)
+    luma = images if images.shape[1] == 1 else to_grey(images)
+    pixels = images.shape[2] * images.shape[3]
+    total = luma.sum((1, 2, 3), dtype=torch.int64)[:, None, None, None]
+    mean = ((2 * total + pixels) // (2 * pixels)).float()
+    slope = torch.tensor(factor, dtype=torch.float32, device=images.device)
+    moved = slope * (images.float() - mean)
+    return (mean + moved).clamp(0, 255).to(torch.uint8)
+
+
+def gamma_correction(images: UInt8Batch, gamma: float) -> UInt8Batch:
+    """Raise every value to a power.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        gamma: Above 1 darkens, below 1 brightens; positive.
+
+    Returns:
+        uint8 batch of the same shape: 255.999 (u / 255)^gamma, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        arXiv:2406.17536, with torchvision's `adjust_gamma`, whose gain is 255.999.
+
+    Example:
+        >>> grey = torch.full((1, 1, 28, 28), 128, dtype=torch.uint8)
+        >>> gamma_correction(grey, 2.0).unique().tolist()
+        [64]
+    """
+    check_batch(images)
+    table = np.array([int(255.999 * (u / 255.0) ** gamma) for u in range(256)], np.uint8)
+    if uses_native(images):
+        from .pointwise_numba import look_up
+
+        return run_native(look_up, images, table)
+    return torch.from_numpy(table).to(images.device)[images.long()]

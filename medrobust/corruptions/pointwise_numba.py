@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
+from numba import uint32
 
-from .native import native
+from .native import native, native_helper
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 
@@ -47,6 +48,60 @@ def scale_about_mean(images: Any, out: Any, start: int, stop: int, factor: float
                 target[p] = table[source[p]]
 
 
+@native(f"void({_BATCH}, int64, int64, float64, float64)")
+def scale_saturation(
+    images: Any, out: Any, start: int, stop: int, factor: float, shift: float
+) -> None:
+    """Scale and shift the saturation in HSV, in float64 and without branches."""
+    pixels = images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(3, pixels), out[n].reshape(3, pixels)
+        reds, greens, blues = source[0], source[1], source[2]
+        for p in range(pixels):
+            red, green, blue = reds[p] / 255.0, greens[p] / 255.0, blues[p] / 255.0
+            value = max(red, green, blue)
+            span = value - min(red, green, blue)
+            is_blue, is_green = blue == value, green == value
+            ahead = red - green if is_blue else (blue - red if is_green else green - blue)
+            base = 4.0 if is_blue else (2.0 if is_green else 0.0)
+            hue = (base + ahead / (span if span > 0.0 else 1.0)) / 6.0
+            hue = hue + 1.0 if hue < 0.0 else hue
+            sixth = hue * 6 if span > 0.0 else 0.0
+            whole = np.int32(sixth)
+            share = sixth - whole
+            saturation = span / (value if value > 0.0 else 1.0) * factor + shift
+            saturation = min(max(saturation, 0.0), 1.0)
+            top = np.uint8(value * 255.0)
+            low = np.uint8(value * (1 - saturation) * 255.0)
+            even = whole & 1 == 0
+            mixed = (1 - share) * saturation if even else share * saturation
+            middle = np.uint8(value * (1 - mixed) * 255.0)
+            whole %= np.int32(6)
+            first = top if (whole == 0) | (whole == 5) else low
+            target[0, p] = middle if (whole == 1) | (whole == 4) else first
+            second = top if (whole == 1) | (whole == 2) else low
+            target[1, p] = middle if (whole == 0) | (whole == 3) else second
+            third = top if (whole == 3) | (whole == 4) else low
+            target[2, p] = middle if (whole == 2) | (whole == 5) else third
+
+
+def _across(taps: int) -> Any:
+    """Make a helper that resamples a row with `taps` weights: a constant, so that loops unroll."""
+
+    @native_helper
+    def across(source: Any, column: Any, weights: Any, target: Any) -> None:
+        for x in range(len(target)):
+            value, first = np.int32(1 << 21), uint32(column[x])
+            for i in range(taps):
+                value += weights[x, i] * source[first + uint32(i)]
+            target[x] = value >> 22
+
+    return across
+
+
+_across_1, _across_2, _across_3, _across_4, _across_5 = (_across(taps) for taps in range(1, 6))
+
+
 @native(f"void({_BATCH}, int64, int64, int32[::1], int32[:,::1], int32[::1], int32[:,::1])")
 def resize(
     images: Any,
@@ -65,18 +120,29 @@ def resize(
     """
     channels, height = images.shape[1:3]
     out_height, out_width = out.shape[2], out.shape[3]
-    half = np.int32(1 << 21)
+    half, taps = np.int32(1 << 21), column_weights.shape[1]
     between = np.empty((height, out_width), np.uint8)
     total = np.empty(out_width, np.int32)
     for n in range(start, stop):
         for c in range(channels):
             for y in range(height):
                 source, target = images[n, c, y], between[y]
-                for x in range(out_width):
-                    value = half
-                    for i in range(column_weights.shape[1]):
-                        value += column_weights[x, i] * source[column[x] + i]
-                    target[x] = value >> 22
+                if taps == 1:
+                    _across_1(source, column, column_weights, target)
+                elif taps == 2:
+                    _across_2(source, column, column_weights, target)
+                elif taps == 3:
+                    _across_3(source, column, column_weights, target)
+                elif taps == 4:
+                    _across_4(source, column, column_weights, target)
+                elif taps == 5:
+                    _across_5(source, column, column_weights, target)
+                else:
+                    for x in range(out_width):
+                        value, first = half, uint32(column[x])
+                        for i in range(taps):
+                            value += column_weights[x, i] * source[first + uint32(i)]
+                        target[x] = value >> 22
             for y in range(out_height):
                 total[:] = half
                 for i in range(row_weights.shape[1]):
@@ -99,4 +165,56 @@ def pick(images: Any, out: Any, start: int, stop: int, row: Any, column: Any) ->
                     continue
                 source = images[n, c, row[y]]
                 for x in range(out.shape[3]):
-                    out[n, c, y, x] = source[column[x]]
+                    out[n, c, y, x] = source[uint32(column[x])]
+
+
+@native(f"void({_BATCH}, int64, int64, uint8[::1])")
+def look_up(images: Any, out: Any, start: int, stop: int, table: Any) -> None:
+    """Replace every value u by table[u]."""
+    values = images.shape[1] * images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(values), out[n].reshape(values)
+        for i in range(values):
+            target[i] = table[source[i]]
+
+
+@native(f"void({_BATCH}, int64, int64, float32)")
+def scale(images: Any, out: Any, start: int, stop: int, factor: float) -> None:
+    """Multiply every value by `factor` in float32, clip and truncate."""
+    values = images.shape[1] * images.shape[2] * images.shape[3]
+    for n in range(start, stop):
+        source, target = images[n].reshape(values), out[n].reshape(values)
+        for i in range(values):
+            target[i] = min(np.int32(np.float32(source[i]) * factor), np.int32(255))
+
+
+@native(f"void({_BATCH}, int64, int64, float32, int64, int64, int64)")
+def scale_about_luma(
+    images: Any,
+    out: Any,
+    start: int,
+    stop: int,
+    factor: float,
+    red_weight: int,
+    green_weight: int,
+    blue_weight: int,
+) -> None:
+    """Scale every value about the rounded mean luma of its image, in float32."""
+    channels, pixels = images.shape[1], images.shape[2] * images.shape[3]
+    by_red, by_green = np.int32(red_weight), np.int32(green_weight)
+    by_blue, half = np.int32(blue_weight), np.int32(32768)
+    for n in range(start, stop):
+        source = images[n].reshape(channels * pixels)
+        target = out[n].reshape(channels * pixels)
+        total = np.int64(0)
+        if channels == 1:
+            for p in range(pixels):
+                total += source[p]
+        else:
+            red, green, blue = source[:pixels], source[pixels : 2 * pixels], source[2 * pixels :]
+            for p in range(pixels):
+                total += (by_red * red[p] + by_green * green[p] + by_blue * blue[p] + half) >> 16
+        mean = np.float32((2 * total + pixels) // (2 * pixels))
+        for i in range(channels * pixels):
+            value = mean + factor * (np.float32(source[i]) - mean)
+            target[i] = np.int32(min(max(value, np.float32(0)), np.float32(255)))

@@ -1,18 +1,18 @@
 """The random shell: look up the parameters, key the draws, run the kernel."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError, unknown_name
-from medrobust.keys import Draws, derive_key
+from medrobust.keys import Draws, Key, derive_key
 from medrobust.types import IndexBatch, UInt8Batch
 
 from .batches import check_batch, to_grey
-from .kernels import KERNELS, kernel_function
-from .suites import SEVERITIES, find_entry
+from .kernels import KERNELS, kernel_function, kernel_parameters
+from .suites import SEVERITIES, Entry, find_entry
 
 Grey: TypeAlias = Literal["convert", "rgb"]
 
@@ -69,18 +69,53 @@ def corrupt(
         return images
     entry = find_entry(suite, name)
     check_severity(name, severity, SEVERITIES)
-    kernel = KERNELS[entry.kernel]
-    arguments = entry.parameters(severity)
-    key = derive_key(seed, stream, name, severity)
-    rows = _rows(images, index)
-    for number, draw in enumerate(kernel.draws):
+    parameters = entry.parameters(severity)
+    check_parameters(suite, entry, parameters)
+    return run_kernel(
+        images,
+        entry.kernel,
+        parameters,
+        key=derive_key(seed, stream, name, severity),
+        rows=rows_of(images, index),
+        grey=grey,
+        draws=draws,
+    )
+
+
+def run_kernel(
+    images: UInt8Batch,
+    kernel: str,
+    parameters: Mapping[str, Any],
+    *,
+    key: Key,
+    rows: Tensor,
+    grey: Grey = "convert",
+    draws: Mapping[str, Tensor] | None = None,
+) -> UInt8Batch:
+    """Call a kernel with draws keyed by `key` and `rows`, grey images by way of RGB where needed.
+
+    Args:
+        images: uint8 (N, C, H, W), checked.
+        kernel: Name of the kernel.
+        parameters: All but its draws.
+        key: From `derive_key`.
+        rows: int64 (N,) on the CPU.
+        grey: As in `corrupt`.
+        draws: Given instead of drawn, by name.
+
+    Raises:
+        UnknownNameError: If the kernel has no such draw.
+    """
+    facts = KERNELS[kernel]
+    arguments = dict(parameters)
+    for number, draw in enumerate(facts.draws):
         arguments[draw] = Draws(key, rows, CHANNELS_A_DRAW * number)
     for draw, values in (draws or {}).items():
-        if draw not in kernel.draws:
-            raise unknown_name(f"draw of {name!r}", draw, kernel.draws)
+        if draw not in facts.draws:
+            raise unknown_name(f"draw of {kernel!r}", draw, facts.draws)
         arguments[draw] = values
-    function = kernel_function(entry.kernel)
-    if images.shape[1] == 3 or (kernel.channelwise and grey == "convert"):
+    function = kernel_function(kernel)
+    if images.shape[1] == 3 or (facts.channelwise and grey == "convert"):
         out: UInt8Batch = function(images, **arguments)
         return out
     out = function(images.expand(-1, 3, -1, -1).contiguous(), **arguments)
@@ -94,13 +129,31 @@ def check_severity(name: str, severity: int, allowed: tuple[int, ...]) -> None:
         raise ConfigurationError(f"{name!r} has no severity {severity!r}. Choose {span}.")
 
 
+def check_parameters(suite: str, entry: Entry, given: Mapping[str, Any]) -> None:
+    """Refuse parameters of a suite that its kernel does not take, or that are missing."""
+    known = kernel_parameters(entry.kernel)
+    missing = [name for name, needed in known.items() if needed and name not in given]
+    wrong = [name for name in given if name not in known]
+    if wrong or missing:
+        found = f"has no parameter {wrong[0]!r}" if wrong else f"needs {missing[0]!r}"
+        raise ConfigurationError(
+            f"suite {suite!r}, corruption {entry.name!r}: the kernel {entry.kernel!r} {found}. "
+            f"It takes: {', '.join(known) or 'none'}."
+        )
+
+
 def check_grey(grey: str) -> None:
     """Refuse an unknown treatment of grey images."""
     if grey not in ("convert", "rgb"):
         raise ConfigurationError(f"grey={grey!r} is unknown. Choose 'convert' or 'rgb'.")
 
 
-def _rows(images: UInt8Batch, index: IndexBatch | None) -> Tensor:
+def rows_of(images: UInt8Batch, index: IndexBatch | None) -> Tensor:
+    """Check an index, or count: int64 (N,) on the CPU.
+
+    Raises:
+        InvalidImageError: If it is not one non-negative int64 an image.
+    """
     if index is None:
         return torch.arange(len(images))
     rows = torch.as_tensor(index).cpu().contiguous()

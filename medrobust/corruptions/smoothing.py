@@ -38,12 +38,12 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     return _blur(images, gaussian_weights(sigma, int(4 * sigma + 0.5)), "nearest", TRUNCATION_BIAS)
 
 
-def gaussian_blur_kernel(images: UInt8Batch, kernel: int) -> UInt8Batch:
-    """Blur by a Gaussian of `kernel` taps and sigma 0.15 kernel + 0.35, edges mirrored.
+def gaussian_blur_kernel(images: UInt8Batch, taps: int) -> UInt8Batch:
+    """Blur by a Gaussian of `taps` taps and sigma 0.15 taps + 0.35, edges mirrored.
 
     Args:
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
-        kernel: Odd number of taps.
+        taps: Odd number.
 
     Returns:
         uint8 batch of the same shape, rounded (the only kernel of MedMNIST-C that rounds).
@@ -54,7 +54,7 @@ def gaussian_blur_kernel(images: UInt8Batch, kernel: int) -> UInt8Batch:
     References:
         arXiv:2406.17536, with torchvision's filter.
     """
-    return _blur(images, gaussian_weights(0.15 * kernel + 0.35, kernel // 2), "mirror", 0.5)
+    return _blur(images, gaussian_weights(0.15 * taps + 0.35, taps // 2), "mirror", 0.5)
 
 
 def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
@@ -120,9 +120,16 @@ def border_map(side: int, radius: int, border: Border) -> Int64Array:
     return np.where(place < side, place, last - place)
 
 
-def smooth(fields: Tensor, weights: Float32Array, border: Border) -> Tensor:
-    """Filter float32 (..., H, W) along both axes, in the order of the native kernel."""
+def smooth(
+    fields: Tensor, weights: Float32Array, border: Border, columns: Float32Array | None = None
+) -> Tensor:
+    """Filter float32 (..., H, W) along both axes, in the order of the native kernel.
+
+    `columns` are the weights along W where they are not those along H.
+    """
     for axis in (-2, -1):
+        if axis == -1 and columns is not None:
+            weights = columns
         radius = len(weights) // 2
         side = fields.shape[axis]
         where = torch.from_numpy(border_map(side, radius, border)).to(fields.device)

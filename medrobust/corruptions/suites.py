@@ -1,7 +1,7 @@
 """Suites: which corruptions there are, in which order, with which parameters; tables in suites/."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,10 +10,30 @@ from typing import Any
 import yaml
 
 from medrobust.exceptions import ConfigurationError, UnknownNameError, unknown_name
+from medrobust.fingerprints import file_fingerprint, fingerprint
 
 from .kernels import KERNELS
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+FOLDERS = frozenset({"masks", "textures"})
+"""Parameters that name a folder of the user's own pictures."""
+
+REGISTRIES = (
+    "pathmnist",
+    "bloodmnist",
+    "dermamnist",
+    "retinamnist",
+    "tissuemnist",
+    "octmnist",
+    "breastmnist",
+    "chestmnist",
+    "pneumoniamnist",
+    "organamnist",
+    "organcmnist",
+    "organsmnist",
+)
+"""The suites of MedMNIST-C, one a data set, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +45,14 @@ class Entry:
         kernel: Which kernel computes it.
         version: Of its pixels: raised whenever they change.
         table: Parameter -> five values, one a severity, or one value for all of them.
+        beyond: Parameter -> a published value after the fifth, for training only.
     """
 
     name: str
     kernel: str
     version: int
     table: Mapping[str, Any]
+    beyond: Mapping[str, Any] = field(default_factory=dict)
 
     def parameters(self, severity: int) -> dict[str, Any]:
         """Look up the parameters at one severity, 1 to 5."""
@@ -38,6 +60,14 @@ class Entry:
             key: value[severity - 1] if isinstance(value, list) else value
             for key, value in self.table.items()
         }
+
+    def described(self, severity: int) -> dict[str, Any]:
+        """Give the parameters as a fingerprint takes them: a folder of pictures by its content."""
+        parameters = self.parameters(severity)
+        for key in FOLDERS & parameters.keys():
+            if parameters[key] is not None:
+                parameters[key] = _folder_digest(Path(parameters[key]))
+        return parameters
 
     @property
     def random(self) -> bool:
@@ -118,6 +148,7 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
 
 def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
     kernel, version = table.pop("kernel", name), table.pop("version", 1)
+    beyond = table.pop("beyond", {})
     if kernel not in KERNELS:
         raise unknown_name(f"kernel (of {name!r} in suite {suite!r})", kernel, KERNELS)
     for key, value in table.items():
@@ -126,4 +157,16 @@ def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
                 f"suite {suite!r}, corruption {name!r}: {key!r} has {len(value)} values. "
                 f"Give {len(SEVERITIES)}, one a severity, or a single one for all."
             )
-    return Entry(name, kernel, version, table)
+    if not beyond.keys() <= table.keys():
+        raise ConfigurationError(
+            f"suite {suite!r}, corruption {name!r}: 'beyond' names {', '.join(beyond)}. "
+            f"Give values of its parameters: {', '.join(table)}."
+        )
+    return Entry(name, kernel, version, table, beyond)
+
+
+def _folder_digest(folder: Path) -> str:
+    if not folder.is_dir():
+        raise ConfigurationError(f"folder {str(folder)!r} of a suite does not exist. Correct it.")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return fingerprint([[path.name, file_fingerprint(path)] for path in files])

@@ -4,11 +4,22 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Collection": "collection",
+    "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
+    "Dicom": "dicom",
+    "FewShots": "sampling",
     "Folder": "folder",
     "ImageSet": "image_set",
+    "MedIMeta": "medimeta",
     "MedMNIST": "medmnist",
+    "MedMNISTC": "medmnist_c",
+    "Npz": "own_npz",
+    "PhantomSites": "phantoms",
     "Phantoms": "phantoms",
+    "RobustMedCLIPFiles": "robustmedclip",
+    "audit": "audits",
+    "few_shots": "sampling",
 }
 """Public name -> module; imported at first use, because image_set imports torch for its types."""
 

@@ -63,11 +63,19 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(base) / "medrobust"
 
 
-def source_key(file: Path) -> dict[str, Any]:
+def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
     """Identify a source file without reading all of it: path, size, time, hash of head and tail.
 
     The tail of a zip archive holds its directory, with the checksum of every member.
+
+    Args:
+        file: The source file.
+        full_hash: Hash the whole file instead. Its entry is then found wherever the file lies, and
+            a change that leaves size, time, head and tail as they are does not escape.
     """
+    if full_hash:
+        with file.open("rb") as stream:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
     status = file.stat()
     digest = hashlib.sha256()
     with file.open("rb") as stream:
@@ -176,6 +184,11 @@ def ensure_space(folder: Path, needed: int) -> None:
         )
 
 
+def array_hash(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> "hashlib._Hash":
+    """Begin the digest of an array; its bytes follow."""
+    return hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
+
+
 class ArrayWriter:
     """Writes a `.npy` file block by block, counting and hashing what passes.
 
@@ -199,7 +212,7 @@ class ArrayWriter:
             "fortran_order": fortran,
             "shape": shape,
         }
-        self._hash = hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
+        self._hash = array_hash(dtype, shape, fortran)
         self._stream = file.open("xb")
         np.lib.format.write_array_header_1_0(self._stream, header)
         self.written = 0

@@ -1,5 +1,6 @@
 """Rows of the image array of an HDF5 file, written to the cache."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,15 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, source_key
+from medrobust.datasets.cache import (
+    ArrayWriter,
+    CachedArray,
+    array_hash,
+    cached_array,
+    ensure_space,
+    source_key,
+)
+from medrobust.datasets.npz import LARGEST_SIDE
 from medrobust.exceptions import InvalidDataError, MedRobustError, MissingDependencyError
 from medrobust.fingerprints import fingerprint
+from medrobust.types import Int64Array
 
 if TYPE_CHECKING:
     import h5py
 
-BLOCK = 64
-"""Images read at a time."""
+BLOCK = 1 << 24
+"""Bytes read at a time, but at least one image."""
+
+SLAB = 1 << 28
+"""Bytes read at a time where the chunks of a file hold several images."""
 
 
 def hdf5_rows(
@@ -23,6 +36,7 @@ def hdf5_rows(
     dataset: str,
     rows: Sequence[int],
     *,
+    full_hash: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> CachedArray:
     """Unpack the given rows of an image array, in the given order, once.
@@ -30,7 +44,8 @@ def hdf5_rows(
     Args:
         file: The HDF5 file.
         dataset: Name of the array in it: uint8, (N, H, W) or (N, H, W, 3), stored in this file.
-        rows: Rows to take.
+        rows: Rows to take, not negative.
+        full_hash: See `medrobust.datasets.cache.source_key`.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
 
     Raises:
@@ -55,7 +70,12 @@ def hdf5_rows(
                 f"{file} is damaged or not an HDF5 file. Get it again."
             ) from error
 
-    key = {"kind": "hdf5", **source_key(file), "dataset": dataset, "rows": fingerprint(list(rows))}
+    key = {
+        "kind": "hdf5",
+        **source_key(file, full_hash=full_hash),
+        "dataset": dataset,
+        "rows": fingerprint(list(rows)),
+    }
     return cached_array(f"{file.parent.name}-{dataset}", key, write, cache_dir=cache_dir)
 
 
@@ -64,7 +84,8 @@ def _library() -> Any:
         import h5py
     except ImportError as error:
         raise MissingDependencyError(
-            "reading images.hdf5 needs h5py: pip install 'medrobust[medimeta]'."
+            "reading images.hdf5 needs h5py: pip install 'medrobust[medimeta]', or unpack the "
+            "set's images/*.tiff and leave images.hdf5 away."
         ) from error
     return h5py
 
@@ -78,7 +99,8 @@ def _array(opened: "h5py.File", name: str, file: Path, h5py: Any) -> "h5py.Datas
     shape = images.shape
     if images.is_virtual or images.external:
         raise InvalidDataError(f"{file}: {name!r} points to other files, which are not followed.")
-    if images.dtype != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
+    sized = len(shape) in (3, 4) and all(0 < side <= LARGEST_SIDE for side in shape[1:3])
+    if images.dtype != np.uint8 or not sized or shape[3:] not in ((), (3,)):
         raise InvalidDataError(
             f"{file}: {name!r} is {images.dtype} of shape {shape}; images are uint8 (N, H, W) or "
             f"(N, H, W, 3)."
@@ -87,23 +109,44 @@ def _array(opened: "h5py.File", name: str, file: Path, h5py: Any) -> "h5py.Datas
 
 
 def _copy(images: "h5py.Dataset", rows: Sequence[int], target: Path) -> str:
+    if images.chunks is not None and images.chunks[0] > 1:
+        return _scatter(images, np.asarray(rows, dtype=np.int64), target)
     shape = (len(rows), *images.shape[1:])
     with ArrayWriter(target, np.dtype(np.uint8), shape) as writer:
-        for start, stop in runs(rows):
+        for start, stop in runs(rows, max(1, BLOCK // math.prod(shape[1:]))):
             writer.write(images[start:stop].tobytes())
         return writer.close()
 
 
-def runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Split rows into stretches of neighbours, at most `BLOCK` long.
+def _scatter(images: "h5py.Dataset", rows: Int64Array, target: Path) -> str:
+    """Copy rows of an array whose chunks hold several images: each chunk is unpacked once."""
+    shape, dtype = (len(rows), *images.shape[1:]), np.dtype(np.uint8)
+    ensure_space(target.parent, math.prod(shape))
+    written = np.lib.format.open_memmap(target, mode="w+", dtype=dtype, shape=shape)
+    slab = min(images.chunks[0], max(1, SLAB // math.prod(shape[1:])))
+    order = np.argsort(rows, kind="stable")
+    for start in np.unique(rows // slab) * slab:
+        low, high = np.searchsorted(rows[order], [start, start + slab])
+        places = order[low:high]
+        written[places] = images[start : start + slab][rows[places] - start]
+    written.flush()
+    digest = array_hash(dtype, shape, fortran=False)
+    step = max(1, BLOCK // math.prod(shape[1:]))
+    for first in range(0, len(rows), step):
+        digest.update(written[first : first + step].data)
+    return digest.hexdigest()
+
+
+def runs(rows: Sequence[int], longest: int) -> Iterator[tuple[int, int]]:
+    """Split rows into stretches of neighbours, at most `longest` each.
 
     Example:
-        >>> list(runs([3, 4, 5, 9, 1]))
-        [(3, 6), (9, 10), (1, 2)]
+        >>> list(runs([3, 4, 5, 9, 1], longest=2))
+        [(3, 5), (5, 6), (9, 10), (1, 2)]
     """
     start = stop = rows[0]
     for row in rows:
-        if row != stop or stop - start == BLOCK:
+        if row != stop or stop - start == longest:
             yield start, stop
             start = stop = row
         stop += 1

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.picked import picked
 from medrobust.exceptions import InvalidDataError
 from medrobust.fingerprints import fingerprint
 from medrobust.types import TASK_KINDS, Int64Array, Origin, TaskKind, UInt8Array
@@ -39,6 +40,9 @@ class ImageSet:
         origin: "phantom" (synthetic), "public" (a published benchmark) or "own".
         license: As published; empty if unknown.
         marks: Sentences that every table made from this set must carry (a subset, other size).
+        metadata: (N, M) strings for subgroup tables, one column a name of `metadata_columns`; None
+            without. Own data: only columns that the user names, never an identifier.
+        metadata_columns: Names of the M columns.
     """
 
     name: str
@@ -58,6 +62,8 @@ class ImageSet:
     origin: Origin = "own"
     license: str = ""
     marks: tuple[str, ...] = ()
+    metadata: NDArray[np.str_] | None = None
+    metadata_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -75,6 +81,11 @@ class ImageSet:
         self._check(
             self.groups is None or len(self.groups) == count,
             "groups must have one value an image",
+        )
+        described = None if self.metadata is None else self.metadata.shape
+        self._check(
+            described == ((count, len(self.metadata_columns)) if self.metadata_columns else None),
+            f"metadata {described} for {count} images and columns {self.metadata_columns}",
         )
         self._check(len(np.unique(self.ids)) == count, "ids must be unique")
         self._check(len(self.class_names) >= 2, "it needs at least two classes")
@@ -133,7 +144,7 @@ class ImageSet:
     def take(
         self, rows: Sequence[int] | Int64Array, *, fingerprint: str, marks: tuple[str, ...] = ()
     ) -> "ImageSet":
-        """Return the given rows, in the given order, as a set of its own.
+        """Return the given rows, in the given order, as a set of its own; images stay unread.
 
         Args:
             rows: Positions in this set, each at most once.
@@ -143,11 +154,12 @@ class ImageSet:
         chosen = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
-            images=self.images[chosen],
+            images=picked(self.images, chosen),
             labels=self.labels[chosen],
             ids=self.ids[chosen],
             index=self.index[chosen],
             groups=None if self.groups is None else self.groups[chosen],
+            metadata=None if self.metadata is None else self.metadata[chosen],
             fingerprint=fingerprint,
             marks=(*self.marks, *marks),
         )
@@ -165,6 +177,40 @@ def data_fingerprint(pixels: str, ids: NDArray[np.str_], labels: Int64Array, **f
     digest = hashlib.sha256("\n".join(ids.tolist()).encode())
     digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
     return fingerprint([pixels, digest.hexdigest(), list(labels.shape), facts])
+
+
+class CorruptedFiles(Protocol):
+    """A `DatasetSource` whose corrupted images were published as files, beside the clean ones."""
+
+    @property
+    def files_suite(self) -> str | None:
+        """Suite name of its columns; None if only its clean images are to be used."""
+        ...
+
+    def check_file(self, corruption: str, severity: int) -> None:
+        """Find a missing file before a run.
+
+        Raises:
+            DatasetNotFoundError: If it is not there; names the corruptions that are.
+        """
+        ...
+
+    def identity(self, corruption: str, severity: int) -> dict[str, Any]:
+        """Give plain values that decide the pixels, equal wherever the files lie."""
+        ...
+
+    def corrupted(self, clean: ImageSet, corruption: str, severity: int) -> ImageSet:
+        """Return `clean` with the published corrupted images in place of its own.
+
+        Args:
+            clean: From `load`, all of it or a part.
+            corruption: As the file is called.
+            severity: 1 to 5.
+
+        Raises:
+            InvalidDataError: If the file does not belong to these images.
+        """
+        ...
 
 
 class DatasetSource(Protocol):

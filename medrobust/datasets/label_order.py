@@ -26,14 +26,12 @@ class KnownShares:
         orders: Name of an order -> classes in that order; the first is the set's own.
         exact: Whether the counts are those of the source, or approximate.
         splits: Splits whose shares these are.
-        source: Where the counts are from.
     """
 
     counts: Mapping[str, float]
     orders: Mapping[str, tuple[str, ...]]
     exact: bool
     splits: tuple[str, ...]
-    source: str
 
 
 def classes_in_order(
@@ -81,8 +79,10 @@ def check_label_order(
     """
     if order is not None:
         return (f"label order of {name}: {order}, as asked for",)
-    if known is None or split not in known.splits or labels.max() >= len(class_names):
+    if known is None or split not in known.splits or set(class_names) != set(known.counts):
         return ()
+    if labels.max() >= len(class_names):
+        return ()  # refused elsewhere
     counts = np.bincount(labels, minlength=len(class_names))
     fits = {key: log_likelihood(counts, known, names) for key, names in known.orders.items()}
     best = max(fits, key=lambda key: fits[key])

@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.datasets.table import Table
-from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import TASK_KINDS, Int64Array, TaskKind
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,48 @@ def read_labels(
     return Labels(values, names, chosen, _positive(positive, names, chosen))
 
 
+def array_labels(
+    stored: NDArray[Any],
+    class_names: Sequence[str],
+    file: str,
+    *,
+    task: TaskKind | None = None,
+    positive: str | int | None = None,
+) -> Labels:
+    """Read the labels of an array.
+
+    Args:
+        stored: Whole numbers, (N,) or (N, 1); or (N, L) of 0 and 1 (multi-label).
+        class_names: In label order.
+        file: Name of the file, for messages.
+        task: As for `read_labels`.
+        positive: As for `read_labels`.
+
+    Raises:
+        InvalidDataError: If a label has no name.
+        ConfigurationError: If names, task and positive class do not fit.
+    """
+    names = _names(class_names)
+    values: Int64Array = np.asarray(stored).astype(np.int64)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    kind: TaskKind = "binary-class" if len(names) == 2 else "multi-class"
+    if values.ndim == 2:
+        kind = "multi-label, binary-class"
+        if values.shape[1] != len(names):
+            raise ConfigurationError(
+                f"dataset.class_names has {len(names)} names for {values.shape[1]} label columns."
+            )
+    top = 1 if values.ndim == 2 else len(names) - 1
+    if values.size and not 0 <= values.min() <= values.max() <= top:
+        raise InvalidDataError(
+            f"{file} has labels from {values.min()} to {values.max()}; with {len(names)} class "
+            f"names they are 0 to {top}."
+        )
+    chosen = _task(task, kind)
+    return Labels(values, names, chosen, _positive(positive, names, chosen))
+
+
 def _names(given: Sequence[str]) -> tuple[str, ...]:
     names = tuple(str(name) for name in given)
     if len(set(names)) < max(2, len(names)):
@@ -80,9 +124,16 @@ def _names(given: Sequence[str]) -> tuple[str, ...]:
 def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
     found = set(texts)
     if len(found) < 2:
+        rest = "; at least two are needed, or name all classes by dataset.class_names=[...]."
+        raise hiding(
+            InvalidDataError(f"the table has one label only ({next(iter(found))!r}){rest}"),
+            f"the table has one label only{rest}",
+        )
+    if len(texts) >= 20 and len(found) > len(texts) / 2:
         raise InvalidDataError(
-            f"the table has one label only ({next(iter(found))!r}); at least two are needed, or "
-            f"name all classes by dataset.class_names=[...]."
+            f"the table has {len(found)} different labels in {len(texts)} rows, so that they look "
+            f"like identifiers. Pass dataset.label_column=<column>, or name all classes by "
+            f"dataset.class_names=[...]."
         )
     numbers = all(text.isdecimal() for text in found)
     return tuple(sorted(found, key=int) if numbers else sorted(found))
@@ -95,9 +146,13 @@ def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int
         texts = [str(int(text)) for text in texts]
     for line, text in zip(table.lines, texts, strict=True):
         if text not in number:
-            raise InvalidDataError(
-                f"{table.file}, line {line}: label {text!r} is none of {list(number)}. Correct it "
-                f"or name all classes by dataset.class_names=[...]."
+            rest = (
+                f"is none of {list(number)}. Correct it or name all classes by "
+                f"dataset.class_names=[...]."
+            )
+            place = f"{table.file}, line {line}:"
+            raise hiding(
+                InvalidDataError(f"{place} label {text!r} {rest}"), f"{place} the label {rest}"
             )
     return np.array([number[text] for text in texts], dtype=np.int64)
 
@@ -107,9 +162,10 @@ def _flags(table: Table, columns: Sequence[str]) -> Int64Array:
     for position, column in enumerate(columns):
         for row, text in enumerate(table.column(column, "label_column")):
             if text not in ("0", "1"):
-                raise InvalidDataError(
-                    f"{table.file}, line {table.lines[row]}: {column} is {text!r}; label columns "
-                    f"hold 0 or 1."
+                place = f"{table.place(row)}: {column} is"
+                raise hiding(
+                    InvalidDataError(f"{place} {text!r}; label columns hold 0 or 1."),
+                    f"{place} not 0 or 1.",
                 )
             values[row, position] = int(text)
     return values

@@ -1,15 +1,14 @@
 """Facts of the nineteen MedIMeta sets, and of the classes of the seven in MediMeta-C.
 
-Sources: Woerner et al., MedIMeta, Zenodo record 7884735, and its `info.yaml` files (tasks, counts,
-licences); RobustMedCLIP's list of class names for the order called "robustmedclip". Class shares
-are counts of the source data: PBC (Acevedo et al. 2020), Kermany et al. 2018, CBIS-DDSM, RFMiD.
+Source: Woerner et al., MedIMeta, Zenodo record 7884735, and its `info.yaml` files (tasks, counts,
+licences, order of classes). The spelling of `CLASS_NAMES` is ours.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from medrobust.datasets.label_order import KnownShares
 from medrobust.exceptions import unknown_name
 
 RECORD = "7884735"
@@ -112,6 +111,31 @@ CLASS_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Classes of the main task in MedIMeta's order, for files that do not say them themselves."""
 
+MEDIMETA_C = ("aml", "fundus", "mammo_calc", "mammo_mass", "oct", "pbc", "pneumonia")
+"""The sets of MediMeta-C, all of which `CLASS_NAMES` knows."""
+
+MEDIMETA_C_CORRUPTIONS = (
+    "gaussian_noise",
+    "impulse_noise",
+    "motion_blur",
+    "zoom_blur",
+    "brightness",
+    "contrast",
+    "pixelate",
+)
+"""What its files are called, in the order of the suite of that name."""
+
+_OTHER_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "bacteria": "bacterial pneumonia",
+        "virus": "viral pneumonia",
+        "cnv": "choroidal neovascularization",
+        "dme": "diabetic macular edema",
+        "promyelocyte (bilobled)": "promyelocyte (bilobed)",
+    }
+)
+"""What `info.yaml` writes -> how `CLASS_NAMES` spells it."""
+
 PROMPT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "fundus": ("a healthy retina", "a diseased retina"),
@@ -120,77 +144,6 @@ PROMPT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Readable names where those of `CLASS_NAMES` say too little; by the same order."""
-
-_BLOOD = {
-    "neutrophil": 3329,
-    "eosinophil": 3117,
-    "basophil": 1218,
-    "lymphocyte": 1214,
-    "monocyte": 1420,
-    "immature granulocyte": 2895,
-    "erythroblast": 1551,
-    "platelet": 2348,
-}
-_KERMANY = {
-    "choroidal neovascularization": 37206,
-    "diabetic macular edema": 11349,
-    "drusen": 8617,
-    "normal": 51140,
-}
-_ALL = ("train", "val", "test")
-
-
-def _two(first: str, second: str) -> dict[str, tuple[str, ...]]:
-    return {"medimeta": (first, second), "robustmedclip": (second, first)}
-
-
-KNOWN_SHARES: Mapping[str, KnownShares] = MappingProxyType(
-    {
-        "pbc": KnownShares(
-            _BLOOD,
-            {"medimeta": CLASS_NAMES["pbc"], "robustmedclip": tuple(sorted(_BLOOD))},
-            exact=True,
-            splits=_ALL,
-            source="Acevedo et al. 2020, 17,092 images",
-        ),
-        "oct": KnownShares(
-            _KERMANY,
-            {
-                "medimeta": CLASS_NAMES["oct"],
-                "robustmedclip": (
-                    "choroidal neovascularization",
-                    "normal",
-                    "diabetic macular edema",
-                    "drusen",
-                ),
-            },
-            exact=True,
-            splits=("train", "val"),  # the test split is balanced and says nothing
-            source="Kermany et al. 2018, 108,312 training images",
-        ),
-        "fundus": KnownShares(
-            {"normal": 21, "abnormal": 79},
-            _two("normal", "abnormal"),
-            exact=False,
-            splits=_ALL,
-            source="RFMiD, percent, approximate",
-        ),
-        "mammo_calc": KnownShares(
-            {"benign": 197, "malignant": 129},
-            _two("benign", "malignant"),
-            exact=True,
-            splits=("test",),  # training cases are close to balanced
-            source="CBIS-DDSM test cases, 326",
-        ),
-        "mammo_mass": KnownShares(
-            {"benign": 231, "malignant": 147},
-            _two("benign", "malignant"),
-            exact=True,
-            splits=("test",),
-            source="CBIS-DDSM test cases, 378",
-        ),
-    }
-)
 
 
 def medimeta_facts(name: str) -> MedIMetaFacts:
@@ -202,3 +155,26 @@ def medimeta_facts(name: str) -> MedIMetaFacts:
     if name not in FACTS:
         raise unknown_name("MedIMeta set", name, FACTS)
     return FACTS[name]
+
+
+def our_spelling(name: str, published: Sequence[str]) -> tuple[str, ...]:
+    """Spell the classes of a set as `CLASS_NAMES` does, in the order of its file.
+
+    Args:
+        name: Id of the set.
+        published: Classes as `info.yaml` has them: in capitals, abbreviated, or after a code.
+
+    Returns:
+        Our names, or the published ones if they are not exactly the classes that we know.
+
+    Example:
+        >>> our_spelling("oct", ["CNV", "DME", "DRUSEN", "NORMAL"])[1:3]
+        ('diabetic macular edema', 'drusen')
+        >>> our_spelling("aml", ["BAS Basophil", "something new"])
+        ('BAS Basophil', 'something new')
+    """
+    words = [re.sub(r"^[A-Z]{3} (?=\S)", "", text.strip()).lower() for text in published]
+    ours = tuple(_OTHER_WORDS.get(word, word) for word in words)
+    if sorted(ours) == sorted(CLASS_NAMES.get(name, ())):
+        return ours
+    return tuple(published)

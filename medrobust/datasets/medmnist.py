@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medrobust.datasets.cache import CachedArray
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.medmnist_facts import RECORD, SIZES, medmnist_facts
-from medrobust.datasets.npz import npz_array
+from medrobust.datasets.npz import Content, npz_array
 from medrobust.datasets.published import (
     SPLITS,
     Description,
@@ -20,8 +22,8 @@ from medrobust.datasets.published import (
     label_array,
     published_set,
 )
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
+from medrobust.types import Int64Array
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,11 @@ class MedMNIST:
         split: The split that is evaluated.
         download: Get a missing file through the medmnist package, checked against its MD5 sum.
         checksum: Compare the file with the MD5 sum of the medmnist package first.
+        label_order: Another known order of the classes ("medimeta"), where the labels are in it.
+        full_hash: Know the file by a hash of all its bytes.
         limit: A stratified part of at most so many images.
         cache_dir: Where arrays are unpacked to.
+        notes: Further sentences for the tables.
     """
 
     flag: str
@@ -51,17 +56,20 @@ class MedMNIST:
     split: str = "test"
     download: bool = False
     checksum: bool = False
+    label_order: str | None = None
+    full_hash: bool = False
     limit: int | None = None
     cache_dir: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that do not exist.
 
         Raises:
             UnknownNameError: For the flag.
-            ConfigurationError: For size and split.
+            ConfigurationError: For size, split and label order.
         """
-        medmnist_facts(self.flag)
+        described(self.flag).in_order(self.label_order)
         if self.size not in SIZES:
             raise ConfigurationError(
                 f"dataset.size={self.size}: {self.flag} is published at {SIZES} pixels."
@@ -102,14 +110,24 @@ class MedMNIST:
         """
         chosen = known_split(split or self.split)
         self._ensure_file()
-        images, labels = (
-            npz_array(self.file, f"{chosen}_{content}", content, cache_dir=self.cache_dir)
-            for content in ("images", "labels")
-        )
-        image_set = self._image_set(chosen, images.open(), labels.open(), images.digest)
-        return limited(image_set, self.limit)
+        images = self._array(chosen, "images")
+        image_set = self._image_set(chosen, images.open(), self._labels(chosen), images.digest)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
-    def _image_set(self, split: str, images: Any, stored: Any, digest: str) -> ImageSet:
+    def fetch(self) -> Path:
+        """Bring the file here if need be and allowed, and compare it with its MD5 sum if asked.
+
+        Returns:
+            The file.
+
+        Raises:
+            DatasetNotFoundError: If it is missing and `download` is false, or cannot be downloaded.
+            InvalidDataError: If `checksum` is true and its sum is another one.
+        """
+        self._ensure_file()
+        return self.file
+
+    def _image_set(self, split: str, images: Any, labels: Int64Array, digest: str) -> ImageSet:
         facts = medmnist_facts(self.flag)
         expected = (self.size, self.size) if facts.channels == 1 else (self.size, self.size, 3)
         if images.shape[1:] != expected:
@@ -122,10 +140,25 @@ class MedMNIST:
             described(self.flag),
             split,
             images,
-            label_array(stored, facts.task, self.file),
+            labels,
             digest,
-            marks=count_marks(len(images), published, self.flag, split),
+            label_order=self.label_order,
+            labels_of=self._labels,
+            marks=(*count_marks(len(images), published, self.flag, split), *self.notes),
         )
+
+    def _array(self, split: str, content: Content) -> CachedArray:
+        return npz_array(
+            self.file,
+            f"{split}_{content}",
+            content,
+            full_hash=self.full_hash,
+            cache_dir=self.cache_dir,
+        )
+
+    def _labels(self, split: str) -> Int64Array:
+        stored = self._array(split, "labels").open()
+        return label_array(stored, medmnist_facts(self.flag).task, self.file)
 
     def _ensure_file(self) -> None:
         if not self.file.exists():
@@ -181,11 +214,11 @@ class MedMNIST:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def described(flag: str, name: str | None = None) -> Description:
-    """Describe a set, under another name where it comes from other files."""
+def described(flag: str) -> Description:
+    """Describe a set."""
     facts = medmnist_facts(flag)
     return Description(
-        name=name or flag,
+        name=flag,
         task=facts.task,
         class_names=facts.class_names,
         prompt_names=facts.prompt_names,

@@ -24,6 +24,9 @@ BLOCK = 1 << 22
 LARGEST_SIDE = 8192
 """Pixels a side beyond which an image array is taken for a hostile one."""
 
+LARGEST_TABLE = 1 << 28
+"""Bytes of labels or names, which are read into memory, beyond which a file is a hostile one."""
+
 DAMAGE: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
@@ -33,7 +36,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     struct.error,
 )
 
-Content = Literal["images", "labels"]
+Content = Literal["images", "labels", "names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ def npz_array(
     member: str,
     content: Content,
     *,
+    name: str | None = None,
+    full_hash: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> CachedArray:
     """Unpack one array of a `.npz` file to the cache, once.
@@ -57,6 +62,8 @@ def npz_array(
         member: Name of the array in it ("test_images").
         content: "images": uint8, (N, H, W) or (N, H, W, 3); "labels": whole numbers, (N,) or
             (N, L).
+        name: For people who look into the cache; the file's stem if None.
+        full_hash: See `medrobust.datasets.cache.source_key`.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
 
     Raises:
@@ -71,8 +78,23 @@ def npz_array(
             _check(header, stream, size, file, member, content)
             return _copy(stream, header, target)
 
-    key = {"kind": "npz", **source_key(file), "member": member}
-    return cached_array(f"{file.stem}-{member}", key, write, cache_dir=cache_dir)
+    key = {"kind": "npz", **source_key(file, full_hash=full_hash), "member": member}
+    return cached_array(f"{name or file.stem}-{member}", key, write, cache_dir=cache_dir)
+
+
+def npz_names(file: Path, member: str) -> list[str]:
+    """Read an array of patients, numbers or text, past the cache: they are never stored in clear.
+
+    Raises:
+        InvalidDataError: As `npz_array` raises it.
+    """
+    with _opened(file, member) as (stream, size):
+        header = _read_header(stream, file, member)
+        _check(header, stream, size, file, member, "names")
+        values = np.frombuffer(stream.read(), dtype=header.dtype)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    return [str(value).strip() for value in values.tolist()]
 
 
 def members(file: Path) -> list[str]:
@@ -83,6 +105,22 @@ def members(file: Path) -> list[str]:
     """
     with _damage_named(file, OSError, ValueError), zipfile.ZipFile(file) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def npz_checksum(file: Path, member: str) -> list[int]:
+    """Return CRC-32 and size of an array, from the archive's directory: nothing is unpacked.
+
+    They are those of the array itself, so that another compression has the same. Unpacking checks
+    the CRC.
+
+    Raises:
+        InvalidDataError: If the file is damaged or has no such array.
+    """
+    if member not in (known := members(file)):
+        raise InvalidDataError(f"{file} has no array {member!r}; it has: {', '.join(known)}.")
+    with _damage_named(file, OSError, ValueError), zipfile.ZipFile(file) as archive:
+        info = archive.getinfo(f"{member}.npy")
+        return [info.CRC, info.file_size]
 
 
 @contextmanager
@@ -140,9 +178,13 @@ def _check(
         sized = len(shape) in (3, 4) and all(0 < side <= LARGEST_SIDE for side in shape[1:3])
         if dtype != np.uint8 or not sized or shape[3:] not in ((), (3,)):
             raise InvalidDataError(f"{found}; images are uint8 (N, H, W) or (N, H, W, 3).")
-    elif dtype.kind not in "biu" or len(shape) not in (1, 2):
+    elif content == "labels" and (dtype.kind not in "biu" or len(shape) not in (1, 2)):
         raise InvalidDataError(f"{found}; labels are whole numbers, (N,) or (N, L).")
+    elif content == "names" and (dtype.kind not in "iuSU" or len(shape) != 1):
+        raise InvalidDataError(f"{found}; patients are whole numbers or text, (N,).")
     declared = dtype.itemsize * math.prod(shape)
+    if content != "images" and declared > LARGEST_TABLE:
+        raise InvalidDataError(f"{found}, more than {LARGEST_TABLE >> 20} MiB.")
     if min(shape) < 0 or stream.tell() + declared != size:
         raise InvalidDataError(f"{found}, but holds {size - stream.tell()} bytes. Get it again.")
 

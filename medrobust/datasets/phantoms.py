@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from medrobust.datasets.cache import ArrayWriter, cached_array
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.phantom_render import FAMILIES as _FAMILIES
 from medrobust.datasets.phantom_render import SITES, Family, habitus, render
-from medrobust.datasets.sampling import limited
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import UInt8Array
 
@@ -179,7 +179,7 @@ class Phantoms:
             origin="phantom",
             license="Apache-2.0",
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _write(self, split: str, count: int, file: Path) -> str:
         draw = partial(phantom, split=split, site=self.site, seed=self.seed)
@@ -193,6 +193,28 @@ class Phantoms:
                 for image in pool.map(draw, range(first, min(first + BLOCK, count))):
                     writer.write(image.tobytes())
             return writer.close()
+
+
+@dataclass(frozen=True)
+class PhantomSites:
+    """Both sites: what is tuned on one may be forgotten on the other.
+
+    Args: as those of `Phantoms`; `limit` is of the first site alone, which is only evaluated.
+    """
+
+    name: str = "phantom_sites"
+    split: str = "test"
+    seed: int = 0
+    per_class: int | None = None
+    limit: int | None = None
+    cache_dir: str | None = None
+
+    @property
+    def members(self) -> tuple[Phantoms, ...]:
+        """The second site, then the first."""
+        shared = {name: getattr(self, name) for name in ("split", "seed", "per_class", "cache_dir")}
+        second = Phantoms(name="phantoms_site_b", site="b", **shared)
+        return (second, Phantoms(limit=self.limit, **shared))
 
 
 def _known_split(split: str) -> str:

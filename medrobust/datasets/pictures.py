@@ -1,12 +1,14 @@
 """Image files to uint8 arrays of one size, by rules that are stated and lose no grey levels."""
 
 import struct
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -24,6 +26,16 @@ WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, TypeError)
 THREADS = 4
 CHUNK = 64
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+"""What is opened. Pillow knows more, some of which call other programs."""
+
+LARGEST_SIDE = 16384
+LARGEST_AREA = 1 << 26
+"""Pixels beyond which a picture is taken for a hostile one: 8192 squared."""
+
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +107,16 @@ def read_picture(file: Path, framing: Framing, *, grey: bool) -> UInt8Array:
             seen = image.convert("RGBA")
             black = Image.new("RGBA", seen.size, (0, 0, 0, 255))
             image = Image.alpha_composite(black, seen)
-        framed = fitted(image.convert("L" if grey else "RGB"), framing)
-        return np.asarray(framed, dtype=np.uint8)
+        final = fitted(image.convert("L" if grey else "RGB"), framing)
+        return np.asarray(final, dtype=np.uint8)
+
+
+def framed(pixels: UInt8Array, framing: Framing, *, grey: bool) -> UInt8Array:
+    """Bring pixels, (H, W) or (H, W, 3), to their size and kind."""
+    from PIL import Image
+
+    final = fitted(Image.fromarray(pixels).convert("L" if grey else "RGB"), framing)
+    return np.asarray(final, dtype=np.uint8)
 
 
 def eight_bits(values: np.ndarray, bit_depth: int, name: str) -> UInt8Array:
@@ -112,8 +132,23 @@ def eight_bits(values: np.ndarray, bit_depth: int, name: str) -> UInt8Array:
             f"{name} holds values from {low} to {high}, outside 0..{top}: pass dataset.bit_depth "
             f"up to 16, or rescale the file."
         )
-    scaled: UInt8Array = ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+    scaled: UInt8Array = ((values.astype(np.uint64) * 255 + top // 2) // top).astype(np.uint8)
     return scaled
+
+
+def check_area(name: str, width: int, height: int) -> None:
+    """Refuse a picture whose declared size no image of medicine has, before it is unpacked.
+
+    Raises:
+        InvalidImageError: Naming the file.
+    """
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE) or (
+        width * height > LARGEST_AREA
+    ):
+        raise InvalidImageError(
+            f"{name} declares {width} × {height} pixels; up to {LARGEST_SIDE} a side and "
+            f"{LARGEST_AREA / 1e6:.0f} million in all are read. Cut or shrink it first."
+        )
 
 
 def fitted(image: "Image", framing: Framing) -> "Image":
@@ -130,8 +165,41 @@ def fitted(image: "Image", framing: Framing) -> "Image":
     return image.resize(target, Image.Resampling.BICUBIC)
 
 
+def each(function: Callable[[Thing], Result], things: Sequence[Thing]) -> Iterator[Result]:
+    """Call a function of each thing in a few threads; yields in order, little waits in memory."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        for start in range(0, len(things), CHUNK):
+            yield from threads.map(function, things[start : start + CHUNK])
+
+
+def write_images(
+    images: Iterable[UInt8Array], count: int, size: int, grey: bool, target: Path
+) -> str:
+    """Write images one after the other as one array.
+
+    Args:
+        images: uint8 (size, size) or (size, size, 3).
+        count: How many there are.
+        size: Pixels a side.
+        grey: Whether the array is (N, H, W) instead of (N, H, W, 3).
+        target: The `.npy` file.
+
+    Returns:
+        The digest of the array.
+
+    Raises:
+        StoreError: If the disk is too full.
+        MedRobustError: As reading an image raises it.
+    """
+    shape = (count, size, size, *(() if grey else (3,)))
+    with ArrayWriter(target, np.dtype(np.uint8), shape) as writer:
+        for image in images:
+            writer.write(image.tobytes())
+        return writer.close()
+
+
 def write_pictures(files: Sequence[Path], framing: Framing, target: Path) -> str:
-    """Write all files as one array, (N, H, W) if all are grey, else (N, H, W, 3).
+    """Write image files as one array, (N, H, W) if all are grey, else (N, H, W, 3).
 
     Returns:
         The digest of the array.
@@ -140,22 +208,32 @@ def write_pictures(files: Sequence[Path], framing: Framing, target: Path) -> str
         InvalidImageError: For the first file that cannot be read.
         StoreError: If the disk is too full.
     """
-    with ThreadPoolExecutor(THREADS) as threads:
-        grey = all(threads.map(is_grey, files))
-        shape = (len(files), framing.size, framing.size, *(() if grey else (3,)))
-        with ArrayWriter(target, np.dtype(np.uint8), shape) as writer:
-            for start in range(0, len(files), CHUNK):  # bounds what waits in memory
-                part = files[start : start + CHUNK]
-                for picture in threads.map(lambda f: read_picture(f, framing, grey=grey), part):
-                    writer.write(picture.tobytes())
-            return writer.close()
+    with quiet_decoders():
+        grey = all(each(is_grey, files))
+        read = partial(read_picture, framing=framing, grey=grey)
+        return write_images(each(read, files), len(files), framing.size, grey, target)
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Ready image libraries for threads and silence their warnings, which may quote a file.
+
+    To be entered outside `each`: warning filters belong to the process, not to a thread.
+    """
+    from PIL import Image
+
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
 def _opened(file: Path) -> "Iterator[Image]":
     from PIL import Image
 
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
+        check_area(file.name, *image.size)
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise InvalidImageError(f"{file.name} holds {frames} images: write one file an image.")
@@ -165,13 +243,13 @@ def _opened(file: Path) -> "Iterator[Image]":
 @contextmanager
 def _read_errors_named(file: Path) -> Iterator[None]:
     """Turn what decoders raise into one sentence that names the file, not its folder."""
-    from PIL.Image import DecompressionBombError
+    from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
     try:
         yield
     except MedRobustError:
         raise
-    except (*READ_ERRORS, DecompressionBombError) as error:
+    except (*READ_ERRORS, DecompressionBombError, DecompressionBombWarning) as error:
         raise InvalidImageError(
             f"{file.name} cannot be read as an image ({type(error).__name__}): it is damaged, "
             f"too large or of an unknown format."

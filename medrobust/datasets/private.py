@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,23 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.types import Int64Array
 
 KEY_NAME = ".medrobust_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What stored hashes stand for: for the owner of the data only, never stored.
+
+    Attributes:
+        id: Keyed hash of the sample, as in the store.
+        file: Its path in the folder; `#3` after it for frame 3.
+        group: Keyed hash of the patient; meaningless where `patient` is empty.
+        patient: As the table or the DICOM header names them.
+    """
+
+    id: str
+    file: str
+    group: str
+    patient: str
 
 
 def data_key(folder: Path, key_file: str | None = None) -> bytes:
@@ -39,7 +57,20 @@ def data_key(folder: Path, key_file: str | None = None) -> bytes:
             f"cannot write the key {file.name} that hides identifiers beside the images "
             f"({error.strerror}). Pass dataset.key_file=<file in a folder that can be written>."
         ) from error
-    text = file.read_text(encoding="ascii", errors="replace").strip()
+    return read_key(file)
+
+
+def read_key(file: Path) -> bytes:
+    """Read a key that was made before.
+
+    Raises:
+        InvalidDataError: If the file is not a key.
+        ConfigurationError: If it cannot be read.
+    """
+    try:
+        text = file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the key {file.name} ({error.strerror}).") from error
     if re.fullmatch(r"[0-9a-f]{64}", text) is None:
         raise InvalidDataError(
             f"key file {file.name} does not hold 64 hexadecimal digits: restore it, or delete it "

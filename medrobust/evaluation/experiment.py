@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
+    from medrobust.models.speed import Speed
+    from medrobust.tasks.tuning import Tuning
     from medrobust.tasks.zero_shot import ZeroShot
 
 
@@ -42,6 +45,8 @@ class Experiment:
         precision: Lightning's name of the precision that `trainer` runs in.
         task: Builds the LightningModule from (model, micro_batch).
         adapter: How the model is changed first.
+        tuning: How the adapter is tuned before that, or None where nothing is.
+        speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
         batch_size: Images read and corrupted at a time; changes no number.
         num_workers: Processes that read; changes no number.
@@ -62,6 +67,8 @@ class Experiment:
     precision: str
     task: "Callable[[torch.nn.Module, int], ZeroShot]"
     adapter: Adapter = field(default_factory=NoAdapter)
+    tuning: "Tuning | None" = None
+    speed: "Speed | None" = None
     seed: int = 0
     batch_size: int = 64
     num_workers: int = 0
@@ -89,3 +96,14 @@ class Experiment:
             )
         if self.seed < 0:
             raise ConfigurationError(f"seed={self.seed} must not be negative.")
+
+
+def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":
+    """Return a builder for one process on one device, whatever strategy tuning runs with.
+
+    Cells are evaluated by the first process alone: their micro-batches need no other, and a sampler
+    of several would read some images twice.
+    """
+    if not isinstance(trainer, partial) or "strategy" not in trainer.keywords:
+        return trainer
+    return partial(trainer, strategy="auto", devices=1, num_nodes=1)

@@ -4,18 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from medrobust.adapters.artifact import Tuned
+from medrobust.adapters.base import Tunable
+from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.published import FilesColumn, files_columns
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from medrobust.corruptions import Corruption
     from medrobust.datasets.image_set import DatasetSource, ImageSet
     from medrobust.evaluation.resources import Resources
+
+Column: TypeAlias = Corruption | FilesColumn
+"""Corrupted images are computed, or read from published files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class PlannedCell:
     """A cell and what computes it; `corruption` is None for clean."""
 
     key: CellKey
-    corruption: "Corruption | None"
+    corruption: Column | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class DatasetPlan:
 
     image_set: "ImageSet"
     record: DataRecord
-    columns: "tuple[Corruption, ...]"
+    columns: tuple[Column, ...]
     cells: tuple[PlannedCell, ...]
 
 
@@ -52,6 +59,8 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     """
     from omegaconf import MissingMandatoryValue, OmegaConf
 
+    from medrobust.tasks import Tuning, ZeroShot
+
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -61,9 +70,19 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     assert isinstance(plain, dict)
     parts = {
         name: built(config, name)
-        for name in ("model", "dataset", "corruption", "prompts", "trainer", "task", "adapter")
+        for name in (
+            "model",
+            "dataset",
+            "corruption",
+            "prompts",
+            "trainer",
+            "task",
+            "adapter",
+            "speed",
+        )
     }
-    dataset = parts["dataset"]
+    dataset, task = parts["dataset"], parts["task"]
+    tunes = isinstance(task, Tuning)
     return Experiment(
         model=parts["model"],
         datasets=tuple(getattr(dataset, "members", (dataset,))),
@@ -73,8 +92,10 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         store=Path(config.store.dir).absolute(),
         trainer=parts["trainer"],
         precision=str(config.trainer.precision),
-        task=parts["task"],
+        task=ZeroShot if tunes else task,
         adapter=parts["adapter"],
+        tuning=task if tunes else None,
+        speed=parts["speed"],
         seed=config.seed,
         batch_size=config.batch_size,
         num_workers=config.num_workers,
@@ -112,7 +133,7 @@ def built(config: "DictConfig", name: str) -> Any:
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
 
 
-def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Corruption, ...]]]":
+def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ...]]]":
     """Find what cannot run before data is opened or weights are loaded.
 
     Returns:
@@ -120,13 +141,31 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Corruption
 
     Raises:
         UnknownNameError: If a corruption does not exist (for that data set).
+        DatasetNotFoundError: If a published corrupted file is missing.
         WeightsNotFoundError: If files of the model are missing.
     """
-    expanded = [
-        (source, experiment.corruption.expand(source.suite)) for source in experiment.datasets
-    ]
+    _check_adapter(experiment)
+    expanded = [(source, _columns(experiment, source)) for source in experiment.datasets]
     experiment.model.weights_fingerprint()
     return expanded
+
+
+def _check_adapter(experiment: Experiment) -> None:
+    """Refuse an adapter that was not tuned yet, and one that was tuned on another model."""
+    adapter = experiment.adapter
+    if isinstance(adapter, Tunable | LinearProbe) and experiment.tuning is None:
+        raise ConfigurationError(
+            f"adapter={adapter.name} has to be tuned first: add task=few_shot, or give a tuned one "
+            f"by adapter=path adapter.path=FOLDER."
+        )
+    if isinstance(adapter, Tuned):
+        adapter.check_base(experiment.model.name, experiment.model.weights_fingerprint())
+
+
+def _columns(experiment: Experiment, source: "DatasetSource") -> tuple[Column, ...]:
+    computed = experiment.corruption.expand(source.suite)
+    published = files_columns(source, (column.name for column in computed), experiment.severities)
+    return computed if published is None else published
 
 
 def plan(experiment: Experiment, resources: "Resources") -> list[DatasetPlan]:
@@ -149,12 +188,18 @@ def _dataset_plan(
     experiment: Experiment,
     resources: "Resources",
     source: "DatasetSource",
-    columns: "tuple[Corruption, ...]",
+    columns: tuple[Column, ...],
 ) -> DatasetPlan:
     image_set = resources.image_set(source)
     head = head_description(experiment, image_set)
     encoder = resources.encoder_description(experiment)
-    if not resources.is_dual_encoder(experiment):
+    probe = None
+    if isinstance(experiment.adapter, Tuned):
+        probe = experiment.adapter.head_description(image_set.name, image_set.class_names)
+    if probe is not None:
+        head = probe
+    elif not resources.is_dual_encoder(experiment):
+        resources.check_classifies(experiment)
         head = {"kind": "identity"}
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = [
@@ -204,7 +249,7 @@ def _key(
     encoder: Mapping[str, Any],
     image_set: "ImageSet",
     head: Mapping[str, Any],
-    corruption: "Corruption | None",
+    corruption: Column | None,
     severity: int,
 ) -> CellKey:
     drawn = corruption is not None and corruption.random(severity)

@@ -2,15 +2,23 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar
+from copy import deepcopy
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 
+from medrobust.adapters.artifact import Tuned
+from medrobust.adapters.base import NoAdapter
+from medrobust.adapters.linear_probe import Probe
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.evaluation.experiment import Experiment
+from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
-from medrobust.models.base import VisionLanguageModel
+from medrobust.models.base import ImageModel, VisionLanguageModel
+from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+
+Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
 Thing = TypeVar("Thing")
 
@@ -25,14 +33,14 @@ class Resources:
     def __init__(self) -> None:
         self._models: OrderedDict[str, Any] = OrderedDict()
         self._image_sets: OrderedDict[str, ImageSet] = OrderedDict()
-        self._heads: OrderedDict[str, ZeroShotHead | IdentityHead] = OrderedDict()
+        self._heads: OrderedDict[str, Head] = OrderedDict()
 
     def model(self, experiment: Experiment) -> Any:
         """Return the adapted model, loaded strictly and in eval mode."""
         return _kept(
             self._models,
             self._model_key(experiment),
-            lambda: experiment.adapter.attach(experiment.model.load()).eval(),
+            lambda: _with_speed(experiment, _adapted(experiment)),
             MODELS_KEPT,
         )
 
@@ -44,9 +52,23 @@ class Resources:
         """Say whether the model has a text side, so that class texts classify."""
         return isinstance(self.model(experiment), VisionLanguageModel)
 
+    def check_classifies(self, experiment: Experiment) -> None:
+        """Refuse an image tower alone, whose features are no logits.
+
+        Raises:
+            ConfigurationError: Naming the model.
+        """
+        if isinstance(self.model(experiment), ImageModel):
+            raise ConfigurationError(
+                f"model {experiment.model.name!r} has no text side, so that it cannot classify "
+                f"by prompts. Train a probe on its features, or choose a model with a text side."
+            )
+
     def encoder_description(self, experiment: Experiment) -> dict[str, Any]:
         """Return what of the encoder decides features: the start of each cell's encoding."""
+        speed = experiment.speed.description() if experiment.speed else {}
         return {
+            **({"speed": speed} if speed else {}),
             "weights": experiment.model.weights_fingerprint(),
             "adapter": experiment.adapter.description(),
             "preprocessing": self.model(experiment).preprocess.description(),
@@ -54,12 +76,15 @@ class Resources:
             "micro_batch": experiment.model.micro_batch,
         }
 
-    def head(
-        self, experiment: Experiment, description: dict[str, Any]
-    ) -> ZeroShotHead | IdentityHead:
+    def head(self, experiment: Experiment, description: dict[str, Any]) -> Head:
         """Return the classifier that a cell's head describes, its texts encoded once."""
         if description["kind"] == "identity":
             return IdentityHead()
+        if description["kind"] == "probe":
+            assert isinstance(experiment.adapter, Tuned)
+            probe = experiment.adapter.head(description["dataset"], description["class_names"])
+            assert probe is not None
+            return probe
         key = fingerprint([self._model_key(experiment), description])
         return _kept(
             self._heads,
@@ -74,8 +99,21 @@ class Resources:
                 repr(experiment.model),
                 experiment.model.weights_fingerprint(),
                 experiment.adapter.description(),
+                experiment.speed.description() if experiment.speed else {},
             ]
         )
+
+
+def _adapted(experiment: Experiment) -> Any:
+    """Load the model and change it as asked. A user's own module is copied before."""
+    model = experiment.model.load()
+    if isinstance(experiment.model, OwnModel) and not isinstance(experiment.adapter, NoAdapter):
+        model = deepcopy(model)
+    return experiment.adapter.attach(model)
+
+
+def _with_speed(experiment: Experiment, model: Any) -> Any:
+    return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
 
 
 def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from medrobust.adapters.artifact import Tuned
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.environment import describe_device, versions
-from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
+from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
+from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.zero_shot import Corrupt, Encoded, ZeroShot
 from medrobust.types import UInt8Array
@@ -65,6 +68,7 @@ class CellRunner:
 
     def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
         encoded = self._encode(image_set, cell)
+        self._check_classes(encoded, image_set)
         record = {
             "status": "done",
             "seconds": round(time.perf_counter() - started, 4),
@@ -73,6 +77,8 @@ class CellRunner:
             "device": describe_device(self._module),
             "load_report": asdict(self.resources.model(self.experiment).report),
         }
+        if isinstance(self.experiment.adapter, Tuned):
+            record["adaptation"] = self.experiment.adapter.origin()
         self.store.write(
             cell.key,
             encoded.logits.numpy(),
@@ -80,6 +86,15 @@ class CellRunner:
             examples={f"row-{row}.png": _png(image) for row, image in encoded.shown.items()},
             replace=not self.experiment.resume,
         )
+
+    def _check_classes(self, encoded: Encoded, image_set: ImageSet) -> None:
+        """Refuse a classifier that was made for other classes, before anything is stored."""
+        given, wanted = encoded.logits.shape[1], len(image_set.class_names)
+        if given != wanted:
+            raise ConfigurationError(
+                f"model {self.experiment.model.name!r} gives {given} logits an image, and data set "
+                f"{image_set.name!r} has {wanted} classes: it was made for other classes."
+            )
 
     def _encode(self, image_set: ImageSet, cell: PlannedCell) -> Encoded:
         """Encode the images of a cell, or take the features that the store kept."""
@@ -90,7 +105,7 @@ class CellRunner:
             return module.classify(kept, head)
         module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set, kept))
         loader = evaluation_loader(
-            image_set,
+            self._read(image_set, cell),
             batch_size=self.experiment.batch_size,
             num_workers=self.experiment.num_workers,
         )
@@ -101,8 +116,14 @@ class CellRunner:
             self.store.write_features(cell.key.encoding_fingerprint, encoded.features.numpy())
         return encoded
 
+    def _read(self, image_set: ImageSet, cell: PlannedCell) -> ImageSet:
+        """Return what is read from disk: the clean images, or published corrupted ones."""
+        if isinstance(cell.corruption, FilesColumn):
+            return cell.corruption.images(image_set, cell.key.spec.severity)
+        return image_set
+
     def _corrupt(self, image_set: ImageSet, cell: PlannedCell) -> Corrupt | None:
-        if cell.corruption is None:
+        if cell.corruption is None or isinstance(cell.corruption, FilesColumn):
             return None
         return partial(
             _corrupt_batch,
@@ -129,7 +150,7 @@ class CellRunner:
     def _ready_trainer(self) -> "Trainer":
         if self._trainer is None:
             with quiet_lightning():
-                self._trainer = self.experiment.trainer(
+                self._trainer = single_device(self.experiment.trainer)(
                     logger=False,
                     enable_checkpointing=False,
                     enable_progress_bar=False,

@@ -2,9 +2,11 @@
 
 Layout (all names made safe; the fingerprint decides)::
 
-    data/FP/          labels.npy ids.npy [groups.npy] data.json      once for each data fingerprint
+    data/FP/          labels.npy ids.npy data.json      once for each data fingerprint;
+                      groups.npy metadata.npy           where there are some
     cells/MODEL/DATASET/SUITE.CORRUPTION/sK-FP12/                    logits.npy cell.json [*.png]
     features/FP/      features.npy features.json   if kept, by encoding fingerprint
+    adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
 A folder is written under a hidden temporary name beside its place and renamed. The first to arrive
 wins and a later twin is dropped, so that workers need no locks.
@@ -31,6 +33,9 @@ from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKi
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
+
+FURTHER = ("groups", "metadata")
+"""Arrays of a `DataRecord` that not every data set has."""
 
 Part = TypeVar("Part", bound=np.generic)
 
@@ -117,6 +122,8 @@ class DataRecord:
     origin: Origin = "own"
     license: str = ""
     marks: tuple[str, ...] = ()
+    metadata: NDArray[np.str_] | None = None
+    metadata_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +254,14 @@ class Store:
             arrays, facts = record["arrays"], record["facts"]
             labels = _read_array(folder / "labels.npy", np.int64, arrays["labels"])
             ids = _read_array(folder / "ids.npy", np.str_, arrays["ids"])
-            grouped = "groups" in arrays
-            groups = (
-                _read_array(folder / "groups.npy", np.str_, arrays["groups"]) if grouped else None
-            )
-            facts["class_names"] = tuple(facts["class_names"])
-            facts["marks"] = tuple(facts["marks"])
-            data = DataRecord(labels=labels, ids=ids, groups=groups, **facts)
+            further: dict[str, Any] = {
+                name: _read_array(folder / f"{name}.npy", np.str_, arrays[name])
+                for name in FURTHER
+                if name in arrays
+            }
+            for name in ("class_names", "marks", "metadata_columns"):
+                facts[name] = tuple(facts.get(name, ()))
+            data = DataRecord(labels=labels, ids=ids, **further, **facts)
         except (KeyError, TypeError) as error:
             raise damaged(folder, f"data.json lacks a part ({error})") from error
         if data.task not in TASK_KINDS or len(labels) != len(ids):
@@ -261,22 +269,22 @@ class Store:
         return data
 
     def write_data(self, data: DataRecord) -> None:
-        """Write labels and names once for each data fingerprint.
+        """Write labels and names once for each data fingerprint; marks are those of the last run.
 
         Raises:
             StoreError: If the store cannot be written.
         """
         folder = self.root / "data" / data.fingerprint
         if folder.exists():
-            self.data(data.fingerprint)
+            if self.data(data.fingerprint).marks != data.marks:
+                self._write_marks(folder, data)
             return
         arrays: dict[str, NDArray[Any]] = {"labels": data.labels, "ids": data.ids}
-        if data.groups is not None:
-            arrays["groups"] = data.groups
+        arrays |= {name: value for name in FURTHER if (value := getattr(data, name)) is not None}
         facts = {
             name: getattr(data, name)
             for name in DataRecord.__dataclass_fields__
-            if name not in ("labels", "ids", "groups")
+            if name not in ("labels", "ids", *FURTHER)
         }
         body = {
             "format": FORMAT,
@@ -285,6 +293,19 @@ class Store:
         }
         files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
         _write_folder(folder, {**files, "data.json": _json_bytes(body)}, replace=False)
+
+    def _write_marks(self, folder: Path, data: DataRecord) -> None:
+        """Replace the sentences that tables carry: an audit may have found more meanwhile."""
+        body = _read_json(folder / "data.json")
+        body["facts"]["marks"] = list(data.marks)
+        temporary = folder / f".data-{uuid.uuid4().hex}.json"
+        try:
+            temporary.write_bytes(_json_bytes(body))
+            temporary.replace(folder / "data.json")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(f"the store cannot be written: {error}.") from error
+        self._data.pop(data.fingerprint, None)
 
     def read_features(self, encoding_fingerprint: str) -> Float32Array | None:
         """Return kept image features, float32 (N, D), or None where none were kept.
@@ -311,6 +332,20 @@ class Store:
         files = {"features.npy": _npy(features), "features.json": _json_bytes(body)}
         folder = self.root / "features" / encoding_fingerprint
         _write_folder(folder, files, replace=False)
+
+    def adapter_folder(self, fingerprint_: str) -> Path:
+        """Return where a tuned adapter lies, or will lie."""
+        return self.root / "adapters" / fingerprint_
+
+    def write_adapter(
+        self, fingerprint_: str, files: Mapping[str, bytes], *, replace: bool = False
+    ) -> None:
+        """Keep a tuned adapter: file name -> content.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        _write_folder(self.adapter_folder(fingerprint_), files, replace=replace)
 
     def find(
         self, model: str, dataset: str, suite: str, corruption: str, severity: int

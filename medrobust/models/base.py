@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medrobust.models.speed import EXACT, Speed
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
 
 
@@ -36,6 +37,7 @@ class LoadReport:
         renamed: Checkpoint key -> key in the model, by a stated rule.
         dropped: Checkpoint key -> reason.
         license: Of the weights, as published.
+        trained_on: Names of the data that the weights have seen.
     """
 
     source: str
@@ -45,46 +47,67 @@ class LoadReport:
     renamed: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     license: str = ""
+    trained_on: tuple[str, ...] = ()
 
 
-class VisionLanguageModel(nn.Module, ABC):
-    """A dual encoder. Subclasses implement `_image_embedding` and `_text_embedding`.
+class ImageModel(nn.Module, ABC):
+    """A visual encoder. Subclasses implement `_image_embedding`.
 
-    Features come back float32 and of unit norm from both public methods, whatever precision the
-    towers run in. `logit_scale` is the multiplier itself, not its logarithm. The module is put in
-    eval mode by its loader and stays there.
+    Features come back float32 and of unit norm, whatever precision the encoder runs in. The module
+    is put in eval mode by its loader and stays there.
 
     Attributes:
         preprocess: The model's own preprocessing, from uint8.
-        logit_scale: Multiplier of the cosine.
         report: What became of every key of the checkpoint.
+        visual_encoder: The image tower as one module, for adapters.
+        speed: How the image tower runs.
     """
 
     preprocess: ImagePreprocess
-    logit_scale: float
     report: LoadReport
+    speed: Speed = EXACT
 
     @abstractmethod
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         """Return the projected image embedding, (N, D), not normalised."""
 
-    @abstractmethod
-    def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
-        """Tokenize, encode and project, (K, D), not normalised."""
-
     def encode_image(self, pixels: PixelBatch) -> FeatureBatch:
         """Embed preprocessed pixels: (N, D) float32 of unit norm."""
-        return functional.normalize(self._image_embedding(pixels).float(), dim=-1)
+        return functional.normalize(self.embed_image(pixels), dim=-1)
 
-    @torch.no_grad()
-    def encode_text(self, sentences: Sequence[str]) -> FeatureBatch:
-        """Embed sentences: (K, D) float32 of unit norm."""
-        return functional.normalize(self._text_embedding(sentences).float(), dim=-1)
+    def embed_image(self, pixels: PixelBatch) -> Tensor:
+        """Embed preprocessed pixels: (N, D) float32, not normalised."""
+        with self.speed.context(pixels.device):
+            embedding = self._image_embedding(self.speed.arrange(pixels))
+        return embedding.float()
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+
+class VisionLanguageModel(ImageModel):
+    """A dual encoder. Subclasses implement `_image_embedding` and `_text_embedding`.
+
+    `logit_scale` is the multiplier itself, not its logarithm. Sentences are always encoded in full
+    precision.
+
+    Attributes:
+        logit_scale: Multiplier of the cosine.
+        text_encoder: The text tower as one module, for adapters.
+    """
+
+    logit_scale: float
+
+    @abstractmethod
+    def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
+        """Tokenize, encode and project, (K, D), not normalised."""
+
+    @torch.no_grad()
+    def encode_text(self, sentences: Sequence[str]) -> FeatureBatch:
+        """Embed sentences: (K, D) float32 of unit norm."""
+        return functional.normalize(self._text_embedding(sentences).float(), dim=-1)
 
 
 class ModelSource(Protocol):
@@ -113,7 +136,8 @@ class ModelSource(Protocol):
         """Build the model and load its weights strictly, on the CPU, in eval mode.
 
         Returns:
-            A `VisionLanguageModel`, or a `medrobust.models.Classifier`, which has no text side.
+            A `VisionLanguageModel`; an `ImageModel`, whose features a probe classifies; or a
+            `medrobust.models.Classifier`, whose features are logits.
 
         Raises:
             WeightsNotFoundError: As above.

@@ -7,30 +7,34 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.hub import HubSource, Names
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
 from medrobust.models.preprocess import Preprocess
-from medrobust.models.tokenizer import TextTokenizer, read_tokenizer
+from medrobust.models.preprocessor import read_preprocess
+from medrobust.models.tokenizer import (
+    ClipTokenizer,
+    Tokenize,
+    is_clip_vocabulary,
+    read_tokenizer,
+)
 from medrobust.types import PixelBatch
-
-PILLOW_BICUBIC = 3
-"""Number of the bicubic filter in a preprocessor configuration."""
 
 
 @dataclass
 class TransformersClip(HubSource):
     """A checkpoint of `transformers.CLIPModel`, from the hub or a folder with the same files."""
 
-    FILES: ClassVar[tuple[Wanted, ...]] = (
+    FILES: ClassVar[tuple[Names, ...]] = (
         ("config.json",),
         ("preprocessor_config.json",),
-        ("tokenizer.json",),
+        ("tokenizer.json", "vocab.json"),
         ("model.safetensors", "pytorch_model.bin"),
     )
+    INTERPOLATES: ClassVar[bool] = True
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode."""
@@ -49,59 +53,68 @@ class TransformersClip(HubSource):
             clip = CLIPModel(config)
         loaded = load_strict(clip, read_checkpoint(weights), file=weights.name, drops=POSITION_IDS)
         context = config.text_config.max_position_embeddings
+        preprocess = read_preprocess(pictures, config.vision_config.image_size)
+        self.check_resolution(preprocess.size)
         return ClipModel(
             clip,
-            tokenizer=read_tokenizer(words, context, "<|endoftext|>"),
-            preprocess=read_preprocess(pictures),
+            tokenizer=_tokenizer(words, context),
+            preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()
+
+
+class Projected(nn.Module):
+    """A tower of transformers and the projection of what it pools."""
+
+    def __init__(self, model: Any, projection: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.projection = projection
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return (N, D)."""
+        embedding: Tensor = self.projection(self.model(**inputs).pooler_output)
+        return embedding
 
 
 class ClipModel(VisionLanguageModel):
     """CLIP: the class token and the end-of-text token, each through its projection."""
 
     def __init__(
-        self, clip: Any, *, tokenizer: TextTokenizer, preprocess: Preprocess, report: LoadReport
+        self, clip: Any, *, tokenizer: Tokenize, preprocess: Preprocess, report: LoadReport
     ) -> None:
         super().__init__()
-        self.clip = clip
+        self.visual_encoder = Projected(clip.vision_model, clip.visual_projection)
+        self.text_encoder = Projected(clip.text_model, clip.text_projection)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.report = report
-        self.logit_scale = float(self.clip.logit_scale.detach().exp())
+        self.interpolated = preprocess.size != clip.config.vision_config.image_size
+        self.logit_scale = float(clip.logit_scale.detach().exp())
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        pooled = self.clip.vision_model(pixel_values=pixels).pooler_output
-        embedding: Tensor = self.clip.visual_projection(pooled)
+        embedding: Tensor = self.visual_encoder(
+            pixel_values=pixels, interpolate_pos_encoding=self.interpolated
+        )
         return embedding
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         # Attention is causal and the end token is read: what fills up behind it has no effect.
         ids, _ = self.tokenizer(sentences)
-        pooled = self.clip.text_model(input_ids=ids.to(self.device)).pooler_output
-        embedding: Tensor = self.clip.text_projection(pooled)
+        embedding: Tensor = self.text_encoder(input_ids=ids.to(self.device))
         return embedding
 
 
-def read_preprocess(path: Path) -> Preprocess:
-    """Read a `preprocessor_config.json` of CLIP: shortest side bicubic, centre crop, normalise.
+def _tokenizer(path: Path, context: int) -> Tokenize:
+    """Read a `tokenizer.json`; a `vocab.json` has to be the one that open_clip brings along.
 
     Raises:
-        WeightsMismatchError: If it describes another preprocessing.
+        WeightsMismatchError: If it is another vocabulary.
     """
-    values = json.loads(path.read_text())
-    size, crop = (_side(values.get(key)) for key in ("size", "crop_size"))
-    if size != crop or size is None or values.get("resample", PILLOW_BICUBIC) != PILLOW_BICUBIC:
+    if path.name == "tokenizer.json":
+        return read_tokenizer(path, context, "<|endoftext|>")
+    if not is_clip_vocabulary(json.loads(path.read_text())):
         raise WeightsMismatchError(
-            f"{path.name} asks for size {values.get('size')}, crop {values.get('crop_size')} and "
-            f"resampling {values.get('resample')}; CLIP resizes the shortest side bicubic (3) and "
-            f"crops the same size."
+            f"{path.name} is not the vocabulary of CLIP. Put a tokenizer.json beside it."
         )
-    return Preprocess(size, tuple(values["image_mean"]), tuple(values["image_std"]))
-
-
-def _side(value: Any) -> int | None:
-    """Return the side of a size, which is written as a number or as a table of equal sides."""
-    sides = set(value.values()) if isinstance(value, dict) else {value}
-    side = sides.pop() if len(sides) == 1 else None
-    return side if isinstance(side, int) else None
+    return ClipTokenizer(context)

@@ -1,9 +1,11 @@
 """Strict loading: every key of a checkpoint is used, renamed by a rule, or dropped for a reason."""
 
+import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,17 +49,21 @@ class _Origin:
     part: int | None
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
     """Read tensors from a safetensors file, or from a pickle that holds tensors only.
 
     A trainer's `{"state_dict": ...}` is unwrapped, and the prefix `module.` of parallel training is
-    removed where every key has it.
+    removed where every key has it. A bare tensor is named by the empty string.
+
+    Args:
+        path: The file.
+        entry: Where a trainer's checkpoint keeps the table of tensors.
 
     Raises:
         WeightsMismatchError: If the file is damaged, or holds anything but tensors.
     """
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return _plain_names(_read_safetensors(path))
     try:
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
@@ -68,16 +74,27 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"refused. Turn it into safetensors with: python scripts/convert_checkpoint.py FILE"
         ) from error
     except (RuntimeError, EOFError, ValueError) as error:
+        if "TorchScript" in str(error):
+            raise WeightsMismatchError(
+                f"{path.name} is a TorchScript archive, which is code as well as weights, and is "
+                f"refused. Take the same weights from a repository that publishes tensors."
+            ) from error
         raise WeightsMismatchError(
             f"{path.name} is damaged or no checkpoint of PyTorch. Fetch it again."
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    if isinstance(content, dict) and isinstance(content.get(entry), dict):
+        content = content[entry]
+    if isinstance(content, Tensor):
+        content = {"": content}
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsMismatchError(f"{path.name} is no table of tensors by name.")
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return dict(content)
+    return _plain_names(content)
+
+
+def _plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(state)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -101,7 +118,7 @@ def load_strict(
     renames: Sequence[Rename] = (),
     drops: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Give `module` (made on the meta device) the tensors of a checkpoint.
+    """Give `module` (best made on the meta device) the tensors of a checkpoint.
 
     Floating tensors become float32. Nothing is left at an initial value.
 
@@ -128,8 +145,8 @@ def load_strict(
     extra = state.keys() - wanted - dropped.keys()
     if missing or extra:
         raise WeightsMismatchError(
-            f"{file} does not fit the model it was named for. Missing: {_some(missing)}. "
-            f"Left over: {_some(extra)}. Nothing was loaded."
+            f"{file} does not fit the model it was named for. Missing: {some(missing)}. "
+            f"Left over: {some(extra)}. Nothing was loaded."
         )
     taken = {key: _take(state[origin.key], origin.part) for key, origin in origins.items()}
     _check_shapes(module, taken, origins, file)
@@ -191,7 +208,24 @@ def _restore_buffers(module: nn.Module) -> None:
         module.get_submodule(owner).register_buffer(leaf, values[leaf], persistent=False)
 
 
-def _some(keys: Iterable[str]) -> str:
+def some(keys: Iterable[str]) -> str:
+    """List the first five keys, for a message."""
     listed = sorted(keys)
     more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
     return (", ".join(listed[:5]) or "none") + more
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep libraries from warning of random weights, which are all replaced or refused."""
+    from transformers.utils import logging as transformers_logging
+
+    before, bar = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
+    logging.disable(logging.WARNING)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        if bar:
+            transformers_logging.enable_progress_bar()

@@ -1,6 +1,6 @@
 """A model's own way from stored uint8 images to what its visual encoder takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -32,6 +32,8 @@ class Preprocess:
         interpolation: "bicubic" or "bilinear".
         fit: "shortest" resizes the shortest side and crops the centre; "squash" ignores the aspect
             ratio; "pad" centres the image on a black square of side max(size, height, width) first.
+        resize: Length that "shortest" gives the shortest side before it crops; None: `size`.
+        grey: Turn color images to grey first (Pillow's mode L), for models of grey images.
     """
 
     size: int | None
@@ -39,6 +41,8 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: Interpolation = "bicubic"
     fit: Fit = "shortest"
+    resize: int | None = None
+    grey: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no image could go through."""
@@ -51,6 +55,8 @@ class Preprocess:
             raise ConfigurationError(f"std must be positive, got {self.std}.")
         if self.size is not None and self.size < 1:
             raise ConfigurationError(f"size must be at least 1 pixel, got {self.size}.")
+        if self.resize is not None and (self.size is None or self.resize < self.size):
+            raise ConfigurationError(f"resize={self.resize} must not be below size={self.size}.")
         for value, known in ((self.interpolation, Interpolation), (self.fit, Fit)):
             if value not in get_args(known):
                 raise ConfigurationError(f"{value!r} is none of {get_args(known)}.")
@@ -69,15 +75,35 @@ class Preprocess:
                 f"a model takes uint8 images (N, 1 or 3, H, W), got {images.dtype} "
                 f"{tuple(images.shape)}."
             )
+        if self.grey and images.shape[1] == 3:
+            images = _grey(images)
         fitted = images if self.size is None else self._fit(images, self.size)
         pixels = fitted.expand(-1, 3, -1, -1).float().div(255)
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
         return pixels.sub_(mean).div_(std)
 
+    def at(self, size: int | None, patch: int) -> "Preprocess":
+        """Return the same preprocessing for another input size (None: this one).
+
+        Args:
+            size: Side in pixels.
+            patch: Side of the model's patches, which the size must be a multiple of.
+
+        Raises:
+            ConfigurationError: If it is not.
+        """
+        if size is None:
+            return self
+        if size % patch:
+            raise ConfigurationError(
+                f"model.image_size={size} is no multiple of the patch size {patch}."
+            )
+        return replace(self, size=size, resize=None)
+
     def _fit(self, images: UInt8Batch, size: int) -> UInt8Batch:
         height, width = images.shape[-2:]
-        if height == width == size:
+        if height == width == (self.resize or size) == size:
             return images
         if self.fit == "squash":
             return resize(images, size, size, self.interpolation)
@@ -87,7 +113,7 @@ class Preprocess:
             margins = (left, side - width - left, top, side - height - top)
             return resize(functional.pad(images, margins), size, size, self.interpolation)
         short = min(height, width)
-        tall, wide = (int(size * side / short) for side in (height, width))
+        tall, wide = (int((self.resize or size) * side / short) for side in (height, width))
         # torchvision's centre crop rounds half to even, and so does Python.
         top, left = round((tall - size) / 2), round((wide - size) / 2)
         whole = resize(images, tall, wide, self.interpolation)
@@ -95,10 +121,22 @@ class Preprocess:
 
     def description(self) -> dict[str, Any]:
         """Return the plain values that decide the output."""
-        return {
+        description: dict[str, Any] = {
             "size": self.size,
             "mean": list(self.mean),
             "std": list(self.std),
             "interpolation": self.interpolation,
             "fit": self.fit,
         }
+        if self.resize not in (None, self.size):
+            description["resize"] = self.resize
+        if self.grey:
+            description["grey"] = True
+        return description
+
+
+def _grey(images: UInt8Batch) -> UInt8Batch:
+    """Weigh the channels with the integers of Pillow's conversion to mode L, rounded as there."""
+    red, green, blue = images.to(torch.int32).unbind(dim=1)
+    weighed = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
+    return weighed.to(torch.uint8)[:, None]

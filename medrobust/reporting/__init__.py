@@ -11,10 +11,12 @@ _HOME = {
     "RunLogger": "loggers",
     "SeriesLogger": "loggers",
     "WandbLogger": "loggers",
+    "draw_files": "draws",
     "expected_from_cells": "matrix",
     "make_report": "report",
     "reference_cells": "reference",
     "validation_cells": "reference",
+    "write_files": "report",
 }
 """Public name -> module, imported at first use."""
 

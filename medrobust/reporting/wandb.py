@@ -27,6 +27,9 @@ NUMBERS = ("value", "low", "high", "difference", "p", "p_holm", "p_bh")
 SHOWN = ("error", "balanced_error", "auc")
 """Metrics that get a table, a heat map and curves of their own."""
 
+PATH_KEYS = ("cache_dir", "csv", "dir", "directory", "file", "key_file", "local_dir", "root")
+"""Configuration keys that name a place on this machine, also where the path is relative."""
+
 
 def send(
     settings: "WandbLogger",
@@ -123,13 +126,20 @@ def _in_netrc() -> bool:
     return False
 
 
-def without_paths(value: Any) -> Any:
-    """Copy plain values with every absolute path replaced: a path may name a person."""
+def without_paths(value: Any, key: str = "") -> Any:
+    """Copy plain values with every path replaced: a path may name a person.
+
+    Example:
+        >>> without_paths({"dataset": {"csv": "ward/labels.csv", "name": "scans"}})
+        {'dataset': {'csv': '<path>', 'name': 'scans'}}
+    """
     if isinstance(value, Mapping):
-        return {str(key): without_paths(item) for key, item in value.items()}
+        return {str(name): without_paths(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_paths(item) for item in value]
-    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return [without_paths(item, key) for item in value]
+    if isinstance(value, str) and (
+        key in PATH_KEYS or value.startswith("~") or Path(value).is_absolute()
+    ):
         return "<path>"
     return value
 

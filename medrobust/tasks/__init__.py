@@ -4,11 +4,15 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "CorruptedShots": "medrobust.tasks.tuning",
+    "FewShot": "medrobust.tasks.few_shot",
+    "Tuning": "medrobust.tasks.tuning",
+    "TuningError": "medrobust.tasks.tuning",
     "ZeroShot": "medrobust.tasks.zero_shot",
     "evaluation_loader": "medrobust.tasks.datamodule",
 }
 
-__all__ = ["ZeroShot", "evaluation_loader"]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,14 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from medrobust.adapters.linear_probe import Probe
 from medrobust.exceptions import MedRobustError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.datamodule import ImageBatch
 from medrobust.types import Float32Array, UInt8Array, UInt8Batch
 
-Head: TypeAlias = ZeroShotHead | IdentityHead
+Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
 Corrupt: TypeAlias = Callable[[UInt8Batch, Tensor], UInt8Batch]
 """(images uint8 (n, C, H, W), index (n,)) -> corrupted images of the same shape and dtype."""

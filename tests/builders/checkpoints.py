@@ -48,8 +48,16 @@ def randomise(model: nn.Module, seed: int) -> None:
                 parameter.fill_(4.6052)
             elif parameter.ndim < 2 and name.endswith("weight"):
                 parameter.copy_(1 + 0.1 * noise)
+            elif parameter.ndim == 4:
+                parameter.copy_(noise * (2 / parameter[0].numel()) ** 0.5)
             else:
                 parameter.copy_(0.1 * noise)
+        for name, buffer in model.named_buffers():
+            noise = torch.rand(buffer.shape, generator=generator)
+            if name.endswith("running_mean"):
+                buffer.copy_(0.1 * noise)
+            elif name.endswith("running_var"):
+                buffer.copy_(0.5 + noise)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -218,4 +226,263 @@ def write_random_biomedclip(folder: Path, *, tiny: bool = True, seed: int = 0) -
     state["text.transformer.embeddings.position_ids"] = torch.arange(512)[None]
     save(state, folder / "open_clip_pytorch_model.bin")
     write_bert_tokenizer(folder)
+    return model
+
+
+def original_open_clip(model_cfg: dict[str, Any], bert: dict[str, Any] | None = None) -> nn.Module:
+    """Build a model by open_clip from its configuration, without weights and network."""
+    import open_clip
+
+    with tempfile.TemporaryDirectory() as scratch:
+        said = json.loads(json.dumps(model_cfg))
+        said.pop("text_prefix", None)
+        if bert is not None:
+            said["text_cfg"]["hf_model_name"] = scratch
+            write_json(Path(scratch, "config.json"), bert)
+        write_json(Path(scratch, "open_clip_config.json"), {"model_cfg": said})
+        model: nn.Module = open_clip.create_model(
+            f"local-dir:{scratch}", load_weights=False, pretrained_text=False
+        )
+    return model.eval()
+
+
+def tiny_open_clip(vision: dict[str, Any], *, width: int = 24) -> dict[str, Any]:
+    """Describe a small CLIP with a text tower of two layers."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    return {"embed_dim": width, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+
+
+TINY_VIT = {"image_size": 64, "layers": 2, "width": 128, "patch_size": 32}
+TINY_RESNET = {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "patch_size": None}
+TINY_RESNET |= {"head_width": 16}
+
+
+def write_random_open_clip(folder: Path, model_cfg: dict[str, Any], *, seed: int = 0) -> Any:
+    """Write a CLIP as open_clip's repositories are laid out, and return the library's model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = original_open_clip(model_cfg)
+    randomise(model, seed)
+    content = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": CLIP_MEAN, "std": CLIP_STD}}
+    write_json(folder / "open_clip_config.json", content)
+    save(dict(model.state_dict()), folder / "open_clip_model.safetensors")
+    return model
+
+
+def write_random_unimed(folder: Path, *, seed: int = 0) -> Any:
+    """Write a small UniMed-CLIP: a trainer's checkpoint with the keys of its fork of open_clip.
+
+    Returns:
+        The open_clip model with the same weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    bert = "google/bert_uncased_L-2_H-128_A-2"
+    said = tiny_open_clip(TINY_VIT, width=64)
+    said["text_cfg"] = {
+        "hf_model_name": bert,
+        "hf_proj_type": "mlp",
+        "hf_pooler_type": "cls_last_hidden_state_pooler",
+        "context_length": 256,
+    }
+    model = original_open_clip(said, BERT_TINY)
+    randomise(model, seed)
+    write_json(folder / "architecture.json", said | {"text_prefix": "text_encoder."})
+    state = {
+        "module." + (f"text_encoder.{key[5:]}" if key.startswith("text.") else key): value
+        for key, value in model.state_dict().items()
+    }
+    torch.save({"epoch": 5, "name": "x", "state_dict": state}, folder / "unimed_clip_vit_b16.pt")
+    write_bert_tokenizer(folder)
+    return model
+
+
+BERT_SMALL = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 512,
+}
+SWIN_SMALL = {
+    "image_size": 64,
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depths": [1, 2],
+    "num_heads": [2, 4],
+    "window_size": 4,
+}
+SMALL = {"image_size": 64, "embed_dim": 24, "text": BERT_SMALL}
+SWIN_ARCHITECTURE = SMALL | {"vision": "swin", "sizes": SWIN_SMALL}
+RESNET_ARCHITECTURE = SMALL | {
+    "vision": "resnet50",
+    "image_size": 32,
+    "sizes": {"layers": [1, 1, 1, 1]},
+}
+
+
+def old_swin_name(key: str) -> str:
+    """Return the name that transformers 4 gives a tensor of a Swin transformer."""
+    for new, old in (
+        (".attention.q_proj.", ".attention.self.query."),
+        (".attention.k_proj.", ".attention.self.key."),
+        (".attention.v_proj.", ".attention.self.value."),
+        (".attention.o_proj.", ".attention.output.dense."),
+        (".attention.relative_position_bias.", ".attention.self."),
+        (".mlp.fc1.", ".intermediate.dense."),
+        (".mlp.fc2.", ".output.dense."),
+    ):
+        key = key.replace(new, old)
+    return key
+
+
+def random_swin(seed: int) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """Make a small Swin transformer; return it and its state as transformers 4 names it.
+
+    The model comes from transformers' own conversion of the old names.
+    """
+    from transformers import SwinConfig, SwinModel
+
+    config = SwinConfig(**SWIN_SMALL)
+    source = SwinModel(config)
+    randomise(source, seed)
+    state = {old_swin_name(key): value for key, value in source.state_dict().items()}
+    model = SwinModel.from_pretrained(None, config=config, state_dict=dict(state)).eval()
+    for key in list(state):
+        if key.endswith("relative_position_bias_table"):
+            index = torch.zeros(16, 16, dtype=torch.int64)
+            state[key.replace("bias_table", "index")] = index
+    return model, state
+
+
+def random_resnet(seed: int, outputs: int | None) -> nn.Module:
+    """Make a small ResNet of bottlenecks by torchvision."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    model = ResNet(Bottleneck, RESNET_ARCHITECTURE["sizes"]["layers"])
+    model.fc = nn.Identity() if outputs is None else nn.Linear(2048, outputs, bias=False)
+    randomise(model, seed)
+    return model.eval()
+
+
+def random_bert(seed: int, sizes: dict[str, Any] = BERT_SMALL) -> nn.Module:
+    """Make a small BERT with its pooler."""
+    from transformers import BertConfig, BertModel
+
+    model: nn.Module = BertModel(BertConfig(**sizes))
+    randomise(model, seed)
+    return model.eval()
+
+
+def prefixed(prefix: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    return {prefix + key: value for key, value in module.state_dict().items()}
+
+
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+
+
+def write_siglip_pieces(path: Path) -> None:
+    """Train a few pieces with the special ids of SigLIP: padding 0, end 1, unknown 2."""
+    import io
+
+    import sentencepiece
+
+    lines = [" ".join(WORDS.split()[start : start + 9]) for start in range(len(WORDS.split()) - 9)]
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=written,
+        vocab_size=70,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    path.write_bytes(written.getvalue())
+
+
+def write_random_siglip(folder: Path, *, seed: int = 0) -> Any:
+    """Write a small SigLIP as its hub repositories are laid out.
+
+    Returns:
+        The `transformers.SiglipModel` with the same weights.
+    """
+    from transformers import SiglipConfig, SiglipModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 2}
+    config = SiglipConfig(
+        text_config=sizes | {"vocab_size": 90, "max_position_embeddings": 64},
+        vision_config=sizes | {"image_size": 64, "patch_size": 16},
+    )
+    model = SiglipModel(config).eval()
+    randomise(model, seed)
+    write_json(folder / "config.json", config.to_dict())
+    write_json(
+        folder / "preprocessor_config.json",
+        {
+            "do_convert_rgb": None,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.5] * 3,
+            "image_processor_type": "SiglipImageProcessor",
+            "image_std": [0.5] * 3,
+            "resample": 2,
+            "rescale_factor": 1 / 255,
+            "size": {"height": 64, "width": 64},
+        },
+    )
+    save(dict(model.state_dict()), folder / "model.safetensors")
+    write_siglip_pieces(folder / "spiece.model")
+    return model
+
+
+def write_random_dinov2(folder: Path, *, seed: int = 0) -> Any:
+    """Write a small DINOv2 as its hub repositories are laid out, and return transformers' model."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=70, patch_size=14
+    )
+    model = Dinov2Model(config).eval()
+    randomise(model, seed)
+    model.save_pretrained(folder)  # under the names of transformers 4, as published
+    content = json.loads((folder / "config.json").read_text())
+    content["torch_dtype"] = content.pop("dtype")
+    write_json(folder / "config.json", content)
+    write_json(
+        folder / "preprocessor_config.json",
+        {
+            "crop_size": {"height": 56, "width": 56},
+            "do_center_crop": True,
+            "image_mean": IMAGENET_MEAN,
+            "image_std": IMAGENET_STD,
+            "resample": 3,
+            "size": {"shortest_edge": 64},
+        },
+    )
+    return model
+
+
+def write_random_timm(folder: Path, *, seed: int = 0) -> Any:
+    """Write a small ResNet with a classifier as timm's hub repositories are laid out.
+
+    Returns:
+        The timm model with the same weights, without its classifier.
+    """
+    import timm
+
+    name = "test_resnet.r160_in1k".partition(".")[0]
+    model = timm.create_model(name, pretrained=False, num_classes=10).eval()
+    randomise(model, seed)
+    pretrained = {"input_size": [3, 64, 64], "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    pretrained |= {"interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center"}
+    write_json(
+        folder / "config.json",
+        {"architecture": name, "num_classes": 10, "pretrained_cfg": pretrained},
+    )
+    save(dict(model.state_dict()), folder / "model.safetensors")
+    model.reset_classifier(0)
     return model

@@ -86,3 +86,193 @@ def write_folder(
             }
         )
     return write_table(folder / "labels.csv", rows)
+
+
+MEDIMETA_TASKS: Mapping[str, tuple[str, str, Sequence[str]]] = {
+    "aml": (
+        "morphological class",
+        "MULTICLASS_CLASSIFICATION",
+        (
+            "BAS Basophil",
+            "EBO Erythroblast",
+            "EOS Eosinophil",
+            "KSC Smudge cell",
+            "LYA Lymphocyte (atypical)",
+            "LYT Lymphocyte (typical)",
+            "MMZ Metamyelocyte",
+            "MOB Monoblast",
+            "MON Monocyte",
+            "MYB Myelocyte",
+            "MYO Myeloblast",
+            "NGB Neutrophil (band)",
+            "NGS Neutrophil (segmented)",
+            "PMB Promyelocyte (bilobled)",
+            "PMO Promyelocyte",
+        ),
+    ),
+    "bus": ("case category", "MULTICLASS_CLASSIFICATION", ("normal", "benign", "malignant")),
+    "crc": ("tissue class", "MULTICLASS_CLASSIFICATION", [f"tissue {i}" for i in range(9)]),
+    "cxr": ("disease labels", "MULTILABEL_CLASSIFICATION", [f"finding {i}" for i in range(14)]),
+    "derm": ("disease category", "MULTICLASS_CLASSIFICATION", [f"lesion {i}" for i in range(7)]),
+    "dr_regular": ("DR level", "ORDINAL_REGRESSION", [f"grade {i}" for i in range(5)]),
+    "dr_uwf": ("DR level", "ORDINAL_REGRESSION", [f"grade {i}" for i in range(5)]),
+    "fundus": ("disease presence", "BINARY_CLASSIFICATION", ("normal", "abnormal")),
+    "glaucoma": ("glaucoma suspect", "BINARY_CLASSIFICATION", ("no", "yes")),
+    "mammo_calc": ("pathology", "BINARY_CLASSIFICATION", ("benign", "malignant")),
+    "mammo_mass": ("pathology", "BINARY_CLASSIFICATION", ("benign", "malignant")),
+    "oct": ("disease class", "MULTICLASS_CLASSIFICATION", ("CNV", "DME", "DRUSEN", "NORMAL")),
+    "organs_axial": ("organ label", "MULTICLASS_CLASSIFICATION", [f"organ {i}" for i in range(11)]),
+    "organs_coronal": (
+        "organ label",
+        "MULTICLASS_CLASSIFICATION",
+        [f"organ {i}" for i in range(11)],
+    ),
+    "organs_sagittal": (
+        "organ label",
+        "MULTICLASS_CLASSIFICATION",
+        [f"organ {i}" for i in range(11)],
+    ),
+    "pbc": (
+        "cell class",
+        "MULTICLASS_CLASSIFICATION",
+        (
+            "neutrophil",
+            "eosinophil",
+            "basophil",
+            "lymphocyte",
+            "monocyte",
+            "immature granulocyte",
+            "erythroblast",
+            "platelet",
+        ),
+    ),
+    "pneumonia": ("disease class", "MULTICLASS_CLASSIFICATION", ("NORMAL", "BACTERIA", "VIRUS")),
+    "skinl_derm": ("diagnosis", "MULTICLASS_CLASSIFICATION", [f"diagnosis {i}" for i in range(15)]),
+    "skinl_photo": (
+        "diagnosis",
+        "MULTICLASS_CLASSIFICATION",
+        [f"diagnosis {i}" for i in range(15)],
+    ),
+}
+"""Set -> name, target and classes of its main task, as `info.yaml` has them."""
+
+GREY = ("bus", "cxr", "mammo_calc", "mammo_mass", "oct", "pneumonia")
+
+
+def medimeta_labels(flag: str, count: int) -> np.ndarray:
+    """Labels of all images: every class in turn; random rows of 0 and 1 for label sets."""
+    classes = len(MEDIMETA_TASKS[flag][2])
+    if MEDIMETA_TASKS[flag][1] == "MULTILABEL_CLASSIFICATION":
+        return np.random.default_rng(1).integers(0, 2, (count, classes))
+    return np.arange(count) % classes
+
+
+def write_medimeta(
+    root: Path,
+    flag: str,
+    counts: Sequence[int] = (6, 4, 5),
+    *,
+    size: int = 224,
+    stacked: bool = True,
+    labels: np.ndarray | None = None,
+    patients: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Write the folder of a set in MedIMeta's layout; images of the splits lie interleaved.
+
+    Returns:
+        `images` and `labels` of the whole set, and `rows`: split -> rows in its file's order.
+    """
+    import h5py
+    import yaml
+
+    folder, count = root / flag, sum(counts)
+    for inside in ("images", "splits", "task_labels"):
+        (folder / inside).mkdir(parents=True, exist_ok=True)
+    grey = flag in GREY or flag.startswith("organs_")
+    images = random_images(count, size, 1 if grey else 3, seed=7)
+    labels = medimeta_labels(flag, count) if labels is None else labels
+    order = np.random.default_rng(2).permutation(count)
+    rows = dict(zip(SPLITS, np.split(order, np.cumsum(counts)[:-1]), strict=True))
+    if stacked:
+        with h5py.File(folder / "images.hdf5", "w") as file:
+            file.create_dataset("images", data=images)
+    else:
+        for row, image in enumerate(images):
+            Image.fromarray(image).save(folder / "images" / f"{row:06d}.tiff")
+    for split in SPLITS:
+        lines = "".join(f"images/{row:06d}.tiff\n" for row in rows[split])
+        (folder / "splits" / f"{split}.txt").write_text(lines)
+    task, target, names = MEDIMETA_TASKS[flag]
+    info = {
+        "id": flag,
+        "tasks": [
+            {"task_name": task, "task_target": target, "labels": dict(enumerate(names))},
+            {
+                "task_name": "odd row",
+                "task_target": "BINARY_CLASSIFICATION",
+                "labels": {0: "even", 1: "odd"},
+            },
+        ],
+        "input_size": [1 if grey else 3, size, size],
+    }
+    (folder / "info.yaml").write_text(yaml.safe_dump(info))
+    np.save(folder / "task_labels" / f"{task}.npy", labels)
+    np.save(folder / "task_labels" / "odd row.npy", np.arange(count)[:, None] % 2)
+    table = []
+    for row in range(count):
+        line: dict[str, Any] = {"filepath": f"images/{row:06d}.tiff"}
+        line["split"] = next(split for split in SPLITS if row in rows[split])
+        if labels.ndim == 1:
+            line |= {f"tasks/{task}": int(labels[row]), task: names[int(labels[row])]}
+        if patients is not None:
+            line["patient_id"] = patients[row]
+        table.append(line)
+    write_table(folder / "annotations.csv", table)
+    return {"images": images, "labels": labels, "rows": rows}
+
+
+def shifted(images: np.ndarray, number: int) -> np.ndarray:
+    """Stand in for a corruption: other pixels for each number, the same every time."""
+    return (images.astype(np.int64) + 7 * number).astype(np.uint8)
+
+
+def write_medmnist_c(root: Path, flag: str, names: Sequence[str], clean: Mapping[str, Any]) -> None:
+    """Write files of MedMNIST-C beside nothing else: severity s of name n is shifted by 10 n + s.
+
+    Args:
+        root: Folder of the sets.
+        flag: Name of the set.
+        names: Corruptions.
+        clean: Arrays of the MedMNIST+ file.
+    """
+    (root / flag).mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        blocks = [shifted(clean["test_images"], 10 * number + s) for s in range(1, 6)]
+        np.savez_compressed(
+            root / flag / f"{name}.npz",
+            test_images=np.concatenate(blocks),
+            test_labels=np.concatenate([clean["test_labels"]] * 5),
+        )
+
+
+def write_robustmedclip(
+    root: Path,
+    flag: str,
+    names: Sequence[str],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    split: str = "test",
+) -> Path:
+    """Write `<root>/<flag>/<split>/`: clean.npz and `<name>_severity_<s>.npz`, shifted as above."""
+    folder = root / flag / split
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "clean.npz", images=images, labels=labels)
+    for number, name in enumerate(names):
+        for severity in range(1, 6):
+            np.savez_compressed(
+                folder / f"{name}_severity_{severity}.npz",
+                images=shifted(images, 10 * number + severity),
+                labels=labels,
+            )
+    return folder

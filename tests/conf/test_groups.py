@@ -13,7 +13,11 @@ from medrobust import arguments, cli
 CONF = arguments.conf_folder()
 FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
 LOCAL = {"local"}
-GIVEN = {"dataset/folder.yaml": ("dataset.csv=labels.csv",)}
+GIVEN = {
+    "dataset/dicom.yaml": ("dataset.csv=labels.csv",),
+    "dataset/folder.yaml": ("dataset.csv=labels.csv",),
+    "dataset/npz.yaml": ("dataset.file=a.npz", "dataset.class_names=[a,b]"),
+}
 """What the user must give, by file."""
 
 
@@ -23,21 +27,29 @@ def composed(*overrides: str) -> DictConfig:
         return compose("config", overrides=list(overrides), return_hydra_config=True)
 
 
+def given(file: Path, folder: Path) -> tuple[str, ...]:
+    if file.as_posix() == "adapter/path.yaml":
+        (folder / "adapter_model.safetensors").write_bytes(b"")
+        return (f"adapter.path={folder}",)
+    return GIVEN.get(file.as_posix(), ())
+
+
 def built(config: DictConfig, group: str) -> Any:
     return instantiate(config[group], _convert_="all")
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
-def test_every_file_composes_and_its_object_builds(file: Path) -> None:
+def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -> None:
     group, option = file.parent.as_posix(), file.stem
     if group in LOCAL:
         return
     if group.startswith("hydra/"):
         assert composed(f"{group}={option}").hydra[group.split("/")[1]]
         return
-    config = composed(f"{group}={option}", *GIVEN.get(file.as_posix(), ()))
+    config = composed(f"{group}={option}", *given(file, tmp_path))
     OmegaConf.to_container(config.get(group), resolve=True) if group in config else None
-    for part in ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task"):
+    parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
+    for part in parts:
         assert built(config, part) is not None
 
 

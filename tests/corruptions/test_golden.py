@@ -10,6 +10,10 @@ from medrobust.corruptions import corrupt, suites
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
+EXACT = {"jpeg_compression": 1.0, "pixelate": 1.0, "saturate": 1.0, "defocus_blur": 0.96}
+"""Share of equal pixels, where it is not 0.99. Weights of the published defocus kernel are rounded
+to float32 and sum to a little less than 1, so that flat zones lose a grey level; ours keep it."""
+
 
 def cases():
     with np.load(GOLDEN / "imagenet_c_deterministic.npz") as golden:
@@ -32,10 +36,9 @@ def test_pixels_are_those_of_the_published_package(golden, suite, label, kind, l
     name, _, angle = label.partition("@")
     draws = {"angle": torch.tensor([float(angle)])} if angle else None
     image = as_batch(golden[f"input/{kind}"])
-    out = corrupt(image, name, severity=int(level[1]), suite=suite, draws=draws)
+    out = corrupt(image, name, severity=int(level[1]), suite=suite, draws=draws, grey="rgb")
     expected = as_batch(golden[f"det/{suite}/{label}/{kind}/{level}"])
-    if kind == "gray":
-        expected = expected[:, :1]
     off = (out.int() - expected.int()).abs()
     assert float((off <= 1).double().mean()) >= 0.999
-    assert float((off == 0).double().mean()) >= 0.99
+    exact = EXACT.get(name, 0.99)
+    assert float((off == 0).double().mean()) >= exact

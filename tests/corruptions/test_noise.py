@@ -5,9 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import poisson
 
 from medrobust.corruptions import corrupt
-from medrobust.corruptions.noise import gaussian_noise, impulse_noise
+from medrobust.corruptions.noise import (
+    gaussian_noise,
+    impulse_noise,
+    poisson_table,
+    shot_noise,
+    speckle_noise,
+)
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "imagenet_c_random_stats.npz"
 
@@ -25,6 +32,7 @@ def test_no_noise_changes_nothing():
     images = torch.arange(256).repeat(4).reshape(1, 1, 32, 32).to(torch.uint8)
     assert torch.equal(gaussian_noise(images, 0.0, noise=torch.randn(1, 1, 32, 32)), images)
     assert torch.equal(impulse_noise(images, 0.0, uniform=torch.rand(1, 1, 32, 32)), images)
+    assert torch.equal(speckle_noise(images, 0.0, noise=torch.randn(1, 1, 32, 32)), images)
 
 
 def test_impulse_noise_is_half_black_half_white():
@@ -35,9 +43,48 @@ def test_impulse_noise_is_half_black_half_white():
     assert int((out == 255).sum()) == int(((uniform >= 0.25) & (uniform < 0.5)).sum())
 
 
+def test_speckle_noise_is_the_published_formula():
+    values = np.random.default_rng(0)
+    images = values.integers(0, 256, (2, 3, 40, 40), dtype=np.uint8)
+    noise = values.normal(size=images.shape).astype(np.float32)
+    x = images / 255.0
+    expected = (np.clip(x + x * (0.35 * noise), 0, 1) * 255).astype(np.uint8)
+    out = speckle_noise(torch.from_numpy(images), 0.35, noise=torch.from_numpy(noise)).numpy()
+    assert (out == expected).mean() > 0.999
+    assert abs(out.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("rate", [3, 25, 500])
+def test_shot_noise_is_a_poisson_count(rate):
+    """The table's probabilities against those of scipy: 2^-24 a value, at every grey level."""
+    table = poisson_table(rate).astype(np.int64)
+    counts = np.minimum(np.arange(8 * rate + 200) / rate, 1) * 255
+    for level in (0, 1, 7, 100, 254, 255):
+        slots, threshold, alias = np.arange(256), table[level] >> 8, table[level] & 255
+        share = np.bincount(slots, threshold, 256) + np.bincount(alias, 65536 - threshold, 256)
+        pmf = poisson.pmf(np.arange(len(counts)), level * rate / 255)
+        expected = np.bincount(counts.astype(int), pmf, 256)
+        assert abs(share / 2**24 - expected).max() < 2**-23
+
+
+def test_a_draw_of_shot_noise_is_read_from_its_slot():
+    images = torch.full((1, 1, 32, 32), 90, dtype=torch.uint8)
+    words = torch.arange(1024) * 4194304 + 77
+    out = shot_noise(images, 12, uniform=(words.double() / 2**32).reshape(images.shape))
+    entry = torch.from_numpy(poisson_table(12).astype(np.int64))[90, words >> 24]
+    keep = (words >> 8 & 65535) < entry >> 8
+    assert torch.equal(out.flatten().long(), torch.where(keep, words >> 24, entry & 255))
+
+
+def test_little_shot_noise_changes_little():
+    images = torch.arange(256).repeat(4).reshape(1, 1, 32, 32).to(torch.uint8)
+    out = shot_noise(images, 100_000, uniform=torch.rand(1, 1, 32, 32, dtype=torch.float64))
+    assert int((out.int() - images.int()).abs().max()) <= 5
+
+
 @pytest.mark.parametrize("severity", [1, 3, 5])
 @pytest.mark.parametrize("kind", ["rgb", "gray"])
-@pytest.mark.parametrize("name", ["gaussian_noise", "impulse_noise"])
+@pytest.mark.parametrize("name", ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"])
 def test_keyed_noise_has_the_published_statistics(name, kind, severity):
     with np.load(GOLDEN) as golden:
         image = golden[f"input/{kind}"]

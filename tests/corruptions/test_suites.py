@@ -1,5 +1,6 @@
 """Suites and the objects that configuration builds from them."""
 
+import inspect
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from medrobust.corruptions import Corruption, Suite, corrupt, suites
+from medrobust.corruptions.kernels import KERNELS, kernel_function
+from medrobust.corruptions.suites import REGISTRIES, find_entry
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 
 SEVEN = [
@@ -23,6 +26,75 @@ SEVEN = [
 def test_medimeta_c_is_its_seven_corruptions():
     assert suites("medimeta_c") == SEVEN
     assert {"imagenet_c", "medimeta_c"} <= set(suites())
+
+
+def test_imagenet_c_is_its_nineteen_corruptions_in_order():
+    names = suites("imagenet_c")
+    assert (names[0], names[7], names[14], names[18]) == (
+        "gaussian_noise", "snow", "jpeg_compression", "saturate",
+    )  # fmt: skip
+    assert len(names) == 19
+    assert suites("imagenet_c_original") == names
+
+
+@pytest.mark.parametrize("suite", ["imagenet_c_64", "imagenet_c_32"])
+def test_the_tables_for_small_images_keep_names_and_order(suite):
+    missing = {"elastic_transform", "spatter"}
+    assert suites(suite) == [name for name in suites("imagenet_c") if name not in missing]
+
+
+def test_the_original_differs_in_three_corruptions():
+    same = [
+        Corruption(name, "imagenet_c").identity(2)
+        == Corruption(name, "imagenet_c_original").identity(2)
+        for name in suites("imagenet_c")
+    ]
+    assert same.count(False) == 3
+
+
+def test_the_registries_are_those_of_medmnist_c():
+    assert {flag: len(suites(flag)) for flag in REGISTRIES} == {
+        "pathmnist": 11, "bloodmnist": 11, "dermamnist": 15, "retinamnist": 8, "tissuemnist": 8,
+        "octmnist": 6, "breastmnist": 7, "chestmnist": 13, "pneumoniamnist": 13,
+        "organamnist": 13, "organcmnist": 13, "organsmnist": 13,
+    }  # fmt: skip
+    assert suites("octmnist") == [
+        "pixelate", "jpeg_compression", "speckle_noise", "defocus_blur", "motion_blur",
+        "contrast_down",
+    ]  # fmt: skip
+    assert len({name for flag in REGISTRIES for name in suites(flag)}) == 21
+
+
+def test_every_parameter_is_one_of_its_kernel():
+    for suite in suites():
+        for name in suites(suite):
+            entry = find_entry(suite, name)
+            arguments = inspect.signature(kernel_function(entry.kernel)).parameters
+            draws = set(KERNELS[entry.kernel].draws)
+            needed = {n for n, p in arguments.items() if p.default is p.empty}
+            assert needed <= {"images", *entry.table, *draws} <= set(arguments), (suite, name)
+
+
+def test_published_entries_after_the_fifth_serve_training_only():
+    assert find_entry("retinamnist", "defocus_blur").beyond == {"radius": 9, "alias": 0.6}
+    for flag in ("chestmnist", "pneumoniamnist"):
+        assert find_entry(flag, "gaussian_blur").beyond == {"taps": 13}
+        assert find_entry(flag, "gaussian_blur").parameters(5) == {"taps": 11}
+
+
+def test_all_is_imagenet_c_and_then_the_registry():
+    blocks = [column.suite for column in Suite("all").expand("octmnist")]
+    assert blocks == ["imagenet_c"] * len(suites("imagenet_c")) + ["octmnist"] * 6
+    assert {column.suite for column in Suite("all").expand(None)} == {"imagenet_c"}
+
+
+def test_the_registry_of_the_data_set_is_taken_and_others_are_refused_what_they_lack():
+    assert [c.name for c in Suite("medmnist_c").expand("octmnist")] == suites("octmnist")
+    assert Corruption("bubble", None).expand("bloodmnist")[0].suite == "bloodmnist"
+    with pytest.raises(UnknownNameError, match=r"not in suite 'octmnist'.*bloodmnist, pathmnist"):
+        Corruption("bubble", None).expand("octmnist")
+    with pytest.raises(ConfigurationError, match=r"has none.*pathmnist, bloodmnist"):
+        Corruption("bubble", None).expand(None)
 
 
 def test_a_corruption_expands_to_itself():
@@ -72,12 +144,34 @@ def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path):
     assert corrupt(images, "faint", severity=5, suite=str(path)).float().std() > 0
 
 
+def test_pictures_of_ones_own_are_identified_by_their_content(tmp_path):
+    (tmp_path / "ink").mkdir()
+    (tmp_path / "ink" / "a.png").write_bytes(b"one")
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "corruptions:\n  dirt: {kernel: stain_deposit, most: 2, size: 24, masks: "
+        f"{(tmp_path / 'ink').as_posix()}}}\n"
+    )
+    dirt = Corruption("dirt", str(path))
+    first = dirt.identity(1)
+    assert str(tmp_path) not in str(first)
+    (tmp_path / "ink" / "a.png").write_bytes(b"another")
+    assert dirt.identity(1) != first
+    path.rename(tmp_path / "ours.yaml")
+    path.with_name("ours.yaml").write_text(
+        path.with_name("ours.yaml").read_text().replace("/ink", "/no")
+    )
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        Corruption("dirt", str(path.with_name("ours.yaml"))).identity(1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("corruptions:\n  faint: {kernel: contrast, factor: [0.9, 0.8]}\n", "has 2 values"),
         ("corruptions:\n  faint: {kernel: contrasts, factor: 0.9}\n", "Did you mean 'contrast'"),
         ("faint: 3\n", "must be a mapping"),
+        ("corruptions:\n  f: {kernel: contrast, factor: 0.9, beyond: {std: 1}}\n", "'beyond'"),
         ("take:\n  imagenet_c: [contras]\n", "Did you mean 'contrast'"),
     ],
 )
@@ -86,6 +180,31 @@ def test_a_damaged_suite_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises((ConfigurationError, UnknownNameError), match=message):
         suites(str(path))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("{kernel: contrast, factr: 0.9}", "has no parameter 'factr'. It takes: factor"),
+        ("{kernel: gaussian_noise}", "needs 'std'"),
+    ],
+)
+def test_parameters_that_the_kernel_does_not_take_are_refused(tmp_path, table, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"corruptions:\n  faint: {table}\n")
+    with pytest.raises(ConfigurationError, match=message):
+        corrupt(torch.zeros(1, 1, 32, 32, dtype=torch.uint8), "faint", severity=1, suite=str(path))
+
+
+@pytest.mark.parametrize("suite", suites())
+def test_every_entry_of_every_suite_fits_its_kernel(suite):
+    from medrobust.corruptions.shell import check_parameters
+    from medrobust.corruptions.suites import find_entry
+
+    for name in suites(suite):
+        entry = find_entry(suite, name)
+        for severity in (1, 5):
+            check_parameters(suite, entry, entry.parameters(severity))
 
 
 def test_configuration_needs_no_torch():

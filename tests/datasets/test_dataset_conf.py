@@ -10,7 +10,11 @@ from hydra.utils import instantiate
 from medrobust.arguments import conf_folder
 from medrobust.datasets.medmnist_facts import FACTS
 
-OWN = {"folder": ["dataset.csv=t.csv"]}
+OWN = {
+    "dicom": ["dataset.csv=t.csv"],
+    "folder": ["dataset.csv=t.csv"],
+    "npz": ["dataset.file=a.npz", "dataset.class_names=[a,b]"],
+}
 OPTIONS = sorted(p.stem for p in (conf_folder() / "dataset").glob("*.yaml"))
 
 
@@ -21,7 +25,9 @@ def test_every_dataset_config_builds_without_opening_a_file(name: str) -> None:
     source = instantiate(config.dataset, _convert_="all")
     assert source.name == name
     assert source.split == "test"
-    assert source.suite == (name if name in FACTS else None)
+    for member in getattr(source, "members", (source,)):
+        assert member.split == "test"
+        assert member.suite == (member.name if member.name in FACTS else None)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -1,15 +1,21 @@
 import logging
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from datasets import write_folder, write_table
 from PIL import Image
 
 from medrobust.datasets import Folder
+from medrobust.datasets.private import read_key
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -81,7 +87,10 @@ def test_sixteen_bits_are_rescaled_and_never_saturated(tmp_path: Path) -> None:
     twelve = ramp // 16
     found = one_image(tmp_path, Image.fromarray(twelve), bit_depth=12)
     np.testing.assert_array_equal(found, np.rint(twelve.astype(np.float64) * 255 / 4095))
-    with pytest.raises(InvalidImageError, match=r"a\.png holds values from 0 to 65535.*bit_depth"):
+    with pytest.raises(
+        InvalidImageError,
+        match=r"a\.png \(t\.csv, line 2\) holds values from 0 to 65535.*bit_depth",
+    ):
         one_image(tmp_path, Image.fromarray(ramp), bit_depth=12)
 
 
@@ -256,7 +265,7 @@ BROKEN: list[tuple[str, type[MedRobustError], str]] = [
     ("", InvalidDataError, "no rows"),
     ("path,class\na.png,x\n", InvalidDataError, "no column 'label'; it has: path, class"),
     ("file,label\na.png,x\n", InvalidDataError, "no column 'path'"),
-    ("path,label\na.png,x\na.png,y\n", InvalidDataError, r"names a\.png in lines 2, 3"),
+    ("path,label\na.png,x\na.png,y\n", InvalidDataError, "names one image in lines 2 and 3"),
     ("path,label\n../a.png,x\nb.png,y\n", InvalidDataError, "line 2: the path is empty or leaves"),
     ("path,label\n/a.png,x\nb.png,y\n", InvalidDataError, "line 2: the path is empty or leaves"),
     ("path,label\nC:\\a.png,x\nb.png,y\n", InvalidDataError, "line 2: the path is empty or leaves"),
@@ -264,10 +273,26 @@ BROKEN: list[tuple[str, type[MedRobustError], str]] = [
     ("path,path\na.png,x\n", InvalidDataError, "column twice"),
     ("path,label\na.png,x\nc/gone.png,y\n", DatasetNotFoundError, r"1 of 2 images.*, gone\.png"),
     ("path,label\na.png,x\nb.png,x\n", InvalidDataError, "one label only"),
-    ("path,label\na.png,x\ntext.png,y\n", InvalidImageError, r"^text\.png cannot be read"),
-    ("path,label\na.png,x\ncut.png,y\n", InvalidImageError, r"^cut\.png cannot be read"),
-    ("path,label\na.png,x\nfloat.tif,y\n", InvalidImageError, r"float\.tif holds floating"),
-    ("path,label\na.png,x\npages.tif,y\n", InvalidImageError, r"pages\.tif holds 2 images"),
+    (
+        "path,label\na.png,x\ntext.png,y\n",
+        InvalidImageError,
+        r"^text\.png \(t\.csv, line 3\) cannot be read",
+    ),
+    (
+        "path,label\na.png,x\ncut.png,y\n",
+        InvalidImageError,
+        r"^cut\.png \(t\.csv, line 3\) cannot be read",
+    ),
+    (
+        "path,label\na.png,x\nfloat.tif,y\n",
+        InvalidImageError,
+        r"float\.tif .*line 3\) holds floating",
+    ),
+    (
+        "path,label\na.png,x\npages.tif,y\n",
+        InvalidImageError,
+        r"pages\.tif .*line 3\) holds 2 images",
+    ),
     ('path,label\n"a.png,x\n', InvalidDataError, "cannot be read as CSV"),
 ]
 
@@ -289,6 +314,8 @@ def test_what_is_wrong_is_said_in_one_sentence(
         folder(tmp_path / "t.csv").load()
     assert "\n" not in str(caught.value)
     assert not list(own_cache.rglob("*.npy"))
+    for name in ("gone", "text", "cut", "float.", "pages"):
+        assert name not in caught.value.for_records
 
 
 def test_labels_outside_the_named_classes_are_refused(tmp_path: Path) -> None:
@@ -304,3 +331,150 @@ def test_labels_outside_the_named_classes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("path,label\nü.png,x\n".encode("latin-1"))
     with pytest.raises(InvalidDataError, match="UTF-8"):
         folder(tmp_path / "latin.csv").load()
+
+
+def test_parquet_says_what_csv_says(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, classes=("0", "1", "2"))
+    read = pyarrow.csv.read_csv(table)
+    assert str(read.schema.field("label").type) == "int64"
+    pyarrow.parquet.write_table(read, tmp_path / "labels.parquet")
+    found = folder(tmp_path / "labels.parquet").load()
+    assert found.fingerprint == folder(table).load().fingerprint
+    floats = {"path": ["images/scan000.png", "images/scan001.png"], "a": [1.0, 0.0], "b": [True, 0]}
+    flags = pyarrow.table(floats | {"b": [True, False]})
+    pyarrow.parquet.write_table(flags, tmp_path / "flags.parquet")
+    found = folder(tmp_path / "flags.parquet", label_column=["a", "b"]).load()
+    assert found.labels.tolist() == [[1, 1], [0, 0]]
+
+
+def test_a_damaged_or_oversized_parquet_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = pyarrow.csv.read_csv(write_folder(tmp_path))
+    file = tmp_path / "labels.parquet"
+    pyarrow.parquet.write_table(read, file)
+    content = file.read_bytes()
+    monkeypatch.setattr("medrobust.datasets.table.LARGEST", 100)
+    with pytest.raises(InvalidDataError, match=r"labels\.parquet is larger than"):
+        folder(file).load()
+    monkeypatch.undo()
+    for broken in (b"", content[: len(content) // 2], b"PAR1" + content[100:]):
+        file.write_bytes(broken)
+        with pytest.raises(InvalidDataError, match=r"labels\.parquet is damaged"):
+            folder(file).load()
+    pyarrow.parquet.write_table(read.slice(0, 0), file)
+    with pytest.raises(InvalidDataError, match="no rows"):
+        folder(file).load()
+
+
+def test_named_columns_are_kept_for_subgroups(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    plain = folder(table).load()
+    assert (plain.metadata, plain.metadata_columns) == (None, ())
+    lines = table.read_text().splitlines()
+    sexes = [f"{line},{'FM'[row % 2]},{row // 6}" for row, line in enumerate(lines[1:])]
+    table.write_text("\n".join([lines[0] + ",sex,site", *sexes]))
+    assert folder(table).load().fingerprint == plain.fingerprint
+    found = folder(table, metadata_columns=["site", "sex"]).load()
+    assert found.metadata_columns == ("site", "sex")
+    assert found.metadata is not None
+    assert found.metadata.tolist() == [["0", sex] for sex in "FMFMFM"]
+    assert found.fingerprint != plain.fingerprint
+    part = found.take([1, 4], fingerprint="x")
+    assert part.metadata is not None
+    assert part.metadata.tolist() == [["0", "M"], ["0", "F"]]
+
+
+def test_what_points_to_a_patient_is_no_subgroup_and_no_label(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, per_class=8)
+    for role in ("metadata_columns", "label_column"):
+        for column in ("patient", "path"):
+            with pytest.raises(ConfigurationError, match=f"dataset.{role} names '{column}'"):
+                folder(table, **{role: [column]}).load()
+    lines = table.read_text().splitlines()
+    named = [f"{line},Name{row}" for row, line in enumerate(lines[1:])]
+    table.write_text("\n".join([lines[0] + ",who", *named]))
+    with pytest.raises(InvalidDataError, match="column 'who' has 24 values in 24 rows") as caught:
+        folder(table, metadata_columns=["who"]).load()
+    assert "Name" not in str(caught.value)
+    with pytest.raises(InvalidDataError, match="24 different labels in 24 rows") as caught:
+        folder(table, label_column="who").load()
+    assert "Name" not in str(caught.value)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path, own_cache: Path) -> None:
+    table = write_folder(tmp_path / "in")
+    outside = tmp_path / "outside"
+    shutil.move(tmp_path / "in/images/scan001.png", tmp_path / "outside.png")
+    (tmp_path / "in/images/scan001.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InvalidDataError, match=r"^scan001\.png \(labels\.csv, line 3\) is a link"):
+        folder(table).load()
+    shutil.move(tmp_path / "in/images", outside)
+    (tmp_path / "in/images").symlink_to(outside)
+    with pytest.raises(InvalidDataError, match=r"^scan000\.png \(labels\.csv, line 2\) is a link"):
+        folder(table).load()
+    assert not own_cache.exists()
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    write_folder(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert len(folder(tmp_path / "link" / "labels.csv").load()) == 6
+
+
+def test_a_picture_bomb_is_refused_before_it_unpacks(tmp_path: Path, own_cache: Path) -> None:
+    def png(width: int, height: int) -> bytes:
+        header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10**6))), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks
+        )
+
+    rows = [{"path": "a.png", "label": "x"}, {"path": "bomb.png", "label": "y"}]
+    table = write_table(tmp_path / "t.csv", rows)
+    Image.new("L", (32, 32)).save(tmp_path / "a.png")
+    for width, height in ((8193, 8193), (20000, 16), (60000, 60000), (2**31 - 1, 2**31 - 1)):
+        (tmp_path / "bomb.png").write_bytes(png(width, height))
+        with pytest.raises(InvalidImageError, match=r"^bomb\.png .*(pixels; up to|too large)"):
+            folder(table).load()
+    assert not list(own_cache.rglob("*.npy"))
+
+
+def test_no_other_program_is_asked_to_open_a_picture(tmp_path: Path) -> None:
+    Image.new("L", (32, 32)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    Image.new("L", (32, 32)).save(tmp_path / "b.png")
+    rows = [{"path": "a.png", "label": "x"}, {"path": "b.png", "label": "y"}]
+    with pytest.raises(InvalidImageError, match=r"^a\.png .*cannot be read"):
+        folder(write_table(tmp_path / "t.csv", rows)).load()
+
+
+def test_hashes_lead_back_to_files_with_the_key_only(tmp_path: Path) -> None:
+    source = folder(write_folder(tmp_path))
+    found = source.load()
+    assert found.groups is not None
+    known = {row.id: row for row in source.identities(read_key(tmp_path / ".medrobust_key"))}
+    assert [known[one].file for one in found.ids] == [f"images/scan{i:03d}.png" for i in range(6)]
+    assert [known[one].group for one in found.ids] == found.groups.tolist()
+    assert [known[one].patient for one in found.ids] == [f"MRN-{i // 2:05d}" for i in range(6)]
+    assert len(known) == 12
+    others = {row.id for row in source.identities(bytes(32))}
+    assert not others & set(found.ids.tolist())
+
+
+def test_what_an_error_quotes_from_a_table_is_not_for_records(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    names = {"class_names": ["a", "b"]}
+    for options, quoted in (
+        ({"label_column": "patient", "patient_column": "label", **names}, "MRN-00000"),
+        ({"label_column": ["split"], **names}, None),
+        ({"label_column": ["split", "label"]}, "'test'"),
+        ({"split_column": "label", "label_column": "split"}, "healthy"),
+        ({"path_column": "file"}, "it has: path, label, split, patient"),
+    ):
+        with pytest.raises(MedRobustError) as caught:
+            folder(table, **options).load()
+        if quoted is not None:
+            assert quoted in str(caught.value)
+            assert quoted not in caught.value.for_records

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,38 @@ def store(tmp_path: Path) -> Store:
     store.write_data(record())
     store.write(key(), logits(), {"status": "done"}, examples={"row-0.png": b"png"})
     return Store(store.root)  # without what the first one has in memory
+
+
+def test_what_an_audit_finds_later_reaches_the_tables_of_cells_that_are_there(
+    store: Store,
+) -> None:
+    before = (store.root / "data" / ("d" * 64) / "labels.npy").stat().st_mtime_ns
+    store.write_data(replace(record(), marks=("a subset", "2 images repeat others")))
+    assert store.read(SPEC, key().fingerprint).data.marks == ("a subset", "2 images repeat others")
+    again = Store(store.root).read(SPEC, key().fingerprint).data
+    assert again.marks == ("a subset", "2 images repeat others")
+    np.testing.assert_array_equal(again.labels, record().labels)
+    folder = store.root / "data" / ("d" * 64)
+    assert (folder / "labels.npy").stat().st_mtime_ns == before
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    values = np.array([[str(row % 2), "x"] for row in range(6)])
+    columns = ("sex", "../site")
+    store.write_data(replace(record(), metadata=values, metadata_columns=columns))
+    found = Store(tmp_path).data("d" * 64)
+    np.testing.assert_array_equal(found.metadata, values)
+    assert found.metadata_columns == columns
+    before = replace(record(), fingerprint="e" * 64)
+    store.write_data(before)
+    file = tmp_path / "data" / before.fingerprint / "data.json"
+    body = json.loads(file.read_text())
+    del body["facts"]["metadata_columns"]
+    file.write_text(json.dumps(body))
+    found = Store(tmp_path).data(before.fingerprint)
+    assert (found.metadata, found.metadata_columns) == (None, ())
 
 
 def test_a_cell_comes_back_as_it_was_written(store: Store) -> None:

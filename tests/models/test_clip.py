@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from checkpoints import write_random_clip
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
@@ -124,3 +125,31 @@ def test_another_model_type_or_preprocessing_is_refused(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "siglip"}))
     with pytest.raises(WeightsMismatchError, match="'siglip'"):
         load(tmp_path)
+
+
+def test_the_vocabulary_alone_gives_the_same_text_features(
+    clip: tuple[Path, Any], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(clip[0], copy)
+    (copy / "tokenizer.json").unlink()
+    torch.testing.assert_close(
+        load(copy).encode_text(SENTENCES), load(clip[0]).encode_text(SENTENCES), atol=1e-6, rtol=0
+    )
+    (copy / "vocab.json").write_text(json.dumps({"a": 1}))
+    with pytest.raises(WeightsMismatchError, match=r"not the vocabulary of CLIP"):
+        load(copy)
+
+
+def test_the_large_models_have_the_published_number_of_keys_and_parameters() -> None:
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+    config = transformers.CLIPConfig(
+        text_config={"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+        vision_config=large | {"intermediate_size": 4096, "patch_size": 14, "image_size": 336},
+        projection_dim=768,
+    )
+    with torch.device("meta"):
+        model = transformers.CLIPModel(config)
+    assert len(model.state_dict()) == 590
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    assert millions == pytest.approx(427.94, abs=0.01)

@@ -7,14 +7,32 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
 
 from medrobust.exceptions import WeightsNotFoundError
-from medrobust.models import BiomedClip
+from medrobust.models.hub import HubSource, Wanted
 
 WEIGHTS = "open_clip_pytorch_model.bin"
 
 
+class Plain(HubSource):
+    FILES = (
+        ("open_clip_config.json",),
+        ("tokenizer.json", "vocab.txt"),
+        ("open_clip_model.safetensors", WEIGHTS),
+    )
+
+    def load(self) -> Any:
+        raise NotImplementedError
+
+
+class Spread(Plain):
+    """Weights in a folder of their repository, vocabulary in another repository."""
+
+    def wanted(self) -> list[Wanted]:
+        return [Wanted(("vocab.txt",), "other/words"), Wanted(("checkpoints/a/model.pt",))]
+
+
 @pytest.fixture
-def source() -> BiomedClip:
-    return BiomedClip("biomedclip", "someone/model", license="MIT")
+def source() -> Plain:
+    return Plain("biomedclip", "someone/model", license="MIT")
 
 
 @pytest.fixture
@@ -37,16 +55,14 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_cached_files_are_used_without_asking_the_hub(source: BiomedClip, snapshot: Path) -> None:
+def test_cached_files_are_used_without_asking_the_hub(source: Plain, snapshot: Path) -> None:
     files = source.files()
     assert list(files) == ["open_clip_config.json", "vocab.txt", WEIGHTS]
     report = source.report(files, 0, {}, {})
     assert (report.source, report.revision, report.license) == ("someone/model", "c0ffee", "MIT")
 
 
-def test_without_files_and_hub_one_sentence_says_what_to_do(
-    source: BiomedClip, snapshot: Path
-) -> None:
+def test_without_files_and_hub_one_sentence_says_what_to_do(source: Plain, snapshot: Path) -> None:
     (snapshot / WEIGHTS).unlink()
     with pytest.raises(WeightsNotFoundError) as caught:
         source.files()
@@ -64,7 +80,7 @@ def test_a_folder_is_never_mixed_with_the_hub(
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "vocab.txt").write_text("x")
-    source = BiomedClip("biomedclip", "someone/model", local_dir=str(folder))
+    source = Plain("biomedclip", "someone/model", local_dir=str(folder))
     with pytest.raises(WeightsNotFoundError, match=WEIGHTS) as caught:
         source.files()
     assert "vocab.txt" not in str(caught.value)
@@ -80,7 +96,7 @@ def publish(*names: str) -> Any:
 
 
 def test_a_repository_without_a_file_is_told_from_a_hub_out_of_reach(
-    source: BiomedClip, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+    source: Plain, snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (snapshot / WEIGHTS).unlink()
     monkeypatch.setattr(
@@ -91,7 +107,7 @@ def test_a_repository_without_a_file_is_told_from_a_hub_out_of_reach(
 
 
 def test_a_file_that_is_not_cached_brings_all_files_at_one_revision(
-    source: BiomedClip, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+    source: Plain, snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = snapshot.parent / "beef"
     newer.mkdir()
@@ -116,7 +132,7 @@ def error(kind: type[Exception]) -> Any:
 
 
 def test_a_restricted_repository_says_how_to_get_access(
-    source: BiomedClip, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+    source: Plain, snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gated(*args: object, **kwargs: object) -> str:
         raise error(GatedRepoError)
@@ -128,10 +144,44 @@ def test_a_restricted_repository_says_how_to_get_access(
 
 
 def test_the_fingerprint_follows_every_byte_and_not_the_place(
-    source: BiomedClip, snapshot: Path
+    source: Plain, snapshot: Path
 ) -> None:
     before = source.weights_fingerprint()
-    local = BiomedClip("other", "x/y", local_dir=str(snapshot))
+    local = Plain("other", "x/y", local_dir=str(snapshot))
     assert local.weights_fingerprint() == before
     (snapshot / "vocab.txt").write_text("another")
     assert local.weights_fingerprint() != before
+
+
+def test_files_of_two_repositories_are_found_in_one_folder_or_in_both_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vocab.txt", "model.pt"):
+        (tmp_path / name).write_text(name)
+    local = Spread("m", "someone/model", local_dir=str(tmp_path))
+    assert list(local.files()) == ["vocab.txt", "model.pt"]
+    asked = []
+    folder = tmp_path / "snapshots" / "c0ffee"
+    (folder / "checkpoints" / "a").mkdir(parents=True)
+    for name in ("vocab.txt", "checkpoints/a/model.pt"):
+        (folder / name).write_text(name)
+
+    def cached(hub_id: str, name: str, revision: str) -> str:
+        asked.append((hub_id, name, revision))
+        return str(folder / name)
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    source = Spread("m", "someone/model", revision="v2")
+    assert list(source.files()) == ["vocab.txt", "model.pt"]
+    assert asked == [
+        ("other/words", "vocab.txt", "main"),
+        ("someone/model", "checkpoints/a/model.pt", "v2"),
+    ]
+    assert source.report(source.files(), 0, {}, {}).revision == "c0ffee"
+
+
+def test_weights_that_are_not_on_the_hub_say_where_they_are(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError) as caught:
+        Spread("m", "", origin="the zip that a text file names").files()
+    for part in ("model.pt", "vocab.txt", "the zip that a text file names", "other/words"):
+        assert part in str(caught.value)

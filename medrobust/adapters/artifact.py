@@ -1,0 +1,280 @@
+"""A tuned adapter on disk, in the ecosystem's form, and the adapter that evaluates it.
+
+A folder holds::
+
+    adapter_model.safetensors    the tuned tensors alone (of a probe: its heads)
+    adapter_config.json          of low-rank updates: what `PeftModel.from_pretrained` reads
+    medrobust.json               recipe, base model, data, metrics, checksums
+    README.md                    the card
+
+A folder of peft without `medrobust.json` is taken too, if its tensors fit the model exactly.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medrobust.adapters.base import Tunable, check_keys
+from medrobust.adapters.linear_probe import Probe
+from medrobust.adapters.lora import CONFIG, WEIGHTS, Lora
+from medrobust.adapters.weights import WeightTuning
+from medrobust.exceptions import ConfigurationError, StoreError, WeightsNotFoundError
+from medrobust.fingerprints import file_fingerprint
+from medrobust.models.loading import read_checkpoint
+
+FORMAT = 1
+RECORD, CARD = "medrobust.json", "README.md"
+
+
+def artifact_files(
+    recipe: Tunable, model: nn.Module, state: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Return the files of an artifact: name -> content.
+
+    Args:
+        recipe: What was tuned.
+        model: To which it is attached.
+        state: What `recipe.state` gave.
+        record: Plain values for `medrobust.json`; "base" names the model.
+    """
+    files = recipe.files(state)
+    if isinstance(recipe, Lora):
+        files[CONFIG] = recipe.config(model, record["base"]["source"])
+    return with_record(files, record)
+
+
+def probe_files(heads: Mapping[str, Probe], record: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of fitted probes, one a data set."""
+    from safetensors.torch import save
+
+    state = {f"{n}.{k}": v for n, head in heads.items() for k, v in head.state_dict().items()}
+    return with_record({WEIGHTS: save(state)}, record)
+
+
+def with_record(files: dict[str, bytes], record: Mapping[str, Any]) -> dict[str, bytes]:
+    """Add the record, with the checksum of every file, and the card."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    body = {"format": FORMAT, **record, "files": sums}
+    text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return {**files, RECORD: text.encode(), CARD: card(body).encode()}
+
+
+def card(record: Mapping[str, Any]) -> str:
+    """Write the card of an artifact: what it is, what it was made from, what it may be used for."""
+    base, metrics = record["base"], record["metrics"]
+    lines = [
+        "---",
+        f"base_model: {base['source']}",
+        "library_name: peft" if record["kind"] == "lora" else "library_name: medrobust",
+        f"license: {base['license'] or 'unknown'}",
+        "---",
+        "",
+        f"# {record['name']} for {base['name']}",
+        "",
+        f"Made by `task=few_shot` of medrobust {record['versions'].get('medrobust', '')}. "
+        "The weights of the base model are not in this folder; its license holds for this one too.",
+        "",
+        f"- base model: {base['source']} {base['revision']}".rstrip()
+        + f", weights {base['weights'][:12]}",
+        f"- recipe: `{json.dumps(record['recipe'], sort_keys=True)}`",
+        f"- training: `{json.dumps(record['task'], sort_keys=True)}`",
+        f"- prompts: `{json.dumps(record['prompts'], sort_keys=True)}`",
+    ]
+    for data in record["data"]:
+        lines.append(
+            f"- data: {data['dataset']}/{data['pool']}, {len(data['shots'])} images "
+            f"(license: {data['license'] or 'unknown'}); chosen by {len(data['selection'])} images "
+            f"of {data['selection_split'] or 'no split'}"
+        )
+        lines += [f"  - {note}" for note in data["notes"]]
+    lines += [f"- {name}: {value}" for name, value in metrics.items()]
+    lines += ["", "Ids of the images are in `medrobust.json`; those of own data are keyed hashes."]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned adapter from its folder.
+
+    Args:
+        path: The folder.
+        name: In tables and in the store; None: as the folder's record says, else "adapter".
+        interpolation: Share of the way from the weights of the base model (0) to the tuned ones
+            (1), by arXiv:2109.01903 (WiSE-FT).
+    """
+
+    path: str
+    name: str = ""
+    interpolation: float = 1.0
+    _folder: Path = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the folder, and refuse one that was changed.
+
+        Raises:
+            WeightsNotFoundError: If there is no adapter in it.
+            StoreError: If a file is not the one that was written.
+            ConfigurationError: If the interpolation is outside [0, 1], or asked of a probe.
+        """
+        folder = Path(self.path).expanduser().absolute()
+        object.__setattr__(self, "_folder", folder)
+        if not (folder / WEIGHTS).is_file():
+            raise WeightsNotFoundError(
+                f"no {WEIGHTS} in adapter.path={self.path!r}. Give the folder of an adapter: one "
+                f"below STORE/adapters, or one that peft has saved as safetensors."
+            )
+        for name, digest in self.record.get("files", {}).items():
+            if not (folder / name).is_file() or file_fingerprint(folder / name) != digest:
+                raise StoreError(
+                    f"{folder / name} is missing or not the file that was written. Delete the "
+                    f"folder and tune again, or fetch it again."
+                )
+        if not self.name:
+            object.__setattr__(self, "name", str(self.record.get("name", "adapter")))
+        if not 0 <= self.interpolation <= 1 or (self.interpolation != 1 and self.kind == "probe"):
+            raise ConfigurationError(
+                f"adapter.interpolation={self.interpolation} must be between 0 and 1, and 1 for a "
+                f"linear probe, which changes no weight."
+            )
+        if self.interpolation != 1:
+            object.__setattr__(self, "name", f"{self.name}, {self.interpolation:g} of the way")
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The content of `medrobust.json`; empty for a folder of peft alone."""
+        path = self._folder / RECORD
+        if not path.exists():
+            return {}
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StoreError(f"{path} cannot be read ({error}). Tune again.") from error
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise StoreError(f"{path} is not of format {FORMAT}. Tune again.")
+        return value
+
+    @property
+    def kind(self) -> str:
+        """Return "lora", "weights" or "probe"."""
+        return str(self.record.get("kind", "lora"))
+
+    def origin(self) -> dict[str, Any]:
+        """Return what tells apart, and joins, several draws of one recipe: label and draw."""
+        part = "" if self.interpolation == 1 else f", {self.interpolation:g} of the way"
+        return {
+            "label": f"{self.record.get('label', self.name)}{part}",
+            "draw": self.record.get("task", {}).get("shot_seed"),
+            "fingerprint": self.record.get("fingerprint"),
+        }
+
+    def check_base(self, model_name: str, weights: str) -> None:
+        """Refuse another base model than the one that was tuned.
+
+        Raises:
+            ConfigurationError: Naming both.
+        """
+        base = self.record.get("base")
+        if base is not None and base["weights"] != weights:
+            raise ConfigurationError(
+                f"adapter.path={self.path!r} was tuned on {base['name']} with weights "
+                f"{base['weights'][:12]}, and model={model_name} has weights {weights[:12]}. "
+                f"Choose that model, or tune this one with task=few_shot."
+            )
+
+    def description(self) -> dict[str, Any]:
+        """Return the checksums of the tensors and how far to go; nothing for a probe."""
+        if self.kind == "probe":
+            return {}
+        named = [self._folder / name for name in (WEIGHTS, CONFIG)]
+        files = {path.name: file_fingerprint(path) for path in named if path.exists()}
+        return {"files": files, "interpolation": self.interpolation}
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        """Fold the tuned weights into the model, and return it.
+
+        Raises:
+            WeightsMismatchError: If the tensors do not fit the model exactly.
+        """
+        if self.kind == "probe":
+            return model
+        state = read_checkpoint(self._folder / WEIGHTS)
+        before = {} if self.interpolation == 1 else _copies(model)
+        recipe = self._recipe(model)
+        recipe.load_state(model, state)
+        recipe.merge(model)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in before:
+                    parameter.copy_(torch.lerp(before[name], parameter, self.interpolation))
+        return model.eval().requires_grad_(False)
+
+    def _recipe(self, model: nn.Module) -> Tunable:
+        """Attach what the folder describes, with first values."""
+        if self.kind == "weights":
+            tuning = WeightTuning(which=self.record["recipe"]["which"])
+            tuning.attach(model)
+            return tuning
+        from peft import LoraConfig, inject_adapter_in_model
+
+        config = LoraConfig.from_pretrained(str(self._folder))
+        model.eval().requires_grad_(False)
+        try:
+            inject_adapter_in_model(config, model)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"adapter.path={self.path!r} targets modules that {type(model).__name__} does not "
+                f"have: {str(error).splitlines()[0]}"
+            ) from error
+        return Lora()
+
+    def head(self, dataset: str, class_names: Sequence[str] = ()) -> Probe | None:
+        """Return the fitted head of a data set, or None where class texts classify.
+
+        Args:
+            dataset: Its name.
+            class_names: In label order: a head that was fitted on exactly these classes serves
+                another data set too.
+
+        Raises:
+            ConfigurationError: If it is a probe that was not fitted on that data set.
+        """
+        if self.kind != "probe":
+            return None
+        state = read_checkpoint(self._folder / WEIGHTS)
+        made = [data["dataset"] for data in self.record["data"] if data["dataset"] == dataset]
+        made += [
+            data["dataset"]
+            for data in self.record["data"]
+            if class_names and data["class_names"] == list(class_names)
+        ]
+        of = f"{made[0]}." if made else ""
+        found = {k.removeprefix(of): v for k, v in state.items() if of and k.startswith(of)}
+        if not found:
+            fitted: Sequence[str] = sorted({name.rpartition(".")[0] for name in state})
+            raise ConfigurationError(
+                f"the linear probe {self.path!r} was fitted on {', '.join(fitted)} and has no head "
+                f"for {dataset}: its classes are others."
+            )
+        probe = Probe(found["weight"], found["bias"])
+        check_keys(found, probe.state_dict(), "the probe")
+        return probe
+
+    def head_description(self, dataset: str, class_names: Sequence[str]) -> dict[str, Any] | None:
+        """Return what decides the logits of a probe, or None where class texts classify."""
+        if self.kind != "probe":
+            return None
+        self.head(dataset, class_names)
+        digest = file_fingerprint(self._folder / WEIGHTS)
+        classes = list(class_names)
+        return {"kind": "probe", "dataset": dataset, "class_names": classes, "weights": digest}
+
+
+def _copies(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

@@ -1,0 +1,135 @@
+"""The linear probe: logistic regression on frozen image features, with the optimum of scikit-learn.
+
+    min_W,b  1/2 |W|^2 + C * sum_i loss(W x_i + b, y_i)
+
+The intercept is not penalised. Features are float64 while fitting; L-BFGS runs until the gradient
+is at rounding, so that the result is that of `sklearn.linear_model.LogisticRegression` with its
+tolerance at zero.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medrobust.exceptions import ConfigurationError
+from medrobust.types import FeatureBatch, LogitBatch, TaskKind
+
+ITERATIONS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class LinearProbe:
+    """A linear classifier on the features of the model as published.
+
+    Args:
+        name: In tables and in the store.
+        inverse_penalty: C above; larger fits the shots more closely. Features have unit norm, so
+            that values from 10 up suit a few shots a class.
+    """
+
+    name: str = "linear_probe"
+    inverse_penalty: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Refuse a penalty that has no optimum.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        if self.inverse_penalty <= 0:
+            raise ConfigurationError(
+                f"adapter.inverse_penalty={self.inverse_penalty} must be above 0."
+            )
+
+    def description(self) -> dict[str, Any]:
+        """Return what decides the fit."""
+        return {"kind": "probe", "inverse_penalty": self.inverse_penalty}
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        """Return the model itself: features do not change."""
+        return model
+
+    def fit(self, features: FeatureBatch, labels: Tensor, task: TaskKind, classes: int) -> "Probe":
+        """Fit one data set.
+
+        Args:
+            features: (N, D).
+            labels: int64 (N,), or (N, L) of zeros and ones.
+            task: Of the data set.
+            classes: K, or L.
+
+        Returns:
+            The head, float32.
+        """
+        values = features.double()
+        if labels.ndim == 2:
+            target = labels.double()
+        elif classes == 2:
+            target = labels.double()[:, None]
+        else:
+            target = functional.one_hot(labels, classes).double()
+        softmax = labels.ndim == 1 and classes > 2
+        weight, bias = _minimum(values, target, self.inverse_penalty, softmax=softmax)
+        if labels.ndim == 1 and classes == 2:  # one row, as scikit-learn has it, as two logits
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        return Probe(weight.float(), bias.float())
+
+
+def _minimum(
+    features: Tensor, target: Tensor, inverse_penalty: float, *, softmax: bool
+) -> tuple[Tensor, Tensor]:
+    """Return (K, D) and (K,) at the minimum."""
+    weight = torch.zeros(target.shape[1], features.shape[1], dtype=torch.float64)
+    bias = torch.zeros(target.shape[1], dtype=torch.float64)
+    parameters = [weight.requires_grad_(), bias.requires_grad_()]
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=ITERATIONS,
+        tolerance_grad=1e-9,
+        tolerance_change=0,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        logits = features @ weight.T + bias
+        if softmax:
+            loss = functional.cross_entropy(logits, target, reduction="sum")
+        else:
+            loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+        # By the number of images, which changes no optimum and keeps gradients of one size.
+        total = (loss + weight.square().sum() / (2 * inverse_penalty)) / len(features)
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
+    return weight.detach(), bias.detach()
+
+
+class Probe(nn.Module):
+    """Logits W x + b of unit image features.
+
+    Attributes:
+        weight: float32 (K, D).
+        bias: float32 (K,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def logits(self, features: FeatureBatch) -> LogitBatch:
+        """Return float32 (N, K), summed in float64, whatever the number of rows."""
+        return (features.double() @ self.weight.double().T + self.bias.double()).float()
+
+    def forward(self, features: FeatureBatch) -> LogitBatch:
+        """Return `logits(features)`."""
+        return self.logits(features)

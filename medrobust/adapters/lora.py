@@ -1,0 +1,197 @@
+"""Low-rank adaptation by peft: W + (alpha / rank) B A, with A and B trained and W frozen."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from medrobust.adapters.base import check_keys, parent_of, visual_tower
+from medrobust.adapters.layouts import find_targets
+from medrobust.exceptions import ConfigurationError
+
+Variant = Literal["lora", "rslora", "dora"]
+
+ON_DISK = "base_model.model."
+"""What peft writes before every name of an adapter file."""
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Low-rank updates of chosen projections of the image tower.
+
+    Args:
+        name: In tables and in the store.
+        rank: Of each update.
+        alpha: The update is scaled by alpha / rank (rsLoRA: by alpha / sqrt(rank)).
+        dropout: On the input of the updates, while training.
+        targets: Parts of the image tower (`medrobust.adapters.layouts`): q, k, v, out, fc1, fc2;
+            qkv where they are fused; conv for residual networks.
+        modules: Regular expression of whole module names, in place of `targets`.
+        variant: "lora"; "rslora" (arXiv:2312.03732); "dora" (arXiv:2402.09353).
+
+    References:
+        Hu et al., LoRA, arXiv:2106.09685. A starts Kaiming-uniform, B zero: an exact no-op.
+    """
+
+    name: str = "lora"
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: Sequence[str] = ("q", "k", "v")
+    modules: str | None = None
+    variant: Variant = "lora"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no update can have.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
+            raise ConfigurationError(
+                f"adapter.rank={self.rank} must be at least 1, adapter.alpha={self.alpha} above 0 "
+                f"and adapter.dropout={self.dropout} in [0, 1)."
+            )
+        if self.variant not in get_args(Variant):
+            raise ConfigurationError(
+                f"adapter.variant={self.variant!r} is none of {', '.join(get_args(Variant))}."
+            )
+        if self.modules is None and not self.targets:
+            raise ConfigurationError("adapter.targets=[] adapts nothing: name q, k, v or others.")
+
+    def description(self) -> dict[str, Any]:
+        """Return what decides the update; the name does not."""
+        values = asdict(self) | {"kind": "lora", "targets": list(self.targets)}
+        return {key: value for key, value in values.items() if key != "name"}
+
+    def attach(self, model: nn.Module, *, seed: int = 0) -> tuple[str, ...]:
+        """Put A and B beside the targeted projections, and freeze the rest.
+
+        Raises:
+            ConfigurationError: If no module is meant, or one whose update peft would ignore.
+        """
+        from peft import LoraConfig, inject_adapter_in_model
+
+        pattern, names = self._targets(model)
+        model.eval().requires_grad_(False)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # any number, to peft's code
+            lora_dropout=self.dropout,
+            target_modules=pattern,
+            use_rslora=self.variant == "rslora",
+            use_dora=self.variant == "dora",
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            inject_adapter_in_model(config, model)
+        model.eval()
+        return tuple(names)
+
+    def _targets(self, model: nn.Module) -> tuple[str, list[str]]:
+        tower = visual_tower(model)
+        if self.modules is None:
+            pattern, names = find_targets(model, tower, tuple(self.targets))
+        else:
+            pattern = self.modules
+            names = [name for name, _ in model.named_modules() if re.fullmatch(pattern, name)]
+        if not names:
+            raise ConfigurationError(
+                f"adapter.modules={pattern!r} names no module of {type(model).__name__}."
+            )
+        _check_targets(model, names, tower)
+        return pattern, names
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return A and B (DoRA: and the magnitudes) under the names of peft's file."""
+        from peft import get_peft_model_state_dict
+
+        found = get_peft_model_state_dict(model, save_embedding_layers=False)
+        return {f"{ON_DISK}{name}": value.detach().cpu().clone() for name, value in found.items()}
+
+    def load_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put A and B into an attached model, each accounted for."""
+        from peft import set_peft_model_state_dict
+
+        check_keys(state, self.state(model), "the adapter")
+        inside = {name.removeprefix(ON_DISK): value for name, value in state.items()}
+        set_peft_model_state_dict(model, inside)
+
+    def merge(self, model: nn.Module) -> None:
+        """Add the update to the projections, which take their old place again."""
+        self._put_back(model, merged=True)
+
+    def detach(self, model: nn.Module) -> None:
+        """Give the projections their old place again, without the update."""
+        self._put_back(model, merged=False)
+
+    @staticmethod
+    def _put_back(model: nn.Module, *, merged: bool) -> None:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        adapted = [n for n, part in model.named_modules() if isinstance(part, BaseTunerLayer)]
+        for name in adapted:
+            owner, leaf = parent_of(model, name)
+            layer: Any = getattr(owner, leaf)
+            if merged:
+                layer.merge(safe_merge=True)
+            setattr(owner, leaf, layer.get_base_layer())
+        if hasattr(model, "peft_config"):
+            del model.peft_config
+
+    def must_move(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Return every B: zero at first, so that a step that reaches it changes it."""
+        return {name: value for name, value in model.named_parameters() if ".lora_B." in name}
+
+    def files(self, state: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """Return nothing beside the weights; the configuration needs the model, see `config`."""
+        from safetensors.torch import save
+
+        return {WEIGHTS: save({name: value.contiguous() for name, value in state.items()})}
+
+    def config(self, model: nn.Module, source: str) -> bytes:
+        """Return peft's `adapter_config.json` of an attached model.
+
+        Args:
+            model: To which the update is attached.
+            source: Hub id, or what else names the base model.
+        """
+        configs: Any = model.peft_config
+        values = dict(configs["default"].to_dict())
+        values |= {"base_model_name_or_path": source, "inference_mode": True}
+        plain = {
+            key: sorted(value) if isinstance(value, set) else value for key, value in values.items()
+        }
+        return (json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n").encode()
+
+
+def _check_targets(model: nn.Module, names: Sequence[str], tower: str) -> None:
+    """Refuse what peft accepts and then ignores in the forward pass, and what is not the image's.
+
+    `nn.MultiheadAttention` and the attention pool of CLIP's residual networks read the weights of
+    their projections directly: an update there gets no gradient, yet would be merged.
+    """
+    for name in names:
+        module = model.get_submodule(name)
+        owner, _ = parent_of(model, name)
+        if not name.startswith(tower):
+            raise ConfigurationError(
+                f"adapter.modules names {name}, which is outside the image tower {tower!r}: class "
+                f"texts are encoded once and stay as they are."
+            )
+        if isinstance(owner, nn.MultiheadAttention) or type(owner).__name__ == "AttentionPool2d":
+            raise ConfigurationError(
+                f"{name} lies in a {type(owner).__name__}, which reads its weights directly: an "
+                f"update there would be ignored, and merged all the same. Choose other targets."
+            )
+        if not isinstance(module, nn.Linear | nn.Conv2d):
+            raise ConfigurationError(
+                f"{name} is a {type(module).__name__}; low-rank updates are for linear layers and "
+                f"convolutions. Name those."
+            )

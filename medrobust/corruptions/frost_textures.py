@@ -1,0 +1,257 @@
+"""Textures of frost: random fields with the statistics of the published photographs, not copies.
+
+Each is a Gaussian field of a given radial power spectrum whose values are then bent to a given
+distribution. The tables are such that crops of 224 pixels of the finished textures have the mean
+colors, deviations (within and between crops), quantiles of grey and spectra that were measured on
+the textures of imagecorruptions 1.1.2, enlarged 1.1 times as `frost` does. Its second and third
+are one picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from medrobust.exceptions import ConfigurationError
+from medrobust.keys import Draws, derive_key
+from medrobust.types import Float64Array, UInt8Array
+
+PHOTOGRAPH = 510
+"""Pixels a side of a texture before `frost` enlarges it."""
+
+COUNT = 5
+SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+"""Of the quantiles in `Statistics`."""
+
+WAVES = (0.4, 1, 2, 3.5, 6.5, 12.5, 24.5, 48.5, 80, 95, 110, 125, 140, 158)
+"""Of the powers in `Statistics`: waves in 224 pixels of the enlarged texture."""
+
+GRAIN = 1.4
+"""Standard deviation of the noise between neighbouring pixels, in grey levels."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What makes a texture like one photograph.
+
+    Attributes:
+        mean: Of red, green and blue.
+        spread: Standard deviation of red, green and blue, over the whole texture.
+        quantiles: Of grey, at `SHARES`; only their shape counts.
+        power: Of the field, at `WAVES`, in any unit.
+        common: Correlation of red with green and blue.
+    """
+
+    mean: tuple[float, float, float]
+    spread: tuple[float, float, float]
+    quantiles: tuple[float, ...]
+    power: tuple[float, ...]
+    common: float = 1.0
+
+
+PHOTOGRAPHS = (
+    Statistics(
+        mean=(82, 145, 161),
+        spread=(28.9, 16.4, 15.4),
+        quantiles=(81, 96, 103, 116, 128, 141, 163, 177, 224),
+        power=(
+            3480,
+            100,
+            27,
+            24.9,
+            1.86,
+            0.313,
+            0.18,
+            0.127,
+            0.0314,
+            0.00727,
+            0.00581,
+            0.0015,
+            0.00091,
+            0.000952,
+        ),
+        common=0.6,
+    ),
+    Statistics(
+        mean=(199, 202, 213),
+        spread=(20.6, 21.2, 22),
+        quantiles=(57, 140, 165, 193, 208, 220, 235, 244, 254),
+        power=(
+            3040,
+            100,
+            5.51,
+            14.9,
+            2.96,
+            1.61,
+            0.261,
+            0.112,
+            0.0213,
+            0.00394,
+            0.00259,
+            0.000494,
+            0.000228,
+            0.00024,
+        ),
+    ),
+    Statistics(
+        mean=(192, 195, 205),
+        spread=(20.5, 21.1, 21.9),
+        quantiles=(57, 140, 165, 193, 208, 220, 235, 244, 254),
+        power=(
+            19400,
+            100,
+            23.2,
+            37.1,
+            15.6,
+            4.72,
+            0.951,
+            0.37,
+            0.0714,
+            0.0131,
+            0.00857,
+            0.00158,
+            0.000707,
+            0.000742,
+        ),
+    ),
+    Statistics(
+        mean=(138, 153, 166),
+        spread=(29.1, 29.2, 30.9),
+        quantiles=(24, 81, 103, 132, 150, 167, 195, 229, 255),
+        power=(
+            36100,
+            100,
+            13.1,
+            47.4,
+            18.7,
+            6.43,
+            3.11,
+            1.25,
+            0.27,
+            0.0601,
+            0.0466,
+            0.00746,
+            0.00296,
+            0.00311,
+        ),
+    ),
+    Statistics(
+        mean=(95, 107, 120),
+        spread=(39, 38.6, 37.7),
+        quantiles=(8, 43, 58, 90, 117, 148, 201, 236, 255),
+        power=(
+            1000,
+            0.1,
+            0.55,
+            1.29,
+            0.28,
+            0.0432,
+            0.0129,
+            0.00369,
+            0.00105,
+            0.000421,
+            0.000538,
+            0.000237,
+            0.00023,
+            0.000241,
+        ),
+    ),
+)
+
+
+@lru_cache(maxsize=4)
+def frost_textures(smallest: int, zoom: float, folder: str | None = None) -> list[UInt8Array]:
+    """Make the textures, or read those of a folder.
+
+    Args:
+        smallest: Pixels a side that a crop needs; textures are larger than that.
+        zoom: Enlargement of the textures, where they are large enough.
+        folder: With pictures of one's own, in the order of their names; None for the built-in.
+
+    Returns:
+        uint8 (3, H, W) arrays, H and W above `smallest`.
+
+    Raises:
+        ConfigurationError: If the folder has no pictures.
+    """
+    if folder is not None:
+        return [_fit(picture, smallest, zoom) for picture in _read(folder)]
+    side = max(PHOTOGRAPH * zoom, smallest * 1.1)
+    return [_texture(number, int(np.ceil(side)), zoom) for number in range(COUNT)]
+
+
+def _texture(number: int, side: int, zoom: float) -> UInt8Array:
+    facts = PHOTOGRAPHS[number]
+    normal = NormalDist()
+    places = [normal.inv_cdf(min(max(share, 5e-5), 1 - 5e-5)) for share in SHARES]
+    grey = np.array(facts.quantiles)
+    common, own = (_field(facts.power, number, part, side, zoom) for part in (0, 1))
+    common = np.interp(common, places, grey)
+    common = (common - common.mean()) / common.std()
+    red = facts.common * common + np.sqrt(1 - facts.common**2) * own
+    grain = GRAIN * _noise(number, 2, side)
+    planes = [
+        mean + spread * field + grain
+        for mean, spread, field in zip(facts.mean, facts.spread, (red, common, common), strict=True)
+    ]
+    return np.asarray(np.rint(np.stack(planes)).clip(0, 255), np.uint8)
+
+
+def _field(power: Sequence[float], number: int, part: int, side: int, zoom: float) -> Float64Array:
+    """Make a wrapped Gaussian field (side, side), mean 0 and variance 1.
+
+    Its waves are those of a picture of `PHOTOGRAPH` pixels, whatever the side it is made for.
+    """
+    waves = np.fft.rfft2(_noise(number, part, PHOTOGRAPH))
+    down = np.fft.fftfreq(PHOTOGRAPH)[:, None] * PHOTOGRAPH
+    along = np.arange(waves.shape[1])
+    radius = np.hypot(down, along) * (224 / (1.1 * PHOTOGRAPH))
+    table = np.interp(np.log(radius.clip(0.3)), np.log(WAVES), np.log(power))
+    waves *= np.exp(0.5 * table)
+    waves[0, 0] = 0
+    keep = min(side, PHOTOGRAPH) // 2
+    spectrum = np.zeros((side, side // 2 + 1), complex)
+    spectrum[:keep, :keep] = waves[:keep, :keep]
+    spectrum[1 - keep :, :keep] = waves[1 - keep :, :keep]
+    field = np.fft.irfft2(spectrum, (side, side))
+    return np.asarray(field / field.std())
+
+
+def _noise(number: int, part: int, side: int) -> Float64Array:
+    """Make standard normals (side, side), the same everywhere and always."""
+    import torch
+
+    draws = Draws(derive_key(0, "frost textures", "frost", 0), torch.tensor([number]), part)
+    return np.asarray(draws.normal(side * side)[0].double().reshape(side, side))
+
+
+def _read(folder: str) -> list[UInt8Array]:
+    from PIL import Image
+
+    found = sorted(
+        path
+        for path in Path(folder).glob("*")
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+    )
+    if not found:
+        raise ConfigurationError(
+            f"frost: no PNG, JPEG, BMP or TIFF pictures in {folder!r}. Give a folder of textures, "
+            f"or leave `textures` out for the built-in ones."
+        )
+    return [np.asarray(Image.open(path).convert("RGB")) for path in found]
+
+
+def _fit(picture: UInt8Array, smallest: int, zoom: float) -> UInt8Array:
+    """Enlarge a picture (H, W, 3) as the reference does, bicubically, and put channels first."""
+    import cv2
+
+    height, width = picture.shape[:2]
+    scale = zoom
+    if min(height, width) * zoom <= smallest:
+        scale = max(smallest / height, smallest / width) * max(zoom, 1.1)
+    size = (int(np.ceil(width * scale)), int(np.ceil(height * scale)))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1))

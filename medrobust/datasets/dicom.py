@@ -1,0 +1,277 @@
+"""Own data: a folder of DICOM files and a table of labels, matched by path, instance or patient."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.dicom_headers import (
+    HeaderIndex,
+    dicom_files,
+    header_index,
+    patient_id,
+    quiet_pydicom,
+)
+from medrobust.datasets.dicom_pixels import Window, is_grey_dicom, read_dicom
+from medrobust.datasets.own import (
+    PATIENT_COLUMN,
+    OwnData,
+    Sample,
+    check_files,
+    check_unique,
+    file_states,
+    place_named,
+    relative_paths,
+)
+from medrobust.datasets.pictures import Framing, each, framed, write_images
+from medrobust.datasets.private import data_key, keyed_hashes
+from medrobust.datasets.table import Table
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    hiding,
+)
+from medrobust.types import UInt8Array
+
+log = logging.getLogger(__name__)
+
+Match = Literal["path", "instance", "patient"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dicom(OwnData):
+    """DICOM files in a folder, and a table.
+
+    Further arguments are those of `OwnData`. Without a patient column, patients are those of the
+    headers. Nothing of a header but pixels leaves this class in clear.
+
+    Args:
+        name: Name in tables and in the store.
+        match: How rows find images. "path": by `path_column`; "instance": by SOP instance UID, of
+            every DICOM image below the folder; "patient": by patient id, all images of a patient
+            get the labels of their row.
+        instance_column: Column of the SOP instance UIDs.
+        frame: Frame of multi-frame images: "middle", or its number from 1.
+        frame_column: Column of frame numbers, in place of `frame`; then one file may stand in
+            several rows.
+        window: "header", "range", "stored" or (centre, width): see `read_dicom`.
+    """
+
+    name: str = "dicom"
+    match: Match = "path"
+    instance_column: str = "sop_instance_uid"
+    frame: Literal["middle"] | int = "middle"
+    frame_column: str | None = None
+    window: Window = "header"
+
+    def __post_init__(self) -> None:
+        """Refuse choices that do not exist.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        self._framing()
+        if self.match not in get_args(Match):
+            raise ConfigurationError(
+                f"dataset.match={self.match!r}: there are {', '.join(get_args(Match))}."
+            )
+        if self.frame != "middle" and (not isinstance(self.frame, int) or self.frame < 1):
+            raise ConfigurationError(
+                f"dataset.frame={self.frame!r} must be middle or a number from 1."
+            )
+        if self.frame_column and self.match == "patient":
+            raise ConfigurationError("dataset.frame_column needs dataset.match=path or instance.")
+        self._check_window()
+
+    def _check_window(self) -> None:
+        named = self.window in ("header", "range", "stored")
+        if named or (
+            not isinstance(self.window, str)
+            and len(self.window) == 2
+            and all(isinstance(value, int | float) for value in self.window)
+            and self.window[1] >= 1
+        ):
+            return
+        raise ConfigurationError(
+            f"dataset.window={self.window!r} must be header, range, stored or [centre,width] with "
+            f"a width of at least 1."
+        )
+
+    def _framing(self) -> Framing:
+        return Framing(self.size, self.fit)
+
+    def _identifying(self) -> dict[str, str]:
+        return {**super()._identifying(), "instance_column": self.instance_column}
+
+    def _samples(self, table: Table, rows: list[int]) -> list[Sample]:
+        if self.match == "path":
+            return self._by_path(table, rows)
+        if self.match == "instance":
+            return self._by_instance(table, rows)
+        return self._by_patient(table, rows)
+
+    def _by_path(self, table: Table, rows: list[int]) -> list[Sample]:
+        paths = relative_paths(table, self.path_column)
+        samples = self._framed_samples(table, dict(enumerate(paths)), range(len(paths)))
+        check_unique(table, [sample.name for sample in samples], "image")
+        chosen = [samples[row] for row in rows]
+        check_files(chosen, self.folder)
+        return chosen
+
+    def _by_instance(self, table: Table, rows: list[int]) -> list[Sample]:
+        uids = table.column(self.instance_column, "instance_column")
+        key = data_key(self.folder, self.key_file)
+        index = self._whole_index(key)
+        wanted = keyed_hashes(key, "instance", uids).tolist()
+        found: dict[str, list[str]] = {}
+        for name, instance in zip(index.files, index.instances, strict=True):
+            found.setdefault(instance, []).append(name)
+        _check_found(table, [row for row in rows if wanted[row] not in found], rows, "instance")
+        for row in rows:
+            if len(found[wanted[row]]) > 1:
+                raise InvalidDataError(
+                    f"{table.place(row)}: {len(found[wanted[row]])} files in the folder carry the "
+                    f"SOP instance UID of this row; keep one of them."
+                )
+        paths = {row: found[wanted[row]][0] for row in rows}
+        samples = self._framed_samples(table, paths, rows)
+        frames = [""] * len(table) if self.frame_column is None else self._frames(table)
+        check_unique(table, [f"{u}#{f}" for u, f in zip(uids, frames, strict=True)], "image")
+        return samples
+
+    def _by_patient(self, table: Table, rows: list[int]) -> list[Sample]:
+        patients = table.column(self.patient_column, "patient_column")
+        check_unique(table, patients, "patient")
+        key = data_key(self.folder, self.key_file)
+        index = self._whole_index(key)
+        wanted = keyed_hashes(key, "patient", patients).tolist()
+        number = {wanted[row]: row for row in rows}
+        known = set(index.patients)
+        _check_found(table, [row for row in rows if wanted[row] not in known], rows, "patient")
+        strangers = len([one for one in index.patients if one and one not in set(wanted)])
+        if strangers:
+            log.info("%d images are of patients that the table does not name", strangers)
+        return [
+            Sample(name, self.folder / name, number[one], table.place(number[one]))
+            for name, one in zip(index.files, index.patients, strict=True)
+            if one in number
+        ]
+
+    def _framed_samples(
+        self, table: Table, paths: dict[int, str], rows: Sequence[int]
+    ) -> list[Sample]:
+        """Add the frame of each row, where the table names one."""
+        if self.frame_column is None:
+            return [
+                Sample(paths[row], self.folder / paths[row], row, table.place(row)) for row in rows
+            ]
+        frames = self._frames(table)
+        return [
+            Sample(
+                f"{paths[row]}#{frames[row]}",
+                self.folder / paths[row],
+                row,
+                table.place(row),
+                frames[row],
+            )
+            for row in rows
+        ]
+
+    def _frames(self, table: Table) -> list[int]:
+        assert self.frame_column is not None
+        texts = table.column(self.frame_column, "frame_column")
+        for row, text in enumerate(texts):
+            if not text.isdecimal() or int(text) < 1:
+                raise hiding(
+                    InvalidDataError(
+                        f"{table.place(row)}: frame is {text!r}; frames are numbered from 1."
+                    ),
+                    f"{table.place(row)}: that is no number of a frame.",
+                )
+        return [int(text) for text in texts]
+
+    def _whole_index(self, key: bytes) -> HeaderIndex:
+        """Say whose image every file below the folder is."""
+        if not self.folder.is_dir():
+            raise DatasetNotFoundError(
+                f"folder {self.folder} not found. Pass dataset.root=<folder of the images>."
+            )
+        names = sorted(
+            path.relative_to(self.folder).as_posix() for path in dicom_files(self.folder)
+        )
+        return header_index(self.folder, names, key, cache_dir=self.cache_dir)
+
+    def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
+        if self._patients_in_table(table):
+            return super()._patient_names(table, samples)
+        with quiet_pydicom():
+            return list(each(lambda sample: patient_id(sample.file), samples))
+
+    def _patients_in_table(self, table: Table) -> bool:
+        return self.patient_column != PATIENT_COLUMN or PATIENT_COLUMN in table.columns
+
+    def _groups(self, table: Table, samples: list[Sample], key: bytes) -> NDArray[np.str_] | None:
+        if self._patients_in_table(table):
+            return super()._groups(table, samples, key)
+        names = [sample.file.relative_to(self.folder).as_posix() for sample in samples]
+        index = header_index(self.folder, names, key, cache_dir=self.cache_dir)
+        if not all(index.patients):
+            log.warning("some images name no patient, so images are taken as independent")
+            return None
+        return np.array(index.patients, dtype=np.str_)
+
+    def _images(self, samples: list[Sample]) -> CachedArray:
+        framing = self._framing()
+        notes: Counter[str] = Counter()
+
+        def grey_file(sample: Sample) -> bool:
+            with place_named(sample):
+                return is_grey_dicom(sample.file)
+
+        def write(target: Path) -> str:
+            with quiet_pydicom():
+                grey = all(each(grey_file, samples))
+
+                def read(sample: Sample) -> UInt8Array:
+                    with place_named(sample):
+                        picture = read_dicom(
+                            sample.file, frame=self._frame_of(sample), window=self.window
+                        )
+                    notes.update(picture.notes)
+                    return framed(picture.pixels, framing, grey=grey)
+
+                return write_images(each(read, samples), len(samples), framing.size, grey, target)
+
+        key = {
+            "kind": "dicom",
+            "files": file_states([sample.file for sample in samples]),
+            "framing": [self.size, self.fit],
+            "frames": [self._frame_of(sample) for sample in samples],
+            "window": self.window if isinstance(self.window, str) else list(self.window),
+        }
+        found = cached_array(self.name, key, write, cache_dir=self.cache_dir)
+        for note, count in sorted(notes.items()):
+            log.warning("%d of %d images: %s", count, len(samples), note)
+        return found
+
+    def _frame_of(self, sample: Sample) -> int | None:
+        if sample.frame is not None:
+            return sample.frame
+        return None if self.frame == "middle" else self.frame
+
+
+def _check_found(table: Table, missing: list[int], rows: list[int], what: Match) -> None:
+    if missing:
+        named = {"instance": "SOP instance UID", "patient": "patient id", "path": "path"}[what]
+        raise DatasetNotFoundError(
+            f"{len(missing)} of {len(rows)} rows of {table.file} have no DICOM image of that "
+            f"{named} in the folder, line {table.lines[missing[0]]} first. Images are looked for "
+            f"below dataset.root, by default the folder of the table."
+        )

@@ -1,0 +1,242 @@
+"""MedIMeta in its original layout: one folder a set, images once, splits and tasks beside them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.datasets.audits import shared_group_marks
+from medrobust.datasets.cache import CachedArray
+from medrobust.datasets.findings import finished
+from medrobust.datasets.hdf5 import hdf5_rows
+from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
+from medrobust.datasets.medimeta_facts import (
+    CLASS_NAMES,
+    PROMPT_NAMES,
+    RECORD,
+    medimeta_facts,
+    our_spelling,
+)
+from medrobust.datasets.medimeta_files import (
+    label_values,
+    patients,
+    read_task,
+    rows_of_split,
+)
+from medrobust.datasets.pictures import Framing
+from medrobust.datasets.published import (
+    SPLITS,
+    Description,
+    count_marks,
+    data_folder,
+    known_split,
+    label_array,
+    published_set,
+)
+from medrobust.datasets.resize import framed, framed_files
+from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
+from medrobust.types import Int64Array
+
+
+@dataclass(frozen=True)
+class MedIMeta:
+    """One of the nineteen sets of MedIMeta (Woerner et al. 2024, Zenodo record 7884735).
+
+    Reads `<root>/<flag>/` as published: `images.hdf5` or else `images/*.tiff`, `splits/*.txt`,
+    `task_labels/<task>.npy`, `info.yaml`, and patients from `annotations.csv` where it names them.
+    Classes and their order are those of `info.yaml`. Rows are in the order of the split's file.
+
+    Args:
+        flag: Id of the set ("pbc").
+        root: Folder of the sets; `$MEDROBUST_DATA/medimeta` if None.
+        task_name: Which of its tasks; the main one if None.
+        split: The split that is evaluated.
+        size: Images of another size are brought to it: shortest side by antialiased bicubic, then
+            the centre.
+        label_order: Another known order of the classes, where the labels are in it.
+        full_hash: Know source files by a hash of all their bytes.
+        limit: A stratified part of at most so many images.
+        cache_dir: Where arrays are unpacked to.
+        notes: Further sentences for the tables.
+    """
+
+    flag: str
+    root: str | None = None
+    task_name: str | None = None
+    split: str = "test"
+    size: int = STANDARD_SIZE
+    label_order: str | None = None
+    full_hash: bool = False
+    limit: int | None = None
+    cache_dir: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist.
+
+        Raises:
+            UnknownNameError: For the flag.
+            ConfigurationError: For size, split and label order.
+        """
+        described(self.flag).in_order(self.label_order)
+        Framing(self.size, "crop")
+        known_split(self.split)
+
+    @property
+    def name(self) -> str:
+        """The id, followed by the task where it is not the main one."""
+        main = medimeta_facts(self.flag).task_name
+        if self.task_name in (None, main):
+            return self.flag
+        return f"{self.flag}_{str(self.task_name).replace(' ', '_')}"
+
+    @property
+    def suite(self) -> None:
+        """There is no registry of MedMNIST-C for it."""
+        return
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are looked for."""
+        return data_folder(self.root, "medimeta") / self.flag
+
+    def load(self, split: str | None = None) -> ImageSet:
+        """Open one split (`self.split` by default), memory-mapped.
+
+        Raises:
+            DatasetNotFoundError: If files are missing.
+            InvalidDataError: If files are damaged or do not belong together.
+            InvalidImageError: If a TIFF cannot be read.
+        """
+        chosen = known_split(split or self.split)
+        if not self.folder.is_dir():
+            raise DatasetNotFoundError(
+                f"no folder {self.flag!r} in {self.folder.parent}. Unpack {self.flag}.zip of "
+                f"Zenodo record {RECORD} there, or pass dataset.root=<folder of the sets>."
+            )
+        rows = rows_of_split(self.folder, chosen)
+        task_name = self.task_name or medimeta_facts(self.flag).task_name
+        task = read_task(self.folder, task_name)
+        stored = label_values(self.folder, task_name)
+        if max(rows) >= len(stored):
+            raise InvalidDataError(
+                f"{self.folder}: the split {chosen} names image {max(rows)}, but {task_name!r} has "
+                f"{len(stored)} labels."
+            )
+
+        def labels_of(other: str) -> Int64Array:
+            return label_array(
+                stored[rows_of_split(self.folder, other)], task.kind, self.folder / "task_labels"
+            )
+
+        names = our_spelling(self.flag, task.class_names)
+        found = Description(
+            name=self.name,
+            task=task.kind,
+            class_names=names,
+            prompt_names=_prompts(self.flag, names),
+            modality=medimeta_facts(self.flag).modality,
+            positive=1 if task.kind == "binary-class" else None,
+            license=medimeta_facts(self.flag).license,
+        )
+        groups = self._groups(rows)
+        images = self._images(chosen, rows)
+        published = dict(zip(SPLITS, medimeta_facts(self.flag).counts, strict=True))[chosen]
+        marks = (
+            *count_marks(len(rows), published, self.flag, chosen),
+            *self._overlap_marks(chosen, rows, groups),
+            *self.notes,
+        )
+        image_set = published_set(
+            found,
+            chosen,
+            images.open(),
+            labels_of(chosen),
+            images.digest,
+            groups=groups,
+            label_order=self.label_order,
+            labels_of=labels_of,
+            marks=marks,
+        )
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _images(self, split: str, rows: list[int]) -> CachedArray:
+        stacked = self.folder / "images.hdf5"
+        framing = Framing(self.size, "crop")
+        name = f"{self.flag}-{split}"
+        if stacked.exists():
+            whole = hdf5_rows(
+                stacked, "images", rows, full_hash=self.full_hash, cache_dir=self.cache_dir
+            )
+            images = framed(whole, framing, name, cache_dir=self.cache_dir)
+        else:
+            images = self._pictures(rows, framing, name)
+        channels = 1 if images.open().ndim == 3 else 3
+        if channels != medimeta_facts(self.flag).channels:
+            raise InvalidDataError(
+                f"{self.folder}: its images have {channels} channels; those of {self.flag} have "
+                f"{medimeta_facts(self.flag).channels}."
+            )
+        return images
+
+    def _pictures(self, rows: list[int], framing: Framing, name: str) -> CachedArray:
+        files = [self.folder / "images" / f"{row:06d}.tiff" for row in rows]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise DatasetNotFoundError(
+                f"{self.folder} has no images.hdf5, and {len(missing)} of {len(files)} files are "
+                f"not in images/, {missing[0].name} first. Unpack {self.flag}.zip again."
+            )
+        return framed_files(files, framing, name, cache_dir=self.cache_dir)
+
+    def _groups(self, rows: list[int]) -> NDArray[np.str_] | None:
+        known = patients(self.folder)
+        if known is None:
+            return None
+        groups = known[rows] if max(rows) < len(known) else np.array([""])
+        if (groups == "").any():
+            raise InvalidDataError(
+                f"{self.folder / 'annotations.csv'} does not name the patient of each image."
+            )
+        return groups
+
+    def _overlap_marks(
+        self, split: str, rows: list[int], groups: NDArray[np.str_] | None
+    ) -> tuple[str, ...]:
+        """Say which images, or patients, of this split stand in another one too."""
+        marks: list[str] = []
+        for other in SPLITS:
+            if other == split or not (self.folder / "splits" / f"{other}.txt").exists():
+                continue
+            theirs = rows_of_split(self.folder, other)
+            if both := len(set(rows) & set(theirs)):
+                marks.append(f"{both} images of {split} stand in {other} too")
+            there = self._groups(theirs)
+            if groups is not None and there is not None:
+                marks += shared_group_marks(groups, there, split, other)
+        return tuple(marks)
+
+
+def described(flag: str) -> Description:
+    """Describe the main task of a set, as far as is known without its files."""
+    facts = medimeta_facts(flag)
+    names = CLASS_NAMES.get(flag, ())
+    return Description(
+        name=flag,
+        task="binary-class" if len(names) == 2 else "multi-class",
+        class_names=names,
+        prompt_names=_prompts(flag, names),
+        modality=facts.modality,
+        positive=1 if len(names) == 2 else None,
+        license=facts.license,
+    )
+
+
+def _prompts(flag: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return readable names in the order of the given ones, none where we have none better."""
+    readable: dict[Any, str] = dict(
+        zip(CLASS_NAMES.get(flag, ()), PROMPT_NAMES.get(flag, ()), strict=False)
+    )
+    return tuple(readable[name] for name in names) if set(names) == set(readable) else ()

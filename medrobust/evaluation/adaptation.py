@@ -1,0 +1,402 @@
+"""The stage before the plan: an adapter is tuned once, kept as an artifact, and found afterwards.
+
+Tuning opens the pool and what chooses the epoch. It never opens the test split.
+"""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medrobust.adapters.artifact import Tuned, artifact_files, probe_files
+from medrobust.adapters.base import NoAdapter, Tunable
+from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.datasets.image_set import ImageSet
+from medrobust.datasets.perceptual import hashes_of, near_repeats
+from medrobust.datasets.sampling import FewShots, few_shots
+from medrobust.evaluation.environment import versions
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.plan import head_description
+from medrobust.evaluation.resources import Resources, zero_shot_head
+from medrobust.evaluation.run import quiet_lightning
+from medrobust.evaluation.store import Store
+from medrobust.exceptions import ConfigurationError
+from medrobust.fingerprints import fingerprint
+from medrobust.models.base import ImageModel
+from medrobust.models.encoding import MicroBatcher
+from medrobust.models.own import OwnModel
+from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.tasks.datamodule import evaluation_loader
+from medrobust.tasks.few_shot import FewShot
+from medrobust.tasks.tuning import Tuning, TuningError
+from medrobust.types import Float32Array
+
+if TYPE_CHECKING:
+    from medrobust.datasets.image_set import DatasetSource
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+CHECKPOINT = "last.ckpt"
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """An adapter that is to be made, or found.
+
+    Attributes:
+        fingerprint: Of base model, shots and recipe.
+        folder: Where it lies once it is made.
+        name: In tables and in the store: recipe, amount and draw.
+        drawn: Shots and selection part of each data set.
+        heads: What the class texts of each data set are, as in the cells.
+    """
+
+    fingerprint: str
+    folder: Path
+    name: str
+    drawn: tuple[FewShots, ...]
+    heads: tuple[dict[str, Any], ...]
+
+
+def adapted(experiment: Experiment, resources: Resources, store: Store) -> Experiment:
+    """Return the experiment that evaluates the tuned adapter, made now or found in the store.
+
+    Args:
+        experiment: With `tuning`, and an adapter that can be tuned.
+        resources: Keeps the model as published.
+        store: Keeps the artifact.
+
+    Raises:
+        ConfigurationError: If there is nothing to tune or nothing to tune on.
+        TuningError: If a guard stops it.
+    """
+    if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
+        return replace(experiment, tuning=None)
+    wanted = plan_adaptation(experiment, resources, store)
+    if not (experiment.resume and wanted.folder.exists()):
+        files = make(experiment, resources, store, wanted)
+        if files is None:
+            return experiment  # another process writes it
+        store.write_adapter(wanted.fingerprint, files, replace=not experiment.resume)
+        shutil.rmtree(progress_folder(store, wanted), ignore_errors=True)
+    return evaluating(experiment, wanted)
+
+
+def evaluating(experiment: Experiment, wanted: Adaptation) -> Experiment:
+    """Return the experiment with the finished artifact as its adapter."""
+    assert experiment.tuning is not None
+    share = experiment.tuning.interpolation
+    tuned = Tuned(str(wanted.folder), name=wanted.name, interpolation=share)
+    return replace(experiment, adapter=tuned, tuning=None)
+
+
+def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) -> Adaptation:
+    """Draw the shots and name the artifact, before anything is trained.
+
+    Raises:
+        ConfigurationError: If there is nothing to tune or nothing to tune on.
+    """
+    tuning, recipe = _tuning(experiment), experiment.adapter
+    sources = _sources(experiment, tuning)
+    evaluated = _hashes(experiment, resources) if tuning.leave_out_repeats else []
+    drawn = tuple(_draw(source, tuning, evaluated) for source in sources)
+    heads = tuple(_head(experiment, resources, one) for one in drawn)
+    base = replace(experiment, adapter=NoAdapter())
+    what = [
+        FORMAT,
+        resources.encoder_description(base),
+        recipe.description(),
+        tuning.description() if isinstance(recipe, Tunable) else [tuning.seed],
+        [[d.shots.fingerprint, d.selection and d.selection.fingerprint] for d in drawn],
+        [{k: v for k, v in head.items() if k != "name"} for head in heads],
+    ]
+    print_ = fingerprint(what)
+    name = f"{recipe.name} {tuning.amount_label} draw {tuning.shot_seed}"
+    return Adaptation(print_, store.adapter_folder(print_), name, drawn, heads)
+
+
+def _tuning(experiment: Experiment) -> Tuning:
+    if experiment.tuning is None or not isinstance(experiment.adapter, Tunable | LinearProbe):
+        raise ConfigurationError(
+            f"task=few_shot tunes an adapter, and adapter={experiment.adapter.name} is none that "
+            f"can be tuned. Add adapter=lora, norm, full or linear_probe."
+        )
+    return experiment.tuning
+
+
+def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
+    """Return the data sets to tune on."""
+    names = [source.name for source in experiment.datasets]
+    wanted = names if tuning.datasets is None else list(tuning.datasets)
+    unknown = [name for name in wanted if name not in names]
+    if unknown or not wanted:
+        raise ConfigurationError(
+            f"task.datasets={wanted}: the data sets of this run are {', '.join(names)}."
+        )
+    return [source for source in experiment.datasets if source.name in wanted]
+
+
+def _draw(source: "DatasetSource", tuning: Tuning, evaluated: Sequence[Float32Array]) -> FewShots:
+    pool, notes = _without_repeats(source.load(tuning.pool), evaluated)
+    other = None
+    if tuning.select_from is not None:
+        other, more = _without_repeats(source.load(tuning.select_from), evaluated)
+        notes += more
+    drawn = few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
+    for note in notes:
+        log.info("%s: %s", source.name, note)
+    return replace(drawn, notes=(*drawn.notes, *notes))
+
+
+def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
+    """Hash the pictures of every evaluated split; nothing else of them is used."""
+    return [hashes_of(resources.image_set(source)) for source in experiment.datasets]
+
+
+def _without_repeats(
+    pool: ImageSet, evaluated: Sequence[Float32Array]
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """Take out the images that show the same as one of an evaluated split, and say how many.
+
+    Raises:
+        ConfigurationError: If none is left.
+    """
+    if not evaluated:
+        return pool, ()
+    own = hashes_of(pool)
+    free = np.ones(len(pool), dtype=bool)
+    for others in evaluated:
+        free[near_repeats(own, others).rows] = False
+    note = f"{int((~free).sum())} of {len(pool)} images of {pool.split} left out: they repeat an "
+    note += "image of an evaluated split"
+    if not free.any():
+        raise ConfigurationError(f"{pool.name}: {note}, and none is left to tune on.")
+    kept = np.flatnonzero(free)
+    print_ = fingerprint([pool.fingerprint, "without repeats", pool.ids[kept].tolist()])
+    return pool.take(kept, fingerprint=print_), (note,)
+
+
+def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:
+    base = replace(experiment, adapter=NoAdapter())
+    if not resources.is_dual_encoder(base):
+        if not isinstance(experiment.adapter, LinearProbe):
+            resources.check_classifies(base)
+        return {"kind": "identity"}
+    head = head_description(experiment, drawn.shots)
+    if drawn.shots.labels.ndim == 2 and not head["absent"]:
+        raise ConfigurationError(
+            f"prompt set {experiment.prompts.name!r} has no absent texts, which tuning on the "
+            f"labels of {drawn.shots.name} needs. Choose another prompt set."
+        )
+    return head
+
+
+def progress_folder(store: Store, wanted: Adaptation) -> Path:
+    """Return where an unfinished training keeps its checkpoint."""
+    return store.adapter_folder(wanted.fingerprint).with_name(f".{wanted.fingerprint}-training")
+
+
+def make(
+    experiment: Experiment, resources: Resources, store: Store, wanted: Adaptation
+) -> dict[str, bytes] | None:
+    """Tune, and return the files of the artifact; None in a process that is not the first.
+
+    Raises:
+        TuningError: If a guard stops it.
+    """
+    started = time.perf_counter()
+    if isinstance(experiment.adapter, LinearProbe):
+        return _fit_probe(experiment, resources, wanted, started)
+    recipe = experiment.adapter
+    assert isinstance(recipe, Tunable)
+    assert experiment.tuning is not None
+    heads = class_heads(experiment, resources, wanted)
+    model = private_copy(experiment)
+    before = _some_features(model, wanted.drawn)
+    touched = recipe.attach(model, seed=experiment.tuning.seed)
+    if not torch.equal(_some_features(model, wanted.drawn), before):
+        raise TuningError(
+            f"adapter {recipe.name!r} changes the features of {experiment.model.name} before any "
+            f"step was taken: it must begin as the model itself."
+        )
+    module = FewShot(
+        model,
+        recipe,
+        heads,
+        [one.shots for one in wanted.drawn],
+        [one.selection for one in wanted.drawn],
+        experiment.tuning,
+        num_workers=experiment.num_workers,
+    )
+    trainer = fit(experiment, module, progress_folder(store, wanted))
+    if trainer.global_rank != 0:
+        return None
+    epoch, error, loss = module.selected.tolist()
+    metrics: dict[str, Any] = {
+        "trained parameters": sum(value.numel() for value in module.trained().values()),
+        "touched modules": len(touched),
+        "optimiser steps": trainer.global_step,
+    }
+    if epoch >= 0:
+        metrics |= {"chosen after epoch": epoch, "selection error": error, "selection loss": loss}
+    record = _record(experiment, resources, wanted, metrics, started)
+    return artifact_files(recipe, model, recipe.state(model), record)
+
+
+def class_heads(
+    experiment: Experiment, resources: Resources, wanted: Adaptation
+) -> list[ZeroShotHead | IdentityHead]:
+    """Encode the class texts of each data set once, by the model as published."""
+    model = resources.model(replace(experiment, adapter=NoAdapter()))
+    return [
+        IdentityHead() if head["kind"] == "identity" else zero_shot_head(model, head)
+        for head in wanted.heads
+    ]
+
+
+def private_copy(experiment: Experiment) -> Any:
+    """Load the model anew: it is going to be changed. A user's own module is copied."""
+    model = experiment.model.load()
+    return deepcopy(model) if isinstance(experiment.model, OwnModel) else model
+
+
+@torch.no_grad()
+def _some_features(model: Any, drawn: Sequence[FewShots]) -> Tensor:
+    """Encode one image of each data set."""
+    images = [torch.from_numpy(_channel_first(one.shots.images[:1])) for one in drawn]
+    encoded: Tensor = torch.cat([model.encode_image(model.preprocess(one)) for one in images])
+    return encoded
+
+
+def _channel_first(images: Any) -> Any:
+    stacked = np.array(images)
+    return (
+        stacked[:, None]
+        if stacked.ndim == 3
+        else np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+    )
+
+
+def fit(experiment: Experiment, module: FewShot, folder: Path) -> Any:
+    """Train, from the checkpoint in `folder` if there is one.
+
+    Raises:
+        TuningError: As a guard raises it.
+    """
+    from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+
+    tuning = module.tuning
+    per_epoch = -(-sum(map(len, module.shots)) // tuning.batch_size)
+    keeps = ModelCheckpoint(
+        dirpath=folder,
+        filename=CHECKPOINT.removesuffix(".ckpt"),
+        every_n_train_steps=tuning.save_every or max(1, per_epoch // tuning.accumulate),
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    callbacks: list[Any] = [keeps]
+    chooses = tuning.choose == "best" and any(one is not None for one in module.selection)
+    if tuning.patience is not None and chooses:
+        callbacks.append(EarlyStopping("selection/error", patience=tuning.patience))
+    checkpoint = folder / CHECKPOINT
+    with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch, quiet_lightning():
+        trainer: Any = experiment.trainer(
+            max_epochs=1,  # one pass of Lightning's over all epochs of ours
+            accumulate_grad_batches=tuning.accumulate,
+            gradient_clip_val=tuning.clip,
+            val_check_interval=per_epoch if chooses else None,
+            limit_val_batches=None if chooses else 0,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=scratch,
+        )
+        resumed = experiment.resume and checkpoint.exists()
+        if not resumed:
+            shutil.rmtree(folder, ignore_errors=True)
+        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=False)
+    module.to("cpu")
+    return trainer
+
+
+def _fit_probe(
+    experiment: Experiment, resources: Resources, wanted: Adaptation, started: float
+) -> dict[str, bytes]:
+    """Encode the shots once and fit a linear classifier for each data set."""
+    recipe = experiment.adapter
+    assert isinstance(recipe, LinearProbe)
+    model = resources.model(replace(experiment, adapter=NoAdapter()))
+    if not isinstance(model, ImageModel):
+        raise ConfigurationError(
+            f"adapter=linear_probe needs image features, and {experiment.model.name} is a "
+            f"classifier, whose output is logits."
+        )
+    heads = {}
+    for one in wanted.drawn:
+        features = encode(model, one.shots, experiment)
+        labels = torch.from_numpy(one.shots.labels)
+        classes = len(one.shots.class_names)
+        heads[one.shots.name] = recipe.fit(features, labels, one.shots.task, classes)
+    metrics = {"trained parameters": sum(v.numel() for h in heads.values() for v in h.buffers())}
+    return probe_files(heads, _record(experiment, resources, wanted, metrics, started))
+
+
+def encode(model: ImageModel, image_set: Any, experiment: Experiment) -> Tensor:
+    """Encode a set on the CPU or wherever the model is: float32 (N, D)."""
+    batcher = MicroBatcher(model, experiment.model.micro_batch)
+    loader = evaluation_loader(image_set, batch_size=experiment.batch_size, num_workers=0)
+    features = [one for batch in loader for one in batcher.push(batch.images)]
+    return torch.cat([*features, *batcher.flush()]).float().cpu()
+
+
+def _record(
+    experiment: Experiment,
+    resources: Resources,
+    wanted: Adaptation,
+    metrics: Mapping[str, Any],
+    started: float,
+) -> dict[str, Any]:
+    report = resources.model(replace(experiment, adapter=NoAdapter())).report
+    assert experiment.tuning is not None
+    recipe = experiment.adapter.description()
+    return {
+        "fingerprint": wanted.fingerprint,
+        "name": wanted.name,
+        "label": f"{experiment.adapter.name} {experiment.tuning.amount_label}",
+        "kind": recipe["kind"],
+        "recipe": recipe,
+        "task": experiment.tuning.description(),
+        "base": {
+            "name": experiment.model.name,
+            "weights": experiment.model.weights_fingerprint(),
+            "source": report.source,
+            "revision": report.revision,
+            "license": report.license,
+        },
+        "prompts": {"name": experiment.prompts.name, **experiment.prompts.description()},
+        "data": [
+            one.record()
+            | {
+                "license": one.shots.license,
+                "fingerprint": one.shots.fingerprint,
+                "class_names": list(one.shots.class_names),
+            }
+            for one in wanted.drawn
+        ],
+        "metrics": dict(metrics),
+        "seconds": round(time.perf_counter() - started, 2),
+        "versions": versions(),
+    }

@@ -1,0 +1,61 @@
+"""Sizes of published towers whose repositories do not say them: facts of `architectures.json`."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from medrobust.exceptions import WeightsMismatchError, WeightsNotFoundError, unknown_name
+
+
+@cache
+def _facts() -> dict[str, dict[str, Any]]:
+    content: dict[str, dict[str, Any]] = json.loads(
+        (files(__package__) / "architectures.json").read_text()
+    )
+    return content
+
+
+def table(kind: str) -> dict[str, Any]:
+    """Return all architectures of a kind ("vit", "bert", "whole"), name -> sizes."""
+    return _facts()[kind]
+
+
+def known(kind: str, name: str | None, source: str) -> dict[str, Any]:
+    """Look a tower up that a configuration names.
+
+    Args:
+        kind: "vit" or "bert".
+        name: As the configuration writes it.
+        source: Where it was read, for the message.
+
+    Raises:
+        WeightsMismatchError: If its sizes are not known.
+    """
+    if name not in table(kind):
+        raise WeightsMismatchError(
+            f"{source} names the {kind} {name!r}, whose dimensions are not known. "
+            f"There are: {', '.join(table(kind))}."
+        )
+    found: dict[str, Any] = table(kind)[name]
+    return found
+
+
+def packaged(name: str) -> dict[str, Any]:
+    """Return a whole architecture: by its name in the package, or from a JSON file of the user's.
+
+    Raises:
+        UnknownNameError: If there is no such name.
+        WeightsNotFoundError: If there is no such file.
+    """
+    if not name.endswith(".json"):
+        if name not in table("whole"):
+            raise unknown_name("model.config", name, table("whole"))
+        found: dict[str, Any] = table("whole")[name]
+        return found
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise WeightsNotFoundError(f"model.config={name!r} is no file. Pass the path of one.")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

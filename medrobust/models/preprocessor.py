@@ -1,0 +1,67 @@
+"""The `preprocessor_config.json` of transformers, read as a `Preprocess`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medrobust.exceptions import WeightsMismatchError
+from medrobust.models.preprocess import Fit, Preprocess
+from medrobust.models.resample import Interpolation
+
+FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
+"""Numbers of Pillow's filters."""
+
+DEFAULT_FILTER = 3
+
+
+def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
+    """Read how a model of transformers wants its images.
+
+    Two forms are known: the shortest side resized and the centre cropped (CLIP, DINOv2), and both
+    sides squashed to the input size (SigLIP, ViT).
+
+    Args:
+        path: `preprocessor_config.json`.
+        image_size: Side of the input that the model's own configuration states; None: the model
+            takes any (DINOv2 is trained at another size than it is used at).
+
+    Raises:
+        WeightsMismatchError: If it asks for something else, or for another input size.
+    """
+    values = json.loads(path.read_text())
+    cropped = values.get("do_center_crop", "crop_size" in values)
+    size, crop = values.get("size"), values.get("crop_size") if cropped else None
+    kind = values.get("resample", DEFAULT_FILTER)
+    fit, resize, side = _fit(size, crop)
+    asked = all(values.get(f"do_{step}", True) for step in ("resize", "rescale", "normalize"))
+    scaled = abs(values.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6
+    fits = side is not None and image_size in (side, None)
+    if not fits or resize is None or kind not in FILTERS or not (asked and scaled):
+        raise WeightsMismatchError(
+            f"{path.name} asks for size {size}, crop {crop} and resampling {kind}, for a model of "
+            f"{image_size} pixels: only a resize (bilinear 2 or bicubic 3) with a centre crop or "
+            f"a squash to that size, and normalisation, are known."
+        )
+    return Preprocess(
+        side,
+        tuple(values["image_mean"]),
+        tuple(values["image_std"]),
+        interpolation=FILTERS[kind],
+        fit=fit,
+        resize=None if resize == side else resize,
+    )
+
+
+def _fit(size: Any, crop: Any) -> tuple[Fit, int | None, int | None]:
+    """Return the fit, the side that is resized to, and the side that comes out."""
+    if crop is not None:
+        return "shortest", _side(size), _side(crop)
+    squashed = not isinstance(size, dict) or "shortest_edge" not in size
+    return ("squash" if squashed else "shortest"), _side(size), _side(size)
+
+
+def _side(value: Any) -> int | None:
+    """Return the side of a size, which is written as a number or as a table of equal sides."""
+    sides = set(value.values()) if isinstance(value, dict) else {value}
+    side = sides.pop() if len(sides) == 1 else None
+    return side if isinstance(side, int) else None

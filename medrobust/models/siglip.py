@@ -1,0 +1,156 @@
+"""SigLIP in the layout of transformers, MedSigLIP for one."""
+
+import json
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from medrobust.exceptions import MissingDependencyError, WeightsMismatchError
+from medrobust.models.base import LoadReport, VisionLanguageModel
+from medrobust.models.hub import HubSource, Names
+from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
+from medrobust.models.preprocess import Preprocess
+from medrobust.models.preprocessor import read_preprocess
+from medrobust.models.tokenizer import Tokenize
+from medrobust.types import PixelBatch
+
+UNKNOWN = "<unk>"
+SPACE = "▁"
+
+
+@dataclass
+class TransformersSiglip(HubSource):
+    """A checkpoint of `transformers.SiglipModel`, from the hub or a folder with the same files.
+
+    The bias of its logits is the same for every class and cancels: the softmax and the difference
+    of present and absent texts do not depend on it.
+    """
+
+    FILES: ClassVar[tuple[Names, ...]] = (
+        ("config.json",),
+        ("preprocessor_config.json",),
+        ("spiece.model",),
+        ("model.safetensors", "pytorch_model.bin"),
+    )
+    INTERPOLATES: ClassVar[bool] = True
+
+    def load(self) -> VisionLanguageModel:
+        """Build the model and load its weights strictly, on the CPU, in eval mode.
+
+        Raises:
+            WeightsNotFoundError: If files are missing.
+            WeightsMismatchError: If a key is missing, left over or of another shape.
+            MissingDependencyError: If sentencepiece is not installed.
+        """
+        from transformers import SiglipConfig, SiglipModel
+
+        files = self.files()
+        settings, pictures, words, weights = files.values()
+        values = json.loads(settings.read_text())
+        if values.get("model_type") != "siglip":
+            raise WeightsMismatchError(
+                f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
+                f"not 'siglip'."
+            )
+        config = SiglipConfig.from_dict(values)
+        preprocess = read_preprocess(pictures, config.vision_config.image_size)
+        self.check_resolution(preprocess.size)
+        tokenizer = SiglipTokenizer(words, config.text_config.max_position_embeddings)
+        with torch.device("meta"):
+            siglip = SiglipModel(config)
+        loaded = load_strict(
+            siglip, read_checkpoint(weights), file=weights.name, drops=POSITION_IDS
+        )
+        return SiglipDualEncoder(
+            siglip,
+            tokenizer=tokenizer,
+            preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
+            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+        ).eval()
+
+
+class SiglipTokenizer:
+    """The unigram pieces of SigLIP, over lower-case text without punctuation.
+
+    Every sentence is filled up to the context with the end mark: the text tower attends to all of
+    it, and reads its embedding at the last place.
+
+    Args:
+        path: `spiece.model`.
+        context: Tokens of every sentence.
+
+    Raises:
+        MissingDependencyError: If sentencepiece is not installed.
+    """
+
+    def __init__(self, path: Path, context: int) -> None:
+        try:
+            from sentencepiece import SentencePieceProcessor
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{path.name} is read by sentencepiece, which is not installed: "
+                f"pip install sentencepiece."
+            ) from error
+        self._pieces = SentencePieceProcessor(model_file=str(path))
+        # Encoded behind a known start, because sentencepiece strips a space at the very start.
+        self._start = len(self._pieces.encode(UNKNOWN))
+        self._context = context
+
+    def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids and mask (all ones: padding counts), int64 (K, context)."""
+        ids = torch.tensor([self._one(sentence) for sentence in sentences])
+        return ids, torch.ones_like(ids)
+
+    def _one(self, sentence: str) -> list[int]:
+        plain = sentence.lower().translate(str.maketrans("", "", string.punctuation))
+        plain = re.sub(r"\s+", " ", SPACE + plain).strip()
+        end: int = self._pieces.eos_id()
+        pieces: list[int] = self._pieces.encode(UNKNOWN + plain)[self._start :]
+        kept = pieces[: self._context - 1]
+        return kept + [end] * (self._context - len(kept))
+
+
+class _Pooled(nn.Module):
+    """A tower of SigLIP, which projects within its own pooling."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return (N, D)."""
+        embedding: Tensor = self.model(**inputs).pooler_output
+        return embedding
+
+
+class SiglipDualEncoder(VisionLanguageModel):
+    """SigLIP."""
+
+    def __init__(
+        self, siglip: Any, *, tokenizer: Tokenize, preprocess: Preprocess, report: LoadReport
+    ) -> None:
+        super().__init__()
+        self.visual_encoder = _Pooled(siglip.vision_model)
+        self.text_encoder = _Pooled(siglip.text_model)
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess
+        self.report = report
+        self.interpolated = preprocess.size != siglip.config.vision_config.image_size
+        self.logit_scale = float(siglip.logit_scale.detach().exp())
+
+    def _image_embedding(self, pixels: PixelBatch) -> Tensor:
+        embedding: Tensor = self.visual_encoder(
+            pixel_values=pixels, interpolate_pos_encoding=self.interpolated
+        )
+        return embedding
+
+    def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
+        ids, _ = self.tokenizer(sentences)
+        embedding: Tensor = self.text_encoder(input_ids=ids.to(self.device))
+        return embedding

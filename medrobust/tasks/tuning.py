@@ -1,0 +1,246 @@
+"""What tuning may choose: the recipe that a file in conf/task builds, apart from the adapter."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+
+from medrobust import keys
+from medrobust.corruptions import Corruption, Suite
+from medrobust.exceptions import ConfigurationError, MedRobustError
+from medrobust.keys import Draws, derive_key
+from medrobust.types import IndexBatch, UInt8Batch
+
+LabelSpace: TypeAlias = Literal["per_dataset", "joint"]
+Schedule: TypeAlias = Literal["cosine", "constant"]
+Features: TypeAlias = Literal["unit", "raw"]
+Choose: TypeAlias = Literal["best", "last"]
+
+DEFAULT_FRACTION = 0.1
+
+
+class TuningError(MedRobustError, RuntimeError):
+    """Tuning that must not go on: a guard has found something wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptedShots:
+    """Corrupts a part of the training images, other ones in every epoch.
+
+    Args:
+        columns: Corruptions and suites; every one of them is equally likely.
+        probability: Share of images that are corrupted.
+        severities: Each equally likely.
+    """
+
+    columns: Sequence[Corruption | Suite]
+    probability: float = 0.75
+    severities: Sequence[int] = (1, 2, 3, 4, 5)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be drawn.
+
+        Raises:
+            ConfigurationError: Naming the key.
+            UnknownNameError: If a corruption does not exist.
+        """
+        wrong = [level for level in self.severities if level not in range(1, 6)]
+        if wrong or not self.severities or not 0 <= self.probability <= 1:
+            raise ConfigurationError(
+                f"task.corrupt.severities={list(self.severities)} must be of 1 to 5 and "
+                f"task.corrupt.probability={self.probability} in [0, 1]."
+            )
+        if not self.expanded(None):
+            raise ConfigurationError("task.corrupt.columns names no corruption.")
+
+    def expanded(self, registry: str | None) -> tuple[Corruption, ...]:
+        """Return the corruptions for a data set with that registry of MedMNIST-C."""
+        return tuple(one for column in self.columns for one in column.expand(registry))
+
+    def description(self) -> dict[str, Any]:
+        """Return what decides the pixels."""
+        return {
+            "columns": [
+                [one.identity(level) for level in self.severities] for one in self.expanded(None)
+            ],
+            "probability": self.probability,
+        }
+
+    def __call__(
+        self, images: UInt8Batch, index: IndexBatch, *, stream: str, seed: int
+    ) -> UInt8Batch:
+        """Corrupt images (n, C, H, W); which and how depends on seed, stream and index alone.
+
+        Args:
+            images: Not modified.
+            index: What the draws are keyed by.
+            stream: Data set, split and epoch ("bloodmnist/train/7").
+            seed: Of the training.
+        """
+        columns = self.expanded(None)
+        draws = Draws(derive_key(seed, stream, "which corruption", 0), index.cpu())
+        chance = draws.uniform(1)[:, 0]
+        number = len(columns) * len(self.severities)
+        choice = Draws(draws.key, draws.index, number=1).integers(0, number, 1)[:, 0]
+        out = images.clone()
+        for value in torch.unique(choice).tolist():
+            rows = torch.nonzero((choice == value) & (chance < self.probability))[:, 0]
+            if len(rows):
+                column, level = divmod(value, len(self.severities))
+                out[rows.to(out.device)] = columns[column](
+                    images[rows.to(images.device)],
+                    severity=self.severities[level],
+                    seed=seed,
+                    stream=stream,
+                    index=index.cpu()[rows],
+                )
+        return out
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How an adapter is tuned (`task=few_shot`).
+
+    Args:
+        optimizer: Builds the optimiser from parameters.
+        fraction: Share of the pool, stratified; 0.1 if neither this nor `shots` is given.
+        shots: Images a class.
+        pool: Split that shots come from, never "test".
+        select_from: Split that chooses the epoch; None: what remains of the pool.
+        datasets: Names of the data sets to tune on; None: all that are evaluated.
+        leave_out_repeats: Take images out of the pools that show the same as an image of any
+            evaluated split, by perceptual hash; the labels of those splits are not looked at.
+        seed: Of first values, order, augmentation and dropout.
+        shot_seed: Of the draw of shots.
+        label_space: "per_dataset": softmax over the classes of the sample's own set; "joint": over
+            the classes of all sets, which then need different texts.
+        epochs: Passes over the shots.
+        batch_size: Images a step, over all devices together.
+        accumulate: Batches an optimiser step.
+        warmup: Share of the steps in which the learning rate rises.
+        schedule: Of the learning rate after that.
+        clip: Largest norm of the gradient, None for no limit.
+        augment: Transforms of albumentations, applied in order.
+        corrupt: Corruptions as augmentation, after those.
+        features: "unit", or "raw" (not normalised, as the code of RobustMedCLIP trains).
+        logit_scale: Multiplier of the cosine; None: the model's own.
+        choose: "best" epoch by the selection part, or the "last".
+        patience: Stop after so many epochs without a better one.
+        gradient_checkpointing: Compute blocks again in the backward pass, to save memory.
+        save_every: Optimiser steps between two files to resume from; None: once an epoch.
+        interpolation: Evaluate weights at that share of the way from the published to the tuned
+            ones (WiSE-FT); the artifact is the same.
+    """
+
+    optimizer: Callable[..., torch.optim.Optimizer]
+    fraction: float | None = None
+    shots: int | None = None
+    pool: str = "train"
+    select_from: str | None = None
+    datasets: Sequence[str] | None = None
+    leave_out_repeats: bool = False
+    seed: int = 0
+    shot_seed: int = 0
+    label_space: LabelSpace = "per_dataset"
+    epochs: int = 20
+    batch_size: int = 32
+    accumulate: int = 1
+    warmup: float = 0.1
+    schedule: Schedule = "cosine"
+    clip: float | None = 1.0
+    augment: Sequence[Any] = ()
+    corrupt: CorruptedShots | None = None
+    features: Features = "unit"
+    logit_scale: float | None = None
+    choose: Choose = "best"
+    patience: int | None = None
+    gradient_checkpointing: bool = False
+    save_every: int | None = None
+    interpolation: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        whole = {n: getattr(self, n) for n in ("epochs", "batch_size", "accumulate")}
+        for name, value in whole.items():
+            if value < 1:
+                raise ConfigurationError(f"task.{name}={value} must be at least 1.")
+        for name, known in (
+            ("label_space", LabelSpace),
+            ("schedule", Schedule),
+            ("features", Features),
+            ("choose", Choose),
+        ):
+            if getattr(self, name) not in get_args(known):
+                raise ConfigurationError(
+                    f"task.{name}={getattr(self, name)!r} is none of {', '.join(get_args(known))}."
+                )
+        for name in ("pool", "select_from"):
+            if getattr(self, name) == "test":
+                raise ConfigurationError(
+                    f"task.{name}=test: the test split is only ever evaluated. Choose train or val."
+                )
+        if not 0 <= self.interpolation <= 1:
+            raise ConfigurationError(f"task.interpolation={self.interpolation} must be in [0, 1].")
+        if not 0 <= self.warmup < 1:
+            raise ConfigurationError(f"task.warmup={self.warmup} must be a share below 1.")
+
+    @property
+    def amount(self) -> dict[str, Any]:
+        """How many shots, as `medrobust.datasets.sampling.few_shots` takes it."""
+        if self.fraction is None and self.shots is None:
+            return {"fraction": DEFAULT_FRACTION}
+        return {"fraction": self.fraction, "shots": self.shots}
+
+    @property
+    def amount_label(self) -> str:
+        """How many shots, for names: "10%", "4 shots"."""
+        if self.shots is not None:
+            return f"{self.shots} shots"
+        return f"{100 * self.amount['fraction']:g}%"
+
+    def description(self) -> dict[str, Any]:
+        """Return the plain values that decide the tuned weights."""
+        hidden = ("optimizer", "augment", "corrupt", "datasets", "save_every", "interpolation")
+        plain = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in hidden}
+        return plain | {
+            **self.amount,
+            "optimizer": _describe(self.optimizer),
+            "augment": [_transform(one) for one in self.augment],
+            "corrupt": None if self.corrupt is None else self.corrupt.description(),
+            "keys": keys.FORMAT,
+        }
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the factor of the learning rate at an optimiser step, counted from 0."""
+        rising = round(self.warmup * steps)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        if self.schedule == "constant":
+            return 1.0
+        done = (step - rising) / max(1, steps - rising)
+        return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * done))))
+
+
+def _describe(optimizer: Callable[..., Any]) -> dict[str, Any]:
+    """Name an optimiser and its settings."""
+    if not isinstance(optimizer, partial):
+        return {"name": optimizer.__name__}
+    values: Mapping[str, Any] = optimizer.keywords
+    return {"name": optimizer.func.__name__} | {
+        name: list(value) if isinstance(value, list | tuple) else value
+        for name, value in sorted(values.items())
+    }
+
+
+def _transform(transform: Any) -> dict[str, Any]:
+    """Return what albumentations writes of a transform: its name and settings."""
+    written = transform.to_dict()["transform"]
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in written.items()
+    }

@@ -1,0 +1,80 @@
+"""Say what may be wrong with data sets: `python scripts/audit_data.py bloodmnist pbc`.
+
+Names are those of conf/dataset (a collection stands for its members); overrides as on the command
+line of run.py follow, `dataset.root=data` for one. For each set: splits, classes and their shares,
+how counts fit the known label orders, classes without images, patients in more than one split,
+pictures that repeat others; for several sets also pictures that they share. What is found about
+the pictures is kept in the cache, and later tables of these sets carry it.
+"""
+
+import argparse
+import sys
+from itertools import combinations
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+
+from medrobust import cli
+from medrobust.arguments import conf_folder
+from medrobust.datasets.audits import Audit, audit, between_sets
+from medrobust.evaluation.plan import built
+from medrobust.exceptions import MedRobustError, unknown_name
+
+
+def sources(name: str, overrides: list[str]) -> list[Any]:
+    """Build the sources of one option of conf/dataset.
+
+    Raises:
+        UnknownNameError: If there is no such option; names the nearest.
+        MedRobustError: As building it raises it.
+    """
+    options = sorted(file.stem for file in (conf_folder() / "dataset").glob("*.yaml"))
+    if name not in options:
+        raise unknown_name("data set", name, options)
+    cli.register_resolvers()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose("config", overrides=[f"dataset={name}", *overrides])
+    dataset = built(config, "dataset")
+    return list(getattr(dataset, "members", (dataset,)))
+
+
+def print_audit(report: Audit) -> None:
+    """Print one report: facts, then findings."""
+    print(f"\n{report.name}")
+    for fact in report.facts:
+        print(f"  {fact}")
+    if not report.findings:
+        print("  nothing found" if report.splits else "  there is nothing to audit")
+    for finding in report.findings:
+        print(f"  ! {finding}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the audits and return the exit status: 1 if a set cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("words", nargs="+", metavar="DATASET|key=value")
+    parser.add_argument(
+        "--fast", action="store_true", help="do not compare pictures, which reads all of them"
+    )
+    given = parser.parse_args(arguments)
+    overrides = [word for word in given.words if "=" in word]
+    names = [word for word in given.words if "=" not in word]
+    try:
+        reports: list[tuple[Audit, str | None]] = []
+        for source in [s for name in names for s in sources(name, overrides)]:
+            cache_dir = getattr(source, "cache_dir", None)
+            reports.append((audit(source, pictures=not given.fast, cache_dir=cache_dir), cache_dir))
+            print_audit(reports[-1][0])
+        if not given.fast:
+            for (one, cache_dir), (other, _) in combinations(reports, 2):
+                for sentence in between_sets(one, other, cache_dir):
+                    print(f"\n! {sentence}")
+    except (MedRobustError, HydraException) as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 1
+    return int(any(not report.splits for report, _ in reports))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Draw the gallery of docs/corruptions.md: each corruption at every severity, on a phantom.
+
+    python scripts/draw_corruptions.py             # writes docs/images/corruptions/*.jpg
+    python scripts/draw_corruptions.py snow frost  # these alone
+
+A strip shows the clean image and severities 1 to 5, each the middle of an image of 224 pixels at
+its own size, or the whole image, smaller, where a mark may lie anywhere. The corruptions of
+ImageNet-C come from the suite imagenet_c; those that only MedMNIST-C has come from the first of its
+registries that lists them.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from medrobust.corruptions import corrupt, suites
+from medrobust.corruptions.suites import REGISTRIES
+from medrobust.datasets.phantoms import phantom
+from medrobust.exceptions import unknown_name
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
+TILE = 136
+GAP = 4
+QUALITY = 80
+WHOLE = ("stain_deposit", "bubble", "black_corner", "characters")
+"""Corruptions of which the whole image is shown, reduced."""
+
+
+def columns() -> dict[str, str]:
+    """List the corruptions, with the suite that each is drawn from."""
+    found = dict.fromkeys(suites("imagenet_c"), "imagenet_c")
+    for registry in REGISTRIES:
+        for name in suites(registry):
+            found.setdefault(name, registry)
+    return found
+
+
+def strip(name: str, suite: str) -> Image.Image:
+    """Draw one corruption: clean, then severities 1 to 5."""
+    image = torch.from_numpy(phantom(0, split="test").transpose(2, 0, 1).copy())[None]
+    tiles = [image, *(corrupt(image, name, severity=s, suite=suite) for s in range(1, 6))]
+    first = (image.shape[2] - TILE) // 2
+    sheet = np.full((TILE, 6 * (TILE + GAP) - GAP, 3), 255, np.uint8)
+    for place, tile in enumerate(tiles):
+        pixels = tile[0].permute(1, 2, 0).numpy()
+        left = place * (TILE + GAP)
+        if name in WHOLE:
+            shown = np.asarray(Image.fromarray(pixels).resize((TILE, TILE)))
+        else:
+            shown = pixels[first : first + TILE, first : first + TILE]
+        sheet[:, left : left + TILE] = shown
+    return Image.fromarray(sheet)
+
+
+def main() -> None:
+    """Write the strips that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="corruptions; all by default")
+    names = parser.parse_args().names
+    known = columns()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in names or known:
+        if name not in known:
+            raise unknown_name("corruption", name, known)
+        path = FOLDER / f"{name}.jpg"
+        strip(name, known[name]).save(path, quality=QUALITY)
+        print(f"{path.name}  {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""What holds for every adapter on every family: no-op, gradients, round trips, freezing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import write_random_biomedclip, write_random_clip
+from families import FAMILIES
+from torch import nn
+
+from medrobust.adapters import Lora, Tunable, Tuned, WeightTuning
+from medrobust.adapters.artifact import artifact_files
+from medrobust.exceptions import ConfigurationError, WeightsMismatchError
+from medrobust.models import OpenClip, OwnModel, PhantomClip, TransformersClip
+from medrobust.models.own import module_fingerprint
+from medrobust.tasks.few_shot import frozen_digests
+
+QKV, CONV = ("q", "k", "v"), ("conv",)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A family, and which of its modules are to be adapted."""
+
+    load: Callable[[], Any]
+    targets: tuple[str, ...]
+    touched: int
+    size: int = 224
+
+
+@pytest.fixture(scope="session")
+def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], Member]]:
+    def clip() -> Member:
+        folder = tmp_path_factory.mktemp("clip")
+        write_random_clip(folder)
+        source = TransformersClip("clip", "nobody/nothing", local_dir=str(folder))
+        return Member(source.load, QKV, 2 * 3)
+
+    def biomedclip() -> Member:
+        folder = tmp_path_factory.mktemp("biomedclip")
+        write_random_biomedclip(folder)
+        source = OpenClip("biomedclip", "nobody/nothing", local_dir=str(folder))
+        return Member(source.load, QKV, 6 * 3, 160)
+
+    def rn50() -> Member:
+        folder = tmp_path_factory.mktemp("rn50")
+        family = FAMILIES["open_clip_rn50"](folder)
+        return Member(family.source(str(folder)).load, CONV, 0, 64)
+
+    return {
+        "phantomclip": lambda: Member(PhantomClip().load, (*QKV, "out"), 3 * 4),
+        "clip": clip,
+        "biomedclip": biomedclip,
+        "rn50": rn50,
+    }
+
+
+SHELF: dict[str, Member] = {}
+
+
+@pytest.fixture(params=["phantomclip", "clip", "biomedclip", "rn50"])
+def member(request: pytest.FixtureRequest, members: Any) -> Member:
+    if request.param not in SHELF:
+        SHELF[request.param] = members[request.param]()
+    return SHELF[request.param]
+
+
+def recipes(targets: tuple[str, ...]) -> dict[str, Tunable]:
+    return {
+        "lora": Lora(rank=2, alpha=4, targets=targets),
+        "rslora": Lora(rank=2, alpha=4, targets=targets, variant="rslora"),
+        "dora": Lora(rank=2, alpha=4, targets=targets, variant="dora"),
+        "norm": WeightTuning(which="norm"),
+        "full": WeightTuning(which="all"),
+    }
+
+
+def pixels(member: Member, count: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(count, 3, member.size, member.size, generator=generator)
+
+
+def moved(model: nn.Module, recipe: Tunable) -> None:
+    """Give what is trained values that training could have given."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.02 * noise)
+
+
+def record(recipe: Tunable) -> dict[str, Any]:
+    base = {"name": "x", "weights": "0" * 64, "source": "nobody/nothing"}
+    base |= {"revision": "", "license": "MIT"}
+    kind = recipe.description()["kind"]
+    plain: dict[str, Any] = {"task": {}, "prompts": {}, "data": [], "metrics": {}, "versions": {}}
+    return {"name": "n", "kind": kind, "recipe": recipe.description(), "base": base, **plain}
+
+
+@pytest.mark.parametrize("name", ["lora", "rslora", "dora", "norm", "full"])
+def test_an_adapter_keeps_its_contract(member: Member, name: str, tmp_path: Path) -> None:
+    recipe = recipes(member.targets)[name]
+    model = member.load()
+    print_ = module_fingerprint(model)
+    images = pixels(member)
+    with torch.no_grad():
+        base = model.encode_image(images)
+    touched = recipe.attach(model, seed=1)
+    assert touched
+    assert name in ("norm", "full") or member.touched in (0, len(touched))
+    assert not model.training
+    with torch.no_grad():
+        assert torch.equal(model.encode_image(images), base), "a no-op at first"
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert all(n.startswith("visual_encoder.") for n in trained)
+
+    moved(model, recipe)
+    frozen = frozen_digests(model)
+    features = model.encode_image(images)
+    weights = torch.linspace(-1, 1, features.numel()).view_as(features)
+    (features * weights).sum().backward()
+    silent = [n for n, p in recipe.must_move(model).items() if not p.grad.abs().sum() > 0]
+    assert not silent
+    if name in ("lora", "rslora", "dora"):
+        halves = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert not halves
+    assert frozen_digests(model) == frozen, "the forward pass moves no statistic"
+    tuned = features.detach()
+    assert (tuned - base).abs().max() > 1e-4, "otherwise equality below means nothing"
+
+    state = recipe.state(model)
+    for file, content in artifact_files(recipe, model, state, record(recipe)).items():
+        (tmp_path / file).write_bytes(content)
+    again = Tuned(str(tmp_path)).attach(member.load())
+    with torch.no_grad():
+        torch.testing.assert_close(again.encode_image(images), tuned, atol=1e-5, rtol=0)
+    assert set(again.state_dict()) == set(member.load().state_dict()), "nothing is left beside"
+
+    half = Tuned(str(tmp_path), interpolation=0.0).attach(member.load())
+    with torch.no_grad():
+        torch.testing.assert_close(half.encode_image(images), base, atol=1e-6, rtol=0)
+
+    recipe.detach(model)
+    assert module_fingerprint(model) == print_, "detached, it is the model of before"
+
+
+@pytest.mark.parametrize("name", ["lora", "dora"])
+def test_peft_itself_loads_the_folder(name: str, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    recipe, member = recipes(QKV)[name], Member(PhantomClip().load, QKV, 9)
+    model = member.load()
+    recipe.attach(model)
+    moved(model, recipe)
+    files = artifact_files(recipe, model, recipe.state(model), record(recipe))
+    for file, content in files.items():
+        (tmp_path / file).write_bytes(content)
+    loaded = PeftModel.from_pretrained(member.load(), str(tmp_path)).eval()
+    images = pixels(member)
+    with torch.no_grad():
+        expected = model.encode_image(images)
+        torch.testing.assert_close(loaded.encode_image(images), expected, atol=1e-6, rtol=0)
+        merged = loaded.merge_and_unload()
+        torch.testing.assert_close(merged.encode_image(images), expected, atol=1e-5, rtol=0)
+    assert b"phantomclip" not in files["adapter_config.json"]
+    assert sum(map(len, files.values())) < 200_000
+
+
+def test_a_folder_that_peft_has_saved_is_taken_if_it_fits_exactly(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, target_modules=r"visual_encoder\..*\.attention\.v_proj")
+    made = get_peft_model(PhantomClip().load(), config)
+    moved(made, Lora())
+    made.save_pretrained(str(tmp_path / "ours"), save_embedding_layers=False)
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        expected = made.eval().encode_image(images)
+        found = Tuned(str(tmp_path / "ours")).attach(PhantomClip().load()).encode_image(images)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    with pytest.raises(WeightsMismatchError, match="Nothing was loaded"):
+        Tuned(str(tmp_path / "ours")).attach(PhantomClip(variant="small").load())
+
+
+def test_rank_16_on_q_k_and_v_of_a_base_vision_transformer_trains_884736_weights() -> None:
+    from medrobust.models.open_clip import TimmVision
+
+    with torch.device("meta"):
+        sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+        model = nn.Module()
+        model.visual_encoder = TimmVision(sizes | {"intermediate_size": 3072}, 512)
+        touched = Lora(rank=16).attach(model)
+    counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert (len(touched), counted) == (36, 884_736)
+    assert touched[0] == "visual_encoder.trunk.layers.0.attention.q_proj"
+
+
+def test_alpha_scales_the_update_by_the_rank_or_its_root() -> None:
+    scales = {}
+    for variant in ("lora", "rslora"):
+        model = PhantomClip().load()
+        Lora(rank=4, alpha=6, variant=variant).attach(model)
+        scales[variant] = model.visual_encoder.blocks[0].attention.q_proj.scaling["default"]
+    assert scales == {"lora": 1.5, "rslora": 3.0}
+
+
+class Fused(nn.Module):
+    """A tower that peft would accept and ignore: it reads the weights of `out_proj` directly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(8, 2)
+        self.last = nn.LayerNorm(8)
+
+
+def test_targets_that_peft_would_ignore_are_refused() -> None:
+    model = nn.Module()
+    model.visual_encoder = Fused()
+    with pytest.raises(ConfigurationError, match="reads its weights directly"):
+        Lora(modules=r"visual_encoder\.attn\.out_proj").attach(model)
+    with pytest.raises(ConfigurationError, match="LayerNorm"):
+        Lora(modules=r"visual_encoder\.last").attach(model)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"targets": ("conv",)}, "has no such parts"),
+        ({"targets": ("query",)}, "unknown part"),
+        ({"modules": "nothing"}, "names no module"),
+        ({"modules": r"text_encoder\..*q_proj"}, "outside the image tower"),
+        ({"rank": 0}, "rank=0"),
+        ({"variant": "qlora"}, "variant='qlora'"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_in_a_sentence(
+    options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises((ConfigurationError, LookupError), match=complaint):
+        Lora(**options).attach(PhantomClip().load())
+
+
+def test_the_same_seed_gives_the_same_first_values_and_leaves_the_global_stream_alone() -> None:
+    states = []
+    before = torch.random.get_rng_state()
+    for seed in (0, 0, 1):
+        model = PhantomClip().load()
+        recipe = Lora(rank=2)
+        recipe.attach(model, seed=seed)
+        states.append(recipe.state(model))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    name = next(iter(states[0]))
+    assert all(torch.equal(states[0][n], states[1][n]) for n in states[0])
+    assert not torch.equal(states[0][name], states[2][name])
+
+
+def test_an_own_dual_encoder_has_to_name_its_image_side() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.visual = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+            self.text = nn.Linear(2, 4)
+            self.logit_scale = 10.0
+
+        def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+            return self.visual(images)
+
+        def encode_text(self, sentences: list[str]) -> torch.Tensor:
+            return self.text(torch.tensor([[len(s), 1.0] for s in sentences]))
+
+    model = OwnModel(Encoder()).load()
+    assert Lora(rank=2, modules=r"encoder\.visual\.1").attach(model) == ("encoder.visual.1",)

@@ -1,0 +1,589 @@
+"""Every family of models: a random checkpoint in its published layout, its source, and its truth.
+
+The truth is the original library (open_clip, transformers, timm, torchvision), or a forward pass
+written here from the published description; it starts from pictures of Pillow and from sentences.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from medrobust import models
+
+Pictures = Sequence[Image.Image]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a test needs of one family.
+
+    Attributes:
+        source: Folder or None (the hub) -> what conf/model builds.
+        weights: Name of the weights in the folder.
+        keys: Keys of the checkpoint to take away, rename or reshape.
+        image: Pictures -> embeddings, not normalised.
+        text: Sentences -> embeddings, not normalised; None without a text side.
+        entry: Where the checkpoint keeps its table of tensors.
+        elsewhere: Tensors that are not in that file.
+    """
+
+    source: Callable[[str | None], Any]
+    weights: str
+    keys: tuple[str, ...]
+    image: Callable[[Pictures], Tensor]
+    text: Callable[[Sequence[str]], Tensor] | None
+    entry: str | None = None
+    elsewhere: int = 0
+
+
+def clip_transform(size: int) -> Callable[[Pictures], Tensor]:
+    """Return open_clip's own preprocessing."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    mean, std = tuple(checkpoints.CLIP_MEAN), tuple(checkpoints.CLIP_STD)
+    transform = image_transform_v2(PreprocessCfg(size=size, mean=mean, std=std), is_train=False)
+    return lambda pictures: torch.stack([transform(picture) for picture in pictures])
+
+
+def _open_clip(folder: Path, model_cfg: dict[str, Any], keys: tuple[str, ...]) -> Family:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    original = checkpoints.write_random_open_clip(folder, model_cfg)
+    pixels = clip_transform(model_cfg["vision_cfg"]["image_size"])
+    return Family(
+        source=lambda at: models.OpenClip("open_clip", "nobody/nothing", local_dir=at),
+        weights="open_clip_model.safetensors",
+        keys=keys,
+        image=lambda pictures: original.encode_image(pixels(pictures)),
+        text=lambda sentences: original.encode_text(SimpleTokenizer()(list(sentences))),
+    )
+
+
+def clip(folder: Path) -> Family:
+    from transformers import CLIPTokenizer
+
+    original = checkpoints.write_random_clip(folder)
+    pixels, tokenizer = clip_transform(224), CLIPTokenizer.from_pretrained(folder)
+    padded = {"padding": "max_length", "truncation": True, "max_length": 77, "return_tensors": "pt"}
+    return Family(
+        source=lambda at: models.TransformersClip("clip", "nobody/nothing", local_dir=at),
+        weights="pytorch_model.bin",
+        keys=("vision_model.encoder.layers.1.self_attn.q_proj.weight", "text_projection.weight"),
+        image=lambda pictures: (
+            original.get_image_features(pixel_values=pixels(pictures)).pooler_output
+        ),
+        text=lambda sentences: (
+            original.get_text_features(**tokenizer(list(sentences), **padded)).pooler_output
+        ),
+    )
+
+
+def biomedclip(folder: Path) -> Family:
+    from open_clip.tokenizer import HFTokenizer
+
+    original = checkpoints.write_random_biomedclip(folder)
+    pixels, tokenizer = clip_transform(160), HFTokenizer(str(folder), context_length=256)
+    return Family(
+        source=lambda at: models.OpenClip("biomedclip", "nobody/nothing", local_dir=at),
+        weights="open_clip_pytorch_model.bin",
+        keys=("visual.trunk.blocks.3.attn.qkv.bias", "text.proj.2.weight"),
+        image=lambda pictures: original.encode_image(pixels(pictures)),
+        text=lambda sentences: original.encode_text(tokenizer(list(sentences))),
+    )
+
+
+def open_clip_vit(folder: Path) -> Family:
+    said = checkpoints.tiny_open_clip(checkpoints.TINY_VIT)
+    keys = ("visual.transformer.resblocks.1.attn.in_proj_weight", "text_projection", "visual.proj")
+    return _open_clip(folder, said, keys)
+
+
+def open_clip_rn50(folder: Path) -> Family:
+    said = checkpoints.tiny_open_clip(checkpoints.TINY_RESNET)
+    keys = ("visual.layer2.1.bn3.running_var", "visual.attnpool.c_proj.bias", "logit_scale")
+    return _open_clip(folder, said, keys)
+
+
+def open_clip_library(folder: Path) -> Family:
+    """A vision transformer with average pooling, which only the library itself builds."""
+    said = checkpoints.tiny_open_clip(checkpoints.TINY_VIT | {"pool_type": "avg"})
+    said |= {"quick_gelu": False, "custom_text": True}
+    keys = ("visual.ln_pre.weight", "text.transformer.resblocks.0.ln_1.bias", "text.ln_final.bias")
+    return _open_clip(folder, said, keys)
+
+
+def unimed(folder: Path) -> Family:
+    from open_clip.tokenizer import HFTokenizer
+
+    original = checkpoints.write_random_unimed(folder)
+    pixels = clip_transform(64)
+    tokenizer = HFTokenizer(str(folder), context_length=256)
+    weights = "unimed_clip_vit_b16.pt"
+    config = str(folder / "architecture.json")
+    return Family(
+        source=lambda at: models.OpenClip(
+            "unimed",
+            "nobody/nothing",
+            local_dir=at,
+            config=config,
+            weights=f"checkpoints/unimedclip/{weights}",
+            tokenizer_id="nobody/vocabulary",
+        ),
+        weights=weights,
+        keys=("module.text_encoder.proj.2.weight", "module.visual.conv1.weight"),
+        image=lambda pictures: original.encode_image(pixels(pictures)),
+        text=lambda sentences: original.encode_text(tokenizer(list(sentences))),
+        entry="state_dict",
+    )
+
+
+def bert_tokens(
+    folder: Path, *, context: int, fixed: bool = False
+) -> Callable[[Sequence[str]], Any]:
+    """Return transformers' own tokenizer over the written vocabulary, lower case pinned."""
+    from transformers import BertTokenizer
+
+    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=True)
+    padding = "max_length" if fixed else "longest"
+    return lambda sentences: tokenizer(
+        list(sentences), padding=padding, truncation=True, max_length=context, return_tensors="pt"
+    )
+
+
+def shortest_side(size: int, method: int, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """Resize the shortest side along rows, then columns (Pillow before 13), crop, normalise."""
+    from torchvision import transforms
+
+    end = transforms.Compose(
+        [transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize(mean, std)]
+    )
+
+    def one(picture: Image.Image) -> Tensor:
+        width, height = (int(size * side / min(picture.size)) for side in picture.size)
+        wide = picture.resize((width, picture.height), method)
+        return end(wide.resize((width, height), method))
+
+    return lambda pictures: torch.stack([one(picture) for picture in pictures])
+
+
+def medclip_pixels(pictures: Pictures, size: int) -> Tensor:
+    """Grey, centred on a black square of side max(size, width, height), resized, normalised."""
+    pixels = []
+    for picture in pictures:
+        side = max(size, *picture.size)
+        canvas = Image.new("L", (side, side), 0)
+        canvas.paste(picture, tuple(int((side - length) / 2) for length in picture.size))
+        grey = torch.from_numpy(np.array(canvas.resize((size, size), Image.Resampling.BICUBIC)))
+        pixels.append((grey / 255 - 0.5862785803043838) / 0.27950088968644304)
+    return torch.stack(pixels)[:, None].repeat(1, 3, 1, 1)
+
+
+def mean_of_layers(bert: Any, projection: Tensor, tokens: Any) -> Tensor:
+    """Average layers 1, 2 and the last over all tokens, then over the three, then project."""
+    states = bert(**tokens, output_hidden_states=True).hidden_states
+    return torch.stack([states[i].mean(dim=1) for i in (1, 2, -1)]).mean(dim=0) @ projection.T
+
+
+def _medclip(folder: Path, image: Any, vision: dict[str, Tensor], name: str) -> Family:
+    bert = checkpoints.random_bert(1)
+    generator = torch.Generator().manual_seed(2)
+    projection = torch.randn(24, 32, generator=generator)
+    state = vision | checkpoints.prefixed("text_model.model.", bert)
+    state["text_model.model.embeddings.position_ids"] = torch.arange(512)[None]
+    state |= {"text_model.projection_head.weight": projection, "logit_scale": torch.tensor(9.0)}
+    torch.save(state, folder / "pytorch_model.bin")
+    checkpoints.write_bert_tokenizer(folder)
+    architecture = {
+        "vit": checkpoints.SWIN_ARCHITECTURE,
+        "resnet": checkpoints.RESNET_ARCHITECTURE,
+    }[name]
+    checkpoints.write_json(folder / "architecture.json", architecture)
+    tokens = bert_tokens(folder, context=77)
+    return Family(
+        source=lambda at: models.MedClip(
+            "medclip",
+            "",
+            local_dir=at,
+            config=str(folder / "architecture.json"),
+            origin="a zip elsewhere",
+        ),
+        weights="pytorch_model.bin",
+        keys=(next(iter(vision)), "text_model.projection_head.weight"),
+        image=lambda pictures: image(medclip_pixels(pictures, architecture["image_size"])),
+        text=lambda sentences: torch.cat(
+            [mean_of_layers(bert, projection, tokens([one])) for one in sentences]
+        ),
+    )
+
+
+def medclip_vit(folder: Path) -> Family:
+    model, old = checkpoints.random_swin(0)
+    generator = torch.Generator().manual_seed(3)
+    projection = torch.randn(24, 32, generator=generator)
+    vision = {f"vision_model.model.{key}": value for key, value in old.items()}
+    vision["vision_model.projection_head.weight"] = projection
+    return _medclip(
+        folder, lambda x: model(pixel_values=x).pooler_output @ projection.T, vision, "vit"
+    )
+
+
+def medclip_resnet(folder: Path) -> Family:
+    model = checkpoints.random_resnet(0, 24)
+    vision = checkpoints.prefixed("vision_model.model.", model)
+    return _medclip(folder, model, vision, "resnet")
+
+
+def _cxr_clip(folder: Path, name: str) -> Family:
+    bert = checkpoints.random_bert(1)
+    swin, old = checkpoints.random_swin(0)
+    resnet = checkpoints.random_resnet(0, None)
+    image_map, text_map = (
+        torch.nn.Linear(32 if name == "swin" else 2048, 24),
+        torch.nn.Linear(32, 24),
+    )
+    image_head = {f"image_projection.projection.{k}": v for k, v in image_map.state_dict().items()}
+    text_head = {f"text_projection.projection.{k}": v for k, v in text_map.state_dict().items()}
+    towers = {
+        "swin": {f"image_encoder.image_encoder.{key}": value for key, value in old.items()},
+        "resnet": checkpoints.prefixed("image_encoder.resnet.", resnet),
+    }
+    state = towers[name] | checkpoints.prefixed("text_encoder.text_encoder.", bert)
+    state |= image_head | text_head | {"logit_scale": torch.tensor(2.659)}
+    content = {"model": state, "optimizer": {"state": {}}, "config": {"model": {"name": "x"}}}
+    torch.save(content | {"epoch": 3}, folder / "weights.tar")
+    checkpoints.write_bert_tokenizer(folder)
+    architecture = {
+        "swin": checkpoints.SWIN_ARCHITECTURE,
+        "resnet": checkpoints.RESNET_ARCHITECTURE,
+    }[name]
+    checkpoints.write_json(folder / "architecture.json", architecture)
+    mean, std = {
+        "swin": ([0.5] * 3, [0.5] * 3),
+        "resnet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    }[name]
+    pixels = shortest_side(architecture["image_size"], Image.Resampling.BILINEAR, mean, std)
+    tokens = bert_tokens(folder, context=256)
+
+    def image(pictures: Pictures) -> Tensor:
+        x = pixels(pictures)
+        first = swin(pixel_values=x).last_hidden_state[:, 0] if name == "swin" else resnet(x)
+        return image_map(first)
+
+    def text(sentences: Sequence[str]) -> Tensor:
+        encoded = tokens(sentences)
+        states = bert(**encoded).last_hidden_state
+        ends = encoded["attention_mask"].sum(dim=-1) - 1
+        return text_map(states[torch.arange(len(states)), ends])
+
+    return Family(
+        source=lambda at: models.CxrClip(
+            "cxr_clip",
+            "",
+            local_dir=at,
+            config=str(folder / "architecture.json"),
+            weights="weights.tar",
+            origin="a link",
+        ),
+        weights="weights.tar",
+        keys=(next(iter(towers[name])), "image_projection.projection.bias"),
+        image=image,
+        text=text,
+        entry="model",
+    )
+
+
+def cxr_clip_swin(folder: Path) -> Family:
+    return _cxr_clip(folder, "swin")
+
+
+def cxr_clip_resnet(folder: Path) -> Family:
+    return _cxr_clip(folder, "resnet")
+
+
+def _pmc_towers(heads: int) -> tuple[Any, Any, Tensor]:
+    from open_clip.modified_resnet import ModifiedResNet
+
+    visual = ModifiedResNet([1, 2, 1, 1], output_dim=24, heads=heads, image_size=64, width=8)
+    checkpoints.randomise(visual, 0)
+    generator = torch.Generator().manual_seed(4)
+    return visual.eval(), checkpoints.random_bert(1), torch.randn(32, 24, generator=generator)
+
+
+def _pmc_architecture(folder: Path) -> str:
+    vision = checkpoints.TINY_RESNET
+    content = {"embed_dim": 24, "vision_cfg": vision, "text": checkpoints.BERT_SMALL}
+    checkpoints.write_json(folder / "architecture.json", content)
+    checkpoints.write_bert_tokenizer(folder)
+    return str(folder / "architecture.json")
+
+
+def pmc_clip(folder: Path) -> Family:
+    visual, bert, projection = _pmc_towers(heads=4)
+    state = checkpoints.prefixed("visual.", visual) | checkpoints.prefixed("text_encoder.", bert)
+    state |= {
+        "text_projection": projection,
+        "logit_scale": torch.tensor(4.4),
+        "img_special_token": torch.zeros(1, 1, 24),
+        "mlm_projection": torch.zeros(24, 9),
+        "positional_embedding": torch.zeros(77, 24),
+        "ln_final.weight": torch.zeros(24),
+        "ln_final.bias": torch.zeros(24),
+        "fusion_module.resblocks.0.attn.in_proj_weight": torch.zeros(72, 24),
+    }
+    content = {"epoch": 1, "state_dict": {f"module.{key}": value for key, value in state.items()}}
+    torch.save(content, folder / "checkpoint.pt")
+    config = _pmc_architecture(folder)
+    pixels, tokens = clip_transform(64), bert_tokens(folder, context=77, fixed=True)
+    return Family(
+        source=lambda at: models.PmcClip(
+            "pmc_clip", "", local_dir=at, config=config, heads=4, origin="a data-set repository"
+        ),
+        weights="checkpoint.pt",
+        keys=("module.visual.layer2.1.bn3.bias", "module.text_projection"),
+        image=lambda pictures: visual(pixels(pictures)),
+        text=lambda sentences: (
+            bert(input_ids=tokens(sentences)["input_ids"]).last_hidden_state[:, 0] @ projection
+        ),
+        entry="state_dict",
+    )
+
+
+def pmc_clip_parts(folder: Path) -> Family:
+    visual, bert, projection = _pmc_towers(heads=2)
+    torch.save(visual.state_dict(), folder / "image_encoder(resnet50).pth")
+    torch.save(bert.state_dict(), folder / "text_encoder.pth")
+    torch.save(projection, folder / "text_projection_layer.pth")
+    config = _pmc_architecture(folder)
+    pixels, tokens = clip_transform(64), bert_tokens(folder, context=77, fixed=True)
+    return Family(
+        source=lambda at: models.PmcClip(
+            "pmc_clip",
+            "",
+            local_dir=at,
+            config=config,
+            layout="parts",
+            heads=2,
+            text_pooling="pooler",
+            origin="a data-set repository",
+        ),
+        weights="image_encoder(resnet50).pth",
+        keys=("layer2.1.bn3.bias",),
+        image=lambda pictures: visual(pixels(pictures)),
+        text=lambda sentences: bert(**tokens(sentences)).pooler_output @ projection,
+        elsewhere=len(bert.state_dict()) + 2,  # the projection and the scale
+    )
+
+
+class AdaptedQkv(torch.nn.Module):
+    """A fused projection with an adapter each for query, key and value, as published."""
+
+    def __init__(self, qkv: torch.nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.qkv = qkv
+        for part in "qkv":
+            width = qkv.in_features
+            setattr(self, f"linear_a_{part}", torch.nn.Linear(width, rank, bias=False))
+            setattr(self, f"linear_b_{part}", torch.nn.Linear(rank, width, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        added = [
+            getattr(self, f"linear_b_{part}")(getattr(self, f"linear_a_{part}")(x))
+            for part in "qkv"
+        ]
+        return self.qkv(x) + torch.cat(added, dim=-1)
+
+
+class AdaptedConv(torch.nn.Module):
+    """A convolution with a pointwise adapter, resized to the nearest, as published."""
+
+    def __init__(self, conv: torch.nn.Conv2d, rank: int) -> None:
+        super().__init__()
+        self.conv = conv
+        self.linear_a = torch.nn.Linear(conv.in_channels, rank, bias=False)
+        self.linear_b = torch.nn.Linear(rank, conv.out_channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        added = self.linear_b(self.linear_a(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        if added.shape != out.shape:
+            added = torch.nn.functional.interpolate(added, size=out.shape[2:], mode="nearest")
+        return out + added
+
+
+def robustmedclip_vit(folder: Path) -> Family:
+    from open_clip.tokenizer import HFTokenizer
+
+    original = checkpoints.original_biomedclip(tiny=True)
+    for block in original.visual.trunk.blocks:
+        block.attn.qkv = AdaptedQkv(block.attn.qkv, 4)
+    checkpoints.randomise(original, 0)
+    state = {
+        f"lora_vit.lora_vit.{key[7:]}"
+        if key.startswith("visual.")
+        else f"text_encoder.{key[5:]}": v
+        for key, v in original.state_dict().items()
+        if key != "logit_scale"
+    }
+    torch.save(state, folder / "model.pth")
+    bert = "google/bert_uncased_L-2_H-128_A-2"
+    config = checkpoints.biomedclip_config("test_vit", bert, 64, 160)["model_cfg"]
+    checkpoints.write_json(folder / "architecture.json", config)
+    checkpoints.write_bert_tokenizer(folder)
+    pixels = clip_transform(160)
+    tokenizer = HFTokenizer(str(folder), context_length=256)
+    return Family(
+        source=lambda at: models.RobustMedClip(
+            "robustmedclip",
+            "nobody/nothing",
+            local_dir=at,
+            config=str(folder / "architecture.json"),
+            rank=4,
+        ),
+        weights="model.pth",
+        keys=(
+            "lora_vit.lora_vit.trunk.blocks.1.attn.qkv.linear_b_k.weight",
+            "lora_vit.lora_vit.head.proj.weight",
+        ),
+        image=lambda pictures: original.encode_image(pixels(pictures)),
+        text=lambda sentences: original.encode_text(tokenizer(list(sentences))),
+    )
+
+
+def robustmedclip_resnet(folder: Path) -> Family:
+    model = checkpoints.random_resnet(0, 24)
+    convolutions = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)]
+    layers = [name for name in convolutions if "downsample" not in name]
+    for name in layers:
+        owner = model.get_submodule(name.rpartition(".")[0])
+        leaf = name.rpartition(".")[2]
+        setattr(owner, leaf, AdaptedConv(getattr(owner, leaf), 4))
+    checkpoints.randomise(model, 5)
+    model.eval()
+    bert = checkpoints.random_bert(1)
+    projection = torch.randn(24, 32, generator=torch.Generator().manual_seed(2))
+    state = {}
+    for list_name, side in (("w_As", "linear_a"), ("w_Bs", "linear_b")):
+        for number, name in enumerate(layers):
+            adapter = getattr(model.get_submodule(name), side)
+            state[f"lora_resnet.{list_name}.{number}.weight"] = adapter.weight
+    state |= checkpoints.prefixed("lora_resnet.lora_medclip.model.", model)
+    state |= checkpoints.prefixed("text_encoder.model.", bert)
+    state["text_encoder.projection_head.weight"] = projection
+    torch.save({key: value.detach() for key, value in state.items()}, folder / "model.pth")
+    checkpoints.write_json(folder / "architecture.json", checkpoints.RESNET_ARCHITECTURE)
+    checkpoints.write_bert_tokenizer(folder)
+    pixels, tokens = clip_transform(32), bert_tokens(folder, context=512)
+    return Family(
+        source=lambda at: models.RobustMedClip(
+            "robustmedclip",
+            "nobody/nothing",
+            local_dir=at,
+            vision="resnet",
+            config=str(folder / "architecture.json"),
+            rank=4,
+        ),
+        weights="model.pth",
+        keys=(
+            "lora_resnet.lora_medclip.model.layer2.0.conv2.linear_a.weight",
+            "lora_resnet.lora_medclip.model.fc.weight",
+        ),
+        image=lambda pictures: model(pixels(pictures)),
+        text=lambda sentences: torch.cat(
+            [mean_of_layers(bert, projection, tokens([one])) for one in sentences]
+        ),
+    )
+
+
+def siglip(folder: Path) -> Family:
+    from transformers import SiglipTokenizer
+
+    original = checkpoints.write_random_siglip(folder)
+    tokenizer = SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
+
+    def image(pictures: Pictures) -> Tensor:
+        pixels = []
+        for picture in pictures:
+            wide = picture.resize((64, picture.height), Image.Resampling.BILINEAR)
+            array = np.array(wide.resize((64, 64), Image.Resampling.BILINEAR)) / np.float32(255)
+            pixels.append(torch.from_numpy((array - 0.5) / 0.5).permute(2, 0, 1).float())
+        return original.get_image_features(pixel_values=torch.stack(pixels)).pooler_output
+
+    def text(sentences: Sequence[str]) -> Tensor:
+        ids = tokenizer(
+            list(sentences), padding="max_length", truncation=True, return_tensors="pt"
+        )["input_ids"]
+        return original.get_text_features(input_ids=ids).pooler_output
+
+    return Family(
+        source=lambda at: models.TransformersSiglip("siglip", "nobody/nothing", local_dir=at),
+        weights="model.safetensors",
+        keys=("vision_model.head.attention.in_proj_weight", "logit_bias", "text_model.head.bias"),
+        image=image,
+        text=text,
+    )
+
+
+def dinov2(folder: Path) -> Family:
+    original = checkpoints.write_random_dinov2(folder)
+    mean, std = checkpoints.IMAGENET_MEAN, checkpoints.IMAGENET_STD
+
+    def image(pictures: Pictures) -> Tensor:
+        # Shortest side 64, of which the middle 56 pixels are kept.
+        wide = shortest_side(64, Image.Resampling.BICUBIC, mean, std)(pictures)
+        return original(pixel_values=wide[..., 4:60, 4:60]).last_hidden_state[:, 0]
+
+    return Family(
+        source=lambda at: models.VisionEncoder("dinov2", "nobody/nothing", local_dir=at),
+        weights="model.safetensors",
+        keys=("encoder.layer.1.norm1.weight", "layernorm.bias"),
+        image=image,
+        text=None,
+    )
+
+
+def timm_resnet(folder: Path) -> Family:
+    from timm.data import create_transform
+
+    original = checkpoints.write_random_timm(folder)
+    transform = create_transform(
+        (3, 64, 64),
+        interpolation="bicubic",
+        mean=checkpoints.IMAGENET_MEAN,
+        std=checkpoints.IMAGENET_STD,
+        crop_pct=0.95,
+    )
+    return Family(
+        source=lambda at: models.TimmEncoder("timm", "nobody/nothing", local_dir=at),
+        weights="model.safetensors",
+        keys=("layer2.0.conv1.weight", "bn1.running_mean"),
+        image=lambda pictures: original(torch.stack([transform(one) for one in pictures])),
+        text=None,
+    )
+
+
+FAMILIES: dict[str, Callable[[Path], Family]] = {
+    "clip": clip,
+    "biomedclip": biomedclip,
+    "open_clip_vit": open_clip_vit,
+    "open_clip_rn50": open_clip_rn50,
+    "open_clip_library": open_clip_library,
+    "unimed": unimed,
+    "medclip_vit": medclip_vit,
+    "medclip_resnet": medclip_resnet,
+    "cxr_clip_swin": cxr_clip_swin,
+    "cxr_clip_resnet": cxr_clip_resnet,
+    "pmc_clip": pmc_clip,
+    "pmc_clip_parts": pmc_clip_parts,
+    "robustmedclip_vit": robustmedclip_vit,
+    "robustmedclip_resnet": robustmedclip_resnet,
+    "siglip": siglip,
+    "dinov2": dinov2,
+    "timm_resnet": timm_resnet,
+}

@@ -1,0 +1,26 @@
+"""Run a script of scripts/ in this process, as its command line would."""
+
+import importlib.util
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from medrobust.cli import leave
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def script(name: str, *arguments: object) -> SimpleNamespace:
+    """Return `returncode`, `stdout` and `stderr` of `python scripts/NAME.py ARGUMENTS`."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as done:
+        leave(lambda: module.main([str(argument) for argument in arguments]))
+    return SimpleNamespace(
+        returncode=done.value.code, stdout=out.getvalue(), stderr=err.getvalue(), module=module
+    )

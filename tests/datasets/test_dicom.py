@@ -1,0 +1,286 @@
+"""DICOM folders as data sets: matching, patients, one size, errors; no identifier in clear."""
+
+import logging
+import multiprocessing
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import write_table
+from dicoms import dataset, item, slices, write_dicom, write_scans
+from pydicom.encaps import encapsulate
+
+from medrobust.datasets import Dicom
+from medrobust.datasets.private import read_key
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    InvalidImageError,
+    MedRobustError,
+)
+
+
+def dicom(table: Path, **options: Any) -> Dicom:
+    return Dicom(**({"csv": str(table), "size": 48} | options))
+
+
+def expected(pixels: np.ndarray) -> np.ndarray:
+    """Soft tissue window of `write_scans`, by the standard's formula."""
+    share = (pixels.astype(float) - 1024 - 39.5) / 399 + 0.5
+    return np.floor(np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def test_a_series_becomes_a_set_with_patients_of_its_headers(tmp_path: Path) -> None:
+    found = dicom(write_scans(tmp_path)).load()
+    assert found.images.shape == (8, 48, 48)
+    assert isinstance(found.images, np.memmap)
+    np.testing.assert_array_equal(found.images, np.stack([expected(s) for s in slices(8)]))
+    assert found.labels.tolist() == [0, 1] * 4
+    assert (found.task, found.origin, found.split) == ("binary-class", "own", "test")
+    assert found.groups is not None
+    assert [found.groups.tolist().index(one) for one in found.groups] == [0, 0, 2, 2, 4, 4, 6, 6]
+
+
+def test_rows_find_images_by_instance_and_by_patient_too(tmp_path: Path) -> None:
+    by_path = dicom(write_scans(tmp_path)).load()
+    table = write_scans(tmp_path, columns=("label", "sop_instance_uid"))
+    by_instance = dicom(table, match="instance").load()
+    assert by_instance.fingerprint == by_path.fingerprint
+    rows = [
+        {"patient": f"MRN-{n:05d}", "label": "ab"[n % 2], "split": "test" if n else "train"}
+        for n in (3, 1, 0)
+    ]
+    by_patient = dicom(write_table(tmp_path / "p.csv", rows), match="patient").load()
+    assert by_patient.ids.tolist() == by_path.ids[[2, 3, 6, 7]].tolist()
+    assert by_patient.labels.tolist() == [1, 1, 1, 1]
+    assert by_patient.groups is not None
+    assert by_path.groups is not None
+    assert by_patient.groups.tolist() == by_path.groups[[2, 3, 6, 7]].tolist()
+
+
+def test_images_that_no_row_names_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scans(tmp_path)
+    write_dicom(tmp_path / "report.dcm", None, PatientID="MRN-00000")
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    rows = [{"patient": "MRN-00000", "label": "a"}, {"patient": "MRN-00001", "label": "b"}]
+    with caplog.at_level(logging.INFO):
+        found = dicom(write_table(tmp_path / "p.csv", rows), match="patient").load()
+    assert len(found) == 4
+    assert "4 images are of patients that the table does not name" in caplog.text
+    assert "MRN" not in caplog.text
+
+
+def test_a_patient_column_wins_over_the_headers(tmp_path: Path) -> None:
+    write_scans(tmp_path, 4)
+    rows = [{"path": f"series/IM{n:04d}.dcm", "label": n % 2, "patient": "same"} for n in range(4)]
+    found = dicom(write_table(tmp_path / "p.csv", rows)).load()
+    assert found.groups is not None
+    assert len(set(found.groups)) == 1
+
+
+def test_without_patients_anywhere_images_stand_alone(tmp_path: Path) -> None:
+    table = write_scans(tmp_path, 4, patient="")
+    assert dicom(table).load().groups is None
+
+
+def test_frames_may_be_named_by_the_table(tmp_path: Path) -> None:
+    frames = np.arange(3, dtype=np.uint8)[:, None, None] * np.full((1, 48, 48), 50, np.uint8)
+    write_dicom(tmp_path / "cine.dcm", frames, NumberOfFrames=3)
+    rows = [{"path": "cine.dcm", "label": n % 2, "frame": n} for n in (1, 2, 3)]
+    table = write_table(tmp_path / "t.csv", rows)
+    found = dicom(table, frame_column="frame").load()
+    assert found.images[:, 0, 0].tolist() == [0, 50, 100]
+    assert len(set(found.ids)) == len(set(found.index)) == 3
+    with pytest.raises(InvalidDataError, match="names one image in lines 2 and 3"):
+        dicom(table).load()
+    rows[0]["frame"] = 4
+    with pytest.raises(InvalidImageError, match=r"^cine\.dcm .*line 2\) has 3 frames; frame 4"):
+        dicom(write_table(tmp_path / "t.csv", rows), frame_column="frame").load()
+    one = write_table(tmp_path / "one.csv", [{"path": "cine.dcm", "label": "a"}])
+    names = {"class_names": ["a", "b"]}
+    assert dicom(one, **names).load().images[0, 0, 0] == 50
+    assert dicom(one, frame=3, **names).load().images[0, 0, 0] == 100
+
+
+def test_other_sizes_are_padded_and_colour_among_grey_makes_all_rgb(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "wide.dcm", np.full((20, 40), 200, np.uint8))
+    rows = [{"path": "wide.dcm", "label": "a"}]
+    names = {"class_names": ["a", "b"]}
+    found = dicom(write_table(tmp_path / "t.csv", rows), size=40, **names).load()
+    assert found.images.shape == (1, 40, 40)
+    assert found.images[0, :, 5].tolist() == [0] * 10 + [200] * 20 + [0] * 10
+    write_dicom(tmp_path / "us.dcm", np.full((40, 40, 3), (9, 80, 7), np.uint8))
+    rows.append({"path": "us.dcm", "label": "b"})
+    mixed = dicom(write_table(tmp_path / "t.csv", rows), size=40).load()
+    assert mixed.images[:, 20, 20].tolist() == [[200] * 3, [9, 80, 7]]
+
+
+def test_what_the_owner_should_know_is_said_once_with_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "ab":
+        write_dicom(tmp_path / f"{name}.dcm", slices(1)[0], BurnedInAnnotation="YES")
+    rows = [{"path": f"{name}.dcm", "label": name} for name in "ab"]
+    table = write_table(tmp_path / "t.csv", rows)
+    with caplog.at_level(logging.WARNING):
+        dicom(table).load()
+    assert "2 of 2 images: no window in the header" in caplog.text
+    assert "2 of 2 images: text burnt into the pixels" in caplog.text
+
+
+def test_the_second_open_reads_no_dicom_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_scans(tmp_path)
+    first = {match: dicom(table, match=match).load() for match in ("path", "instance")}
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a file was read again")
+
+    monkeypatch.setattr("pydicom.dcmread", forbidden)
+    for match in ("path", "instance"):
+        assert dicom(table, match=match).load().fingerprint == first[match].fingerprint
+
+
+def _digest(table: Path, queue: "multiprocessing.Queue[str]") -> None:
+    queue.put(dicom(table).load().fingerprint)
+
+
+def test_processes_that_start_at_once_share_one_cache(tmp_path: Path, own_cache: Path) -> None:
+    table = write_scans(tmp_path)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    workers = [context.Process(target=_digest, args=(table, queue)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    assert len({queue.get(timeout=60) for _ in workers}) == 1
+    for worker in workers:
+        worker.join()
+    assert len(list(own_cache.rglob("array.npy"))) == 2  # images, hashes of headers
+
+
+def test_hashes_lead_back_to_files_and_patients_of_headers(tmp_path: Path) -> None:
+    source = dicom(write_scans(tmp_path))
+    found = source.load()
+    known = {row.id: row for row in source.identities(read_key(tmp_path / ".medrobust_key"))}
+    assert [known[one].file for one in found.ids] == [f"series/IM{n:04d}.dcm" for n in range(8)]
+    assert [known[one].patient for one in found.ids] == [f"MRN-{n // 2:05d}" for n in range(8)]
+    assert found.groups is not None
+    assert [known[one].group for one in found.ids] == found.groups.tolist()
+
+
+def test_identifiers_are_nowhere_in_the_cache_or_the_log(
+    tmp_path: Path, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write_scans(tmp_path)
+    with caplog.at_level(logging.DEBUG):
+        found = [dicom(table, match=match).load() for match in ("path", "instance")]
+    written = b"".join(
+        p.read_bytes() + p.name.encode() for p in own_cache.rglob("*") if p.is_file()
+    )
+    visible = written + caplog.text.encode() + repr(found).encode() + repr(found[0].groups).encode()
+    for secret in (b"MRN", b"Doe", b"IM000", b"series", b"43.8.498"):
+        assert secret not in visible
+
+
+def broken_folder(folder: Path) -> None:
+    """Good slices, and files that go wrong in every way."""
+    write_scans(folder)
+    good = (folder / "series/IM0000.dcm").read_bytes()
+    (folder / "cut.dcm").write_bytes(good[: len(good) // 2])
+    (folder / "text.dcm").write_text("not DICOM")
+    write_dicom(folder / "report.dcm", None)
+    write_dicom(folder / "huge.dcm", slices(1)[0], Rows=60000, Columns=60000)
+    write_dicom(folder / "cmyk.dcm", slices(1)[0], PhotometricInterpretation="CMYK")
+    video = dataset(slices(1)[0], TransferSyntaxUID="1.2.840.10008.1.2.4.100")
+    video.PixelData = encapsulate([b"a film"])
+    video["PixelData"].is_undefined_length = True
+    video.save_as(folder / "video.dcm")
+    shutil.move(folder / "series/IM0007.dcm", folder.parent / "outside.dcm")
+    (folder / "link.dcm").symlink_to(folder.parent / "outside.dcm")
+    lut = item(LUTDescriptor=[3, 0, 16], LUTData=[1])
+    lut[0]["LUTDescriptor"].VR, lut[0]["LUTData"].VR = "US", "US"
+    write_dicom(folder / "lut.dcm", slices(1)[0], VOILUTSequence=lut)
+
+
+BAD_FILES: list[tuple[str, type[MedRobustError], str]] = [
+    ("cut.dcm", InvalidImageError, "cannot be read as DICOM"),
+    ("text.dcm", InvalidImageError, "is no DICOM file"),
+    ("report.dcm", InvalidImageError, "is a DICOM file without an image"),
+    ("huge.dcm", InvalidImageError, "declares 60000 × 60000 pixels"),
+    ("cmyk.dcm", InvalidImageError, "holds pixels of a kind"),
+    ("video.dcm", InvalidImageError, "is packed as MPEG2 Main Profile / Main Level"),
+    ("link.dcm", InvalidDataError, "is a link out of the folder"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "complaint"), BAD_FILES)
+def test_a_bad_file_is_named_to_the_user_and_its_line_to_the_records(
+    tmp_path: Path, own_cache: Path, name: str, kind: type[MedRobustError], complaint: str
+) -> None:
+    broken_folder(tmp_path / "in")
+    rows = [{"path": "series/IM0000.dcm", "label": "a"}, {"path": name, "label": "b"}]
+    with pytest.raises(kind) as caught:
+        dicom(write_table(tmp_path / "in/t.csv", rows)).load()
+    assert str(caught.value).startswith(f"{name} (t.csv, line 3) {complaint}")
+    assert caught.value.for_records.startswith("the file of t.csv, line 3")
+    assert name not in caught.value.for_records
+    for text in (str(caught.value), caught.value.for_records):
+        assert "\n" not in text
+        assert "MRN" not in text
+    assert not list(own_cache.rglob("*.npy"))
+    assert not list(own_cache.rglob("*.partial"))
+
+
+def test_rows_without_an_image_and_images_found_twice_are_refused_by_line(tmp_path: Path) -> None:
+    table = write_scans(tmp_path)
+    shutil.move(tmp_path / "series/IM0003.dcm", tmp_path.parent / "gone.dcm")
+    with pytest.raises(DatasetNotFoundError, match=r"^1 of 8 rows of labels\.csv .*, line 5 first"):
+        dicom(table, match="instance").load()
+    shutil.copy(tmp_path / "series/IM0002.dcm", tmp_path / "series/IM0003.dcm")
+    shutil.move(tmp_path.parent / "gone.dcm", tmp_path / "series/IM0008.dcm")
+    with pytest.raises(InvalidDataError, match=r"^labels\.csv, line 4: 2 files .* SOP instance"):
+        dicom(table, match="instance").load()
+    rows = [{"patient": "MRN-00000", "label": "a"}, {"patient": "MRN-77777", "label": "b"}]
+    table = write_table(tmp_path / "p.csv", rows)
+    with pytest.raises(DatasetNotFoundError, match=r"patient id .*, line 3 first") as caught:
+        dicom(table, match="patient").load()
+    assert "MRN" not in str(caught.value)
+    twice = write_table(tmp_path / "p.csv", [rows[0], {"patient": "MRN-00000", "label": "b"}])
+    with pytest.raises(InvalidDataError, match="names one patient in lines 2 and 3") as caught:
+        dicom(twice, match="patient").load()
+    assert "MRN" not in str(caught.value)
+
+
+def test_a_damaged_header_in_the_folder_stops_the_search_by_patient(tmp_path: Path) -> None:
+    write_scans(tmp_path)
+    whole = (tmp_path / "series/IM0001.dcm").read_bytes()
+    table = write_table(tmp_path / "p.csv", [{"patient": "MRN-00000", "label": "a"}])
+    rows = whole.index(b"\x28\x00\x10\x00US")
+    for broken in (b"\0" * 128 + b"DICM" + b"\7" * 50, whole[:rows], whole[: rows // 2], b"text"):
+        (tmp_path / "Doe.dcm").write_bytes(broken)
+        with pytest.raises(InvalidImageError, match=r"^Doe\.dcm (is|cannot)") as caught:
+            dicom(table, match="patient", class_names=["a", "b"]).load()
+        assert caught.value.for_records.startswith("a file in the folder of the images ")
+
+
+def test_choices_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:
+    for options, complaint in (
+        ({"match": "name"}, "path, instance, patient"),
+        ({"window": "lung"}, "header, range, stored"),
+        ({"window": [40, 0]}, "width of at least 1"),
+        ({"window": [40]}, "width of at least 1"),
+        ({"frame": 0}, "middle or a number from 1"),
+        ({"match": "patient", "frame_column": "frame"}, "frame_column"),
+        ({"fit": "stretch"}, "pad, crop and squash"),
+    ):
+        with pytest.raises(ConfigurationError, match=complaint):
+            dicom(tmp_path / "t.csv", **options)
+    table = write_scans(tmp_path)
+    with pytest.raises(ConfigurationError, match="label_column names 'sop_instance_uid'"):
+        dicom(table, label_column="sop_instance_uid").load()

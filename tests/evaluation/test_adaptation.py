@@ -1,0 +1,348 @@
+"""The stage that makes an adapter: once, without the test split, guarded, resumable."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from tuning import experiment, tuning
+
+from medrobust.adapters import LinearProbe, Lora, NoAdapter, Tuned, WeightTuning
+from medrobust.corruptions import Corruption
+from medrobust.datasets import ImageSet, Phantoms
+from medrobust.evaluation import adaptation
+from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.plan import check, plan
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.store import Store
+from medrobust.exceptions import ConfigurationError
+from medrobust.models import PhantomClip, PromptSet
+from medrobust.models.loading import read_checkpoint
+from medrobust.tasks import CorruptedShots, FewShot, TuningError
+
+RESOURCES = Resources()
+
+
+def make(given: Experiment) -> Tuned:
+    done = adapted(given, RESOURCES, Store(given.store))
+    assert isinstance(done.adapter, Tuned)
+    assert done.tuning is None
+    return done.adapter
+
+
+def weights(tuned: Tuned) -> dict[str, Tensor]:
+    return read_checkpoint(Path(tuned.path) / "adapter_model.safetensors")
+
+
+def evaluated(given: Experiment) -> list[Any]:
+    store = Store(given.store)
+    runner = CellRunner(given, RESOURCES, store)
+    done = list(runner.run(plan(given, RESOURCES)))
+    return [store.read(one.cell.key.spec, one.cell.key.fingerprint) for one in done]
+
+
+def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
+    given = experiment(tmp_path)
+    done = adapted(given, RESOURCES, Store(tmp_path))
+    folder = Path(done.adapter.path)
+    assert folder.parent == tmp_path / "adapters"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "medrobust.json",
+        "README.md",
+    }
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing is left over"
+    record = json.loads((folder / "medrobust.json").read_text())
+    (data,) = record["data"]
+    assert len(data["shots"]) == 20
+    assert data["selection"]
+    assert not set(data["shots"]) & set(data["selection"])
+    assert record["metrics"]["optimiser steps"] == 6
+    assert record["base"]["weights"] == given.model.weights_fingerprint()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    again = adapted(given, RESOURCES, Store(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert again.adapter == done.adapter
+    clean, _ = evaluated(done)
+    assert clean.spec.adapter == "lora 1 shots draw 0"
+    assert clean.record["adaptation"] == {
+        "label": "lora 1 shots",
+        "draw": 0,
+        "fingerprint": folder.name,
+    }
+    base = evaluated(replace(given, adapter=NoAdapter(), tuning=None))
+    assert not (clean.logits == base[0].logits).all()
+    other = replace(given, tuning=tuning(shot_seed=1))
+    assert plan_adaptation(other, RESOURCES, Store(tmp_path)).folder != folder
+
+
+def test_the_test_split_is_never_opened_while_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    load = Phantoms.load
+
+    def watched(self: Phantoms, split: str | None = None) -> ImageSet:
+        opened.append(split or self.split)
+        assert opened[-1] != "test", "tuning has opened the test split"
+        return load(self, split)
+
+    monkeypatch.setattr(Phantoms, "load", watched)
+    adapted(experiment(tmp_path), Resources(), Store(tmp_path))
+    assert opened == ["train"]
+    with pytest.raises(AssertionError, match="opened the test split"):
+        plan(replace(experiment(tmp_path), adapter=NoAdapter(), tuning=None), Resources())
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_cut_off_in_an_epoch_and_resumed_the_adapter_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    recipe = tuning(save_every=1, corrupt=CorruptedShots([Corruption("gaussian_noise")]))
+    lora = Lora(rank=4, dropout=0.2)
+    whole = make(experiment(tmp_path / "whole", tuning=recipe, adapter=lora))
+    given = experiment(tmp_path / "cut", tuning=recipe, adapter=lora)
+    step = FewShot.training_step
+
+    def stopping(self: FewShot, batch: Any, batch_index: int) -> Tensor:
+        if self._batches_done == cut:
+            raise Cut
+        return step(self, batch, batch_index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FewShot, "training_step", stopping)
+        with pytest.raises(Cut):
+            make(given)
+    assert not list((tmp_path / "cut/adapters").glob("[!.]*"))
+    counted: list[int] = []
+
+    def counting(self: FewShot, batch: Any, batch_index: int) -> Tensor:
+        counted.append(self._batches_done)
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(FewShot, "training_step", counting)
+    resumed = make(given)
+    assert counted == list(range(cut, 6))
+    first, second = weights(whole), weights(resumed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_adapter_of_one(tmp_path: Path) -> None:
+    recipe = tuning(batch_size=6)  # 20 shots: the last batch of an epoch has two images
+    alone = make(experiment(tmp_path / "one", tuning=recipe))
+    together = make(experiment(tmp_path / "two", tuning=recipe, devices=2))
+    first, second = weights(alone), weights(together)
+    worst = max(float((first[name] - second[name]).abs().max()) for name in first)
+    assert worst <= 1e-5
+    assert alone.record["metrics"]["chosen after epoch"] == pytest.approx(
+        together.record["metrics"]["chosen after epoch"]
+    )
+    done = [
+        replace(experiment(tmp_path / name), adapter=tuned, tuning=None)
+        for name, tuned in (("one", alone), ("two", together))
+    ]
+    for left, right in zip(*map(evaluated, done), strict=True):
+        assert (left.logits.argmax(1) == right.logits.argmax(1)).all()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [WeightTuning(name="norm", which="norm"), WeightTuning(), LinearProbe()],
+    ids=lambda recipe: recipe.name,
+)
+def test_every_recipe_goes_through_the_stage(tmp_path: Path, recipe: Any) -> None:
+    given = experiment(tmp_path, adapter=recipe)
+    done = adapted(given, RESOURCES, Store(tmp_path))
+    clean, _ = evaluated(done)
+    assert clean.spec.adapter == f"{recipe.name} 1 shots draw 0"
+    wrong = (clean.logits.argmax(1) != clean.data.labels).mean()
+    assert wrong < 0.8, "twenty classes: guessing is wrong 95 times of 100"
+
+
+def test_a_probe_shares_its_features_with_the_model_as_published(tmp_path: Path) -> None:
+    given = experiment(tmp_path, adapter=LinearProbe(), keep_features=True)
+    base = evaluated(replace(given, adapter=NoAdapter(), tuning=None))
+    done = adapted(given, RESOURCES, Store(tmp_path))
+    probe = evaluated(done)
+    for one, other in zip(base, probe, strict=True):
+        assert one.record["encoding_fingerprint"] == other.record["encoding_fingerprint"]
+        assert one.fingerprint != other.fingerprint
+    elsewhere = replace(done, datasets=(Phantoms(per_class=2),))
+    assert len(plan(elsewhere, RESOURCES)[0].cells) == 2, "the classes are the same"
+    with pytest.raises(ConfigurationError, match=r"has no head for blood: its classes are others"):
+        done.adapter.head("blood", ("a", "b"))
+
+
+def test_what_cannot_be_tuned_or_evaluated_is_refused(tmp_path: Path) -> None:
+    given = experiment(tmp_path)
+    with pytest.raises(ConfigurationError, match="has to be tuned first: add task=few_shot"):
+        check(replace(given, tuning=None))
+    with pytest.raises(ConfigurationError, match="adapter=none is none that can be tuned"):
+        plan_adaptation(replace(given, adapter=NoAdapter()), RESOURCES, Store(tmp_path))
+    other = replace(given, tuning=tuning(datasets=["phantoms"]))
+    with pytest.raises(ConfigurationError, match="the data sets of this run are phantoms_site_b"):
+        plan_adaptation(other, RESOURCES, Store(tmp_path))
+    done = adapted(given, RESOURCES, Store(tmp_path))
+    with pytest.raises(ConfigurationError, match="was tuned on phantomclip_small"):
+        check(replace(done, model=PhantomClip()))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: FewShot, part: Any, features: Tensor) -> Tensor:
+        return torch.where(part.index == part.index[0], torch.nan, features.sum(dim=1))
+
+    monkeypatch.setattr(FewShot, "_losses", broken)
+    with pytest.raises(TuningError, match=r"not finite in epoch 0 for phantoms_site_b/") as caught:
+        make(experiment(tmp_path))
+    drawn = plan_adaptation(experiment(tmp_path), RESOURCES, Store(tmp_path)).drawn[0]
+    assert any(str(name) in str(caught.value) for name in drawn.shots.ids)
+
+
+def test_weights_that_get_no_gradient_stop_the_run_and_are_named(tmp_path: Path) -> None:
+    partly = Lora(modules=r"visual_encoder\.blocks\.0\.attention\.[kv]_proj")
+
+    class Deaf(PhantomClip):
+        def load(self) -> Any:
+            model = super().load()
+            attention = model.visual_encoder.blocks[0].attention
+            attention.forward = lambda tokens, mask: attention.out_proj(attention.v_proj(tokens))
+            return model
+
+    model = Deaf(name="phantomclip_small", variant="small", micro_batch=8)
+    with pytest.raises(TuningError, match=r"1 of 2 weights .*k_proj\.lora_B"):
+        adapted(experiment(tmp_path, model=model, adapter=partly), Resources(), Store(tmp_path))
+
+
+def test_a_frozen_weight_that_moves_stops_the_run_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = FewShot.training_step
+
+    def leaking(self: FewShot, batch: Any, batch_index: int) -> Tensor:
+        self.model.visual_encoder.stem[1].running_mean.add_(1e-3)
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(FewShot, "training_step", leaking)
+    with pytest.raises(TuningError, match=r"after the first step .*stem\.1\.running_mean"):
+        make(experiment(tmp_path))
+
+
+def test_a_run_without_a_real_step_is_no_success(tmp_path: Path) -> None:
+    still = replace(tuning(), optimizer=partial(torch.optim.AdamW, lr=0.0))
+    with pytest.raises(TuningError, match="took no step"):
+        make(experiment(tmp_path, tuning=still))
+
+
+def test_an_adapter_that_is_no_no_op_at_first_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach = Lora.attach
+
+    def shifted(self: Lora, model: Any, *, seed: int = 0) -> tuple[str, ...]:
+        names = attach(self, model, seed=seed)
+        with torch.no_grad():
+            for value in self.must_move(model).values():
+                value.add_(0.1)
+        return names
+
+    monkeypatch.setattr(Lora, "attach", shifted)
+    with pytest.raises(TuningError, match="must begin as the model itself"):
+        make(experiment(tmp_path))
+
+
+def module_of(given: Experiment) -> FewShot:
+    wanted = plan_adaptation(given, RESOURCES, Store(given.store))
+    model = adaptation.private_copy(given)
+    given.adapter.attach(model, seed=0)
+    heads = adaptation.class_heads(given, RESOURCES, wanted)
+    shots = [one.shots for one in wanted.drawn]
+    assert given.tuning is not None
+    return FewShot(model, given.adapter, heads, shots, [None] * len(shots), given.tuning)
+
+
+TWO = (
+    Phantoms(name="phantoms_site_b", site="b", per_class=2),
+    Phantoms(name="phantoms", per_class=2),
+)
+
+
+def test_the_loss_is_the_cross_entropy_of_scaled_cosines_in_the_samples_own_set(
+    tmp_path: Path,
+) -> None:
+    from medrobust.tasks.shots import Place, Shots
+
+    module = module_of(experiment(tmp_path, datasets=TWO))
+    batch = Shots(module.shots).__getitems__([Place(0, 0, 0.5), Place(25, 0, 0.5)])
+    features = module._features(batch.parts, [part.images for part in batch.parts])
+    for part, own in zip(batch.parts, features, strict=True):
+        assert own.norm(dim=1).tolist() == pytest.approx([1.0])
+        head = module.heads[part.dataset]
+        logits = head.logit_scale * own @ head.present.T
+        expected = -logits.log_softmax(dim=1)[0, part.labels[0]]
+        assert module._losses(part, own)[0].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_joint_label_space_needs_texts_that_tell_the_sets_apart(tmp_path: Path) -> None:
+    joint = tuning(label_space="joint")
+    with pytest.raises(ConfigurationError, match="have the same text"):
+        module_of(experiment(tmp_path, datasets=TWO, tuning=joint))
+    named = PromptSet(name="named", templates=["an image of {} from {dataset}"])
+    module = module_of(experiment(tmp_path, datasets=TWO, tuning=joint, prompts=named))
+    classes, firsts = module._joint
+    assert (classes.shape[0], firsts) == (40, (0, 20))
+    from medrobust.tasks.shots import Place, Shots
+
+    (part,) = Shots(module.shots).__getitems__([Place(23, 0, 1.0)]).parts
+    own = module._features([part], [part.images])[0]
+    logits = module.heads[0].logit_scale * own @ classes.T
+    expected = -logits.log_softmax(dim=1)[0, 20 + int(part.labels[0])]
+    assert module._losses(part, own)[0].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_frozen_parts_stay_in_eval_mode_and_dropout_of_the_adapter_does_not(
+    tmp_path: Path,
+) -> None:
+    module = module_of(experiment(tmp_path, adapter=Lora(rank=2, dropout=0.5)))
+    module.train()
+    training = {name for name, part in module.model.named_modules() if part.training}
+    assert training
+    assert all(".lora_dropout" in name for name in training)
+    module.eval()
+    assert not any(part.training for part in module.model.modules())
+
+
+def test_recomputed_blocks_give_the_same_gradients(tmp_path: Path) -> None:
+    plain = make(experiment(tmp_path / "a"))
+    saving = make(experiment(tmp_path / "b", tuning=tuning(gradient_checkpointing=True)))
+    first, second = weights(plain), weights(saving)
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
+def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) -> None:
+    stopping = tuning(epochs=30, patience=1, schedule="constant", accumulate=2)
+    stopping = replace(stopping, optimizer=partial(torch.optim.AdamW, lr=1e-8))
+    tuned = make(experiment(tmp_path, tuning=stopping))
+    assert tuned.record["metrics"]["optimiser steps"] < 45
+    raw = module_of(experiment(tmp_path, tuning=tuning(features="raw", logit_scale=1.0)))
+    from medrobust.tasks.shots import Place, Shots
+
+    (part,) = Shots(raw.shots).__getitems__([Place(0, 0, 1.0)]).parts
+    features = raw._features([part], [part.images])[0]
+    assert features.norm().item() != pytest.approx(1.0, abs=1e-3)
+    expected = (features @ raw.heads[0].present.T).log_softmax(dim=1)[0, part.labels[0]]
+    assert raw._losses(part, features)[0].item() == pytest.approx(-expected.item(), rel=1e-5)

@@ -1,0 +1,271 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from checkpoints import (
+    TINY_RESNET,
+    TINY_VIT,
+    biomedclip_config,
+    original_biomedclip,
+    tiny_open_clip,
+    write_json,
+    write_random_open_clip,
+)
+from open_clip.tokenizer import HFTokenizer
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from medrobust.exceptions import ConfigurationError, WeightsMismatchError, WeightsNotFoundError
+from medrobust.models import MedClip, OpenClip, VisionLanguageModel
+from medrobust.models.architectures import packaged
+from medrobust.models.loading import Rename, _origin
+from medrobust.models.open_clip import LibraryTowers, build_towers
+
+SENTENCES = [
+    "this is a photo of Basophil",
+    "evidence of severe disease, mild - x-ray",
+    "no " * 300,
+]
+WEIGHTS = "open_clip_pytorch_model.bin"
+
+
+def load(folder: Path) -> VisionLanguageModel:
+    return OpenClip("biomedclip", "nobody/nothing", local_dir=str(folder)).load()
+
+
+def test_image_features_equal_those_of_open_clip_from_the_same_pictures(
+    biomedclip: tuple[Path, Any], images: torch.Tensor
+) -> None:
+    folder, original = biomedclip
+    settings = {"size": 160, "mean": (0.48145466, 0.4578275, 0.40821073)}
+    settings |= {"std": (0.26862954, 0.26130258, 0.27577711)}
+    published = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    model = load(folder)
+    with torch.no_grad():
+        truth = original.encode_image(torch.stack([published(p) for p in pictures]), normalize=True)
+        ours = model.encode_image(model.preprocess(images))
+    torch.testing.assert_close(ours, truth, atol=1e-5, rtol=0)
+    assert ours.std(dim=0).max() > 1e-3  # the pictures are told apart, so equality means something
+
+
+def test_text_features_equal_those_of_open_clip_with_its_own_tokenizer(
+    biomedclip: tuple[Path, Any],
+) -> None:
+    folder, original = biomedclip
+    tokenizer = HFTokenizer(str(folder), context_length=256)
+    with torch.no_grad():
+        truth = original.encode_text(tokenizer(SENTENCES), normalize=True)
+    ours = load(folder).encode_text(SENTENCES)
+    torch.testing.assert_close(ours, truth, atol=1e-5, rtol=0)
+
+
+def test_the_vocabulary_alone_gives_the_same_text_features(
+    biomedclip: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder, _ = biomedclip
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "tokenizer.json").unlink()
+    assert torch.equal(load(copy).encode_text(SENTENCES), load(folder).encode_text(SENTENCES))
+
+
+def test_features_do_not_depend_on_the_neighbours(
+    biomedclip: tuple[Path, Any], images: torch.Tensor
+) -> None:
+    model = load(biomedclip[0])
+    pixels = model.preprocess(images)
+    alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(len(pixels))])
+    torch.testing.assert_close(model.encode_image(pixels), alone, atol=1e-5, rtol=0)
+    texts = torch.cat([model.encode_text([sentence]) for sentence in SENTENCES])
+    torch.testing.assert_close(model.encode_text(SENTENCES), texts, atol=1e-5, rtol=0)
+
+
+def test_the_scale_is_the_multiplier_and_the_report_accounts_for_every_key(
+    biomedclip: tuple[Path, Any],
+) -> None:
+    folder, _ = biomedclip
+    model = load(folder)
+    assert model.logit_scale == pytest.approx(100.0, abs=0.01)
+    assert not model.training
+    stored = torch.load(folder / WEIGHTS, weights_only=True)
+    assert model.report.used == len(stored) - 1
+    assert list(model.report.dropped) == ["text.transformer.embeddings.position_ids"]
+    assert "visual.trunk.blocks.0.attn.qkv.weight" in model.report.renamed
+    assert set(model.report.files) == {"open_clip_config.json", "tokenizer.json", WEIGHTS}
+
+
+@pytest.mark.parametrize(
+    ("key", "new"),
+    [
+        ("visual.trunk.blocks.3.attn.qkv.bias", None),
+        ("text.proj.2.weight", "text.proj.3.weight"),
+        ("logit_scale", "scale"),
+        ("text.transformer.pooler.dense.weight", torch.zeros(2)),
+        ("visual.trunk.pos_embed", torch.zeros(1, 50, 64)),
+    ],
+)
+def test_a_missing_extra_renamed_or_wrongly_shaped_key_is_refused_by_name(
+    biomedclip: tuple[Path, Any], tmp_path: Path, key: str, new: Any
+) -> None:
+    for path in biomedclip[0].iterdir():
+        if path.name != WEIGHTS:
+            shutil.copy(path, tmp_path)
+    state = torch.load(biomedclip[0] / WEIGHTS, weights_only=True)
+    value = state.pop(key, None)
+    if isinstance(new, str):
+        state[new] = value
+    elif new is not None:
+        state[key] = new
+    torch.save(state, tmp_path / WEIGHTS)
+    with pytest.raises(WeightsMismatchError, match=key.replace(".", r"\.")):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", WEIGHTS])
+def test_a_missing_file_is_named_with_where_to_get_it(
+    biomedclip: tuple[Path, Any], tmp_path: Path, name: str
+) -> None:
+    for path in biomedclip[0].iterdir():
+        if path.name != name:
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(WeightsNotFoundError, match=name) as caught:
+        load(tmp_path)
+    assert "nobody/nothing" in str(caught.value)
+    assert "model.local_dir=" in str(caught.value)
+
+
+def expected_rows(original: torch.nn.Module) -> dict[str, int]:
+    return {k: v.shape[0] if v.ndim else 1 for k, v in original.state_dict().items()}
+
+
+def rows(towers: torch.nn.Module, renames: tuple[Rename, ...]) -> dict[str, int]:
+    """Count the rows that the keys of our towers take from each key of the checkpoint."""
+    found: dict[str, int] = {}
+    for key, value in towers.state_dict().items():
+        origin = _origin(key, renames).key
+        found[origin] = found.get(origin, 0) + (value.shape[0] if value.ndim else 1)
+    return found
+
+
+def test_the_published_biomedclip_has_exactly_the_keys_and_shapes_of_open_clip() -> None:
+    bert = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    config = biomedclip_config("vit_base_patch16_224", bert, 512, 224)["model_cfg"]
+    expected = expected_rows(original_biomedclip(tiny=False, device="meta"))
+    assert rows(*build_towers(config, "x")) == expected
+    assert len(expected) == 351
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("ViT-L-14-336-quickgelu", 446), ("RN50-quickgelu", 489)]
+)
+def test_openais_models_have_exactly_the_keys_and_shapes_of_open_clip(
+    name: str, count: int
+) -> None:
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        original = open_clip.model.CLIP(**config)
+    assert rows(*build_towers(config, "x")) == expected_rows(original)
+    assert len(original.state_dict()) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "parameters"),
+    [
+        ("unimed_vit_b16", 352, 195.90),
+        ("unimed_vit_l14_336_base", 496, 414.37),
+    ],
+)
+def test_unimed_has_the_published_number_of_keys_and_parameters(
+    name: str, count: int, parameters: float
+) -> None:
+    towers, renames = build_towers(packaged(name), name)
+    assert len(rows(towers, renames)) == count
+    millions = sum(value.numel() for value in towers.parameters()) / 1e6
+    assert millions == pytest.approx(parameters, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [("text_cfg", "hf_model_name", "roberta-base"), ("text_cfg", "hf_tokenizer_name", "t5")],
+)
+def test_a_configuration_with_an_unknown_text_tower_is_refused(
+    biomedclip: tuple[Path, Any], tmp_path: Path, part: str, key: str, value: str
+) -> None:
+    for path in biomedclip[0].iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    content = json.loads((biomedclip[0] / "open_clip_config.json").read_text())
+    content["model_cfg"][part] = {key: value, "hf_pooler_type": "mean_pooler"}
+    (tmp_path / "open_clip_config.json").unlink()
+    write_json(tmp_path / "open_clip_config.json", content)
+    with pytest.raises(WeightsMismatchError, match=value):
+        load(tmp_path)
+
+
+def test_what_our_towers_cannot_express_is_left_to_the_library(tmp_path: Path) -> None:
+    plain = tiny_open_clip(TINY_VIT)
+    assert not isinstance(build_towers(plain, "x")[0], LibraryTowers)
+    for key, value in (("no_ln_pre", True), ("ls_init_value", 0.1), ("pool_type", "avg")):
+        other = plain | {"vision_cfg": TINY_VIT | {key: value}}
+        assert isinstance(build_towers(other, "x")[0], LibraryTowers)
+
+
+def test_quick_gelu_can_be_forced_and_changes_features_and_fingerprint(tmp_path: Path) -> None:
+    said = tiny_open_clip(TINY_VIT) | {"quick_gelu": False}
+    write_random_open_clip(tmp_path, said)
+    sources = [OpenClip("m", "x/y", local_dir=str(tmp_path), quick_gelu=q) for q in (None, True)]
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    one, two = (source.load().encode_image(pixels) for source in sources)
+    assert not torch.allclose(one, two, atol=1e-4)
+    assert sources[0].weights_fingerprint() != sources[1].weights_fingerprint()
+
+
+def test_a_resolution_that_the_files_do_not_have_is_refused(tmp_path: Path) -> None:
+    write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    with pytest.raises(ConfigurationError, match="resolution"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path), resolution=224).load()
+
+
+def test_another_size_is_interpolated_only_when_asked(tmp_path: Path) -> None:
+    write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    small, large = (
+        OpenClip("m", "x/y", local_dir=str(tmp_path), image_size=side) for side in (None, 96)
+    )
+    assert small.weights_fingerprint() != large.weights_fingerprint()
+    model = large.load()
+    assert model.preprocess.size == 96
+    pixels = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="size"):
+        small.load().encode_image(pixels)
+    # Resized here from the grid of 2 by 2 patches to 3 by 3, as transformers does.
+    grid = model.visual_encoder.model.embeddings.position_embedding.weight
+    patches = grid[1:].detach().T.reshape(1, -1, 2, 2)
+    wide = torch.nn.functional.interpolate(
+        patches, (3, 3), mode="bicubic", align_corners=False
+    ).flatten(2)[0]
+    reference = large.load()
+    embeddings = reference.visual_encoder.model.embeddings
+    embeddings.position_embedding = torch.nn.Embedding.from_pretrained(
+        torch.cat([grid[:1].detach(), wide.T])
+    )
+    embeddings.position_ids = torch.arange(10)[None]
+    embeddings.image_size = 96
+    reference.visual_encoder.interpolated = False
+    torch.testing.assert_close(
+        model.encode_image(pixels), reference.encode_image(pixels), atol=1e-5, rtol=0
+    )
+
+
+def test_a_size_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    with pytest.raises(ConfigurationError, match="patch size 32"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path), image_size=100).load()
+    write_random_open_clip(tmp_path / "rn", tiny_open_clip(TINY_RESNET))
+    with pytest.raises(ConfigurationError, match="vision transformers"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path / "rn"), image_size=96).load()
+    with pytest.raises(ConfigurationError, match="MedClip"):
+        MedClip("m", "", image_size=96).check_resolution(224)

@@ -1,0 +1,140 @@
+"""Prefetching from stand-ins of the hub and of Zenodo; afterwards everything runs without them."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkpoints import write_random_biomedclip
+from datasets import write_medmnist
+from hub import serve
+from medmnist.info import INFO
+from run_script import SCRIPTS, script
+
+ROOT = Path(__file__).parents[2]
+HUB_ID = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+
+NO_NETWORK = """
+import runpy, socket, sys
+
+def refused(*_):
+    raise AssertionError("the network was asked")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def zenodo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A server with one file of MedMNIST, whose sum is the published one."""
+    file = write_medmnist(tmp_path / "zenodo", "bloodmnist", counts=(1, 1, 16))
+    sum_ = hashlib.md5(file.read_bytes()).hexdigest()
+    monkeypatch.setitem(INFO["bloodmnist"], "MD5_224", sum_)
+
+    def download_url(url: str, root: str, filename: str, md5: str) -> None:
+        shutil.copy(file, Path(root) / filename)
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
+    monkeypatch.setenv("MEDROBUST_DATA", "")
+    monkeypatch.setenv("HF_HUB_CACHE", "")
+    return file
+
+
+def environment(endpoint: str | None = None) -> dict[str, str]:
+    """The environment of a user, with or without a hub to ask."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    kept |= {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    return kept | ({"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"} if endpoint else {})
+
+
+@pytest.mark.slow  # two processes that import everything
+def test_weights_and_data_are_fetched_once_and_then_run_without_network(
+    tmp_path: Path, zenodo: Path
+) -> None:
+    write_random_biomedclip(tmp_path / "published")
+    command = [sys.executable, str(SCRIPTS / "prefetch.py"), "box", "model=biomedclip,phantomclip"]
+    with serve({HUB_ID: tmp_path / "published"}) as endpoint:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(endpoint), capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "model biomedclip: " in done.stdout
+    assert "model phantomclip: needs no files" in done.stdout
+    box = tmp_path / "box"
+    data = script("prefetch", box, "dataset=bloodmnist,phantoms")
+    assert data.returncode == 0, data.stdout + data.stderr
+    assert "dataset bloodmnist: 1 files" in data.stdout
+    manifest = json.loads((box / "manifest.json").read_text())["files"]
+    assert {entry["of"] for entry in manifest.values()} == {"biomedclip", "bloodmnist"}
+    weights = next(name for name in manifest if name.endswith("pytorch_model.bin"))
+    published = (tmp_path / "published" / Path(weights).name).read_bytes()
+    assert manifest[weights]["sha256"] == hashlib.sha256(published).hexdigest()
+
+    moved = shutil.copytree(box, tmp_path / "elsewhere" / "box", symlinks=True)
+    shutil.rmtree(box)
+    shutil.rmtree(tmp_path / "published")
+    run = f"'{sys.executable}' -c '{NO_NETWORK}' '{ROOT / 'run.py'}' model=biomedclip"
+    shell = f". '{moved}/env.sh' && {run} corruption=brightness severity=1"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "outputs/store").glob("cells/biomedclip/bloodmnist/*/*"))) == 2
+
+
+def test_a_copy_is_checked_against_its_manifest(tmp_path: Path, zenodo: Path) -> None:
+    box = tmp_path / "box"
+    assert script("prefetch", box, "dataset=bloodmnist").returncode == 0
+    done = script("prefetch", box, "--check")
+    assert (done.returncode, done.stdout) == (0, "1 of 1 files are as they were fetched\n")
+    file = box / "data/bloodmnist_224.npz"
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(bytes(content))
+    done = script("prefetch", box, "--check")
+    assert done.returncode == 1
+    assert "damaged  data/bloodmnist_224.npz (bloodmnist)" in done.stdout
+    again = script("prefetch", box, "dataset=bloodmnist")
+    assert again.returncode == 1
+    assert "MD5" in again.stdout
+    file.unlink()
+    assert "missing  data/bloodmnist_224.npz" in script("prefetch", box, "--check").stdout
+    assert script("prefetch", box, "dataset=bloodmnist").returncode == 0
+    assert script("prefetch", box, "--check").returncode == 0
+
+
+def test_what_cannot_be_fetched_is_said_and_the_rest_goes_on(
+    tmp_path: Path, zenodo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zenodo.write_bytes(b"another file")
+    done = script("prefetch", tmp_path / "box", "dataset=bloodmnist,phantoms")
+    assert done.returncode == 1
+    assert "dataset bloodmnist: bloodmnist_224.npz could not be downloaded" in done.stdout
+    assert "dataset phantoms: needs no files" in done.stdout
+    assert not list((tmp_path / "box/data").iterdir())
+    own = script("prefetch", tmp_path / "box", "dataset=folder", "dataset.csv=labels.csv")
+    assert "is not fetched by this script" in own.stdout
+    for arguments in ([tmp_path / "box"], [tmp_path / "empty", "--check"]):
+        done = script("prefetch", *arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+
+
+def test_damaged_files_of_the_hubs_cache_are_found(tmp_path: Path) -> None:
+    module = script("prefetch", tmp_path, "--check").module
+    for content in (b"small", b"large" * 20_000):
+        name = hashlib.sha256(content).hexdigest()
+        if len(content) < 100:
+            name = hashlib.sha1(b"blob 5\0" + content).hexdigest()
+        (tmp_path / name).write_bytes(content)
+        module.check_hub_file(tmp_path / name)
+        (tmp_path / name).write_bytes(content[:-1] + b"x")
+        os.utime(tmp_path / name, (1, 1))
+        with pytest.raises(module.InvalidDataError, match="is damaged"):
+            module.check_hub_file(tmp_path / name)

@@ -1,0 +1,116 @@
+"""The small jobs around models: convert a checkpoint, check a model, write the table."""
+
+import argparse
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES
+from safetensors.torch import load_file
+
+from medrobust.exceptions import WeightsMismatchError
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> object:
+        return os.system, (f"touch {self.witness}",)
+
+
+def test_settings_beside_tensors_are_left_out_and_the_model_then_loads(tmp_path, capsys) -> None:
+    family = FAMILIES["cxr_clip_swin"](tmp_path)
+    path = tmp_path / family.weights
+    content = torch.load(path, weights_only=True)
+    truth = family.source(str(tmp_path)).load().encode_text(["no mass"])
+    settings = argparse.Namespace(rate=np.float64(0.1), where=Path("a"), size=np.zeros(3))
+    torch.save(content | {"args": settings}, path)
+    with pytest.raises(WeightsMismatchError, match=r"convert_checkpoint\.py"):
+        family.source(str(tmp_path)).load()
+    assert script("convert_checkpoint").main([str(path)]) == 0
+    assert f"{len(content['model'])} tensors" in capsys.readouterr().out
+    written = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(written[key], value) for key, value in content["model"].items())
+    model = family.source(str(tmp_path)).load()
+    assert "weights.safetensors" in model.report.files
+    torch.testing.assert_close(model.encode_text(["no mass"]), truth, atol=1e-6, rtol=0)
+
+
+def test_anything_else_stays_closed_and_is_never_run(tmp_path, capsys) -> None:
+    witness = tmp_path / "witness"
+    path = tmp_path / "x.pt"
+    torch.save({"state_dict": {"a": torch.ones(1)}, "evil": Payload(witness)}, path)
+    assert script("convert_checkpoint").main([str(path)]) == 1
+    assert "system" in capsys.readouterr().err
+    assert not witness.exists()
+    assert not path.with_suffix(".safetensors").exists()
+
+
+def test_a_table_at_another_place_is_named_by_its_entry(tmp_path, capsys) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"ema": {"a": torch.ones(2), "step": 3}, "epoch": 1}, path)
+    convert = script("convert_checkpoint")
+    assert convert.main([str(path)]) == 1
+    assert "--entry" in capsys.readouterr().err
+    assert convert.main([str(path), str(tmp_path / "y.safetensors"), "--entry", "ema"]) == 0
+    assert load_file(tmp_path / "y.safetensors")["a"].tolist() == [1.0, 1.0]
+
+
+def test_a_model_is_described_with_a_checksum_that_repeats(capsys) -> None:
+    check = script("check_model")
+    printed = []
+    for _ in range(2):
+        assert check.main(["model=phantomclip_small", "model.micro_batch=2"]) == 0
+        printed.append(capsys.readouterr().out)
+    facts = [{line[:16].strip(): line[16:] for line in text.splitlines()} for text in printed]
+    for name in (
+        "fingerprint",
+        "keys",
+        "visual_encoder",
+        "preprocessing",
+        "features",
+        "rate",
+        "memory",
+    ):
+        assert facts[0][name]
+    assert facts[0]["features"] == facts[1]["features"]
+    assert "images per second" in printed[0]
+
+
+def test_a_model_without_its_files_is_refused_in_one_sentence(tmp_path, capsys) -> None:
+    assert script("check_model").main(["model=medclip_vit", f"model.local_dir={tmp_path}"]) == 1
+    error = capsys.readouterr().err
+    assert "pytorch_model.bin" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_the_table_of_models_is_that_of_the_configuration() -> None:
+    table = script("write_model_table")
+    text = table.PAGE.read_text(encoding="utf-8")
+    assert table.page(text) == text, "run: python scripts/write_model_table.py"
+    assert "| `biomedclip` |" in text
+
+
+def test_every_published_model_states_license_gate_resolution_and_training_data() -> None:
+    for name, _, content in script("write_model_table").entries():
+        assert {"gated", "resolution", "trained_on", "micro_batch", "local_dir"} <= content.keys()
+        general = content["license"] == "unknown"
+        assert general or (content["resolution"] and content["trained_on"]), name
