@@ -4,7 +4,8 @@
 
 Synthetic: data sets of IMAGES images and 8 classes, seven corruptions by five severities and clean,
 models until there are CELLS cells; 1,000 resamples for ranks and comparisons. Writing the store is
-not part of the time, nor are the nine figures a matrix for papers. Asked: 10,000 cells in 60 s on two cores, 2 GB of anonymous memory.
+not part of the time, nor are the nine figures a matrix for papers. Asked: 10,000 cells in 60 s on
+two cores, 2 GB of anonymous memory.
 """
 
 import os
