@@ -149,6 +149,13 @@ def job(config: "DictConfig") -> None:
                 FAILURES.append(str(error))
             else:
                 leave_failure(Path(hydra.runtime.output_dir), number, error.for_records)
+        except Exception as error:
+            if number is None:
+                raise
+            log.exception("job %d failed", number)  # the others go on
+            leave_failure(
+                Path(hydra.runtime.output_dir), number, f"{type(error).__name__}: {error}"
+            )
 
 
 def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "Job":
@@ -159,6 +166,8 @@ def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "
     from medrobust.jobs import Job
 
     swept = hydra.mode == RunMode.MULTIRUN
+    if not isinstance(config.dry_run, bool):
+        raise ConfigurationError(f"dry_run={config.dry_run!r}: write true or false.")
     return Job(
         folder=Path(folder).absolute(),
         logger=built(config, "logger"),
@@ -219,8 +228,9 @@ class JointReport(Callback):
 
     def on_multirun_start(self, config: "DictConfig", **_: Any) -> None:
         """Forget the jobs of an earlier sweep that had the same folder."""
-        for plan in Path(config.hydra.sweep.dir).glob("*/plan.json"):
-            plan.unlink()
+        for name in ("plan.json", "run.json", "failed.json"):
+            for left_over in Path(config.hydra.sweep.dir).glob(f"*/{name}"):
+                left_over.unlink()
 
     def on_multirun_end(self, config: "DictConfig", **_: Any) -> None:
         """Read what each job planned and write the joint tables to the sweep folder."""
@@ -229,11 +239,8 @@ class JointReport(Callback):
         from medrobust.jobs import report_sweep
 
         shared = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        plain = OmegaConf.to_container(shared, resolve=True)
-        assert isinstance(plain, dict)
         try:
-            sweep = _job(shared, config.hydra, config.hydra.sweep.dir, None)
-            FAILURES.extend(report_sweep(sweep, {str(key): plain[key] for key in plain}))
+            FAILURES.extend(report_sweep(_job(shared, config.hydra, config.hydra.sweep.dir, None)))
         except MedRobustError as error:  # Hydra would turn it into a warning
             FAILURES.append(str(error))
 

@@ -24,13 +24,15 @@ from medrobust.evaluation.plan import DatasetPlan, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
-from medrobust.exceptions import ConfigurationError, StoreError
+from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.reporting import (
     ExpectedTable,
+    References,
     Report,
     draw_files,
     make_report,
     reference_cells,
+    reference_of,
     validation_cells,
     write_files,
 )
@@ -74,6 +76,7 @@ class Tally:
 
     done: list[Done] = field(default_factory=list)
     started: float = field(default_factory=time.time)
+    device: str = field(default_factory=describe_device)
 
     @property
     def computed(self) -> int:
@@ -93,7 +96,7 @@ class Tally:
             "computed": self.computed,
             "reference": reference,
             "versions": versions(),
-            "device": describe_device(),
+            "device": self.device,
             "commit": commit(),
             "config": dict(config),
         }
@@ -105,25 +108,32 @@ def command_line(overrides: Sequence[str], *, swept: bool = False) -> str:
 
 
 def reference_command(
-    reference: str, overrides: Sequence[str], choices: Mapping[str, str], *, swept: bool
+    reference: str, overrides: Sequence[str], choices: Sequence[Mapping[str, str]], *, swept: bool
 ) -> str:
     """Say what to type to run the reference model on the same cells.
 
     Args:
         reference: Name of the reference model.
         overrides: What was typed for this job or sweep.
-        choices: Config group -> option.
+        choices: Config group -> option, of each job.
         swept: Whether it was a sweep.
     """
     of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "task", "logger")
-    kept = [text for text in overrides if text.split("=")[0].split(".")[0] not in of_the_model]
+    kept = [
+        text
+        for text in overrides
+        if text.split("=")[0].split(".")[0] not in of_the_model
+        and not text.startswith(("dataset=", "hydra.run.", "hydra.sweep."))
+    ]
     named = {text.split("=")[0] for text in kept}
     implied = [
-        f"{group}={choices[group]}"
+        f"{group}="
+        + ",".join(dict.fromkeys(chosen[group] for chosen in choices if group in chosen))
         for group in ("dataset", "corruption", "severity")
-        if group not in named and group in choices
+        if group not in named and any(group in chosen for chosen in choices)
     ]
-    return command_line([f"model={reference}", *implied, *kept], swept=swept)
+    several = swept or any("," in text for text in implied)
+    return command_line([f"model={reference}", *implied, *kept], swept=several)
 
 
 def run_job(experiment: Experiment, job: Job) -> None:
@@ -145,9 +155,10 @@ def run_job(experiment: Experiment, job: Job) -> None:
     if job.dry:
         print_dry_run(plans, store, experiment)
         return
-    write_json(job.folder / "plan.json", plan_record(experiment, plans))
-    (job.folder / "failed.json").unlink(missing_ok=True)
-    cells = run_cells(CellRunner(experiment, RESOURCES, store), plans, tally)
+    write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices))
+    runner = CellRunner(experiment, RESOURCES, store)
+    cells = run_cells(runner, plans, tally)
+    tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     write_json(job.folder / "run.json", run)
     report = report_cells(
@@ -155,7 +166,11 @@ def run_job(experiment: Experiment, job: Job) -> None:
         cells,
         expected_tables(plans, experiment.severities),
         reference=experiment.reference,
-        command=reference_command(experiment.reference, job.overrides, job.choices, swept=False),
+        commands={
+            experiment.reference: reference_command(
+                experiment.reference, job.overrides, [job.choices], swept=False
+            )
+        },
         run=run,
         folder=job.folder,
     )
@@ -163,7 +178,24 @@ def run_job(experiment: Experiment, job: Job) -> None:
         log.info(_one_line(experiment, job, tally))
     else:
         publish(report)
-    job.logger.log(report, run=run, group=job.group, name=_run_name(job))
+    log_report(job, report, run, _run_name(job))
+
+
+def log_report(job: Job, report: Report, run: Mapping[str, Any], name: str) -> None:
+    """Send a report to the logger; the report's own files are written already.
+
+    Raises:
+        MedRobustError: If the logger fails, whatever it raises.
+    """
+    try:
+        job.logger.log(report, run=run, group=job.group, name=name)
+    except MedRobustError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MedRobustError(
+            f"the report is in {os.path.relpath(report.folder)}, and the logger failed: {reason}"
+        ) from error
 
 
 def leave_failure(folder: Path, number: int, reason: str) -> None:
@@ -221,28 +253,48 @@ def report_cells(
     cells: Sequence[StoredCell],
     expected: Sequence[ExpectedTable],
     *,
-    reference: str | None,
-    command: str,
+    reference: References,
+    commands: Mapping[str, str],
     run: Mapping[str, Any],
     folder: Path,
     missing: Sequence[CellSpec] = (),
+    notes: Sequence[str] = (),
 ) -> Report:
     """Lay out the tables of cells beside the reference's.
+
+    Args:
+        store: Where the cells lie.
+        cells: Finished ones, in plan order.
+        expected: Tables, in plan order.
+        reference: One reference model, or one for each data set.
+        commands: Reference model -> what makes its cells.
+        run: Content of run.json.
+        folder: Of the report.
+        missing: Planned cells that are not finished.
+        notes: Lines for the reader.
 
     Raises:
         StoreError: If a cell of the reference is damaged.
     """
     found: list[StoredCell] = []
-    note = None
-    if reference is not None and any(table.corruptions for table in expected):
-        found, note = reference_cells(store, cells, reference, command=command)
+    said = list(notes)
+    corrupted = {table.dataset for table in expected if table.corruptions}
+    for name, command in commands.items():
+        own = [
+            c
+            for c in cells
+            if c.spec.dataset in corrupted and reference_of(reference, c.spec.dataset) == name
+        ]
+        of_it, note = reference_cells(store, own, name, command=command)
+        found += of_it
+        said += [note] if note else []
     return make_report(
         cells,
         expected=expected,
         missing=missing,
         reference=reference,
         reference_cells=found,
-        notes=[note] if note else [],
+        notes=said,
         folder=folder,
         run=dict(run),
         validation=validation_cells(store, cells),
@@ -263,12 +315,15 @@ def expected_tables(plans: Iterable[DatasetPlan], severities: Sequence[int]) -> 
     return tables
 
 
-def plan_record(experiment: Experiment, plans: Sequence[DatasetPlan]) -> dict[str, Any]:
+def plan_record(
+    experiment: Experiment, plans: Sequence[DatasetPlan], choices: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the content of plan.json: what a joint report needs to know of this job."""
     return {
         "format": 1,
         "store": str(experiment.store),
         "reference": experiment.reference,
+        "choices": dict(choices),
         "expected": [asdict(table) for table in expected_tables(plans, experiment.severities)],
         "cells": [
             {"cell": asdict(cell.key.spec), "fingerprint": cell.key.fingerprint}
@@ -278,53 +333,69 @@ def plan_record(experiment: Experiment, plans: Sequence[DatasetPlan]) -> dict[st
     }
 
 
-def report_sweep(sweep: Job, config: Mapping[str, Any]) -> list[str]:
+def report_sweep(sweep: Job) -> list[str]:
     """Make one matrix and one report of all jobs of a sweep, from the store.
 
     Args:
         sweep: The sweep as a job: its folder has those of its jobs, which left plan.json and
             run.json; its overrides are what was typed.
-        config: The configuration that the jobs share.
 
     Returns:
-        Why jobs have failed, one sentence each; their cells are counted as missing.
+        Why jobs have failed, one sentence each. Cells that they had planned are counted as
+        missing; jobs that failed before that are named in the report.
 
     Raises:
-        StoreError: If a cell that a job has finished is damaged.
+        StoreError: If a cell that a job has finished is damaged, or lies in another store.
     """
     plans = [read_json(path) for path in _of_jobs(sweep.folder, "plan.json")]
     runs = [read_json(path) for path in _of_jobs(sweep.folder, "run.json")]
-    failed = [str(read_json(p)["reason"]) for p in _of_jobs(sweep.folder, "failed.json")]
+    failed = {
+        path.parent.name: str(read_json(path)["reason"])
+        for path in _of_jobs(sweep.folder, "failed.json")
+    }
     if not plans or not runs:
-        return failed
-    store = Store(Path(plans[0]["store"]))
+        return list(failed.values())
+    stores = {job_plan["store"] for job_plan in plans}
+    if len(stores) > 1:
+        raise StoreError(
+            f"the jobs of this sweep wrote to {len(stores)} stores, and a report is made from one. "
+            f"Make one with scripts/report.py for each."
+        )
+    store = Store(Path(stores.pop()))
     wanted = {
-        entry["fingerprint"]: CellSpec(**entry["cell"])
+        (CellSpec(**entry["cell"]), entry["fingerprint"]): None
         for job_plan in plans
         for entry in job_plan["cells"]
     }
-    cells = [
-        store.read(spec, fingerprint_)
-        for fingerprint_, spec in wanted.items()
-        if store.holds(spec, fingerprint_)
-    ]
-    finished = {cell.fingerprint for cell in cells}
-    run = _sweep_record(sweep, runs, config, failed)
+    done = {key: store.read(*key) for key in wanted if store.holds(*key)}
+    references = {
+        table["dataset"]: str(job_plan["reference"])
+        for job_plan in plans
+        for table in job_plan["expected"]
+    }
+    choices = {
+        name: [job_plan["choices"] for job_plan in plans if job_plan["reference"] == name]
+        for name in references.values()
+    }
+    run = _sweep_record(sweep, runs, list(failed.values()))
     write_json(sweep.folder / "run.json", run)
-    reference = plans[0]["reference"]
     report = report_cells(
         store,
-        cells,
+        list(done.values()),
         join_tables(job_plan["expected"] for job_plan in plans),
-        reference=reference,
-        command=reference_command(reference, sweep.overrides, sweep.choices, swept=True),
+        reference=references,
+        commands={
+            name: reference_command(name, sweep.overrides, chosen, swept=True)
+            for name, chosen in choices.items()
+        },
         run=run,
         folder=sweep.folder,
-        missing=[spec for print_, spec in wanted.items() if print_ not in finished],
+        missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
+        notes=[f"job {name} failed: {reason}" for name, reason in failed.items()],
     )
     publish(report)
-    sweep.logger.log(report, run=run, group=sweep.group, name=f"{sweep.group}-summary")
-    return failed
+    log_report(sweep, report, run, f"{sweep.group}-summary")
+    return list(failed.values())
 
 
 def _of_jobs(folder: Path, name: str) -> list[Path]:
@@ -349,10 +420,7 @@ def join_tables(plans: Iterable[Iterable[Mapping[str, Any]]]) -> list[ExpectedTa
 
 
 def _sweep_record(
-    sweep: Job,
-    runs: Sequence[Mapping[str, Any]],
-    config: Mapping[str, Any],
-    failed: Sequence[str],
+    sweep: Job, runs: Sequence[Mapping[str, Any]], failed: Sequence[str]
 ) -> dict[str, Any]:
     return {
         **runs[0],
@@ -360,10 +428,29 @@ def _sweep_record(
         "seconds": round(sum(run["seconds"] for run in runs), 2),
         "cells": sum(run["cells"] for run in runs),
         "computed": sum(run["computed"] for run in runs),
+        "reference": ", ".join(dict.fromkeys(str(run["reference"]) for run in runs)),
         "jobs": [run["command"] for run in runs],
         "failed": list(failed),
-        "config": dict(config),
+        "config": joint_configuration([run["config"] for run in runs]),
     }
+
+
+def joint_configuration(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join the configurations of jobs: what differs between them becomes the list of its values.
+
+    Example:
+        >>> joint_configuration([{"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}}])
+        {'a': 1, 'b': {'c': [2, 3]}}
+    """
+    joint: dict[str, Any] = {}
+    for key in dict.fromkeys(key for config in configs for key in config):
+        values = [config.get(key) for config in configs]
+        if all(isinstance(value, Mapping) for value in values):
+            joint[key] = joint_configuration([value for value in values if value is not None])
+            continue
+        distinct = [v for i, v in enumerate(values) if v not in values[:i]]
+        joint[key] = distinct[0] if len(distinct) == 1 else distinct
+    return joint
 
 
 def _job_number(folder: Path) -> tuple[int, str]:

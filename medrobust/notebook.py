@@ -104,7 +104,7 @@ def _run(experiment: Experiment) -> Report:
         [kept.read(done.cell.key.spec, done.cell.key.fingerprint) for done in tally.done],
         expected_tables(plans, experiment.severities),
         reference=None,
-        command="",
+        commands={},
         run=tally.record(None, "medrobust.evaluate(...)", {}),
         folder=Path("outputs"),
     )

@@ -37,11 +37,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe_device(module: torch.nn.Module | None = None) -> str:
-    """Name the device that a module is on: "cuda: NAME" or "cpu: ARCHITECTURE"."""
-    parameter = None if module is None else next(module.parameters(), None)
-    if parameter is not None and parameter.device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(parameter.device)}"
+def describe_device(device: torch.device | None = None) -> str:
+    """Name a device, the CPU by default: "cuda: NAME" or "cpu: ARCHITECTURE"."""
+    if device is not None and device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"
 
 

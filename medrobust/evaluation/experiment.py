@@ -30,6 +30,9 @@ class Columns(Protocol):
         ...
 
 
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """What one job evaluates, and how.
@@ -84,8 +87,9 @@ class Experiment:
         Raises:
             ConfigurationError: Naming the key.
         """
+        self._check_types()
         wrong = [level for level in self.severities if level not in range(1, 6)]
-        if wrong or len(set(self.severities)) < len(self.severities):
+        if not self.severities or wrong or len(set(self.severities)) < len(self.severities):
             raise ConfigurationError(
                 f"severity.levels={list(self.severities)}: levels are 1, 2, 3, 4 and 5, each once."
             )
@@ -96,14 +100,53 @@ class Experiment:
             )
         if self.seed < 0:
             raise ConfigurationError(f"seed={self.seed} must not be negative.")
+        if self.precision not in PRECISIONS:
+            raise ConfigurationError(
+                f"trainer.precision={self.precision}: there are {', '.join(PRECISIONS)}. Weights "
+                f"stay in float32, since class texts are encoded exactly."
+            )
+
+    def _check_types(self) -> None:
+        """Refuse text where a switch or a number belongs: `resume=no` would be true."""
+        switches: dict[str, Any] = {"resume": self.resume, "store.features": self.keep_features}
+        if self.examples is not None:
+            switches["store.examples"] = self.examples
+        for key, value in switches.items():
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"{key}={value!r}: write true or false.")
+        numbers: dict[str, Any] = {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+        }
+        for key, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigurationError(f"{key}={value!r} must be a whole number.")
 
 
 def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":
     """Return a builder for one process on one device, whatever strategy tuning runs with.
 
     Cells are evaluated by the first process alone: their micro-batches need no other, and a sampler
-    of several would read some images twice.
+    of several would read some images twice. `auto` means CUDA if there is a device, else the CPU:
+    the draws need float64, which Apple's MPS does not have.
+
+    Raises:
+        ConfigurationError: If MPS is asked for.
     """
-    if not isinstance(trainer, partial) or "strategy" not in trainer.keywords:
+    import torch
+
+    if not isinstance(trainer, partial):
         return trainer
-    return partial(trainer, strategy="auto", devices=1, num_nodes=1)
+    given: dict[str, Any] = {}
+    if "strategy" in trainer.keywords:
+        given = {"strategy": "auto", "devices": 1, "num_nodes": 1}
+    accelerator = trainer.keywords.get("accelerator", "auto")
+    if accelerator == "mps":
+        raise ConfigurationError(
+            "trainer.accelerator=mps cannot be used: corruptions are drawn in float64, which it "
+            "does not have. Choose cpu or cuda."
+        )
+    if accelerator == "auto":
+        given["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+    return partial(trainer, **given)

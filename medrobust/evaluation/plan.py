@@ -108,8 +108,10 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
 
 
 def _levels(levels: Any) -> tuple[int, ...]:
-    if not all(isinstance(level, int) for level in levels):
-        raise ConfigurationError(f"severity.levels={list(levels)} must be whole numbers.")
+    if isinstance(levels, int | str) or not all(isinstance(level, int) for level in levels):
+        raise ConfigurationError(
+            f"severity.levels={levels} must be a list of whole numbers, as [1,3]."
+        )
     return tuple(levels)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.datasets.image_set import ImageSet
@@ -21,6 +22,7 @@ from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
+from medrobust.paths import without_paths
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.zero_shot import Corrupt, Encoded, ZeroShot
 from medrobust.types import UInt8Array
@@ -51,6 +53,11 @@ class CellRunner:
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
 
+    @property
+    def device(self) -> str:
+        """Name of the device that cells are encoded on."""
+        return describe_device(self._ready_trainer().strategy.root_device)
+
     def run(self, plans: Sequence[DatasetPlan]) -> Iterator[Done]:
         """Yield each cell of the plan, in order, once it is in the store.
 
@@ -68,13 +75,13 @@ class CellRunner:
 
     def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
         encoded = self._encode(image_set, cell)
-        self._check_classes(encoded, image_set)
+        self._check(encoded, image_set)
         record = {
             "status": "done",
             "seconds": round(time.perf_counter() - started, 4),
-            "config": self.experiment.config,
+            "config": without_paths(self.experiment.config),
             "versions": versions(),
-            "device": describe_device(self._module),
+            "device": self.device,
             "load_report": asdict(self.resources.model(self.experiment).report),
         }
         if isinstance(self.experiment.adapter, Tuned):
@@ -87,8 +94,14 @@ class CellRunner:
             replace=not self.experiment.resume,
         )
 
-    def _check_classes(self, encoded: Encoded, image_set: ImageSet) -> None:
-        """Refuse a classifier that was made for other classes, before anything is stored."""
+    def _check(self, encoded: Encoded, image_set: ImageSet) -> None:
+        """Refuse what is not one row an image and one column a class, before it is stored."""
+        if len(encoded.logits) != len(image_set):
+            raise ConfigurationError(
+                f"only {len(encoded.logits)} of {len(image_set)} images were encoded: take "
+                f"trainer.fast_dev_run or trainer.limit_test_batches away, and use dataset.limit "
+                f"for a part of a data set. The cell was not stored."
+            )
         given, wanted = encoded.logits.shape[1], len(image_set.class_names)
         if given != wanted:
             raise ConfigurationError(
@@ -99,21 +112,28 @@ class CellRunner:
     def _encode(self, image_set: ImageSet, cell: PlannedCell) -> Encoded:
         """Encode the images of a cell, or take the features that the store kept."""
         head = self.resources.head(self.experiment, dict(cell.key.head))
-        kept = self.store.read_features(cell.key.encoding_fingerprint)
+        resume = self.experiment.resume
+        kept = self.store.read_features(cell.key.encoding_fingerprint) if resume else None
         module = self._ready_module()
-        if kept is not None and self.experiment.resume:
+        if kept is not None:
             return module.classify(kept, head)
-        module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set, kept))
+        module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set))
         loader = evaluation_loader(
             self._read(image_set, cell),
             batch_size=self.experiment.batch_size,
             num_workers=self.experiment.num_workers,
         )
-        with quiet_lightning():
-            self._ready_trainer().test(module, loader, verbose=False)
+        trainer = self._ready_trainer()
+        try:
+            with quiet_lightning():
+                trainer.test(module, loader, verbose=False)
+        except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stopped
         encoded = module.result()
         if self.experiment.keep_features:
-            self.store.write_features(cell.key.encoding_fingerprint, encoded.features.numpy())
+            self.store.write_features(
+                cell.key.encoding_fingerprint, encoded.features.numpy(), replace=not resume
+            )
         return encoded
 
     def _read(self, image_set: ImageSet, cell: PlannedCell) -> ImageSet:
@@ -133,11 +153,11 @@ class CellRunner:
             image_set.stream,
         )
 
-    def _rows_to_show(self, image_set: ImageSet, kept: Any) -> frozenset[int]:
+    def _rows_to_show(self, image_set: ImageSet) -> frozenset[int]:
         allowed = self.experiment.examples
         if allowed is None:
             allowed = image_set.origin != "own"
-        if not allowed or kept is not None:
+        if not allowed:
             return frozenset()
         return frozenset(len(image_set) * part // EXAMPLES for part in range(EXAMPLES))
 
@@ -149,14 +169,19 @@ class CellRunner:
 
     def _ready_trainer(self) -> "Trainer":
         if self._trainer is None:
-            with quiet_lightning():
-                self._trainer = single_device(self.experiment.trainer)(
-                    logger=False,
-                    enable_checkpointing=False,
-                    enable_progress_bar=False,
-                    enable_model_summary=False,
-                    use_distributed_sampler=False,
-                )
+            build = single_device(self.experiment.trainer)
+            try:
+                with quiet_lightning():
+                    self._trainer = build(
+                        logger=False,
+                        enable_checkpointing=False,
+                        enable_progress_bar=False,
+                        enable_model_summary=False,
+                        use_distributed_sampler=False,
+                    )
+            except (MisconfigurationException, ValueError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ConfigurationError(f"the trainer cannot be made: {reason}") from error
         return self._trainer
 
 

@@ -20,6 +20,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -198,7 +199,7 @@ class Store:
         except (KeyError, TypeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
         logits = _read_array(folder / "logits.npy", np.float32, stated)
-        if logits.shape != (len(data.labels), len(data.class_names)):
+        if logits.shape != self._shape(data.fingerprint):
             raise damaged(folder, f"logits {logits.shape} do not fit the labels")
         examples = tuple(sorted(folder.glob("*.png")))
         return StoredCell(spec, own_fingerprint, folder, logits, data, record, examples)
@@ -222,8 +223,10 @@ class Store:
             replace: Put it in the place of a finished twin; else the twin stays.
 
         Raises:
-            StoreError: If the store cannot be written.
+            StoreError: If the store cannot be written, or the logits are not one row an image.
         """
+        if logits.shape != (shape := self._shape(key.data)):
+            raise StoreError(f"logits {logits.shape} of {key.spec} must be {shape}.")
         body = {
             "format": FORMAT,
             "fingerprint": key.fingerprint,
@@ -237,6 +240,10 @@ class Store:
         }
         files = {"logits.npy": _npy(logits), "cell.json": _json_bytes(body), **(examples or {})}
         _write_folder(self.root / key.folder, files, replace=replace)
+
+    def _shape(self, fingerprint_: str) -> tuple[int, int]:
+        data = self.data(fingerprint_)
+        return len(data.labels), len(data.class_names)
 
     def data(self, fingerprint_: str) -> DataRecord:
         """Read labels and names of a data fingerprint (kept in memory afterwards).
@@ -322,7 +329,9 @@ class Store:
         except KeyError as error:
             raise damaged(folder, f"features.json lacks a part ({error})") from error
 
-    def write_features(self, encoding_fingerprint: str, features: Float32Array) -> None:
+    def write_features(
+        self, encoding_fingerprint: str, features: Float32Array, *, replace: bool = False
+    ) -> None:
         """Keep image features, float32 (N, D), for further heads.
 
         Raises:
@@ -331,7 +340,7 @@ class Store:
         body = {"format": FORMAT, "arrays": {"features": _description(features)}}
         files = {"features.npy": _npy(features), "features.json": _json_bytes(body)}
         folder = self.root / "features" / encoding_fingerprint
-        _write_folder(folder, files, replace=False)
+        _write_folder(folder, files, replace=replace)
 
     def adapter_folder(self, fingerprint_: str) -> Path:
         """Return where a tuned adapter lies, or will lie."""
@@ -438,11 +447,12 @@ def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) ->
         temporary.mkdir(parents=True)
         for name, content in files.items():
             (temporary / name).write_bytes(content)
-        if replace and folder.exists():
-            old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
-            folder.rename(old)
-            shutil.rmtree(old)
+        old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+        with suppress(FileNotFoundError):  # another worker may replace it, too
+            if replace:
+                folder.rename(old)
         _rename(temporary, folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise StoreError(
             f"the store cannot be written: {error}. Finished cells are kept; free the disk or "

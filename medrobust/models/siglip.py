@@ -95,7 +95,7 @@ class SiglipTokenizer:
         except ImportError as error:
             raise MissingDependencyError(
                 f"{path.name} is read by sentencepiece, which is not installed: "
-                f"pip install sentencepiece."
+                f"pip install 'medrobust[siglip]'."
             ) from error
         self._pieces = SentencePieceProcessor(model_file=str(path))
         # Encoded behind a known start, because sentencepiece strips a space at the very start.

@@ -7,6 +7,7 @@ _HOME = {
     "ExpectedTable": "matrix",
     "FilesOnly": "loggers",
     "Matrix": "matrix",
+    "References": "reference",
     "Report": "report",
     "RunLogger": "loggers",
     "SeriesLogger": "loggers",
@@ -15,6 +16,7 @@ _HOME = {
     "expected_from_cells": "matrix",
     "make_report": "report",
     "reference_cells": "reference",
+    "reference_of": "reference",
     "validation_cells": "reference",
     "write_files": "report",
 }

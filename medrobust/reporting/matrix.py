@@ -17,7 +17,7 @@ from medrobust.metrics import (
 from medrobust.types import Float64Array
 
 from .measure import Measured, variant
-from .reference import choose_reference, conditions
+from .reference import References, choose_reference, conditions, reference_of
 from .sanity import sanity
 from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
@@ -206,7 +206,7 @@ def build_matrices(
     *,
     expected: Sequence[ExpectedTable],
     missing: Sequence[CellSpec] = (),
-    reference: str | None = None,
+    reference: References = None,
     reference_cells: Sequence[StoredCell] = (),
     measured: Measured | None = None,
 ) -> list[Matrix]:
@@ -216,7 +216,7 @@ def build_matrices(
         cells: The plan's cells that are finished, in plan order.
         expected: What the plan wanted, in plan order.
         missing: The plan's cells that are not finished.
-        reference: Name of the reference model.
+        reference: Name of the reference model, or one for each data set.
         reference_cells: From `medrobust.reporting.reference_cells`.
         measured: Metrics already computed.
 
@@ -229,11 +229,10 @@ def build_matrices(
     for table in expected:
         ours = [c for c in cells if _belongs(c.spec, table)]
         gaps = [spec for spec in missing if _belongs(spec, table)]
+        name = reference_of(reference, table.dataset)
         for data in {c.data.fingerprint: c.data for c in ours}.values():
             same_data = [c for c in ours if c.data.fingerprint == data.fingerprint]
-            matrices.append(
-                _matrix(table, data, same_data, gaps, reference, reference_cells, measured)
-            )
+            matrices.append(_matrix(table, data, same_data, gaps, name, reference_cells, measured))
     return matrices
 
 

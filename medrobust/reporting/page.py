@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medrobust.metrics import METRICS
+from medrobust.paths import command_without_paths, without_paths
 
 from .figures import DEMONSTRATION, title
 from .sections import details, matrix_section, percent_range, plain_table
@@ -133,10 +134,10 @@ def _header(report: "Report", heading: str) -> str:
         f'<p class="soft">{counts}{" · " + when if when else ""}</p>',
     ]
     if run.get("command"):
-        parts.append(f"<p><code>{escape(str(run['command']))}</code></p>")
+        parts.append(f"<p><code>{escape(command_without_paths(str(run['command'])))}</code></p>")
     if any(matrix.demonstration for matrix in report.matrices):
         parts.append(f'<p class="banner" role="note">{escape(DEMONSTRATION)}</p>')
-    parts += [f'<p class="note">{escape(note)}</p>' for note in report.notes]
+    parts += [f'<p class="note">{escape(command_without_paths(note))}</p>' for note in report.notes]
     if len(report.matrices) > 1:
         links = "".join(
             f'<li><a href="#m{index}">{escape(title(matrix))}</a></li>'
@@ -256,7 +257,7 @@ def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:
     seen: set[str] = set()
     for matrix in report.matrices:
         for (row, _, _), cell in matrix.cells.items():
-            config = cell.record.get("config")
+            config = without_paths(cell.record.get("config"))
             text = json.dumps(config, sort_keys=True, default=str)
             if config and text not in seen:
                 seen.add(text)

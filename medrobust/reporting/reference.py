@@ -1,12 +1,20 @@
 """The reference model's cells under the same conditions: looked up in the store, never computed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from medrobust.evaluation.store import Store, StoredCell
+from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.fingerprints import canonical_json
 
 from .measure import variant
+
+References: TypeAlias = str | Mapping[str, str | None] | None
+"""One reference model for all, or data set -> its reference model."""
+
+
+def reference_of(reference: References, dataset: str) -> str | None:
+    """Return the reference model of a data set."""
+    return reference.get(dataset) if isinstance(reference, Mapping) else reference
 
 
 def condition(cell: StoredCell) -> tuple[Any, ...]:
@@ -62,13 +70,13 @@ def reference_cells(
         StoreError: If a cell of the reference is damaged.
     """
     own = conditions([c for c in cells if _is_reference(c, reference)])
-    found: dict[str, StoredCell] = {}
+    found: dict[tuple[CellSpec, str], StoredCell] = {}
     missing = ambiguous = 0
     for cell in cells:
         candidates = own if condition(cell) in own else _look_up(store, cell, reference)
         chosen = choose_reference(cell, candidates)
         if chosen is not None:
-            found[chosen.fingerprint] = chosen
+            found[chosen.spec, chosen.fingerprint] = chosen
         elif condition(cell) in candidates:
             ambiguous += 1
         else:

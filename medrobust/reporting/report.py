@@ -16,6 +16,7 @@ from .matrix import ExpectedTable, Matrix, build_matrices
 from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html
+from .reference import References
 from .tables import (
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
@@ -131,7 +132,7 @@ def make_report(
     *,
     expected: Sequence[ExpectedTable],
     missing: Sequence[CellSpec],
-    reference: str | None,
+    reference: References,
     reference_cells: Sequence[StoredCell],
     notes: Sequence[str],
     folder: Path,
@@ -146,7 +147,7 @@ def make_report(
         store_cells: The plan's finished cells, in plan order.
         expected: What the plan wants: one entry for each data set, split and suite, in order.
         missing: The plan's cells that are not finished.
-        reference: Name of the model whose errors normalise CE and mCE, or None.
+        reference: Name of the model whose errors normalise CE and mCE, or one a data set, or None.
         reference_cells: From `medrobust.reporting.reference_cells`.
         notes: Lines for the reader.
         folder: Where `write` puts the files.
@@ -175,7 +176,7 @@ def make_report(
     summary = [
         *summary_rows(matrices),
         *standing_rows(matrices, ranked),
-        *average_rows(means, reference),
+        *average_rows(means, _names(reference)),
     ]
     return Report(
         matrices=tuple(matrices),
@@ -190,6 +191,13 @@ def make_report(
         standings=ranked,
         averages=tuple(means),
     )
+
+
+def _names(reference: References) -> str | None:
+    """Name the reference, or all of them."""
+    if not isinstance(reference, Mapping):
+        return reference
+    return ", ".join(dict.fromkeys(name for name in reference.values() if name)) or None
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from medrobust.fingerprints import fingerprint
 from medrobust.metrics import METRICS, Estimate
+from medrobust.paths import without_paths
 
 from .compare import COMPARISON_COLUMNS
 from .figures import DEMONSTRATION, drawn_rows, shade
@@ -26,9 +27,6 @@ NUMBERS = ("value", "low", "high", "difference", "p", "p_holm", "p_bh")
 
 SHOWN = ("error", "balanced_error", "auc")
 """Metrics that get a table, a heat map and curves of their own."""
-
-PATH_KEYS = ("cache_dir", "csv", "dir", "directory", "file", "key_file", "local_dir", "root")
-"""Configuration keys that name a place on this machine, also where the path is relative."""
 
 
 def send(
@@ -124,24 +122,6 @@ def _in_netrc() -> bool:
         except (OSError, netrc.NetrcParseError):
             continue
     return False
-
-
-def without_paths(value: Any, key: str = "") -> Any:
-    """Copy plain values with every path replaced: a path may name a person.
-
-    Example:
-        >>> without_paths({"dataset": {"csv": "ward/labels.csv", "name": "scans"}})
-        {'dataset': {'csv': '<path>', 'name': 'scans'}}
-    """
-    if isinstance(value, Mapping):
-        return {str(name): without_paths(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_paths(item, key) for item in value]
-    if isinstance(value, str) and (
-        key in PATH_KEYS or value.startswith("~") or Path(value).is_absolute()
-    ):
-        return "<path>"
-    return value
 
 
 def _artifact(report: "Report", run: str) -> Any:

@@ -6,6 +6,7 @@ import pytest
 from stores import data_record, write_matrix
 from wandb_files import read_records
 
+from medrobust.paths import without_paths
 from medrobust.reporting import (
     SeriesLogger,
     WandbLogger,
@@ -13,7 +14,7 @@ from medrobust.reporting import (
     make_report,
     reference_cells,
 )
-from medrobust.reporting.wandb import job_type, run_id, without_paths
+from medrobust.reporting.wandb import job_type, run_id
 
 CONFIG = {"dataset": {"root": "/home/somebody/scans"}, "seed": 0}
 
