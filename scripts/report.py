@@ -40,6 +40,7 @@ def main() -> int:
             interactive=not given.light,
             examples=given.examples,
             figures=not given.no_figures,
+            processes=2,
         )
     except MedRobustError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -22,6 +22,7 @@ def report_store(
     interactive: bool = True,
     examples: bool = False,
     figures: bool = True,
+    processes: int = 1,
 ) -> Report:
     """Write page, tables and figures of a store; no model is run and no data set opened.
 
@@ -34,6 +35,8 @@ def report_store(
         interactive: Put plotly into the page (5 MB) for curves and scatter that answer the mouse.
         examples: Show example pictures of own data, where the store was told to keep them.
         figures: Also draw figures/ (nine files a matrix, a few seconds each matrix).
+        processes: How many measure the cells of a large store side by side; more than one needs a
+            script that guards its start.
 
     Returns:
         The report.
@@ -64,6 +67,7 @@ def report_store(
         run={"command": f"python scripts/report.py {root.name}"},
         validation=validation_cells(store, cells),
         features=store.read_features,
+        processes=processes,
     )
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
     return report

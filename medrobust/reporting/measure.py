@@ -25,7 +25,6 @@ from medrobust.types import Float32Array, Float64Array, Int64Array
 MANY = 2000
 """Cells from which on processes of their own are worth their start."""
 
-PROCESSES = 2
 CHUNK = 100
 
 Features: TypeAlias = Callable[[str], Float32Array | None]
@@ -90,17 +89,19 @@ class Measured:
             return None
         return self._features(str(cell.record["encoding_fingerprint"]))
 
-    def prepare(self, cells: Sequence[StoredCell], processes: int = PROCESSES) -> None:
+    def prepare(self, cells: Sequence[StoredCell], processes: int) -> None:
         """Measure many cells at once, in processes of their own; of few it does nothing.
 
         Args:
             cells: What will be asked for.
-            processes: How many run side by side.
+            processes: How many run side by side; they import the main module anew, so the caller
+                must be a script that guards its start (`if __name__ == "__main__"`).
         """
-        if len(cells) < MANY or processes < 2:
+        different = list({c.fingerprint: c for c in cells}.values())
+        if len(different) < MANY or processes < 2:
             return
-        fitted = {c.fingerprint for c in cells if self._fit(c) is not None}
-        plain = [c for c in cells if c.fingerprint not in fitted]
+        fitted = {c.fingerprint for c in different if self._fit(c) is not None}
+        plain = [c for c in different if c.fingerprint not in fitted]
         parts = [plain[start : start + CHUNK] for start in range(0, len(plain), CHUNK)]
         work = [[reading(c, self.groups(c.data)) for c in part] for part in parts]
         context = multiprocessing.get_context("spawn")  # torch does not survive a fork

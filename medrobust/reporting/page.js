@@ -38,6 +38,7 @@
       section.querySelector(".switched").textContent = usual ? "" :
         "Shown: " + data.metrics[name].title + (severity.value === "" ? ", mean over severities" :
         ", severity " + severity.value) + (values ? "." : ": not computed on this data set.");
+      for (const part of section.querySelectorAll(".usual")) part.hidden = !usual;
       const level = matrix.severities.indexOf(Number(severity.value));
       const all = values ? values.flat(2).filter((e) => e !== null).map((e) => e[0]) : [];
       const top = data.metrics[name].share ? 1 : Math.max(...all, 0);

@@ -93,6 +93,8 @@ def _averages(report: "Report") -> str:
         return ""
     lines: dict[tuple[str, str, str, str], dict[str, Average]] = {}
     for mean in report.averages:
+        if mean.over.startswith("modality") and mean.planned == 1:
+            continue  # the matrix of that set says it
         lines.setdefault((mean.over, mean.suite, mean.of, mean.label), {})[mean.metric] = mean
     order = list(dict.fromkeys(over for over, *_ in lines))
     lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))

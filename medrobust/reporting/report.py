@@ -139,6 +139,7 @@ def make_report(
     run: Mapping[str, Any],
     validation: Mapping[tuple[str, str], StoredCell] | None = None,
     features: Features | None = None,
+    processes: int = 1,
 ) -> Report:
     """Lay out the tables of a plan; nothing is written before `Report.write`.
 
@@ -155,12 +156,13 @@ def make_report(
         validation: From `medrobust.reporting.validation_cells`; what operating points and
             temperatures are fitted on.
         features: Returns kept image features of an encoding, for the feature drift.
+        processes: How many measure the cells of a large store side by side.
 
     Raises:
         ConfigurationError: If a cell is in no expected table.
     """
     measured = Measured(validation, features)
-    measured.prepare([*store_cells, *reference_cells])
+    measured.prepare([*store_cells, *reference_cells], processes)
     matrices = build_matrices(
         store_cells,
         expected=expected,

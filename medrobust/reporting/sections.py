@@ -86,7 +86,7 @@ def _heat_table(matrix: Matrix) -> str:
         f'<thead><tr><th scope="col">model</th>{head}</tr></thead>\n'
         f"<tbody>{''.join(lines)}</tbody></table></div>\n"
         '<p class="switched small" aria-live="polite"></p>\n'
-        f'<p class="soft small">{_caption(matrix)}</p>\n' + _scale(top)
+        f'<p class="usual soft small">{_caption(matrix)}</p>\n' + _scale(top)
     )
 
 
@@ -161,7 +161,7 @@ def words(matrix: Matrix) -> str:
 def _scale(top: float) -> str:
     stops = ", ".join(shade(step / 10)[0] for step in range(11))
     return (
-        f'<p class="scale soft small" aria-hidden="true">0 <span class="bar" '
+        f'<p class="usual scale soft small" aria-hidden="true">0 <span class="bar" '
         f'style="background:linear-gradient(90deg, {stops})"></span> {100 * top:.0f}&nbsp;%</p>'
     )
 

@@ -1,10 +1,9 @@
 """A report from the store alone: what is found, what is missing, which files there are."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from stores import cell_key, data_record, write_cell, write_matrix
 
@@ -111,7 +110,7 @@ def test_what_is_not_there_is_one_sentence(root, tmp_path):
 def test_many_cells_are_measured_in_processes_with_the_same_numbers(root, tmp_path, monkeypatch):
     alone = report_store(root, tmp_path / "a", **LIGHT)
     monkeypatch.setattr("medrobust.reporting.measure.MANY", 2)
-    together = report_store(root, tmp_path / "b", **LIGHT)
+    together = report_store(root, tmp_path / "b", processes=2, **LIGHT)
     assert alone.results == together.results
     assert alone.summary == together.summary
 
@@ -125,12 +124,14 @@ def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_pat
     assert (tmp_path / "report.html").read_bytes() == before
 
 
-def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "report.py")]
+def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path, monkeypatch, capsys):
+    script = runpy.run_path(str(ROOT / "scripts" / "report.py"))
     given = [str(root), "--out", str(tmp_path / "out"), "--light", "--no-figures"]
-    done = subprocess.run([*command, *given], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("report.html")
-    bad = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
-    assert (bad.returncode, bad.stderr.count("\n")) == (1, 1)
-    assert np.char.startswith(bad.stderr, "error: ")
+    monkeypatch.setattr(sys, "argv", ["report.py", *given, "--dataset", "ward"])
+    assert script["main"]() == 0
+    assert capsys.readouterr().out.rstrip().endswith("report.html")
+    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path)])
+    assert script["main"]() == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("error: ")
+    assert complaint.count("\n") == 1
