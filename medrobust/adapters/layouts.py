@@ -37,9 +37,9 @@ LAYOUTS = (
         | {"out": r"self_attn\.out_proj"}
         | _MLP,
     ),
-    Layout(  # transformers 5: ViTModel, to which BiomedCLIP's timm tower is loaded
+    Layout(  # transformers 5: ViTModel, to which BiomedCLIP's timm tower is loaded; Dinov2Model
         "vision transformer of transformers",
-        r"(?:.+\.)?layers\.(\d+)",
+        r"(?:.+\.)?layers?\.(\d+)",
         {part: rf"attention\.{part}_proj" for part in "qkv"} | {"out": r"attention\.o_proj"} | _MLP,
     ),
     Layout(  # medrobust/models/phantomclip.py

@@ -148,6 +148,36 @@ def test_an_adapter_keeps_its_contract(member: Member, name: str, tmp_path: Path
     assert module_fingerprint(model) == print_, "detached, it is the model of before"
 
 
+@pytest.mark.parametrize(
+    ("family", "targets", "count"),
+    [
+        ("open_clip_vit", QKV, 2 * 3),
+        ("medclip_vit", QKV, 3 * 3),
+        ("siglip", QKV, 2 * 3),
+        ("dinov2", QKV, 2 * 3),
+        ("timm_resnet", CONV, 9),
+    ],
+)
+def test_parts_are_found_in_every_layout(
+    family: str, targets: tuple[str, ...], count: int, tmp_path: Path
+) -> None:
+    model = FAMILIES[family](tmp_path).source(str(tmp_path)).load()
+    touched = Lora(rank=2, targets=targets).attach(model)
+    assert len(touched) == count
+    trained = [name for name, value in model.named_parameters() if value.requires_grad]
+    assert len(trained) == 2 * count
+
+
+def test_a_librarys_own_tower_is_adapted_on_its_image_side_alone(tmp_path: Path) -> None:
+    model = FAMILIES["open_clip_library"](tmp_path).source(str(tmp_path)).load()
+    image_side = r"visual_encoder\.model\.visual\..*c_fc"
+    assert len(Lora(rank=2, modules=image_side).attach(model)) == 2
+    with pytest.raises(ConfigurationError, match="has no such parts"):
+        Lora(targets=QKV).attach(model)
+    with pytest.raises(ConfigurationError, match="outside the image tower"):
+        Lora(modules=r".*c_proj").attach(model)
+
+
 @pytest.mark.parametrize("name", ["lora", "dora"])
 def test_peft_itself_loads_the_folder(name: str, tmp_path: Path) -> None:
     from peft import PeftModel

@@ -80,3 +80,12 @@ def test_the_demonstration_is_a_sweep_over_both_models() -> None:
     config = composed("experiment=demonstration")
     assert config.hydra.mode.name == "MULTIRUN"
     assert config.hydra.sweeper.params.model == "phantomclip_small,phantomclip"
+
+
+def test_the_preset_per_set_sweeps_over_every_set_of_the_joint_one() -> None:
+    joint = composed("experiment=robustmedclip_paper")
+    apart = composed("experiment=robustmedclip_per_set")
+    swept = apart.hydra.sweeper.params["dataset.sets"].strip("[]").split("],[")
+    assert swept == list(joint.dataset.sets)
+    assert len(swept) == 12
+    assert (apart.adapter.name, apart.adapter.alpha) == ("lora_per_set_r16", 16)

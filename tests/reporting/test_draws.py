@@ -1,0 +1,85 @@
+"""Draws of one recipe become one row with an interval, paired with the model as published."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stores import cell_key, data_record
+
+from medrobust.evaluation.store import Store
+from medrobust.metrics.draws import t_interval
+from medrobust.reporting import draw_files, make_report, reference_cells
+from medrobust.reporting.draws import draw_rows
+from medrobust.reporting.matrix import ExpectedTable
+
+WRONG = {"none": (12, 30), "a": (6, 24), "b": (9, 30), "c": (3, 36)}
+"""Adapter -> wrong answers of 60, clean and corrupted."""
+
+
+def written(root: Path, *, without: str = "") -> list:
+    store = Store(root)
+    data = data_record(classes=2)
+    store.write_data(data)
+    cells = []
+    for number, (adapter, counts) in enumerate(WRONG.items()):
+        for severity, wrong in zip((0, 5), counts, strict=True):
+            name = "none" if adapter == "none" else f"lora 10% draw {number}"
+            corruption = "contrast" if severity else "clean"
+            key = cell_key(data, "m", corruption, severity, adapter=name)
+            answers = data.labels.copy()
+            answers[:wrong] = 1 - answers[:wrong]
+            logits = np.eye(2, dtype=np.float32)[answers]
+            record = (
+                {} if adapter == "none" else {"adaptation": {"label": "lora 10%", "draw": number}}
+            )
+            if adapter == without and severity:
+                continue
+            store.write(key, logits, record)
+            cells.append(store.read(key.spec, key.fingerprint))
+    return cells
+
+
+def report_of(root: Path, cells: list):
+    found, _ = reference_cells(Store(root), cells, "m", command="")
+    return make_report(
+        cells,
+        expected=[ExpectedTable("toy", "test", "imagenet_c", ("contrast",), (5,))],
+        missing=[],
+        reference="m",
+        reference_cells=found,
+        notes=[],
+        folder=root,
+        run={},
+    )
+
+
+def test_draws_are_joined_and_gains_are_paired(tmp_path: Path) -> None:
+    rows = draw_rows(report_of(tmp_path, written(tmp_path)).matrices)
+    table = {(r["adaptation"], r["metric"]): r for r in rows}
+    assert set(table) == {
+        (label, metric)
+        for label in ("as published", "lora 10%")
+        for metric in ("clean error", "mean corruption error", "mCE")
+    }
+    lora = table["lora 10%", "clean error"]
+    mean, low, high = t_interval([0.1, 0.15, 0.05])
+    assert [float(lora[k]) for k in ("value", "low", "high")] == pytest.approx([mean, low, high])
+    assert float(lora["gain"]) == pytest.approx(0.1)
+    assert float(lora["gain_low"]) == pytest.approx(0.2 - high)
+    assert (lora["draws"], lora["n"]) == ("3", "60")
+    assert float(table["lora 10%", "mCE"]["value"]) == pytest.approx((24 + 30 + 36) / 90)
+    assert table["as published", "mCE"]["low"] == ""
+    text = draw_files(report_of(tmp_path, written(tmp_path)).matrices)["adaptation.md"].decode()
+    assert "| m | lora 10% | 3 | 10.0 [" in text
+    assert "(+10.0)" in text
+
+
+def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:
+    rows = draw_rows(report_of(tmp_path, written(tmp_path, without="b")).matrices)
+    metrics = {r["metric"] for r in rows if r["adaptation"] == "lora 10%"}
+    assert metrics == {"clean error"}
+
+
+def test_without_an_adaptation_there_is_no_such_table(tmp_path: Path) -> None:
+    cells = [cell for cell in written(tmp_path) if cell.spec.adapter == "none"]
+    assert draw_files(report_of(tmp_path, cells).matrices) == {}
