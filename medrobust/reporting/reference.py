@@ -71,14 +71,14 @@ def reference_cells(
     """
     own = conditions([c for c in cells if _is_reference(c, reference)])
     found: dict[tuple[CellSpec, str], StoredCell] = {}
-    missing = ambiguous = 0
+    missing, ambiguous = 0, []
     for cell in cells:
         candidates = own if condition(cell) in own else _look_up(store, cell, reference)
         chosen = choose_reference(cell, candidates)
         if chosen is not None:
             found[chosen.spec, chosen.fingerprint] = chosen
         elif condition(cell) in candidates:
-            ambiguous += 1
+            ambiguous.append(head_name(cell))
         else:
             missing += 1
     return list(found.values()), _note(missing, ambiguous, len(cells), reference, command)
@@ -96,7 +96,9 @@ def _is_reference(cell: StoredCell, reference: str) -> bool:
     return (cell.spec.model, cell.spec.adapter) == (reference, "none")
 
 
-def _note(missing: int, ambiguous: int, total: int, reference: str, command: str) -> str | None:
+def _note(
+    missing: int, ambiguous: Sequence[str], total: int, reference: str, command: str
+) -> str | None:
     if missing:
         return (
             f"CE and mCE need the reference {reference}: {missing} of {total} cells are not in "
@@ -104,8 +106,9 @@ def _note(missing: int, ambiguous: int, total: int, reference: str, command: str
         )
     if ambiguous:
         return (
-            f"CE and mCE are left out: for {ambiguous} of {total} cells the store holds several "
-            f"configurations of the reference {reference}, and not one alone with the same prompts."
+            f"CE and mCE are left out: for {len(ambiguous)} of {total} cells the store holds "
+            f"several configurations of the reference {reference}, and not one alone with the same "
+            f"prompts. To make it: {command} prompts={ambiguous[0]}"
         )
     return None
 
