@@ -114,7 +114,7 @@ class SeriesLogger:
             logger = chosen(str(report.folder), name=self.kind, version="")
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
-                "logger=tensorboard needs TensorBoard: pip install tensorboard"
+                "logger=tensorboard needs TensorBoard: pip install 'medrobust[tensorboard]'"
             ) from error
         for severity, numbers in sorted(series(report).items()):
             logger.log_metrics(dict(numbers), step=severity)
