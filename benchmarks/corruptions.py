@@ -260,7 +260,9 @@ def report(rows: Sequence[Row], picks: Sequence[Pick], missing: Sequence[str]) -
         "processor time of one thread, the fastest of several passes over the same images in the "
         f"same run. All cores: elapsed time over a batch of {BATCH}.",
         "",
-        f"Machine: {processor()}, {os.cpu_count()} cores; Python {platform.python_version()}.",
+        f"Machine: {processor()}, {os.cpu_count()} cores; Python {platform.python_version()}. "
+        f"Load of the machine during the run: {os.getloadavg()[2]:.1f}; processor time bears it, "
+        "elapsed time does not.",
     ]
     gpu = any(row.gpu is not None for row in rows)
     for package in dict.fromkeys(row.package for row in rows):
