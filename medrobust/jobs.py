@@ -219,7 +219,14 @@ def publish(report: Report) -> None:
         console.print(
             adaptations["adaptation.md"].decode(), markup=False, highlight=False, soft_wrap=True
         )
-    for name in ("report.html", "matrix.png", "results.csv", "summary.csv", *adaptations):
+    for name in (
+        "report.html",
+        "matrix.png",
+        "results.csv",
+        "summary.csv",
+        "comparisons.csv",
+        *adaptations,
+    ):
         if (report.folder / name).exists():
             path = os.path.relpath(report.folder / name)
             console.print(path, markup=False, highlight=False, soft_wrap=True)

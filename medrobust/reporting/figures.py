@@ -115,9 +115,7 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
             )
     axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(matrix.rows) - 0.5, -0.5))
     axis.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], size=8)
-    labels = [
-        row.label + ("†" if matrix.chance_marks(i) else "") for i, row in enumerate(matrix.rows)
-    ]
+    labels = [matrix.marked(row) for row in range(len(matrix.rows))]
     axis.set_yticks(range(len(matrix.rows)), labels, size=9)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
@@ -232,7 +230,7 @@ def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
         axis.fill_between(severities, low, high, color=color, alpha=0.13, linewidth=0)
         axis.plot(
             severities, values, color=color, marker=marker, linestyle=dashes,
-            markersize=4, linewidth=1.5, label=matrix.rows[row].label,
+            markersize=4, linewidth=1.5, label=matrix.marked(row),
         )  # fmt: skip
     axis.set_title(matrix.table.corruptions[column].replace("_", " "), size=9, color=ink)
     axis.set_xticks(severities, ["clean", *map(str, matrix.table.severities)], size=8)
@@ -248,7 +246,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axis = figure.subplots()
     ends = []
-    for row, line in enumerate(matrix.rows):
+    for row in range(len(matrix.rows)):
         clean = matrix.estimate(matrix.shown, row, "clean")
         mean = matrix.estimate(matrix.shown, row, "mean")
         if clean.value is None or matrix.mean(matrix.shown, row).value is None:
@@ -257,7 +255,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
         axis.errorbar(
             100 * clean.value, 100 * (mean.value or 0.0), xerr=_arms(clean), yerr=_arms(mean),
             color=color, marker=marker, markersize=6, linewidth=1, linestyle="none",
-            label=line.label if len(matrix.rows) <= MOST_NAMES else None,
+            label=matrix.marked(row) if len(matrix.rows) <= MOST_NAMES else None,
         )  # fmt: skip
         ends += [100 * end for e in (clean, mean) for end in (e.low, e.high) if end is not None]
     if ends:

@@ -81,7 +81,7 @@ def _line(
     matrix: Matrix, row: int, column: int, axis: str, levels: list[int]
 ) -> list[dict[str, Any]]:
     """Return a band and a line of one model in one panel."""
-    shown, label = matrix.shown, matrix.rows[row].label
+    shown, label = matrix.shown, matrix.marked(row)
     values, low, high = (
         _percent([clean[shown][row], *corrupted[shown][row, column]])
         for clean, corrupted in (
@@ -110,13 +110,13 @@ def _line(
 
 def _scatter(matrix: Matrix) -> dict[str, Any] | None:
     data = []
-    for row, line in enumerate(matrix.rows):
+    for row in range(len(matrix.rows)):
         clean = matrix.estimate(matrix.shown, row, "clean")
         mean = matrix.estimate(matrix.shown, row, "mean")
         if clean.value is None or matrix.mean(matrix.shown, row).value is None:
             continue
         point: dict[str, Any] = {
-            "x": _percent([clean.value]), "y": _percent([mean.value]), "name": line.label,
+            "x": _percent([clean.value]), "y": _percent([mean.value]), "name": matrix.marked(row),
             "mode": "markers", "marker": {
                 "color": STYLES[row % len(STYLES)][0], "symbol": SYMBOLS[row % len(SYMBOLS)],
                 "size": 10,

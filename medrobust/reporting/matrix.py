@@ -159,6 +159,10 @@ class Matrix:
         """Return an aggregate with its interval; empty where it is not defined."""
         return self.aggregates.get((of, row, metric, column), Estimate(None))
 
+    def marked(self, row: int) -> str:
+        """Return the label of a row, with a dagger where it or its reference is at chance."""
+        return self.rows[row].label + ("†" if self.chance_marks(row) else "")
+
     def chance_marks(self, row: int) -> tuple[str, ...]:
         """Say whether the model, or its reference, is at chance on clean images."""
         marks = ["at chance"] if self.at_chance and self.at_chance[row] else []

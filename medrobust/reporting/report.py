@@ -119,6 +119,8 @@ class Report:
             console.print(_heading(matrix), style="bold", markup=False, highlight=False)
             console.print(_table(matrix, console.width))
             marks = [DEMONSTRATION] if matrix.demonstration else []
+            if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
+                marks.append("†: model or reference no better than guessing on clean images")
             for mark in (*marks, *matrix.data.marks):
                 console.print(mark, style="italic", markup=False, highlight=False)
             console.print()
@@ -228,7 +230,7 @@ def _table(matrix: Matrix, width: int) -> "Table":
     from rich.text import Text
 
     columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
-    labels = [row.label for row in matrix.rows]
+    labels = [matrix.marked(row) for row in range(len(matrix.rows))]
     cells = [[text for text, _ in line] for line in heat_cells(matrix)]
     needed = max(map(len, labels)) + sum(
         3 + max(*map(len, name.split("_")), *(len(line[i]) for line in cells))

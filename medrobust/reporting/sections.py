@@ -73,13 +73,12 @@ def _heat_table(matrix: Matrix) -> str:
     head = "".join(f'<th scope="col">{breakable(c)}</th>' for c in columns)
     bounds = _bounds(matrix)
     lines = []
-    for row, (line, cells) in enumerate(zip(matrix.rows, heat_cells(matrix), strict=True)):
-        mark = "†" if matrix.chance_marks(row) else ""
+    for row, cells in enumerate(heat_cells(matrix)):
         shown = [
             _heat_cell(text, value, top, bounds[row][column], row, column, last=len(columns) - 2)
             for column, (text, value) in enumerate(cells)
         ]
-        lines.append(f'<tr><th scope="row">{escape(line.label)}{mark}</th>{"".join(shown)}</tr>')
+        lines.append(f'<tr><th scope="row">{escape(matrix.marked(row))}</th>{"".join(shown)}</tr>')
     label = escape(f"Table: {title(matrix)}")
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table class="heat">'
@@ -196,7 +195,7 @@ def _ranks(matrix: Matrix, standings: Sequence[Standing]) -> str:
         mean = matrix.estimate(matrix.shown, row, "mean")
         rank = "–" if standing.rank is None else f"{standing.rank} ({standing.low}–{standing.high})"
         value = "–" if mean.value is None else f"{100 * mean.value:.1f} ({percent_range(mean)})"
-        line = [rank, matrix.rows[row].label, value]
+        line = [rank, matrix.marked(row), value]
         if with_effective:
             effective = standing.effective
             line.append("–" if effective is None else f"{100 * effective:+.1f}")
@@ -210,11 +209,11 @@ def _sanity(matrix: Matrix) -> str:
     """Show what a model scores that does not look at the image."""
     of = matrix.shown
     lines = []
-    for row, line in enumerate(matrix.rows):
+    for row in range(len(matrix.rows)):
         clean = matrix.estimate(of, row, "clean")
         found = [clean, *(matrix.estimate(of, row, name) for name in SANITY)]
         if clean.value is not None:
-            lines.append((line.label, *(_with_range(estimate) for estimate in found)))
+            lines.append((matrix.marked(row), *(_with_range(estimate) for estimate in found)))
     if not lines:
         return ""
     head = ("model", "clean images", "shuffled images", "shuffled class texts", "majority class")
