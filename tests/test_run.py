@@ -277,9 +277,9 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         lines.append(f"pictures/secret-{number}.png,{'ab'[number % 2]},patient-{number // 2}")
     Path("labels.csv").write_text("\n".join(lines) + "\n")
     write_random_biomedclip(Path("weights"))
-    weights = ("model.local_dir=weights", "model.resolution=160")
     folder = ("dataset=folder", "dataset.csv=labels.csv", "corruption=brightness", "severity=1")
-    assert medrobust("model=biomedclip", *weights, *folder) == 0
+    model = ("model=biomedclip", "model.local_dir=weights", "model.resolution=160")
+    assert medrobust(*model, *folder) == 0
     assert len(cells()) == 2
     assert not list(Path("outputs/store").rglob("*.png"))
     for path in Path("outputs").rglob("*"):
