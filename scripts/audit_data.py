@@ -5,11 +5,18 @@ line of run.py follow, `dataset.root=data` for one. For each set: splits, classe
 how counts fit the known label orders, classes without images, patients in more than one split,
 pictures that repeat others; for several sets also pictures that they share. What is found about
 the pictures is kept in the cache, and later tables of these sets carry it.
+
+    python scripts/audit_data.py folder dataset.csv=DATA/labels.csv --key DATA/.medrobust_key
+
+prints no audit but a CSV table from the hashes that the store knows to files and patients, for
+whoever holds the key of the data: keep that table where the data is.
 """
 
 import argparse
+import csv
 import sys
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -18,8 +25,9 @@ from hydra.errors import HydraException
 from medrobust import cli
 from medrobust.arguments import conf_folder
 from medrobust.datasets.audits import Audit, audit, between_sets
+from medrobust.datasets.private import read_key
 from medrobust.evaluation.plan import built
-from medrobust.exceptions import MedRobustError, unknown_name
+from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
 
 
 def sources(name: str, overrides: list[str]) -> list[Any]:
@@ -50,6 +58,32 @@ def print_audit(report: Audit) -> None:
         print(f"  ! {finding}")
 
 
+def reveal(found: list[Any], key: Path, wanted: list[str]) -> int:
+    """Print which file and patient each hash stands for; 1 if one that was asked for is unknown.
+
+    Raises:
+        ConfigurationError: If a set hides no identifiers.
+        MedRobustError: If the key or the set cannot be read.
+    """
+    for source in found:
+        if not hasattr(source, "identities"):
+            raise ConfigurationError(
+                f"data set {source.name!r} hides no identifiers: folder, npz and dicom do."
+            )
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("id", "file", "group", "patient"))
+    unknown = set(wanted)
+    for source in found:
+        for row in source.identities(read_key(key)):
+            if not wanted or row.id in wanted:
+                shown = (row.group, row.patient) if row.patient else ("", "")
+                writer.writerow((row.id, row.file, *shown))
+            unknown.discard(row.id)
+    if unknown:
+        sys.stderr.write(f"unknown with this key and table: {', '.join(sorted(unknown))}\n")
+    return int(bool(unknown))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the audits and return the exit status: 1 if a set cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -57,10 +91,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--fast", action="store_true", help="do not compare pictures, which reads all of them"
     )
-    given = parser.parse_args(arguments)
-    overrides = [word for word in given.words if "=" in word]
-    names = [word for word in given.words if "=" not in word]
+    parser.add_argument("--key", type=Path, help="print what hashes stand for instead")
+    parser.add_argument("--id", nargs="+", default=[], help="with --key: only these images")
+    given = parser.parse_intermixed_args(arguments)
+    words = [word.removeprefix("dataset=") for word in given.words]
+    overrides = [word for word in words if "=" in word]
+    names = [word for word in words if "=" not in word]
     try:
+        if given.key is not None:
+            return reveal(
+                [s for name in names for s in sources(name, overrides)], given.key, given.id
+            )
         reports: list[tuple[Audit, str | None]] = []
         for source in [s for name in names for s in sources(name, overrides)]:
             cache_dir = getattr(source, "cache_dir", None)

@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_has_the_commands_that_it_explains() -> None:
     words = " ".join(COMMANDS)
-    for part in ("dataset=folder", "dataset=npz", "dataset=dicom", "reveal_ids", "export_images"):
+    for part in ("dataset=folder", "dataset=npz", "dataset=dicom", "audit_data", "export_images"):
         assert part in words
 
 

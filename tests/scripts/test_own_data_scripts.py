@@ -28,20 +28,20 @@ def test_hashes_are_revealed_to_whoever_holds_the_key(tmp_path: Path) -> None:
     found = Dicom(csv=str(table), size=48).load()
     key = ("--key", tmp_path / ".medrobust_key")
     given = ("dataset=dicom", f"dataset.csv={table}")
-    done = script("reveal_ids", *key, *given)
+    done = script("audit_data", *key, *given)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["id"] for row in rows] == found.ids.tolist()
     assert [row["file"] for row in rows] == [f"series/IM{n:04d}.dcm" for n in range(4)]
     assert [row["patient"] for row in rows] == ["MRN-00000"] * 2 + ["MRN-00001"] * 2
-    one = script("reveal_ids", *key, *given, "--id", found.ids[2])
+    one = script("audit_data", *key, *given, "--id", found.ids[2])
     assert [row["file"] for row in csv.DictReader(io.StringIO(one.stdout))] == ["series/IM0002.dcm"]
     (tmp_path / "other").write_text("0" * 64)
-    wrong = script("reveal_ids", "--key", tmp_path / "other", *given, "--id", found.ids[2])
+    wrong = script("audit_data", "--key", tmp_path / "other", *given, "--id", found.ids[2])
     assert wrong.returncode == 1
     assert "unknown with this key" in wrong.stderr
-    public = script("reveal_ids", *key, "dataset=phantoms")
-    assert public.stderr.startswith("error: dataset 'phantoms' hides no identifiers")
+    public = script("audit_data", *key, "dataset=phantoms")
+    assert public.stderr.startswith("error: data set 'phantoms' hides no identifiers")
     assert "Traceback" not in public.stderr
 
 
