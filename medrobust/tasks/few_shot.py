@@ -149,7 +149,8 @@ class FewShot(LightningModule):
     def _features(self, parts: Sequence[ShotPart], images: Sequence[Tensor]) -> list[Tensor]:
         """Encode the images of all sets in one pass; return them set by set."""
         model = cast(Any, self.model)
-        pixels = torch.cat([model.preprocess(batch) for batch in images])
+        each = [model.preprocess(batch) for batch in images]
+        pixels = each[0] if len(each) == 1 else torch.cat(each)
         if self.tuning.features == "raw" and hasattr(model, "embed_image"):
             features = model.embed_image(pixels).float()
         else:
