@@ -13,7 +13,7 @@ reference correlated over images.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -168,8 +168,9 @@ def mce(setting: Setting, repetitions: int, *, balanced: bool = False) -> float:
     return held / max(defined, 1)
 
 
-def main(repetitions: int = 200) -> None:
-    """Print the table, and what falls outside of what is asked."""
+def main(arguments: Sequence[str]) -> int:
+    """Print the table and what falls outside of what is asked; the argument is repetitions."""
+    repetitions = int(arguments[0]) if arguments else 200
     outside = []
     print(f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'mCE':>8}")
     for setting in grid():
@@ -183,7 +184,8 @@ def main(repetitions: int = 200) -> None:
         )
         print(f"{setting!s:34}{setting.expected:>8.1f} {line}", flush=True)
     print(f"{len(outside)} outside of what is asked:", *outside, sep="\n  ")
+    return 0
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SETS = ("bare", "medical", "clip", "biomedclip", "paper", "phantoms", "ensemble", "cxr")
@@ -38,14 +39,15 @@ def _spent() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
-    overrides = sys.argv[1:] or ["corruption=medimeta_c", "severity=[1,3,5]"]
+    overrides = list(arguments) or ["corruption=medimeta_c", "severity=[1,3,5]"]
     names = [*SETS, *EXTRA]
     seconds([*overrides, "corruption=clean"], names[:1])  # draws the phantoms into the cache
     one, ten = seconds(overrides, names[:1]), seconds(overrides, names)
     print(f"one prompt set {one:.1f} s, ten {ten:.1f} s: {ten / one:.2f} times")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

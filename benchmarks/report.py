@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,9 @@ def _processor() -> tuple[float, float]:
     return times.user + times.system, times.children_user + times.children_system
 
 
-def main(cells: int = 1000, images: int = 1000) -> None:
-    """Print seconds and the largest memory seen."""
+def main(arguments: Sequence[str]) -> int:
+    """Print seconds and the largest memory seen; the arguments are cells and images."""
+    cells, images = (*map(int, arguments), 1000, 1000)[:2]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_store(root / "store", cells, images)
@@ -129,7 +131,8 @@ def main(cells: int = 1000, images: int = 1000) -> None:
         print(f"largest anonymous memory: {max(seen):.2f} GB (before: {seen[0]:.2f} GB)")
         print(f"{len(report.results)} rows of results, {len(report.summary)} of summary,")
         print(f"{len(report.comparisons)} of comparisons; page of {size:.1f} MB")
+    return 0
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def one_side(options: argparse.Namespace) -> dict[str, float]:
     return {"wall": wall, "work": work, "memory": memory}
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Let the sides take turns and print what they took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=("phantomclip", "vit_b16"), default="phantomclip")
@@ -185,15 +186,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.side:
         print(json.dumps(one_side(options)))
-        return
+        return 0
     found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     place = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     for number in range(options.rounds):
         for side in SIDES if number % 2 == 0 else SIDES[::-1]:
-            command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+            command = [sys.executable, __file__, *arguments, "--side", side]
             done = subprocess.run(command, env=place, capture_output=True, text=True, check=True)
             found[side].append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{options.model}, {options.device}, {options.precision}, batch {options.batch}")
@@ -205,7 +206,8 @@ def main() -> None:
             f"{side:>10}: {1000 * step:8.1f} ms a step ({1000 * work:8.1f} ms of processor time), "
             f"{options.batch / step:8.1f} images/s, {memory:8.0f} MiB"
         )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
