@@ -61,7 +61,7 @@ def medmnistc(suite, name):
     )
 
 
-def main():
+def measure_package():
     """Measure every job and write what came out after each."""
     package, images, jobs, result = sys.argv[1:]
     import cv2
@@ -84,4 +84,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    measure_package()
