@@ -7,20 +7,21 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.labels import Labels, read_labels
 from medrobust.datasets.pictures import Fit
 from medrobust.datasets.private import Identity, data_key, keyed_hashes, sample_index
 from medrobust.datasets.published import size_marks
-from medrobust.datasets.sampling import limited
 from medrobust.datasets.table import Table, few, read_table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -136,7 +137,22 @@ class OwnData(ABC):
         metadata = read_metadata(table, self.metadata_columns)
         images = self._images(samples)
         image_set = self._image_set(table, chosen, samples, labels, metadata, images)
-        return limited(image_set, self.limit)
+        marks = (*image_set.marks, *self._shared_patients(table, chosen))
+        return finished(replace(image_set, marks=marks), limit=self.limit, cache_dir=self.cache_dir)
+
+    def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
+        """Say how many patients of the split stand in other splits of the table, too."""
+        columns = (self.patient_column, self.split_column)
+        if not all(name in table.columns for name in columns):
+            return ()
+        patients, splits = (np.array(table.columns[name]) for name in columns)
+        named = patients != ""
+        here = patients[named & (splits == split)]
+        return tuple(
+            mark
+            for other in np.unique(splits[splits != split]).tolist()
+            for mark in shared_group_marks(here, patients[named & (splits == other)], split, other)
+        )
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which file and patient each stored hash stands for, over all splits.

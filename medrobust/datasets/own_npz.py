@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.labels import array_labels
 from medrobust.datasets.npz import members, npz_array, npz_names
 from medrobust.datasets.pictures import Fit, Framing, each, framed, quiet_decoders, write_images
 from medrobust.datasets.private import Identity, data_key, keyed_hashes
 from medrobust.datasets.published import size_marks
-from medrobust.datasets.sampling import limited
 from medrobust.datasets.table import few
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.types import TaskKind
@@ -130,7 +130,7 @@ class Npz:
             modality=self.modality,
             marks=size_marks(self.size),
         )
-        return limited(image_set, self.limit)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which patient each stored hash stands for, over all splits; images are rows.

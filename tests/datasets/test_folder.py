@@ -478,3 +478,22 @@ def test_what_an_error_quotes_from_a_table_is_not_for_records(tmp_path: Path) ->
         if quoted is not None:
             assert quoted in str(caught.value)
             assert quoted not in caught.value.for_records
+
+
+def test_patients_in_two_splits_are_named_in_every_table(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    lines = table.read_text().splitlines()
+    header = lines[0].split(",")
+    rows = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
+    for number, row in enumerate(rows):
+        row |= {"split": "test" if number % 2 else "train", "patient": f"p{number // 3}"}
+    columns = list(rows[0])
+    text = [",".join(columns), *(",".join(row[c] for c in columns) for row in rows)]
+    table.write_text("\n".join(text) + "\n")
+    patients = {
+        split: {r["patient"] for r in rows if r["split"] == split} for split in ("train", "test")
+    }
+    both = patients["train"] & patients["test"]
+    marks = Folder(csv=str(table)).load().marks
+    assert any(mark.startswith(f"{len(both)} patients of test") for mark in marks)
+    assert not any(name in mark for mark in marks for name in both)
