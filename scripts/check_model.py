@@ -62,7 +62,7 @@ def describe(source: Any, speed: Any) -> Iterator[str]:
     model.to(device)
     rate = images_per_second(model, source.micro_batch)
     place = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    yield f"speed           {rate:.1f} images per second, {source.micro_batch} at a time, {place}"
+    yield f"rate            {rate:.1f} images per second, {source.micro_batch} at a time, {place}"
     yield f"memory          {peak_memory(device):.0f} MB at most"
 
 

@@ -81,7 +81,15 @@ def test_a_model_is_described_with_a_checksum_that_repeats(capsys) -> None:
         assert check.main(["model=phantomclip_small", "model.micro_batch=2"]) == 0
         printed.append(capsys.readouterr().out)
     facts = [{line[:16].strip(): line[16:] for line in text.splitlines()} for text in printed]
-    for name in ("fingerprint", "keys", "visual_encoder", "preprocessing", "features", "memory"):
+    for name in (
+        "fingerprint",
+        "keys",
+        "visual_encoder",
+        "preprocessing",
+        "features",
+        "rate",
+        "memory",
+    ):
         assert facts[0][name]
     assert facts[0]["features"] == facts[1]["features"]
     assert "images per second" in printed[0]

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import write_random_dinov2
+from checkpoints import (
+    TINY_VIT,
+    tiny_open_clip,
+    write_random_dinov2,
+    write_random_open_clip,
+)
 from hydra.core.global_hydra import GlobalHydra
+from safetensors.torch import load_file
 
 from medrobust import cli
 from medrobust.evaluation.store import Store
@@ -70,3 +76,21 @@ def test_another_precision_makes_other_cells(workplace: Path) -> None:
     speeds = [cell.record["encoding"].get("speed") for cell in cells]
     assert speeds.count({"precision": "bf16", "channels_last": True}) == 2
     RESOURCES._models.clear()
+
+
+def test_a_model_of_ones_own_folder_runs_as_the_page_on_models_says(workplace: Path) -> None:
+    write_random_open_clip(Path("weights"), tiny_open_clip(TINY_VIT))
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/new.yaml").write_text(
+        "# @package _global_\n# A new model, 64 px (MIT, open)\n"
+        "defaults:\n  - override /prompts: medical\n"
+        "model:\n  _target_: medrobust.models.OpenClip\n  name: new\n  hub_id: some/model\n"
+        "  local_dir: weights\n  license: MIT\n  gated: false\n  resolution: 64\n"
+        "  trained_on: [pmc_oa]\n"
+    )
+    assert medrobust("--config-dir", "mine", "model=new", *SMALL) == 0
+    (clean, bright) = Store(Path("outputs/store")).cells()
+    assert {clean.spec.model, bright.spec.model} == {"new"}
+    report = clean.record["load_report"]
+    assert report["trained_on"] == ["pmc_oa"]
+    assert report["used"] == len(load_file("weights/open_clip_model.safetensors"))

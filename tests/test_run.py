@@ -137,7 +137,7 @@ def is_corrupted(cell, model: str) -> bool:
 def test_a_real_model_runs_on_its_own_data_set_from_local_files(workplace) -> None:
     write_random_biomedclip(Path("weights"))
     write_medmnist(Path("data"), "bloodmnist")
-    files = ("model.local_dir=weights", "dataset.root=data")
+    files = ("model.local_dir=weights", "model.resolution=160", "dataset.root=data")
     assert medrobust("model=biomedclip", "corruption=gaussian_noise", *files) == 0
     results = rows(latest("runs") / "results.csv")
     assert {r["dataset"] for r in results} == {"bloodmnist"}
@@ -207,7 +207,8 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
     Path("labels.csv").write_text("\n".join(lines) + "\n")
     write_random_biomedclip(Path("weights"))
     folder = ("dataset=folder", "dataset.csv=labels.csv", "corruption=brightness", "severity=1")
-    assert medrobust("model=biomedclip", "model.local_dir=weights", *folder) == 0
+    model = ("model=biomedclip", "model.local_dir=weights", "model.resolution=160")
+    assert medrobust(*model, *folder) == 0
     assert len(cells()) == 2
     assert not list(Path("outputs/store").rglob("*.png"))
     for path in Path("outputs").rglob("*"):

@@ -34,6 +34,7 @@ class TransformersClip(HubSource):
         ("tokenizer.json", "vocab.json"),
         ("model.safetensors", "pytorch_model.bin"),
     )
+    INTERPOLATES: ClassVar[bool] = True
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode."""
@@ -57,7 +58,7 @@ class TransformersClip(HubSource):
         return ClipModel(
             clip,
             tokenizer=_tokenizer(words, context),
-            preprocess=preprocess,
+            preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()
 
@@ -88,10 +89,13 @@ class ClipModel(VisionLanguageModel):
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.report = report
+        self.interpolated = preprocess.size != clip.config.vision_config.image_size
         self.logit_scale = float(clip.logit_scale.detach().exp())
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        embedding: Tensor = self.visual_encoder(pixel_values=pixels)
+        embedding: Tensor = self.visual_encoder(
+            pixel_values=pixels, interpolate_pos_encoding=self.interpolated
+        )
         return embedding
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:

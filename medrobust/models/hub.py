@@ -56,6 +56,7 @@ class HubSource(ABC):
         license: Of the weights, as published.
         gated: Whether the publisher grants access on request only.
         resolution: Side of the input in pixels, as published; checked when the model is loaded.
+        image_size: Another side of the input, for which position embeddings are interpolated.
         trained_on: Names of the data that the weights have seen, for flags of contamination.
         origin: Where the files are, for those that are not on the hub.
     """
@@ -68,11 +69,15 @@ class HubSource(ABC):
     license: str = ""
     gated: bool = False
     resolution: int | None = None
+    image_size: int | None = None
     trained_on: Sequence[str] = field(default_factory=tuple)
     origin: str = ""
 
     FILES: ClassVar[tuple[Names, ...]] = ()
     """Files that the model needs, the weights last."""
+
+    INTERPOLATES: ClassVar[bool] = False
+    """Whether position embeddings can be interpolated."""
 
     def wanted(self) -> list[Wanted]:
         """Return the files that the model needs, the weights last."""
@@ -110,6 +115,8 @@ class HubSource(ABC):
         if self.local_dir is not None:
             folder = Path(self.local_dir).expanduser()
             return next((path for path in _places(folder, (name,)) if path.is_file()), None)
+        if not self.hub_id:
+            return None
         entries = [Wanted((name,))]
         try:
             return (
@@ -122,6 +129,8 @@ class HubSource(ABC):
     def weights_fingerprint(self) -> str:
         """SHA-256 over names and bytes of weights, configuration, tokenizer, and the options."""
         chosen = self.options()
+        if self.image_size is not None:
+            chosen = {**chosen, "image_size": self.image_size}
         return fingerprint([hashes(self.files()), chosen] if chosen else hashes(self.files()))
 
     @abstractmethod
@@ -153,8 +162,13 @@ class HubSource(ABC):
         """Compare the input size of the files with the one that the configuration states.
 
         Raises:
-            ConfigurationError: If they differ.
+            ConfigurationError: If they differ, or another size is asked of a model that has one.
         """
+        if self.image_size is not None and not self.INTERPOLATES:
+            raise ConfigurationError(
+                f"model.image_size={self.image_size}: the position embeddings of "
+                f"{type(self).__name__} cannot be interpolated. Leave it out."
+            )
         if self.resolution is not None and size != self.resolution:
             raise ConfigurationError(
                 f"model {self.name!r}: its files ask for {size} pixels and model.resolution is "
@@ -166,6 +180,11 @@ class HubSource(ABC):
         repositories: dict[str, list[Wanted]] = {}
         for entry in wanted:
             repositories.setdefault(entry.hub_id or self.hub_id, []).append(entry)
+        if "" in repositories and not self.origin:
+            raise WeightsNotFoundError(
+                f"model {self.name!r} is any that its loader can read: name one with "
+                f"model.hub_id=ORG/NAME or model.local_dir=FOLDER."
+            )
         if "" in repositories:
             raise self._not_found(wanted, "here, and the weights are not on the hub")
         return repositories
@@ -240,7 +259,7 @@ class HubSource(ABC):
         repositories = dict.fromkeys(entry.hub_id or self.hub_id for entry in missing)
         places = [f"{name} from the Hugging Face hub" for name in repositories if name]
         if "" in repositories:
-            places.insert(0, self.origin or "the publisher")
+            places.insert(0, self.origin)
         gated = " (access on request: accept its terms there)" if self.gated else ""
         return WeightsNotFoundError(
             f"model {self.name!r}: {listed} not found {where}. Get the files of "

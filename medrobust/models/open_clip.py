@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import WeightsMismatchError
+from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.models.architectures import known, packaged, table
 from medrobust.models.base import LoadReport, VisionLanguageModel
 from medrobust.models.hub import HubSource, Wanted, either
@@ -108,6 +108,8 @@ class OpenClip(HubSource):
     tokenizer_id: str = ""
     quick_gelu: bool | None = None
 
+    INTERPOLATES: ClassVar[bool] = True
+
     def wanted(self) -> list[Wanted]:
         """Return configuration (unless it is known), vocabulary (of a BERT) and weights."""
         wanted = [Wanted((CONFIG,))] if self.config is None else []
@@ -153,6 +155,8 @@ class OpenClip(HubSource):
         )
         preprocess = _preprocess(architecture, said.get("preprocess_cfg", {}))
         self.check_resolution(preprocess.size)
+        if self.image_size is not None:
+            preprocess = preprocess.at(self.image_size, _interpolated(towers))
         return OpenClipModel(
             towers,
             tokenize=_tokenizer(architecture["text_cfg"], files),
@@ -163,6 +167,8 @@ class OpenClip(HubSource):
 
 class ClipVision(nn.Module):
     """Class token, layer norm, projection."""
+
+    interpolated = False
 
     def __init__(self, said: Mapping[str, Any], width: int, activation: str) -> None:
         from transformers import CLIPVisionConfig, CLIPVisionModel
@@ -184,12 +190,15 @@ class ClipVision(nn.Module):
 
     def forward(self, pixels: PixelBatch) -> Tensor:
         """Return (N, width)."""
-        embedding: Tensor = self.model(pixel_values=pixels).pooler_output @ self.proj
+        output = self.model(pixel_values=pixels, interpolate_pos_encoding=self.interpolated)
+        embedding: Tensor = output.pooler_output @ self.proj
         return embedding
 
 
 class TimmVision(nn.Module):
     """A vision transformer of timm: class token through a linear map."""
+
+    interpolated = False
 
     def __init__(self, sizes: Mapping[str, Any], width: int) -> None:
         from transformers import ViTConfig, ViTModel
@@ -202,7 +211,8 @@ class TimmVision(nn.Module):
 
     def forward(self, pixels: PixelBatch) -> Tensor:
         """Return (N, width)."""
-        tokens = self.trunk(pixel_values=pixels).last_hidden_state
+        output = self.trunk(pixel_values=pixels, interpolate_pos_encoding=self.interpolated)
+        tokens = output.last_hidden_state
         embedding: Tensor = self.head["proj"](tokens[:, 0])
         return embedding
 
@@ -379,6 +389,24 @@ def build_towers(
     return towers, (*KEYS, Rename(r"^text\.", prefix))
 
 
+def _interpolated(towers: Towers | LibraryTowers) -> int:
+    """Let a vision transformer take another size; return the side of its patches.
+
+    Raises:
+        ConfigurationError: If the image tower is none of ours.
+    """
+    visual = towers.visual
+    if not isinstance(visual, ClipVision | TimmVision):
+        raise ConfigurationError(
+            "model.image_size: only the position embeddings of vision transformers can be "
+            "interpolated, and this image tower is another. Leave it out."
+        )
+    visual.interpolated = True
+    inner = visual.model if isinstance(visual, ClipVision) else visual.trunk
+    side: int = inner.config.patch_size
+    return side
+
+
 def modified_resnet(said: Mapping[str, Any], width: int, *, heads: int | None = None) -> nn.Module:
     """Build the ResNet of CLIP (three-layer stem, attention pool) from open_clip.
 
@@ -410,6 +438,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _model_config(said: dict[str, Any]) -> dict[str, Any]:
     inner: dict[str, Any] = said.get("model_cfg", said)
+    lacking = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in inner]
+    if lacking:
+        raise WeightsMismatchError(
+            f"the configuration of open_clip has no {', '.join(lacking)}: it is of another kind."
+        )
     return inner
 
 

@@ -1,6 +1,6 @@
 """A model's own way from stored uint8 images to what its visual encoder takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -82,6 +82,24 @@ class Preprocess:
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
         return pixels.sub_(mean).div_(std)
+
+    def at(self, size: int | None, patch: int) -> "Preprocess":
+        """Return the same preprocessing for another input size (None: this one).
+
+        Args:
+            size: Side in pixels.
+            patch: Side of the model's patches, which the size must be a multiple of.
+
+        Raises:
+            ConfigurationError: If it is not.
+        """
+        if size is None:
+            return self
+        if size % patch:
+            raise ConfigurationError(
+                f"model.image_size={size} is no multiple of the patch size {patch}."
+            )
+        return replace(self, size=size, resize=None)
 
     def _fit(self, images: UInt8Batch, size: int) -> UInt8Batch:
         height, width = images.shape[-2:]

@@ -54,7 +54,7 @@ class RobustMedClip(HubSource):
     """A `model.pth` of RobustMedCLIP with the vocabulary of its text tower beside it.
 
     Images are prepared as they were when it was tuned: with the statistics of CLIP for both
-    backbones.
+    backbones. Sentences of the ResNet's text tower are not padded (see `medclip.MedClip`).
 
     Attributes:
         vision: "vit" (BiomedCLIP) or "resnet" (MedCLIP's ResNet-50).

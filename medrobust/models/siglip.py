@@ -38,6 +38,7 @@ class TransformersSiglip(HubSource):
         ("spiece.model",),
         ("model.safetensors", "pytorch_model.bin"),
     )
+    INTERPOLATES: ClassVar[bool] = True
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
@@ -69,7 +70,7 @@ class TransformersSiglip(HubSource):
         return SiglipDualEncoder(
             siglip,
             tokenizer=tokenizer,
-            preprocess=preprocess,
+            preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()
 
@@ -140,10 +141,13 @@ class SiglipDualEncoder(VisionLanguageModel):
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.report = report
+        self.interpolated = preprocess.size != siglip.config.vision_config.image_size
         self.logit_scale = float(siglip.logit_scale.detach().exp())
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        embedding: Tensor = self.visual_encoder(pixel_values=pixels)
+        embedding: Tensor = self.visual_encoder(
+            pixel_values=pixels, interpolate_pos_encoding=self.interpolated
+        )
         return embedding
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:

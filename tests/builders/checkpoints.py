@@ -449,6 +449,9 @@ def write_random_dinov2(folder: Path, *, seed: int = 0) -> Any:
     model = Dinov2Model(config).eval()
     randomise(model, seed)
     model.save_pretrained(folder)  # under the names of transformers 4, as published
+    content = json.loads((folder / "config.json").read_text())
+    content["torch_dtype"] = content.pop("dtype")
+    write_json(folder / "config.json", content)
     write_json(
         folder / "preprocessor_config.json",
         {

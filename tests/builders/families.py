@@ -66,6 +66,39 @@ def _open_clip(folder: Path, model_cfg: dict[str, Any], keys: tuple[str, ...]) -
     )
 
 
+def clip(folder: Path) -> Family:
+    from transformers import CLIPTokenizer
+
+    original = checkpoints.write_random_clip(folder)
+    pixels, tokenizer = clip_transform(224), CLIPTokenizer.from_pretrained(folder)
+    padded = {"padding": "max_length", "truncation": True, "max_length": 77, "return_tensors": "pt"}
+    return Family(
+        source=lambda at: models.TransformersClip("clip", "nobody/nothing", local_dir=at),
+        weights="pytorch_model.bin",
+        keys=("vision_model.encoder.layers.1.self_attn.q_proj.weight", "text_projection.weight"),
+        image=lambda pictures: (
+            original.get_image_features(pixel_values=pixels(pictures)).pooler_output
+        ),
+        text=lambda sentences: (
+            original.get_text_features(**tokenizer(list(sentences), **padded)).pooler_output
+        ),
+    )
+
+
+def biomedclip(folder: Path) -> Family:
+    from open_clip.tokenizer import HFTokenizer
+
+    original = checkpoints.write_random_biomedclip(folder)
+    pixels, tokenizer = clip_transform(160), HFTokenizer(str(folder), context_length=256)
+    return Family(
+        source=lambda at: models.OpenClip("biomedclip", "nobody/nothing", local_dir=at),
+        weights="open_clip_pytorch_model.bin",
+        keys=("visual.trunk.blocks.3.attn.qkv.bias", "text.proj.2.weight"),
+        image=lambda pictures: original.encode_image(pixels(pictures)),
+        text=lambda sentences: original.encode_text(tokenizer(list(sentences))),
+    )
+
+
 def open_clip_vit(folder: Path) -> Family:
     said = checkpoints.tiny_open_clip(checkpoints.TINY_VIT)
     keys = ("visual.transformer.resblocks.1.attn.in_proj_weight", "text_projection", "visual.proj")
@@ -536,6 +569,8 @@ def timm_resnet(folder: Path) -> Family:
 
 
 FAMILIES: dict[str, Callable[[Path], Family]] = {
+    "clip": clip,
+    "biomedclip": biomedclip,
     "open_clip_vit": open_clip_vit,
     "open_clip_rn50": open_clip_rn50,
     "open_clip_library": open_clip_library,

@@ -37,7 +37,7 @@ def member(request: pytest.FixtureRequest, shelf: Any) -> tuple[Path, Family, An
     return shelf[request.param]
 
 
-def wide_images(count: int = 3) -> Tensor:
+def wide_images(count: int = 2) -> Tensor:
     """Smooth pictures of 80 by 112 pixels: pure noise is all the same after a resize."""
     generator = torch.Generator().manual_seed(7)
     coarse = torch.randint(0, 256, (count, 3, 5, 7), generator=generator).float()
@@ -78,7 +78,7 @@ def test_features_do_not_depend_on_the_batch(member: Any) -> None:
     model = member[2]
     pixels = model.preprocess(wide_images())
     with torch.no_grad():
-        alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(3)])
+        alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(2)])
         torch.testing.assert_close(model.encode_image(pixels), alone, atol=1e-5, rtol=0)
 
 

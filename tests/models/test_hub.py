@@ -6,7 +6,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
 
-from medrobust.exceptions import WeightsNotFoundError
+from medrobust.exceptions import WeightsMismatchError, WeightsNotFoundError
+from medrobust.models import OpenClip
 from medrobust.models.hub import HubSource, Wanted
 
 WEIGHTS = "open_clip_pytorch_model.bin"
@@ -185,3 +186,18 @@ def test_weights_that_are_not_on_the_hub_say_where_they_are(tmp_path: Path) -> N
         Spread("m", "", origin="the zip that a text file names").files()
     for part in ("model.pt", "vocab.txt", "the zip that a text file names", "other/words"):
         assert part in str(caught.value)
+
+
+def test_a_general_loader_without_a_name_asks_for_one() -> None:
+    for source in (Spread("m", ""), OpenClip("open_clip", "")):
+        with pytest.raises(WeightsNotFoundError, match=r"model\.hub_id=ORG/NAME"):
+            source.files()
+
+
+def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    with pytest.raises(WeightsMismatchError, match="vision_cfg"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path)).files()
+    (tmp_path / "open_clip_config.json").write_text("{")
+    with pytest.raises(WeightsMismatchError, match="no JSON"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path)).files()

@@ -1,7 +1,9 @@
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from medrobust.exceptions import WeightsMismatchError
@@ -95,3 +97,24 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(WeightsMismatchError, match="damaged"):
         read_checkpoint(path)
+
+
+def test_an_archive_of_torchscript_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "RN50.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), path)
+        with pytest.raises(WeightsMismatchError, match="TorchScript"):
+            read_checkpoint(path)
+
+
+def test_the_prefix_of_parallel_training_is_removed_from_safetensors_too(tmp_path: Path) -> None:
+    save_file({"module.a": torch.ones(1)}, tmp_path / "x.safetensors")
+    assert list(read_checkpoint(tmp_path / "x.safetensors")) == ["a"]
+
+
+def test_a_trainers_own_entry_and_a_bare_tensor_are_read(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.ones(1)}, "epoch": 3}, tmp_path / "x.tar")
+    assert list(read_checkpoint(tmp_path / "x.tar", entry="model")) == ["a"]
+    torch.save(torch.ones(2), tmp_path / "y.pth")
+    assert read_checkpoint(tmp_path / "y.pth")[""].tolist() == [1.0, 1.0]

@@ -7,6 +7,7 @@ import open_clip
 import pytest
 import torch
 from checkpoints import (
+    TINY_RESNET,
     TINY_VIT,
     biomedclip_config,
     original_biomedclip,
@@ -19,7 +20,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError, WeightsNotFoundError
-from medrobust.models import OpenClip, VisionLanguageModel
+from medrobust.models import MedClip, OpenClip, VisionLanguageModel
 from medrobust.models.architectures import packaged
 from medrobust.models.loading import Rename, _origin
 from medrobust.models.open_clip import LibraryTowers, build_towers
@@ -227,3 +228,44 @@ def test_a_resolution_that_the_files_do_not_have_is_refused(tmp_path: Path) -> N
     write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
     with pytest.raises(ConfigurationError, match="resolution"):
         OpenClip("m", "x/y", local_dir=str(tmp_path), resolution=224).load()
+
+
+def test_another_size_is_interpolated_only_when_asked(tmp_path: Path) -> None:
+    write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    small, large = (
+        OpenClip("m", "x/y", local_dir=str(tmp_path), image_size=side) for side in (None, 96)
+    )
+    assert small.weights_fingerprint() != large.weights_fingerprint()
+    model = large.load()
+    assert model.preprocess.size == 96
+    pixels = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="size"):
+        small.load().encode_image(pixels)
+    # Resized here from the grid of 2 by 2 patches to 3 by 3, as transformers does.
+    grid = model.visual_encoder.model.embeddings.position_embedding.weight
+    patches = grid[1:].detach().T.reshape(1, -1, 2, 2)
+    wide = torch.nn.functional.interpolate(
+        patches, (3, 3), mode="bicubic", align_corners=False
+    ).flatten(2)[0]
+    reference = large.load()
+    embeddings = reference.visual_encoder.model.embeddings
+    embeddings.position_embedding = torch.nn.Embedding.from_pretrained(
+        torch.cat([grid[:1].detach(), wide.T])
+    )
+    embeddings.position_ids = torch.arange(10)[None]
+    embeddings.image_size = 96
+    reference.visual_encoder.interpolated = False
+    torch.testing.assert_close(
+        model.encode_image(pixels), reference.encode_image(pixels), atol=1e-5, rtol=0
+    )
+
+
+def test_a_size_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    with pytest.raises(ConfigurationError, match="patch size 32"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path), image_size=100).load()
+    write_random_open_clip(tmp_path / "rn", tiny_open_clip(TINY_RESNET))
+    with pytest.raises(ConfigurationError, match="vision transformers"):
+        OpenClip("m", "x/y", local_dir=str(tmp_path / "rn"), image_size=96).load()
+    with pytest.raises(ConfigurationError, match="MedClip"):
+        MedClip("m", "", image_size=96).check_resolution(224)

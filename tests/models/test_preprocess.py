@@ -114,11 +114,34 @@ def test_what_is_no_image_batch_is_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 0}, {"mean": (0.5,)}, {"std": (1, 0, 1)}, {"fit": "stretch"}, {"interpolation": "x"}],
+    [
+        {"size": 0},
+        {"mean": (0.5,)},
+        {"std": (1, 0, 1)},
+        {"fit": "stretch"},
+        {"interpolation": "x"},
+        {"resize": 7},
+    ],
 )
 def test_impossible_values_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         Preprocess(**{"size": 8, "mean": CLIP_MEAN, "std": CLIP_STD} | wrong)
+
+
+def test_a_larger_resize_before_the_crop_equals_the_published_pipeline() -> None:
+    pictures = noise(64, 64)
+    large = [Image.fromarray(p).resize((40, 40), Image.Resampling.BICUBIC) for p in pictures]
+    truth = np.stack([np.asarray(image)[4:36, 4:36] for image in large]).transpose(0, 3, 1, 2)
+    ours = Preprocess(32, (0, 0, 0), (1, 1, 1), resize=40)(batch(pictures))
+    np.testing.assert_array_equal((ours * 255).round(), truth)
+
+
+def test_color_becomes_grey_as_in_pillow() -> None:
+    pictures = noise(16, 16)
+    truth = np.stack([np.asarray(Image.fromarray(p).convert("L")) for p in pictures])
+    ours = (Preprocess(16, (0, 0, 0), (1, 1, 1), grey=True)(batch(pictures)) * 255).round()
+    for channel in range(3):
+        np.testing.assert_array_equal(ours[:, channel], truth)
 
 
 @pytest.mark.gpu
