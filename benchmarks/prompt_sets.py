@@ -1,6 +1,6 @@
 """Ten prompt sets against one: CPU seconds of the main job, on phantoms or on your own files.
 
-python benchmarks/prompt_sets.py                       # phantomclip, 600 phantoms
+python benchmarks/prompt_sets.py                       # phantomclip, 600 phantoms, 22 conditions
 python benchmarks/prompt_sets.py model=biomedclip ...  # any further overrides
 """
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def seconds(overrides: list[str], sets: list[str]) -> float:
-    """Run one sweep over prompt sets in a fresh process and store; return its CPU time.
+    """Run one job with these prompt sets in a fresh process and store; return its CPU time.
 
     The wall time of a shared machine says more about its neighbours.
     """
@@ -27,8 +27,8 @@ def seconds(overrides: list[str], sets: list[str]) -> float:
         for name, template in EXTRA.items():
             content = f"_target_: medrobust.models.PromptSet\nname: {name}\n"
             (mine / f"{name}.yaml").write_text(f"{content}templates: ['{template}']\n")
-        command = [sys.executable, str(ROOT / "run.py"), "-cd", str(mine.parent), "-m"]
-        command += [f"prompts={','.join(sets)}", "store.features=true", *overrides]
+        command = [sys.executable, str(ROOT / "run.py"), "-cd", str(mine.parent)]
+        command += [f"prompts={','.join(sets)}", *overrides]
         before = _spent()
         subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         return _spent() - before

@@ -12,6 +12,8 @@ OVERRIDE = re.compile(
     r"^(?P<sign>[+~]{0,2})(?P<key>[A-Za-z_][\w./]*)(?P<package>@[\w.]*)?=(?P<value>.*)$"
 )
 SWEPT = ("-m", "--multirun")
+FURTHER_PROMPTS = "further_prompts"
+"""Where the configuration has the prompt sets after the first, each under its name."""
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
 
 
@@ -68,15 +70,17 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
 
 
 def rewrite(arguments: Sequence[str]) -> list[str]:
-    """Turn what people type for `severity` into what Hydra takes.
+    """Turn what people type for `severity` and `prompts` into what Hydra takes.
 
     `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
-    one job over several levels. `model.adapter=FOLDER` is short for `adapter=path
-    adapter.path=FOLDER`. A sweep over prompt sets keeps image features, unless it says otherwise,
-    so that every image is encoded once.
+    one job over several levels. A list of prompt sets is likewise one job that applies all of them,
+    and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
+    is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
+    for `adapter=path adapter.path=FOLDER`.
 
     Raises:
-        ConfigurationError: If a severity is outside 1..5, or a list names options.
+        ConfigurationError: If a severity is outside 1..5, a list names options, or a list of prompt
+            sets names one twice or none.
 
     Example:
         >>> rewrite(["severity=3"]), rewrite(["severity=1,3"]), rewrite(["-m", "severity=1,3"])
@@ -88,6 +92,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name == "severity" and equals:
             rewritten += _severity(value.replace(" ", ""), swept=swept)
+        elif name == "prompts" and equals:
+            rewritten += _prompts(value.replace(" ", ""), swept=swept)
         elif name == "model.adapter" and equals:
             rewritten += ["adapter=path", f"adapter.path={value}"]
         else:
@@ -111,6 +117,22 @@ def _severity(value: str, *, swept: bool) -> list[str]:
         )
     levels = ",".join(str(_level(part)) for part in parts)
     return ["severity=all", f"severity.levels=[{levels}]"]
+
+
+def _prompts(value: str, *, swept: bool) -> list[str]:
+    """Name the first set as the option of its group, each further one in a package of its own."""
+    bracketed = value.startswith("[") and value.endswith("]")
+    sets = value.removeprefix("[").removesuffix("]").split(",") if bracketed else value.split(",")
+    if not bracketed and (swept or len(sets) == 1 or SPECIAL.search(value)):
+        return [f"prompts={value}"]
+    if not all(sets) or len(set(sets)) < len(sets):
+        raise ConfigurationError(f"prompts={value}: name prompt sets, each once, as prompts=a,b.")
+    first, *further = sets
+    packages = [f"{FURTHER_PROMPTS}.{re.sub(r'[^A-Za-z0-9]', '_', name)}" for name in further]
+    return [
+        f"prompts={first}",
+        *(f"+prompts@{package}={name}" for package, name in zip(packages, further, strict=True)),
+    ]
 
 
 def _is_number(text: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 import time
@@ -122,7 +123,7 @@ def reference_command(
     kept = [
         text
         for text in overrides
-        if text.split("=")[0].split(".")[0] not in of_the_model
+        if re.split(r"[=.@]", text.lstrip("+~"))[0] not in of_the_model
         and not text.startswith(("dataset=", "hydra.run.", "hydra.sweep."))
     ]
     named = {text.split("=")[0] for text in kept}
@@ -501,7 +502,9 @@ def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experi
         for cell in dataset.cells:
             skip = experiment.resume and store.has(cell.key)
             run, skipped = run + (not skip), skipped + skip
-            console.print(f"{'skip' if skip else 'run ':>4}  {cell.key.spec}", highlight=False)
+            prompts = cell.key.head.get("name") if experiment.further_prompts else None
+            line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
+            console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
     console.print(f"{run} cells to run, {skipped} to skip.", highlight=False)
 
 

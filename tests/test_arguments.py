@@ -28,6 +28,14 @@ from medrobust.exceptions import ConfigurationError, UnknownNameError
         (["model.adapter=a/b"], ["adapter=path", "adapter.path=a/b"]),
         (["-m", "prompts=a,b"], ["-m", "prompts=a,b", "store.features=true"]),
         (["-m", "prompts=a"], ["-m", "prompts=a"]),
+        (["prompts=a"], ["prompts=a"]),
+        (["prompts=a,b"], ["prompts=a", "+prompts@further_prompts.b=b"]),
+        (
+            ["prompts=[a, b-2, c]"],
+            ["prompts=a", "+prompts@further_prompts.b_2=b-2", "+prompts@further_prompts.c=c"],
+        ),
+        (["-m", "prompts=[a,b]"], ["-m", "prompts=a", "+prompts@further_prompts.b=b"]),
+        (["-m", "prompts=glob(*)"], ["-m", "prompts=glob(*)"]),
         (
             ["-m", "prompts=a,b", "store.features=false"],
             ["-m", "prompts=a,b", "store.features=false"],
@@ -51,6 +59,19 @@ def test_a_severity_outside_one_to_five_is_refused(typed: str, flags: list[str])
 def test_a_list_of_option_names_is_refused_without_multirun(typed: str) -> None:
     with pytest.raises(ConfigurationError, match="severity=1,3,5"):
         arguments.rewrite([typed])
+
+
+@pytest.mark.parametrize("typed", ["prompts=a,", "prompts=a,b,b", "prompts=[]"])
+def test_a_list_of_prompt_sets_names_each_once(typed: str) -> None:
+    with pytest.raises(ConfigurationError, match="each once"):
+        arguments.rewrite([typed])
+
+
+@pytest.mark.parametrize("typed", ["prompts=clip,papr", "prompts=papr,clip"])
+def test_a_mistyped_prompt_set_names_the_nearest_wherever_it_stands(typed: str) -> None:
+    known = arguments.groups([arguments.conf_folder()])
+    with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
+        arguments.check_options(arguments.rewrite([typed]), known)
 
 
 def test_an_unknown_option_names_the_nearest() -> None:

@@ -192,7 +192,7 @@ def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict
         if not isinstance(experiment.adapter, LinearProbe):
             resources.check_classifies(base)
         return {"kind": "identity"}
-    head = head_description(experiment, drawn.shots)
+    head = head_description(experiment.prompts, drawn.shots)
     if drawn.shots.labels.ndim == 2 and not head["absent"]:
         raise ConfigurationError(
             f"prompt set {experiment.prompts.name!r} has no absent texts, which tuning on the "

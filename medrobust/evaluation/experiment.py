@@ -57,6 +57,7 @@ class Experiment:
         resume: Skip finished cells; False computes again and replaces.
         keep_features: Keep image features in the store.
         examples: Keep example pictures; None: of phantoms and public sets only.
+        further_prompts: Prompt sets that are applied to the same features, too.
         config: The resolved configuration, plain, for the records.
     """
 
@@ -79,6 +80,7 @@ class Experiment:
     resume: bool = True
     keep_features: bool = False
     examples: bool | None = None
+    further_prompts: "tuple[PromptSet, ...]" = ()
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,6 +107,17 @@ class Experiment:
                 f"trainer.precision={self.precision}: there are {', '.join(PRECISIONS)}. Weights "
                 f"stay in float32, since class texts are encoded exactly."
             )
+        if self.tuning is not None and self.further_prompts:
+            names = ",".join(prompts.name for prompts in self.prompt_sets)
+            raise ConfigurationError(
+                f"task=few_shot tunes with one prompt set, got prompts={names}: name one, or add "
+                f"-m to tune with each."
+            )
+
+    @property
+    def prompt_sets(self) -> "tuple[PromptSet, ...]":
+        """All prompt sets, in table order."""
+        return (self.prompts, *self.further_prompts)
 
     def _check_types(self) -> None:
         """Refuse text where a switch or a number belongs: `resume=no` would be true."""

@@ -1,5 +1,6 @@
 """Configuration -> experiment -> cells. The one place beside the entry that knows Hydra."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -12,7 +13,7 @@ from medrobust.adapters.linear_probe import LinearProbe
 from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.published import FilesColumn, files_columns
-from medrobust.evaluation.store import CellKey, CellSpec, DataRecord
+from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, head_fingerprint
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
     from medrobust.evaluation.resources import Resources
+    from medrobust.models.prompts import PromptSet
+
+log = logging.getLogger(__name__)
 
 Column: TypeAlias = Corruption | FilesColumn
 """Corrupted images are computed, or read from published files."""
@@ -35,13 +39,15 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """The cells of one data set, clean first, then by corruption and severity.
+    """The cells of one data set, clean first, then by corruption and severity, then by head.
+
+    Cells that differ in their head alone stand side by side, so that one encoding serves them all.
 
     Attributes:
         image_set: The evaluated split.
         record: Its labels and names, as the store keeps them.
         columns: The corruptions, in table order.
-        cells: One a column and severity, and clean.
+        cells: One a column, severity and head, and clean.
     """
 
     image_set: "ImageSet"
@@ -89,6 +95,9 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         corruption=parts["corruption"],
         severities=_levels(config.severity.levels),
         prompts=parts["prompts"],
+        further_prompts=tuple(
+            built(config.further_prompts, name) for name in config.get("further_prompts", ())
+        ),
         store=Path(config.store.dir).absolute(),
         trainer=parts["trainer"],
         precision=str(config.trainer.precision),
@@ -193,24 +202,43 @@ def _dataset_plan(
     columns: tuple[Column, ...],
 ) -> DatasetPlan:
     image_set = resources.image_set(source)
-    head = head_description(experiment, image_set)
+    heads = _heads(experiment, resources, image_set)
     encoder = resources.encoder_description(experiment)
-    probe = None
-    if isinstance(experiment.adapter, Tuned):
-        probe = experiment.adapter.head_description(image_set.name, image_set.class_names)
-    if probe is not None:
-        head = probe
-    elif not resources.is_dual_encoder(experiment):
-        resources.check_classifies(experiment)
-        head = {"kind": "identity"}
-    else:
-        check_class_texts(image_set)
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = [
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
-        for corruption, severity in conditions
+        for (corruption, severity), head in product(conditions, heads)
     ]
     return DatasetPlan(image_set, data_record(image_set), columns, tuple(cells))
+
+
+def _heads(
+    experiment: Experiment, resources: "Resources", image_set: "ImageSet"
+) -> list[dict[str, Any]]:
+    """Say what classifies: one head a prompt set, or the model's or adapter's own alone.
+
+    Prompt sets that give this data set the same sentences are one head, named after the first.
+    """
+    if isinstance(experiment.adapter, Tuned):
+        probe = experiment.adapter.head_description(image_set.name, image_set.class_names)
+        if probe is not None:
+            return [probe]
+    if not resources.is_dual_encoder(experiment):
+        resources.check_classifies(experiment)
+        return [{"kind": "identity"}]
+    check_class_texts(image_set)
+    distinct: dict[str, dict[str, Any]] = {}
+    for prompts in experiment.prompt_sets:
+        head = head_description(prompts, image_set)
+        first = distinct.setdefault(head_fingerprint(head), head)
+        if first is not head:
+            log.info(
+                "prompt sets %r and %r give %s the same sentences: they are one row.",
+                first["name"],
+                head["name"],
+                image_set.name,
+            )
+    return list(distinct.values())
 
 
 def check_class_texts(image_set: "ImageSet") -> None:
@@ -227,7 +255,7 @@ def check_class_texts(image_set: "ImageSet") -> None:
         )
 
 
-def head_description(experiment: Experiment, image_set: "ImageSet") -> dict[str, Any]:
+def head_description(prompts: "PromptSet", image_set: "ImageSet") -> dict[str, Any]:
     """Say what turns features into logits: the sentences of each class.
 
     Raises:
@@ -240,19 +268,19 @@ def head_description(experiment: Experiment, image_set: "ImageSet") -> dict[str,
     }
     return {
         "kind": "zero_shot",
-        "name": experiment.prompts.name,
-        "texts": experiment.prompts.texts(**names),
-        "absent": _absent(experiment, image_set, names),
+        "name": prompts.name,
+        "texts": prompts.texts(**names),
+        "absent": _absent(prompts, image_set, names),
     }
 
 
 def _absent(
-    experiment: Experiment, image_set: "ImageSet", names: dict[str, Any]
+    prompts: "PromptSet", image_set: "ImageSet", names: dict[str, Any]
 ) -> list[list[str]] | Literal[False] | None:
     """Return the texts that deny each label; False where the prompt set has none."""
     if image_set.task != "multi-label, binary-class":
         return None
-    return experiment.prompts.absent_texts(**names) or False
+    return prompts.absent_texts(**names) or False
 
 
 def data_record(image_set: "ImageSet") -> DataRecord:

@@ -21,7 +21,7 @@ Thing = TypeVar("Thing")
 
 MODELS_KEPT = 2
 DATA_SETS_KEPT = 16
-HEADS_KEPT = 64
+HEADS_KEPT = 512
 
 
 class Resources:

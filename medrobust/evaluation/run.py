@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from medrobust.adapters.artifact import Tuned
@@ -19,7 +20,7 @@ from medrobust.evaluation.environment import describe_device, versions
 from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.published import FilesColumn
-from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.resources import Head, Resources
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.paths import without_paths
@@ -50,6 +51,7 @@ class CellRunner:
         self.experiment = experiment
         self.resources = resources
         self.store = store
+        self._last: tuple[str, Encoded] | None = None
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
 
@@ -60,6 +62,8 @@ class CellRunner:
 
     def run(self, plans: Sequence[DatasetPlan]) -> Iterator[Done]:
         """Yield each cell of the plan, in order, once it is in the store.
+
+        Neighbours that differ in their head alone share one encoding, kept in memory.
 
         Raises:
             StoreError: If a finished cell is damaged, or the store cannot be written.
@@ -72,6 +76,7 @@ class CellRunner:
                 if missing:
                     self._compute(plan.image_set, cell, started)
                 yield Done(cell, missing, time.perf_counter() - started)
+            self._last = None
 
     def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
         encoded = self._encode(image_set, cell)
@@ -110,13 +115,22 @@ class CellRunner:
             )
 
     def _encode(self, image_set: ImageSet, cell: PlannedCell) -> Encoded:
-        """Encode the images of a cell, or take the features that the store kept."""
+        """Encode the images of a cell, or take the features of the cell before or of the store."""
         head = self.resources.head(self.experiment, dict(cell.key.head))
+        encoding = cell.key.encoding_fingerprint
+        if self._last is None or self._last[0] != encoding:
+            self._last = None  # one at a time in memory
+            self._last = encoding, self._encode_images(image_set, cell, head)
+            return self._last[1]
+        before = self._last[1]
+        return self._ready_module().classify(before.features, head, shown=before.shown)
+
+    def _encode_images(self, image_set: ImageSet, cell: PlannedCell, head: Head) -> Encoded:
         resume = self.experiment.resume
         kept = self.store.read_features(cell.key.encoding_fingerprint) if resume else None
         module = self._ready_module()
         if kept is not None:
-            return module.classify(kept, head)
+            return module.classify(torch.from_numpy(kept), head)
         module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set))
         loader = evaluation_loader(
             self._read(image_set, cell),

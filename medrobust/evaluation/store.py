@@ -94,14 +94,18 @@ class CellKey:
 
     @property
     def fingerprint(self) -> str:
-        """Under which logits lie. The name of a prompt set is for people and decides nothing."""
-        deciding = {name: value for name, value in self.head.items() if name != "name"}
-        return fingerprint([FORMAT, self.encoding_fingerprint, fingerprint(deciding)])
+        """Under which logits lie."""
+        return fingerprint([FORMAT, self.encoding_fingerprint, head_fingerprint(self.head)])
 
     @property
     def folder(self) -> Path:
         """Place of the cell, relative to the store."""
         return cell_folder(self.spec, self.fingerprint)
+
+
+def head_fingerprint(head: Mapping[str, Any]) -> str:
+    """Fingerprint a head. The name of a prompt set is for people and decides nothing."""
+    return fingerprint({name: value for name, value in head.items() if name != "name"})
 
 
 @dataclass(frozen=True, slots=True)

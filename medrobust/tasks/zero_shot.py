@@ -13,7 +13,7 @@ from medrobust.exceptions import MedRobustError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.datamodule import ImageBatch
-from medrobust.types import Float32Array, UInt8Array, UInt8Batch
+from medrobust.types import UInt8Array, UInt8Batch
 
 Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
@@ -118,13 +118,15 @@ class ZeroShot(LightningModule):
             raise MedRobustError("rows of a split were lost or doubled: this is an error of ours.")
         return _classified(features, self._head, self._shown)
 
-    def classify(self, features: Float32Array, head: Head) -> Encoded:
-        """Classify features (N, D) that were kept, without encoding again.
+    def classify(
+        self, features: Tensor, head: Head, *, shown: Mapping[int, UInt8Array] | None = None
+    ) -> Encoded:
+        """Classify features, float32 (N, D) on the CPU, that were kept, without encoding again.
 
         Raises:
             MedRobustError: If features or logits are not finite.
         """
-        return _classified(torch.from_numpy(features), head, {})
+        return _classified(features, head, shown or {})
 
 
 def _classified(features: Tensor, head: Head, shown: Mapping[int, UInt8Array]) -> Encoded:
