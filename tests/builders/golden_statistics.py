@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-BANDS = np.linspace(0, np.sqrt(0.5), 13)
+BANDS = np.linspace(0, 0.71, 13)
 
 
 def measure(outputs: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
