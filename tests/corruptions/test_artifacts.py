@@ -20,7 +20,7 @@ from medrobust.corruptions.artifacts import (
 )
 from medrobust.corruptions.batches import torch_kernels
 from medrobust.corruptions.ink import ink_masks
-from medrobust.corruptions.letters import BEARING, PENS, STROKES, font
+from medrobust.corruptions.letters import BEARING, REACH, STEPS, STROKES, font
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import Draws, derive_key
 
@@ -163,7 +163,7 @@ def test_every_letter_differs_from_every_other_and_ink_grows_with_size():
     ink = stamps.astype(int).sum((1, 2, 3, 4))
     assert (np.diff(ink) > 0).all()
     assert (np.diff(above) >= 0).all()
-    assert max(PENS) <= 200 * BEARING
+    assert REACH <= BEARING * STEPS
 
 
 def test_small_images_take_every_artifact():
