@@ -315,7 +315,8 @@ def _typeset(
     count, words = lengths.shape
     advance = torch.from_numpy(letters.advances())[text].reshape(count, words, longest)
     before = advance.cumsum(2) - advance
-    place = (before * sizes[..., None] * letters.PHASES + 50) // 100
+    steps = letters.STEPS // letters.PHASES
+    place = (before * sizes[..., None] + steps // 2) // steps
     left = begins[..., None] + place // letters.PHASES - letters.BEARING
     return left.reshape(count, -1), (place % letters.PHASES).reshape(count, -1)
 

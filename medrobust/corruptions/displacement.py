@@ -12,7 +12,7 @@ from medrobust.keys import Draws
 from medrobust.types import Float32Array, Float64Array, UInt8Batch
 
 from .batches import check_batch, keyed, run_native, uses_native
-from .smoothing import TRUNCATION_BIAS, border_map, gaussian_blur, gaussian_weights, smooth
+from .smoothing import border_map, exact_weights, gaussian_blur, gaussian_weights, smooth
 
 Fold: TypeAlias = Callable[[Tensor, int], Tensor]
 
@@ -56,10 +56,10 @@ def glass_blur(
     if isinstance(words, Draws) and uses_native(images):
         from .displacement_numba import glass
 
-        weights = gaussian_weights(sigma, int(4 * sigma + 0.5))
-        rows, columns = (border_map(s, len(weights) // 2, "nearest") for s in (height, width))
-        bias = np.float32(TRUNCATION_BIAS)
-        settings = (weights, rows, columns, bias, delta, iterations, swap)
+        radius = int(4 * sigma + 0.5)
+        weights, exact = gaussian_weights(sigma, radius), exact_weights(sigma, radius)
+        rows, columns = (border_map(side, radius, "nearest") for side in (height, width))
+        settings = (weights, exact, rows, columns, delta, iterations, swap)
         return run_native(glass, images, *settings, *keyed(words))
     if isinstance(words, Draws):
         words = words.word_planes(iterations, height, width, images.device)

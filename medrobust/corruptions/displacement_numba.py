@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import int32, uint32
 
-from .filter_numba import smooth_plane
+from .filter_numba import smooth_plane, truncate_sums
 from .native import native, native_helper
 from .philox_numba import BLOCKS, fill_words
 
@@ -52,24 +52,21 @@ def displace_all(sources: Any, words: Any, delta: int, swap: bool) -> None:
 
 @native_helper
 def _soften(
-    planes: Any, weights: Any, row_map: Any, column_map: Any, bias: float, floats: Any, out: Any
+    planes: Any, weights: Any, exact: Any, row_map: Any, column_map: Any, floats: Any, out: Any
 ) -> None:
     """Smooth uint8 (C, H, W) into uint8 `out`, truncated; `floats` is scratch (2, H, W)."""
-    channels, height, width = planes.shape
+    channels, _, width = planes.shape
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
+    down, row = np.empty(width), np.empty(width, np.int64)
     for c in range(channels):
-        for y in range(height):
-            for x in range(width):
-                floats[0, y, x] = planes[c, y, x]
+        floats[0] = planes[c]
         smooth_plane(floats[0], weights, weights, row_map, column_map, line, padded, floats[1])
-        for y in range(height):
-            for x in range(width):
-                out[c, y, x] = np.uint8(min(floats[1, y, x] + bias, np.float32(255)))
+        truncate_sums(planes[c], floats[1], exact, row_map, column_map, down, row, out[c])
 
 
 @native(
-    f"void({_BATCH}, int64, int64, float32[::1], int64[::1], int64[::1], float32, int64, int64, "
-    f"boolean, {_KEYED})"
+    f"void({_BATCH}, int64, int64, float32[::1], float64[::1], int64[::1], int64[::1], int64, "
+    f"int64, boolean, {_KEYED})"
 )
 def glass(
     images: Any,
@@ -77,9 +74,9 @@ def glass(
     start: int,
     stop: int,
     weights: Any,
+    exact: Any,
     row_map: Any,
     column_map: Any,
-    bias: float,
     delta: int,
     iterations: int,
     swap: bool,
@@ -94,11 +91,11 @@ def glass(
     planes = np.empty((channels, height, width), np.uint8)
     words = np.empty(-(-height * width // (4 * BLOCKS)) * 4 * BLOCKS, np.uint32)
     for n in range(start, stop):
-        _soften(images[n], weights, row_map, column_map, bias, floats, planes)
+        _soften(images[n], weights, exact, row_map, column_map, floats, planes)
         for i in range(iterations):
             fill_all(words, number + i, index[n], key0, key1)
             displace(planes, words, delta, swap)
-        _soften(planes, weights, row_map, column_map, bias, floats, out[n])
+        _soften(planes, weights, exact, row_map, column_map, floats, out[n])
 
 
 @native_helper

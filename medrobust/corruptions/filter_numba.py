@@ -7,6 +7,8 @@ import numpy as np
 from .native import native, native_helper
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
+NEAR = np.float32(2.0**-10)
+"""A float32 sum closer than this to a whole number does not say on which side of it it lies."""
 
 
 @native_helper
@@ -50,6 +52,74 @@ def smooth_plane(
             weight = column_weights[reach + i]
             for x in range(width):
                 target[x] += weight * (left[x] + right[x])
+
+
+@native_helper
+def truncate_sums(
+    plane: Any,
+    sums: Any,
+    weights: Any,
+    row_map: Any,
+    column_map: Any,
+    line: Any,
+    row: Any,
+    out: Any,
+) -> None:
+    """Truncate the sums of a filtered uint8 plane (H, W); where they are near a whole number, anew.
+
+    Those are summed as scipy does, in float64 on values of 0 to 1, down first, from the rim of the
+    window to its middle: only so do they end on the same side of the number. `line` (W,) float64
+    and `row` (W,) int64 are scratch: sums down each column, and the row for which they are.
+    """
+    height, width = plane.shape
+    taps = len(weights)
+    radius = taps // 2
+    row[:] = -1
+    for y in range(height):
+        for x in range(width):
+            value = sums[y, x]
+            whole = np.floor(value + np.float32(0.5))
+            if whole == 0 or abs(value - whole) >= NEAR:
+                out[y, x] = np.uint8(value)
+                continue
+            for i in range(taps):
+                at = column_map[x + i]
+                if row[at] != y:
+                    row[at] = y
+                    down = plane[row_map[y + radius], at] / 255.0 * weights[radius]
+                    for k in range(radius):
+                        above = plane[row_map[y + k], at] / 255.0
+                        below = plane[row_map[y + taps - 1 - k], at] / 255.0
+                        down += (above + below) * weights[k]
+                    line[at] = down
+            total = line[column_map[x + radius]] * weights[radius]
+            for k in range(radius):
+                pair = line[column_map[x + k]] + line[column_map[x + taps - 1 - k]]
+                total += pair * weights[k]
+            out[y, x] = np.uint8(min(max(total, 0.0), 1.0) * 255.0)
+
+
+@native(f"void({_BATCH}, int64, int64, float32[::1], float64[::1], int64[::1], int64[::1])")
+def soften(
+    images: Any,
+    out: Any,
+    start: int,
+    stop: int,
+    weights: Any,
+    exact: Any,
+    row_map: Any,
+    column_map: Any,
+) -> None:
+    """Filter every plane and truncate as scipy's sums would; `exact` are the weights in float64."""
+    height, width = images.shape[2:]
+    plane, sums = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
+    line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
+    down, row = np.empty(width), np.empty(width, np.int64)
+    for n in range(start, stop):
+        for c in range(images.shape[1]):
+            plane[:] = images[n, c]
+            smooth_plane(plane, weights, weights, row_map, column_map, line, padded, sums)
+            truncate_sums(images[n, c], sums, exact, row_map, column_map, down, row, out[n, c])
 
 
 @native(f"void({_BATCH}, int64, int64, float32[::1], int64[::1], int64[::1], float32)")

@@ -29,9 +29,6 @@ SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 WAVES = (0.4, 1, 2, 3.5, 6.5, 12.5, 24.5, 48.5, 80, 95, 110, 125, 140, 158)
 """Of the powers in `Statistics`: waves in 224 pixels of the enlarged texture."""
 
-GRAIN = 1.4
-"""Standard deviation of the noise between neighbouring pixels, in grey levels."""
-
 
 @dataclass(frozen=True)
 class Statistics:
@@ -42,6 +39,7 @@ class Statistics:
         spread: Standard deviation of red, green and blue, over the whole texture.
         quantiles: Of grey, at `SHARES`; only their shape counts.
         power: Of the field, at `WAVES`, in any unit.
+        grain: Standard deviation of white noise on top, the same in all colors, in grey levels.
         common: Correlation of red with green and blue.
     """
 
@@ -49,115 +47,121 @@ class Statistics:
     spread: tuple[float, float, float]
     quantiles: tuple[float, ...]
     power: tuple[float, ...]
+    grain: float
     common: float = 1.0
 
 
 PHOTOGRAPHS = (
     Statistics(
-        mean=(82, 145, 161),
-        spread=(28.9, 16.4, 15.4),
+        mean=(81, 145.3, 161.9),
+        spread=(28.9, 16.6, 15.7),
         quantiles=(81, 96, 103, 116, 128, 141, 163, 177, 224),
         power=(
             3480,
             100,
             27,
             24.9,
-            1.86,
-            0.313,
-            0.18,
-            0.127,
-            0.0314,
-            0.00727,
-            0.00581,
-            0.0015,
-            0.00091,
-            0.000952,
+            2.19,
+            0.351,
+            0.186,
+            0.124,
+            0.0316,
+            0.00655,
+            0.00749,
+            0.00193,
+            0.000521,
+            0.000965,
         ),
+        grain=0.66,
         common=0.6,
     ),
     Statistics(
-        mean=(199, 202, 213),
-        spread=(20.6, 21.2, 22),
+        mean=(199.3, 203.8, 213.1),
+        spread=(20.3, 20.9, 21.7),
         quantiles=(57, 140, 165, 193, 208, 220, 235, 244, 254),
         power=(
             3040,
             100,
             5.51,
             14.9,
-            2.96,
-            1.61,
-            0.261,
-            0.112,
-            0.0213,
-            0.00394,
-            0.00259,
-            0.000494,
-            0.000228,
-            0.00024,
+            1.98,
+            1.16,
+            0.28,
+            0.0897,
+            0.0192,
+            0.00359,
+            0.00304,
+            0.000871,
+            0.000116,
+            8.31e-05,
         ),
+        grain=0,
     ),
     Statistics(
-        mean=(192, 195, 205),
-        spread=(20.5, 21.1, 21.9),
+        mean=(192, 196.2, 205.2),
+        spread=(20.2, 20.8, 21.6),
         quantiles=(57, 140, 165, 193, 208, 220, 235, 244, 254),
         power=(
             19400,
             100,
             23.2,
             37.1,
-            15.6,
-            4.72,
-            0.951,
-            0.37,
-            0.0714,
-            0.0131,
-            0.00857,
-            0.00158,
-            0.000707,
-            0.000742,
+            14.4,
+            4.48,
+            1.07,
+            0.331,
+            0.0726,
+            0.0137,
+            0.0111,
+            0.00346,
+            0.000354,
+            0.000198,
         ),
+        grain=0,
     ),
     Statistics(
-        mean=(138, 153, 166),
-        spread=(29.1, 29.2, 30.9),
+        mean=(137, 151.8, 164.2),
+        spread=(29.2, 29.3, 30.8),
         quantiles=(24, 81, 103, 132, 150, 167, 195, 229, 255),
         power=(
             36100,
             100,
             13.1,
             47.4,
-            18.7,
-            6.43,
-            3.11,
-            1.25,
-            0.27,
-            0.0601,
-            0.0466,
-            0.00746,
-            0.00296,
-            0.00311,
+            16.7,
+            5.47,
+            2.91,
+            1.13,
+            0.265,
+            0.0483,
+            0.0634,
+            0.0103,
+            0.00315,
+            0.00427,
         ),
+        grain=0.27,
     ),
     Statistics(
-        mean=(95, 107, 120),
-        spread=(39, 38.6, 37.7),
+        mean=(96.3, 107.7, 119.7),
+        spread=(37.4, 37, 36.2),
         quantiles=(8, 43, 58, 90, 117, 148, 201, 236, 255),
         power=(
-            1000,
+            2600,
             0.1,
             0.55,
             1.29,
-            0.28,
-            0.0432,
-            0.0129,
-            0.00369,
-            0.00105,
-            0.000421,
-            0.000538,
-            0.000237,
-            0.00023,
-            0.000241,
+            0.271,
+            0.0642,
+            0.0304,
+            0.00685,
+            0.00194,
+            0.00074,
+            0.000941,
+            0.000419,
+            0.000196,
+            0.000173,
         ),
+        grain=3.54,
     ),
 )
 
@@ -192,7 +196,7 @@ def _texture(number: int, side: int, zoom: float) -> UInt8Array:
     common = np.interp(common, places, grey)
     common = (common - common.mean()) / common.std()
     red = facts.common * common + np.sqrt(1 - facts.common**2) * own
-    grain = GRAIN * _noise(number, 2, side)
+    grain = facts.grain * _noise(number, 2, side)
     planes = [
         mean + spread * field + grain
         for mean, spread, field in zip(facts.mean, facts.spread, (red, common, common), strict=True)
