@@ -217,6 +217,7 @@ def _help_lines(folders: Sequence[Path]) -> Iterator[str]:
     yield "  python run.py                                             demonstration, offline"
     yield "  python run.py model=biomedclip corruption=gaussian_noise  one model, one corruption"
     yield "  python run.py -m model=clip_vit_b16,biomedclip severity=1,3,5   a sweep"
+    yield "  python run.py prompts=paper,clip,bare                     one run, a row a prompt set"
     yield "  python run.py ... --cfg job                               show the configuration only"
     yield "  (`medrobust ...` is the same from an installed package)"
     for group, options in groups(folders).items():
