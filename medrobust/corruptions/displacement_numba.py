@@ -55,13 +55,16 @@ def _soften(
     planes: Any, weights: Any, exact: Any, row_map: Any, column_map: Any, floats: Any, out: Any
 ) -> None:
     """Smooth uint8 (C, H, W) into uint8 `out`, truncated; `floats` is scratch (2, H, W)."""
-    channels, _, width = planes.shape
+    channels, height, width = planes.shape
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
     down, row = np.empty(width), np.empty(width, np.int64)
+    steps, flat = np.empty((height + 1, width + 1), np.int32), np.full(256, -1, np.int64)
     for c in range(channels):
         floats[0] = planes[c]
         smooth_plane(floats[0], weights, weights, row_map, column_map, line, padded, floats[1])
-        truncate_sums(planes[c], floats[1], exact, row_map, column_map, down, row, out[c])
+        truncate_sums(
+            planes[c], floats[1], exact, row_map, column_map, down, row, steps, flat, out[c]
+        )
 
 
 @native(

@@ -55,6 +55,39 @@ def smooth_plane(
 
 
 @native_helper
+def count_steps(plane: Any, steps: Any) -> None:
+    """Fill int32 steps (H + 1, W + 1): pixels above and to the left that are not as their next.
+
+    A pixel counts where its right or its lower neighbour has another value.
+    """
+    height, width = plane.shape
+    steps[0] = 0
+    for y in range(height):
+        found = 0
+        steps[y + 1, 0] = 0
+        for x in range(width):
+            across = x + 1 < width and plane[y, x] != plane[y, x + 1]
+            down = y + 1 < height and plane[y, x] != plane[y + 1, x]
+            if across or down:
+                found += 1
+            steps[y + 1, x + 1] = steps[y, x + 1] + found
+
+
+@native_helper
+def flat_sum(value: Any, weights: Any) -> Any:
+    """Sum a window of one value as `truncate_sums` does."""
+    radius = len(weights) // 2
+    share = value / 255.0
+    down = share * weights[radius]
+    for k in range(radius):
+        down += (share + share) * weights[k]
+    total = down * weights[radius]
+    for k in range(radius):
+        total += (down + down) * weights[k]
+    return np.int64(min(max(total, 0.0), 1.0) * 255.0)
+
+
+@native_helper
 def truncate_sums(
     plane: Any,
     sums: Any,
@@ -63,24 +96,41 @@ def truncate_sums(
     column_map: Any,
     line: Any,
     row: Any,
+    steps: Any,
+    flat: Any,
     out: Any,
 ) -> None:
     """Truncate the sums of a filtered uint8 plane (H, W); where they are near a whole number, anew.
 
     Those are summed as scipy does, in float64 on values of 0 to 1, down first, from the rim of the
     window to its middle: only so do they end on the same side of the number. `line` (W,) float64
-    and `row` (W,) int64 are scratch: sums down each column, and the row for which they are.
+    and `row` (W,) int64 are scratch: sums down each column, and the row for which they are. Windows
+    of one value are summed once a value: `flat` (256,) int64 holds what is known, else -1, and
+    `steps` (H + 1, W + 1) int32 is scratch.
     """
     height, width = plane.shape
     taps = len(weights)
     radius = taps // 2
     row[:] = -1
+    counted = False
     for y in range(height):
         for x in range(width):
             value = sums[y, x]
             whole = np.floor(value + np.float32(0.5))
             if whole == 0 or abs(value - whole) >= NEAR:
                 out[y, x] = np.uint8(value)
+                continue
+            if not counted:
+                count_steps(plane, steps)
+                counted = True
+            top, bottom = max(y - radius, 0), min(y + radius + 1, height)
+            left, right = max(x - radius, 0), min(x + radius + 1, width)
+            inside = steps[bottom, right] - steps[top, right] - steps[bottom, left]
+            if inside + steps[top, left] == 0:
+                level = plane[y, x]
+                if flat[level] < 0:
+                    flat[level] = flat_sum(level, weights)
+                out[y, x] = np.uint8(flat[level])
                 continue
             for i in range(taps):
                 at = column_map[x + i]
@@ -115,11 +165,15 @@ def soften(
     plane, sums = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
     down, row = np.empty(width), np.empty(width, np.int64)
+    steps, flat = np.empty((height + 1, width + 1), np.int32), np.full(256, -1, np.int64)
     for n in range(start, stop):
         for c in range(images.shape[1]):
-            plane[:] = images[n, c]
+            source = images[n, c]
+            plane[:] = source
             smooth_plane(plane, weights, weights, row_map, column_map, line, padded, sums)
-            truncate_sums(images[n, c], sums, exact, row_map, column_map, down, row, out[n, c])
+            truncate_sums(
+                source, sums, exact, row_map, column_map, down, row, steps, flat, out[n, c]
+            )
 
 
 @native(f"void({_BATCH}, int64, int64, float32[::1], int64[::1], int64[::1], float32)")
