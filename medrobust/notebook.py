@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,13 @@ def evaluate(
     """
     import pytorch_lightning
 
-    published = hasattr(model, "weights_fingerprint")
-    source: ModelSource = (
-        model if published else OwnModel(model, name=model_name, logit_scale=logit_scale)
-    )
+    source: ModelSource
+    if isinstance(model, OwnModel):
+        source = replace(model)  # its module may have changed since the last call
+    elif hasattr(model, "weights_fingerprint"):
+        source = model
+    else:
+        source = OwnModel(model, name=model_name, logit_scale=logit_scale)
     image_set = _image_set(images, labels, class_names, name, positive)
     with tempfile.TemporaryDirectory(prefix="medrobust-") as temporary:
         experiment = Experiment(

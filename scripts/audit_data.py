@@ -19,11 +19,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-
-from medrobust import cli
 from medrobust.arguments import conf_folder
+from medrobust.cli import composed
 from medrobust.datasets.audits import Audit, audit, between_sets
 from medrobust.datasets.private import read_key
 from medrobust.evaluation.plan import built
@@ -40,10 +37,7 @@ def sources(name: str, overrides: list[str]) -> list[Any]:
     options = sorted(file.stem for file in (conf_folder() / "dataset").glob("*.yaml"))
     if name not in options:
         raise unknown_name("data set", name, options)
-    cli.register_resolvers()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("config", overrides=[f"dataset={name}", *overrides])
-    dataset = built(config, "dataset")
+    dataset = built(composed([f"dataset={name}", *overrides]), "dataset")
     return list(getattr(dataset, "members", (dataset,)))
 
 
@@ -111,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             for (one, cache_dir), (other, _) in combinations(reports, 2):
                 for sentence in between_sets(one, other, cache_dir):
                     print(f"\n! {sentence}")
-    except (MedRobustError, HydraException) as error:
+    except MedRobustError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 1
     return int(any(not report.splits for report, _ in reports))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from medrobust import evaluate
 from medrobust.exceptions import ConfigurationError, InvalidDataError
-from medrobust.models import PhantomClip
+from medrobust.models import OwnModel, PhantomClip
 
 NAMES = ["dark", "bright"]
 
@@ -95,6 +95,10 @@ def test_a_changed_model_is_another_model_and_ones_own_is_left_alone(images, tmp
         values_.append(next(iter(report.matrices[0].cells.values())).logits)
     assert np.allclose(values_[0], 10 * values_[1])
     assert model.training
+    wrapped = OwnModel(model)
+    for scale in (2.0, 3.0):
+        model.logit_scale = scale
+        assert evaluate(wrapped, images, LABELS, NAMES, **chosen).run["computed"] == 1
     report = evaluate(model, images, LABELS, NAMES, logit_scale=5.0, **chosen)
     assert report.run["computed"] == 1
 

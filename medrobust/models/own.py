@@ -130,6 +130,7 @@ class OwnModel:
     preprocess: ImagePreprocess = field(default_factory=_no_scaling)
     logit_scale: float | None = None
     micro_batch: int = 32
+    _fingerprint: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is neither a classifier nor a dual encoder."""
@@ -149,6 +150,8 @@ class OwnModel:
     def weights_fingerprint(self) -> str:
         """SHA-256 over structure and state of the module, and its logit scale.
 
+        Computed once, since every cell asks for it: a changed module needs a new source.
+
         Raises:
             ConfigurationError: If the object is no torch module, whose state cannot be read.
         """
@@ -157,8 +160,10 @@ class OwnModel:
                 f"{type(self.module).__name__} is no torch module, so its weights cannot be told "
                 "from other weights. Make it an nn.Module that holds its encoders."
             )
-        scale = self._scale() if self._is_dual else 1.0
-        return fingerprint([module_fingerprint(self.module), scale])
+        if self._fingerprint is None:
+            scale = self._scale() if self._is_dual else 1.0
+            self._fingerprint = fingerprint([module_fingerprint(self.module), scale])
+        return self._fingerprint
 
     def load(self) -> VisionLanguageModel | Classifier:
         """Wrap a copy of the module in eval mode: the user's own stays as it is."""
