@@ -6,12 +6,12 @@ import time
 from wandb.proto.wandb_internal_pb2 import Record
 
 BLOCK, HEADER = 32768, 7
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+NOT_YET, FULL, FIRST, MIDDLE, LAST = 0, 1, 2, 3, 4
 
 
 def payloads(content):
-    """Yield the bytes of each record; a record may span blocks."""
-    assert content[:4] == b":W&B"
+    """Yield the bytes of each whole record; one may span blocks, the last may be half written."""
+    assert b":W&B".startswith(content[:4])
     place, parts = HEADER, b""
     while place + HEADER <= len(content):
         left = BLOCK - place % BLOCK
@@ -19,8 +19,11 @@ def payloads(content):
             place += left
             continue
         _, length, kind = struct.unpack("<IHB", content[place : place + HEADER])
-        data = content[place + HEADER : place + HEADER + length]
-        place += HEADER + length
+        end = place + HEADER + length
+        if end > len(content) or kind == NOT_YET:
+            return
+        data = content[place + HEADER : end]
+        place = end
         assert kind in (FULL, FIRST, MIDDLE, LAST)
         parts = data if kind in (FULL, FIRST) else parts + data
         if kind in (FULL, LAST):

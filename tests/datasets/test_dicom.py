@@ -158,7 +158,7 @@ def test_processes_that_start_at_once_share_one_cache(tmp_path: Path, own_cache:
     workers = [context.Process(target=_digest, args=(table, queue)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    assert len({queue.get(timeout=60) for _ in workers}) == 1
+    assert len({queue.get(timeout=120) for _ in workers}) == 1
     for worker in workers:
         worker.join()
     assert len(list(own_cache.rglob("array.npy"))) == 2  # images, hashes of headers

@@ -182,7 +182,7 @@ def test_processes_that_start_at_once_share_one_entry(tmp_path: Path, own_cache:
     workers = [context.Process(target=_open_in_process, args=(file, queue)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    answers = {queue.get(timeout=30) for _ in workers}
+    answers = {queue.get(timeout=120) for _ in workers}
     for worker in workers:
         worker.join()
     assert len(answers) == 1
