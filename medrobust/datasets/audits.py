@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,12 +148,12 @@ def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
 
 
 def shared_group_marks(
-    here: NDArray[np.str_], there: NDArray[np.str_], split: str, other: str
+    here: NDArray[Any], there: NDArray[Any], split: str, other: str
 ) -> tuple[str, ...]:
     """Say how many patients of a split are in another split too.
 
     Args:
-        here: Patient of each image of the split.
+        here: Patient of each image of the split, by name or number.
         there: Patients of the other split.
         split: Name of the split.
         other: Name of the other split.

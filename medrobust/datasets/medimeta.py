@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray
@@ -19,12 +18,7 @@ from medrobust.datasets.medimeta_facts import (
     medimeta_facts,
     our_spelling,
 )
-from medrobust.datasets.medimeta_files import (
-    label_values,
-    patients,
-    read_task,
-    rows_of_split,
-)
+from medrobust.datasets.medimeta_files import MedIMetaFiles, Patients
 from medrobust.datasets.pictures import Framing
 from medrobust.datasets.published import (
     SPLITS,
@@ -116,20 +110,19 @@ class MedIMeta:
                 f"no folder {self.flag!r} in {self.folder.parent}. Unpack {self.flag}.zip of "
                 f"Zenodo record {RECORD} there, or pass dataset.root=<folder of the sets>."
             )
-        rows = rows_of_split(self.folder, chosen)
+        files = MedIMetaFiles(self.folder, self.full_hash, self.cache_dir)
+        rows = files.rows(chosen)
         task_name = self.task_name or medimeta_facts(self.flag).task_name
-        task = read_task(self.folder, task_name)
-        stored = label_values(self.folder, task_name)
-        if max(rows) >= len(stored):
+        task = files.task(task_name)
+        stored = files.labels(task_name)
+        if rows.max() >= len(stored):
             raise InvalidDataError(
-                f"{self.folder}: the split {chosen} names image {max(rows)}, but {task_name!r} has "
-                f"{len(stored)} labels."
+                f"{self.folder}: the split {chosen} names image {rows.max()}, but {task_name!r} "
+                f"has {len(stored)} labels."
             )
 
         def labels_of(other: str) -> Int64Array:
-            return label_array(
-                stored[rows_of_split(self.folder, other)], task.kind, self.folder / "task_labels"
-            )
+            return label_array(stored[files.rows(other)], task.kind, self.folder / "task_labels")
 
         names = our_spelling(self.flag, task.class_names)
         found = Description(
@@ -141,12 +134,13 @@ class MedIMeta:
             positive=1 if task.kind == "binary-class" else None,
             license=medimeta_facts(self.flag).license,
         )
-        groups = self._groups(rows)
-        images = self._images(chosen, rows)
+        patients = files.patients()
+        people = self._people(patients, rows)
+        images = self._images(chosen, rows.tolist())
         published = dict(zip(SPLITS, medimeta_facts(self.flag).counts, strict=True))[chosen]
         marks = (
             *count_marks(len(rows), published, self.flag, chosen),
-            *self._overlap_marks(chosen, rows, groups),
+            *self._overlap_marks(files, chosen, rows, patients),
             *self.notes,
         )
         image_set = published_set(
@@ -155,7 +149,7 @@ class MedIMeta:
             images.open(),
             labels_of(chosen),
             images.digest,
-            groups=groups,
+            groups=None if patients is None else patients.names[people],
             label_order=self.label_order,
             labels_of=labels_of,
             marks=marks,
@@ -191,31 +185,31 @@ class MedIMeta:
             )
         return framed_files(files, framing, name, cache_dir=self.cache_dir)
 
-    def _groups(self, rows: list[int]) -> NDArray[np.str_] | None:
-        known = patients(self.folder)
-        if known is None:
-            return None
-        groups = known[rows] if max(rows) < len(known) else np.array([""])
-        if (groups == "").any():
+    def _people(self, patients: Patients | None, rows: Int64Array) -> Int64Array:
+        """Return the number of the patient of each row; none where no patients are named."""
+        if patients is None:
+            return np.empty(0, dtype=np.int64)
+        known = rows.max() < len(patients.numbers)
+        people = patients.numbers[rows] if known else np.array([-1])
+        if people.min() < 0:
             raise InvalidDataError(
                 f"{self.folder / 'annotations.csv'} does not name the patient of each image."
             )
-        return groups
+        return people
 
     def _overlap_marks(
-        self, split: str, rows: list[int], groups: NDArray[np.str_] | None
+        self, files: MedIMetaFiles, split: str, rows: Int64Array, patients: Patients | None
     ) -> tuple[str, ...]:
         """Say which images, or patients, of this split stand in another one too."""
         marks: list[str] = []
         for other in SPLITS:
-            if other == split or not (self.folder / "splits" / f"{other}.txt").exists():
+            if other == split or not files.has_split(other):
                 continue
-            theirs = rows_of_split(self.folder, other)
-            if both := len(set(rows) & set(theirs)):
+            theirs = files.rows(other)
+            if both := int(np.isin(rows, theirs).sum()):
                 marks.append(f"{both} images of {split} stand in {other} too")
-            there = self._groups(theirs)
-            if groups is not None and there is not None:
-                marks += shared_group_marks(groups, there, split, other)
+            here, there = self._people(patients, rows), self._people(patients, theirs)
+            marks += shared_group_marks(here, there, split, other)
         return tuple(marks)
 
 
