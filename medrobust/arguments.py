@@ -69,6 +69,22 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
     return found
 
 
+def without_config_dirs(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that `config_dirs` does not read.
+
+    Example:
+        >>> without_config_dirs(["a=1", "--config-dir", "mine", "b=2", "-cd=theirs"])
+        ['a=1', 'b=2']
+    """
+    names = ("--config-dir", "-cd")
+    before = [None, *arguments]
+    return [
+        argument
+        for previous, argument in zip(before, arguments, strict=False)
+        if previous not in names and argument.partition("=")[0] not in names
+    ]
+
+
 def rewrite(arguments: Sequence[str]) -> list[str]:
     """Turn what people type for `severity` and `prompts` into what Hydra takes.
 

@@ -52,6 +52,9 @@ def leave(job: Callable[[], int]) -> NoReturn:
 def composed(overrides: Sequence[str]) -> "DictConfig":
     """Compose the configuration that a script works with, from what was typed for it.
 
+    Args:
+        overrides: As on the command line of run.py, with `--config-dir DIR` for files of one's own.
+
     Raises:
         ConfigurationError: If Hydra refuses a key or a value.
         UnknownNameError: If an option does not exist; names near ones.
@@ -61,8 +64,11 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    rewritten = typed.rewrite(list(overrides))
-    typed.check_options(rewritten, typed.groups([typed.conf_folder()]))
+    folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
+    rewritten = typed.rewrite(typed.without_config_dirs(overrides))
+    typed.check_options(rewritten, typed.groups([*folders, typed.conf_folder()]))
+    if folders:
+        rewritten += [f"hydra.searchpath={[f'file://{folder}' for folder in folders]}"]
     register_resolvers()
     GlobalHydra.instance().clear()
     try:

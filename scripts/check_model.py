@@ -2,6 +2,7 @@
 
 python scripts/check_model.py model=biomedclip model.local_dir=WEIGHTS
 python scripts/check_model.py model=clip_vit_b16 speed=bf16
+python scripts/check_model.py --config-dir mine model=NAME
 """
 
 import resource
@@ -11,12 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from torch import Tensor
 
-from medrobust.arguments import conf_folder
-from medrobust.cli import register_resolvers
+from medrobust.cli import composed
 from medrobust.evaluation.plan import built
 from medrobust.exceptions import MedRobustError
 from medrobust.models import MicroBatcher
@@ -119,13 +117,11 @@ def peak_memory(device: torch.device) -> float:
 
 def main(overrides: Sequence[str]) -> int:
     """Describe the model that the overrides name; return the exit status."""
-    register_resolvers()
     try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            config = compose("config", overrides=list(overrides))
+        config = composed(overrides)
         for line in describe(built(config, "model"), built(config, "speed")):
             print(line)
-    except (HydraException, MedRobustError) as error:
+    except MedRobustError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0

@@ -6,7 +6,7 @@
 Names are those of conf/model and conf/dataset; further overrides (dataset.size=28) hold for each.
 FOLDER gets data/, hub/ (a cache of the Hugging Face hub), manifest.json with the SHA-256 of every
 file, and env.sh, which a shell on the other machine sources: then everything runs from FOLDER and
-the hub is never asked. Downloads are compared with the sums that the hub and MedMNIST publish. Run
+the hub is never asked. Downloads are compared with the sums that the hub and Zenodo publish. Run
 again after a failure: what is there is kept. `--check` compares a copy with its manifest.
 """
 
@@ -110,7 +110,7 @@ def fetched_data(source: Any) -> list[Path] | tuple[()] | None:
     from dataclasses import replace
 
     if hasattr(source, "fetch"):
-        return [replace(source, download=True, checksum=True).fetch()]
+        return list(replace(source, download=True).fetch())
     return () if type(source).__name__ == "Phantoms" else None
 
 

@@ -95,6 +95,18 @@ def test_a_model_is_described_with_a_checksum_that_repeats(capsys) -> None:
     assert "images per second" in printed[0]
 
 
+def test_a_file_of_ones_own_is_found_and_a_wrong_name_is_one_sentence(tmp_path, capsys) -> None:
+    mine = tmp_path / "my files"
+    (mine / "model").mkdir(parents=True)
+    content = "defaults: [phantomclip_small, _self_]\nname: mine\nmicro_batch: 2\n"
+    (mine / "model" / "mine.yaml").write_text(content)
+    check = script("check_model")
+    assert check.main(["--config-dir", str(mine), "model=mine"]) == 0
+    assert capsys.readouterr().out.startswith("model           mine\n")
+    assert check.main(["model=mine"]) == 1
+    assert "model 'mine'" in capsys.readouterr().err.replace('"', "'")
+
+
 def test_a_model_without_its_files_is_refused_in_one_sentence(tmp_path, capsys) -> None:
     assert script("check_model").main(["model=medclip_vit", f"model.local_dir={tmp_path}"]) == 1
     error = capsys.readouterr().err

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,12 +148,12 @@ def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
 
 
 def shared_group_marks(
-    here: NDArray[np.str_], there: NDArray[np.str_], split: str, other: str
+    here: NDArray[Any], there: NDArray[Any], split: str, other: str
 ) -> tuple[str, ...]:
     """Say how many patients of a split are in another split too.
 
     Args:
-        here: Patient of each image of the split.
+        here: Patient of each image of the split, by name or number.
         there: Patients of the other split.
         split: Name of the split.
         other: Name of the other split.
@@ -183,14 +184,28 @@ def repeated_pictures(
 def between_sets(
     one: Audit, other: Audit, cache_dir: str | os.PathLike[str] | None = None
 ) -> list[str]:
-    """Say how many pictures of one set repeat pictures of another one."""
-    sentences: list[str] = []
+    """Say how many pictures of one set repeat pictures of another one.
+
+    Each split of both keeps what was found of it in the cache, so that its later tables carry it.
+
+    Raises:
+        StoreError: If the cache cannot be written.
+    """
+    kept: dict[str, list[str]] = {}
     for a in one.splits.values():
         for b in other.splits.values():
-            found = near_repeats(hashes_of(a, cache_dir), hashes_of(b, cache_dir))
-            sentences += _sentence(a, b, found)
+            here, there = hashes_of(a, cache_dir), hashes_of(b, cache_dir)
+            found = near_repeats(here, there)
+            back = near_repeats(there, here) if len(found) else found
+            kept.setdefault(a.fingerprint, []).extend(_sentence(a, b, found))
+            kept.setdefault(b.fingerprint, []).extend(_sentence(b, a, back))
+    for audited, beside in ((one, other), (other, one)):
+        for image_set in audited.splits.values():
+            sentences = kept.get(image_set.fingerprint, [])
+            write_findings(image_set, sentences, cache_dir, beside=beside.name)
     known = [what for pair, what in SHARED_SOURCES if pair == {one.name, other.name}]
-    return [*(f"{one.name} and {other.name} hold {what}" for what in known), *sentences]
+    said = [s for a in one.splits.values() for s in kept.get(a.fingerprint, [])]
+    return [*(f"{one.name} and {other.name} hold {what}" for what in known), *said]
 
 
 def _sentence(one: ImageSet, other: ImageSet, repeats: Repeats) -> list[str]:

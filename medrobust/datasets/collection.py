@@ -33,6 +33,7 @@ class Collection:
         files: For "robustmedclip": evaluate its corrupted files, else the clean ones on the fly.
         split: The split that is evaluated.
         size: Pixels a side.
+        download: Fetch what is missing.
         label_order: A known order for the sets that have it ("robustmedclip"), or set -> order.
         full_hash: Know source files by a hash of all their bytes.
         limit: A stratified part of at most so many images of each set.
@@ -46,6 +47,7 @@ class Collection:
     files: bool = True
     split: str = "test"
     size: int = STANDARD_SIZE
+    download: bool = False
     label_order: str | Mapping[str, str] | None = None
     full_hash: bool = False
     limit: int | None = None
@@ -99,6 +101,7 @@ class Collection:
         shared: dict[str, Any] = {
             "split": self.split,
             "size": self.size,
+            "download": self.download,
             "label_order": self._order(name),
             "full_hash": self.full_hash,
             "limit": self.limit,

@@ -32,6 +32,9 @@ COLOUR: Final = (
     "YBR_ICT",
     "YBR_RCT",
 )
+OVERLAY_DATA: Final = range(0x60003000, 0x60200000, 0x20000)
+"""Tags of the pixels of up to sixteen overlays."""
+
 STEEPEST: Final = 8
 """Height of a pixel over its width, or the reverse, beyond which a header is not believed."""
 
@@ -40,6 +43,11 @@ ROWS: Final = 256
 
 NO_WINDOW: Final = "no window in the header: the range of the image itself was used"
 BURNT_IN: Final = "text burnt into the pixels, as the header says"
+OVERLAYS: Final = "overlays (drawings or masks over the image) were left out"
+PROFILE: Final = "a colour profile was left aside: colours are those stored"
+CONTRADICTION: Final = (
+    "the presentation LUT shape contradicts the photometric interpretation, which was followed"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Picture:
 
     Attributes:
         pixels: uint8 (H, W) or (H, W, 3).
-        notes: What the owner should know of it (`NO_WINDOW`, `BURNT_IN`).
+        notes: What the owner should know of it (`NO_WINDOW`, `BURNT_IN`, `OVERLAYS`, ...).
     """
 
     pixels: UInt8Array
@@ -72,11 +80,11 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
     Args:
         file: The file.
         frame: Number from 1; None: the middle one (the earlier of two).
-        window: For grey images. "header": the first window (or VOI table) of the header, the range
-            of the image where there is none; "range": least to greatest value, padding left out;
-            "stored": all values that the stored bits can hold; or (centre, width) in values after
-            the modality transformation (Hounsfield units for CT). Images of up to 8 bits without
-            window and transformation are taken as they are.
+        window: For grey images. "header": the first window of the header, its VOI table where it
+            has no window, the range of the image where it has neither; "range": least to greatest
+            value, padding left out; "stored": all values that the stored bits can hold; or
+            (centre, width) in values after the modality transformation (Hounsfield units for CT).
+            Images of up to 8 bits without window and transformation are taken as they are.
 
     Raises:
         InvalidImageError: If it has no pixels, hostile sizes or no such frame, or is damaged.
@@ -86,7 +94,7 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
         _check_header(header, file.name)
         index = _frame_index(header, frame, file.name)
         array = _decoded(header, stream, index, file)
-        notes = (BURNT_IN,) if str(header.get("BurnedInAnnotation", "")).upper() == "YES" else ()
+        notes = _notes(header)
         if header.PhotometricInterpretation not in GREY:
             return Picture(
                 _squared(header, index, _colour(header, array, file.name), file.name), notes
@@ -99,6 +107,20 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
         return Picture(
             _squared(header, index, pixels, file.name), notes if windowed else (*notes, NO_WINDOW)
         )
+
+
+def _notes(header: "FileDataset") -> tuple[str, ...]:
+    """Say what of a header a viewer might show and this module does not, and what it warns of."""
+    inverse = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
+    shape = str(header.get("PresentationLUTShape", "")).upper()
+    found = {
+        BURNT_IN: str(header.get("BurnedInAnnotation", "")).upper() == "YES",
+        OVERLAYS: any(tag in OVERLAY_DATA for tag in header.keys()),  # noqa: SIM118  # raw tags
+        PROFILE: "ICCProfile" in header,
+        CONTRADICTION: shape in inverse.values()
+        and inverse.get(header.PhotometricInterpretation, shape) != shape,
+    }
+    return tuple(note for note, holds in found.items() if holds)
 
 
 def _check_header(header: "FileDataset", name: str) -> None:

@@ -87,7 +87,7 @@ class ImageSet:
             described == ((count, len(self.metadata_columns)) if self.metadata_columns else None),
             f"metadata {described} for {count} images and columns {self.metadata_columns}",
         )
-        self._check(len(np.unique(self.ids)) == count, "ids must be unique")
+        self._check(len(set(self.ids.tolist())) == count, "ids must be unique")
         self._check(len(self.class_names) >= 2, "it needs at least two classes")
         self._check(
             len(self.prompt_names) in (0, len(self.class_names)),

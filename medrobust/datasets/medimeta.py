@@ -5,97 +5,68 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray
-from medrobust.datasets.findings import finished
+from medrobust.datasets.fetching import fetch_archive
 from medrobust.datasets.hdf5 import hdf5_rows
-from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
+from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.medimeta_facts import (
     CLASS_NAMES,
     PROMPT_NAMES,
     RECORD,
+    MedIMetaFacts,
     medimeta_facts,
     our_spelling,
 )
-from medrobust.datasets.medimeta_files import (
-    label_values,
-    patients,
-    read_task,
-    rows_of_split,
-)
+from medrobust.datasets.medimeta_files import MedIMetaFiles, Patients
 from medrobust.datasets.pictures import Framing
 from medrobust.datasets.published import (
     SPLITS,
     Description,
-    count_marks,
     data_folder,
     known_split,
     label_array,
-    published_set,
 )
+from medrobust.datasets.published_source import PublishedSource
 from medrobust.datasets.resize import framed, framed_files
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 from medrobust.types import Int64Array
 
 
 @dataclass(frozen=True)
-class MedIMeta:
+class MedIMeta(PublishedSource):
     """One of the nineteen sets of MedIMeta (Woerner et al. 2024, Zenodo record 7884735).
 
     Reads `<root>/<flag>/` as published: `images.hdf5` or else `images/*.tiff`, `splits/*.txt`,
     `task_labels/<task>.npy`, `info.yaml`, and patients from `annotations.csv` where it names them.
     Classes and their order are those of `info.yaml`. Rows are in the order of the split's file.
 
+    Without a root, `$MEDROBUST_DATA/medimeta`.
+
     Args:
-        flag: Id of the set ("pbc").
-        root: Folder of the sets; `$MEDROBUST_DATA/medimeta` if None.
         task_name: Which of its tasks; the main one if None.
-        split: The split that is evaluated.
-        size: Images of another size are brought to it: shortest side by antialiased bicubic, then
-            the centre.
-        label_order: Another known order of the classes, where the labels are in it.
-        full_hash: Know source files by a hash of all their bytes.
-        limit: A stratified part of at most so many images.
-        cache_dir: Where arrays are unpacked to.
-        notes: Further sentences for the tables.
+
+    Further arguments are those of `PublishedSource`.
     """
 
-    flag: str
-    root: str | None = None
     task_name: str | None = None
-    split: str = "test"
-    size: int = STANDARD_SIZE
-    label_order: str | None = None
-    full_hash: bool = False
-    limit: int | None = None
-    cache_dir: str | None = None
-    notes: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Refuse what does not exist.
+    @property
+    def facts(self) -> MedIMetaFacts:
+        """What is published of the set."""
+        return medimeta_facts(self.flag)
 
-        Raises:
-            UnknownNameError: For the flag.
-            ConfigurationError: For size, split and label order.
-        """
-        described(self.flag).in_order(self.label_order)
-        Framing(self.size, "crop")
-        known_split(self.split)
+    def described(self) -> Description:
+        """Describe the main task of the set, as far as is known without its files."""
+        return described(self.flag)
 
     @property
     def name(self) -> str:
         """The id, followed by the task where it is not the main one."""
-        main = medimeta_facts(self.flag).task_name
-        if self.task_name in (None, main):
+        if self.task_name in (None, self.facts.task_name):
             return self.flag
         return f"{self.flag}_{str(self.task_name).replace(' ', '_')}"
-
-    @property
-    def suite(self) -> None:
-        """There is no registry of MedMNIST-C for it."""
-        return
 
     @property
     def folder(self) -> Path:
@@ -112,24 +83,20 @@ class MedIMeta:
         """
         chosen = known_split(split or self.split)
         if not self.folder.is_dir():
-            raise DatasetNotFoundError(
-                f"no folder {self.flag!r} in {self.folder.parent}. Unpack {self.flag}.zip of "
-                f"Zenodo record {RECORD} there, or pass dataset.root=<folder of the sets>."
-            )
-        rows = rows_of_split(self.folder, chosen)
-        task_name = self.task_name or medimeta_facts(self.flag).task_name
-        task = read_task(self.folder, task_name)
-        stored = label_values(self.folder, task_name)
-        if max(rows) >= len(stored):
+            self.fetch()
+        files = MedIMetaFiles(self.folder, self.full_hash, self.cache_dir)
+        rows = files.rows(chosen)
+        task_name = self.task_name or self.facts.task_name
+        task = files.task(task_name)
+        stored = files.labels(task_name)
+        if rows.max() >= len(stored):
             raise InvalidDataError(
-                f"{self.folder}: the split {chosen} names image {max(rows)}, but {task_name!r} has "
-                f"{len(stored)} labels."
+                f"{self.folder}: the split {chosen} names image {rows.max()}, but {task_name!r} "
+                f"has {len(stored)} labels."
             )
 
         def labels_of(other: str) -> Int64Array:
-            return label_array(
-                stored[rows_of_split(self.folder, other)], task.kind, self.folder / "task_labels"
-            )
+            return label_array(stored[files.rows(other)], task.kind, self.folder / "task_labels")
 
         names = our_spelling(self.flag, task.class_names)
         found = Description(
@@ -137,30 +104,32 @@ class MedIMeta:
             task=task.kind,
             class_names=names,
             prompt_names=_prompts(self.flag, names),
-            modality=medimeta_facts(self.flag).modality,
+            modality=self.facts.modality,
             positive=1 if task.kind == "binary-class" else None,
-            license=medimeta_facts(self.flag).license,
+            license=self.facts.license,
         )
-        groups = self._groups(rows)
-        images = self._images(chosen, rows)
-        published = dict(zip(SPLITS, medimeta_facts(self.flag).counts, strict=True))[chosen]
-        marks = (
-            *count_marks(len(rows), published, self.flag, chosen),
-            *self._overlap_marks(chosen, rows, groups),
-            *self.notes,
-        )
-        image_set = published_set(
+        patients = files.patients()
+        people = self._people(patients, rows)
+        images = self._images(chosen, rows.tolist())
+        return self._opened(
             found,
             chosen,
             images.open(),
-            labels_of(chosen),
             images.digest,
-            groups=groups,
-            label_order=self.label_order,
-            labels_of=labels_of,
-            marks=marks,
+            labels_of,
+            groups=None if patients is None else patients.names[people],
+            marks=self._overlap_marks(files, chosen, rows, patients),
         )
-        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def fetch(self) -> list[Path]:
+        """Bring the archive of the set here, unless its folder is there, and unpack it."""
+        if not self.folder.is_dir() and not self.download:
+            raise DatasetNotFoundError(
+                f"no folder {self.flag!r} in {self.folder.parent}. Unpack {self.flag}.zip of "
+                f"Zenodo record {RECORD} there, pass dataset.root=<folder of the sets>, or pass "
+                f"dataset.download=true."
+            )
+        return fetch_archive(RECORD, f"{self.flag}.zip", self.folder.parent)
 
     def _images(self, split: str, rows: list[int]) -> CachedArray:
         stacked = self.folder / "images.hdf5"
@@ -173,12 +142,7 @@ class MedIMeta:
             images = framed(whole, framing, name, cache_dir=self.cache_dir)
         else:
             images = self._pictures(rows, framing, name)
-        channels = 1 if images.open().ndim == 3 else 3
-        if channels != medimeta_facts(self.flag).channels:
-            raise InvalidDataError(
-                f"{self.folder}: its images have {channels} channels; those of {self.flag} have "
-                f"{medimeta_facts(self.flag).channels}."
-            )
+        self._check_channels(images.open(), self.folder)
         return images
 
     def _pictures(self, rows: list[int], framing: Framing, name: str) -> CachedArray:
@@ -191,31 +155,31 @@ class MedIMeta:
             )
         return framed_files(files, framing, name, cache_dir=self.cache_dir)
 
-    def _groups(self, rows: list[int]) -> NDArray[np.str_] | None:
-        known = patients(self.folder)
-        if known is None:
-            return None
-        groups = known[rows] if max(rows) < len(known) else np.array([""])
-        if (groups == "").any():
+    def _people(self, patients: Patients | None, rows: Int64Array) -> Int64Array:
+        """Return the number of the patient of each row; none where no patients are named."""
+        if patients is None:
+            return np.empty(0, dtype=np.int64)
+        known = rows.max() < len(patients.numbers)
+        people = patients.numbers[rows] if known else np.array([-1])
+        if people.min() < 0:
             raise InvalidDataError(
                 f"{self.folder / 'annotations.csv'} does not name the patient of each image."
             )
-        return groups
+        return people
 
     def _overlap_marks(
-        self, split: str, rows: list[int], groups: NDArray[np.str_] | None
+        self, files: MedIMetaFiles, split: str, rows: Int64Array, patients: Patients | None
     ) -> tuple[str, ...]:
         """Say which images, or patients, of this split stand in another one too."""
         marks: list[str] = []
         for other in SPLITS:
-            if other == split or not (self.folder / "splits" / f"{other}.txt").exists():
+            if other == split or not files.has_split(other):
                 continue
-            theirs = rows_of_split(self.folder, other)
-            if both := len(set(rows) & set(theirs)):
+            theirs = files.rows(other)
+            if both := int(np.isin(rows, theirs).sum()):
                 marks.append(f"{both} images of {split} stand in {other} too")
-            there = self._groups(theirs)
-            if groups is not None and there is not None:
-                marks += shared_group_marks(groups, there, split, other)
+            here, there = self._people(patients, rows), self._people(patients, theirs)
+            marks += shared_group_marks(here, there, split, other)
         return tuple(marks)
 
 

@@ -1,10 +1,14 @@
-"""The small files of a MedIMeta folder: info.yaml, splits, labels of a task, annotations."""
+"""The small files of a MedIMeta folder: info.yaml, splits, labels of a task, annotations.
+
+Text files are parsed once: reading the hundred thousand lines of a large set again would cost more
+than all the rest of opening it, so their arrays are kept in the cache.
+"""
 
 import csv
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,14 +17,18 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from medrobust.datasets.cache import ArrayWriter, cached_array, source_key
 from medrobust.datasets.medimeta_facts import RECORD
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
-from medrobust.types import Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, TaskKind
 
 LARGEST_INFO = 1 << 20
 """Bytes beyond which an info.yaml is taken for a hostile one."""
 
-IMAGE_PATH = re.compile(r"(?:images/)?(\d{1,9})\.\w+")
+MOST_IMAGES = 100_000_000
+"""Number beyond which a file is not taken for an image of a set."""
+
+IMAGE_PATH = re.compile(r"(?:images/)?(\d{1,8})\.\w+")
 
 TASKS: Mapping[str, TaskKind] = MappingProxyType(
     {
@@ -45,47 +53,170 @@ class MedIMetaTask:
     class_names: tuple[str, ...]
 
 
-def read_task(folder: Path, name: str) -> MedIMetaTask:
-    """Read what `info.yaml` says of a task.
+@dataclass(frozen=True, slots=True)
+class Patients:
+    """Who is on each image of a set.
 
-    Raises:
-        DatasetNotFoundError: If there is no `info.yaml`.
-        InvalidDataError: If it is not one.
-        UnknownNameError: If the set has no such task; names those it has.
+    Attributes:
+        names: (P,) strings.
+        numbers: int64 (N,) by the number of the image, into `names`; -1 where none is named.
     """
-    file = _present(folder / "info.yaml")
-    if file.stat().st_size > LARGEST_INFO:
-        raise InvalidDataError(f"{file} is {file.stat().st_size} bytes long: not an info.yaml.")
-    try:
-        tasks = {
-            str(task["task_name"]): task
-            for task in yaml.safe_load(file.read_text(encoding="utf-8"))["tasks"]
-        }
-        if name not in tasks:
-            raise unknown_name(f"task of {folder.name}", name, tasks)
-        labels = tasks[name]["labels"]
-        names = tuple(str(labels[number]) for number in range(len(labels)))
-        return MedIMetaTask(TASKS[tasks[name]["task_target"]], names)
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
-        raise InvalidDataError(
-            f"{file} does not describe its tasks as MedIMeta's does ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}). Unpack {folder.name}.zip again."
-        ) from error
+
+    names: NDArray[np.str_]
+    numbers: Int64Array
 
 
-def rows_of_split(folder: Path, split: str) -> list[int]:
-    """Read a split: numbers of images, in the order of its file.
+@dataclass(frozen=True, slots=True)
+class MedIMetaFiles:
+    """The small files of one set.
+
+    Args:
+        folder: Of the set.
+        full_hash: See `medrobust.datasets.cache.source_key`.
+        cache_dir: See `medrobust.datasets.cache.cache_folder`.
+    """
+
+    folder: Path
+    full_hash: bool = False
+    cache_dir: str | os.PathLike[str] | None = None
+
+    def task(self, name: str) -> MedIMetaTask:
+        """Read what `info.yaml` says of a task.
+
+        Raises:
+            DatasetNotFoundError: If there is no `info.yaml`.
+            InvalidDataError: If it is not one.
+            UnknownNameError: If the set has no such task; names those it has.
+        """
+        file = self._present("info.yaml")
+        if file.stat().st_size > LARGEST_INFO:
+            raise InvalidDataError(f"{file} is {file.stat().st_size} bytes long: not an info.yaml.")
+        try:
+            tasks = {
+                str(task["task_name"]): task
+                for task in yaml.safe_load(file.read_text(encoding="utf-8"))["tasks"]
+            }
+            if name not in tasks:
+                raise unknown_name(f"task of {self.folder.name}", name, tasks)
+            labels = tasks[name]["labels"]
+            names = tuple(str(labels[number]) for number in range(len(labels)))
+            return MedIMetaTask(TASKS[tasks[name]["task_target"]], names)
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+            raise InvalidDataError(
+                f"{file} does not describe its tasks as MedIMeta's does ({type(error).__name__}: "
+                f"{str(error).splitlines()[0]}). {self._unpack_again()}"
+            ) from error
+
+    def rows(self, split: str) -> Int64Array:
+        """Read a split: numbers of images, int64 (n,), in the order of its file.
+
+        Raises:
+            DatasetNotFoundError: If there is no such file.
+            InvalidDataError: If a line is not the path of an image, or comes twice.
+        """
+        file = self._present(f"splits/{split}.txt")
+        return self._kept(file, "rows", lambda: split_rows(file))
+
+    def has_split(self, split: str) -> bool:
+        """Say whether there is a file of that split."""
+        return (self.folder / "splits" / f"{split}.txt").is_file()
+
+    def labels(self, task: str) -> NDArray[Any]:
+        """Read the labels of a task for all images of the set: whole numbers, (N,) or (N, L).
+
+        Raises:
+            DatasetNotFoundError: If there is no such file.
+            InvalidDataError: If it is damaged, holds anything but whole numbers, or contradicts
+                `annotations.csv`.
+        """
+        file = self._present(f"task_labels/{task}.npy")
+        try:
+            stored = np.load(file, mmap_mode="r", allow_pickle=False)
+            values: NDArray[Any] = np.array(stored)
+        except (ValueError, OSError, EOFError, SyntaxError) as error:
+            raise InvalidDataError(
+                f"{file} is damaged or holds more than plain numbers. {self._unpack_again()}"
+            ) from error
+        if values.dtype.kind not in "biu" or values.ndim not in (1, 2) or len(values) == 0:
+            raise InvalidDataError(
+                f"{file} holds {values.dtype} of shape {values.shape}; labels are whole numbers, "
+                f"(N,) or (N, L)."
+            )
+        self._compare_with_annotations(task, values)
+        return values
+
+    def _compare_with_annotations(self, task: str, values: NDArray[Any]) -> None:
+        column = f"tasks/{task}"
+        flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        if flat.ndim != 1 or column not in self._columns():
+            return
+        stated = self._kept(
+            self._annotations, column, lambda: stated_labels(self._annotations, column)
+        )
+        named = np.flatnonzero(~np.isnan(stated))
+        inside = named[named < len(flat)]
+        wrong = [*inside[flat[inside] != stated[inside]].tolist(), *named[len(inside) :].tolist()]
+        if wrong:
+            row = wrong[0]
+            raise InvalidDataError(
+                f"{self._annotations}: {column} of image {row:06d} is {stated[row]:g}, but not in "
+                f"its label file: the two are not of one release. {self._unpack_again()}"
+            )
+
+    def patients(self) -> Patients | None:
+        """Return the patient of each image, None where `annotations.csv` names no patients.
+
+        Raises:
+            InvalidDataError: If it is not a table, or has no column `filepath` of images.
+        """
+        file, column = self._annotations, "patient_id"
+        if column not in self._columns():
+            return None
+        numbers = self._kept(file, "patients", lambda: named_patients(file, column).numbers)
+        names = self._kept(file, "patient-names", lambda: named_patients(file, column).names)
+        return Patients(names, numbers)
+
+    @property
+    def _annotations(self) -> Path:
+        return self.folder / "annotations.csv"
+
+    def _columns(self) -> list[str]:
+        """Name the columns of `annotations.csv`, none where there is no such file."""
+        file = self._annotations
+        return read_header(file) if file.is_file() else []
+
+    def _kept(self, file: Path, what: str, parse: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Parse a text file once; afterwards its array is read from the cache."""
+
+        def write(target: Path) -> str:
+            array = np.ascontiguousarray(parse())
+            with ArrayWriter(target, array.dtype, array.shape) as writer:
+                writer.write(array.tobytes())
+                return writer.close()
+
+        key = {"kind": "medimeta", "what": what, **source_key(file, full_hash=self.full_hash)}
+        name = f"{self.folder.name}-{file.stem}-{what}"
+        return np.array(cached_array(name, key, write, cache_dir=self.cache_dir).open())
+
+    def _present(self, name: str) -> Path:
+        file = self.folder / name
+        if not file.is_file():
+            raise DatasetNotFoundError(
+                f"{file} not found. Unpack the set's archive of Zenodo record {RECORD} there "
+                f"again, or pass dataset.root=<folder of the sets>."
+            )
+        return file
+
+    def _unpack_again(self) -> str:
+        return f"Unpack {self.folder.name}.zip again."
+
+
+def split_rows(file: Path) -> Int64Array:
+    """Parse a file of `splits/`.
 
     Raises:
-        DatasetNotFoundError: If there is no such file.
         InvalidDataError: If a line is not the path of an image, or comes twice.
     """
-    file = _present(folder / "splits" / f"{split}.txt")
-    return list(_rows(file, file.stat().st_mtime_ns))
-
-
-@lru_cache(maxsize=64)
-def _rows(file: Path, _time: int) -> tuple[int, ...]:
     rows: dict[int, None] = {}
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -106,121 +237,78 @@ def _rows(file: Path, _time: int) -> tuple[int, ...]:
         rows[row] = None
     if not rows:
         raise InvalidDataError(f"{file} names no image.")
-    return tuple(rows)
+    return np.array(list(rows), dtype=np.int64)
 
 
-def label_values(folder: Path, task: str) -> NDArray[Any]:
-    """Read the labels of a task for all images of a set: whole numbers, (N,) or (N, L).
-
-    Raises:
-        DatasetNotFoundError: If there is no such file.
-        InvalidDataError: If it is damaged, holds anything but whole numbers, or contradicts
-            `annotations.csv`.
-    """
-    file = _present(folder / "task_labels" / f"{task}.npy")
-    try:
-        stored = np.load(file, mmap_mode="r", allow_pickle=False)
-        values: NDArray[Any] = np.array(stored)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
-        raise InvalidDataError(
-            f"{file} is damaged or holds more than plain numbers. Unpack {folder.name}.zip again."
-        ) from error
-    if values.dtype.kind not in "biu" or values.ndim not in (1, 2) or len(values) == 0:
-        raise InvalidDataError(
-            f"{file} holds {values.dtype} of shape {values.shape}; labels are whole numbers, (N,) "
-            f"or (N, L)."
-        )
-    _compare_with_annotations(folder, task, values)
-    return values
-
-
-def _compare_with_annotations(folder: Path, task: str, values: NDArray[Any]) -> None:
-    found = annotations(folder)
-    column = f"tasks/{task}"
-    flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if found is None or column not in found.columns or flat.ndim != 1:
-        return
-    texts = found.columns[column]
-    try:
-        stated = np.array(list(map(float, texts)))
-    except ValueError as error:
-        raise InvalidDataError(
-            f"{folder / 'annotations.csv'}: {column} holds more than numbers ({error})."
-        ) from error
-    inside = found.images < len(flat)
-    wrong = ~inside
-    wrong[inside] = flat[found.images[inside]] != stated[inside]
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise InvalidDataError(
-            f"{folder / 'annotations.csv'}: {column} of image {found.images[row]:06d} is "
-            f"{texts[row]!r}, but not in its label file: the two are not of one release. Unpack "
-            f"{folder.name}.zip again."
-        )
-
-
-def patients(folder: Path) -> NDArray[np.str_] | None:
-    """Return the patient of each image of a set, by number, empty where none is named.
-
-    None where `annotations.csv` names no patients.
-    """
-    found = annotations(folder)
-    if found is None or "patient_id" not in found.columns:
-        return None
-    names = np.array(found.columns["patient_id"], dtype=np.str_)
-    by_number = np.zeros(int(found.images.max()) + 1, dtype=names.dtype)
-    by_number[found.images] = names
-    return by_number
-
-
-@dataclass(frozen=True, slots=True)
-class Annotations:
-    """Columns of `annotations.csv`.
-
-    Attributes:
-        images: int64 (n,), the number of the image of each row.
-        columns: Name -> one text a row.
-    """
-
-    images: Int64Array
-    columns: Mapping[str, Sequence[str]]
-
-
-def annotations(folder: Path) -> Annotations | None:
-    """Read `annotations.csv`, None where there is none.
+def read_header(file: Path) -> list[str]:
+    """Read the names of the columns of `annotations.csv`.
 
     Raises:
-        InvalidDataError: If it is not a table, or has no column `filepath` of images.
+        InvalidDataError: If it is not a table, or has no column `filepath`.
     """
-    file = folder / "annotations.csv"
-    if not file.is_file():
-        return None
-    return _annotations(file, file.stat().st_mtime_ns)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(filter(None, csv.reader(stream)), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidDataError(f"{file} is not a CSV table ({error}).") from error
+    if "filepath" not in header:
+        raise InvalidDataError(
+            f"{file} has no column 'filepath'; its header: {', '.join(header)[:200]}."
+        )
+    return header
 
 
-@lru_cache(maxsize=4)
-def _annotations(file: Path, _time: int) -> Annotations:
+def read_column(file: Path, column: str) -> tuple[Int64Array, list[str]]:
+    """Read a column of `annotations.csv`.
+
+    Returns:
+        The number of the image of each row, and the text of each row.
+
+    Raises:
+        InvalidDataError: If it is not a table of images.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             header, *rows = filter(None, csv.reader(stream))
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidDataError(f"{file} is not a CSV table ({error}).") from error
-    uneven = [row for row in rows if len(row) != len(header)]
-    if uneven or not rows or "filepath" not in header:
-        reason = "rows of unequal length" if uneven else "no rows, or no column 'filepath'"
-        raise InvalidDataError(f"{file} has {reason}; its header: {', '.join(header)[:200]}.")
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    try:
-        images = [int(path.rpartition("/")[2].partition(".")[0]) for path in columns["filepath"]]
-        return Annotations(np.array(images, dtype=np.uint32).astype(np.int64), columns)
-    except (ValueError, OverflowError) as error:
-        raise InvalidDataError(f"{file}: a filepath is not that of an image ({error}).") from error
-
-
-def _present(file: Path) -> Path:
-    if not file.is_file():
-        raise DatasetNotFoundError(
-            f"{file} not found. Unpack the set's archive of Zenodo record {RECORD} there again, "
-            f"or pass dataset.root=<folder of the sets>."
+    if not rows or {*map(len, rows)} != {len(header)}:
+        raise InvalidDataError(f"{file} has {'rows of unequal length' if rows else 'no rows'}.")
+    place, value = header.index("filepath"), header.index(column)
+    paths = [row[place] for row in rows]
+    matches = [IMAGE_PATH.fullmatch(path.rpartition("/")[2]) for path in paths]
+    images = np.array([int(match[1]) if match else MOST_IMAGES for match in matches])
+    if images.max() >= MOST_IMAGES:
+        raise InvalidDataError(
+            f"{file}: the filepath {paths[int(images.argmax())][:60]!r} is not that of an image as "
+            f"images/000000.tiff."
         )
-    return file
+    return images, [row[value] for row in rows]
+
+
+def stated_labels(file: Path, column: str) -> Float64Array:
+    """Return a column of labels by the number of the image, not-a-number where none is stated.
+
+    Raises:
+        InvalidDataError: If it is not a table of images, or holds more than numbers.
+    """
+    images, texts = read_column(file, column)
+    stated = np.full(int(images.max()) + 1, np.nan)
+    try:
+        stated[images] = [float(text) for text in texts]
+    except ValueError as error:
+        raise InvalidDataError(f"{file}: {column} holds more than numbers ({error}).") from error
+    return stated
+
+
+def named_patients(file: Path, column: str) -> Patients:
+    """Number the patients of `annotations.csv`.
+
+    Raises:
+        InvalidDataError: If it is not a table of images.
+    """
+    images, texts = read_column(file, column)
+    names, found = np.unique(np.array(texts, dtype=np.str_), return_inverse=True)
+    numbers = np.full(int(images.max()) + 1, -1, dtype=np.int64)
+    numbers[images] = np.where(names[found] == "", -1, found)
+    return Patients(names, numbers)

@@ -1,62 +1,64 @@
 """MedMNIST-C as published: one `.npz` file a corruption, with all five severities in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from medrobust.datasets.fetching import fetch_archive
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
-from medrobust.datasets.medmnist import MedMNIST
-from medrobust.datasets.npz import npz_array, npz_checksum
-from medrobust.datasets.published import data_folder, label_array, with_images
+from medrobust.datasets.medmnist import MedMNIST, described
+from medrobust.datasets.medmnist_facts import MedMNISTFacts, medmnist_facts
+from medrobust.datasets.npz import npz_checksum
+from medrobust.datasets.published import Description, data_folder, label_array, with_images
+from medrobust.datasets.published_source import PublishedSource
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 
 RECORD = "11471504"
-"""Number of the Zenodo record of MedMNIST-C."""
+"""Number of the Zenodo record of MedMNIST-C, which holds one archive a set."""
+
+NOT_PUBLISHED = "tissuemnist"
+"""The set whose files were not uploaded."""
+
+MD5: Mapping[str, str] = MappingProxyType(
+    {
+        "pathmnist": "bf62498906ec0383c3ec5ff12ac70c00",
+        "bloodmnist": "daba10a010064a9e38f0d09b498bcf18",
+        "dermamnist": "19c88c74c104655d5f668e158e56451d",
+        "retinamnist": "80a2fa4c9b7fa2176606be825dfdef6e",
+        "octmnist": "40389bc54256edecd09ee4bd028c7e6a",
+        "breastmnist": "c755e51825c074706524ea6b2c77a10b",
+        "pneumoniamnist": "c499a47a64a000b579b23920bf80a95a",
+        "organamnist": "ff4ad0f53934ddf6a2330065d581990c",
+        "organcmnist": "2a649c94473ab9126130af8205d6c89b",
+        "organsmnist": "1dbf4d814725adc307ba9ffe5edf061a",
+    }
+)
+"""Sums of the archives, as public loaders of the record list them; that of chestmnist is asked for.
+"""
 
 SEVERITIES = 5
 
 
 @dataclass(frozen=True)
-class MedMNISTC:
+class MedMNISTC(PublishedSource):
     """Published files of MedMNIST-C (Di Salvo et al. 2024, arXiv:2406.17536): test split, 224.
 
     Reads `<root>/<flag>/<corruption>.npz` with the arrays `test_images` and `test_labels`, five
     blocks of the test split, severity 1 first; the clean images come from the MedMNIST+ file. Its
     columns have the suite `medmnist_c_files` and so never stand in one matrix with corruptions
-    made on the fly.
+    made on the fly. Without a root, `$MEDROBUST_DATA/medmnist_c`.
 
     Args:
-        flag: Name of the set ("bloodmnist").
-        root: Folder of the sets; `$MEDROBUST_DATA/medmnist_c` if None.
         clean_root: Folder of the MedMNIST+ files, as `MedMNIST.root`.
-        split: "test", the only one that was corrupted.
-        size: 224, the only one that was published.
-        label_order: As for `MedMNIST`.
-        full_hash: Know source files by a hash of all their bytes.
-        limit: A stratified part of at most so many images.
-        cache_dir: Where arrays are unpacked to.
-        notes: Further sentences for the tables.
+
+    Further arguments are those of `PublishedSource`; "test" and 224 are all that was published.
     """
 
-    flag: str
-    root: str | None = None
     clean_root: str | None = None
-    split: str = "test"
-    size: int = STANDARD_SIZE
-    label_order: str | None = None
-    full_hash: bool = False
-    limit: int | None = None
-    cache_dir: str | None = None
-    notes: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Refuse what was not published.
-
-        Raises:
-            UnknownNameError: For the flag.
-            ConfigurationError: For split, size and label order.
-        """
-        self._clean()
+    def _check_size(self) -> None:
         if (self.split, self.size) != ("test", STANDARD_SIZE):
             raise ConfigurationError(
                 f"dataset.split={self.split!r}, dataset.size={self.size}: MedMNIST-C was published "
@@ -67,6 +69,7 @@ class MedMNISTC:
         return MedMNIST(
             self.flag,
             root=self.clean_root,
+            download=self.download,
             label_order=self.label_order,
             full_hash=self.full_hash,
             limit=self.limit,
@@ -75,14 +78,29 @@ class MedMNISTC:
         )
 
     @property
-    def name(self) -> str:
-        """The flag: the clean images are those of MedMNIST+."""
-        return self.flag
+    def facts(self) -> MedMNISTFacts:
+        """What is published of the clean set."""
+        return medmnist_facts(self.flag)
 
-    @property
-    def suite(self) -> str:
-        """The registry whose corruptions were published."""
-        return self.flag
+    def described(self) -> Description:
+        """Describe the clean set."""
+        return described(self.flag)
+
+    def fetch(self) -> list[Path]:
+        """Bring the clean file and the archive of the corrupted ones here, and check them."""
+        if self.flag == NOT_PUBLISHED:
+            raise DatasetNotFoundError(
+                f"MedMNIST-C was not published for {self.flag}: make its files with "
+                f"scripts/make_benchmark.py."
+            )
+        clean = self._clean().fetch()
+        name, md5 = f"{self.flag}.zip", MD5.get(self.flag)
+        if not self.download and not self.folder.is_dir():
+            raise DatasetNotFoundError(
+                f"no folder {self.flag!r} in {self.folder.parent}. Unpack {name} of Zenodo record "
+                f"{RECORD} there, or pass dataset.download=true."
+            )
+        return [*clean, *fetch_archive(RECORD, name, self.folder.parent, md5=md5)]
 
     @property
     def files_suite(self) -> str:
@@ -96,6 +114,8 @@ class MedMNISTC:
 
     def load(self, split: str | None = None) -> ImageSet:
         """Open the clean images of a split, see `MedMNIST.load`."""
+        if self.download and not self.folder.is_dir():
+            self.fetch()
         return self._clean().load(split)
 
     def check_file(self, corruption: str, severity: int) -> None:
@@ -124,10 +144,7 @@ class MedMNISTC:
         self.check_file(corruption, severity)
         file = self._file(corruption)
         images, stored = (
-            npz_array(
-                file, f"test_{part}", part, full_hash=self.full_hash, cache_dir=self.cache_dir
-            ).open()
-            for part in ("images", "labels")
+            self._array(file, f"test_{part}", part).open() for part in ("images", "labels")
         )
         count, rest = divmod(len(images), SEVERITIES)
         whole = self.limit is not None or count == len(clean)

@@ -2,7 +2,7 @@
 
 Source: `medmnist/info.py` of the medmnist package 3.0.2 (order and spelling of `class_names`,
 tasks, counts, licences) and its data card; `prompt_names` are ours where they differ. MD5 sums are
-read from the installed medmnist package, which also downloads.
+read from the installed medmnist package.
 """
 
 from collections.abc import Mapping

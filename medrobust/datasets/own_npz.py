@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
@@ -128,9 +129,25 @@ class Npz:
             ),
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
-            marks=size_marks(self.size),
+            marks=(*size_marks(self.size), *self._shared_patients(chosen, prefix)),
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _shared_patients(self, split: str, prefix: str) -> tuple[str, ...]:
+        """Say how many patients of the split stand in other splits of the file, too."""
+        if self.patients is None or not prefix:
+            return ()
+        names = {
+            found.removesuffix(f"_{self.patients}"): np.array(npz_names(self.path, found))
+            for found in members(self.path)
+            if found.endswith(f"_{self.patients}")
+        }
+        here = names.pop(split)
+        return tuple(
+            mark
+            for other, there in sorted(names.items())
+            for mark in shared_group_marks(here[here != ""], there, split, other)
+        )
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which patient each stored hash stands for, over all splits; images are rows.

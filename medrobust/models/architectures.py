@@ -42,17 +42,27 @@ def known(kind: str, name: str | None, source: str) -> dict[str, Any]:
     return found
 
 
+def _of_open_clip(name: str) -> dict[str, Any] | None:
+    """Return what the library open_clip knows by that name (`ViT-B-32-quickgelu`), or None."""
+    from open_clip import get_model_config
+
+    found: dict[str, Any] | None = get_model_config(name)
+    return found
+
+
 def packaged(name: str) -> dict[str, Any]:
-    """Return a whole architecture: by its name in the package, or from a JSON file of the user's.
+    """Return a whole architecture: by its name here or in open_clip, or from a JSON file.
 
     Raises:
         UnknownNameError: If there is no such name.
         WeightsNotFoundError: If there is no such file.
     """
     if not name.endswith(".json"):
-        if name not in table("whole"):
-            raise unknown_name("model.config", name, table("whole"))
-        found: dict[str, Any] = table("whole")[name]
+        found: dict[str, Any] | None = table("whole").get(name) or _of_open_clip(name)
+        if found is None:
+            from open_clip import list_models
+
+            raise unknown_name("model.config", name, (*table("whole"), *list_models()))
         return found
     path = Path(name).expanduser()
     if not path.is_file():

@@ -259,7 +259,7 @@ class HubSource(ABC):
         repositories = dict.fromkeys(entry.hub_id or self.hub_id for entry in missing)
         places = [f"{name} from the Hugging Face hub" for name in repositories if name]
         if "" in repositories:
-            places.insert(0, self.origin)
+            places.insert(0, self.origin or "its repository")
         gated = " (access on request: accept its terms there)" if self.gated else ""
         return WeightsNotFoundError(
             f"model {self.name!r}: {listed} not found {where}. Get the files of "

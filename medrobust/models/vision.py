@@ -113,12 +113,23 @@ class TimmEncoder(HubSource):
         files = self.files()
         settings, weights = files.values()
         said = json.loads(settings.read_text())
+        absent = [key for key in ("architecture", "pretrained_cfg") if key not in said]
+        if absent:
+            raise WeightsMismatchError(
+                f"{settings.name} is not one of timm: it has no {' and no '.join(absent)}. Models "
+                f"of transformers load by model=transformers_vision."
+            )
         pictures = said["pretrained_cfg"]
         size = _side(pictures["input_size"][1:], settings)
-        arguments = dict(said.get("model_args", {}))
+        arguments = {**said.get("model_args", {}), "num_classes": 0}
+        if arguments.get("in_chans", 3) != 3:
+            raise WeightsMismatchError(
+                f"{settings.name} describes a model of {arguments['in_chans']} channels; images "
+                f"have 3 here."
+            )
         if said.get("global_pool") is not None:
             arguments.setdefault("global_pool", said["global_pool"])
-        backbone = timm.create_model(said["architecture"], num_classes=0, **arguments)
+        backbone = timm.create_model(said["architecture"], **arguments)
         loaded = load_strict(backbone, read_checkpoint(weights), file=weights.name, drops=HEAD)
         preprocess = Preprocess(
             size,

@@ -479,10 +479,9 @@ def write_random_timm(folder: Path, *, seed: int = 0) -> Any:
     randomise(model, seed)
     pretrained = {"input_size": [3, 64, 64], "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     pretrained |= {"interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center"}
-    write_json(
-        folder / "config.json",
-        {"architecture": name, "num_classes": 10, "pretrained_cfg": pretrained},
-    )
+    stated = {"num_classes": 10, "in_chans": 3, "global_pool": "avg"}  # newer releases repeat them
+    said = {"architecture": name, "num_classes": 10, "model_args": stated}
+    write_json(folder / "config.json", said | {"pretrained_cfg": pretrained})
     save(dict(model.state_dict()), folder / "model.safetensors")
     model.reset_classifier(0)
     return model

@@ -20,6 +20,15 @@ def etag(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def lfs(file: Path) -> dict[str, object]:
+    """What the hub tells of a large file when it is asked for more than names."""
+    content = file.read_bytes()
+    if len(content) < LARGE:
+        return {"size": len(content)}
+    told = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+    return {"size": len(content), "lfs": told}
+
+
 @contextmanager
 def serve(repositories: dict[str, Path]) -> Iterator[str]:
     """Serve folders as repositories and yield the endpoint."""
@@ -43,6 +52,19 @@ def serve(repositories: dict[str, Path]) -> Iterator[str]:
                 files = [{"rfilename": path.name} for path in sorted(folder.iterdir())]
                 found = {"id": "/".join(parts[2:4]), "sha": COMMIT, "siblings": files}
                 self.send(200, json.dumps(found).encode(), {}, body=body)
+            elif parts[:2] == ["api", "datasets"] and "/".join(parts[2:4]) in repositories:
+                folder = repositories["/".join(parts[2:4])]
+                files = [
+                    {"rfilename": path.relative_to(folder).as_posix(), **lfs(path)}
+                    for path in sorted(folder.rglob("*"))
+                    if path.is_file()
+                ]
+                found = {"id": "/".join(parts[2:4]), "sha": COMMIT, "siblings": files}
+                self.send(200, json.dumps(found).encode(), {}, body=body)
+            elif parts[0] == "datasets" and parts[3:4] == ["resolve"]:
+                file = repositories["/".join(parts[1:3])].joinpath(*parts[5:])
+                headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{etag(file.read_bytes())}"'}
+                self.send(200, file.read_bytes(), headers, body=body)
             elif len(parts) == 5 and parts[2] == "resolve":
                 file = repositories.get("/".join(parts[:2]), Path("none")) / parts[4]
                 if not file.is_file():
@@ -64,7 +86,7 @@ def serve(repositories: dict[str, Path]) -> Iterator[str]:
                 self.wfile.write(content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

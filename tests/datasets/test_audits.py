@@ -157,6 +157,37 @@ def test_pictures_shared_by_two_sets_are_found(tmp_path: Path, pictures: np.ndar
     ]
 
 
+def test_what_two_sets_share_is_kept_and_carried_by_later_tables_of_both(
+    tmp_path: Path, pictures: np.ndarray
+) -> None:
+    arrays = medmnist_arrays("bloodmnist", (8, 8, 8))
+    arrays["test_images"] = pictures[16:24]
+    np.savez(tmp_path / "bloodmnist_224.npz", **arrays)
+    write_robustmedclip(tmp_path, "pbc", (), pictures[[17, 40, 18]], np.arange(3))
+    sources = (
+        MedMNIST("bloodmnist", root=str(tmp_path)),
+        RobustMedCLIPFiles("pbc", root=str(tmp_path)),
+    )
+    before = [source.load().marks for source in sources]
+    between_sets(*map(audit, sources))
+    kept = [
+        "2 images of bloodmnist/test nearly repeat one of pbc/test, 2 of them in every pixel "
+        "(ids 1=0, 2=2)",
+        "2 images of pbc/test nearly repeat one of bloodmnist/test, 2 of them in every pixel "
+        "(ids 0=1, 2=2)",
+    ]
+    carried = [
+        source.load().marks[len(marks) :] for source, marks in zip(sources, before, strict=True)
+    ]
+    assert carried == [(sentence,) for sentence in kept]
+    reports = [audit(source) for source in sources]
+    assert [source.load().marks[-1] for source in sources] == kept, "an audit of one set keeps it"
+    assert not [f for report in reports for f in report.findings if "/test nearly" in f]
+    write_robustmedclip(tmp_path, "pbc", (), pictures[[40, 41, 42]], np.arange(3))
+    between_sets(*map(audit, sources))
+    assert [source.load().marks for source in sources] == before, "another comparison replaces it"
+
+
 def test_patients_in_two_splits_and_absent_classes_are_found(tmp_path: Path) -> None:
     write_medimeta(tmp_path, "pbc", size=16, patients=[f"p{row % 14}" for row in range(15)])
     report = audit(MedIMeta("pbc", root=str(tmp_path), size=16), pictures=False)

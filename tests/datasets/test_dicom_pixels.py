@@ -17,7 +17,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, RLELos
 from medrobust.datasets.dicom_headers import quiet_pydicom
 from medrobust.datasets.dicom_pixels import (
     BURNT_IN,
+    CONTRADICTION,
     NO_WINDOW,
+    OVERLAYS,
+    PROFILE,
     codestream_size,
     is_grey_dicom,
     read_dicom,
@@ -197,6 +200,38 @@ def test_enhanced_images_have_a_window_and_a_scale_for_each_frame(tmp_path: Path
 def test_text_burnt_into_pixels_is_told_to_the_owner(tmp_path: Path) -> None:
     file = write_dicom(tmp_path / "a.dcm", row(1, 2, dtype=np.uint8), BurnedInAnnotation="YES")
     assert read_dicom(file).notes == (BURNT_IN,)
+
+
+def test_overlays_are_left_out_and_said_also_in_unused_bits(tmp_path: Path) -> None:
+    values = (np.arange(64, dtype=np.uint16) * 60).reshape(8, 8)
+    bits = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+    plain = read_dicom(write_dicom(tmp_path / "a.dcm", values, **bits))
+    drawn = dataset(values | np.uint16(1 << 12), **bits)
+    drawn.add_new((0x6002, 0x0010), "US", 8)
+    drawn.add_new((0x6002, 0x3000), "OW", b"\xff" * 8)
+    pydicom.dcmwrite(tmp_path / "b.dcm", drawn, enforce_file_format=True)
+    found = read_dicom(tmp_path / "b.dcm")
+    np.testing.assert_array_equal(found.pixels, plain.pixels)
+    assert (plain.notes, found.notes) == ((), (OVERLAYS,))
+
+
+def test_colour_profiles_and_contradicting_presentation_shapes_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "a.dcm"
+    colours = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    found = read_dicom(write_dicom(file, colours, ICCProfile=b"\0" * 128))
+    np.testing.assert_array_equal(found.pixels, colours)
+    assert found.notes == (PROFILE,)
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    for kind, shape, notes in (
+        ("MONOCHROME1", "INVERSE", ()),
+        ("MONOCHROME2", "IDENTITY", ()),
+        ("MONOCHROME2", "INVERSE", (CONTRADICTION,)),
+        ("MONOCHROME1", "IDENTITY", (CONTRADICTION,)),
+    ):
+        tags = {"PhotometricInterpretation": kind, "PresentationLUTShape": shape}
+        found = read_dicom(write_dicom(file, grey, **tags))
+        np.testing.assert_array_equal(found.pixels, 255 - grey if kind[-1] == "1" else grey)
+        assert found.notes == notes
 
 
 def test_hostile_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -132,27 +131,6 @@ def test_a_label_out_of_range_and_a_wrong_shape_are_refused(tmp_path: Path) -> N
     np.savez(tmp_path / "octmnist.npz", **medmnist_arrays("bloodmnist", size=28))
     with pytest.raises(InvalidDataError, match=r"\(28, 28, 3\)"):
         MedMNIST("octmnist", root=str(tmp_path), size=28).load()
-
-
-def test_a_download_is_checked_and_never_left_half_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write_medmnist(tmp_path / "server", "octmnist", size=28)
-    good = file.read_bytes()
-    served = {"content": good[: len(good) // 2]}
-
-    def download_url(url: str, root: str, filename: str, md5: str) -> None:
-        (Path(root) / filename).write_bytes(served["content"])
-
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
-    monkeypatch.setitem(INFO["octmnist"], "MD5", hashlib.md5(good).hexdigest())
-    source = MedMNIST("octmnist", root=str(tmp_path / "root"), size=28, download=True)
-    with pytest.raises(DatasetNotFoundError, match="MD5"):
-        source.load()
-    assert list((tmp_path / "root").iterdir()) == []
-    served["content"] = good
-    assert len(source.load()) == 8
-    assert [p.name for p in (tmp_path / "root").iterdir()] == ["octmnist.npz"]
 
 
 def test_checksum_compares_with_the_published_sum(tmp_path: Path) -> None:

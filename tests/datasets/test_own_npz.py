@@ -73,6 +73,26 @@ def test_columns_of_flags_make_a_multi_label_set(tmp_path: Path) -> None:
     assert found.labels.tolist() == labels.tolist()
 
 
+def test_patients_in_two_splits_are_said(tmp_path: Path) -> None:
+    arrays = {}
+    for split, who in (
+        ("train", ["a", "b", "", "c"]),
+        ("val", ["d"]),
+        ("test", ["b", "b", "", "e"]),
+    ):
+        arrays |= {
+            f"{split}_images": random_images(len(who), 224, 1),
+            f"{split}_labels": np.arange(len(who)) % 3,
+            f"{split}_who": np.array(who),
+        }
+    file = save(tmp_path / "a.npz", **arrays)
+    assert npz(file, size=224, patients="who").load().marks == (
+        "1 patients of test (2 images) are in train too",
+    )
+    assert npz(file, size=224, patients="who").load("val").marks == ()
+    assert npz(file, size=224).load().marks == ()
+
+
 @pytest.mark.parametrize("patients", [np.array([7, 7, 8]), np.array(["MRN-7", "MRN-7", "MRN-8"])])
 def test_patients_are_kept_as_keyed_hashes(
     tmp_path: Path, own_cache: Path, patients: np.ndarray

@@ -19,7 +19,12 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from medrobust.exceptions import ConfigurationError, WeightsMismatchError, WeightsNotFoundError
+from medrobust.exceptions import (
+    ConfigurationError,
+    UnknownNameError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
 from medrobust.models import MedClip, OpenClip, VisionLanguageModel
 from medrobust.models.architectures import packaged
 from medrobust.models.loading import Rename, _origin
@@ -171,6 +176,29 @@ def test_openais_models_have_exactly_the_keys_and_shapes_of_open_clip(
         original = open_clip.model.CLIP(**config)
     assert rows(*build_towers(config, "x")) == expected_rows(original)
     assert len(original.state_dict()) == count
+
+
+def test_weights_without_a_configuration_take_one_by_its_name_in_open_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
+    said = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
+    (tmp_path / "open_clip_config.json").unlink()
+    weights = next(tmp_path.glob("open_clip*"))
+    weights.rename(tmp_path / f"best{weights.suffix}")
+    monkeypatch.setattr(open_clip, "get_model_config", {"tiny-ViT": said}.get)
+    options = {"local_dir": str(tmp_path), "weights": f"best{weights.suffix}"}
+    source = OpenClip("bare", "", config="tiny-ViT", **options)
+    tokens = open_clip.get_tokenizer("ViT-B-32")(["a scan of a cell"])
+    with torch.no_grad():
+        expected = original.encode_text(tokens, normalize=True)
+        torch.testing.assert_close(
+            source.load().encode_text(["a scan of a cell"]), expected, atol=1e-5, rtol=0
+        )
+    with pytest.raises(UnknownNameError, match="Did you mean 'ViT-B-32-quickgelu'"):
+        OpenClip("bare", "", config="ViT-B-32-quickgel", **options).load()
+    with pytest.raises(WeightsNotFoundError, match="Get the files of its repository and pass"):
+        OpenClip("bare", "", **options).load()
 
 
 @pytest.mark.parametrize(

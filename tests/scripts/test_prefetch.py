@@ -6,14 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkpoints import write_random_biomedclip
-from datasets import write_medmnist
+from datasets import write_medimeta, write_medmnist
 from hub import serve
 from medmnist.info import INFO
 from run_script import SCRIPTS, script
+from zenodo import pack, serve_zenodo
+
+from medrobust.datasets import MedIMeta
 
 ROOT = Path(__file__).parents[2]
 HUB_ID = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
@@ -31,19 +35,20 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture
-def zenodo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A server with one file of MedMNIST, whose sum is the published one."""
+def zenodo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A server with a file of MedMNIST, whose sum is the published one, and a set of MedIMeta."""
     file = write_medmnist(tmp_path / "zenodo", "bloodmnist", counts=(1, 1, 16))
     sum_ = hashlib.md5(file.read_bytes()).hexdigest()
     monkeypatch.setitem(INFO["bloodmnist"], "MD5_224", sum_)
-
-    def download_url(url: str, root: str, filename: str, md5: str) -> None:
-        shutil.copy(file, Path(root) / filename)
-
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
-    monkeypatch.setenv("MEDROBUST_DATA", "")
-    monkeypatch.setenv("HF_HUB_CACHE", "")
-    return file
+    write_medimeta(tmp_path / "own", "pbc", size=16)
+    pack(tmp_path / "own" / "pbc", tmp_path / "zenodo" / "pbc.zip")
+    with serve_zenodo(r10519652=file.parent, r7884735=file.parent) as served:
+        monkeypatch.setenv("MEDROBUST_ZENODO", served.address)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setenv("MEDROBUST_DATA", "")
+        monkeypatch.setenv("HF_HUB_CACHE", "")
+        yield file
 
 
 def environment(endpoint: str | None = None) -> dict[str, str]:
@@ -110,15 +115,32 @@ def test_a_copy_is_checked_against_its_manifest(tmp_path: Path, zenodo: Path) ->
     assert script("prefetch", box, "--check").returncode == 0
 
 
+def test_medimeta_is_fetched_and_its_files_are_checked_one_by_one(
+    tmp_path: Path, zenodo: Path
+) -> None:
+    box = tmp_path / "box"
+    done = script("prefetch", box, "dataset=pbc", "dataset.size=16")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "dataset pbc: 8 files" in done.stdout
+    assert script("prefetch", box, "--check").stdout.startswith("8 of 8 files are as")
+    moved = MedIMeta("pbc", root=str(box / "data/medimeta"), size=16, cache_dir=str(tmp_path / "c"))
+    assert len(moved.load()) == 5
+    (box / "data/medimeta/pbc/splits/test.txt").write_text("images/000000.tiff")
+    told = script("prefetch", box, "--check").stdout
+    assert "damaged  data/medimeta/pbc/splits/test.txt (pbc)" in told
+
+
 def test_what_cannot_be_fetched_is_said_and_the_rest_goes_on(
     tmp_path: Path, zenodo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zenodo.write_bytes(b"another file")
     done = script("prefetch", tmp_path / "box", "dataset=bloodmnist,phantoms")
     assert done.returncode == 1
-    assert "dataset bloodmnist: bloodmnist_224.npz could not be downloaded" in done.stdout
+    assert (
+        "dataset bloodmnist: bloodmnist_224.npz was fetched, but its MD5 sum is not" in done.stdout
+    )
     assert "dataset phantoms: needs no files" in done.stdout
-    assert not list((tmp_path / "box/data").iterdir())
+    assert [p.name for p in (tmp_path / "box/data").iterdir()] == [".bloodmnist_224.npz.lock"]
     own = script("prefetch", tmp_path / "box", "dataset=folder", "dataset.csv=labels.csv")
     assert "is not fetched by this script" in own.stdout
     for arguments in ([tmp_path / "box"], [tmp_path / "empty", "--check"]):
