@@ -252,7 +252,7 @@ def characters(
             channel takes the red value of the color.
         most: Largest number of words.
         longest: Largest number of letters of a word, at least 3.
-        largest: Largest font scale, at least 0.14: an x-height of 16 times the scale, in pixels.
+        largest: Largest font scale, at least 0.14: an x-height of 14 times the scale, in pixels.
         count: Words, (N,), or keyed draws: 1 to `most`.
         length: Letters of each word, (N, most), or keyed draws: 3 to `longest`.
         letter: 0 (a) to 25 (z), (N, most * longest), word after word, or keyed draws.

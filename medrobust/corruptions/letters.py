@@ -1,19 +1,19 @@
 """A small stroke font of our own, a to z, and its anti-aliased pictures; integers only.
 
-Strokes lie on a grid: baseline 0, x-height 16, ascenders 24, descenders -8. A soft round pen is
-pressed down at every grid step along them, and each time covers a share of the paper that is still
-blank, found in integers, so that every machine has the same letters.
+Strokes lie on a grid of half units: baseline 0, x-height 28, ascenders 42, descenders -14, and
+each letter has the advance of the letter it stands for. A soft pen with two tips is pressed down
+at every grid step along them, and each time covers a share of the paper that is still blank, found
+in integers, so that every machine has the same letters.
 
-The reference draws its font in short lines, each with a soft rim of 1.5 pixels, at a fraction of a
-pixel a font unit: joints and double strokes fill in. `WIDE`, `TALL`, `GAP`, `LIFT`, `REACH` and
-`PRESSURE` were fitted to its words (OpenCV 4.10, white on black, scales 0.14, 0.16 and 0.18):
-spectrum in 12 bands, mean opacity, its mean square, and pixels touched.
+The reference draws its font in short double lines, each with a soft rim of 1.5 pixels, at a
+fraction of a pixel a unit: joints and double strokes fill in. `RIGHT`, `LIFT`, `REACH`, `CORNER`,
+`SOFT` and `PRESSURE` were fitted to its words (OpenCV 4.10, white on black, scales 0.14, 0.16 and
+0.18): spectrum in 12 bands, mean opacity, its mean square, pixels touched, correlation.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from math import isqrt
 
 import numpy as np
 
@@ -21,60 +21,83 @@ from medrobust.types import Int64Array, UInt8Array
 
 Point = tuple[int, int]
 Stroke = Sequence[Point]
+Letter = tuple[int, Sequence[Stroke]]
 
-_BOWL = ((0, 6), (0, 10), (3, 15), (6, 16), (9, 15), (11, 12), (11, 5), (9, 1), (6, 0), (3, 1))
-_RING = (*_BOWL, (0, 6))
-_ARCH = ((0, 12), (3, 15), (6, 16), (9, 15), (10, 12), (10, 0))
-_OPEN = ((9, 15), (6, 16), (3, 15), (0, 10), (0, 6), (3, 1), (6, 0), (9, 1), (11, 3))
+_ROUND = ((25, 25), (20, 27), (15, 27), (11, 24), (8, 19), (7, 14), (8, 9), (11, 4), (15, 1))
+_BOWL = ((30, 22), *_ROUND, (20, 1), (25, 3), (30, 6))
+_BELLY = tuple((40 - x, y) for x, y in _BOWL)
+_ARCH = ((10, 20), (15, 25), (19, 27), (24, 27), (28, 25), (31, 20), (31, 0))
+_HALF = ((16, 27), (11, 24), (8, 19), (7, 14), (8, 9), (11, 4), (16, 1))
+_RING = (*_HALF, *((38 - x, y) for x, y in reversed(_HALF)), _HALF[0])
+_DOT = ((6, 38), (9, 41), (12, 38), (9, 35), (6, 38))
 
-STROKES: Sequence[Sequence[Stroke]] = (
-    (_RING, ((11, 16), (11, 0))),
-    (((0, 24), (0, 0)), _RING),
-    (((11, 13), *_OPEN),),
-    (_RING, ((11, 24), (11, 0))),
-    (((0, 9), (11, 9), (11, 12), *_OPEN),),
-    (((8, 24), (5, 24), (3, 21), (3, 0)), ((0, 16), (7, 16))),
-    (_RING, ((11, 16), (11, -3), (9, -7), (6, -8), (3, -7), (1, -6))),
-    (((0, 24), (0, 0)), _ARCH),
-    (((0, 16), (0, 0)), ((0, 23), (0, 24))),
-    (((4, 16), (4, -5), (2, -8), (0, -8)), ((4, 23), (4, 24))),
-    (((0, 24), (0, 0)), ((10, 16), (0, 5)), ((4, 9), (11, 0))),
-    (((0, 24), (0, 0)),),
+LETTERS: Sequence[Letter] = (
+    (40, (_BOWL, ((31, 28), (31, 0)))),
+    (40, (((9, 42), (9, 0)), _BELLY)),
+    (36, (((28, 22), *_ROUND, (20, 1), (25, 3), (28, 6)),)),
+    (40, (_BOWL, ((31, 42), (31, 0)))),
+    (36, (((8, 15), (30, 15), (30, 18), (28, 23), *_ROUND, (20, 1), (25, 3), (29, 7)),)),
+    (28, (((22, 41), (17, 41), (14, 38), (13, 34), (13, 0)), ((6, 27), (20, 27)))),
     (
-        ((0, 16), (0, 0)),
-        _ARCH,
-        ((10, 12), (13, 15), (16, 16), (19, 15), (20, 12), (20, 0)),
+        40,
+        (
+            _BOWL,
+            ((31, 28), (31, -4), (28, -10), (23, -13), (17, -13), (13, -11), (9, -8)),
+        ),
     ),
-    (((0, 16), (0, 0)), _ARCH),
-    (_RING,),
-    (((0, 16), (0, -8)), _RING),
-    (_RING, ((11, 16), (11, -8))),
-    (((0, 16), (0, 0)), ((0, 9), (2, 14), (5, 16), (8, 16))),
+    (40, (((9, 42), (9, 0)), _ARCH)),
+    (18, (((9, 28), (9, 0)), _DOT)),
+    (18, (((9, 28), (9, -14)), _DOT)),
+    (38, (((9, 42), (9, 0)), ((30, 28), (10, 9)), ((17, 16), (30, 0)))),
+    (18, (((9, 42), (9, 0)),)),
+    (62, (((9, 28), (9, 0)), _ARCH, tuple((x + 22, y) for x, y in _ARCH))),
+    (40, (((9, 28), (9, 0)), _ARCH)),
+    (38, (_RING,)),
+    (40, (((9, 28), (9, -14)), _BELLY)),
+    (40, (_BOWL, ((31, 28), (31, -14)))),
+    (28, (((9, 28), (9, 0)), ((10, 16), (13, 22), (17, 26), (25, 27)))),
     (
-        ((10, 13), (8, 15), (5, 16), (2, 15), (0, 13), (2, 9), (8, 7)),
-        ((8, 7), (10, 3), (8, 1), (5, 0), (2, 1), (0, 3)),
+        34,
+        (
+            (
+                *((27, 21), (25, 25), (20, 27), (15, 27), (9, 25), (7, 21), (10, 17)),
+                *((24, 11), (27, 7), (25, 3), (20, 1), (14, 1), (9, 3), (7, 6)),
+            ),
+        ),
     ),
-    (((3, 24), (3, 3), (5, 0), (8, 0)), ((0, 16), (7, 16))),
-    (((0, 16), (0, 5), (1, 1), (4, 0), (7, 1), (10, 5)), ((10, 16), (10, 0))),
-    (((0, 16), (6, 0), (12, 16)),),
-    (((0, 16), (4, 0), (8, 16), (12, 0), (16, 16)),),
-    (((0, 16), (11, 0)), ((11, 16), (0, 0))),
-    (((0, 16), (6, 0)), ((12, 16), (6, 0), (3, -6), (0, -8))),
-    (((0, 16), (11, 16), (0, 0), (11, 0)),),
+    (22, (((11, 42), (11, 0)), ((4, 27), (18, 27)))),
+    (
+        40,
+        (
+            ((9, 28), (9, 8), (12, 3), (15, 1), (20, 1), (25, 4), (30, 8)),
+            ((31, 28), (31, 0)),
+        ),
+    ),
+    (32, (((5, 28), (16, 1), (27, 28)),)),
+    (48, (((7, 28), (17, 1), (24, 26), (31, 1), (41, 28)),)),
+    (36, (((7, 28), (29, 0)), ((29, 28), (7, 0)))),
+    (32, (((5, 28), (16, 4)), ((27, 28), (10, -14)))),
+    (36, (((7, 27), (29, 27), (7, 1), (29, 1)),)),
 )
-"""a to z."""
+"""Advance, and strokes, of a to z."""
 
 STEPS = 10_000
 """Steps a pixel, in which all lengths below are whole."""
 
-WIDE, TALL, GAP = 107, 86, 612
-"""Steps along x and y a grid unit, and between letters, for every hundredth of the scale."""
+GRID = 50
+"""Steps a half unit, for every hundredth of the scale."""
 
-LIFT, REACH = 800, 15_100
-"""How far the letters float above their baseline, and the radius of the pen."""
+RIGHT, LIFT, REACH = 1_618, 656, 17_093
+"""How far the letters stand to the right, how far they float, and the radius of the pen."""
 
-PRESSURE = 234
-"""Share of the paper covered under the middle of the pen, in percent a pixel of its way."""
+CORNER = 76
+"""How much less the pen reaches along the diagonals, in percent of the product of both ways."""
+
+SOFT = 5
+"""Share of the pen that falls off evenly, in percent; the rest falls off by the fourth power."""
+
+PRESSURE = 786
+"""Share of the paper covered under the middle of the pen, in 100,000ths a hundredth of scale."""
 
 PHASES = 4
 """Places inside a pixel at which a letter may start."""
@@ -82,14 +105,14 @@ PHASES = 4
 BEARING = 2
 """Columns of a picture before the one in whose middle the letter starts."""
 
-_ASCENT, _DESCENT, _WIDEST = 24, 8, 20
+_ASCENT, _DESCENT, _WIDEST = 42, 14, 54
+_TIPS = (-1, 1)
 _BITS = 15
 
 
 def advances() -> Int64Array:
-    """Give the width of each letter with its gap, in steps for a scale of 0.01: (26,)."""
-    widths = [max(x for s in strokes for x, _ in s) * WIDE + GAP for strokes in STROKES]
-    return np.array(widths, np.int64)
+    """Give the way from each letter to the next, in steps for a scale of 0.01: (26,)."""
+    return np.array([advance * GRID for advance, _ in LETTERS], np.int64)
 
 
 @lru_cache(maxsize=8)
@@ -105,15 +128,15 @@ def font(smallest: int, largest: int) -> tuple[UInt8Array, Int64Array]:
         (sizes,). A letter starts in the middle of column BEARING, plus its phase.
     """
     sizes = np.arange(smallest, largest + 1)
-    ascents = -(-(_ASCENT * TALL * sizes + LIFT + REACH) // STEPS)
-    height = int(ascents[-1]) + 1 - (-(_DESCENT * TALL * largest + REACH) // STEPS)
-    width = BEARING + 2 - (-(_WIDEST * WIDE * largest + REACH) // STEPS)
+    ascents = -(-(_ASCENT * GRID * sizes + LIFT + REACH) // STEPS)
+    height = int(ascents[-1]) + 1 - (-(_DESCENT * GRID * largest + REACH) // STEPS)
+    width = BEARING + 2 - (-(_WIDEST * GRID * largest + RIGHT + REACH) // STEPS)
     phases = np.arange(PHASES)[:, None] * STEPS // PHASES
-    columns = (np.arange(width) - BEARING) * STEPS - phases
-    out = np.zeros((len(sizes), len(STROKES), PHASES, height, width), np.uint8)
+    columns = (np.arange(width) - BEARING) * STEPS - phases - RIGHT
+    out = np.zeros((len(sizes), len(LETTERS), PHASES, height, width), np.uint8)
     for size, letter in np.ndindex(*out.shape[:2]):
         rows = (ascents[size] - np.arange(height)) * STEPS - LIFT
-        blank = _blank(STROKES[letter], int(sizes[size]), rows, columns)
+        blank = _blank(LETTERS[letter][1], int(sizes[size]), rows, columns)
         out[size, letter] = (((1 << _BITS) - blank) * 255 + (1 << _BITS - 1)) >> _BITS
     return out, ascents
 
@@ -124,25 +147,27 @@ def _blank(
     """Give the share of paper left blank, of 2^15, at rows (h,) and columns (PHASES, w)."""
     left = np.full((PHASES, len(rows), columns.shape[1]), 1 << _BITS, np.int64)
     area = REACH * REACH
-    for x, y, way in _presses(strokes):
-        away = (rows[:, None] - y * size * TALL // 100) ** 2
-        away = away + (columns[:, None] - x * size * WIDE // 100) ** 2
-        near = ((area - away).clip(min=0) << _BITS) // area
-        cover = (near * near >> _BITS) * near >> _BITS
-        cover = (cover * way * size * PRESSURE // 1_000_000).clip(max=1 << _BITS)
-        left -= left * cover >> _BITS
+    for x, y in _presses(strokes):
+        down = abs(rows[:, None] - y * size * GRID // 100)
+        for tip in _TIPS:
+            along = abs(columns[:, None] - (x + 100 * tip) * size * GRID // 100)
+            away = down * down + along * along + down * along * CORNER // 100
+            near = ((area - away).clip(min=0) << _BITS) // area
+            steep = near * near >> _BITS
+            steep = steep * steep >> _BITS
+            cover = (near * SOFT + steep * (100 - SOFT)) * size * PRESSURE // 10_000_000
+            left -= left * cover.clip(max=1 << _BITS) >> _BITS
     return left
 
 
-def _presses(strokes: Sequence[Stroke]) -> list[tuple[int, int, int]]:
-    """Give where the pen is pressed down, x and y, and how far it came, in hundredths of units."""
+def _presses(strokes: Sequence[Stroke]) -> list[Point]:
+    """Give where the pen is pressed down, x and y in hundredths of half units."""
     found = []
     for stroke in strokes:
         for (x0, y0), (x1, y1) in pairwise(stroke):
             dx, dy = x1 - x0, y1 - y0
             count = max(abs(dx), abs(dy))
-            way = isqrt(10_000 * (dx * dx + dy * dy)) // count
             for k in range(count):
                 x, y = (100 * c + 50 * d * (2 * k + 1) // count for c, d in ((x0, dx), (y0, dy)))
-                found.append((x, y, way))
+                found.append((x, y))
     return found

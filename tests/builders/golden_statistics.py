@@ -22,22 +22,26 @@ def measure(outputs: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
         Arrays with the draws first; otherwise named and shaped as in the golden files.
     """
     out, residual = outputs.astype(float), outputs.astype(float) - clean
-    height, width = clean.shape[1:]
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-    band = np.clip(np.digitize(frequency, BANDS) - 1, 0, 11).ravel()
-    power = abs(np.fft.fft2(residual)) ** 2
-    power = power.reshape(-1, height * width)
-    spectrum = np.array([np.bincount(band, p, 12) / np.bincount(band, minlength=12) for p in power])
     return {
         "pooled_mean": _pool(out),
         "pooled_msd": _pool(residual**2),
-        "residual_spectrum": spectrum.reshape(-1, 3, 12),
+        "residual_spectrum": spectrum(residual),
         "hist": np.array([np.bincount(o.ravel() // 8, minlength=32) / o.size for o in outputs]),
         "image_mean": out.mean((1, 2, 3)),
         "image_std": out.std((1, 2, 3)),
         "image_mae": abs(residual).mean((1, 2, 3)),
         "changed": (residual != 0).any(1).mean((1, 2)),
     }
+
+
+def spectrum(pictures: np.ndarray) -> np.ndarray:
+    """Mean |FFT|^2 in 12 bands of the radial frequency: (..., H, W) -> (..., 12)."""
+    *many, height, width = pictures.shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    band = np.clip(np.digitize(frequency, BANDS) - 1, 0, 11).ravel()
+    power = (abs(np.fft.fft2(pictures)) ** 2).reshape(-1, height * width)
+    means = [np.bincount(band, p, 12) / np.bincount(band, minlength=12) for p in power]
+    return np.array(means).reshape(*many, 12)
 
 
 def _pool(values: np.ndarray) -> np.ndarray:

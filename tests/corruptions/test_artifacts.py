@@ -1,9 +1,12 @@
 """Artifacts: choices by hand, shapes of Pillow and OpenCV, masks and letters of our own."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from golden_statistics import spectrum
 from PIL import Image, ImageDraw
 
 from medrobust.corruptions import corrupt
@@ -20,9 +23,11 @@ from medrobust.corruptions.artifacts import (
 )
 from medrobust.corruptions.batches import torch_kernels
 from medrobust.corruptions.ink import ink_masks
-from medrobust.corruptions.letters import BEARING, REACH, STEPS, STROKES, font
+from medrobust.corruptions.letters import BEARING, LETTERS, REACH, STEPS, font
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import Draws, derive_key
+
+WORDS = Path(__file__).parents[1] / "data" / "golden" / "opencv_words.npz"
 
 GREY = torch.full((2, 3, 60, 72), 100, dtype=torch.uint8)
 
@@ -156,9 +161,31 @@ def test_a_word_is_its_letters_one_after_the_other_in_its_color():
     assert int(columns.min()) >= 10 - BEARING
 
 
+def test_words_are_within_15_percent_of_those_that_opencv_writes():
+    with np.load(WORDS) as file:
+        theirs, sizes, words = file["pictures"].astype(float), file["size"], file["words"].tolist()
+    longest = max(map(len, words))
+    text = [[ord(c) - ord("a") for c in word.ljust(longest, "a")] for word in words]
+    blank = torch.zeros(len(words), 1, *theirs.shape[1:], dtype=torch.uint8)
+    draws = {"count": torch.ones(len(words), 1), "length": numbers(*map(len, words))}
+    draws |= {"letter": numbers(*text), "size": numbers(*sizes.tolist())}
+    draws |= {"x": torch.full((len(words),), 12), "y": torch.full((len(words),), 17)}
+    draws["color"] = torch.full((len(words), 3), 255)
+    ours = characters(blank, 1, longest, 0.18, **draws)[:, 0].numpy().astype(float)
+    for what in (
+        lambda pictures: spectrum(pictures).mean(0),
+        lambda pictures: pictures.mean(),
+        lambda pictures: (pictures**2).mean(),
+        lambda pictures: (pictures > 0).mean(),
+    ):
+        ratio = what(ours) / what(theirs)
+        assert abs(np.log(ratio)).max() < np.log(1.15), ratio
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.98
+
+
 def test_every_letter_differs_from_every_other_and_ink_grows_with_size():
     stamps, above = font(LEAST_SIZE, 24)
-    assert stamps.shape[:3] == (24 - LEAST_SIZE + 1, len(STROKES), 4)
+    assert stamps.shape[:3] == (24 - LEAST_SIZE + 1, len(LETTERS), 4)
     assert len({stamp.tobytes() for stamp in stamps[-1, :, 0]}) == 26
     ink = stamps.astype(int).sum((1, 2, 3, 4))
     assert (np.diff(ink) > 0).all()

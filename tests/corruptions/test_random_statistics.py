@@ -9,7 +9,8 @@ from golden_statistics import measure, p_value, unlike
 
 from medrobust.corruptions import corrupt
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "imagenet_c_random_stats.npz"
+FOLDER = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = FOLDER / "imagenet_c_random_stats.npz"
 LEVEL = 0.01
 """Of a false alarm anywhere in CASES: corrected for their number (Bonferroni)."""
 
@@ -76,8 +77,19 @@ def test_noise_that_is_two_percent_stronger_would_be_found(golden, tmp_path):
     assert p_value(ours, theirs, draws)[0] < LEVEL / len(CASES)
 
 
+@pytest.mark.parametrize(("kind", "severity"), quick(FROST, lambda *_: False))
+def test_frost_is_within_15_percent_of_2000_draws_of_the_photographs(golden, kind, severity):
+    ours = draw(golden, "frost", kind, severity, 480)
+    with np.load(FOLDER / "frost_2000_draws.npz") as file:
+        for name in ("image_mean", "changed", "pooled_msd", "residual_spectrum"):
+            each = ours[name]
+            found = each.mean((0, 1)) if name == "residual_spectrum" else each.mean()
+            ratio = found / file[f"frost/{kind}/s{severity}/{name}"]
+            assert abs(np.log(ratio)).max() < np.log(1.15), (name, ratio)
+
+
 @pytest.mark.parametrize(("kind", "severity"), quick(FROST, lambda *c: c == ("rgb", 4)))
-def test_frost_is_like_the_photographs(golden, kind, severity):
+def test_frost_is_like_48_draws_of_the_photographs(golden, kind, severity):
     ours = draw(golden, "frost", kind, severity, 144)
     theirs, draws = published(golden, ours, f"rnd/imagenet_c/frost/{kind}/s{severity}/")
     assert not unlike(ours, theirs, draws)
