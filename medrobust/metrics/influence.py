@@ -153,7 +153,7 @@ def mean_precision(
     ]
     weights = float((np.square(parts) / np.maximum(units - 1, 1)).sum())
     degrees = float(np.sum(parts)) ** 2 / weights if weights > 0 else float("inf")
-    usual = values * (1 - values) / units
+    usual = np.maximum(values * (1 - values), 0.0) / units  # rounding may leave 1 behind
     return Precisions(
         float(values.mean()),
         influence.mean(axis=0),
