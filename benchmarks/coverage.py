@@ -6,8 +6,9 @@ Asked: 93 to 97 % where the smallest class expects five errors (patients where i
 grouped), at least 93 % elsewhere.
 
 Logits are normal with a shift for the true class that gives the stated error, so that accuracy,
-balanced accuracy and AUC have known true values. Imbalance: class sizes fall linearly, the largest
-ten times the smallest; sizes are drawn. Grouped: patients of four images of one class share 40 % of
+balanced accuracy and AUC have known true values; that of the AUPRC, which depends on the
+prevalence, is taken from a million images. Imbalance: class sizes fall linearly, the largest ten
+times the smallest; sizes are drawn. Grouped: patients of four images of one class share 40 % of
 the variance. mCE: three corruptions by three severities around the stated error, model and
 reference correlated over images.
 """
@@ -22,7 +23,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from medrobust.metrics import Reading
 from medrobust.metrics.aggregates import error_influence, mce_interval
+from medrobust.metrics.curves import curves
+from medrobust.metrics.estimates import precision_interval
 from medrobust.metrics.influence import areas
 from medrobust.metrics.intervals import balanced_interval, logit_interval, share_interval
 from medrobust.metrics.scores import log_odds
@@ -90,6 +94,17 @@ def truth(error: float, classes: int) -> tuple[float, float]:
     return shift, found.value
 
 
+@cache
+def true_precision(error: float, classes: int, imbalance: int) -> float:
+    """Return the AUPRC of a million images: that of the last class of two, else the mean."""
+    setting = Setting(1_000_000, error, classes, imbalance)
+    logits, labels, _ = sample(setting, np.random.default_rng(5))
+    truths = labels[:, None] == np.arange(classes)
+    shown = slice(1, None) if classes == 2 else slice(None)
+    columns = zip(log_odds(logits).T[shown], truths.T[shown], strict=True)
+    return float(np.mean([curves(s[:, None], t[:, None]).precisions[0] for s, t in columns]))
+
+
 def sample(setting: Setting, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Draw logits (N, K), labels (N,) and groups (N,)."""
     units = setting.count // (PATIENT if setting.grouped else 1)
@@ -106,10 +121,11 @@ def sample(setting: Setting, rng: np.random.Generator) -> tuple[np.ndarray, ...]
 
 
 def cells(setting: Setting, repetitions: int) -> dict[str, float]:
-    """Return the coverage of accuracy, balanced accuracy and AUC."""
+    """Return the coverage of accuracy, balanced accuracy, AUC and AUPRC."""
     rng = np.random.default_rng(2)
     area = truth(setting.error, setting.classes)[1]
-    held = {"accuracy": 0, "balanced accuracy": 0, "AUC": 0}
+    precision = true_precision(setting.error, setting.classes, setting.imbalance)
+    held = {"accuracy": 0, "balanced accuracy": 0, "AUC": 0, "AUPRC": 0}
     for _ in range(repetitions):
         logits, labels, groups = sample(setting, rng)
         given = groups if setting.grouped else None
@@ -122,7 +138,8 @@ def cells(setting: Setting, repetitions: int) -> dict[str, float]:
         kind = {"task": "multi-class"} | binary
         found = areas(log_odds(logits), labels, groups=given, **kind)
         if found is None:
-            held["AUC"] += 1  # one class alone has no AUC and no interval
+            held["AUC"] += 1  # one class alone has no AUC, no AUPRC and no interval
+            held["AUPRC"] += 1
             continue
         low, high = logit_interval(
             found.value,
@@ -133,6 +150,8 @@ def cells(setting: Setting, repetitions: int) -> dict[str, float]:
             unseen=found.unseen,
         )
         held["AUC"] += low <= area <= high
+        low, high = precision_interval(Reading(logits, labels, groups=given, **kind))
+        held["AUPRC"] += low <= precision <= high
     return {name: count / repetitions for name, count in held.items()}
 
 
@@ -172,7 +191,9 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table and what falls outside of what is asked; the argument is repetitions."""
     repetitions = int(arguments[0]) if arguments else 200
     outside = []
-    print(f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'mCE':>8}")
+    print(
+        f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'AUPRC':>8}{'mCE':>8}"
+    )
     for setting in grid():
         found = {**cells(setting, repetitions), "mCE": mce(setting, repetitions)}
         top = 0.97 if setting.plenty else 1.0
@@ -180,7 +201,7 @@ def main(arguments: Sequence[str]) -> int:
         outside += [f"{setting} {name} {found[name]:.4f}" for name in found if marks[name]]
         line = "".join(
             f"{100 * found[name]:>{width}.1f}{marks[name]}"
-            for name, width in zip(found, (9, 9, 7, 7), strict=True)
+            for name, width in zip(found, (9, 9, 7, 7, 7), strict=True)
         )
         print(f"{setting!s:34}{setting.expected:>8.1f} {line}", flush=True)
     print(f"{len(outside)} outside of what is asked:", *outside, sep="\n  ")

@@ -19,22 +19,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.beside import Beside, beside
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import DatasetPlan, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
-from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.reporting import (
     ExpectedTable,
     References,
     Report,
+    by_variant,
     draw_files,
     make_report,
     reference_cells,
     reference_of,
-    validation_cells,
+    reference_title,
     write_files,
 )
 
@@ -119,7 +121,16 @@ def reference_command(
         choices: Config group -> option, of each job.
         swept: Whether it was a sweep.
     """
-    of_the_model = ("model", "experiment", "prompts", "reference", "adapter", "task", "logger")
+    of_the_model = (
+        "model",
+        "experiment",
+        "prompts",
+        "reference",
+        "reference_prompts",
+        "adapter",
+        "task",
+        "logger",
+    )
     kept = [
         text
         for text in overrides
@@ -152,21 +163,26 @@ def run_job(experiment: Experiment, job: Job) -> None:
         experiment = adapted(experiment, RESOURCES, store)
         if experiment.tuning is not None:
             return  # a process that only helps to train
-    plans = plan(experiment, RESOURCES)
+    plans, further = plan(experiment, RESOURCES), beside(experiment, RESOURCES)
     if job.dry:
-        print_dry_run(plans, store, experiment)
+        print_dry_run([*plans, *further.plans], store, experiment)
         return
-    write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices))
+    write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices, further))
     runner = CellRunner(experiment, RESOURCES, store)
-    cells = run_cells(runner, plans, tally)
+    done = run_cells(runner, [*plans, *further.plans], tally)
     tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
+    run["without_validation"] = further.without_validation
     write_json(job.folder / "run.json", run)
+    of_tables = sum(len(dataset.cells) for dataset in plans)
     report = report_cells(
         store,
-        cells,
+        done[:of_tables],
         expected_tables(plans, experiment.severities),
+        validation=[cell for cell in done[of_tables:] if cell.spec.suite != SANITY],
+        sanity=[cell for cell in done[of_tables:] if cell.spec.suite == SANITY],
         reference=experiment.reference,
+        reference_prompts=experiment.reference_prompts,
         commands={
             experiment.reference: reference_command(
                 experiment.reference, job.overrides, [job.choices], swept=False
@@ -265,6 +281,9 @@ def report_cells(
     commands: Mapping[str, str],
     run: Mapping[str, Any],
     folder: Path,
+    reference_prompts: str | None = None,
+    validation: Sequence[StoredCell] = (),
+    sanity: Sequence[StoredCell] = (),
     missing: Sequence[CellSpec] = (),
     notes: Sequence[str] = (),
 ) -> Report:
@@ -278,6 +297,9 @@ def report_cells(
         commands: Reference model -> what makes its cells.
         run: Content of run.json.
         folder: Of the report.
+        reference_prompts: Prompt set of the reference; None: the one of each cell, or the only one.
+        validation: Clean validation cells, for operating points and temperature.
+        sanity: Cells of images that show nothing.
         missing: Planned cells that are not finished.
         notes: Lines for the reader.
 
@@ -293,21 +315,30 @@ def report_cells(
             for c in cells
             if c.spec.dataset in corrupted and reference_of(reference, c.spec.dataset) == name
         ]
-        of_it, note = reference_cells(store, own, name, command=command)
+        of_it, note = reference_cells(store, own, name, command=command, prompts=reference_prompts)
         found += of_it
         said += [note] if note else []
     return make_report(
         cells,
         expected=expected,
         missing=missing,
-        reference=reference,
+        reference=_titled(reference, reference_prompts),
         reference_cells=found,
         notes=said,
         folder=folder,
         run=dict(run),
-        validation=validation_cells(store, cells),
+        validation=by_variant(validation),
+        sanity=sanity,
         features=store.read_features,
     )
+
+
+def _titled(reference: References, prompts: str | None) -> References:
+    if isinstance(reference, Mapping):
+        return {
+            dataset: name and reference_title(name, prompts) for dataset, name in reference.items()
+        }
+    return reference and reference_title(reference, prompts)
 
 
 def expected_tables(plans: Iterable[DatasetPlan], severities: Sequence[int]) -> list[ExpectedTable]:
@@ -324,21 +355,31 @@ def expected_tables(plans: Iterable[DatasetPlan], severities: Sequence[int]) -> 
 
 
 def plan_record(
-    experiment: Experiment, plans: Sequence[DatasetPlan], choices: Mapping[str, str]
+    experiment: Experiment,
+    plans: Sequence[DatasetPlan],
+    choices: Mapping[str, str],
+    further: Beside,
 ) -> dict[str, Any]:
     """Return the content of plan.json: what a joint report needs to know of this job."""
     return {
         "format": 1,
         "store": str(experiment.store),
         "reference": experiment.reference,
+        "reference_prompts": experiment.reference_prompts,
         "choices": dict(choices),
         "expected": [asdict(table) for table in expected_tables(plans, experiment.severities)],
-        "cells": [
-            {"cell": asdict(cell.key.spec), "fingerprint": cell.key.fingerprint}
-            for dataset in plans
-            for cell in dataset.cells
-        ],
+        "cells": _named_cells(plans),
+        "validation": _named_cells(further.validation),
+        "sanity": _named_cells(further.sanity),
     }
+
+
+def _named_cells(plans: Sequence[DatasetPlan]) -> list[dict[str, Any]]:
+    return [
+        {"cell": asdict(cell.key.spec), "fingerprint": cell.key.fingerprint}
+        for dataset in plans
+        for cell in dataset.cells
+    ]
 
 
 def report_sweep(sweep: Job) -> list[str]:
@@ -370,12 +411,11 @@ def report_sweep(sweep: Job) -> list[str]:
             f"Make one with scripts/report.py for each."
         )
     store = Store(Path(stores.pop()))
-    wanted = {
-        (CellSpec(**entry["cell"]), entry["fingerprint"]): None
-        for job_plan in plans
-        for entry in job_plan["cells"]
-    }
-    done = {key: store.read(*key) for key in wanted if store.holds(*key)}
+    wanted = _of_plans(plans, "cells")
+    done, validation, sanity = (
+        {key: store.read(*key) for key in _of_plans(plans, part) if store.holds(*key)}
+        for part in ("cells", "validation", "sanity")
+    )
     references = {
         table["dataset"]: str(job_plan["reference"])
         for job_plan in plans
@@ -398,12 +438,21 @@ def report_sweep(sweep: Job) -> list[str]:
         },
         run=run,
         folder=sweep.folder,
+        reference_prompts=plans[0]["reference_prompts"],
+        validation=list(validation.values()),
+        sanity=list(sanity.values()),
         missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
         notes=[f"job {name} failed: {reason}" for name, reason in failed.items()],
     )
     publish(report)
     log_report(sweep, report, run, f"{sweep.group}-summary")
     return list(failed.values())
+
+
+def _of_plans(plans: Iterable[Mapping[str, Any]], part: str) -> dict[tuple[CellSpec, str], None]:
+    """Join the cells that jobs have planned, in order, each once."""
+    entries = (entry for job_plan in plans for entry in job_plan[part])
+    return {(CellSpec(**entry["cell"]), entry["fingerprint"]): None for entry in entries}
 
 
 def _of_jobs(folder: Path, name: str) -> list[Path]:
@@ -439,6 +488,9 @@ def _sweep_record(
         "reference": ", ".join(dict.fromkeys(str(run["reference"]) for run in runs)),
         "jobs": [run["command"] for run in runs],
         "failed": list(failed),
+        "without_validation": {
+            name: why for run in runs for name, why in run["without_validation"].items()
+        },
         "config": joint_configuration([run["config"] for run in runs]),
     }
 

@@ -99,6 +99,7 @@ def evaluate(
             precision="32-true",
             task=ZeroShot,
             seed=seed,
+            validation=False,
         )
         return _run(experiment)
 

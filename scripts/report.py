@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("store", type=Path, help="folder of the store (store.dir)")
     parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where it goes")
     parser.add_argument("--reference", help="model whose errors normalise CE and mCE")
+    parser.add_argument("--reference-prompts", help="prompt set of the reference, of several")
     parser.add_argument("--model", action="append", default=[], help="only this one (repeatable)")
     parser.add_argument("--dataset", action="append", default=[], help="only this one (repeatable)")
     parser.add_argument("--light", action="store_true", help="leave plotly (5 MB) out of the page")
@@ -35,6 +36,7 @@ def main() -> int:
             given.store,
             given.out,
             reference=given.reference,
+            reference_prompts=given.reference_prompts,
             models=given.model,
             datasets=given.dataset,
             interactive=not given.light,

@@ -13,6 +13,7 @@ FAST = (
     "model=phantomclip_small",
     "dataset=phantoms_site_b",
     "dataset.per_class=2",
+    "validation=false",
     "corruption=brightness",
     "severity=5",
     "task.epochs=1",

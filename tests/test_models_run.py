@@ -22,7 +22,7 @@ from medrobust.evaluation.store import Store
 from medrobust.jobs import RESOURCES
 from medrobust.models.phantomclip import PhantomCLIP
 
-SMALL = ("dataset.per_class=1", "corruption=brightness", "severity=2")
+SMALL = ("dataset.per_class=1", "corruption=brightness", "severity=2", "validation=false")
 
 
 def medrobust(*arguments: str) -> int:

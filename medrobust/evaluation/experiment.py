@@ -54,6 +54,9 @@ class Experiment:
         batch_size: Images read and corrupted at a time; changes no number.
         num_workers: Processes that read; changes no number.
         reference: Model whose errors normalise CE and mCE.
+        reference_prompts: Prompt set of the reference; None: the one of the row, or the only one.
+        validation: Also run the clean validation split, for operating points and temperature.
+        sanity: Also run blank and noise images, and print what not looking at the image scores.
         resume: Skip finished cells; False computes again and replaces.
         keep_features: Keep image features in the store.
         examples: Keep example pictures; None: of phantoms and public sets only.
@@ -77,6 +80,9 @@ class Experiment:
     batch_size: int = 64
     num_workers: int = 0
     reference: str = "clip_vit_b16"
+    reference_prompts: str | None = None
+    validation: bool = True
+    sanity: bool = False
     resume: bool = True
     keep_features: bool = False
     examples: bool | None = None
@@ -121,7 +127,12 @@ class Experiment:
 
     def _check_types(self) -> None:
         """Refuse text where a switch or a number belongs: `resume=no` would be true."""
-        switches: dict[str, Any] = {"resume": self.resume, "store.features": self.keep_features}
+        switches: dict[str, Any] = {
+            "resume": self.resume,
+            "store.features": self.keep_features,
+            "validation": self.validation,
+            "sanity": self.sanity,
+        }
         if self.examples is not None:
             switches["store.examples"] = self.examples
         for key, value in switches.items():

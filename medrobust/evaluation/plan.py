@@ -1,7 +1,7 @@
 """Configuration -> experiment -> cells. The one place beside the entry that knows Hydra."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,7 @@ from medrobust.adapters.base import Tunable
 from medrobust.adapters.linear_probe import LinearProbe
 from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.not_an_image import NotAnImage
 from medrobust.evaluation.published import FilesColumn, files_columns
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, head_fingerprint
 from medrobust.exceptions import ConfigurationError, MedRobustError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Column: TypeAlias = Corruption | FilesColumn
-"""Corrupted images are computed, or read from published files."""
+Column: TypeAlias = Corruption | FilesColumn | NotAnImage
+"""Corrupted images are computed, or read from published files, or show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,9 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         batch_size=config.batch_size,
         num_workers=config.num_workers,
         reference=config.reference,
+        reference_prompts=config.reference_prompts,
+        validation=config.validation,
+        sanity=config.sanity,
         resume=config.resume,
         keep_features=config.store.features,
         examples=config.store.examples,
@@ -202,14 +206,28 @@ def _dataset_plan(
     columns: tuple[Column, ...],
 ) -> DatasetPlan:
     image_set = resources.image_set(source)
+    conditions = [(None, 0), *product(columns, experiment.severities)]
+    cells = planned_cells(experiment, resources, image_set, conditions)
+    return DatasetPlan(image_set, data_record(image_set), columns, cells)
+
+
+def planned_cells(
+    experiment: Experiment,
+    resources: "Resources",
+    image_set: "ImageSet",
+    conditions: Sequence[tuple[Column | None, int]],
+) -> tuple[PlannedCell, ...]:
+    """Name the cells of one split under the given (corruption, severity), each with every head.
+
+    Raises:
+        MedRobustError: If prompts or the model do not suit the data set.
+    """
     heads = _heads(experiment, resources, image_set)
     encoder = resources.encoder_description(experiment)
-    conditions = [(None, 0), *product(columns, experiment.severities)]
-    cells = [
+    return tuple(
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
         for (corruption, severity), head in product(conditions, heads)
-    ]
-    return DatasetPlan(image_set, data_record(image_set), columns, tuple(cells))
+    )
 
 
 def _heads(

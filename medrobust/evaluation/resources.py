@@ -41,9 +41,14 @@ class Resources:
             MODELS_KEPT,
         )
 
-    def image_set(self, source: DatasetSource) -> ImageSet:
-        """Return the evaluated split, memory-mapped."""
-        return _kept(self._image_sets, repr(source), source.load, DATA_SETS_KEPT)
+    def image_set(self, source: DatasetSource, split: str | None = None) -> ImageSet:
+        """Return a split, memory-mapped: the evaluated one by default.
+
+        Raises:
+            DatasetNotFoundError: If the set has no such split.
+        """
+        key = f"{source!r}/{split or source.split}"
+        return _kept(self._image_sets, key, lambda: source.load(split), DATA_SETS_KEPT)
 
     def is_dual_encoder(self, experiment: Experiment) -> bool:
         """Say whether the model has a text side, so that class texts classify."""

@@ -35,6 +35,9 @@ from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKi
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
 
+SANITY = "sanity"
+"""Suite of the cells of images that show nothing: in no table of corruptions."""
+
 FURTHER = ("groups", "metadata")
 """Arrays of a `DataRecord` that not every data set has."""
 

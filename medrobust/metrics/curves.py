@@ -18,11 +18,13 @@ class Curves:
         shares: float64 (K, N): the share of the other kind that an image is right against. A
             positive image is right against the negatives below it, a negative one against the
             positives above it.
+        precision_influence: float64 (K, N): what an image adds to the average precision, mean 0.
     """
 
     areas: Float64Array
     precisions: Float64Array
     shares: Float64Array
+    precision_influence: Float64Array
 
 
 def curves(scores: Float64Array, truths: NDArray[np.bool_]) -> Curves:
@@ -61,8 +63,26 @@ def curves(scores: Float64Array, truths: NDArray[np.bool_]) -> Curves:
             truth.reshape(-1), np.repeat(below, lengths), np.repeat(above, lengths)
         ).reshape(classes, count)
         areas: Float64Array = np.where(truth, sorted_shares, 0.0).sum(axis=1) / positives
-    shares = np.empty((classes, count))
+        above_all = count - place  # images that score at least this
+        found = positives[row] - before  # positives among them
+        gains = _within(runs * (above_all - found) / above_all**2, row, classes)
+        losses = _within(runs * found / above_all**2, row, classes)
+        hit = (found / above_all - precisions[row] + gains) / positives[row]
+        missed = -losses / positives[row]
+        sorted_influence = count * np.where(
+            truth.reshape(-1), np.repeat(hit, lengths), np.repeat(missed, lengths)
+        ).reshape(classes, count)
+    shares, influence = np.empty((classes, count)), np.empty((classes, count))
     np.put_along_axis(shares, order, sorted_shares, axis=1)
+    np.put_along_axis(influence, order, sorted_influence, axis=1)
     undefined = (positives == 0) | (negatives == 0)
     areas[undefined] = precisions[undefined] = np.nan
-    return Curves(areas, precisions, shares)
+    return Curves(areas, precisions, shares, influence)
+
+
+def _within(terms: Float64Array, row: NDArray[np.int64], classes: int) -> Float64Array:
+    """Add up from the lowest score of each column: what runs up to this one have in sum."""
+    total = np.cumsum(terms)
+    ends = np.cumsum(np.bincount(row, weights=terms, minlength=classes))
+    result: Float64Array = total - np.r_[0.0, ends[:-1]][row]
+    return result

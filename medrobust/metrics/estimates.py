@@ -8,18 +8,17 @@ from numpy.typing import NDArray
 
 from medrobust.metrics.cell import METRICS, Reading, metrics_of
 from medrobust.metrics.classification import one_versus_rest
-from medrobust.metrics.influence import (
-    f1_influence,
-    kappa_influence,
-)
+from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
 from medrobust.metrics.intervals import (
     Bounds,
+    around_logit,
     balanced_interval,
     logit_interval,
     mean_interval,
     mean_of_shares_interval,
-    recovered,
     share_interval,
+    t_quantile,
+    variance_of_mean,
     wilson,
 )
 from medrobust.types import Float64Array
@@ -38,9 +37,9 @@ def cell_estimates(reading: Reading) -> dict[str, Estimate]:
     """Compute every metric of a cell with its interval.
 
     Accuracy and error: Wilson, with patients its clustered form. Balanced: MOVER over classes.
-    AUC: DeLong over the logit. AUPRC: the logit interval of Boyd et al. (ECML 2013) for each
-    class, MOVER over classes. Macro F1, kappa, calibration errors, Brier score and grade error:
-    the infinitesimal jackknife. Intervals bring the sampling of images alone, not seeds or prompts.
+    AUC: DeLong over the logit. AUPRC: the infinitesimal jackknife over the logit. Macro F1, kappa,
+    calibration errors, Brier score and grade error: the infinitesimal jackknife. Intervals bring
+    the sampling of images (or patients) alone, not seeds or prompts.
 
     Args:
         reading: The cell.
@@ -135,24 +134,24 @@ def _of_scores(reading: Reading) -> dict[str, Bounds]:
         degrees=found.degrees,
         unseen=found.unseen,
     )
-    positives = reading.truths.sum(axis=0)
-    defined = np.flatnonzero(~np.isnan(reading.curves.precisions))
-    values = [float(reading.curves.precisions[c]) for c in defined]
-    bounds = [wilson_logit(v, int(positives[c])) for v, c in zip(values, defined, strict=True)]
-    low, high = recovered(values, bounds)
-    return {"auc": area, "auprc": (max(0.0, low), min(1.0, high))}
+    return {"auc": area, "auprc": precision_interval(reading)}
 
 
-def wilson_logit(area: float, positives: int) -> Bounds:
-    """Return the logit interval of an AUPRC over so many positives; at 0 and 1 Wilson's.
+def precision_interval(reading: Reading) -> Bounds:
+    """Return the interval of the mean AUPRC, over images or patients, by way of its logit.
 
-    Standard error of the logit: 1 / sqrt(positives * A (1 - A)) (Boyd, Eng and Page, ECML 2013).
+    The variance is that of the influence values, drawn by one degree of freedom towards the one
+    that the number of positives alone gives: a perfect class gets no point interval.
     """
-    if area <= 0 or area >= 1:
-        return wilson(area, positives)
-    half = 1.959963984540054 / sqrt(positives * area * (1 - area))
-    odds = np.log(area / (1 - area))
-    return float(1 / (1 + np.exp(half - odds))), float(1 / (1 + np.exp(-half - odds)))
+    found = mean_precision(reading.curves, reading.truths, reading.groups)
+    assert found is not None
+    value = found.value
+    variance, degrees, _ = variance_of_mean(found.influence, reading.groups)
+    pooled = (degrees * (variance + found.unseen) + found.usual) / (degrees + 1)
+    if value <= 0 or value >= 1 or pooled == 0:
+        return wilson(value, found.smallest)
+    quantile = t_quantile(min(max(degrees + 1, 8.0), found.degrees + 1))
+    return around_logit(value, quantile * sqrt(pooled))
 
 
 def _of_chances(reading: Reading) -> dict[str, Bounds]:

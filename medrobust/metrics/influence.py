@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.curves import Curves, curves
+from medrobust.metrics.intervals import variance_of_mean
 from medrobust.types import Float64Array, Int64Array, TaskKind
 
 
@@ -105,6 +106,62 @@ def _patients(sides: NDArray[np.bool_], groups: Int64Array) -> NDArray[np.int64]
     size = int(groups.max()) + 1
     counts = [[(np.bincount(groups[s], minlength=size) > 0).sum() for s in k] for k in sides]
     return np.array(counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Precisions:
+    """The mean of average precisions, and what its interval needs.
+
+    Attributes:
+        value: Mean over the classes that have positives and negatives.
+        influence: float64 (N,), mean 0.
+        smallest: Harmonic mean over these classes of their positives (or patients).
+        degrees: Of freedom of the variance (Satterthwaite), from the positives of each class.
+        unseen: Variance of the classes with a single positive, as Boyd et al. have it.
+        usual: Variance that the number of positives alone gives (Boyd, Eng and Page, ECML 2013):
+            A (1 - A) / n for each class.
+    """
+
+    value: float
+    influence: Float64Array
+    smallest: float
+    degrees: float
+    unseen: float
+    usual: float
+
+
+def mean_precision(
+    found: Curves, truths: NDArray[np.bool_], groups: Int64Array | None = None
+) -> Precisions | None:
+    """Join the average precisions of the classes that have one.
+
+    Args:
+        found: From `curves`.
+        truths: bool (N, K), what they were made from.
+        groups: int64 (N,) from 0: a class has as many units as patients with a positive.
+    """
+    defined = ~np.isnan(found.precisions)
+    if not defined.any():
+        return None
+    own, values = truths.T[defined], found.precisions[defined]
+    units = own.sum(axis=1) if groups is None else _patients(own[None], groups)[0]
+    larger = np.sqrt(units / np.maximum(units - 1, 1))[:, None]
+    influence = found.precision_influence[defined] * np.where(own, larger, 1.0)
+    parts = [
+        variance_of_mean(np.where(k, i, 0.0), groups)[0]
+        for k, i in zip(own, influence, strict=True)
+    ]
+    weights = float((np.square(parts) / np.maximum(units - 1, 1)).sum())
+    degrees = float(np.sum(parts)) ** 2 / weights if weights > 0 else float("inf")
+    usual = np.maximum(values * (1 - values), 0.0) / units  # rounding may leave 1 behind
+    return Precisions(
+        float(values.mean()),
+        influence.mean(axis=0),
+        len(values) / float((1 / units).sum()),
+        degrees,
+        float(usual[units == 1].sum()) / len(values) ** 2,
+        float(usual.sum()) / len(values) ** 2,
+    )
 
 
 def _unbiased(count: int) -> float:

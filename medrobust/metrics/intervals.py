@@ -291,9 +291,13 @@ def logit_interval(
     if value <= 0 or value >= 1 or variance == 0:
         return wilson(value, smallest)
     own = own if groups is not None else max(own, 8.0)
-    half = t_quantile(min(own, degrees)) * sqrt(variance) / (value * (1 - value))
-    center = log(value / (1 - value))
-    return _expit(center - half), _expit(center + half)
+    return around_logit(value, t_quantile(min(own, degrees)) * sqrt(variance))
+
+
+def around_logit(value: float, half: float) -> Bounds:
+    """Return value +- half, `half` taken over to the logit by its slope; value in (0, 1)."""
+    center, wide = log(value / (1 - value)), half / (value * (1 - value))
+    return _expit(center - wide), _expit(center + wide)
 
 
 def _expit(value: float) -> float:

@@ -12,12 +12,13 @@ _HOME = {
     "RunLogger": "loggers",
     "SeriesLogger": "loggers",
     "WandbLogger": "loggers",
+    "by_variant": "reference",
     "draw_files": "draws",
     "expected_from_cells": "matrix",
     "make_report": "report",
     "reference_cells": "reference",
     "reference_of": "reference",
-    "validation_cells": "reference",
+    "reference_title": "reference",
     "write_files": "report",
 }
 """Public name -> module, imported at first use."""

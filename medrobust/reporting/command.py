@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, unknown_name
 
 from .matrix import ExpectedTable, expected_from_cells
 from .measure import variant
-from .reference import reference_cells, validation_cells
+from .reference import reference_cells, reference_title, validation_cells
 from .report import Report, make_report
 
 
@@ -17,6 +17,7 @@ def report_store(
     folder: Path,
     *,
     reference: str | None = None,
+    reference_prompts: str | None = None,
     models: Sequence[str] = (),
     datasets: Sequence[str] = (),
     interactive: bool = True,
@@ -30,6 +31,7 @@ def report_store(
         root: Folder of the store.
         folder: Where the files go; made if it is not there.
         reference: Model whose errors normalise CE and mCE; None: no ratios.
+        reference_prompts: Prompt set of the reference, where the store holds several of it.
         models: Names of models, all by default.
         datasets: Names of data sets, all by default.
         interactive: Put plotly into the page (5 MB) for curves and scatter that answer the mouse.
@@ -48,13 +50,17 @@ def report_store(
     """
     store = Store(root)
     chosen = _chosen(store, models, datasets)
-    cells = [c for c in chosen if c.spec.split != "val"] or chosen
+    shown = [c for c in chosen if c.spec.suite != SANITY]
+    cells = [c for c in shown if c.spec.split != "val"] or shown
     found: list[StoredCell] = []
     notes = []
     if reference is not None:
         command = f"python run.py model={reference} dataset=..."
-        found, note = reference_cells(store, cells, reference, command=command)
+        found, note = reference_cells(
+            store, cells, reference, command=command, prompts=reference_prompts
+        )
         notes = [note] if note else []
+        reference = reference_title(reference, reference_prompts)
     expected = expected_tables(cells)
     report = make_report(
         cells,
@@ -66,6 +72,7 @@ def report_store(
         folder=folder,
         run={"command": f"python scripts/report.py {root.name}"},
         validation=validation_cells(store, cells),
+        sanity=[c for c in chosen if c.spec.suite == SANITY],
         features=store.read_features,
         processes=processes,
     )
@@ -89,7 +96,7 @@ def _chosen(store: Store, models: Sequence[str], datasets: Sequence[str]) -> lis
         for c in cells
         if (not models or c.spec.model in models) and (not datasets or c.spec.dataset in datasets)
     ]
-    if not kept:
+    if all(c.spec.suite == SANITY for c in kept):
         raise StoreError(f"{store.root} holds no cell of these models on these data sets.")
     return kept
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.metrics import Estimate
 
-from .figures import title
+from .figures import printed_estimates, title, with_range
 from .matrix import Matrix
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS
 
@@ -28,6 +28,9 @@ _ESCAPES = str.maketrans(
 )  # fmt: skip
 
 
+_SIGNS = str.maketrans({"†": r"$^\dagger$", "‡": r"$^\ddagger$"})
+
+
 def text_tables(report: "Report") -> dict[str, bytes]:
     """Write each matrix as a LaTeX table (booktabs) and a Markdown table: name -> bytes."""
     files: dict[str, bytes] = {}
@@ -42,39 +45,22 @@ def _header(matrix: Matrix) -> list[str]:
     return ["clean", *matrix.table.corruptions, "mean", "mCE"]
 
 
-def _estimates(matrix: Matrix, row: int) -> list[tuple[float | None, Estimate]]:
-    """Return (value, interval) as the heat map prints them."""
-    of, columns = matrix.shown, range(len(matrix.table.corruptions))
-    values = [
-        matrix.estimate(of, row, "clean").value,
-        *(matrix.severity_mean(of, row, c) for c in columns),
-        matrix.mean(of, row).value,
-        matrix.mce(of, row).value,
-    ]
-    found = [
-        matrix.estimate(of, row, "clean"),
-        *(matrix.estimate(of, row, "severity_mean", c) for c in columns),
-        matrix.estimate(of, row, "mean"),
-        matrix.estimate(of, row, "mCE"),
-    ]
-    return list(zip(values, found, strict=True))
-
-
 def latex(matrix: Matrix) -> str:
     """Write one matrix: values with the bounds of the 95 % interval below and above."""
     head = " & ".join(["model", *(name.translate(_ESCAPES) for name in _header(matrix))])
+    printed = printed_estimates(matrix)
     lines = []
     for row, line in enumerate(matrix.rows):
-        cells = [_latex_cell(value, found) for value, found in _estimates(matrix, row)]
-        mark = r"$^\dagger$" if matrix.chance_marks(row) else ""
+        cells = [_latex_cell(found) for found in printed[row]]
+        mark = matrix.signs(row).translate(_SIGNS)
         lines.append(" & ".join([line.label.translate(_ESCAPES) + mark, *cells]) + r" \\")
     columns = "l" + "r" * len(_header(matrix))
     caption = title(matrix).translate(_ESCAPES).replace("·", r"\textperiodcentered{}")
-    note = r"% dagger: model or reference no better than guessing on clean images"
+    notes = [f"% {line.translate(_SIGNS)}" for line in matrix.legend]
     return "\n".join(
         [
             rf"% {title(matrix)}; needs booktabs",
-            note,
+            *notes,
             r"\begin{table}",
             rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{columns}}}",
@@ -90,12 +76,12 @@ def latex(matrix: Matrix) -> str:
     )
 
 
-def _latex_cell(value: float | None, found: Estimate) -> str:
-    if value is None:
+def _latex_cell(found: Estimate) -> str:
+    if found.value is None:
         return "--"
     if found.low is None or found.high is None:
-        return f"{100 * value:.1f}"
-    return f"${100 * value:.1f}_{{{100 * found.low:.1f}}}^{{{100 * found.high:.1f}}}$"
+        return f"{100 * found.value:.1f}"
+    return f"${100 * found.value:.1f}_{{{100 * found.low:.1f}}}^{{{100 * found.high:.1f}}}$"
 
 
 def markdown(matrix: Matrix) -> str:
@@ -103,21 +89,12 @@ def markdown(matrix: Matrix) -> str:
     names = ["model", *_header(matrix)]
     lines = [f"**{title(matrix)}**", "", "| " + " | ".join(names) + " |"]
     lines.append("|" + "---|" + "--:|" * (len(names) - 1))
+    printed = printed_estimates(matrix)
     for row, line in enumerate(matrix.rows):
-        cells = [
-            "–" if value is None else f"{100 * value:.1f}{_brackets(found)}"
-            for value, found in _estimates(matrix, row)
-        ]
-        mark = "†" if matrix.chance_marks(row) else ""
-        label = line.label.replace("|", r"\|") + mark
+        cells = [with_range(found) for found in printed[row]]
+        label = line.label.replace("|", r"\|") + matrix.signs(row)
         lines.append("| " + " | ".join([label, *cells]) + " |")
-    return "\n".join([*lines, ""])
-
-
-def _brackets(found: Estimate) -> str:
-    if found.low is None or found.high is None:
-        return ""
-    return f" ({100 * found.low:.1f}–{100 * found.high:.1f})"
+    return "\n".join([*lines, *(f"\n{line}" for line in matrix.legend), ""])
 
 
 def parquet_files(report: "Report") -> dict[str, bytes]:

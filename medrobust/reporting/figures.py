@@ -8,7 +8,7 @@ import numpy as np
 
 from medrobust.metrics import METRICS, Estimate
 
-from .matrix import Matrix
+from .matrix import Matrix, plain
 from .tables import coverage
 
 if TYPE_CHECKING:
@@ -122,8 +122,7 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
     axis.spines[:].set_visible(False)
     axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
     marks = [*([DEMONSTRATION] if matrix.demonstration else []), *matrix.data.marks]
-    if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
-        marks.append("†: model or reference no better than guessing on clean images")
+    marks += matrix.legend
     if marks:
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
 
@@ -139,12 +138,53 @@ def heat_cells(matrix: Matrix) -> list[list[tuple[str, float | None]]]:
     return [_heat_row(matrix, row) for row in range(len(matrix.rows))]
 
 
+def printed_estimates(matrix: Matrix, of: str | None = None) -> list[list[Estimate]]:
+    """Return for each row clean, corruptions, mean and mCE: the value printed, its interval.
+
+    Args:
+        matrix: The table.
+        of: Metric; None: the one that is shown.
+    """
+    return [_printed(matrix, of or matrix.shown, row) for row in range(len(matrix.rows))]
+
+
+def _printed(matrix: Matrix, of: str, row: int) -> list[Estimate]:
+    columns = range(len(matrix.table.corruptions))
+    values = [
+        plain(float(matrix.clean[of][row])),
+        *(matrix.severity_mean(of, row, c) for c in columns),
+        matrix.mean(of, row).value,
+        matrix.mce(of, row).value,
+    ]
+    bounds = [
+        matrix.estimate(of, row, "clean"),
+        *(matrix.estimate(of, row, "severity_mean", c) for c in columns),
+        matrix.estimate(of, row, "mean"),
+        matrix.estimate(of, row, "mCE"),
+    ]
+    return [
+        Estimate(None) if value is None else Estimate(value, found.low, found.high)
+        for value, found in zip(values, bounds, strict=True)
+    ]
+
+
+def percent_range(found: Estimate) -> str:
+    """Print an interval in percent, or nothing."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{100 * found.low:.1f}–{100 * found.high:.1f}"
+
+
+def with_range(found: Estimate) -> str:
+    """Print a number and its interval in percent, a dash where there is none."""
+    bounds = percent_range(found)
+    return percent(found.value) + (f" ({bounds})" if bounds and found.value is not None else "")
+
+
 def _heat_row(matrix: Matrix, row: int) -> list[tuple[str, float | None]]:
     shown = matrix.shown
-    clean = float(matrix.clean[shown][row])
-    values = [None if np.isnan(clean) else clean]
-    values += [matrix.severity_mean(shown, row, c) for c in range(len(matrix.table.corruptions))]
-    cells = [(percent(value), value) for value in values]
+    values = [found.value for found in _printed(matrix, shown, row)]
+    cells = [(percent(value), value) for value in values[:-2]]
     mean, mce = matrix.mean(shown, row), matrix.mce(shown, row)
     cells.append((percent(mean.value) + _partly(matrix, mean), mean.value))
     cells.append((percent(mce.value) + _partly(matrix, mce), None))

@@ -42,6 +42,8 @@ class WandbLogger:
         mode: "online" or "offline"; None follows WANDB_MODE, else goes online where WANDB_API_KEY
             or a netrc entry is found, else offline.
         images: Send the example pictures of the store, too.
+        weights: Send the weights of tuned adapters, too. Weights may remember what they were tuned
+            on, so that for data of patients this is a decision of its own.
         directory: Folder of the offline files, None for the folder of the report.
     """
 
@@ -50,6 +52,7 @@ class WandbLogger:
     group: str | None = None
     mode: Literal["online", "offline"] | None = None
     images: bool = False
+    weights: bool = False
     directory: str | None = None
 
     def __post_init__(self) -> None:

@@ -16,9 +16,10 @@ from medrobust.metrics import (
 )
 from medrobust.types import Float64Array
 
+from .contamination import seen
 from .measure import Measured, variant
 from .reference import References, choose_reference, conditions, reference_of
-from .sanity import sanity
+from .sanity import SHOWING_NOTHING, Nothing, nothing_shown, sanity
 from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
@@ -93,6 +94,7 @@ class Matrix:
         at_chance: For each row, whether its clean images are answered no better than by guessing.
         reference_at_chance: The same of the reference, row by row; None where it is missing.
         groups: (row, corruption, severity) -> the cells of all seeds.
+        seen: For each row, training data of its weights that hold pictures of this set's source.
     """
 
     table: ExpectedTable
@@ -113,6 +115,7 @@ class Matrix:
     at_chance: tuple[bool, ...] = ()
     reference_at_chance: tuple[bool | None, ...] = ()
     groups: Groups = field(default_factory=dict)
+    seen: tuple[tuple[str, ...], ...] = ()
 
     @property
     def shown(self) -> str:
@@ -123,6 +126,12 @@ class Matrix:
     def demonstration(self) -> bool:
         """Whether the numbers come from synthetic phantoms."""
         return self.data.origin == "phantom"
+
+    @property
+    def asked_sanity(self) -> bool:
+        """Whether images that show nothing were run: then tables have sanity rows of their own."""
+        names = set(SHOWING_NOTHING.values())
+        return any(metric in names for _, _, metric, _ in self.aggregates)
 
     def severity_mean(self, metric: str, row: int, corruption: int) -> float | None:
         """Mean over the planned severities, None if one of them is missing."""
@@ -159,9 +168,37 @@ class Matrix:
         """Return an aggregate with its interval; empty where it is not defined."""
         return self.aggregates.get((of, row, metric, column), Estimate(None))
 
+    def signs(self, row: int) -> str:
+        """Return the signs of a row: † at chance (it or its reference), ‡ contaminated."""
+        contaminated = bool(self.seen) and bool(self.seen[row])
+        return "†" * bool(self.chance_marks(row)) + "‡" * contaminated
+
     def marked(self, row: int) -> str:
-        """Return the label of a row, with a dagger where it or its reference is at chance."""
-        return self.rows[row].label + ("†" if self.chance_marks(row) else "")
+        """Return the label of a row with its signs."""
+        return self.rows[row].label + self.signs(row)
+
+    @property
+    def legend(self) -> tuple[str, ...]:
+        """What the signs in this table mean: a line each."""
+        rows = range(len(self.rows))
+        lines = []
+        if any(self.chance_marks(row) for row in rows):
+            lines.append(
+                "†: model or reference no better than guessing on clean images: its mCE means "
+                "nothing"
+            )
+        names = dict.fromkeys(name for row in self.seen for name in row)
+        if names:
+            lines.append(
+                f"‡: the weights were trained on {', '.join(names)}, which holds pictures of the "
+                f"source of {self.table.dataset}"
+            )
+        return tuple(lines)
+
+    def row_marks(self, row: int) -> tuple[str, ...]:
+        """Return what `signs` stand for, in words."""
+        known = self.seen[row] if self.seen else ()
+        return (*self.chance_marks(row), *(f"trained on {name}" for name in known))
 
     def chance_marks(self, row: int) -> tuple[str, ...]:
         """Say whether the model, or its reference, is at chance on clean images."""
@@ -212,6 +249,7 @@ def build_matrices(
     missing: Sequence[CellSpec] = (),
     reference: References = None,
     reference_cells: Sequence[StoredCell] = (),
+    sanity_cells: Sequence[StoredCell] = (),
     measured: Measured | None = None,
 ) -> list[Matrix]:
     """Lay cells out as one matrix for each expected table and data fingerprint.
@@ -222,6 +260,7 @@ def build_matrices(
         missing: The plan's cells that are not finished.
         reference: Name of the reference model, or one for each data set.
         reference_cells: From `medrobust.reporting.reference_cells`.
+        sanity_cells: Cells of images that show nothing.
         measured: Metrics already computed.
 
     Raises:
@@ -236,7 +275,10 @@ def build_matrices(
         name = reference_of(reference, table.dataset)
         for data in {c.data.fingerprint: c.data for c in ours}.values():
             same_data = [c for c in ours if c.data.fingerprint == data.fingerprint]
-            matrices.append(_matrix(table, data, same_data, gaps, name, reference_cells, measured))
+            nothing = nothing_shown(sanity_cells, data.fingerprint)
+            matrices.append(
+                _matrix(table, data, same_data, gaps, name, reference_cells, nothing, measured)
+            )
     return matrices
 
 
@@ -266,6 +308,7 @@ def _matrix(
     gaps: Sequence[CellSpec],
     reference: str | None,
     reference_cells: Sequence[StoredCell],
+    nothing: Nothing,
     measured: Measured,
 ) -> Matrix:
     rows = _rows(cells, gaps)
@@ -316,13 +359,28 @@ def _matrix(
         high=high,
         clean_low=clean_low,
         clean_high=clean_high,
-        aggregates={**aggregates(layout, measured), **sanity(groups, len(rows), measured)},
+        aggregates={
+            **aggregates(layout, measured),
+            **sanity(groups, list(place), nothing, measured),
+        },
         at_chance=tuple(_chance(data, groups, row, measured) is True for row in range(len(rows))),
         reference_at_chance=tuple(
             _chance(data, complete, row, measured) for row in range(len(rows))
         ),
         groups=groups,
+        seen=tuple(_seen(table.dataset, groups, row) for row in range(len(rows))),
     )
+
+
+def _seen(dataset: str, groups: Groups, row: int) -> tuple[str, ...]:
+    """Return the contaminating training data that the load reports of a row name."""
+    names = (
+        name
+        for (own, _, _), cells in groups.items()
+        if own == row
+        for name in (cells[0].record.get("load_report") or {}).get("trained_on", ())
+    )
+    return seen(dataset, dict.fromkeys(map(str, names)))
 
 
 def _chance(data: DataRecord, groups: Groups, row: int, measured: Measured) -> bool | None:

@@ -16,8 +16,9 @@ import numpy as np
 from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
-from .figures import DEMONSTRATION, title
-from .sections import details, matrix_section, percent_range, plain_table
+from .audit import audit_section
+from .figures import DEMONSTRATION, title, with_range
+from .sections import details, matrix_section, plain_table
 from .switches import form, script
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def report_html(
         _averages(report),
         *_sections(report, own_examples=own_examples),
         _missing(report),
+        audit_section(report),
         _provenance(report),
         _footer(report),
         script(matrices) if matrices else "",
@@ -102,12 +104,7 @@ def _averages(report: "Report") -> str:
     rows = []
     for (over, suite, of, label), found in lines.items():
         sets = found["mean"]
-        numbers = [
-            "–"
-            if mean.estimate.value is None
-            else f"{100 * mean.estimate.value:.1f} ({percent_range(mean.estimate)})"
-            for mean in (found[name] for name in ("clean", "mean", "mCE"))
-        ]
+        numbers = [with_range(found[name].estimate) for name in ("clean", "mean", "mCE")]
         count = f"{len(sets.sets)} of {sets.planned}"
         named = f"{over}, {suite}" if several else over
         rows.append((named, count, label, METRICS[of].title, *numbers))
@@ -168,29 +165,23 @@ def _missing(report: "Report") -> str:
 
 def _left_out(report: "Report") -> list[str]:
     lines = []
-    metrics = {row["metric"] for row in report.results}
-    if report.matrices and "sensitivity" not in metrics:
+    why = report.run.get("without_validation") or {}
+    lacking = [
+        f"{name} ({why[name]})" if name in why else name
+        for name in dict.fromkeys(
+            m.table.dataset
+            for m in report.matrices
+            if "nll_calibrated" not in m.values and "sensitivity" not in m.values
+        )
+    ]
+    if lacking:
         lines.append(
-            "sensitivity, specificity and NLL after temperature scaling: they need the clean "
-            "validation cell of the same model and texts (run with dataset.split=val "
-            "corruption=clean)"
+            "sensitivity, specificity and NLL after temperature scaling need clean validation "
+            f"images under the same model and texts, and there are none of: {', '.join(lacking)}"
         )
     if report.matrices and not any(row["metric"] == "feature_drift" for row in report.summary):
         lines.append("feature drift: no features were kept (run with store.features=true)")
-    absent = {
-        m.table.dataset: _absent_classes(m.data.labels, m.data.class_names) for m in report.matrices
-    }
-    lines += [
-        f"{name}: classes without an image, left out of means: {', '.join(classes)}"
-        for name, classes in absent.items()
-        if classes
-    ]
     return lines
-
-
-def _absent_classes(labels: Any, names: tuple[str, ...]) -> list[str]:
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
-    return [name for name, count in zip(names, counts, strict=True) if count == 0]
 
 
 def _provenance(report: "Report") -> str:
@@ -210,7 +201,12 @@ def _provenance(report: "Report") -> str:
         "<h3>Data sets</h3>",
         plain_table(("data set", "origin", "license", "images", "images a class"), sets),
         "<h3>Models</h3>",
-        plain_table(("model", "weights from", "license", "keys dropped"), _models(report)),
+        plain_table(
+            ("model", "weights from", "license", "trained on", "keys dropped"), _models(report)
+        ),
+        '<p class="soft small">Trained on: as the publisher says. What collections scraped from '
+        "articles or the web hold (pmc_15m, wit_400m, …) cannot be looked up: a row without ‡ may "
+        "still have seen these pictures.</p>",
     ]
     versions = report.run.get("versions") or {}
     facts = [(k, str(report.run[k])) for k in ("device", "commit") if report.run.get(k)]
@@ -234,7 +230,9 @@ def _models(report: "Report") -> list[tuple[str, ...]]:
             label = matrix.rows[row].label
             source = str(load.get("source") or "unknown")
             dropped = str(len(load.get("dropped") or {}))
-            found.setdefault(label, (label, source, load.get("license") or "unknown", dropped))
+            trained = ", ".join(load.get("trained_on") or ()) or "not stated"
+            license_ = load.get("license") or "unknown"
+            found.setdefault(label, (label, source, license_, trained, dropped))
     return list(found.values())
 
 

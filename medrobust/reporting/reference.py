@@ -34,17 +34,31 @@ def conditions(cells: Sequence[StoredCell]) -> dict[tuple[Any, ...], dict[str, S
 
 
 def choose_reference(
-    cell: StoredCell, candidates: Mapping[tuple[Any, ...], Mapping[str, StoredCell]]
+    cell: StoredCell,
+    candidates: Mapping[tuple[Any, ...], Mapping[str, StoredCell]],
+    prompts: str | None = None,
 ) -> StoredCell | None:
     """Return the reference's cell under the condition of `cell`, None if none or several are left.
 
     Several configurations of the reference may lie in the store: then the one whose prompt set has
-    the name of the cell's own.
+    the name of the cell's own. With `prompts`, only cells of the prompt set of that name count.
     """
     same = list(candidates.get(condition(cell), {}).values())
-    if len(same) > 1:
+    if prompts is not None:
+        same = [c for c in same if head_name(c) == prompts]
+    elif len(same) > 1:
         same = [c for c in same if head_name(c) == head_name(cell)]
     return same[0] if len(same) == 1 else None
+
+
+def reference_title(reference: str, prompts: str | None) -> str:
+    """Name the reference in tables, with its prompt set where that was chosen.
+
+    Example:
+        >>> reference_title("clip_vit_b16", "medical"), reference_title("clip_vit_b16", None)
+        ('clip_vit_b16 [medical]', 'clip_vit_b16')
+    """
+    return reference if prompts is None else f"{reference} [{prompts}]"
 
 
 def head_name(cell: StoredCell) -> str:
@@ -53,7 +67,12 @@ def head_name(cell: StoredCell) -> str:
 
 
 def reference_cells(
-    store: Store, cells: Sequence[StoredCell], reference: str, *, command: str
+    store: Store,
+    cells: Sequence[StoredCell],
+    reference: str,
+    *,
+    command: str,
+    prompts: str | None = None,
 ) -> tuple[list[StoredCell], str | None]:
     """Find the reference model's cells for every cell of a plan.
 
@@ -62,6 +81,7 @@ def reference_cells(
         cells: The plan's finished cells.
         reference: Name of the reference model; only its cells without an adapter count.
         command: What makes the missing cells, for the note.
+        prompts: Prompt set of the reference; None: the one of each cell, or the only one.
 
     Returns:
         The cells, each once; and one line that says what is missing and how to make it, or None.
@@ -71,17 +91,37 @@ def reference_cells(
     """
     own = conditions([c for c in cells if _is_reference(c, reference)])
     found: dict[tuple[CellSpec, str], StoredCell] = {}
-    missing, ambiguous = 0, []
+    missing, others = 0, set()
+    ambiguous = []
     for cell in cells:
         candidates = own if condition(cell) in own else _look_up(store, cell, reference)
-        chosen = choose_reference(cell, candidates)
+        chosen = choose_reference(cell, candidates, prompts)
+        there = [head_name(c) for c in candidates.get(condition(cell), {}).values()]
         if chosen is not None:
             found[chosen.spec, chosen.fingerprint] = chosen
-        elif condition(cell) in candidates:
-            ambiguous.append(head_name(cell))
-        else:
+        elif not there or (prompts is not None and prompts not in there):
             missing += 1
-    return list(found.values()), _note(missing, ambiguous, len(cells), reference, command)
+            others.update(there)
+        else:
+            ambiguous.append(prompts or head_name(cell))
+            others.update(there)
+    title = reference_title(reference, prompts)
+    wanted = f" prompts={prompts}" if prompts else ""
+    if missing:
+        also = f" (those of {', '.join(sorted(others))} are)" if others else ""
+        return list(found.values()), (
+            f"CE and mCE need the reference {title}: {missing} of {len(cells)} cells are not in "
+            f"the store{also}. To make them: {command}{wanted}"
+        )
+    if not ambiguous:
+        return list(found.values()), None
+    choice = f", or choose one by reference_prompts={'|'.join(sorted(others))}"
+    return list(found.values()), (
+        f"CE and mCE are left out: for {len(ambiguous)} of {len(cells)} cells the store holds "
+        f"several configurations of the reference {title}, and not one alone with the same "
+        f"prompts. To make it: {command} prompts={ambiguous[0]}"
+        f"{choice if len(others) > 1 and prompts is None else ''}"
+    )
 
 
 def _look_up(
@@ -96,21 +136,12 @@ def _is_reference(cell: StoredCell, reference: str) -> bool:
     return (cell.spec.model, cell.spec.adapter) == (reference, "none")
 
 
-def _note(
-    missing: int, ambiguous: Sequence[str], total: int, reference: str, command: str
-) -> str | None:
-    if missing:
-        return (
-            f"CE and mCE need the reference {reference}: {missing} of {total} cells are not in "
-            f"the store. To make them: {command}"
-        )
-    if ambiguous:
-        return (
-            f"CE and mCE are left out: for {len(ambiguous)} of {total} cells the store holds "
-            f"several configurations of the reference {reference}, and not one alone with the same "
-            f"prompts. To make it: {command} prompts={ambiguous[0]}"
-        )
-    return None
+def by_variant(cells: Sequence[StoredCell]) -> dict[tuple[str, str], StoredCell]:
+    """Sort clean validation cells: (variant, data set) -> the first such cell."""
+    found: dict[tuple[str, str], StoredCell] = {}
+    for cell in cells:
+        found.setdefault((variant(cell), cell.spec.dataset), cell)
+    return found
 
 
 def validation_cells(

@@ -11,7 +11,7 @@ from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
-from .figures import DEMONSTRATION, heat_cells, matrix_png, static_figures, title
+from .figures import matrix_png, static_figures
 from .matrix import ExpectedTable, Matrix, build_matrices
 from .measure import Features, Measured
 from .overview import Average, averages
@@ -26,10 +26,10 @@ from .tables import (
     standing_rows,
     summary_rows,
 )
+from .terminal import print_matrix
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,7 @@ class Report:
 
         console = console or get_console()
         for matrix in self.matrices:
-            console.print(_heading(matrix), style="bold", markup=False, highlight=False)
-            console.print(_table(matrix, console.width))
-            marks = [DEMONSTRATION] if matrix.demonstration else []
-            if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
-                marks.append("†: model or reference no better than guessing on clean images")
-            for mark in (*marks, *matrix.data.marks):
-                console.print(mark, style="italic", markup=False, highlight=False)
-            console.print()
+            print_matrix(matrix, console)
         for line in (self.missing_line, *self.notes):
             if line:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -140,6 +133,7 @@ def make_report(
     folder: Path,
     run: Mapping[str, Any],
     validation: Mapping[tuple[str, str], StoredCell] | None = None,
+    sanity: Sequence[StoredCell] = (),
     features: Features | None = None,
     processes: int = 1,
 ) -> Report:
@@ -155,8 +149,9 @@ def make_report(
         folder: Where `write` puts the files.
         run: The content of run.json; `command`, `started`, `seconds`, `versions`, `device` and
             `commit` are shown where they are given.
-        validation: From `medrobust.reporting.validation_cells`; what operating points and
+        validation: (variant, data set) -> clean validation cell: what operating points and
             temperatures are fitted on.
+        sanity: Cells of images that show nothing: shown apart, in no rank, mean or comparison.
         features: Returns kept image features of an encoding, for the feature drift.
         processes: How many measure the cells of a large store side by side.
 
@@ -164,13 +159,14 @@ def make_report(
         ConfigurationError: If a cell is in no expected table.
     """
     measured = Measured(validation, features)
-    measured.prepare([*store_cells, *reference_cells], processes)
+    measured.prepare([*store_cells, *reference_cells, *sanity], processes)
     matrices = build_matrices(
         store_cells,
         expected=expected,
         missing=missing,
         reference=reference,
         reference_cells=reference_cells,
+        sanity_cells=sanity,
         measured=measured,
     )
     ranked = tuple(tuple(standings(matrix, measured)) for matrix in matrices)
@@ -182,7 +178,7 @@ def make_report(
     ]
     return Report(
         matrices=tuple(matrices),
-        results=tuple(result_rows(store_cells, measured)),
+        results=tuple(result_rows([*store_cells, *sanity], measured)),
         summary=tuple(summary),
         missing=tuple(missing),
         total=len(store_cells) + len(missing),
@@ -222,34 +218,3 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             f"the report cannot be written to {folder} ({error.strerror}). Free the disk or point "
             f"hydra.run.dir to a folder that can be written; finished cells are kept."
         ) from error
-
-
-def _table(matrix: Matrix, width: int) -> "Table":
-    """Lay out models by columns, or columns by models where the terminal is too narrow."""
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
-    labels = [matrix.marked(row) for row in range(len(matrix.rows))]
-    cells = [[text for text, _ in line] for line in heat_cells(matrix)]
-    needed = max(map(len, labels)) + sum(
-        3 + max(*map(len, name.split("_")), *(len(line[i]) for line in cells))
-        for i, name in enumerate(columns)
-    )
-    head, side = columns, labels
-    if needed + 4 > width:
-        head, side, cells = labels, columns, [list(line) for line in zip(*cells, strict=True)]
-    table = Table()
-    table.add_column("")
-    for name in head:
-        table.add_column(Text(name if head is labels else name.replace("_", "\n")), justify="right")
-    for name, line in zip(side, cells, strict=True):
-        table.add_row(Text(name), *(Text(text) for text in line))
-    return table
-
-
-def _heading(matrix: Matrix) -> str:
-    levels = ",".join(map(str, matrix.table.severities))
-    over = f" (mean over severities {levels})" if levels else ""
-    reference = f"; mCE: {matrix.reference} = 100" if matrix.reference else ""
-    return f"{title(matrix)}{over}{reference}"

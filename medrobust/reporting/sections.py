@@ -14,7 +14,18 @@ from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.scores import predictions
 
 from .compare import Standing
-from .figures import DEMONSTRATION, curves_svg, heat_cells, scale_top, scatter_svg, shade, title
+from .figures import (
+    DEMONSTRATION,
+    curves_svg,
+    heat_cells,
+    percent_range,
+    printed_estimates,
+    scale_top,
+    scatter_svg,
+    shade,
+    title,
+    with_range,
+)
 from .matrix import Matrix
 from .sanity import SANITY
 
@@ -71,7 +82,7 @@ def _heat_table(matrix: Matrix) -> str:
     top = scale_top(matrix)
     columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
     head = "".join(f'<th scope="col">{breakable(c)}</th>' for c in columns)
-    bounds = _bounds(matrix)
+    bounds = printed_estimates(matrix)
     lines = []
     for row, cells in enumerate(heat_cells(matrix)):
         shown = [
@@ -87,23 +98,6 @@ def _heat_table(matrix: Matrix) -> str:
         '<p class="switched small" aria-live="polite"></p>\n'
         f'<p class="usual soft small">{_caption(matrix)}</p>\n' + _scale(top)
     )
-
-
-def _bounds(matrix: Matrix) -> list[list[Estimate]]:
-    """Return the intervals of the heat table, row by row."""
-    of = matrix.shown
-    return [
-        [
-            matrix.estimate(of, row, "clean"),
-            *(
-                matrix.estimate(of, row, "severity_mean", c)
-                for c in range(len(matrix.table.corruptions))
-            ),
-            matrix.estimate(of, row, "mean"),
-            matrix.estimate(of, row, "mCE"),
-        ]
-        for row in range(len(matrix.rows))
-    ]
 
 
 def _heat_cell(
@@ -126,13 +120,6 @@ def _heat_cell(
     return f'<td style="background:{back};color:{ink}"{place}>{shown}</td>'
 
 
-def percent_range(found: Estimate) -> str:
-    """Print an interval in percent, or nothing."""
-    if found.low is None or found.high is None:
-        return ""
-    return f"{100 * found.low:.1f}–{100 * found.high:.1f}"
-
-
 def _caption(matrix: Matrix) -> str:
     levels = ", ".join(map(str, matrix.table.severities))
     name = words(matrix)
@@ -143,11 +130,7 @@ def _caption(matrix: Matrix) -> str:
         text += f" mCE: 100 is as good as {matrix.reference}."
     units = "patients" if group_codes(matrix.data.groups) is not None else "images"
     text += f" Small: 95 % interval over {units}. A dash: not computed, or not defined."
-    if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
-        text += (
-            " †: on clean images this model, or the reference, is no better than guessing: its "
-            "mCE means nothing."
-        )
+    text += "".join(f" {line}." for line in matrix.legend)
     return escape(text)
 
 
@@ -213,21 +196,18 @@ def _sanity(matrix: Matrix) -> str:
         clean = matrix.estimate(of, row, "clean")
         found = [clean, *(matrix.estimate(of, row, name) for name in SANITY)]
         if clean.value is not None:
-            lines.append((matrix.marked(row), *(_with_range(estimate) for estimate in found)))
+            lines.append((matrix.marked(row), *(with_range(estimate) for estimate in found)))
     if not lines:
         return ""
-    head = ("model", "clean images", "shuffled images", "shuffled class texts", "majority class")
     note = (
-        f'<p class="soft small">{words(matrix)}, %, of the stored answers torn from their images '
-        "or classes: what a model scores that does not look. No model was run for it.</p>"
+        f'<p class="soft small">{words(matrix)}, %: blank (one grey) and noise images were run '
+        "like any other where <code>sanity=true</code> asked for it; the others are the stored "
+        "answers torn from their images or classes. A model that scores no better on clean images "
+        "does not look at them. No rank, mean or comparison counts these numbers.</p>"
     )
-    return details("Without looking at the image", note + plain_table(head, lines, tight=True))
-
-
-def _with_range(found: Estimate) -> str:
-    if found.value is None:
-        return "–"
-    return f"{100 * found.value:.1f} ({percent_range(found)})"
+    head = ("model", "clean images", *SANITY.values())
+    table = plain_table(head, lines, tight=True)
+    return details("Without looking at the image", note + table, shown=matrix.asked_sanity)
 
 
 def _comparisons(rows: Sequence[dict[str, str]]) -> str:
@@ -426,6 +406,7 @@ def plain_table(
     )
 
 
-def details(summary: str, content: str) -> str:
-    """Write a part that opens on demand."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+def details(summary: str, content: str, *, shown: bool = False) -> str:
+    """Write a part that opens on demand, or one that is open until it is closed."""
+    opened = " open" if shown else ""
+    return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>"

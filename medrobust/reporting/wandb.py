@@ -1,6 +1,7 @@
 """A report as a Weights & Biases run. The files of the project stay the source of truth."""
 
 import io
+import json
 import netrc
 import os
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,9 @@ from medrobust.metrics import METRICS, Estimate
 from medrobust.paths import without_paths
 
 from .compare import COMPARISON_COLUMNS
-from .figures import DEMONSTRATION, drawn_rows, shade
+from .figures import DEMONSTRATION, drawn_rows, printed_estimates, shade
 from .matrix import Matrix
+from .sanity import SANITY
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def send(
 ) -> None:
     """Open a run, log the report, finish it: exit code 0, or 1 if anything failed.
 
-    A run alone and the summary of a sweep own the matrices; a job of a sweep logs its rows. The id
+    A run alone and the summary of a sweep own the matrices; a job of a sweep logs its rows. Tuned
+    adapters are artifacts that the run has used, its tables one that it has made. The id
     follows from project, group, name and command, so that the same job goes on where it stopped.
     Only rank zero sends. Only what this function logs leaves the machine: console, code, git state,
     machine facts and system statistics are switched off, and paths in the configuration are left
@@ -86,6 +89,8 @@ def send(
             content |= _pictures(report) if settings.images else {}
         opened.log(content)
         opened.summary.update(_headline(report))
+        for artifact in _adapters(report, weights=settings.weights):
+            _use(opened, artifact)
         opened.log_artifact(_artifact(report, opened.id))
         exit_code = 1 if run.get("failed") else 0
     finally:
@@ -124,6 +129,46 @@ def _in_netrc() -> bool:
     return False
 
 
+def _adapters(report: "Report", *, weights: bool) -> list[Any]:
+    """Describe each tuned adapter of the report as an artifact, with its weights if asked.
+
+    The record of the tuning stays in the store: it names the images that were seen.
+    """
+    import wandb
+
+    found = {
+        str(made["fingerprint"]): (made, cell)
+        for matrix in report.matrices
+        for cell in matrix.cells.values()
+        if (made := cell.record.get("adaptation")) and made.get("fingerprint")
+    }
+    artifacts = []
+    for print_, (made, cell) in sorted(found.items()):
+        told = {name: made.get(name) for name in ("label", "draw", "fingerprint")}
+        told |= {"model": cell.spec.model, "adapter": cell.spec.adapter}
+        artifact = wandb.Artifact(f"adapter-{print_[:12]}", type="adapter", metadata=told)
+        with artifact.new_file("adapter.json", mode="w") as file:
+            file.write(json.dumps(told, indent=1, sort_keys=True) + "\n")
+        folder = cell.folder.parents[4] / "adapters" / print_
+        for name in ("adapter_config.json", "adapter_model.safetensors") if weights else ():
+            if (folder / name).is_file():
+                artifact.add_file(str(folder / name), name=name)
+        artifacts.append(artifact)
+    return artifacts
+
+
+def _use(run: Any, artifact: Any) -> None:
+    """Record that a run has used an artifact that may be new to the server.
+
+    Offline, `use_artifact` refuses: it would ask the server for an id. The record that it writes
+    for a new artifact needs none, and `wandb sync` makes artifact and lineage of it.
+    """
+    if run.offline:
+        run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+    else:
+        run.use_artifact(artifact)
+
+
 def _artifact(report: "Report", run: str) -> Any:
     """Put the three tables into an artifact that names the cells it was made from."""
     import wandb
@@ -152,14 +197,14 @@ def _tables(report: "Report") -> dict[str, Any]:
         "comparisons": _table(report.comparisons, COMPARISON_COLUMNS),
     }
     for matrix in report.matrices:
-        for metric in SHOWN:
-            if metric not in matrix.values:
-                continue
+        for metric in (name for name in SHOWN if name in matrix.values):
             key = f"{matrix.table.dataset}/{matrix.table.suite}/{metric}"
             content[f"matrix/{key}"] = _matrix_table(matrix, metric)
             content[f"heat_map/{key}"] = _heat_map(matrix, metric)
             if matrix.table.corruptions:
                 content[f"curve/{key}"] = _curve(matrix, metric)
+            if matrix.asked_sanity:
+                content[f"sanity/{key}"] = _sanity_table(matrix, metric)
     return content
 
 
@@ -180,38 +225,32 @@ def _columns(matrix: Matrix) -> list[str]:
     return ["clean", *matrix.table.corruptions, "mean", "mCE"]
 
 
-def _estimates(matrix: Matrix, metric: str, row: int) -> list[Estimate]:
-    """Return clean, mean over severities of each corruption, mean and mCE, with intervals."""
-    columns = range(len(matrix.table.corruptions))
-    clean = float(matrix.clean[metric][row])
-    pairs = [
-        (None if np.isnan(clean) else clean, matrix.estimate(metric, row, "clean")),
-        *(
-            (matrix.severity_mean(metric, row, c), matrix.estimate(metric, row, "severity_mean", c))
-            for c in columns
-        ),
-        (matrix.mean(metric, row).value, matrix.estimate(metric, row, "mean")),
-        (matrix.mce(metric, row).value, matrix.estimate(metric, row, "mCE")),
-    ]
-    return [
-        Estimate(None) if value is None else Estimate(value, found.low, found.high)
-        for value, found in pairs
-    ]
-
-
 def _percent(value: float | None) -> float | None:
     return None if value is None else round(100 * value, 4)
 
 
 def _matrix_table(matrix: Matrix, metric: str) -> Any:
     """Return models by corruptions in percent, each with the bounds of its interval."""
+    return _bounded_table(matrix, _columns(matrix), printed_estimates(matrix, metric))
+
+
+def _sanity_table(matrix: Matrix, metric: str) -> Any:
+    """Return what each model scores without looking, beside its clean images."""
+    found = [
+        [matrix.estimate(metric, row, name) for name in ("clean", *SANITY)]
+        for row in range(len(matrix.rows))
+    ]
+    return _bounded_table(matrix, ["clean images", *SANITY.values()], found)
+
+
+def _bounded_table(
+    matrix: Matrix, names: Sequence[str], estimates: Sequence[Sequence[Estimate]]
+) -> Any:
     import wandb
 
-    names = _columns(matrix)
     columns = ["model", *names, *(f"{name} {end}" for name in names for end in ("low", "high"))]
     data = []
-    for row, line in enumerate(matrix.rows):
-        found = _estimates(matrix, metric, row)
+    for line, found in zip(matrix.rows, estimates, strict=True):
         bounds = [end for estimate in found for end in (estimate.low, estimate.high)]
         numbers = [*(estimate.value for estimate in found), *bounds]
         data.append([line.label, *map(_percent, numbers)])
@@ -224,8 +263,8 @@ def _heat_map(matrix: Matrix, metric: str) -> Any:
     import wandb
 
     values = [
-        [_percent(estimate.value) for estimate in _estimates(matrix, metric, row)[:-1]]
-        for row in range(len(matrix.rows))
+        [_percent(estimate.value) for estimate in line[:-1]]
+        for line in printed_estimates(matrix, metric)
     ]
     text = [["–" if value is None else f"{value:.1f}" for value in line] for line in values]
     darker = [(step / 10, shade(step / 10)[0]) for step in range(11)]
@@ -289,9 +328,9 @@ def _headline(report: "Report") -> dict[str, float]:
     """Return mean and mCE of every row with bounds, as fractions, and the missing cells."""
     numbers: dict[str, float] = {"missing_cells": len(report.missing)}
     for matrix in report.matrices:
-        for index, row in enumerate(matrix.rows):
+        for row, line in zip(matrix.rows, printed_estimates(matrix), strict=True):
             key = f"{matrix.table.dataset}/{matrix.table.suite}/{row.label}"
-            mean, mce = _estimates(matrix, matrix.shown, index)[-2:]
+            mean, mce = line[-2:]
             for name, found in (("mean", mean), ("mCE", mce)):
                 parts = {"": found.value, "_low": found.low, "_high": found.high}
                 numbers |= {

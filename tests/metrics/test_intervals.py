@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
 from medrobust.metrics.aggregates import error_influence, group_codes, mce_interval
 from medrobust.metrics.cell import metrics_of
 from medrobust.metrics.comparisons import resample_counts
+from medrobust.metrics.curves import curves
+from medrobust.metrics.estimates import precision_interval
 from medrobust.metrics.influence import areas, balanced_influence
 from medrobust.metrics.intervals import (
     balanced_interval,
@@ -67,7 +70,7 @@ def test_every_interval_agrees_with_the_plain_bootstrap(task):
         spread = np.std([values[name] for values in drawn])
         assert estimate.low < estimate.value < estimate.high
         half = (estimate.high - estimate.low) / 2
-        rough = 0.6 if "ece" in name else 0.3 if name == "auprc" else 0.2  # the first is not smooth
+        rough = 0.6 if "ece" in name else 0.2  # the first is not smooth
         assert half == pytest.approx(1.96 * spread, rel=rough), name
 
 
@@ -91,9 +94,45 @@ def test_groups_of_one_image_change_nothing_and_copies_are_no_more_information()
     rows = np.repeat(np.arange(400), 4)
     copies = Reading(reading().logits[rows], reading().labels[rows], "multi-class", groups=rows)
     for name, estimate in cell_estimates(copies).items():
-        if name != "auprc":  # its closed form knows no patients
-            width = (estimate.high - estimate.low) / (alone[name].high - alone[name].low)
-            assert width == pytest.approx(1.0, abs=0.05), name
+        width = (estimate.high - estimate.low) / (alone[name].high - alone[name].low)
+        assert width == pytest.approx(1.0, abs=0.05), name
+
+
+def test_the_influence_of_an_image_on_the_auprc_is_the_slope_of_scikit_learns_weights():
+    rng = np.random.default_rng(8)
+    labels, scores = rng.integers(3, size=60), rng.integers(9, size=(60, 3)) / 8  # with ties
+    truths = labels[:, None] == np.arange(3)
+    found = curves(scores, truths)
+    for k, row in ((0, 5), (1, 17), (2, 40)):
+        weights, step = np.ones(60), 1e-6
+        weights[row] += step
+        moved = average_precision_score(truths[:, k], scores[:, k], sample_weight=weights)
+        slope = 60 * (moved - found.precisions[k]) / step
+        assert found.precision_influence[k, row] == pytest.approx(slope, abs=1e-3)
+    assert found.precision_influence.sum(axis=1) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_auprc_interval_holds_the_truth_over_patients_too():
+    """Coverage at one place of the grid of `benchmarks.coverage`: images of a patient are alike."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(150), 4)
+
+    def drawn(units, of):
+        labels = (rng.random(units) < 0.3).astype(np.int64)[of]
+        own = rng.normal(size=(units, 2))[of]
+        logits = 0.7 * own + 0.7 * rng.normal(size=(len(of), 2)) + 1.5 * np.eye(2)[labels]
+        return logits, labels
+
+    logits, labels = drawn(50_000, np.repeat(np.arange(50_000), 4))
+    truth = average_precision_score(labels, logits[:, 1] - logits[:, 0])
+    held = dict.fromkeys(("patients", "images"), 0)
+    for _ in range(300):
+        logits, labels = drawn(150, groups)
+        for name, given in (("patients", groups), ("images", None)):
+            bounds = precision_interval(Reading(logits, labels, "binary-class", 1, groups=given))
+            held[name] += bounds[0] <= truth <= bounds[1]
+    assert 0.93 <= held["patients"] / 300 <= 0.98
+    assert held["images"] / 300 < 0.88
 
 
 def test_a_patients_images_weigh_together():

@@ -7,9 +7,10 @@ from stores import cell_key, data_record, write_cell, write_matrix
 from medrobust.metrics import baseline, mcnemar
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.intervals import share_interval, wilson
-from medrobust.reporting import make_report, reference_cells, validation_cells
+from medrobust.reporting import make_report, reference_cells
 from medrobust.reporting.matrix import ExpectedTable, build_matrices, expected_from_cells
 from medrobust.reporting.measure import Measured
+from medrobust.reporting.reference import validation_cells
 
 MODELS = {"weak": 0.5, "strong": 1.5}
 TWO = ("contrast", "pixelate")

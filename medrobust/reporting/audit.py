@@ -1,0 +1,81 @@
+"""What is known to be wrong with the evaluated data, from what the store keeps of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medrobust.evaluation.store import DataRecord
+from medrobust.types import Int64Array
+
+from .sections import plain_table
+
+if TYPE_CHECKING:
+    from .report import Report
+
+TOPICS: Mapping[str, tuple[str, ...]] = {
+    "label order": ("label order", "fit the order"),
+    "repeated images": ("repeat", "hold the same", "hold slices"),
+    "patients in two splits": ("patients of",),
+}
+"""Topic -> words by which a finding is told to belong to it; the first that fits counts."""
+
+OTHER = "further remarks"
+CLASSES = "classes without an image"
+UNITS = "patients"
+
+
+def audit_section(report: "Report") -> str:
+    """Write one line a data set and topic; a topic without a finding says what that means."""
+    data = {m.data.fingerprint: m.data for m in report.matrices}.values()
+    if not data:
+        return ""
+    rows = [
+        ("" if place else f"{record.name}/{record.split}", topic, verdict)
+        for record in data
+        for place, (topic, verdict) in enumerate(findings(record).items())
+    ]
+    return (
+        '\n<section aria-labelledby="audit"><h2 id="audit">Audit of the data</h2>'
+        '<p class="soft small">What was found when the data were opened, and by the last audit of '
+        "them. An audit reads every picture, so it runs only when it is asked for: "
+        "<code>python scripts/audit_data.py NAME</code>; its findings stand here from the next "
+        "run on.</p>"
+        f"{plain_table(('data set', 'asked', 'found'), rows)}</section>"
+    )
+
+
+def findings(data: DataRecord) -> dict[str, str]:
+    """Sort what the store keeps of a split: topic -> sentence.
+
+    Args:
+        data: Its `marks` are the sentences of the checks at opening and of the last audit.
+    """
+    sorted_: dict[str, list[str]] = {}
+    for mark in data.marks:
+        topic = next((t for t, words in TOPICS.items() if any(w in mark for w in words)), OTHER)
+        sorted_.setdefault(topic, []).append(mark)
+    nothing = {
+        "label order": "no doubt: the counts fit the set's own order, as far as shares are known",
+        "repeated images": "no finding kept",
+        "patients in two splits": "the set names no patients"
+        if data.groups is None
+        else "no finding kept",
+    }
+    found = {topic: "; ".join(sorted_.get(topic, [text])) for topic, text in nothing.items()}
+    absent = absent_classes(data.labels, data.class_names)
+    found[CLASSES] = f"{', '.join(absent)}: left out of means" if absent else "none"
+    if data.groups is not None:
+        sizes = np.unique(data.groups, return_counts=True)[1]
+        found[UNITS] = f"{len(sizes)}, with 1 to {sizes.max()} images each"
+    else:
+        found[UNITS] = "not named: intervals take every image for an independent one"
+    if OTHER in sorted_:
+        found[OTHER] = "; ".join(sorted_[OTHER])
+    return found
+
+
+def absent_classes(labels: Int64Array, names: Sequence[str]) -> list[str]:
+    """List the classes without an image."""
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
+    return [name for name, count in zip(names, counts, strict=True) if count == 0]

@@ -1,0 +1,123 @@
+"""One matrix in the terminal: values with their 95 % intervals, laid out to fit its width."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
+
+from medrobust.metrics import METRICS
+
+from .figures import DEMONSTRATION, heat_cells, percent_range, printed_estimates, title, with_range
+from .matrix import Matrix
+from .sanity import SANITY
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Place = Literal["below", "beside", "left out"]
+"""Where the interval of a number stands."""
+
+LAYOUTS: tuple[tuple[bool, Place], ...] = (
+    (True, "below"),
+    (False, "beside"),
+    (False, "below"),
+    (True, "left out"),
+    (False, "left out"),
+)
+"""Whether models are the rows, and where intervals stand: the first that fits is taken."""
+
+
+def print_matrix(matrix: Matrix, console: "Console") -> None:
+    """Print heading, table, what not looking scores where it was asked for, and the marks."""
+    console.print(heading(matrix), style="bold", markup=False, highlight=False)
+    console.print(matrix_table(matrix, console.width))
+    if matrix.asked_sanity:
+        name = METRICS[matrix.shown].title
+        line = f"without looking at the image · {name}, % (in no rank, mean or comparison)"
+        console.print(line, style="bold", markup=False, highlight=False)
+        console.print(sanity_table(matrix, console.width))
+    marks = [DEMONSTRATION] if matrix.demonstration else []
+    for mark in (*marks, *matrix.legend, *matrix.data.marks):
+        console.print(mark, style="italic", markup=False, highlight=False)
+    console.print()
+
+
+def heading(matrix: Matrix) -> str:
+    """Name the table, the severities it is a mean over, and the reference."""
+    levels = ",".join(map(str, matrix.table.severities))
+    over = f" (mean over severities {levels})" if levels else ""
+    reference = f"; mCE: {matrix.reference} = 100" if matrix.reference else ""
+    return f"{title(matrix)}{over}{reference}"
+
+
+def matrix_table(matrix: Matrix, width: int) -> "Table":
+    """Lay out clean, corruptions, mean and mCE of each model, 95 % intervals where they fit."""
+    columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
+    texts = [[text for text, _ in line] for line in heat_cells(matrix)]
+    ranges = [
+        [percent_range(found) if text != "–" else "" for text, found in zip(*pair, strict=True)]
+        for pair in zip(texts, printed_estimates(matrix), strict=True)
+    ]
+    return _fitting(matrix, columns, texts, ranges, width)
+
+
+def sanity_table(matrix: Matrix, width: int) -> "Table":
+    """Lay out what each model scores on clean images and on what is none."""
+    names = {"clean": "clean images", **SANITY}
+    found = [
+        [matrix.estimate(matrix.shown, row, name) for name in names]
+        for row in range(len(matrix.rows))
+    ]
+    texts = [[with_range(one).split(" ")[0] for one in line] for line in found]
+    ranges = [[percent_range(one) for one in line] for line in found]
+    return _fitting(matrix, list(names.values()), texts, ranges, width)
+
+
+def _fitting(
+    matrix: Matrix,
+    columns: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    ranges: Sequence[Sequence[str]],
+    width: int,
+) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    labels = [matrix.marked(row) for row in range(len(matrix.rows))]
+    broken = [name.replace("_", " ").replace(" ", "\n") for name in columns]
+    for models_down, place in LAYOUTS:
+        cells = [
+            [_cell(*pair, place) for pair in zip(*line, strict=True)]
+            for line in zip(texts, ranges, strict=True)
+        ]
+        head, side = (broken, labels) if models_down else (labels, list(columns))
+        if not models_down:
+            cells = [list(line) for line in zip(*cells, strict=True)]
+        if _width(head, side, cells) <= width:
+            break
+    table = Table()
+    table.add_column("")
+    for name in head:
+        table.add_column(Text(name), justify="right")
+    for name, line in zip(side, cells, strict=True):
+        row = [Text.assemble(value, (interval, "dim")) for value, interval in line]
+        table.add_row(Text(name), *row)
+    return table
+
+
+def _cell(text: str, interval: str, place: Place) -> tuple[str, str]:
+    if place == "left out" or not interval:
+        return text, ""
+    return text, f"\n{interval}" if place == "below" else f" ({interval})"
+
+
+def _width(
+    head: Sequence[str], side: Sequence[str], cells: Sequence[Sequence[tuple[str, str]]]
+) -> int:
+    """Return the columns that the table takes, frame included."""
+    each = [
+        [name, *(value + interval for value, interval in column)]
+        for name, column in zip(head, zip(*cells, strict=True), strict=True)
+    ]
+    parts = (chain.from_iterable(text.split("\n") for text in column) for column in (side, *each))
+    return 1 + sum(3 + max(map(len, lines)) for lines in parts)
