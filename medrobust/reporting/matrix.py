@@ -93,6 +93,7 @@ class Matrix:
         at_chance: For each row, whether its clean images are answered no better than by guessing.
         reference_at_chance: The same of the reference, row by row; None where it is missing.
         groups: (row, corruption, severity) -> the cells of all seeds.
+        reference_groups: As `groups`, of the reference.
     """
 
     table: ExpectedTable
@@ -113,6 +114,7 @@ class Matrix:
     at_chance: tuple[bool, ...] = ()
     reference_at_chance: tuple[bool | None, ...] = ()
     groups: Groups = field(default_factory=dict)
+    reference_groups: Groups = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -322,6 +324,7 @@ def _matrix(
             _chance(data, complete, row, measured) for row in range(len(rows))
         ),
         groups=groups,
+        reference_groups=complete,
     )
 
 
