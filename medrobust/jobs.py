@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,9 @@ def run_job(experiment: Experiment, job: Job) -> None:
         check(experiment)
         if job.dry and not print_dry_adaptation(experiment, store):
             return
-        experiment = adapted(experiment, RESOURCES, store)
+        place = {"folder": job.folder, "group": job.group, "name": _run_name(job)}
+        curves = partial(job.logger.training, **place)
+        experiment = adapted(experiment, RESOURCES, store, curves)
         if experiment.tuning is not None:
             return  # a process that only helps to train
     plans = plan(experiment, RESOURCES)

@@ -216,9 +216,22 @@ class FewShot(LightningModule):
         total = torch.stack(weighted).sum()
         if not torch.isfinite(total):
             raise TuningError(_not_finite(self.shots, batch, losses))
+        self._draw(total)
         self._batches_done += 1  # here, because files to resume from are written before other hooks
         # Lightning averages gradients over processes; the weights are shares of the whole batch.
         return total * self.trainer.world_size
+
+    def _draw(self, loss: Tensor) -> None:
+        """Put loss and rate of a batch on the curves, if somebody looks; by the first process."""
+        if self.logger is not None:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            done = self._batches_done + 1
+            numbers = {
+                "train/loss": float(loss.detach()) * self.trainer.world_size,
+                "train/rate": rate,
+                "train/epoch": done / self.order.per_epoch,
+            }
+            self.logger.log_metrics(numbers, step=done)
 
     # Choosing
 
@@ -249,7 +262,10 @@ class FewShot(LightningModule):
         """Keep the trained weights if no epoch was better."""
         sums = cast(Tensor, self.trainer.strategy.reduce(self._sums, reduce_op="sum"))
         error, loss = (sums[:2] / sums[2]).tolist()
-        self.log_dict({"selection/error": error, "selection/loss": loss}, rank_zero_only=False)
+        found = {"selection/error": error, "selection/loss": loss}
+        self.log_dict(found, logger=False)  # for the callback that stops early
+        if self.logger is not None:
+            self.logger.log_metrics(found, step=self._batches_done)
         if (error, loss) < (float(self.selected[1]), float(self.selected[2])):
             epoch = self._batches_done / max(1, self.order.per_epoch)
             self.selected.copy_(torch.tensor([epoch, error, loss]))
