@@ -33,6 +33,7 @@ from medrobust.reporting import (
     Report,
     draw_files,
     make_report,
+    published_files,
     reference_cells,
     reference_of,
     validation_cells,
@@ -215,21 +216,20 @@ def leave_failure(folder: Path, number: int, reason: str) -> None:
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
     report.write()
-    adaptations = draw_files(report.matrices)
-    write_files(report.folder, adaptations)
+    more = draw_files(report.matrices) | published_files(report.matrices)
+    write_files(report.folder, more)
     console = Console()
     report.print(console)
-    if "adaptation.md" in adaptations:
-        console.print(
-            adaptations["adaptation.md"].decode(), markup=False, highlight=False, soft_wrap=True
-        )
+    for name, content in more.items():
+        if name.endswith(".md"):
+            console.print(content.decode(), markup=False, highlight=False, soft_wrap=True)
     for name in (
         "report.html",
         "matrix.png",
         "results.csv",
         "summary.csv",
         "comparisons.csv",
-        *adaptations,
+        *more,
     ):
         if (report.folder / name).exists():
             path = os.path.relpath(report.folder / name)

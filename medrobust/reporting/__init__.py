@@ -15,6 +15,7 @@ _HOME = {
     "draw_files": "draws",
     "expected_from_cells": "matrix",
     "make_report": "report",
+    "published_files": "published",
     "reference_cells": "reference",
     "reference_of": "reference",
     "validation_cells": "reference",

@@ -16,7 +16,7 @@ from medrobust.metrics.aggregates import (
     ratio_influence,
 )
 from medrobust.metrics.draws import hierarchical_interval
-from medrobust.metrics.intervals import Bounds, mean_interval
+from medrobust.metrics.intervals import Bounds, mean_interval, wilson
 from medrobust.types import Float64Array
 
 from .matrix import Matrix
@@ -284,6 +284,9 @@ class _OverImages:
             value = mean_error(wrong, self.labels)
             influences.append((value, error_influence(wrong, self.labels)))
         (first, one), (second, other) = influences
+        if np.array_equal(one, other):  # no answer has changed; some of unseen images would have
+            units = len(one) if self.groups is None else len(np.unique(self.groups))
+            return -wilson(0.0, units)[1], wilson(0.0, units)[1]
         return mean_interval(one - other, self.groups, value=first - second)
 
     def _wrong(self, draw: _Draw, metric: str) -> Float64Array | None:
