@@ -261,7 +261,10 @@ class _OverImages:
                 return None
             own, reference = self.mean.columns, self.mean.reference
             if np.array_equal(own, reference):
-                return None
+                if self.base is None:
+                    return None
+                unseen = self._unseen() * float((1 / self._ratio(reference)[0]).mean())
+                return 1 - unseen, 1 + unseen
             return mce_interval(*self._ratio(own), *self._ratio(reference), groups=self.groups)
         wrong = self._wrong(self.mean, metric)
         return None if wrong is None else error_interval(wrong, self.labels, self.groups)
@@ -284,10 +287,14 @@ class _OverImages:
             value = mean_error(wrong, self.labels)
             influences.append((value, error_influence(wrong, self.labels)))
         (first, one), (second, other) = influences
-        if np.array_equal(one, other):  # no answer has changed; some of unseen images would have
-            units = len(one) if self.groups is None else len(np.unique(self.groups))
-            return -wilson(0.0, units)[1], wilson(0.0, units)[1]
+        if np.array_equal(one, other):
+            return -self._unseen(), self._unseen()
         return mean_interval(one - other, self.groups, value=first - second)
+
+    def _unseen(self) -> float:
+        """Return the share of answers that may change where none of these images' has."""
+        images = len(self.mean.clean) if self.groups is None else len(np.unique(self.groups))
+        return wilson(0.0, images)[1]
 
     def _wrong(self, draw: _Draw, metric: str) -> Float64Array | None:
         if metric == "clean error":
