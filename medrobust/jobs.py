@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from medrobust.reporting import (
     by_variant,
     draw_files,
     make_report,
+    published_files,
     reference_cells,
     reference_of,
     reference_title,
@@ -160,7 +162,9 @@ def run_job(experiment: Experiment, job: Job) -> None:
         check(experiment)
         if job.dry and not print_dry_adaptation(experiment, store):
             return
-        experiment = adapted(experiment, RESOURCES, store)
+        place = {"folder": job.folder, "group": job.group, "name": _run_name(job)}
+        curves = partial(job.logger.training, **place)
+        experiment = adapted(experiment, RESOURCES, store, curves)
         if experiment.tuning is not None:
             return  # a process that only helps to train
     plans, further = plan(experiment, RESOURCES), beside(experiment, RESOURCES)
@@ -228,21 +232,20 @@ def leave_failure(folder: Path, number: int, reason: str) -> None:
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
     report.write()
-    adaptations = draw_files(report.matrices)
-    write_files(report.folder, adaptations)
+    more = draw_files(report.matrices) | published_files(report.matrices)
+    write_files(report.folder, more)
     console = Console()
     report.print(console)
-    if "adaptation.md" in adaptations:
-        console.print(
-            adaptations["adaptation.md"].decode(), markup=False, highlight=False, soft_wrap=True
-        )
+    for name, content in more.items():
+        if name.endswith(".md"):
+            console.print(content.decode(), markup=False, highlight=False, soft_wrap=True)
     for name in (
         "report.html",
         "matrix.png",
         "results.csv",
         "summary.csv",
         "comparisons.csv",
-        *adaptations,
+        *more,
     ):
         if (report.folder / name).exists():
             path = os.path.relpath(report.folder / name)
