@@ -163,3 +163,23 @@ def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]"
     if accelerator == "auto":
         given["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     return partial(trainer, **given)
+
+
+def device_of_job(trainer: "Callable[..., Trainer]", number: int) -> "Callable[..., Trainer]":
+    """Return a builder that takes the device of a job, where jobs run side by side.
+
+    Job k takes device k modulo the number of devices that its process sees: all of a machine under
+    joblib, those that Slurm or Ray gave it else. A builder that names devices keeps them.
+
+    Args:
+        trainer: Builder of a Trainer.
+        number: Of the job in its sweep.
+    """
+    import torch
+
+    given = getattr(trainer, "keywords", {})
+    on_gpus = given.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    devices = torch.cuda.device_count() if on_gpus else 0
+    if devices < 2 or given.get("devices") != 1:
+        return trainer
+    return partial(trainer, devices=[number % devices])
