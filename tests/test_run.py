@@ -134,18 +134,6 @@ def test_every_data_set_of_a_sweep_keeps_its_own_reference(workplace, capsys) ->
     ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_jobs_in_processes_of_their_own_make_the_same_tables(workplace, launcher: str) -> None:
-    sweep = ("-m", "model=phantomclip,phantomclip_small", "corruption=pixelate", "severity=1")
-    assert medrobust(*sweep, *SMALL, "store.dir=one", "hydra.sweep.dir=alone") == 0
-    beside = (f"hydra/launcher={launcher}", "store.dir=two", "hydra.sweep.dir=beside")
-    command = [sys.executable, str(RUN), *sweep, *SMALL, *beside]
-    subprocess.run(command, check=True, capture_output=True)
-    for name in ("results.csv", "summary.csv"):
-        assert Path("alone", name).read_bytes() == Path("beside", name).read_bytes()
-
-
 def test_a_part_of_the_images_is_never_stored_as_a_cell(workplace, capfd) -> None:
     chosen = ("corruption=clean", *SMALL, "batch_size=8")
     assert medrobust(*chosen, "+trainer.limit_test_batches=1") == 1

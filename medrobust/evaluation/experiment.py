@@ -1,7 +1,7 @@
 """One job as plain parts: what a configuration, a notebook or a test puts together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -165,21 +165,30 @@ def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]"
     return partial(trainer, **given)
 
 
-def device_of_job(trainer: "Callable[..., Trainer]", number: int) -> "Callable[..., Trainer]":
-    """Return a builder that takes the device of a job, where jobs run side by side.
+def beside_others(experiment: Experiment, launcher: str, number: int) -> Experiment:
+    """Return a job of a sweep as it runs where the jobs run side by side.
 
     Job k takes device k modulo the number of devices that its process sees: all of a machine under
-    joblib, those that Slurm or Ray gave it else. A builder that names devices keeps them.
+    joblib, those that Slurm or Ray gave it else. A trainer that names devices keeps them.
 
     Args:
-        trainer: Builder of a Trainer.
+        experiment: The job.
+        launcher: "joblib", "submitit_local", "submitit_slurm" or "ray".
         number: Of the job in its sweep.
+
+    Raises:
+        ConfigurationError: If the job wants several processes where its launcher has one for it.
     """
     import torch
 
-    given = getattr(trainer, "keywords", {})
+    given = getattr(experiment.trainer, "keywords", {})
+    if launcher in ("joblib", "ray") and str(given.get("strategy", "auto")).startswith("ddp"):
+        raise ConfigurationError(
+            f"trainer=ddp runs each job in several processes and hydra/launcher={launcher} several "
+            f"jobs beside each other: choose one of them."
+        )
     on_gpus = given.get("accelerator", "auto") in ("auto", "gpu", "cuda")
     devices = torch.cuda.device_count() if on_gpus else 0
     if devices < 2 or given.get("devices") != 1:
-        return trainer
-    return partial(trainer, devices=[number % devices])
+        return experiment
+    return replace(experiment, trainer=partial(experiment.trainer, devices=[number % devices]))
