@@ -137,7 +137,7 @@ def job(config: "DictConfig") -> None:
     """Run one composed configuration: the function that Hydra calls, once a job.
 
     A failure of one job of a sweep is left in its folder, for the joint report, and the next job
-    runs.
+    runs; what the job has set for the whole process is put back first.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -145,11 +145,12 @@ def job(config: "DictConfig") -> None:
     from medrobust.evaluation.experiment import beside_others
     from medrobust.evaluation.plan import experiment_from_config
     from medrobust.jobs import leave_failure, run_job
+    from medrobust.process_state import left_as_found
 
     register_resolvers()
     hydra = HydraConfig.get()
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-    with started_from_here(), closed_log_file():
+    with closed_log_file(), left_as_found(), started_from_here():
         try:
             experiment = experiment_from_config(config)
             if number is not None and (launcher := _launcher(hydra)) != "basic":
