@@ -20,8 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.environment import commit, describe_device, versions
+from medrobust.evaluation.estimate import estimate
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan, check, plan
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
@@ -495,17 +496,23 @@ def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
 
 
 def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experiment) -> None:
-    """Print the cells that would run and those that would be skipped."""
+    """Print the cells that would run and those that would be skipped, and what they may take."""
     console = Console()
-    run = skipped = 0
+    missing: list[tuple[DatasetPlan, list[PlannedCell]]] = []
     for dataset in plans:
+        to_run = []
         for cell in dataset.cells:
             skip = experiment.resume and store.has(cell.key)
-            run, skipped = run + (not skip), skipped + skip
+            to_run += [] if skip else [cell]
             prompts = cell.key.head.get("name") if experiment.further_prompts else None
             line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
             console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
-    console.print(f"{run} cells to run, {skipped} to skip.", highlight=False)
+        missing.append((dataset, to_run))
+    run, planned = sum(len(cells) for _, cells in missing), sum(len(p.cells) for p in plans)
+    console.print(f"{run} cells to run, {planned - run} to skip.", highlight=False)
+    if run:
+        estimated = str(estimate(experiment, RESOURCES, missing))
+        console.print(estimated, highlight=False, soft_wrap=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
