@@ -235,7 +235,7 @@ def publish(report: Report) -> None:
 
 
 def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> list[StoredCell]:
-    """Run the cells under a progress bar, and read each back from the store."""
+    """Run the cells under a progress bar, and read them back from the store, in plan order."""
     total = sum(len(dataset.cells) for dataset in plans)
     columns = (
         TextColumn("[progress.description]{task.description}"),
@@ -244,17 +244,24 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
         TextColumn("cells, left:"),
         TimeRemainingColumn(),
     )
-    cells = []
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(runner.experiment.model.name, total=total)
-        for done in runner.run(plans):
+
+        def told(done: Done) -> None:
             tally.done.append(done)
-            cells.append(runner.store.read(done.cell.key.spec, done.cell.key.fingerprint))
             bar.update(task, advance=1, description=str(done.cell.key.spec))
-    return cells
+
+        runner.run(plans, told)
+    return read_cells(runner.store, plans)
+
+
+def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:
+    """Read the finished cells of plans, in their order."""
+    keys = (cell.key for dataset in plans for cell in dataset.cells)
+    return [store.read(key.spec, key.fingerprint) for key in keys]
 
 
 def report_cells(

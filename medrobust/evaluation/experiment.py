@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from medrobust.adapters import Adapter, NoAdapter
 from medrobust.exceptions import ConfigurationError
@@ -30,6 +30,9 @@ class Columns(Protocol):
         ...
 
 
+AUTOMATIC, AUTOMATIC_ON_GPU = 64, 512
+"""Images read and corrupted at a time with `batch_size=auto`, to begin with."""
+
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -51,7 +54,7 @@ class Experiment:
         tuning: How the adapter is tuned before that, or None where nothing is.
         speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
-        batch_size: Images read and corrupted at a time; changes no number.
+        batch_size: Images read and corrupted at a time, or "auto"; changes no number.
         num_workers: Processes that read; changes no number.
         reference: Model whose errors normalise CE and mCE.
         resume: Skip finished cells; False computes again and replaces.
@@ -74,7 +77,7 @@ class Experiment:
     tuning: "Tuning | None" = None
     speed: "Speed | None" = None
     seed: int = 0
-    batch_size: int = 64
+    batch_size: int | Literal["auto"] = 64
     num_workers: int = 0
     reference: str = "clip_vit_b16"
     resume: bool = True
@@ -95,7 +98,7 @@ class Experiment:
             raise ConfigurationError(
                 f"severity.levels={list(self.severities)}: levels are 1, 2, 3, 4 and 5, each once."
             )
-        if self.batch_size < 1 or self.num_workers < 0:
+        if self.images_at_once() < 1 or self.num_workers < 0:
             raise ConfigurationError(
                 f"batch_size={self.batch_size} must be at least 1 and num_workers="
                 f"{self.num_workers} at least 0."
@@ -119,6 +122,12 @@ class Experiment:
         """All prompt sets, in table order."""
         return (self.prompts, *self.further_prompts)
 
+    def images_at_once(self, *, on_gpu: bool = False) -> int:
+        """Return the batch size; "auto" is where a run begins that halves it out of memory."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        return AUTOMATIC_ON_GPU if on_gpu else AUTOMATIC
+
     def _check_types(self) -> None:
         """Refuse text where a switch or a number belongs: `resume=no` would be true."""
         switches: dict[str, Any] = {"resume": self.resume, "store.features": self.keep_features}
@@ -129,7 +138,7 @@ class Experiment:
                 raise ConfigurationError(f"{key}={value!r}: write true or false.")
         numbers: dict[str, Any] = {
             "seed": self.seed,
-            "batch_size": self.batch_size,
+            "batch_size": self.images_at_once(),
             "num_workers": self.num_workers,
         }
         for key, value in numbers.items():
