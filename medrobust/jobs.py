@@ -22,6 +22,7 @@ from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.estimate import estimate
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.helpers import evaluation_ranks, known_to_all
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
@@ -151,15 +152,19 @@ def run_job(experiment: Experiment, job: Job) -> None:
         if job.dry and not print_dry_adaptation(experiment, store):
             return
         experiment = adapted(experiment, RESOURCES, store)
-        if experiment.tuning is not None:
-            return  # a process that only helps to train
-    plans = plan(experiment, RESOURCES)
     if job.dry:
-        print_dry_run(plans, store, experiment)
+        print_dry_run(plan(experiment, RESOURCES), store, experiment)
         return
-    write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices))
-    runner = CellRunner(experiment, RESOURCES, store)
-    cells = run_cells(runner, plans, tally)
+    with evaluation_ranks(experiment) as (own, ranks):
+        own = known_to_all(own, RESOURCES, store, ranks)
+        plans = plan(own, RESOURCES)
+        runner = CellRunner(own, RESOURCES, store, ranks)
+        if ranks.rank != 0:
+            runner.run(plans)
+            return
+        write_json(job.folder / "plan.json", plan_record(own, plans, job.choices))
+        cells = run_cells(runner, plans, tally)
+    experiment = own
     tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     write_json(job.folder / "run.json", run)

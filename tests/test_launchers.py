@@ -80,3 +80,34 @@ def workers(parent: int) -> list[int]:
     """Return the processes of joblib below a process."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(c) for c in children if b"popen_loky" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_ddp_runs_each_job_in_its_own_processes_only(workplace) -> None:
+    sweep = ("-m", "model=phantomclip_small", "dataset=phantoms_site_b", "severity=1", *SMALL)
+    tuned = ("task=few_shot", "task.shots=1", "task.epochs=1", "adapter=lora", "adapter.dropout=0")
+    seeds = "task.shot_seed=0,1"
+    beside = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    two = [sys.executable, str(RUN), *sweep, *tuned, seeds, *beside, "hydra.sweep.dir=two"]
+    done = subprocess.run([*two, "store.dir=two"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("job 0: ") == done.stderr.count("job 1: ") == 1
+    assert len(list(Path("two").glob("*/plan.json"))) == 2
+    adapters = sorted(path.name for path in Path("two/adapters").iterdir())
+    assert len(adapters) == 2
+    again = (*sweep, *tuned, seeds, "store.dir=two", "hydra.sweep.dir=again", "resume=true")
+    assert medrobust(*again) == 0
+    assert Path("again/results.csv").read_bytes() == Path("two/results.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_evaluate_together(workplace) -> None:
+    chosen = ("model=phantomclip_small", "dataset=phantoms_site_b", "severity=1", *SMALL)
+    launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    ddp = ("trainer=ddp", "trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    together = [sys.executable, "-m", *launch, str(RUN), *chosen, *ddp, "store.dir=two"]
+    done = subprocess.run([*together, "hydra.run.dir=two/run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert medrobust(*chosen, "store.dir=one", "hydra.run.dir=one/run") == 0
+    for name in ("results.csv", "summary.csv"):
+        assert Path("one/run", name).read_bytes() == Path("two/run", name).read_bytes()

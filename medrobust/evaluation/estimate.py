@@ -96,7 +96,7 @@ def _time_micro_batch(
         taken = 0.0
         for _ in range(2):  # the first one warms up
             started = time.perf_counter()
-            list(runner.run([part]))
+            runner.run([part])
             taken = time.perf_counter() - started
         features = store.read_features(cell.key.encoding_fingerprint)
     assert features is not None

@@ -149,8 +149,8 @@ class Experiment:
 def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":
     """Return a builder for one process on one device, whatever strategy tuning runs with.
 
-    Cells are evaluated by the first process alone: their micro-batches need no other, and a sampler
-    of several would read some images twice. `auto` means CUDA if there is a device, else the CPU:
+    Processes that share a cell deal out its micro-batches among themselves, each with a Trainer of
+    its own: a sampler of Lightning's would read some images twice. `auto` means CUDA if there is a device, else the CPU:
     the draws need float64, which Apple's MPS does not have.
 
     Raises:

@@ -23,13 +23,14 @@ from medrobust.evaluation.environment import describe_device, versions
 from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.published import FilesColumn
+from medrobust.evaluation.ranks import ALONE, Ranks
 from medrobust.evaluation.resources import Head, Resources
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.paths import without_paths
 from medrobust.tasks.datamodule import CorruptedBatches, Pass
 from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
-from medrobust.types import UInt8Array
+from medrobust.types import Int64Array, UInt8Array
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -76,10 +77,20 @@ class CellRunner:
 
     Three things happen at once: a thread reads and corrupts the next batches, the caller's thread
     encodes, and another classifies and writes what is encoded. A cell counts once it is written.
+
+    Of several processes the first decides what is missing, classifies and writes; each of them
+    encodes its share of the images.
     """
 
-    def __init__(self, experiment: Experiment, resources: Resources, store: Store) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        resources: Resources,
+        store: Store,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.experiment = experiment
+        self.ranks = ranks
         self.resources = resources
         self.store = store
         self._batch_size: int | None = None
@@ -107,16 +118,25 @@ class CellRunner:
             MedRobustError: If features or logits are not finite. Other cells are kept.
         """
         for plan in plans:
-            self.store.write_data(plan.record)
-            wanted = self._wanted(plan, told)
             with InOrder() as behind:
-                to_encode = []
-                for encoding in wanted:
-                    if self._keeps_features(encoding.fingerprint):
-                        behind(self._classify_kept, plan.image_set, encoding, told)
-                    else:
-                        to_encode.append(encoding)
+                first = self.ranks.rank == 0
+                to_encode = self._to_encode(plan, behind, told) if first else []
+                agreed = self.ranks.agree([encoding.fingerprint for encoding in to_encode])
+                if not first:
+                    cells = {cell.key.encoding_fingerprint: cell for cell in plan.cells}
+                    to_encode = [Encoding(cells[encoding], ()) for encoding in agreed]
                 self._encode(plan.image_set, to_encode, behind, told)
+
+    def _to_encode(self, plan: DatasetPlan, behind: "InOrder", told: Told) -> list[Encoding]:
+        """Write what needs no encoding, and return what does."""
+        self.store.write_data(plan.record)
+        to_encode = []
+        for encoding in self._wanted(plan, told):
+            if self._keeps_features(encoding.fingerprint):
+                behind(self._classify_kept, plan.image_set, encoding, told)
+            else:
+                to_encode.append(encoding)
+        return to_encode
 
     def _wanted(self, plan: DatasetPlan, told: Told) -> list[Encoding]:
         """Tell of the cells that are finished, and group the others by their encoding."""
@@ -173,17 +193,25 @@ class CellRunner:
     ) -> None:
         """Encode what is waiting; each leaves the queue when its features are there."""
         trainer, module = self._ready_trainer(), self._ready_module()
+        rows = self.ranks.rows(len(image_set), self.experiment.model.micro_batch)
         started = time.perf_counter()
 
         def finished(encoded: Encoded) -> None:
             nonlocal started
+            whole = self.ranks.join(encoded, len(image_set), self.experiment.model.micro_batch)
             now = time.perf_counter()
             seconds, started = now - started, now
-            behind(self._finish, image_set, waiting.popleft(), encoded, seconds, told)
+            encoding = waiting.popleft()
+            if whole is not None:
+                behind(self._finish, image_set, encoding, whole, seconds, told)
 
+        if not len(rows):  # more processes than micro-batches
+            while waiting:
+                finished(Encoded(torch.empty(0)))
+            return
         module.begin(finished)
         batches = CorruptedBatches(
-            [self._pass(image_set, encoding.first) for encoding in waiting],
+            [self._pass(image_set, encoding.first, rows) for encoding in waiting],
             batch_size=self._images_at_once(),
             num_workers=self.experiment.num_workers,
             device=trainer.strategy.root_device,
@@ -200,20 +228,20 @@ class CellRunner:
                 f"for a part of a data set. The cell was not stored."
             )
 
-    def _pass(self, image_set: ImageSet, cell: PlannedCell) -> Pass:
+    def _pass(self, image_set: ImageSet, cell: PlannedCell, rows: Int64Array) -> Pass:
         """Say what is read, the clean images or published corrupted ones, and what corrupts it."""
-        show = self._rows_to_show(image_set)
+        wanted = self._rows_to_show(image_set)
+        show = frozenset(place for place, row in enumerate(rows.tolist()) if row in wanted)
         severity = cell.key.spec.severity
-        if isinstance(cell.corruption, FilesColumn):
-            return Pass(
-                partial(cell.corruption.images, image_set, severity), len(image_set), show=show
-            )
+        whole: Callable[[], ImageSet] = partial(_given, image_set)
         corrupt = None
-        if cell.corruption is not None:
+        if isinstance(cell.corruption, FilesColumn):
+            whole = partial(cell.corruption.images, image_set, severity)
+        elif cell.corruption is not None:
             corrupt = partial(
                 _corrupt_batch, cell.corruption, severity, self.experiment.seed, image_set.stream
             )
-        return Pass(partial(_given, image_set), len(image_set), corrupt, show)
+        return Pass(partial(_share, whole, rows), len(rows), corrupt, show)
 
     def _classify_kept(self, image_set: ImageSet, encoding: Encoding, told: Told) -> None:
         """Classify features of the store; the pictures are those of the run that kept them."""
@@ -347,6 +375,13 @@ class InOrder:
 
 def _given(image_set: ImageSet) -> ImageSet:
     return image_set
+
+
+def _share(whole: Callable[[], ImageSet], rows: Int64Array) -> ImageSet:
+    image_set = whole()
+    if len(rows) == len(image_set):
+        return image_set
+    return image_set.take(rows, fingerprint=image_set.fingerprint)
 
 
 def _corrupt_batch(
