@@ -150,8 +150,8 @@ def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]"
     """Return a builder for one process on one device, whatever strategy tuning runs with.
 
     Processes that share a cell deal out its micro-batches among themselves, each with a Trainer of
-    its own: a sampler of Lightning's would read some images twice. `auto` means CUDA if there is a device, else the CPU:
-    the draws need float64, which Apple's MPS does not have.
+    its own: a sampler of Lightning's would read some images twice. `auto` means CUDA if there is a
+    device, else the CPU: the draws need float64, which Apple's MPS does not have.
 
     Raises:
         ConfigurationError: If MPS is asked for.
