@@ -24,6 +24,7 @@ from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.jobs import read_cells
 from medrobust.models import OwnModel, PhantomClip, PromptSet
 from medrobust.models.phantomclip import PhantomCLIP
+from medrobust.models.speed import Speed
 from medrobust.tasks import ZeroShot
 
 RESOURCES = Resources()
@@ -63,15 +64,15 @@ class Wrapped:
         return self.inner(images, **keywords)
 
 
-def experiment(store: Path, *columns: Any, **changes: Any) -> Experiment:
+def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
     given = Experiment(
         model=PhantomClip("small"),
         datasets=(Phantoms(per_class=2),),
         corruption=Columns(columns or (Corruption("brightness"),)),
         severities=(1,),
         prompts=PromptSet(name="plain", templates=["{}"]),
-        store=store,
-        trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=store),
+        store=folder,
+        trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=folder),
         precision="32-true",
         task=ZeroShot,
     )
@@ -207,14 +208,14 @@ def test_calls_behind_run_in_order_and_the_first_error_comes_out() -> None:
         if number == 1:
             raise MedRobustError("one")
 
-    def call_three() -> None:
+    def call_five() -> None:
         with InOrder() as behind:
-            for number in range(3):
+            for number in range(5):
                 behind(call, number)
 
     with pytest.raises(MedRobustError, match="one"):
-        call_three()
-    assert ran == [0, 1, 2]
+        call_five()
+    assert ran == [0, 1, 2, 3]  # the error came out of the call after next
 
 
 def test_no_batch_size_worker_or_order_of_the_plan_changes_a_number(tmp_path) -> None:
@@ -263,3 +264,36 @@ def test_a_suite_is_one_test_run(tmp_path, monkeypatch) -> None:
     given = experiment(tmp_path, corruption=Suite("medimeta_c"), datasets=(Phantoms(per_class=1),))
     assert len(run(given)) == 8
     assert calls == [1]
+
+
+def fingerprints(given: Experiment) -> list[str]:
+    return [cell.key.fingerprint for part in plan(given, RESOURCES) for cell in part.cells]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16-mixed"},
+        {"model": PhantomClip("small", micro_batch=16)},
+        {"speed": Speed(precision="bf16")},
+        {"speed": Speed(channels_last=True)},
+        {"speed": Speed(compile=True)},
+        {"speed": Speed(attention="eager")},
+    ],
+    ids=str,
+)
+def test_an_option_that_changes_numbers_makes_other_cells(tmp_path, changes) -> None:
+    before, after = (fingerprints(experiment(tmp_path, **given)) for given in ({}, changes))
+    assert not set(before) & set(after)
+
+
+def test_an_option_that_changes_no_number_makes_the_same_cells(tmp_path) -> None:
+    for changes in (
+        {"batch_size": "auto"},
+        {"num_workers": 2},
+        {"keep_features": True},
+        {"examples": False},
+        {"resume": False},
+        {"store": tmp_path / "other"},
+    ):
+        assert fingerprints(experiment(tmp_path, **changes)) == fingerprints(experiment(tmp_path))
