@@ -356,11 +356,11 @@ class InOrder:
         """Run `function(*arguments)` when those before it are done.
 
         Raises:
-            Exception: As an earlier call raised it.
+            Exception: As an earlier call raised it; this one is run.
         """
-        while len(self._waiting) > 1:
-            self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(function, *arguments))
+        while len(self._waiting) > 2:
+            self._waiting.popleft().result()
 
     def __enter__(self) -> Self:
         return self
