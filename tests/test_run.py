@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -250,7 +251,9 @@ def test_resume_false_computes_again_and_a_damaged_cell_is_refused(workplace, ca
 
 def test_a_dry_run_computes_and_writes_no_cell(workplace, capsys) -> None:
     assert medrobust("corruption=gaussian_noise", "severity=1,2", *SMALL, "dry_run=true") == 0
-    assert "3 cells to run, 0 to skip" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "3 cells to run, 0 to skip" in printed
+    assert re.search(r"Estimated .*: \d+ s, \d.* of memory, 0\.\d MB of disk", printed)
     assert not Path("outputs/store").exists()
 
 
