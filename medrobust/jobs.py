@@ -22,8 +22,10 @@ from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.beside import Beside, beside
 from medrobust.evaluation.environment import commit, describe_device, versions
+from medrobust.evaluation.estimate import estimate
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan, check, plan
+from medrobust.evaluation.helpers import evaluation_ranks, known_to_all
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
@@ -165,15 +167,20 @@ def run_job(experiment: Experiment, job: Job) -> None:
         place = {"folder": job.folder, "group": job.group, "name": _run_name(job)}
         curves = partial(job.logger.training, **place)
         experiment = adapted(experiment, RESOURCES, store, curves)
-        if experiment.tuning is not None:
-            return  # a process that only helps to train
-    plans, further = plan(experiment, RESOURCES), beside(experiment, RESOURCES)
     if job.dry:
+        plans, further = plan(experiment, RESOURCES), beside(experiment, RESOURCES)
         print_dry_run([*plans, *further.plans], store, experiment)
         return
-    write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices, further))
-    runner = CellRunner(experiment, RESOURCES, store)
-    done = run_cells(runner, [*plans, *further.plans], tally)
+    with evaluation_ranks(experiment) as (own, ranks):
+        own = known_to_all(own, RESOURCES, store, ranks)
+        plans, further = plan(own, RESOURCES), beside(own, RESOURCES)
+        runner = CellRunner(own, RESOURCES, store, ranks)
+        if ranks.rank != 0:
+            runner.run([*plans, *further.plans])
+            return
+        write_json(job.folder / "plan.json", plan_record(own, plans, job.choices, further))
+        done = run_cells(runner, [*plans, *further.plans], tally)
+    experiment = own
     tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     run["without_validation"] = further.without_validation
@@ -253,7 +260,7 @@ def publish(report: Report) -> None:
 
 
 def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> list[StoredCell]:
-    """Run the cells under a progress bar, and read each back from the store."""
+    """Run the cells under a progress bar, and read them back from the store, in plan order."""
     total = sum(len(dataset.cells) for dataset in plans)
     columns = (
         TextColumn("[progress.description]{task.description}"),
@@ -262,17 +269,24 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
         TextColumn("cells, left:"),
         TimeRemainingColumn(),
     )
-    cells = []
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(runner.experiment.model.name, total=total)
-        for done in runner.run(plans):
+
+        def told(done: Done) -> None:
             tally.done.append(done)
-            cells.append(runner.store.read(done.cell.key.spec, done.cell.key.fingerprint))
             bar.update(task, advance=1, description=str(done.cell.key.spec))
-    return cells
+
+        runner.run(plans, told)
+    return read_cells(runner.store, plans)
+
+
+def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:
+    """Read the finished cells of plans, in their order."""
+    keys = (cell.key for dataset in plans for cell in dataset.cells)
+    return [store.read(key.spec, key.fingerprint) for key in keys]
 
 
 def report_cells(
@@ -550,17 +564,23 @@ def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
 
 
 def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experiment) -> None:
-    """Print the cells that would run and those that would be skipped."""
+    """Print the cells that would run and those that would be skipped, and what they may take."""
     console = Console()
-    run = skipped = 0
+    missing: list[tuple[DatasetPlan, list[PlannedCell]]] = []
     for dataset in plans:
+        to_run = []
         for cell in dataset.cells:
             skip = experiment.resume and store.has(cell.key)
-            run, skipped = run + (not skip), skipped + skip
+            to_run += [] if skip else [cell]
             prompts = cell.key.head.get("name") if experiment.further_prompts else None
             line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
             console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
-    console.print(f"{run} cells to run, {skipped} to skip.", highlight=False)
+        missing.append((dataset, to_run))
+    run, planned = sum(len(cells) for _, cells in missing), sum(len(p.cells) for p in plans)
+    console.print(f"{run} cells to run, {planned - run} to skip.", highlight=False)
+    if run:
+        estimated = str(estimate(experiment, RESOURCES, missing))
+        console.print(estimated, highlight=False, soft_wrap=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -375,7 +375,7 @@ def _fit_probe(
 def encode(model: ImageModel, image_set: Any, experiment: Experiment) -> Tensor:
     """Encode a set on the CPU or wherever the model is: float32 (N, D)."""
     batcher = MicroBatcher(model, experiment.model.micro_batch)
-    loader = evaluation_loader(image_set, batch_size=experiment.batch_size, num_workers=0)
+    loader = evaluation_loader(image_set, batch_size=experiment.images_at_once(), num_workers=0)
     features = [one for batch in loader for one in batcher.push(batch.images)]
     return torch.cat([*features, *batcher.flush()]).float().cpu()
 

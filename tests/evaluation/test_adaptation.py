@@ -25,6 +25,7 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
+from medrobust.jobs import read_cells
 from medrobust.models import PhantomClip, PromptSet
 from medrobust.models.loading import read_checkpoint
 from medrobust.tasks import CorruptedShots, FewShot, TuningError
@@ -45,9 +46,9 @@ def weights(tuned: Tuned) -> dict[str, Tensor]:
 
 def evaluated(given: Experiment) -> list[Any]:
     store = Store(given.store)
-    runner = CellRunner(given, RESOURCES, store)
-    done = list(runner.run(plan(given, RESOURCES)))
-    return [store.read(one.cell.key.spec, one.cell.key.fingerprint) for one in done]
+    plans = plan(given, RESOURCES)
+    CellRunner(given, RESOURCES, store).run(plans)
+    return read_cells(store, plans)
 
 
 def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
