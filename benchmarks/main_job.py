@@ -105,6 +105,7 @@ class Task:
                     f"| {number + 1} | {cells:.1f} | {tables:.1f} | {encoder:.1f} | "
                     f"{kernels:.1f} | " + " | ".join(f"{one:.3f}" for one in ratios[-1]) + " |"
                 )
+                print(lines[-1], file=sys.stderr, flush=True)  # what is known if it is stopped
         smallest = " | ".join(f"**{min(column):.3f}**" for column in zip(*ratios, strict=True))
         return "\n".join(
             [
