@@ -44,6 +44,10 @@ class ExpectedTable:
     severities: tuple[int, ...] = STANDARD_SEVERITIES
 
 
+DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
+"""Models that were trained on synthetic phantoms and are shipped with the package."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a matrix: a model, adapted or not, under one configuration.
@@ -123,6 +127,16 @@ class Matrix:
     def demonstration(self) -> bool:
         """Whether the numbers come from synthetic phantoms."""
         return self.data.origin == "phantom"
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What every table says of synthetic images, or of models that were made from them."""
+        if self.demonstration:
+            return ("demonstration on synthetic phantoms: says nothing about medicine",)
+        shown = dict.fromkeys(row.model for row in self.rows if row.model in DEMONSTRATION_MODELS)
+        return (f"{', '.join(shown)}: demonstration only, says nothing about medicine",) * bool(
+            shown
+        )
 
     def severity_mean(self, metric: str, row: int, corruption: int) -> float | None:
         """Mean over the planned severities, None if one of them is missing."""

@@ -16,7 +16,7 @@ import numpy as np
 from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
-from .figures import DEMONSTRATION, title
+from .figures import title
 from .sections import details, matrix_section, percent_range, plain_table
 from .switches import form, script
 
@@ -135,8 +135,7 @@ def _header(report: "Report", heading: str) -> str:
     ]
     if run.get("command"):
         parts.append(f"<p><code>{escape(command_without_paths(str(run['command'])))}</code></p>")
-    if any(matrix.demonstration for matrix in report.matrices):
-        parts.append(f'<p class="banner" role="note">{escape(DEMONSTRATION)}</p>')
+    parts += [f'<p class="banner" role="note">{escape(notice)}</p>' for notice in report.notices]
     parts += [f'<p class="note">{escape(command_without_paths(note))}</p>' for note in report.notes]
     if len(report.matrices) > 1:
         links = "".join(

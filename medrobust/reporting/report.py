@@ -11,7 +11,7 @@ from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
-from .figures import DEMONSTRATION, heat_cells, matrix_png, static_figures, title
+from .figures import heat_cells, matrix_png, static_figures, title
 from .matrix import ExpectedTable, Matrix, build_matrices
 from .measure import Features, Measured
 from .overview import Average, averages
@@ -67,6 +67,11 @@ class Report:
         """Such as "3 of 36 cells missing", or empty."""
         return f"{len(self.missing)} of {self.total} cells missing" if self.missing else ""
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the whole report says of demonstrations, each sentence once."""
+        return tuple(dict.fromkeys(n for matrix in self.matrices for n in matrix.notices))
+
     def write(
         self,
         folder: str | Path | None = None,
@@ -118,7 +123,7 @@ class Report:
         for matrix in self.matrices:
             console.print(_heading(matrix), style="bold", markup=False, highlight=False)
             console.print(_table(matrix, console.width))
-            marks = [DEMONSTRATION] if matrix.demonstration else []
+            marks = list(matrix.notices)
             if any(matrix.chance_marks(row) for row in range(len(matrix.rows))):
                 marks.append("†: model or reference no better than guessing on clean images")
             for mark in (*marks, *matrix.data.marks):

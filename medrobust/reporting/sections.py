@@ -14,7 +14,7 @@ from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.scores import predictions
 
 from .compare import Standing
-from .figures import DEMONSTRATION, curves_svg, heat_cells, scale_top, scatter_svg, shade, title
+from .figures import curves_svg, heat_cells, scale_top, scatter_svg, shade, title
 from .matrix import Matrix
 from .sanity import SANITY
 
@@ -44,7 +44,7 @@ def matrix_section(
     facts = f"{len(data.labels)} images · {len(data.class_names)} classes · {data.task}"
     if (codes := group_codes(data.groups)) is not None:
         facts += f" · {len(np.unique(codes))} patients"
-    marks = [DEMONSTRATION] if matrix.demonstration else []
+    marks = list(matrix.notices)
     pictures = own_examples or data.origin != "own"
     parts = [
         f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',

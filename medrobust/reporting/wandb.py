@@ -15,7 +15,7 @@ from medrobust.metrics import METRICS, Estimate
 from medrobust.paths import without_paths
 
 from .compare import COMPARISON_COLUMNS
-from .figures import DEMONSTRATION, drawn_rows, shade
+from .figures import drawn_rows, shade
 from .matrix import Matrix
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 
@@ -53,7 +53,6 @@ def send(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = without_paths(dict(run.get("config") or {}))
-    demonstration = any(matrix.demonstration for matrix in report.matrices)
     kind = job_type(group, name)
     opened = wandb.init(
         project=settings.project,
@@ -66,7 +65,7 @@ def send(
         mode=settings.mode or account_mode(),
         dir=str(folder),
         config=config,
-        notes=DEMONSTRATION if demonstration else None,
+        notes="\n".join(report.notices) or None,
         settings=wandb.Settings(
             console="off",
             silent=True,

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELL = ("bash", "console", "sh")
 STARTS = ("python ", "medrobust ", "make ", "torchrun ", "srun ", "sbatch ", "pip install ")
 FENCE = re.compile(
-    r"(?:<!-- (?P<mark>.*?) -->\n)?^```(?P<language>[^\n]*)\n(?P<text>.*?)^```", re.M | re.S
+    r"(?:<!-- (?P<mark>.*?) -->\n)?^ *```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```", re.M | re.S
 )
 
 

@@ -65,6 +65,7 @@ def run(copy: Path, text: str) -> str:
     return (copy / "last" / "results.csv").read_text()
 
 
+@pytest.mark.slow  # four processes, and the kernels are compiled again in the copy
 def test_the_pieces_make_a_suite_a_corruption_a_metric_and_a_model(copy: Path) -> None:
     texts = [block.text for block in BLOCKS if block.mark == "run in a copy"]
     suite, corruption, metric, model = (run(copy, text) for text in texts)
