@@ -24,6 +24,9 @@ from medrobust.metrics.intervals import (
 )
 from medrobust.types import Float64Array
 
+LARGEST_EXPONENT = 700.0
+"""Of `exp` in float64, short of its overflow at 709.8."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -152,7 +155,8 @@ def wilson_logit(area: float, positives: int) -> Bounds:
         return wilson(area, positives)
     half = 1.959963984540054 / sqrt(positives * area * (1 - area))
     odds = np.log(area / (1 - area))
-    return float(1 / (1 + np.exp(half - odds))), float(1 / (1 + np.exp(-half - odds)))
+    below, above = np.exp(np.minimum([half - odds, -half - odds], LARGEST_EXPONENT))
+    return float(1 / (1 + below)), float(1 / (1 + above))
 
 
 def _of_chances(reading: Reading) -> dict[str, Bounds]:

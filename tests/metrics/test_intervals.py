@@ -8,6 +8,7 @@ from medrobust.metrics import Reading, cell_estimates, cell_metrics
 from medrobust.metrics.aggregates import error_influence, group_codes, mce_interval
 from medrobust.metrics.cell import metrics_of
 from medrobust.metrics.comparisons import resample_counts
+from medrobust.metrics.estimates import wilson_logit
 from medrobust.metrics.influence import areas, balanced_influence
 from medrobust.metrics.intervals import (
     balanced_interval,
@@ -180,3 +181,10 @@ def test_intervals_cover_the_truth_on_a_part_of_the_grid(count, error, grouped):
             for (low, high), t in zip(bounds, (1 - error, 1 - error, truth), strict=True)
         ]
     assert (held / repetitions >= 0.92).all(), held / repetitions
+
+
+@pytest.mark.parametrize("area", [1e-12, 1 - 1e-12])
+def test_an_area_next_to_a_border_has_an_interval_without_overflow(area):
+    low, high = wilson_logit(area, 3)
+    assert 0 <= low <= area <= high <= 1
+    assert (low, high) == pytest.approx((0, 1))
