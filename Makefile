@@ -41,6 +41,9 @@ check: lint types test  ## lint, types and tests
 bench: $(READY)  ## speed and memory, side by side with what a user would pick instead
 	$(BIN)/python -m benchmarks
 
+docs: $(READY)  ## these pages and the API, as a site that needs no network: site/index.html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+
 clean:  ## remove caches and builds; the environment and outputs stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -118,6 +118,14 @@ class Dicom(OwnData):
         return self._by_patient(table, rows)
 
     def _by_path(self, table: Table, rows: list[int]) -> list[Sample]:
+        others = {"instance": self.instance_column, "patient": self.patient_column}
+        if self.path_column not in table.columns:
+            for match, column in others.items():
+                if column in table.columns:
+                    raise InvalidDataError(
+                        f"{table.file} has no column {self.path_column!r}, but {column!r}: pass "
+                        f"dataset.match={match} to find images by it."
+                    )
         paths = relative_paths(table, self.path_column)
         samples = self._framed_samples(table, dict(enumerate(paths)), range(len(paths)))
         check_unique(table, [sample.name for sample in samples], "image")

@@ -63,7 +63,7 @@ def confidences(
 def expected_calibration_error(
     chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
 ) -> float:
-    """ECE = sum_b (n_b / N) |mean confidence_b - share right_b| over bins of equal width.
+    """ECE = sum_b (n_b / N) abs(mean confidence_b - share right_b) over bins of equal width.
 
     Multi-label: the mean over labels. Bins are [low, high), the last one closed.
 

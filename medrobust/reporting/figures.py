@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
 STYLES = (
     ("#0072b2", "o", "-"),
     ("#d55e00", "s", "--"),
@@ -121,8 +120,7 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
-    marks = [*([DEMONSTRATION] if matrix.demonstration else []), *matrix.data.marks]
-    marks += matrix.legend
+    marks = [*matrix.notices, *matrix.data.marks, *matrix.legend]
     if marks:
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
 

@@ -45,6 +45,10 @@ class ExpectedTable:
     severities: tuple[int, ...] = STANDARD_SEVERITIES
 
 
+DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
+"""Models that were trained on synthetic phantoms and are shipped with the package."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a matrix: a model, adapted or not, under one configuration.
@@ -134,6 +138,16 @@ class Matrix:
         """Whether images that show nothing were run: then tables have sanity rows of their own."""
         names = set(SHOWING_NOTHING.values())
         return any(metric in names for _, _, metric, _ in self.aggregates)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What every table says of synthetic images, or of models that were made from them."""
+        if self.demonstration:
+            return ("demonstration on synthetic phantoms: says nothing about medicine",)
+        shown = dict.fromkeys(row.model for row in self.rows if row.model in DEMONSTRATION_MODELS)
+        return (f"{', '.join(shown)}: demonstration only, says nothing about medicine",) * bool(
+            shown
+        )
 
     def severity_mean(self, metric: str, row: int, corruption: int) -> float | None:
         """Mean over the planned severities, None if one of them is missing."""

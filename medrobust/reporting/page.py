@@ -17,7 +17,7 @@ from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
 from .audit import audit_section
-from .figures import DEMONSTRATION, title, with_range
+from .figures import title, with_range
 from .sections import details, matrix_section, plain_table
 from .switches import form, script
 
@@ -132,8 +132,7 @@ def _header(report: "Report", heading: str) -> str:
     ]
     if run.get("command"):
         parts.append(f"<p><code>{escape(command_without_paths(str(run['command'])))}</code></p>")
-    if any(matrix.demonstration for matrix in report.matrices):
-        parts.append(f'<p class="banner" role="note">{escape(DEMONSTRATION)}</p>')
+    parts += [f'<p class="banner" role="note">{escape(notice)}</p>' for notice in report.notices]
     parts += [f'<p class="note">{escape(command_without_paths(note))}</p>' for note in report.notes]
     if len(report.matrices) > 1:
         links = "".join(

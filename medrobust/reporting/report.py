@@ -67,6 +67,11 @@ class Report:
         """Such as "3 of 36 cells missing", or empty."""
         return f"{len(self.missing)} of {self.total} cells missing" if self.missing else ""
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the whole report says of demonstrations, each sentence once."""
+        return tuple(dict.fromkeys(n for matrix in self.matrices for n in matrix.notices))
+
     def write(
         self,
         folder: str | Path | None = None,

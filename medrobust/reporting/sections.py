@@ -15,7 +15,6 @@ from medrobust.metrics.scores import predictions
 
 from .compare import Standing
 from .figures import (
-    DEMONSTRATION,
     curves_svg,
     heat_cells,
     percent_range,
@@ -55,7 +54,7 @@ def matrix_section(
     facts = f"{len(data.labels)} images · {len(data.class_names)} classes · {data.task}"
     if (codes := group_codes(data.groups)) is not None:
         facts += f" · {len(np.unique(codes))} patients"
-    marks = [DEMONSTRATION] if matrix.demonstration else []
+    marks = list(matrix.notices)
     pictures = own_examples or data.origin != "own"
     parts = [
         f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',

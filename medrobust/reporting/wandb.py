@@ -16,7 +16,7 @@ from medrobust.metrics import METRICS, Estimate
 from medrobust.paths import without_paths
 
 from .compare import COMPARISON_COLUMNS
-from .figures import DEMONSTRATION, drawn_rows, printed_estimates, shade
+from .figures import drawn_rows, printed_estimates, shade
 from .matrix import Matrix
 from .sanity import SANITY
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
@@ -56,7 +56,6 @@ def send(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = without_paths(dict(run.get("config") or {}))
-    demonstration = any(matrix.demonstration for matrix in report.matrices)
     kind = job_type(group, name)
     opened = wandb.init(
         project=settings.project,
@@ -69,7 +68,7 @@ def send(
         mode=settings.mode or account_mode(),
         dir=str(folder),
         config=config,
-        notes=DEMONSTRATION if demonstration else None,
+        notes="\n".join(report.notices) or None,
         settings=quiet_settings(),
     )
     exit_code = 1

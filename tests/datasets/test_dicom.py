@@ -284,3 +284,9 @@ def test_choices_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:
     table = write_scans(tmp_path)
     with pytest.raises(ConfigurationError, match="label_column names 'sop_instance_uid'"):
         dicom(table, label_column="sop_instance_uid").load()
+
+
+def test_a_table_of_instances_without_paths_says_how_to_match(tmp_path: Path) -> None:
+    table = write_scans(tmp_path, columns=("sop_instance_uid", "label"))
+    with pytest.raises(InvalidDataError, match=r"'sop_instance_uid': pass dataset\.match=instance"):
+        dicom(table).load()

@@ -13,6 +13,7 @@ from medrobust.metrics.curves import curves
 from medrobust.metrics.estimates import precision_interval
 from medrobust.metrics.influence import areas, balanced_influence
 from medrobust.metrics.intervals import (
+    around_logit,
     balanced_interval,
     logit_interval,
     mean_interval,
@@ -219,3 +220,10 @@ def test_intervals_cover_the_truth_on_a_part_of_the_grid(count, error, grouped):
             for (low, high), t in zip(bounds, (1 - error, 1 - error, truth), strict=True)
         ]
     assert (held / repetitions >= 0.92).all(), held / repetitions
+
+
+@pytest.mark.parametrize("area", [1e-12, 1 - 1e-12])
+def test_an_area_next_to_a_border_has_an_interval_without_overflow(area):
+    low, high = around_logit(area, 0.5)
+    assert 0 <= low <= area <= high <= 1
+    assert (low, high) == pytest.approx((0, 1))

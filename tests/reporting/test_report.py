@@ -134,6 +134,14 @@ def test_own_data_without_examples_shows_no_picture(tmp_path):
     assert DEMONSTRATION not in text
 
 
+def test_the_demonstration_models_say_so_on_own_data_too(tmp_path):
+    made = report(tmp_path, origin="own", name="ward")
+    sentence = "phantomclip_small, phantomclip: demonstration only, says nothing about medicine"
+    assert made.notices == (sentence,)
+    assert sentence in (made.folder / "report.html").read_text()
+    assert sentence in " ".join(printed(made).split())
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ConfigurationError, match=r"cannot be written to .*hydra\.run\.dir"):

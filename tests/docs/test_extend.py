@@ -1,0 +1,94 @@
+"""The pieces of docs/extend.md, put where they say, make what the page promises."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from pages import ROOT, blocks
+
+BLOCKS = blocks(ROOT / "docs" / "extend.md")
+
+
+def put(mark: str, text: str, root: Path) -> None:
+    """Put one piece where its mark says."""
+    how, _, place = mark.partition(": ")
+    if how == "file":
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(text)
+        return
+    name, _, anchor = place.partition(": ")
+    file = root / name
+    lines = file.read_text().splitlines(keepends=True)
+    if how == "end of":
+        lines += ["\n\n", text]
+    else:
+        assert how == "below", mark
+        (at, *_) = [number for number, line in enumerate(lines) if anchor in line]
+        margin = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
+        lines.insert(at + 1, textwrap.indent(text, margin))
+    file.write_text("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with every piece of the page in its place."""
+    root = tmp_path_factory.mktemp("copy")
+    for name in ("medrobust", "conf"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+    shutil.copy(ROOT / "run.py", root)
+    for block in BLOCKS:
+        if block.mark != "run in a copy":
+            put(block.mark, block.text, root)
+    return root
+
+
+def run(copy: Path, text: str) -> str:
+    *settings, _ = text.split("python ")[0].split(" ")
+    words = [sys.executable, *shlex.split(text.split("python ", 1)[1])]
+    extra = dict(setting.split("=") for setting in settings)
+    environment = {**os.environ, "PYTHONPATH": extra.get("PYTHONPATH", "")}
+    done = subprocess.run(
+        [*words, "hydra.run.dir=last"],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return (copy / "last" / "results.csv").read_text()
+
+
+@pytest.mark.slow  # four processes, and the kernels are compiled again in the copy
+def test_the_pieces_make_a_suite_a_corruption_a_metric_and_a_model(copy: Path) -> None:
+    texts = [block.text for block in BLOCKS if block.mark == "run in a copy"]
+    suite, corruption, metric, model = (run(copy, text) for text in texts)
+    assert "faint_noise" in suite
+    assert "soft_focus" in suite
+    assert ",lens,vignette,5," in corruption
+    assert ",top2_accuracy," in metric
+    assert "\nbrightness,none,phantoms,test,imagenet_c,brightness,3," in model
+
+
+def test_the_kernel_darkens_corners_and_leaves_the_middle(copy: Path) -> None:
+    code = (
+        "import torch; from medrobust.corruptions import corrupt;"
+        "white = torch.full((1, 1, 33, 33), 255, dtype=torch.uint8);"
+        "out = corrupt(white, 'vignette', severity=5, suite='lens')[0, 0];"
+        "print(int(out[16, 16]), int(out[0, 0]), int(out[0, 16]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
+    assert done.stdout.split() == ["255", "50", "153"], done.stderr
