@@ -19,8 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.changes import warn_of_changes
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.first_batch import check_images
+from medrobust.evaluation.licensing import check_licenses
 from medrobust.evaluation.plan import DatasetPlan, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
@@ -145,6 +148,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     """
     tally = Tally()
     store = Store(experiment.store)
+    check_licenses(experiment, RESOURCES)
     if experiment.tuning is not None:
         check(experiment)
         if job.dry and not print_dry_adaptation(experiment, store):
@@ -157,10 +161,13 @@ def run_job(experiment: Experiment, job: Job) -> None:
         print_dry_run(plans, store, experiment)
         return
     write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices))
+    warnings = check_images(experiment, RESOURCES, plans)
+    warn_of_changes(plans, store)
     runner = CellRunner(experiment, RESOURCES, store)
     cells = run_cells(runner, plans, tally)
     tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
+    run["warnings"] = warnings
     write_json(job.folder / "run.json", run)
     report = report_cells(
         store,
@@ -174,12 +181,15 @@ def run_job(experiment: Experiment, job: Job) -> None:
         },
         run=run,
         folder=job.folder,
+        missing=list(runner.failed),
+        notes=[*warnings, *(f"{spec}: {reason}" for spec, reason in runner.failed.items())],
     )
     if job.group:
         log.info(_one_line(experiment, job, tally))
     else:
         publish(report)
     log_report(job, report, run, _run_name(job))
+    runner.complain()
 
 
 def log_report(job: Job, report: Report, run: Mapping[str, Any], name: str) -> None:
@@ -399,7 +409,10 @@ def report_sweep(sweep: Job) -> list[str]:
         run=run,
         folder=sweep.folder,
         missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
-        notes=[f"job {name} failed: {reason}" for name, reason in failed.items()],
+        notes=[
+            *(warning for job_run in runs for warning in job_run.get("warnings", ())),
+            *(f"job {name} failed: {reason}" for name, reason in failed.items()),
+        ],
     )
     publish(report)
     log_report(sweep, report, run, f"{sweep.group}-summary")

@@ -13,6 +13,7 @@ import numpy as np
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.first_batch import check_images
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
@@ -107,7 +108,10 @@ def _run(experiment: Experiment) -> Report:
     resources = Resources()
     kept = Store(experiment.store)
     plans = plan(experiment, resources)
-    tally = Tally(list(CellRunner(experiment, resources, kept).run(plans)))
+    check_images(experiment, resources, plans)
+    runner = CellRunner(experiment, resources, kept)
+    tally = Tally(list(runner.run(plans)))
+    runner.complain()
     return report_cells(
         kept,
         [kept.read(done.cell.key.spec, done.cell.key.fingerprint) for done in tally.done],

@@ -21,8 +21,8 @@ from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.resources import Head, Resources
-from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError
+from medrobust.evaluation.store import CellSpec, Store
+from medrobust.exceptions import ConfigurationError, MedRobustError, NotFiniteError
 from medrobust.paths import without_paths
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.zero_shot import Corrupt, Encoded, ZeroShot
@@ -30,6 +30,8 @@ from medrobust.types import UInt8Array
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = 2
 """Pictures kept a cell: the first image of the split and the middle one."""
@@ -51,6 +53,7 @@ class CellRunner:
         self.experiment = experiment
         self.resources = resources
         self.store = store
+        self.failed: dict[CellSpec, str] = {}
         self._last: tuple[str, Encoded] | None = None
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
@@ -63,7 +66,8 @@ class CellRunner:
     def run(self, plans: Sequence[DatasetPlan]) -> Iterator[Done]:
         """Yield each cell of the plan, in order, once it is in the store.
 
-        Neighbours that differ in their head alone share one encoding, kept in memory.
+        Neighbours that differ in their head alone share one encoding, kept in memory. A cell whose
+        numbers are not finite is left out, with the reason in `failed`, and the others go on.
 
         Raises:
             StoreError: If a finished cell is damaged, or the store cannot be written.
@@ -73,10 +77,27 @@ class CellRunner:
             for cell in plan.cells:
                 started = time.perf_counter()
                 missing = not (self.experiment.resume and self.store.has(cell.key))
-                if missing:
-                    self._compute(plan.image_set, cell, started)
+                try:
+                    if missing:
+                        self._compute(plan.image_set, cell, started)
+                except NotFiniteError as error:
+                    self.failed[cell.key.spec] = str(error)
+                    log.error("%s: %s", cell.key.spec, error)
+                    continue
                 yield Done(cell, missing, time.perf_counter() - started)
             self._last = None
+
+    def complain(self) -> None:
+        """Raise what stopped cells, once the others are done.
+
+        Raises:
+            MedRobustError: With the number of those cells and the first one's reason.
+        """
+        if self.failed:
+            spec, reason = next(iter(self.failed.items()))
+            raise MedRobustError(
+                f"{len(self.failed)} cells were stopped and the others are kept; {spec}: {reason}"
+            )
 
     def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
         encoded = self._encode(image_set, cell)

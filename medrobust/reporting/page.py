@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medrobust.licenses import described
 from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
@@ -199,7 +200,7 @@ def _provenance(report: "Report") -> str:
         (
             f"{d.name}/{d.split}",
             d.origin,
-            d.license or "unknown license",
+            described(d.license),
             str(len(d.labels)),
             _counts(d.labels, d.class_names),
         )
@@ -234,7 +235,9 @@ def _models(report: "Report") -> list[tuple[str, ...]]:
             label = matrix.rows[row].label
             source = str(load.get("source") or "unknown")
             dropped = str(len(load.get("dropped") or {}))
-            found.setdefault(label, (label, source, load.get("license") or "unknown", dropped))
+            found.setdefault(
+                label, (label, source, described(str(load.get("license") or "")), dropped)
+            )
     return list(found.values())
 
 

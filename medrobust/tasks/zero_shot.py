@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from medrobust.adapters.linear_probe import Probe
-from medrobust.exceptions import MedRobustError
+from medrobust.exceptions import MedRobustError, NotFiniteError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.datamodule import ImageBatch
@@ -110,7 +110,8 @@ class ZeroShot(LightningModule):
         """Hand over the cell that `Trainer.test` has run.
 
         Raises:
-            MedRobustError: If features or logits are not finite, or rows are not as expected.
+            NotFiniteError: If features or logits are not finite.
+            MedRobustError: If rows are not as expected.
         """
         rows = torch.cat(self._rows)
         features = torch.cat(self._features).float().cpu()
@@ -124,7 +125,7 @@ class ZeroShot(LightningModule):
         """Classify features, float32 (N, D) on the CPU, that were kept, without encoding again.
 
         Raises:
-            MedRobustError: If features or logits are not finite.
+            NotFiniteError: If features or logits are not finite.
         """
         return _classified(features, head, shown or {})
 
@@ -134,7 +135,7 @@ def _classified(features: Tensor, head: Head, shown: Mapping[int, UInt8Array]) -
     for name, values in (("features", features), ("logits", logits)):
         broken = int((~torch.isfinite(values)).any(dim=1).sum())
         if broken:
-            raise MedRobustError(
+            raise NotFiniteError(
                 f"{name} of {broken} of {len(values)} images are not finite: the weights, the "
                 f"precision or the preprocessing do not suit these images. The cell was not stored."
             )
