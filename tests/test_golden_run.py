@@ -1,4 +1,4 @@
-"""One run from pictures to results.csv, fixed: to the digit where it was made, within 1/N elsewhere."""
+"""One run from pictures to results.csv: to the digit where it was made, within 1/N elsewhere."""
 
 import csv
 import importlib.util
