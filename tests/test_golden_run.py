@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent / "data" / "golden_run"
 SHARES = {"accuracy", "balanced_accuracy", "error", "balanced_error"}
 AREAS = {"auc", "auprc"}
 NAMES = ("model", "adapter", "dataset", "split", "suite", "corruption", "severity", "seed")
-NAMES += ("metric", "n", "higher_is_better", "cell")
+NAMES += ("metric", "n", "higher_is_better")
 
 
 def make():
