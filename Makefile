@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all lint format types check bench docs clean
+.PHONY: help install run test test-all test-lowest lint format types check bench docs clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY)  ## make the environment (.venv) with the locked versions
 
@@ -24,6 +24,13 @@ test: $(READY)  ## the tests, those marked slow excepted
 
 test-all: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-lowest: .venv-lowest/.ready  ## the tests with the lowest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m "not slow" -n 2 -o filterwarnings=default
+
+.venv-lowest/.ready: requirements-lowest.txt pyproject.toml
+	$(PYTHON) scripts/make_environment.py .venv-lowest requirements-lowest.txt
+	@touch $@
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

@@ -258,6 +258,8 @@ def _help_lines(folders: Sequence[Path]) -> Iterator[str]:
     yield "  python run.py -m model=clip_vit_b16,biomedclip severity=1,3,5   a sweep"
     yield "  python run.py prompts=paper,clip,bare                     one run, a row a prompt set"
     yield "  python run.py ... --cfg job                               show the configuration only"
+    yield "  python run.py verify outputs/store                       compute some cells again"
+    yield "  python run.py doctor                                     what is here and what is not"
     yield "  (`medrobust ...` is the same from an installed package)"
     for group, options in groups(folders).items():
         if group == "local":

@@ -22,13 +22,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
+}
+"""Keeps libraries from reporting to their makers; who wants that sets the variable otherwise."""
+
 FAILURES: list[str] = []
 """What went wrong in the jobs of the running command: Hydra would say it in words of its own."""
 
 LOST = {"BrokenProcessPool", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
 """Errors by which joblib, submitit and Ray say that a process has ended before its job."""
 
-SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
+
+def _verify(arguments: Sequence[str]) -> int:
+    from medrobust.verify import main
+
+    return main(arguments)
+
+
+def _doctor(arguments: Sequence[str]) -> int:
+    from medrobust.doctor import main
+
+    return main(arguments)
+
+
+SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"verify": _verify, "doctor": _doctor}
 """Words that are jobs of their own: name -> function of the arguments after it."""
 
 
@@ -43,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def leave(job: Callable[[], int]) -> NoReturn:
     """Run the job of a command or script and leave with its status, errors said in one sentence."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         status = job()
     except MedRobustError as error:
@@ -83,15 +106,15 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
 
 def dispatch(given: Sequence[str]) -> int:
     """Answer help, run a subcommand, or hand the arguments to Hydra."""
+    word = typed.subcommand(given)
+    if word in SUBCOMMANDS:
+        return SUBCOMMANDS[word](given[1:])
     folders = [*typed.config_dirs(given), typed.conf_folder()]
     if any(flag in given for flag in ("--help", "-h")):
         sys.stdout.write(typed.help_text(folders))
         return 0
-    word = typed.subcommand(given)
     if word is not None:
-        if word not in SUBCOMMANDS:
-            raise unknown_name("command", word, SUBCOMMANDS or ["KEY=VALUE ... (see --help)"])
-        return SUBCOMMANDS[word](given[1:])
+        raise unknown_name("command", word, [*SUBCOMMANDS, "KEY=VALUE ... (see --help)"])
     rewritten = typed.rewrite(given or ["experiment=demonstration"])
     typed.check_options(rewritten, typed.groups(folders))
     return run_hydra(rewritten)

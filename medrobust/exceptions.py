@@ -62,6 +62,10 @@ class BaselineMissingError(MedRobustError, LookupError):
     """Cells of the reference model that a relative number needs and the store lacks."""
 
 
+class NotFiniteError(MedRobustError, ArithmeticError):
+    """Features or logits with an infinity or no number: their cell is not stored."""
+
+
 class StoreError(MedRobustError, RuntimeError):
     """A store or cell that cannot be written, or that is damaged."""
 

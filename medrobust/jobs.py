@@ -21,14 +21,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.beside import Beside, beside
+from medrobust.evaluation.changes import warn_of_changes
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.estimate import estimate
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.first_batch import check_images
 from medrobust.evaluation.helpers import evaluation_ranks, known_to_all
+from medrobust.evaluation.licensing import check_licenses
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
-from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
+from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.reporting import (
     ExpectedTable,
@@ -160,6 +163,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     """
     tally = Tally()
     store = Store(experiment.store)
+    check_licenses(experiment, RESOURCES)
     if experiment.tuning is not None:
         check(experiment)
         if job.dry and not print_dry_adaptation(experiment, store):
@@ -179,19 +183,22 @@ def run_job(experiment: Experiment, job: Job) -> None:
             runner.run([*plans, *further.plans])
             return
         write_json(job.folder / "plan.json", plan_record(own, plans, job.choices, further))
-        done = run_cells(runner, [*plans, *further.plans], tally)
+        warnings = check_images(own, RESOURCES, plans)
+        warn_of_changes(plans, store)
+        run_cells(runner, [*plans, *further.plans], tally)
     experiment = own
     tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     run["without_validation"] = further.without_validation
+    run["warnings"] = warnings
     write_json(job.folder / "run.json", run)
-    of_tables = sum(len(dataset.cells) for dataset in plans)
+    wanted = {cell.key.spec for dataset in plans for cell in dataset.cells}
     report = report_cells(
         store,
-        done[:of_tables],
+        read_cells(store, plans),
         expected_tables(plans, experiment.severities),
-        validation=[cell for cell in done[of_tables:] if cell.spec.suite != SANITY],
-        sanity=[cell for cell in done[of_tables:] if cell.spec.suite == SANITY],
+        validation=read_cells(store, further.validation),
+        sanity=read_cells(store, further.sanity),
         reference=experiment.reference,
         reference_prompts=experiment.reference_prompts,
         commands={
@@ -201,12 +208,15 @@ def run_job(experiment: Experiment, job: Job) -> None:
         },
         run=run,
         folder=job.folder,
+        missing=[spec for spec in runner.failed if spec in wanted],
+        notes=[*warnings, *(f"{spec}: {reason}" for spec, reason in runner.failed.items())],
     )
     if job.group:
         log.info(_one_line(experiment, job, tally))
     else:
         publish(report)
     log_report(job, report, run, _run_name(job))
+    runner.complain()
 
 
 def log_report(job: Job, report: Report, run: Mapping[str, Any], name: str) -> None:
@@ -259,8 +269,8 @@ def publish(report: Report) -> None:
             console.print(path, markup=False, highlight=False, soft_wrap=True)
 
 
-def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> list[StoredCell]:
-    """Run the cells under a progress bar, and read them back from the store, in plan order."""
+def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> None:
+    """Run the cells under a progress bar."""
     total = sum(len(dataset.cells) for dataset in plans)
     columns = (
         TextColumn("[progress.description]{task.description}"),
@@ -280,13 +290,16 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
             bar.update(task, advance=1, description=str(done.cell.key.spec))
 
         runner.run(plans, told)
-    return read_cells(runner.store, plans)
 
 
 def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:
-    """Read the finished cells of plans, in their order."""
-    keys = (cell.key for dataset in plans for cell in dataset.cells)
-    return [store.read(key.spec, key.fingerprint) for key in keys]
+    """Read the cells of plans, in their order; those that were stopped are left out."""
+    keys = [cell.key for dataset in plans for cell in dataset.cells]
+    return [
+        store.read(key.spec, key.fingerprint)
+        for key in keys
+        if store.holds(key.spec, key.fingerprint)
+    ]
 
 
 def report_cells(
@@ -459,7 +472,10 @@ def report_sweep(sweep: Job) -> list[str]:
         validation=list(validation.values()),
         sanity=list(sanity.values()),
         missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
-        notes=[f"job {name} failed: {reason}" for name, reason in failed.items()],
+        notes=[
+            *(warning for job_run in runs for warning in job_run.get("warnings", ())),
+            *(f"job {name} failed: {reason}" for name, reason in failed.items()),
+        ],
     )
     publish(report)
     log_report(sweep, report, run, f"{sweep.group}-summary")

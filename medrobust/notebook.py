@@ -13,6 +13,7 @@ import numpy as np
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.first_batch import check_images
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
@@ -108,8 +109,11 @@ def _run(experiment: Experiment) -> Report:
     resources = Resources()
     kept = Store(experiment.store)
     plans = plan(experiment, resources)
+    check_images(experiment, resources, plans)
+    runner = CellRunner(experiment, resources, kept)
     tally = Tally()
-    CellRunner(experiment, resources, kept).run(plans, tally.done.append)
+    runner.run(plans, tally.done.append)
+    runner.complain()
     return report_cells(
         kept,
         read_cells(kept, plans),

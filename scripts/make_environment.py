@@ -1,5 +1,7 @@
 """Make a virtual environment with the locked versions: `python3 scripts/make_environment.py .venv`.
 
+A second argument names another list of versions than requirements.lock.
+
 Runs on a bare Python. The first Python from 3.11 to 3.13 that is found does it: the one that runs
 this script if it fits, else `python3.11`, `python3.12`, `python3.13` on the path.
 """
@@ -36,17 +38,18 @@ def _answers(python: str, *module: str) -> bool:
 
 def main() -> None:
     """Make the environment, or hand over to a Python that can."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python3 scripts/make_environment.py FOLDER")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python3 scripts/make_environment.py FOLDER [REQUIREMENTS]")
     python = suitable_python()
     if python != sys.executable:
-        sys.exit(subprocess.run([python, __file__, sys.argv[1]], check=False).returncode)
+        sys.exit(subprocess.run([python, __file__, *sys.argv[1:]], check=False).returncode)
     folder = Path(sys.argv[1])
+    wanted = sys.argv[2] if len(sys.argv) == 3 else str(ROOT / "requirements.lock")
     inside = str(folder / "bin" / "python")
     if not _answers(inside, "-m", "pip"):
         venv.create(folder, with_pip=True, clear=True)
     pip = [inside, "-m", "pip", "install", "--disable-pip-version-check"]
-    for what in (["-r", str(ROOT / "requirements.lock")], ["--no-deps", "-e", str(ROOT)]):
+    for what in (["-r", wanted], ["--no-deps", "-e", str(ROOT)]):
         done = subprocess.run([*pip, "-q", *what], check=False)
         if done.returncode:
             sys.exit(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "medrobust"
-BASE = {"exceptions", "types", "keys", "fingerprints", "paths"}
+BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths"}
 ALLOWED = {
     "corruptions": BASE,
     "datasets": BASE,
@@ -17,7 +17,8 @@ ALLOWED = {
     "adapters": BASE | {"models"},
     "tasks": BASE | {"corruptions", "datasets", "models", "metrics", "adapters"},
     "reporting": BASE | {"metrics", "evaluation.store"},
-    "evaluation": BASE | {"corruptions", "datasets", "models", "metrics", "adapters", "tasks"},
+    "evaluation": BASE
+    | {"arguments", "corruptions", "datasets", "models", "metrics", "adapters", "tasks"},
 }
 KNOW_HYDRA = {"cli.py", "evaluation/plan.py"}
 

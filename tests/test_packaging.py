@@ -37,5 +37,5 @@ def test_what_the_package_imports_is_declared() -> None:
     assert undeclared - INDIRECT == set()
 
 
-INDIRECT = {"lightning_fabric", "llvmlite", "timm", "torchvision"}
-"""Parts of pytorch-lightning, numba and open_clip_torch, which pin them to fit."""
+INDIRECT = {"lightning_fabric", "llvmlite", "packaging", "timm", "torchvision"}
+"""Parts of pytorch-lightning, numba, hydra-core and open_clip_torch, which pin them to fit."""

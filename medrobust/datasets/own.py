@@ -84,6 +84,7 @@ class OwnData(ABC):
         size: Pixels a side that all images are brought to.
         fit: "pad", "crop" or "squash" (`Framing`).
         limit: A stratified part of at most so many images.
+        license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key, if not beside the images.
         cache_dir: Where images are unpacked to.
     """
@@ -105,6 +106,7 @@ class OwnData(ABC):
     size: int = STANDARD_SIZE
     fit: Fit = "pad"
     limit: int | None = None
+    license: str = ""
     key_file: str | None = None
     cache_dir: str | None = None
 
@@ -250,6 +252,7 @@ class OwnData(ABC):
             groups=groups,
             index=sample_index(names),
             fingerprint=data_fingerprint(images.digest, ids, labels.values[rows], **deciding),
+            license=self.license,
             marks=size_marks(self.size),
             metadata=kept,
             metadata_columns=tuple(self.metadata_columns),

@@ -46,6 +46,7 @@ class Npz:
         size: Pixels a side that images are brought to, once.
         fit: "pad", "crop" or "squash" (`Framing`).
         limit: A stratified part of at most so many images.
+        license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key that hides patients, if not beside the file.
         cache_dir: Where arrays are unpacked to.
     """
@@ -64,6 +65,7 @@ class Npz:
     size: int = STANDARD_SIZE
     fit: Fit = "pad"
     limit: int | None = None
+    license: str = ""
     key_file: str | None = None
     cache_dir: str | None = None
 
@@ -129,6 +131,7 @@ class Npz:
             ),
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
+            license=self.license,
             marks=(*size_marks(self.size), *self._shared_patients(chosen, prefix)),
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)

@@ -64,6 +64,7 @@ class Experiment:
         keep_features: Keep image features in the store.
         examples: Keep example pictures; None: of phantoms and public sets only.
         further_prompts: Prompt sets that are applied to the same features, too.
+        license: "any", or "commercial": refuse models and data that may not be used commercially.
         config: The resolved configuration, plain, for the records.
     """
 
@@ -90,6 +91,7 @@ class Experiment:
     keep_features: bool = False
     examples: bool | None = None
     further_prompts: "tuple[PromptSet, ...]" = ()
+    license: str = "any"
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """Configuration -> experiment -> cells. The one place beside the entry that knows Hydra."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from medrobust.adapters.artifact import Tuned
 from medrobust.adapters.base import Tunable
 from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.arguments import conf_folder
 from medrobust.corruptions import Corruption
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.not_an_image import NotAnImage
@@ -116,8 +118,55 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         resume=config.resume,
         keep_features=config.store.features,
         examples=config.store.examples,
+        license=str(config.get("license", "any")),
         config={str(key): value for key, value in plain.items()},
     )
+
+
+def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, str]) -> Experiment:
+    """Build the parts of a job from the configuration in a cell's record.
+
+    A store may come from a stranger: nothing is built but what the files of conf/ name.
+
+    Args:
+        recorded: Plain and resolved.
+        changes: Dotted key -> value, of keys that the record has.
+
+    Raises:
+        ConfigurationError: If it names another part, or a key that is not there.
+        MedRobustError: As `experiment_from_config` raises it.
+    """
+    from omegaconf import OmegaConf
+
+    files = [file.read_text(encoding="utf-8") for file in conf_folder().rglob("*.yaml")]
+    allowed = set(re.findall(r"\b_target_:\s*([\w.]+)", "\n".join(files)))
+    for key, value in _leaves(recorded):
+        if key.endswith("_target_") and value not in allowed:
+            raise ConfigurationError(
+                f"its record names {value!r} in {key}, which is no part of medrobust and is not "
+                f"run from a store."
+            )
+        if isinstance(value, str) and "${" in value:
+            raise ConfigurationError(f"its record has an interpolation in {key}, and none is read.")
+    config = OmegaConf.create(dict(recorded))
+    known = {key for key, _ in _leaves(recorded)}
+    for key, value in changes.items():
+        if key not in known or key.endswith("_target_"):
+            raise ConfigurationError(f"{key} is no key of the cell's configuration.")
+        OmegaConf.update(config, key, value)
+    return experiment_from_config(config)
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and value of every plain value below."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _leaves(item, f"{key}.{number}")
+    else:
+        yield key, value
 
 
 def _levels(levels: Any) -> tuple[int, ...]:

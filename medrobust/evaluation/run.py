@@ -25,8 +25,8 @@ from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.ranks import ALONE, Ranks
 from medrobust.evaluation.resources import Head, Resources
-from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError
+from medrobust.evaluation.store import CellSpec, Store
+from medrobust.exceptions import ConfigurationError, MedRobustError, NotFiniteError
 from medrobust.paths import without_paths
 from medrobust.tasks.datamodule import CorruptedBatches, Pass
 from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
@@ -93,6 +93,7 @@ class CellRunner:
         self.ranks = ranks
         self.resources = resources
         self.store = store
+        self.failed: dict[CellSpec, str] = {}
         self._batch_size: int | None = None
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
@@ -107,6 +108,9 @@ class CellRunner:
     def run(self, plans: Sequence[DatasetPlan], told: Told = lambda done: None) -> None:
         """Finish each cell of the plan; those with equal images are encoded once.
 
+        A cell whose numbers are not finite is left out, with the reason in `failed`, and the others
+        go on.
+
         Args:
             plans: What to run.
             told: Hears of each cell when it is in the store: of those found there first.
@@ -115,7 +119,6 @@ class CellRunner:
             StoreError: If a finished cell is damaged, or the store cannot be written.
             ConfigurationError: If the Trainer cannot be made or leaves images out, the model has
                 other classes, or memory does not suffice.
-            MedRobustError: If features or logits are not finite. Other cells are kept.
         """
         for plan in plans:
             with InOrder() as behind:
@@ -126,6 +129,18 @@ class CellRunner:
                     cells = {cell.key.encoding_fingerprint: cell for cell in plan.cells}
                     to_encode = [Encoding(cells[encoding], ()) for encoding in agreed]
                 self._encode(plan.image_set, to_encode, behind, told)
+
+    def complain(self) -> None:
+        """Raise what stopped cells, once the others are done.
+
+        Raises:
+            MedRobustError: With the number of those cells and the first one's reason.
+        """
+        if self.failed:
+            spec, reason = next(iter(self.failed.items()))
+            raise MedRobustError(
+                f"{len(self.failed)} cells were stopped and the others are kept; {spec}: {reason}"
+            )
 
     def _to_encode(self, plan: DatasetPlan, behind: "InOrder", told: Told) -> list[Encoding]:
         """Write what needs no encoding, and return what does."""
@@ -259,7 +274,7 @@ class CellRunner:
     ) -> None:
         """Classify what was encoded, and write features and cells."""
         features = encoded.features.float().cpu()
-        if self.experiment.keep_features:
+        if self.experiment.keep_features and bool(features.isfinite().all()):
             self.store.write_features(
                 encoding.fingerprint, features.numpy(), replace=not self.experiment.resume
             )
@@ -275,7 +290,12 @@ class CellRunner:
     ) -> None:
         pictures = {f"row-{row}.png": _png(image) for row, image in encoded.shown.items()}
         for cell, head in encoding.missing:
-            logits = classify(encoded.features, head)
+            try:
+                logits = classify(encoded.features, head)
+            except NotFiniteError as error:
+                self.failed[cell.key.spec] = str(error)
+                log.error("%s: %s", cell.key.spec, error)
+                continue
             self._check_classes(logits, image_set)
             self.store.write(
                 cell.key,

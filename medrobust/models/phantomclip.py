@@ -215,6 +215,8 @@ class PhantomClip:
     variant: Variant = "base"
     micro_batch: int = 32
 
+    license = "Apache-2.0"
+
     def __post_init__(self) -> None:
         """Refuse a variant that does not exist."""
         if self.variant not in get_args(Variant):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medrobust.licenses import described
 from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
@@ -189,7 +190,7 @@ def _provenance(report: "Report") -> str:
         (
             f"{d.name}/{d.split}",
             d.origin,
-            d.license or "unknown license",
+            described(d.license),
             str(len(d.labels)),
             _counts(d.labels, d.class_names),
         )
@@ -230,7 +231,7 @@ def _models(report: "Report") -> list[tuple[str, ...]]:
             source = str(load.get("source") or "unknown")
             dropped = str(len(load.get("dropped") or {}))
             trained = ", ".join(load.get("trained_on") or ()) or "not stated"
-            license_ = load.get("license") or "unknown"
+            license_ = described(str(load.get("license") or ""))
             found.setdefault(label, (label, source, license_, trained, dropped))
     return list(found.values())
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 
+from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
 from .figures import matrix_png, static_figures
 from .matrix import ExpectedTable, Matrix, build_matrices
@@ -187,7 +188,7 @@ def make_report(
         summary=tuple(summary),
         missing=tuple(missing),
         total=len(store_cells) + len(missing),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys([*notes, *collapse_notes(store_cells)])),
         folder=folder,
         run=run,
         comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),

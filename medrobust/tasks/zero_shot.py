@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from medrobust.adapters.linear_probe import Probe
-from medrobust.exceptions import MedRobustError
+from medrobust.exceptions import MedRobustError, NotFiniteError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.datamodule import CorruptedBatch
@@ -108,13 +108,13 @@ def classify(features: FeatureBatch, head: Head) -> LogitBatch:
         float32 (N, K).
 
     Raises:
-        MedRobustError: If features or logits are not finite.
+        NotFiniteError: If features or logits are not finite.
     """
     logits = head.cpu().logits(features)
     for name, values in (("features", features), ("logits", logits)):
         broken = int((~torch.isfinite(values)).any(dim=1).sum())
         if broken:
-            raise MedRobustError(
+            raise NotFiniteError(
                 f"{name} of {broken} of {len(values)} images are not finite: the weights, the "
                 f"precision or the preprocessing do not suit these images. The cell was not stored."
             )

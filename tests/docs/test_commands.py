@@ -89,9 +89,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("bloodmnist", "octmnist"):
         write_medmnist(root / "data", name)
     torch.save({"a": torch.zeros(2)}, root / "FILE")
-    adapter = root / "outputs" / "store" / "adapters" / "FP"
-    adapter.mkdir(parents=True)
-    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    for adapter in (root / "outputs" / "store" / "adapters" / "FP", root / "FOLDER"):
+        adapter.mkdir(parents=True)
+        (adapter / "adapter_model.safetensors").write_bytes(b"")
     return root
 
 

@@ -1,0 +1,62 @@
+"""`license=commercial`: a job with a model or data that do not allow it is refused."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from medrobust.adapters.artifact import Tuned
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.resources import Resources
+from medrobust.exceptions import ConfigurationError
+from medrobust.licenses import commercial_use
+
+CHOICES = ("any", "commercial")
+
+
+def check_licenses(experiment: Experiment, resources: Resources) -> None:
+    """Refuse a model or a data set that is not known to allow commercial use, if that is asked for.
+
+    The model is asked first, before its weights are loaded, then what a tuned adapter was made
+    from, then the data.
+
+    Raises:
+        ConfigurationError: Naming what is refused, its license, and what to do.
+    """
+    if experiment.license not in CHOICES:
+        raise ConfigurationError(f"license={experiment.license}: write any or commercial.")
+    if experiment.license == "any":
+        return
+    for what, license_, key in _licenses(experiment, resources):
+        verdict = commercial_use(license_)
+        if verdict != "allowed":
+            reason = "forbids commercial use" if verdict == "forbidden" else "is not known to allow"
+            reason += "" if verdict == "forbidden" else " commercial use"
+            raise ConfigurationError(
+                f"license=commercial: {what} has the license {license_ or 'unknown'!r}, which "
+                f"{reason}. Choose another{key}, or take license=commercial off."
+            )
+
+
+def _licenses(experiment: Experiment, resources: Resources) -> Iterator[tuple[str, str, str]]:
+    """Yield what, its license, and how the user states one that is known."""
+    stated = ", state the one you were granted as {}.license=..."
+    license_ = getattr(experiment.model, "license", "")
+    yield f"model {experiment.model.name!r}", str(license_), stated.format("model")
+    if isinstance(experiment.adapter, Tuned):
+        for what, found in _of_adapter(experiment.adapter.record):
+            yield f"{what} of adapter {experiment.adapter.name!r}", found, ""
+    for source in experiment.datasets:
+        image_set = resources.image_set(source)
+        own = image_set.origin == "own"
+        yield (
+            f"data set {image_set.name!r}",
+            image_set.license,
+            stated.format("dataset") + ' ("own" for your own)' if own else "",
+        )
+
+
+def _of_adapter(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a tuned adapter was made from; one without a record tells nothing."""
+    base = record.get("base", {"name": "unknown", "license": ""})
+    yield f"base model {base['name']!r}", str(base["license"])
+    for data in record.get("data", ()):
+        yield f"training data {data['dataset']!r}", str(data["license"])
