@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
 STYLES = (
     ("#0072b2", "o", "-"),
     ("#d55e00", "s", "--"),
@@ -121,9 +120,7 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
-    marks = [*([DEMONSTRATION] if matrix.demonstration else []), *matrix.data.marks]
-    marks += matrix.legend
-    if marks:
+    if marks := (*matrix.remarks, *matrix.legend):
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
 
 
@@ -185,14 +182,18 @@ def _heat_row(matrix: Matrix, row: int) -> list[tuple[str, float | None]]:
     shown = matrix.shown
     values = [found.value for found in _printed(matrix, shown, row)]
     cells = [(percent(value), value) for value in values[:-2]]
-    mean, mce = matrix.mean(shown, row), matrix.mce(shown, row)
-    cells.append((percent(mean.value) + _partly(matrix, mean), mean.value))
-    cells.append((percent(mce.value) + _partly(matrix, mce), None))
+    mean, mce = values[-2:]
+    mean_part, mce_part = parts(matrix, row)[-2:]
+    cells.append((percent(mean) + mean_part, mean))
+    cells.append((percent(mce) + mce_part, None))
     return cells
 
 
-def _partly(matrix: Matrix, mean: Any) -> str:
-    return "" if mean.value is None else coverage(matrix, mean)
+def parts(matrix: Matrix, row: int) -> list[str]:
+    """Return what each of `printed_estimates` covers where that is not all, such as " [s1,3]"."""
+    means = (matrix.mean(matrix.shown, row), matrix.mce(matrix.shown, row))
+    covers = ["" if mean.value is None else coverage(matrix, mean) for mean in means]
+    return [*[""] * (1 + len(matrix.table.corruptions)), *covers]
 
 
 def percent(value: float | None) -> str:

@@ -24,6 +24,7 @@ from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
 ERRORS = ("error", "balanced_error")
+DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,11 @@ class Matrix:
     def marked(self, row: int) -> str:
         """Return the label of a row with its signs."""
         return self.rows[row].label + self.signs(row)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What stands below every table: a demonstration, a part of the set, findings of audits."""
+        return (*([DEMONSTRATION] if self.demonstration else []), *self.data.marks)
 
     @property
     def legend(self) -> tuple[str, ...]:

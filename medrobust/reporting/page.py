@@ -17,7 +17,8 @@ from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
 from .audit import audit_section
-from .figures import DEMONSTRATION, title, with_range
+from .figures import title, with_range
+from .matrix import DEMONSTRATION
 from .sections import details, matrix_section, plain_table
 from .switches import form, script
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from medrobust.metrics import METRICS
 
-from .figures import DEMONSTRATION, heat_cells, percent_range, printed_estimates, title, with_range
+from .figures import heat_cells, percent_range, printed_estimates, title, with_range
 from .matrix import Matrix
 from .sanity import SANITY
 
@@ -36,8 +36,7 @@ def print_matrix(matrix: Matrix, console: "Console") -> None:
         line = f"without looking at the image · {name}, % (in no rank, mean or comparison)"
         console.print(line, style="bold", markup=False, highlight=False)
         console.print(sanity_table(matrix, console.width))
-    marks = [DEMONSTRATION] if matrix.demonstration else []
-    for mark in (*marks, *matrix.legend, *matrix.data.marks):
+    for mark in (*matrix.legend, *matrix.remarks):
         console.print(mark, style="italic", markup=False, highlight=False)
     console.print()
 

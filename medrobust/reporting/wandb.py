@@ -16,8 +16,8 @@ from medrobust.metrics import METRICS, Estimate
 from medrobust.paths import without_paths
 
 from .compare import COMPARISON_COLUMNS
-from .figures import DEMONSTRATION, drawn_rows, printed_estimates, shade
-from .matrix import Matrix
+from .figures import drawn_rows, printed_estimates, shade
+from .matrix import DEMONSTRATION, Matrix
 from .sanity import SANITY
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 
