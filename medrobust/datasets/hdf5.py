@@ -36,6 +36,7 @@ def hdf5_rows(
     dataset: str,
     rows: Sequence[int],
     *,
+    count: int,
     full_hash: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> CachedArray:
@@ -44,7 +45,8 @@ def hdf5_rows(
     Args:
         file: The HDF5 file.
         dataset: Name of the array in it: uint8, (N, H, W) or (N, H, W, 3), stored in this file.
-        rows: Rows to take, not negative.
+        rows: Rows to take, not negative and below `count`.
+        count: Images that the array must hold (N): it has one for each label of the set.
         full_hash: See `medrobust.datasets.cache.source_key`.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
 
@@ -58,9 +60,10 @@ def hdf5_rows(
         try:
             with h5py.File(file, "r") as opened:
                 images = _array(opened, dataset, file, h5py)
-                if max(rows) >= len(images):
+                if len(images) != count:
                     raise InvalidDataError(
-                        f"{file} has {len(images)} images, but row {max(rows)} is asked for."
+                        f"{file} has {len(images)} images, but the set has {count} labels. "
+                        f"Unpack its archive again."
                     )
                 return _copy(images, rows, target)
         except MedRobustError:

@@ -110,7 +110,7 @@ class MedIMeta(PublishedSource):
         )
         patients = files.patients()
         people = self._people(patients, rows)
-        images = self._images(chosen, rows.tolist())
+        images = self._images(chosen, rows.tolist(), len(stored))
         return self._opened(
             found,
             chosen,
@@ -131,13 +131,18 @@ class MedIMeta(PublishedSource):
             )
         return fetch_archive(RECORD, f"{self.flag}.zip", self.folder.parent)
 
-    def _images(self, split: str, rows: list[int]) -> CachedArray:
+    def _images(self, split: str, rows: list[int], count: int) -> CachedArray:
         stacked = self.folder / "images.hdf5"
         framing = Framing(self.size, "crop")
         name = f"{self.flag}-{split}"
         if stacked.exists():
             whole = hdf5_rows(
-                stacked, "images", rows, full_hash=self.full_hash, cache_dir=self.cache_dir
+                stacked,
+                "images",
+                rows,
+                count=count,
+                full_hash=self.full_hash,
+                cache_dir=self.cache_dir,
             )
             images = framed(whole, framing, name, cache_dir=self.cache_dir)
         else:

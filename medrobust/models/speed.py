@@ -20,8 +20,8 @@ DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.fl
 class Speed:
     """Options that trade exactness for speed; the defaults are exact.
 
-    Against fp32, features of the tests' models turn by a cosine of less than 1e-3 in bf16, and move
-    by less than 1e-5 with channels-last order or eager attention.
+    Against fp32, features of the tests' models turn by a cosine of less than 1e-3 in bf16 and fp16,
+    and move by less than 1e-5 with channels-last order or eager attention.
 
     Attributes:
         precision: "fp32"; or "bf16" or "fp16", in which the image tower runs under autocast, its

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.metrics import Estimate
 
-from .figures import printed_estimates, title, with_range
+from .figures import parts, printed_estimates, title, with_range
 from .matrix import Matrix
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS
 
@@ -51,16 +51,18 @@ def latex(matrix: Matrix) -> str:
     printed = printed_estimates(matrix)
     lines = []
     for row, line in enumerate(matrix.rows):
-        cells = [_latex_cell(found) for found in printed[row]]
+        covers = parts(matrix, row)
+        cells = [
+            _latex_cell(found) + part for found, part in zip(printed[row], covers, strict=True)
+        ]
         mark = matrix.signs(row).translate(_SIGNS)
         lines.append(" & ".join([line.label.translate(_ESCAPES) + mark, *cells]) + r" \\")
     columns = "l" + "r" * len(_header(matrix))
-    caption = title(matrix).translate(_ESCAPES).replace("·", r"\textperiodcentered{}")
-    notes = [f"% {line.translate(_SIGNS)}" for line in matrix.legend]
+    said = ". ".join((title(matrix), *matrix.remarks, *matrix.legend)).translate(_ESCAPES)
+    caption = said.translate(_SIGNS).replace("·", r"\textperiodcentered{}")
     return "\n".join(
         [
             rf"% {title(matrix)}; needs booktabs",
-            *notes,
             r"\begin{table}",
             rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{columns}}}",
@@ -91,10 +93,11 @@ def markdown(matrix: Matrix) -> str:
     lines.append("|" + "---|" + "--:|" * (len(names) - 1))
     printed = printed_estimates(matrix)
     for row, line in enumerate(matrix.rows):
-        cells = [with_range(found) for found in printed[row]]
+        covers = parts(matrix, row)
+        cells = [with_range(found) + part for found, part in zip(printed[row], covers, strict=True)]
         label = line.label.replace("|", r"\|") + matrix.signs(row)
         lines.append("| " + " | ".join([label, *cells]) + " |")
-    return "\n".join([*lines, *(f"\n{line}" for line in matrix.legend), ""])
+    return "\n".join([*lines, *(f"\n{line}" for line in (*matrix.remarks, *matrix.legend)), ""])
 
 
 def parquet_files(report: "Report") -> dict[str, bytes]:

@@ -120,8 +120,7 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
-    marks = [*matrix.notices, *matrix.data.marks, *matrix.legend]
-    if marks:
+    if marks := (*matrix.remarks, *matrix.legend):
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
 
 
@@ -183,14 +182,18 @@ def _heat_row(matrix: Matrix, row: int) -> list[tuple[str, float | None]]:
     shown = matrix.shown
     values = [found.value for found in _printed(matrix, shown, row)]
     cells = [(percent(value), value) for value in values[:-2]]
-    mean, mce = matrix.mean(shown, row), matrix.mce(shown, row)
-    cells.append((percent(mean.value) + _partly(matrix, mean), mean.value))
-    cells.append((percent(mce.value) + _partly(matrix, mce), None))
+    mean, mce = values[-2:]
+    mean_part, mce_part = parts(matrix, row)[-2:]
+    cells.append((percent(mean) + mean_part, mean))
+    cells.append((percent(mce) + mce_part, None))
     return cells
 
 
-def _partly(matrix: Matrix, mean: Any) -> str:
-    return "" if mean.value is None else coverage(matrix, mean)
+def parts(matrix: Matrix, row: int) -> list[str]:
+    """Return what each of `printed_estimates` covers where that is not all, such as " [s1,3]"."""
+    means = (matrix.mean(matrix.shown, row), matrix.mce(matrix.shown, row))
+    covers = ["" if mean.value is None else coverage(matrix, mean) for mean in means]
+    return [*[""] * (1 + len(matrix.table.corruptions)), *covers]
 
 
 def percent(value: float | None) -> str:

@@ -24,6 +24,7 @@ from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
 ERRORS = ("error", "balanced_error")
+DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Matrix:
     def notices(self) -> tuple[str, ...]:
         """What every table says of synthetic images, or of models that were made from them."""
         if self.demonstration:
-            return ("demonstration on synthetic phantoms: says nothing about medicine",)
+            return (DEMONSTRATION,)
         shown = dict.fromkeys(row.model for row in self.rows if row.model in DEMONSTRATION_MODELS)
         return (f"{', '.join(shown)}: demonstration only, says nothing about medicine",) * bool(
             shown
@@ -192,6 +193,11 @@ class Matrix:
     def marked(self, row: int) -> str:
         """Return the label of a row with its signs."""
         return self.rows[row].label + self.signs(row)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What stands below every table: a demonstration, a part of the set, findings of audits."""
+        return (*self.notices, *self.data.marks)
 
     @property
     def legend(self) -> tuple[str, ...]:

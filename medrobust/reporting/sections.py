@@ -54,13 +54,12 @@ def matrix_section(
     facts = f"{len(data.labels)} images · {len(data.class_names)} classes · {data.task}"
     if (codes := group_codes(data.groups)) is not None:
         facts += f" · {len(np.unique(codes))} patients"
-    marks = list(matrix.notices)
     pictures = own_examples or data.origin != "own"
     parts = [
         f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',
         f'<h2 id="{anchor}-title">{escape(title(matrix))}</h2>',
         f'<p class="soft small">{escape(facts)}</p>',
-        *(f'<p class="small"><em>{escape(mark)}</em></p>' for mark in (*marks, *data.marks)),
+        *(f'<p class="small"><em>{escape(mark)}</em></p>' for mark in matrix.remarks),
         _heat_table(matrix),
     ]
     if matrix.table.corruptions and matrix.rows:

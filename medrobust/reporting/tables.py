@@ -61,7 +61,8 @@ def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
     `metric` is `clean`, `severity_mean` (a corruption), `mean` (over corruptions), `CE`,
     `relative_CE` (a corruption), `mCE` or `relative_mCE`; `of` names what it is made from. Ratios
     are fractions: 1.0 is as good as the reference. `marks` names a model or reference that
-    is at chance on clean images (its ratios mean nothing), and contaminating training data.
+    is at chance on clean images (its ratios mean nothing), contaminating training data, and what is
+    known of the data: a part of the set, findings of audits.
     Further metrics: see docs/metrics.md.
     """
     return [
@@ -155,7 +156,7 @@ def _summary(
         "higher_is_better": str(METRICS[of].higher_is_better).lower(),
         "reference": reference,
         "covers": covers,
-        "marks": "; ".join(matrix.row_marks(row)),
+        "marks": "; ".join((*matrix.row_marks(row), *matrix.remarks)),
     }
 
 

@@ -36,7 +36,7 @@ def print_matrix(matrix: Matrix, console: "Console") -> None:
         line = f"without looking at the image · {name}, % (in no rank, mean or comparison)"
         console.print(line, style="bold", markup=False, highlight=False)
         console.print(sanity_table(matrix, console.width))
-    for mark in (*matrix.notices, *matrix.legend, *matrix.data.marks):
+    for mark in (*matrix.legend, *matrix.remarks):
         console.print(mark, style="italic", markup=False, highlight=False)
     console.print()
 

@@ -325,6 +325,7 @@ def test_a_flipped_bit_of_an_hdf5_file_is_found_or_changes_one_pixel_of_one_imag
         (lambda f: f.create_dataset("images", data=np.zeros((15, 8, 8), "f4")), "float32"),
         (lambda f: f.create_dataset("images", data=np.zeros((15, 8, 8, 4), "u1")), r"8, 8, 4"),
         (lambda f: f.create_dataset("images", data=np.zeros((3, 8, 8, 3), "u1")), "has 3 images"),
+        (lambda f: f.create_dataset("images", data=np.zeros((16, 8, 8, 3), "u1")), "15 labels"),
         (lambda f: f.create_dataset("images", data=np.zeros((15, 8, 8), "u1")), "1 channels"),
         (
             lambda f: f.create_dataset("images", (15, 2**20, 2**20), "u1", chunks=(1, 64, 64)),

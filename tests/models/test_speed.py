@@ -37,10 +37,11 @@ def test_order_and_attention_move_no_feature_by_1e_5(
     torch.testing.assert_close(ours, features(source, pixels), atol=1e-5, rtol=0)
 
 
-def test_bf16_turns_features_by_less_than_its_stated_tolerance(
-    source: Any, pixels: torch.Tensor
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_turns_features_by_less_than_its_stated_tolerance(
+    source: Any, pixels: torch.Tensor, precision: str
 ) -> None:
-    exact, fast = features(source, pixels), features(source, pixels, precision="bf16")
+    exact, fast = features(source, pixels), features(source, pixels, precision=precision)
     assert fast.dtype == torch.float32
     assert not torch.equal(exact, fast)
     assert (1 - (exact * fast).sum(dim=1)).max() < 1e-3

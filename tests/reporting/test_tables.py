@@ -8,6 +8,7 @@ import pytest
 from stores import SEVEN, cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.reporting.export import latex, markdown
 from medrobust.reporting.matrix import ExpectedTable, build_matrices, expected_from_cells
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.tables import (
@@ -165,3 +166,17 @@ def test_csv_bytes_are_stable_and_no_formula():
     assert b"\r" not in data
     read = list(csv.DictReader(io.StringIO(data.decode())))
     assert read == [{"a": "'=1+1", "b": "-0.5"}, {"a": "'@x", "b": 'é, "q"'}]
+
+
+def test_every_table_says_what_part_of_the_set_and_of_the_severities_it_shows(tmp_path):
+    data = data_record(marks=("subset of 60 of 900 images",))
+    _, cells = write_matrix(
+        tmp_path, data, {"weak": 1, "strong": 2}, corruptions=["contrast"], severities=[1, 3]
+    )
+    table = ExpectedTable("toy", "test", "imagenet_c", ("contrast",), (1, 3))
+    matrix = matrix_of(cells, expected=[table])
+    assert {row["marks"] for row in summary_rows([matrix])} == {"subset of 60 of 900 images"}
+    for text in (markdown(matrix), latex(matrix).split(r"\begin{tabular}")[0]):
+        assert "subset of 60 of 900 images" in text
+    for text in (markdown(matrix), latex(matrix)):
+        assert text.count(" [s1,3]") == 2 * len(matrix.rows)  # of the mean and the mCE

@@ -1,6 +1,7 @@
 """Offline W&B files of a sweep, read back: groups, ids, status, matrices, and no picture."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from stores import data_record, write_matrix
@@ -137,10 +138,21 @@ def test_ids_are_of_the_job_and_kinds_of_its_name():
 
 
 def test_the_csv_logger_writes_a_series_over_severity(report, tmp_path):
-    from dataclasses import replace
-
     made = replace(report, folder=tmp_path)
     SeriesLogger().log(made, run={}, group=None, name="x")
     lines = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
     assert len(lines) == 1 + 6
     assert "toy/imagenet_c/strong/contrast/balanced_error" in lines[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")
+def test_tensorboard_reads_the_matrix_back_as_series_over_severity(report, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    SeriesLogger("tensorboard").log(replace(report, folder=tmp_path), run={}, group=None, name="x")
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    matrix = report.matrices[0]
+    for row, model in enumerate(("weak", "strong")):
+        points = events.Scalars(f"toy/imagenet_c/{model}/contrast/error")
+        assert [point.step for point in points] == [1, 2, 3, 4, 5]
+        found = [point.value for point in points]
+        assert found == pytest.approx(matrix.values["error"][row, 0].tolist(), abs=1e-6)
