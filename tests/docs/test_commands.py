@@ -78,7 +78,12 @@ def embedded(config: DictConfig) -> bool:
     return "PhantomClip" in model and "Phantom" in data and "path" not in config.adapter
 
 
-RUNS = [command for command in OTHERS if overrides(command) is not None]
+def is_subcommand(command: Command) -> bool:
+    """Whether a word such as `verify` follows run.py or medrobust."""
+    return (overrides(command) or [""])[0] in cli.SUBCOMMANDS
+
+
+RUNS = [c for c in OTHERS if overrides(c) is not None and not is_subcommand(c)]
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +150,20 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def parse(*given, original=original, **more):
             parsed = original(*given, **more)
-            if sys._getframe(1).f_globals["__name__"].startswith("script_"):
+            if sys._getframe(1).f_globals["__name__"].startswith(("script_", "medrobust.")):
                 raise Parsed
             return parsed
 
         monkeypatch.setattr(argparse.ArgumentParser, name, parse)
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in OTHERS if is_subcommand(c)], ids=lambda c: f"{c.page}: {c.text[:60]}"
+)
+def test_every_subcommand_takes_its_arguments(command: Command, parse_only: None) -> None:
+    word, *given = overrides(command) or []
+    with pytest.raises(Parsed):
+        cli.SUBCOMMANDS[word](given)
 
 
 def is_script(command: Command) -> bool:
