@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 
 from medrobust import arguments as typed
 from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
+from medrobust.packs import check_packs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,7 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     from omegaconf.errors import OmegaConfBaseException
 
     folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
+    check_packs(folders)
     rewritten = typed.rewrite(typed.without_config_dirs(overrides))
     typed.check_options(rewritten, typed.groups([*folders, typed.conf_folder()]))
     if folders:
@@ -89,6 +91,7 @@ def dispatch(given: Sequence[str]) -> int:
         if word not in SUBCOMMANDS:
             raise unknown_name("command", word, SUBCOMMANDS or ["KEY=VALUE ... (see --help)"])
         return SUBCOMMANDS[word](given[1:])
+    check_packs(typed.config_dirs(given))
     rewritten = typed.rewrite(given or ["experiment=demonstration"])
     typed.check_options(rewritten, typed.groups(folders))
     return run_hydra(rewritten)

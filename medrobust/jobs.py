@@ -27,6 +27,7 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
+from medrobust.reading import json_object
 from medrobust.reporting import (
     ExpectedTable,
     References,
@@ -585,9 +586,6 @@ def read_json(path: Path) -> dict[str, Any]:
         StoreError: If it is not there or damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); run the job again.") from error
-    if not isinstance(value, dict):
-        raise StoreError(f"{path} is not what a job writes; run the job again.")
-    return value

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from medrobust.datasets.cache import ArrayWriter, cached_array, source_key
 from medrobust.datasets.medimeta_facts import RECORD
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
+from medrobust.reading import plain_array
 from medrobust.types import Float64Array, Int64Array, TaskKind
 
 LARGEST_INFO = 1 << 20
@@ -131,9 +132,8 @@ class MedIMetaFiles:
         """
         file = self._present(f"task_labels/{task}.npy")
         try:
-            stored = np.load(file, mmap_mode="r", allow_pickle=False)
-            values: NDArray[Any] = np.array(stored)
-        except (ValueError, OSError, EOFError, SyntaxError) as error:
+            values: NDArray[Any] = np.array(plain_array(file))
+        except (ValueError, OSError) as error:
             raise InvalidDataError(
                 f"{file} is damaged or holds more than plain numbers. {self._unpack_again()}"
             ) from error

@@ -343,7 +343,7 @@ def check_files(samples: Sequence[Sample], root: Path) -> None:
         DatasetNotFoundError: With the number of missing files, and the first one.
         InvalidDataError: For a link that leaves the folder.
     """
-    missing = [sample for sample in samples if not sample.file.is_file()]
+    missing = [sample for sample in samples if not os.path.isfile(sample.file)]
     if missing:
         with place_named(missing[0]):
             raise DatasetNotFoundError(
