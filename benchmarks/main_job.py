@@ -1,10 +1,15 @@
 """The main job against the bare encoder, and what it costs to start.
 
-The bare encoder sees as many images, as many times, in the same micro-batches: no matrix can cost
-less. Both run in this process, one after the other, three times; the smallest ratio counts, since
-other work on the machine only makes a run slower.
+    python -m benchmarks main_job [--rounds N] [--vit-cells N] [--images N] [--write]
+
+The bare encoder sees as many images, as many times, in the same micro-batches, preprocessed before
+the clock starts; the bare kernels corrupt the same images as many times. Jobs, encoder and kernels
+run in this process, in turn; the smallest ratio counts, since other work on the machine only makes
+a run slower. A job counts from the loaded model and the open data set to the last table and
+picture.
 """
 
+import argparse
 import contextlib
 import io
 import os
@@ -13,84 +18,244 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from hydra.core.global_hydra import GlobalHydra
 
-from medrobust import cli
+from benchmarks.environments import THREADS
+from benchmarks.setting import Columns, RandomVit, experiment, publish
+from medrobust.corruptions import Corruption, Suite
+from medrobust.datasets import Phantoms
+from medrobust.evaluation.plan import plan
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.store import Store
+from medrobust.jobs import RESOURCES, Job, run_job
 from medrobust.models import PhantomClip
+from medrobust.reporting import FilesOnly
+from medrobust.tasks.datamodule import evaluation_loader
 
-ROUNDS = 3
-CELLS = 36
+SUITE = "medimeta_c"
+LEVELS = (1, 2, 3, 4, 5)
+COUNTS = (10, 40, 160)
+"""Cells of the runs that show what one more costs."""
+
 RUN = Path(__file__).parent.parent / "run.py"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print two tables; takes no arguments."""
+    """Print the tables, and write them if asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks main_job")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=420, help="of phantomclip's matrix")
+    parser.add_argument("--vit-images", type=int, default=256)
+    parser.add_argument("--vit-cells", type=int, default=3, help="0 leaves the ViT-B/16 out")
+    parser.add_argument("--write", action="store_true", help="to docs/performance/main_job.md")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(os.cpu_count() or 1)  # as a run does
-    rounds = [one_round() for _ in range(ROUNDS)]
-    print("| round | whole matrix, s | bare encoder, s | ratio |")
-    print("|--|--|--|--|")
-    for number, (whole, bare) in enumerate(rounds, 1):
-        print(f"| {number} | {whole:.1f} | {bare:.1f} | {whole / bare:.2f} |")
-    print(f"\nsmallest ratio: {min(whole / bare for whole, bare in rounds):.2f}\n")
-    print("| start-up | CPU seconds |")
-    print("|--|--|")
-    for typed in (["--cfg", "job"], ["--help"], ["dry_run=true"]):
-        print(f"| `python run.py {' '.join(typed)}` | {cpu_seconds(typed):.2f} |")
+    whole = Task(PhantomClip(), options.images, Suite(SUITE), LEVELS)
+    parts = [whole.table(options.rounds)]
+    if options.vit_cells:
+        names = ("gaussian_noise", "zoom_blur", "motion_blur", "impulse_noise", "pixelate")
+        columns = Columns(tuple(Corruption(name) for name in names[: options.vit_cells - 1]))
+        parts.append(Task(RandomVit(), options.vit_images, columns, (5,)).table(1))
+    parts += [cells_table(), start_table(options.rounds)]
+    publish("Speed of the main job", "main_job", "\n\n".join(parts), write=options.write)
     return 0
 
 
-def one_round() -> tuple[float, float]:
-    """Return the seconds of a whole matrix of phantomclip, and of its encoder alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        run("corruption=clean", "store.dir=warm", "hydra.run.dir=warm")  # loads, draws, compiles
-        started = time.perf_counter()
-        run("model=phantomclip", "corruption=medimeta_c", "severity=all", "hydra.run.dir=out")
-        whole = time.perf_counter() - started
-        os.chdir(RUN.parent)
-    return whole, bare_encoder(images=420)
+@dataclass(frozen=True)
+class Task:
+    """A matrix that is timed.
 
+    Attributes:
+        model: Its source.
+        images: Of the data set.
+        corruption: Columns.
+        levels: Severities.
+    """
 
-def run(*arguments: str) -> None:
-    """Run the entry in this process, silently."""
-    GlobalHydra.instance().clear()
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            cli.main(arguments)
-        except SystemExit as done:
-            if done.code:
-                raise
+    model: Any
+    images: int
+    corruption: Any
+    levels: tuple[int, ...]
 
+    def table(self, rounds: int) -> str:
+        """Time everything in turn."""
+        with tempfile.TemporaryDirectory() as folder:
+            job = self._experiment(Path(folder) / "warm")
+            seconds_of_job(replace(job, severities=self.levels[:1]), Path(folder))
+            self.kernels()
+            lines, ratios = [], []
+            for number in range(rounds):
+                job = self._experiment(Path(folder) / f"round-{number}")
+                cells, tables = seconds_of_job(job, Path(folder))
+                encoder, kernels = self.encoder(), self.kernels()
+                both = cells + tables
+                ratios.append(
+                    (both / encoder, both / (encoder + kernels), cells / (encoder + kernels))
+                )
+                lines.append(
+                    f"| {number + 1} | {cells:.1f} | {tables:.1f} | {encoder:.1f} | "
+                    f"{kernels:.1f} | " + " | ".join(f"{one:.3f}" for one in ratios[-1]) + " |"
+                )
+                print(lines[-1], file=sys.stderr, flush=True)  # what is known if it is stopped
+        smallest = " | ".join(f"**{min(column):.3f}**" for column in zip(*ratios, strict=True))
+        return "\n".join(
+            [
+                f"## {self.model.name}: {self.count} cells of {self.images} images\n",
+                "Seconds; the last three columns are ratios.\n",
+                "| round | cells | tables and pictures | encoder alone | kernels alone | "
+                "job / encoder | job / (encoder + kernels) | cells / (encoder + kernels) |",
+                "|--|--:|--:|--:|--:|--:|--:|--:|",
+                *lines,
+                f"| smallest | | | | | {smallest} |",
+            ]
+        )
 
-def bare_encoder(images: int) -> float:
-    """Return the seconds that the encoder takes for all cells of the matrix."""
-    source = PhantomClip()
-    model = source.load()
-    batches = -(-images // source.micro_batch)
-    pixels = torch.randn(source.micro_batch, 3, 224, 224)
-    with torch.inference_mode():
-        model.encode_image(pixels)
-        started = time.perf_counter()
-        for _ in range(CELLS * batches):
+    @property
+    def conditions(self) -> list[tuple[Corruption, int]]:
+        """Every corruption with every severity."""
+        return list(product(self.corruption.expand(None), self.levels))
+
+    @property
+    def count(self) -> int:
+        """Cells of the matrix, clean included."""
+        return 1 + len(self.conditions)
+
+    @property
+    def source(self) -> Phantoms:
+        """The data set."""
+        return Phantoms(limit=self.images)
+
+    def _experiment(self, store: Path) -> Any:
+        return experiment(self.model, self.source, self.corruption, self.levels, store)
+
+    def encoder(self) -> float:
+        """Return the seconds that the encoder takes for all cells of the matrix."""
+        model = RESOURCES.model(self._experiment(Path()))
+        size = self.model.micro_batch
+        image_set = RESOURCES.image_set(self.source)
+        (batch, *_) = evaluation_loader(image_set, batch_size=size, num_workers=0)
+        with torch.inference_mode():
+            pixels = model.preprocess(batch.images)
             model.encode_image(pixels)
+            started = time.perf_counter()
+            for _ in range(self.count * -(-self.images // size)):
+                model.encode_image(pixels)
+            return time.perf_counter() - started
+
+    def kernels(self) -> float:
+        """Return the seconds that the corruptions take for all cells of the matrix."""
+        image_set = RESOURCES.image_set(self.source)
+        batches = list(evaluation_loader(image_set, batch_size=64, num_workers=0))
+        started = time.perf_counter()
+        for corruption, severity in self.conditions:
+            for batch in batches:
+                corruption(
+                    batch.images, severity=severity, stream=image_set.stream, index=batch.index
+                )
         return time.perf_counter() - started
 
 
-def cpu_seconds(arguments: list[str]) -> float:
-    """Return the CPU seconds of a process, the smallest of three."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def seconds_of_job(job: Any, folder: Path) -> tuple[float, float]:
+    """Run a job; return the seconds of its cells and of what is made of them."""
+    plans = plan(job, RESOURCES)
+    started = time.perf_counter()
+    CellRunner(job, RESOURCES, Store(job.store)).run(plans)
+    middle = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_job(job, Job(folder=folder, logger=FilesOnly()))
+    return middle - started, time.perf_counter() - middle
+
+
+@dataclass(frozen=True)
+class Numbered(Corruption):
+    """Brightness again, as a column of its own."""
+
+    number: int = 0
+
+    def expand(self, registry: str | None) -> tuple[Corruption, ...]:
+        """Return it."""
+        return (self,)
+
+    def identity(self, severity: int) -> dict[str, Any]:
+        """Differ from the others by the number."""
+        return {**super().identity(severity), "number": self.number}
+
+
+def cells_table() -> str:
+    """Time runs of few and of many cells of twenty images."""
+    lines = []
+    resources = Resources()
+    for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, str(RUN), *arguments]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        best = min(best, used)
-    return best
+            numbered = tuple(Numbered("brightness", number=number) for number in range(count - 1))
+            job = experiment(
+                PhantomClip("small"), Phantoms(limit=20), Columns(numbered), (1,), Path(folder)
+            )
+            plans = plan(job, resources)
+            seconds = cpu(lambda: CellRunner(job, resources, Store(job.store)).run(plans))  # noqa: B023
+        lines.append(f"| {count} | {seconds:.2f} | {1000 * seconds / count:.1f} |")
+    return "\n".join(
+        [
+            "## More cells\n",
+            "Cells of twenty images of phantomclip_small, in processor time.\n",
+            "| cells | seconds | milliseconds a cell |",
+            "|--:|--:|--:|",
+            *lines,
+        ]
+    )
+
+
+def cpu(function: Callable[[], object]) -> float:
+    """Return the processor time of a call."""
+    started = time.process_time()
+    function()
+    return time.process_time() - started
+
+
+def start_table(rounds: int) -> str:
+    """Time fresh processes; the smallest of each counts."""
+    lines = []
+    for typed in (
+        ["--cfg", "job"],
+        ["--help"],
+        ["dry_run=true"],
+        ["model=phantomclip", "corruption=gaussian_noise"],
+    ):
+        best = [
+            min(column) for column in zip(*(process(typed) for _ in range(rounds)), strict=True)
+        ]
+        lines.append(f"| `python run.py {' '.join(typed)}` | {best[0]:.2f} | {best[1]:.2f} |")
+    return "\n".join(
+        [
+            "## Start-up and time to the first matrix\n",
+            "Fresh processes; the last runs six cells of 420 images to its matrix and page.\n",
+            "| command | elapsed, s | processor time, s |",
+            "|--|--:|--:|",
+            *lines,
+        ]
+    )
+
+
+def process(arguments: list[str]) -> tuple[float, float]:
+    """Return the elapsed seconds and the CPU seconds of a fresh run."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(RUN), *arguments]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, env=free_threads())
+    elapsed = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def free_threads() -> dict[str, str]:
+    """Return the environment without the limits that other benchmarks set."""
+    return {name: value for name, value in os.environ.items() if name not in THREADS}

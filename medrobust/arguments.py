@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
-from medrobust.exceptions import ConfigurationError, unknown_name
+from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
 SEVERITIES = range(1, 6)
 OVERRIDE = re.compile(
@@ -14,6 +15,13 @@ OVERRIDE = re.compile(
 SWEPT = ("-m", "--multirun")
 FURTHER_PROMPTS = "further_prompts"
 """Where the configuration has the prompt sets after the first, each under its name."""
+LAUNCHERS = {
+    "joblib": ("joblib", "joblib"),
+    "submitit_local": ("submitit", "slurm"),
+    "submitit_slurm": ("submitit", "slurm"),
+    "ray": ("ray", "ray"),
+}
+"""Launcher -> name of its Hydra plugin, and the extra of ours that installs it."""
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
 
 
@@ -92,9 +100,11 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     one job over several levels. A list of prompt sets is likewise one job that applies all of them,
     and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
-    for `adapter=path adapter.path=FOLDER`.
+    for `adapter=path adapter.path=FOLDER`, and `hydra/launcher=NAME` takes our settings of that
+    launcher, whose file cannot have the plugin's own name.
 
     Raises:
+        MissingDependencyError: If a launcher's plugin is not installed.
         ConfigurationError: If a severity is outside 1..5, a list names options, or a list of prompt
             sets names one twice or none.
 
@@ -112,12 +122,25 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
             rewritten += _prompts(value.replace(" ", ""), swept=swept)
         elif name == "model.adapter" and equals:
             rewritten += ["adapter=path", f"adapter.path={value}"]
+        elif name == "hydra/launcher" and value in LAUNCHERS:
+            rewritten.append(f"hydra/launcher={_launcher(value)}")
         else:
             rewritten.append(argument)
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)
     if swept and several and not any("store.features=" in a for a in rewritten):
         rewritten.append("store.features=true")
     return rewritten
+
+
+def _launcher(name: str) -> str:
+    plugin, extra = LAUNCHERS[name]
+    if find_spec("hydra_plugins") is None or not find_spec(
+        f"hydra_plugins.hydra_{plugin}_launcher"
+    ):
+        raise MissingDependencyError(
+            f"hydra/launcher={name} needs a plugin of Hydra: pip install 'medrobust[{extra}]'"
+        )
+    return f"medrobust_{name}"
 
 
 def _severity(value: str, *, swept: bool) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 FAILURES: list[str] = []
 """What went wrong in the jobs of the running command: Hydra would say it in words of its own."""
+
+LOST = {"BrokenProcessPool", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
+"""Errors by which joblib, submitit and Ray say that a process has ended before its job."""
 
 SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
 """Words that are jobs of their own: name -> function of the arguments after it."""
@@ -78,6 +82,8 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
             return compose("config", overrides=rewritten)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(_explain(error, rewritten)) from error
+    except Exception as error:  # Hydra checks little of a file that it reads
+        raise _malformed(error) from error
 
 
 def dispatch(given: Sequence[str]) -> int:
@@ -126,33 +132,56 @@ def run_hydra(overrides: Sequence[str]) -> int:
             f"cannot write or read {error.filename} ({error.strerror}). Point hydra.run.dir, "
             f"hydra.sweep.dir or store.dir to a folder that can be written."
         ) from error
+    except Exception as error:
+        if not LOST.intersection(kind.__name__ for kind in type(error).__mro__):
+            raise
+        raise MedRobustError(
+            f"a process that ran a job was lost ({type(error).__name__}), with the cell it was "
+            f"computing; all finished cells are kept, run the same command to go on"
+        ) from error
     if FAILURES:
         more = f" ({len(FAILURES) - 1} more jobs failed)" if len(FAILURES) > 1 else ""
         raise MedRobustError(FAILURES[0] + more)
     return 0
 
 
+def _in_a_job(error: Exception) -> bool:
+    """Say whether an error came from a job, and not from composing its configuration."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is job.__code__ for frame, _ in frames)
+
+
+def _malformed(error: Exception) -> ConfigurationError:
+    reason = " ".join(str(error).split())
+    return ConfigurationError(
+        f"the configuration cannot be composed ({type(error).__name__}: {reason}). See the files "
+        f"of --config-dir."
+    )
+
+
 def job(config: "DictConfig") -> None:
     """Run one composed configuration: the function that Hydra calls, once a job.
 
     A failure of one job of a sweep is left in its folder, for the joint report, and the next job
-    runs.
+    runs; what the job has set for the whole process is put back first.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from medrobust.evaluation.experiment import beside_others
     from medrobust.evaluation.plan import experiment_from_config
     from medrobust.jobs import leave_failure, run_job
+    from medrobust.process_state import left_as_found
 
     register_resolvers()
     hydra = HydraConfig.get()
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-    with started_from_here(), closed_log_file():
+    with closed_log_file(), left_as_found(), started_from_here():
         try:
-            run_job(
-                experiment_from_config(config),
-                _job(config, hydra, hydra.runtime.output_dir, number),
-            )
+            experiment = experiment_from_config(config)
+            if number is not None and (launcher := _launcher(hydra)) != "basic":
+                experiment = beside_others(experiment, launcher, number)
+            run_job(experiment, _job(config, hydra, hydra.runtime.output_dir, number))
         except MedRobustError as error:
             if number is None:
                 FAILURES.append(str(error))
@@ -165,6 +194,10 @@ def job(config: "DictConfig") -> None:
             leave_failure(
                 Path(hydra.runtime.output_dir), number, f"{type(error).__name__}: {error}"
             )
+
+
+def _launcher(hydra: Any) -> str:
+    return str(hydra.runtime.choices.get("hydra/launcher", "basic")).removeprefix("medrobust_")
 
 
 def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "Job":

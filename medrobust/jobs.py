@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,13 @@ from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.beside import Beside, beside
 from medrobust.evaluation.environment import commit, describe_device, versions
+from medrobust.evaluation.estimate import estimate
 from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan, check, plan
+from medrobust.evaluation.helpers import evaluation_ranks, known_to_all
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
-from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
+from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.reading import json_object
 from medrobust.reporting import (
@@ -35,6 +38,7 @@ from medrobust.reporting import (
     by_variant,
     draw_files,
     make_report,
+    published_files,
     reference_cells,
     reference_of,
     reference_title,
@@ -161,27 +165,37 @@ def run_job(experiment: Experiment, job: Job) -> None:
         check(experiment)
         if job.dry and not print_dry_adaptation(experiment, store):
             return
-        experiment = adapted(experiment, RESOURCES, store)
-        if experiment.tuning is not None:
-            return  # a process that only helps to train
-    plans, further = plan(experiment, RESOURCES), beside(experiment, RESOURCES)
+        place = {"folder": job.folder, "group": job.group, "name": _run_name(job)}
+        curves = partial(job.logger.training, **place)
+        experiment = adapted(experiment, RESOURCES, store, curves)
     if job.dry:
+        plans, further = plan(experiment, RESOURCES), beside(experiment, RESOURCES)
         print_dry_run([*plans, *further.plans], store, experiment)
         return
-    write_json(job.folder / "plan.json", plan_record(experiment, plans, job.choices, further))
-    runner = CellRunner(experiment, RESOURCES, store)
-    done = run_cells(runner, [*plans, *further.plans], tally)
+    with evaluation_ranks(experiment) as (own, ranks):
+        own = known_to_all(own, RESOURCES, store, ranks)
+        plans, further = plan(own, RESOURCES), beside(own, RESOURCES)
+        runner = CellRunner(own, RESOURCES, store, ranks)
+        if ranks.rank != 0:
+            runner.run([*plans, *further.plans])
+            return
+        write_json(job.folder / "plan.json", plan_record(own, plans, job.choices, further))
+        run_cells(runner, [*plans, *further.plans], tally)
+    experiment = own
     tally.device = runner.device
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     run["without_validation"] = further.without_validation
+    run["failed_cells"] = {str(spec): reason for spec, reason in runner.failed.items()}
     write_json(job.folder / "run.json", run)
-    of_tables = sum(len(dataset.cells) for dataset in plans)
+    cells = read_cells(store, plans)
+    if not cells:
+        runner.complain()
     report = report_cells(
         store,
-        done[:of_tables],
+        cells,
         expected_tables(plans, experiment.severities),
-        validation=[cell for cell in done[of_tables:] if cell.spec.suite != SANITY],
-        sanity=[cell for cell in done[of_tables:] if cell.spec.suite == SANITY],
+        validation=read_cells(store, further.validation),
+        sanity=read_cells(store, further.sanity),
         reference=experiment.reference,
         reference_prompts=experiment.reference_prompts,
         commands={
@@ -191,12 +205,15 @@ def run_job(experiment: Experiment, job: Job) -> None:
         },
         run=run,
         folder=job.folder,
+        missing=list(runner.failed),
+        notes=[f"{spec} failed: {reason}" for spec, reason in runner.failed.items()],
     )
     if job.group:
         log.info(_one_line(experiment, job, tally))
     else:
         publish(report)
     log_report(job, report, run, _run_name(job))
+    runner.complain()
 
 
 def log_report(job: Job, report: Report, run: Mapping[str, Any], name: str) -> None:
@@ -229,29 +246,28 @@ def leave_failure(folder: Path, number: int, reason: str) -> None:
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
     report.write()
-    adaptations = draw_files(report.matrices)
-    write_files(report.folder, adaptations)
+    more = draw_files(report.matrices) | published_files(report.matrices)
+    write_files(report.folder, more)
     console = Console()
     report.print(console)
-    if "adaptation.md" in adaptations:
-        console.print(
-            adaptations["adaptation.md"].decode(), markup=False, highlight=False, soft_wrap=True
-        )
+    for name, content in more.items():
+        if name.endswith(".md"):
+            console.print(content.decode(), markup=False, highlight=False, soft_wrap=True)
     for name in (
         "report.html",
         "matrix.png",
         "results.csv",
         "summary.csv",
         "comparisons.csv",
-        *adaptations,
+        *more,
     ):
         if (report.folder / name).exists():
             path = os.path.relpath(report.folder / name)
             console.print(path, markup=False, highlight=False, soft_wrap=True)
 
 
-def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> list[StoredCell]:
-    """Run the cells under a progress bar, and read each back from the store."""
+def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> None:
+    """Run the cells under a progress bar."""
     total = sum(len(dataset.cells) for dataset in plans)
     columns = (
         TextColumn("[progress.description]{task.description}"),
@@ -260,17 +276,24 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
         TextColumn("cells, left:"),
         TimeRemainingColumn(),
     )
-    cells = []
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(runner.experiment.model.name, total=total)
-        for done in runner.run(plans):
+
+        def told(done: Done) -> None:
             tally.done.append(done)
-            cells.append(runner.store.read(done.cell.key.spec, done.cell.key.fingerprint))
             bar.update(task, advance=1, description=str(done.cell.key.spec))
-    return cells
+
+        runner.run(plans, told)
+
+
+def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:
+    """Read the finished cells of plans, in their order."""
+    keys = (cell.key for dataset in plans for cell in dataset.cells)
+    known = ((key.spec, key.fingerprint) for key in keys)
+    return [store.read(*names) for names in known if store.holds(*names)]
 
 
 def report_cells(
@@ -548,17 +571,23 @@ def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
 
 
 def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experiment) -> None:
-    """Print the cells that would run and those that would be skipped."""
+    """Print the cells that would run and those that would be skipped, and what they may take."""
     console = Console()
-    run = skipped = 0
+    missing: list[tuple[DatasetPlan, list[PlannedCell]]] = []
     for dataset in plans:
+        to_run = []
         for cell in dataset.cells:
             skip = experiment.resume and store.has(cell.key)
-            run, skipped = run + (not skip), skipped + skip
+            to_run += [] if skip else [cell]
             prompts = cell.key.head.get("name") if experiment.further_prompts else None
             line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
             console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
-    console.print(f"{run} cells to run, {skipped} to skip.", highlight=False)
+        missing.append((dataset, to_run))
+    run, planned = sum(len(cells) for _, cells in missing), sum(len(p.cells) for p in plans)
+    console.print(f"{run} cells to run, {planned - run} to skip.", highlight=False)
+    if run:
+        estimated = str(estimate(experiment, RESOURCES, missing))
+        console.print(estimated, highlight=False, soft_wrap=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.fingerprints import fingerprint
-from medrobust.jobs import Tally, expected_tables, report_cells
+from medrobust.jobs import Tally, expected_tables, read_cells, report_cells
 from medrobust.models.base import ModelSource
 from medrobust.models.own import OwnModel
 from medrobust.models.prompts import PromptSet
@@ -108,10 +108,13 @@ def _run(experiment: Experiment) -> Report:
     resources = Resources()
     kept = Store(experiment.store)
     plans = plan(experiment, resources)
-    tally = Tally(list(CellRunner(experiment, resources, kept).run(plans)))
+    tally = Tally()
+    runner = CellRunner(experiment, resources, kept)
+    runner.run(plans, tally.done.append)
+    runner.complain()
     return report_cells(
         kept,
-        [kept.read(done.cell.key.spec, done.cell.key.fingerprint) for done in tally.done],
+        read_cells(kept, plans),
         expected_tables(plans, experiment.severities),
         reference=None,
         commands={},

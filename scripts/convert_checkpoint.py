@@ -2,6 +2,7 @@
 
     python scripts/convert_checkpoint.py checkpoint.pt             # writes checkpoint.safetensors
     python scripts/convert_checkpoint.py r50_mcc.tar --entry model
+    python scripts/convert_checkpoint.py model.pth adapter --peft vit    # RobustMedCLIP, for peft
 
 The file is opened by PyTorch's restricted reader. Names on a short list (settings, paths, numbers
 of numpy) are met with a stand-in that keeps nothing and runs nothing; any other name is refused.
@@ -11,11 +12,16 @@ import argparse
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
+
+from medrobust.adapters.lora import WEIGHTS
+from medrobust.adapters.robustmedclip import peft_files
+from medrobust.exceptions import MedRobustError
+from medrobust.models.robustmedclip import Vision
 
 HARMLESS = (
     "argparse.Namespace",
@@ -115,17 +121,32 @@ def convert(path: Path, out: Path, entry: str | None) -> int:
     return len(found)
 
 
+def convert_to_peft(path: Path, folder: Path, entry: str | None, vision: Vision) -> int:
+    """Write the adapters of a `model.pth` of RobustMedCLIP as a folder of peft; return how many."""
+    files = peft_files(tensors(path, entry), vision, file=path.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return len(load(files[WEIGHTS]))
+
+
 def main(arguments: list[str]) -> int:
     """Convert one file; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("out", type=Path, nargs="?", help="default: beside it, as .safetensors")
+    parser.add_argument(
+        "--peft", choices=get_args(Vision), help="adapters of RobustMedCLIP to a folder of peft"
+    )
     parser.add_argument("--entry", help="where the table of tensors is")
     given = parser.parse_args(arguments)
-    out = given.out or given.file.with_suffix(".safetensors")
+    out = given.out or given.file.with_suffix("" if given.peft else ".safetensors")
     try:
-        count = convert(given.file, out, given.entry)
-    except (OSError, ValueError) as error:
+        if given.peft:
+            count = convert_to_peft(given.file, out, given.entry, given.peft)
+        else:
+            count = convert(given.file, out, given.entry)
+    except (OSError, ValueError, MedRobustError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     print(f"{count} tensors -> {out}")

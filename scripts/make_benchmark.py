@@ -37,6 +37,7 @@ def composed(overrides: list[str]) -> Any:
 def make(options: argparse.Namespace, overrides: list[str]) -> None:
     """Write the benchmark of each data set of the configuration."""
     from medrobust.evaluation.benchmark_files import BenchmarkWriter
+    from medrobust.evaluation.experiment import AUTOMATIC
     from medrobust.evaluation.plan import built
 
     config = composed(overrides)
@@ -57,7 +58,7 @@ def make(options: argparse.Namespace, overrides: list[str]) -> None:
                 columns,
                 levels=tuple(config.severity.levels),
                 seed=config.seed,
-                batch_size=config.batch_size,
+                batch_size=AUTOMATIC if config.batch_size == "auto" else config.batch_size,
                 compress=not options.store,
                 device=options.device,
                 advance=lambda count, bar=bar: progress.advance(bar, count),

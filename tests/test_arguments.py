@@ -3,7 +3,7 @@
 import pytest
 
 from medrobust import arguments
-from medrobust.exceptions import ConfigurationError, UnknownNameError
+from medrobust.exceptions import ConfigurationError, MissingDependencyError, UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ from medrobust.exceptions import ConfigurationError, UnknownNameError
         (["severity.levels=[1,2]"], ["severity.levels=[1,2]"]),
         (["model=biomedclip"], ["model=biomedclip"]),
         (["model.adapter=a/b"], ["adapter=path", "adapter.path=a/b"]),
+        (["hydra/launcher=joblib"], ["hydra/launcher=medrobust_joblib"]),
+        (["hydra/launcher=basic"], ["hydra/launcher=basic"]),
         (["-m", "prompts=a,b"], ["-m", "prompts=a,b", "store.features=true"]),
         (["-m", "prompts=a"], ["-m", "prompts=a"]),
         (["prompts=a"], ["prompts=a"]),
@@ -44,6 +46,14 @@ from medrobust.exceptions import ConfigurationError, UnknownNameError
 )
 def test_what_is_typed_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:
     assert arguments.rewrite(given) == expected
+
+
+def test_a_launcher_whose_plugin_is_missing_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arguments, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'medrobust\[ray\]'"):
+        arguments.rewrite(["-m", "hydra/launcher=ray"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ A folder of peft without `medrobust.json` is taken too, if its tensors fit the m
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -222,18 +222,24 @@ class Tuned:
         if self.kind == "probe":
             return model
         state = read_checkpoint(self._folder / WEIGHTS)
-        before = {} if self.interpolation == 1 else _copies(model)
         if not all(value.isfinite().all() for value in state.values()):
             raise WeightsMismatchError(
                 f"{self._folder / WEIGHTS} holds values that are no numbers."
             )
+        before = {}
+        if self.interpolation != 1:
+            before = {name: value.detach().clone() for name, value in _numbers(model)}
         recipe = self._recipe(model, state)
         recipe.load_state(model, state)
-        recipe.merge(model)
+        try:
+            recipe.merge(model)
+        except ValueError as error:  # of peft, for products beyond all numbers
+            raise WeightsMismatchError(
+                f"{self._folder / WEIGHTS} makes weights that are no numbers."
+            ) from error
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name in before:
-                    parameter.copy_(torch.lerp(before[name], parameter, self.interpolation))
+            for name, value in _numbers(model) if before else ():
+                value.copy_(torch.lerp(before[name], value, self.interpolation))
         return model.eval().requires_grad_(False)
 
     def _recipe(self, model: nn.Module, state: Mapping[str, Tensor]) -> Tunable:
@@ -287,5 +293,7 @@ class Tuned:
         return {"kind": "probe", "dataset": dataset, "class_names": classes, "weights": digest}
 
 
-def _copies(model: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+def _numbers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Go over the weights, and the statistics of normalisation layers."""
+    yield from model.named_parameters()
+    yield from ((name, value) for name, value in model.named_buffers() if value.is_floating_point())

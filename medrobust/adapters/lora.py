@@ -156,11 +156,16 @@ class Lora:
     @staticmethod
     def _put_back(model: nn.Module, *, merged: bool) -> None:
         from peft.tuners.tuners_utils import BaseTunerLayer
+        from peft.utils.other import ModulesToSaveWrapper
 
-        adapted = [n for n, part in model.named_modules() if isinstance(part, BaseTunerLayer)]
-        for name in adapted:
+        kinds = (BaseTunerLayer, ModulesToSaveWrapper)
+        for name in [n for n, part in model.named_modules() if isinstance(part, kinds)]:
             owner, leaf = parent_of(model, name)
             layer: Any = getattr(owner, leaf)
+            if isinstance(layer, ModulesToSaveWrapper):  # a module that was saved whole
+                saved = layer.modules_to_save["default"]
+                setattr(owner, leaf, saved if merged else layer.original_module)
+                continue
             if merged:
                 layer.merge(safe_merge=True)
             setattr(owner, leaf, layer.get_base_layer())

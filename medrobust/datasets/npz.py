@@ -34,6 +34,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,
+    LookupError,
     struct.error,
 )
 

@@ -29,6 +29,7 @@ from medrobust.exceptions import (
     InvalidDataError,
     MedRobustError,
     hiding,
+    printable,
 )
 from medrobust.types import TaskKind
 
@@ -369,7 +370,7 @@ def place_named(sample: Sample) -> Iterator[None]:
         yield
     except MedRobustError as error:
         sentence = str(error)
-        name = sample.file.name
+        name = printable(sample.file.name)
         raise hiding(
             type(error)(sentence.replace(name, f"{name} ({sample.place})", 1)),
             sentence.replace(name, f"the file of {sample.place}"),

@@ -7,11 +7,12 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Curves: TypeAlias = Callable[..., AbstractContextManager[Any]]
+"""Opens a logger of Lightning's for the fingerprint `of`, or gives False; closes it in any case."""
+
 FORMAT = 1
 CHECKPOINT = "last.ckpt"
 
@@ -68,13 +72,21 @@ class Adaptation:
     heads: tuple[dict[str, Any], ...]
 
 
-def adapted(experiment: Experiment, resources: Resources, store: Store) -> Experiment:
+def no_curves(*, of: str) -> AbstractContextManager[Any]:
+    """Draw no curves of a tuning."""
+    return nullcontext(False)
+
+
+def adapted(
+    experiment: Experiment, resources: Resources, store: Store, curves: Curves = no_curves
+) -> Experiment:
     """Return the experiment that evaluates the tuned adapter, made now or found in the store.
 
     Args:
         experiment: With `tuning`, and an adapter that can be tuned.
         resources: Keeps the model as published.
         store: Keeps the artifact.
+        curves: Opens a logger of Lightning's for loss, rate and selection error while it is tuned.
 
     Raises:
         ConfigurationError: If there is nothing to tune or nothing to tune on.
@@ -84,7 +96,7 @@ def adapted(experiment: Experiment, resources: Resources, store: Store) -> Exper
         return replace(experiment, tuning=None)
     wanted = plan_adaptation(experiment, resources, store)
     if not (experiment.resume and wanted.folder.exists()):
-        files = make(experiment, resources, store, wanted)
+        files = make(experiment, resources, store, wanted, curves)
         if files is None:
             return experiment  # another process writes it
         store.write_adapter(wanted.fingerprint, files, replace=not experiment.resume)
@@ -207,7 +219,11 @@ def progress_folder(store: Store, wanted: Adaptation) -> Path:
 
 
 def make(
-    experiment: Experiment, resources: Resources, store: Store, wanted: Adaptation
+    experiment: Experiment,
+    resources: Resources,
+    store: Store,
+    wanted: Adaptation,
+    curves: Curves = no_curves,
 ) -> dict[str, bytes] | None:
     """Tune, and return the files of the artifact; None in a process that is not the first.
 
@@ -238,7 +254,8 @@ def make(
         experiment.tuning,
         num_workers=experiment.num_workers,
     )
-    trainer = fit(experiment, module, progress_folder(store, wanted))
+    with curves(of=wanted.fingerprint) as logger:
+        trainer = fit(experiment, module, progress_folder(store, wanted), logger)
     if trainer.global_rank != 0:
         return None
     epoch, error, loss = module.selected.tolist()
@@ -287,8 +304,8 @@ def _channel_first(images: Any) -> Any:
     )
 
 
-def fit(experiment: Experiment, module: FewShot, folder: Path) -> Any:
-    """Train, from the checkpoint in `folder` if there is one.
+def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = False) -> Any:
+    """Train, from the checkpoint in `folder` if there is one; curves go to Lightning's `logger`.
 
     Raises:
         TuningError: As a guard raises it.
@@ -318,7 +335,8 @@ def fit(experiment: Experiment, module: FewShot, folder: Path) -> Any:
             limit_val_batches=None if chooses else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
-            logger=False,
+            logger=logger,
+            log_every_n_steps=1,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -357,7 +375,7 @@ def _fit_probe(
 def encode(model: ImageModel, image_set: Any, experiment: Experiment) -> Tensor:
     """Encode a set on the CPU or wherever the model is: float32 (N, D)."""
     batcher = MicroBatcher(model, experiment.model.micro_batch)
-    loader = evaluation_loader(image_set, batch_size=experiment.batch_size, num_workers=0)
+    loader = evaluation_loader(image_set, batch_size=experiment.images_at_once(), num_workers=0)
     features = [one for batch in loader for one in batcher.push(batch.images)]
     return torch.cat([*features, *batcher.flush()]).float().cpu()
 

@@ -1,10 +1,10 @@
 """One job as plain parts: what a configuration, a notebook or a test puts together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from medrobust.adapters import Adapter, NoAdapter
 from medrobust.exceptions import ConfigurationError
@@ -30,6 +30,9 @@ class Columns(Protocol):
         ...
 
 
+AUTOMATIC, AUTOMATIC_ON_GPU = 64, 512
+"""Images read and corrupted at a time with `batch_size=auto`, to begin with."""
+
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -51,7 +54,7 @@ class Experiment:
         tuning: How the adapter is tuned before that, or None where nothing is.
         speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
-        batch_size: Images read and corrupted at a time; changes no number.
+        batch_size: Images read and corrupted at a time, or "auto"; changes no number.
         num_workers: Processes that read; changes no number.
         reference: Model whose errors normalise CE and mCE.
         reference_prompts: Prompt set of the reference; None: the one of the row, or the only one.
@@ -77,7 +80,7 @@ class Experiment:
     tuning: "Tuning | None" = None
     speed: "Speed | None" = None
     seed: int = 0
-    batch_size: int = 64
+    batch_size: int | Literal["auto"] = 64
     num_workers: int = 0
     reference: str = "clip_vit_b16"
     reference_prompts: str | None = None
@@ -101,7 +104,7 @@ class Experiment:
             raise ConfigurationError(
                 f"severity.levels={list(self.severities)}: levels are 1, 2, 3, 4 and 5, each once."
             )
-        if self.batch_size < 1 or self.num_workers < 0:
+        if self.images_at_once() < 1 or self.num_workers < 0:
             raise ConfigurationError(
                 f"batch_size={self.batch_size} must be at least 1 and num_workers="
                 f"{self.num_workers} at least 0."
@@ -125,6 +128,12 @@ class Experiment:
         """All prompt sets, in table order."""
         return (self.prompts, *self.further_prompts)
 
+    def images_at_once(self, *, on_gpu: bool = False) -> int:
+        """Return the batch size; "auto" is where a run begins that halves it out of memory."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        return AUTOMATIC_ON_GPU if on_gpu else AUTOMATIC
+
     def _check_types(self) -> None:
         """Refuse text where a switch or a number belongs: `resume=no` would be true."""
         switches: dict[str, Any] = {
@@ -140,7 +149,7 @@ class Experiment:
                 raise ConfigurationError(f"{key}={value!r}: write true or false.")
         numbers: dict[str, Any] = {
             "seed": self.seed,
-            "batch_size": self.batch_size,
+            "batch_size": self.images_at_once(),
             "num_workers": self.num_workers,
         }
         for key, value in numbers.items():
@@ -151,9 +160,9 @@ class Experiment:
 def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":
     """Return a builder for one process on one device, whatever strategy tuning runs with.
 
-    Cells are evaluated by the first process alone: their micro-batches need no other, and a sampler
-    of several would read some images twice. `auto` means CUDA if there is a device, else the CPU:
-    the draws need float64, which Apple's MPS does not have.
+    Processes that share a cell deal out its micro-batches among themselves, each with a Trainer of
+    its own: a sampler of Lightning's would read some images twice. `auto` means CUDA if there is a
+    device, else the CPU: the draws need float64, which Apple's MPS does not have.
 
     Raises:
         ConfigurationError: If MPS is asked for.
@@ -174,3 +183,32 @@ def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]"
     if accelerator == "auto":
         given["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     return partial(trainer, **given)
+
+
+def beside_others(experiment: Experiment, launcher: str, number: int) -> Experiment:
+    """Return a job of a sweep as it runs where the jobs run side by side.
+
+    Job k takes device k modulo the number of devices that its process sees: all of a machine under
+    joblib, those that Slurm or Ray gave it else. A trainer that names devices keeps them.
+
+    Args:
+        experiment: The job.
+        launcher: "joblib", "submitit_local", "submitit_slurm" or "ray".
+        number: Of the job in its sweep.
+
+    Raises:
+        ConfigurationError: If the job wants several processes where its launcher has one for it.
+    """
+    import torch
+
+    given = getattr(experiment.trainer, "keywords", {})
+    if launcher in ("joblib", "ray") and str(given.get("strategy", "auto")).startswith("ddp"):
+        raise ConfigurationError(
+            f"trainer=ddp runs each job in several processes and hydra/launcher={launcher} several "
+            f"jobs beside each other: choose one of them."
+        )
+    on_gpus = given.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    devices = torch.cuda.device_count() if on_gpus else 0
+    if devices < 2 or given.get("devices") != 1:
+        return experiment
+    return replace(experiment, trainer=partial(experiment.trainer, devices=[number % devices]))

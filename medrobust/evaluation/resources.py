@@ -1,5 +1,6 @@
 """What a process keeps between cells and jobs: loaded models, open data sets, class features."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -19,27 +20,43 @@ Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
 Thing = TypeVar("Thing")
 
-MODELS_KEPT = 2
+MODEL_MEMORY = 0.25
+"""Share of the machine's memory that loaded models may take between jobs."""
+
 DATA_SETS_KEPT = 16
 HEADS_KEPT = 512
 
 
 class Resources:
-    """Loads a model once, opens a data set once, encodes class texts once."""
+    """Loads a model once, opens a data set once, encodes class texts once.
 
-    def __init__(self) -> None:
+    Data sets are memory-mapped and cost next to nothing; models are kept within a budget.
+
+    Args:
+        model_bytes: What kept models may take together; None: a share of the machine's memory. The
+            one in use stays whatever it takes.
+    """
+
+    def __init__(self, model_bytes: int | None = None) -> None:
+        self._model_bytes = model_bytes or int(MODEL_MEMORY * machine_memory())
         self._models: OrderedDict[str, Any] = OrderedDict()
         self._image_sets: OrderedDict[str, ImageSet] = OrderedDict()
         self._heads: OrderedDict[str, Head] = OrderedDict()
 
     def model(self, experiment: Experiment) -> Any:
         """Return the adapted model, loaded strictly and in eval mode."""
-        return _kept(
-            self._models,
-            self._model_key(experiment),
-            lambda: _with_speed(experiment, _adapted(experiment)),
-            MODELS_KEPT,
-        )
+        key = self._model_key(experiment)
+        if key not in self._models:
+            self._make_room(self._model_bytes // 2)  # for one of unknown size
+            self._models[key] = _with_speed(experiment, _adapted(experiment))
+            self._make_room(self._model_bytes)
+        self._models.move_to_end(key)
+        return self._models[key]
+
+    def _make_room(self, budget: int) -> None:
+        """Let go of the models that were longest unused, until one is left or all fit."""
+        while len(self._models) > 1 and sum(map(size_of, self._models.values())) > budget:
+            self._models.popitem(last=False)
 
     def image_set(self, source: DatasetSource, split: str | None = None) -> ImageSet:
         """Return a split, memory-mapped: the evaluated one by default.
@@ -104,6 +121,17 @@ class Resources:
                 experiment.speed.description() if experiment.speed else {},
             ]
         )
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def size_of(model: Any) -> int:
+    """Return the bytes of a model's parameters and buffers."""
+    held = [*model.parameters(), *model.buffers()] if isinstance(model, torch.nn.Module) else []
+    return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
 def _adapted(experiment: Experiment) -> Any:

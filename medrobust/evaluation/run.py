@@ -3,16 +3,19 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import cv2
 import numpy as np
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.datasets.image_set import ImageSet
@@ -20,16 +23,19 @@ from medrobust.evaluation.environment import describe_device, versions
 from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.published import FilesColumn
+from medrobust.evaluation.ranks import ALONE, Ranks
 from medrobust.evaluation.resources import Head, Resources
-from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError
+from medrobust.evaluation.store import CellSpec, Store
+from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.paths import without_paths
-from medrobust.tasks.datamodule import evaluation_loader
-from medrobust.tasks.zero_shot import Corrupt, Encoded, ZeroShot
-from medrobust.types import UInt8Array
+from medrobust.tasks.datamodule import CorruptedBatches, Pass
+from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
+from medrobust.types import Int64Array, UInt8Array
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = 2
 """Pictures kept a cell: the first image of the split and the middle one."""
@@ -44,46 +50,288 @@ class Done:
     seconds: float
 
 
-class CellRunner:
-    """Runs the cells of one job with one Trainer, one module and one store."""
+Told: TypeAlias = Callable[[Done], None]
+"""Called with each cell once it is in the store, from whatever thread has put it there."""
 
-    def __init__(self, experiment: Experiment, resources: Resources, store: Store) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What one encoding serves: cells that differ in their head, or in the name of their suite.
+
+    Attributes:
+        first: Any cell of it: names its images and its corruption.
+        missing: The cells that are not finished, each with its classifier.
+    """
+
+    first: PlannedCell
+    missing: tuple[tuple[PlannedCell, Head], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Under which its features lie."""
+        return self.first.key.encoding_fingerprint
+
+
+class CellRunner:
+    """Runs the cells of one job with one Trainer, one module and one store.
+
+    Three things happen at once: a thread reads and corrupts the next batches, the caller's thread
+    encodes, and another classifies and writes what is encoded. A cell counts once it is written.
+
+    Of several processes the first decides what is missing, classifies and writes; each of them
+    encodes its share of the images.
+
+    Attributes:
+        failed: Cells that could not be computed, each with its reason; the others went on.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        resources: Resources,
+        store: Store,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.experiment = experiment
+        self.ranks = ranks
         self.resources = resources
         self.store = store
-        self._last: tuple[str, Encoded] | None = None
+        self.failed: dict[CellSpec, str] = {}
+        self._batch_size: int | None = None
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
 
     @property
     def device(self) -> str:
-        """Name of the device that cells are encoded on."""
-        return describe_device(self._ready_trainer().strategy.root_device)
+        """Name of the device that cells were encoded on; of the CPU if none was."""
+        return describe_device(
+            None if self._trainer is None else self._trainer.strategy.root_device
+        )
 
-    def run(self, plans: Sequence[DatasetPlan]) -> Iterator[Done]:
-        """Yield each cell of the plan, in order, once it is in the store.
+    def run(self, plans: Sequence[DatasetPlan], told: Told = lambda done: None) -> None:
+        """Finish each cell of the plan; those with equal images are encoded once.
 
-        Neighbours that differ in their head alone share one encoding, kept in memory.
+        Args:
+            plans: What to run.
+            told: Hears of each cell when it is in the store: of those found there first.
 
         Raises:
             StoreError: If a finished cell is damaged, or the store cannot be written.
+            ConfigurationError: If the Trainer cannot be made or leaves images out, the model has
+                other classes, or memory does not suffice.
+            Exception: What a cell of several processes raised; of one process, it is in `failed`.
         """
         for plan in plans:
-            self.store.write_data(plan.record)
-            for cell in plan.cells:
-                started = time.perf_counter()
-                missing = not (self.experiment.resume and self.store.has(cell.key))
-                if missing:
-                    self._compute(plan.image_set, cell, started)
-                yield Done(cell, missing, time.perf_counter() - started)
-            self._last = None
+            with InOrder() as behind:
+                first = self.ranks.rank == 0
+                to_encode = self._to_encode(plan, behind, told) if first else []
+                agreed = self.ranks.agree([encoding.fingerprint for encoding in to_encode])
+                if not first:
+                    cells = {cell.key.encoding_fingerprint: cell for cell in plan.cells}
+                    to_encode = [Encoding(cells[encoding], ()) for encoding in agreed]
+                self._encode(plan.image_set, to_encode, behind, told)
 
-    def _compute(self, image_set: ImageSet, cell: PlannedCell, started: float) -> None:
-        encoded = self._encode(image_set, cell)
-        self._check(encoded, image_set)
+    def complain(self) -> None:
+        """Raise what stopped cells, once the others are done.
+
+        Raises:
+            MedRobustError: With the number of those cells and the first one's reason.
+        """
+        if self.failed:
+            spec, reason = next(iter(self.failed.items()))
+            raise MedRobustError(
+                f"{len(self.failed)} cells failed, {spec} first: {reason.rstrip('.')}. The others "
+                f"are kept; the same command tries these again."
+            )
+
+    def _fail(self, cells: Iterable[PlannedCell], error: Exception) -> None:
+        """Note that cells failed, and why; what fails every cell alike is raised instead.
+
+        Raises:
+            StoreError: As it was raised, likewise a ConfigurationError.
+            Exception: As it was raised, if other processes wait for this one.
+        """
+        if isinstance(error, StoreError | ConfigurationError) or self.ranks.world > 1:
+            raise error
+        reason = error.for_records if isinstance(error, MedRobustError) else _reason(error)
+        for cell in cells:
+            self.failed[cell.key.spec] = reason
+            log.error("%s failed: %s", cell.key.spec, reason)
+        log.debug("the cell failed by", exc_info=error)
+
+    def _to_encode(self, plan: DatasetPlan, behind: "InOrder", told: Told) -> list[Encoding]:
+        """Write what needs no encoding, and return what does."""
+        self.store.write_data(plan.record)
+        to_encode = []
+        for encoding in self._wanted(plan, told):
+            if self._keeps_features(encoding.fingerprint):
+                behind(self._classify_kept, plan.image_set, encoding, told)
+            else:
+                to_encode.append(encoding)
+        return to_encode
+
+    def _wanted(self, plan: DatasetPlan, told: Told) -> list[Encoding]:
+        """Tell of the cells that are finished, and group the others by their encoding."""
+        missing: dict[str, list[tuple[PlannedCell, Head]]] = {}
+        first: dict[str, PlannedCell] = {}
+        for cell in plan.cells:
+            encoding = cell.key.encoding_fingerprint
+            first.setdefault(encoding, cell)
+            cells = missing.setdefault(encoding, [])
+            if self.experiment.resume and (self.store.has(cell.key) or self.store.adopt(cell.key)):
+                told(Done(cell, computed=False, seconds=0.0))
+            else:
+                cells.append((cell, self.resources.head(self.experiment, dict(cell.key.head))))
+        return [
+            Encoding(first[encoding], tuple(cells))
+            for encoding, cells in missing.items()
+            if cells or (self.experiment.keep_features and not self._keeps_features(encoding))
+        ]
+
+    def _keeps_features(self, encoding: str) -> bool:
+        return self.experiment.resume and self.store.has_features(encoding)
+
+    def _encode(
+        self, image_set: ImageSet, wanted: Sequence[Encoding], behind: "InOrder", told: Told
+    ) -> None:
+        """Encode in one test run; out of memory, go on with batches of half the size."""
+        waiting = deque(wanted)
+        while waiting:
+            size = self._images_at_once()
+            try:
+                self._test(image_set, waiting, behind, told)
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise ConfigurationError(
+                        f"memory does not suffice for model.micro_batch="
+                        f"{self.experiment.model.micro_batch} of {self.experiment.model.name!r}: "
+                        f"set a smaller one. It changes the last digits, so that its cells are "
+                        f"others."
+                    ) from error
+                self._batch_size = size // 2
+            except Exception as error:
+                encoding = waiting.popleft() if waiting else wanted[-1]
+                self._fail([cell for cell, _ in encoding.missing] or [encoding.first], error)
+                self._trainer = None
+                continue
+            else:
+                continue
+            log.warning("out of memory with batch_size=%d: going on with %d.", size, size // 2)
+            torch.cuda.empty_cache()
+
+    def _images_at_once(self) -> int:
+        if self._batch_size is None:
+            on_gpu = self._ready_trainer().strategy.root_device.type == "cuda"
+            self._batch_size = self.experiment.images_at_once(on_gpu=on_gpu)
+        return self._batch_size
+
+    def _test(
+        self, image_set: ImageSet, waiting: deque[Encoding], behind: "InOrder", told: Told
+    ) -> None:
+        """Encode what is waiting; each leaves the queue when its features are there."""
+        trainer, module = self._ready_trainer(), self._ready_module()
+        rows = self.ranks.rows(len(image_set), self.experiment.model.micro_batch)
+        started = time.perf_counter()
+
+        def finished(encoded: Encoded) -> None:
+            nonlocal started
+            whole = self.ranks.join(encoded, len(image_set), self.experiment.model.micro_batch)
+            now = time.perf_counter()
+            seconds, started = now - started, now
+            encoding = waiting.popleft()
+            if whole is not None:
+                behind(self._finish, image_set, encoding, whole, seconds, told)
+
+        if not len(rows):  # more processes than micro-batches
+            while waiting:
+                finished(Encoded(torch.empty(0)))
+            return
+        module.begin(finished)
+        batches = CorruptedBatches(
+            [self._pass(image_set, encoding.first, rows) for encoding in waiting],
+            batch_size=self._images_at_once(),
+            num_workers=self.experiment.num_workers,
+            device=trainer.strategy.root_device,
+        )
+        try:
+            with closing(batches), quiet_lightning():
+                trainer.test(module, batches, verbose=False)
+        except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stopped
+        if waiting:
+            raise ConfigurationError(
+                f"only {module.rows_seen} of {len(image_set)} images were encoded: take "
+                f"trainer.fast_dev_run or trainer.limit_test_batches away, and use dataset.limit "
+                f"for a part of a data set. The cell was not stored."
+            )
+
+    def _pass(self, image_set: ImageSet, cell: PlannedCell, rows: Int64Array) -> Pass:
+        """Say what is read, the clean images or published corrupted ones, and what corrupts it."""
+        wanted = self._rows_to_show(image_set)
+        show = frozenset(place for place, row in enumerate(rows.tolist()) if row in wanted)
+        severity = cell.key.spec.severity
+        whole: Callable[[], ImageSet] = partial(_given, image_set)
+        corrupt = None
+        if isinstance(cell.corruption, FilesColumn):
+            whole = partial(cell.corruption.images, image_set, severity)
+        elif cell.corruption is not None:
+            corrupt = partial(
+                _corrupt_batch, cell.corruption, severity, self.experiment.seed, image_set.stream
+            )
+        return Pass(partial(_share, whole, rows), len(rows), corrupt, show)
+
+    def _classify_kept(self, image_set: ImageSet, encoding: Encoding, told: Told) -> None:
+        """Classify features of the store; the pictures are those of the run that kept them."""
+        kept = self.store.read_features(encoding.fingerprint)
+        assert kept is not None
+        self._write_cells(image_set, encoding, Encoded(torch.from_numpy(kept)), 0.0, told)
+
+    def _finish(
+        self,
+        image_set: ImageSet,
+        encoding: Encoding,
+        encoded: Encoded,
+        seconds: float,
+        told: Told,
+    ) -> None:
+        """Classify what was encoded, and write features and cells."""
+        features = encoded.features.float().cpu()
+        if self.experiment.keep_features:
+            self.store.write_features(
+                encoding.fingerprint, features.numpy(), replace=not self.experiment.resume
+            )
+        self._write_cells(image_set, encoding, Encoded(features, encoded.shown), seconds, told)
+
+    def _write_cells(
+        self,
+        image_set: ImageSet,
+        encoding: Encoding,
+        encoded: Encoded,
+        seconds: float,
+        told: Told,
+    ) -> None:
+        pictures = {f"row-{row}.png": _png(image) for row, image in encoded.shown.items()}
+        for cell, head in encoding.missing:
+            try:
+                logits = classify(encoded.features, head)
+            except Exception as error:
+                self._fail([cell], error)
+                continue
+            self._check_classes(logits, image_set)
+            self.store.write(
+                cell.key,
+                logits.numpy(),
+                {**self._record, "seconds": round(seconds, 4)},
+                examples=pictures,
+                replace=not self.experiment.resume,
+            )
+            told(Done(cell, computed=True, seconds=seconds))
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        """What the JSON of each cell says of this run."""
         record = {
             "status": "done",
-            "seconds": round(time.perf_counter() - started, 4),
             "config": without_paths(self.experiment.config),
             "versions": versions(),
             "device": self.device,
@@ -91,81 +339,16 @@ class CellRunner:
         }
         if isinstance(self.experiment.adapter, Tuned):
             record["adaptation"] = self.experiment.adapter.origin()
-        self.store.write(
-            cell.key,
-            encoded.logits.numpy(),
-            record,
-            examples={f"row-{row}.png": _png(image) for row, image in encoded.shown.items()},
-            replace=not self.experiment.resume,
-        )
+        return record
 
-    def _check(self, encoded: Encoded, image_set: ImageSet) -> None:
-        """Refuse what is not one row an image and one column a class, before it is stored."""
-        if len(encoded.logits) != len(image_set):
-            raise ConfigurationError(
-                f"only {len(encoded.logits)} of {len(image_set)} images were encoded: take "
-                f"trainer.fast_dev_run or trainer.limit_test_batches away, and use dataset.limit "
-                f"for a part of a data set. The cell was not stored."
-            )
-        given, wanted = encoded.logits.shape[1], len(image_set.class_names)
+    def _check_classes(self, logits: Tensor, image_set: ImageSet) -> None:
+        """Refuse what is not one column a class, before it is stored."""
+        given, wanted = logits.shape[1], len(image_set.class_names)
         if given != wanted:
             raise ConfigurationError(
                 f"model {self.experiment.model.name!r} gives {given} logits an image, and data set "
                 f"{image_set.name!r} has {wanted} classes: it was made for other classes."
             )
-
-    def _encode(self, image_set: ImageSet, cell: PlannedCell) -> Encoded:
-        """Encode the images of a cell, or take the features of the cell before or of the store."""
-        head = self.resources.head(self.experiment, dict(cell.key.head))
-        encoding = cell.key.encoding_fingerprint
-        if self._last is None or self._last[0] != encoding:
-            self._last = None  # one at a time in memory
-            self._last = encoding, self._encode_images(image_set, cell, head)
-            return self._last[1]
-        before = self._last[1]
-        return self._ready_module().classify(before.features, head, shown=before.shown)
-
-    def _encode_images(self, image_set: ImageSet, cell: PlannedCell, head: Head) -> Encoded:
-        resume = self.experiment.resume
-        kept = self.store.read_features(cell.key.encoding_fingerprint) if resume else None
-        module = self._ready_module()
-        if kept is not None:
-            return module.classify(torch.from_numpy(kept), head)
-        module.begin(self._corrupt(image_set, cell), head, show=self._rows_to_show(image_set))
-        loader = evaluation_loader(
-            self._read(image_set, cell),
-            batch_size=self.experiment.batch_size,
-            num_workers=self.experiment.num_workers,
-        )
-        trainer = self._ready_trainer()
-        try:
-            with quiet_lightning():
-                trainer.test(module, loader, verbose=False)
-        except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from stopped
-        encoded = module.result()
-        if self.experiment.keep_features:
-            self.store.write_features(
-                cell.key.encoding_fingerprint, encoded.features.numpy(), replace=not resume
-            )
-        return encoded
-
-    def _read(self, image_set: ImageSet, cell: PlannedCell) -> ImageSet:
-        """Return what is read from disk: the clean images, or published corrupted ones."""
-        if isinstance(cell.corruption, FilesColumn):
-            return cell.corruption.images(image_set, cell.key.spec.severity)
-        return image_set
-
-    def _corrupt(self, image_set: ImageSet, cell: PlannedCell) -> Corrupt | None:
-        if cell.corruption is None or isinstance(cell.corruption, FilesColumn):
-            return None
-        return partial(
-            _corrupt_batch,
-            cell.corruption,
-            cell.key.spec.severity,
-            self.experiment.seed,
-            image_set.stream,
-        )
 
     def _rows_to_show(self, image_set: ImageSet) -> frozenset[int]:
         allowed = self.experiment.examples
@@ -197,6 +380,55 @@ class CellRunner:
                 reason = str(error).splitlines()[0]
                 raise ConfigurationError(f"the trainer cannot be made: {reason}") from error
         return self._trainer
+
+
+class InOrder:
+    """Runs calls in a thread, in the order given, while the caller goes on.
+
+    At most two wait, so that memory stays flat. The first error is raised at a later call, or on
+    leaving; calls that were given are run all the same, since what one loses another need not.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medrobust-behind")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __call__(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run `function(*arguments)` when those before it are done.
+
+        Raises:
+            Exception: As an earlier call raised it; this one is run.
+        """
+        self._waiting.append(self._thread.submit(function, *arguments))
+        while len(self._waiting) > 2:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for all calls; an error of the caller goes before one of theirs."""
+        self._thread.shutdown()
+        if kind is None:
+            for call in self._waiting:
+                call.result()
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what a library raised."""
+    first = (str(error).strip() or "no reason given").splitlines()[0]
+    return f"{type(error).__name__}: {first}"
+
+
+def _given(image_set: ImageSet) -> ImageSet:
+    return image_set
+
+
+def _share(whole: Callable[[], ImageSet], rows: Int64Array) -> ImageSet:
+    image_set = whole()
+    if len(rows) == len(image_set):
+        return image_set
+    return image_set.take(rows, fingerprint=image_set.fingerprint)
 
 
 def _corrupt_batch(

@@ -64,7 +64,7 @@ class MicroBatcher:
         self._count += len(images)
         if self._count < self._size:
             return []
-        joined = torch.cat(self._waiting)
+        joined = _joined(self._waiting)
         full = len(joined) // self._size * self._size
         self._waiting = [joined[full:]] if full < len(joined) else []
         self._count = len(joined) - full
@@ -75,7 +75,7 @@ class MicroBatcher:
         """Encode what waits, padded to the fixed shape: one (m, D) tensor, or none."""
         if not self._count:
             return []
-        joined = torch.cat(self._waiting)
+        joined = _joined(self._waiting)
         self._waiting, self._count = [], 0
         padding = joined.new_zeros(self._size - len(joined), *joined.shape[1:])
         return [self._encode(torch.cat([joined, padding]))[: len(joined)]]
@@ -83,3 +83,7 @@ class MicroBatcher:
     @torch.no_grad()
     def _encode(self, images: UInt8Batch) -> FeatureBatch:
         return self._model.encode_image(self._model.preprocess(images))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

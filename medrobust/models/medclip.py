@@ -15,14 +15,14 @@ from medrobust.models.architectures import packaged
 from medrobust.models.base import LoadReport, VisionLanguageModel
 from medrobust.models.hub import HubSource, Wanted, either
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
-from medrobust.models.preprocess import Preprocess
+from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from medrobust.models.swin import SWIN_DROPS, SWIN_KEYS, swin
 from medrobust.models.tokenizer import TextTokenizer, read_tokenizer
 from medrobust.types import PixelBatch
 
 MEAN = 0.5862785803043838
 STD = 0.27950088968644304
-CONTEXT = 77
+CONTEXT, LONG_CONTEXT = 77, 512
 HIGHEST_SCALE = 4.6052
 """Upper bound of the logarithm of the logit scale, applied at every call of the original."""
 
@@ -33,6 +33,7 @@ DROPS = {
 }
 
 Padding: TypeAlias = Literal["none", "context"]
+Inputs: TypeAlias = Literal["own", "robustmedclip"]
 Backbone: TypeAlias = Literal["swin", "resnet50"]
 
 
@@ -49,19 +50,24 @@ class MedClip(HubSource):
         weights: File name of the weights.
         tokenizer_id: Repository of the vocabulary.
         padding: "none" or "context".
+        inputs: "own": grey, padded to a square, statistics of MedCLIP, 77 tokens; "robustmedclip":
+            in colour, cropped, statistics of CLIP, 512 tokens, as adapters of RobustMedCLIP saw it.
     """
 
     config: str = "medclip_vit"
     weights: str = "pytorch_model.bin"
     tokenizer_id: str = "emilyalsentzer/Bio_ClinicalBERT"
     padding: Padding = "none"
+    inputs: Inputs = "own"
 
     def __post_init__(self) -> None:
-        """Refuse a padding that does not exist."""
-        if self.padding not in get_args(Padding):
-            raise ConfigurationError(
-                f"model.padding={self.padding!r} is none of {get_args(Padding)}."
-            )
+        """Refuse words that do not exist."""
+        for key, value, known in (
+            ("padding", self.padding, Padding),
+            ("inputs", self.inputs, Inputs),
+        ):
+            if value not in get_args(known):
+                raise ConfigurationError(f"model.{key}={value!r} is none of {get_args(known)}.")
 
     def wanted(self) -> list[Wanted]:
         """Return vocabulary and weights."""
@@ -69,7 +75,8 @@ class MedClip(HubSource):
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
-        return {"config": packaged(self.config), "padding": self.padding}
+        other = {} if self.inputs == "own" else {"inputs": self.inputs}
+        return {"config": packaged(self.config), "padding": self.padding, **other}
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
@@ -87,10 +94,14 @@ class MedClip(HubSource):
         loaded = load_strict(
             towers, read_checkpoint(weights), file=weights.name, renames=SWIN_KEYS, drops=DROPS
         )
+        own = self.inputs == "own"
+        context = CONTEXT if own else LONG_CONTEXT
         return MedClipModel(
             towers,
-            tokenizer=read_tokenizer(words, CONTEXT, "[PAD]", fixed=self.padding == "context"),
-            preprocess=Preprocess(size, (MEAN,) * 3, (STD,) * 3, fit="pad", grey=True),
+            tokenizer=read_tokenizer(words, context, "[PAD]", fixed=self.padding == "context"),
+            preprocess=Preprocess(size, (MEAN,) * 3, (STD,) * 3, fit="pad", grey=True)
+            if own
+            else Preprocess(size, CLIP_MEAN, CLIP_STD),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()
 

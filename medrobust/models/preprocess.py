@@ -78,7 +78,7 @@ class Preprocess:
         if self.grey and images.shape[1] == 3:
             images = _grey(images)
         fitted = images if self.size is None else self._fit(images, self.size)
-        pixels = fitted.expand(-1, 3, -1, -1).float().div(255)
+        pixels = fitted.expand(-1, 3, -1, -1).float().div_(255)
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
         return pixels.sub_(mean).div_(std)

@@ -16,6 +16,7 @@ _HOME = {
     "draw_files": "draws",
     "expected_from_cells": "matrix",
     "make_report": "report",
+    "published_files": "published",
     "reference_cells": "reference",
     "reference_of": "reference",
     "reference_title": "reference",

@@ -1,11 +1,12 @@
 """Where a report goes besides its files: what conf/logger builds."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from medrobust.exceptions import ConfigurationError, MissingDependencyError
+from medrobust.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from .report import Report
@@ -20,6 +21,19 @@ class RunLogger(Protocol):
         """Send a finished report to where it should go."""
         ...
 
+    def training(
+        self, folder: Path, *, group: str | None, name: str, of: str
+    ) -> AbstractContextManager[Any]:
+        """Give a logger of Lightning's for the curves of a tuning (False: none), and close it.
+
+        Args:
+            folder: Of the job.
+            group: Name of the sweep, or None.
+            name: Name of the run.
+            of: Fingerprint of the adapter that is tuned.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FilesOnly:
@@ -29,6 +43,12 @@ class FilesOnly:
         self, report: "Report", *, run: Mapping[str, Any], group: str | None, name: str
     ) -> None:
         """Do nothing: `Report.write` has written the files."""
+
+    def training(
+        self, folder: Path, *, group: str | None, name: str, of: str
+    ) -> AbstractContextManager[Any]:
+        """Draw no curves."""
+        return nullcontext(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +102,15 @@ class WandbLogger:
         folder = Path(self.directory) if self.directory else report.folder
         send(self, report, run=run, group=self.group or group, name=name, folder=folder)
 
+    def training(
+        self, folder: Path, *, group: str | None, name: str, of: str
+    ) -> AbstractContextManager[Any]:
+        """Draw the curves of a tuning as a run of its own, of job type "tuning"."""
+        from .training import wandb_training
+
+        place = Path(self.directory) if self.directory else folder
+        return wandb_training(self, place, group=self.group or group, name=name, of=of)
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesLogger:
@@ -110,18 +139,20 @@ class SeriesLogger:
         Raises:
             MissingDependencyError: If TensorBoard is not installed.
         """
-        from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+        from .training import series_logger
 
-        chosen = CSVLogger if self.kind == "csv" else TensorBoardLogger
-        try:
-            logger = chosen(str(report.folder), name=self.kind, version="")
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "logger=tensorboard needs TensorBoard: pip install 'medrobust[tensorboard]'"
-            ) from error
+        logger = series_logger(self.kind, report.folder, self.kind)
         for severity, numbers in sorted(series(report).items()):
             logger.log_metrics(dict(numbers), step=severity)
         logger.finalize("success")
+
+    def training(
+        self, folder: Path, *, group: str | None, name: str, of: str
+    ) -> AbstractContextManager[Any]:
+        """Write the curves of a tuning below `tuning/` in the folder of the job."""
+        from .training import series_training
+
+        return series_training(self.kind, folder)
 
 
 def series(report: "Report") -> dict[int, dict[str, float]]:

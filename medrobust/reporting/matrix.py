@@ -95,6 +95,7 @@ class Matrix:
         reference_at_chance: The same of the reference, row by row; None where it is missing.
         groups: (row, corruption, severity) -> the cells of all seeds.
         seen: For each row, training data of its weights that hold pictures of this set's source.
+        reference_groups: As `groups`, of the reference.
     """
 
     table: ExpectedTable
@@ -116,6 +117,7 @@ class Matrix:
     reference_at_chance: tuple[bool | None, ...] = ()
     groups: Groups = field(default_factory=dict)
     seen: tuple[tuple[str, ...], ...] = ()
+    reference_groups: Groups = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -369,6 +371,7 @@ def _matrix(
         ),
         groups=groups,
         seen=tuple(_seen(table.dataset, groups, row) for row in range(len(rows))),
+        reference_groups=complete,
     )
 
 

@@ -70,16 +70,7 @@ def send(
         dir=str(folder),
         config=config,
         notes=DEMONSTRATION if demonstration else None,
-        settings=wandb.Settings(
-            console="off",
-            silent=True,
-            save_code=False,
-            disable_git=True,
-            disable_job_creation=True,
-            x_disable_machine_info=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-        ),
+        settings=quiet_settings(),
     )
     exit_code = 1
     try:
@@ -95,6 +86,22 @@ def send(
         exit_code = 1 if run.get("failed") else 0
     finally:
         opened.finish(exit_code=exit_code)
+
+
+def quiet_settings() -> Any:
+    """Return W&B's settings that keep console, code, git state and machine facts at home."""
+    import wandb
+
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        save_code=False,
+        disable_git=True,
+        disable_job_creation=True,
+        x_disable_machine_info=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+    )
 
 
 def job_type(group: str | None, name: str) -> Literal["run", "job", "summary"]:

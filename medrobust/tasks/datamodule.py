@@ -1,8 +1,11 @@
 """Stored images to loaders: uint8 batches with the index and row of each image."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +13,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medrobust.datasets.image_set import ImageSet
+from medrobust.types import UInt8Array, UInt8Batch
+
+Item = TypeVar("Item")
+
+Corrupt: TypeAlias = Callable[[UInt8Batch, Tensor], UInt8Batch]
+"""(images uint8 (n, C, H, W), index (n,)) -> corrupted images of the same shape and dtype."""
+
+Request: TypeAlias = tuple[int, Sequence[int]]
+"""Number of a pass and rows of its images."""
+
+AHEAD = 2
+"""Batches that are read and corrupted while the encoder works on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +89,169 @@ def evaluation_loader(
 
     Args:
         image_set: The split.
-        batch_size: Images read and corrupted at a time; changes no number.
+        batch_size: Images read at a time; changes no number.
         num_workers: Processes that read; changes no number.
     """
+    return _loader(StoredImages(image_set), RowBatches(len(image_set), batch_size), num_workers)
+
+
+def _loader(dataset: Dataset[ImageBatch], batches: Any, num_workers: int) -> DataLoader[ImageBatch]:
     return DataLoader(
-        StoredImages(image_set),
-        batch_sampler=RowBatches(len(image_set), batch_size),
+        dataset,
+        batch_sampler=batches,
         collate_fn=_as_read,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
-        persistent_workers=num_workers > 0,
     )
 
 
 def _as_read(batch: Any) -> Any:
     return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over a split: what is read, and what becomes of it before it is encoded.
+
+    Attributes:
+        read: Opens the images; called where they are read.
+        count: Images.
+        corrupt: What corrupts them; None leaves them as they are.
+        show: Rows whose corrupted image is kept to be shown.
+    """
+
+    read: Callable[[], ImageSet]
+    count: int
+    corrupt: Corrupt | None = None
+    show: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptedBatch:
+    """What the encoder takes.
+
+    Attributes:
+        images: uint8 (n, C, H, W), corrupted, on the device of the encoder.
+        rows: int64 (n,), position in the split.
+        number: Of the pass.
+        last: Whether the pass ends with it.
+        shown: Row -> the corrupted image, uint8 (C, H, W), for the rows asked for.
+        ready: On a GPU, the moment from which `images` may be read.
+    """
+
+    images: UInt8Batch
+    rows: Tensor
+    number: int
+    last: bool
+    shown: Mapping[int, UInt8Array]
+    ready: torch.cuda.Event | None = None
+
+    def wait(self) -> UInt8Batch:
+        """Return `images`, safe to use in the current stream of their device."""
+        if self.ready is not None:
+            stream = torch.cuda.current_stream(self.images.device)
+            stream.wait_event(self.ready)
+            self.images.record_stream(stream)
+        return self.images
+
+
+class PassImages(Dataset[ImageBatch]):
+    """Reads whole batches of several passes, with one set of images open at a time."""
+
+    def __init__(self, passes: Sequence[Pass]) -> None:
+        self.reads = [one.read for one in passes]
+        self._open: tuple[int, StoredImages] | None = None
+
+    def __getitems__(self, requests: Sequence[Request]) -> ImageBatch:
+        """Read the one batch that is asked for."""
+        ((number, rows),) = requests
+        if self._open is None or self._open[0] != number:
+            self._open = number, StoredImages(self.reads[number]())
+        return self._open[1].__getitems__(rows)
+
+
+class PassBatches:
+    """Requests for all batches of several passes, in order."""
+
+    def __init__(self, passes: Sequence[Pass], batch_size: int) -> None:
+        self._rows = [RowBatches(one.count, batch_size) for one in passes]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows))
+
+    def __iter__(self) -> Iterator[Sequence[Request]]:
+        for number, batches in enumerate(self._rows):
+            yield from ([(number, rows)] for rows in batches)
+
+
+class CorruptedBatches:
+    """Batches of several passes, one pass after the other, made ahead of their use.
+
+    A thread reads the next batches and corrupts them while the caller encodes; the kernels release
+    the interpreter. On a GPU the batches are moved and corrupted in a stream of their own. Not even
+    between two passes does the encoder wait.
+
+    Args:
+        passes: What to read and how to corrupt it.
+        batch_size: Images read and corrupted at a time; changes no number.
+        num_workers: Processes that read; changes no number.
+        device: Of the encoder.
+    """
+
+    def __init__(
+        self,
+        passes: Sequence[Pass],
+        *,
+        batch_size: int,
+        num_workers: int,
+        device: torch.device,
+    ) -> None:
+        self.passes = passes
+        self.device = device
+        self._batches = PassBatches(passes, batch_size)
+        self._loader = _loader(PassImages(passes), self._batches, num_workers)
+        self._running: Generator[CorruptedBatch, None, None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[CorruptedBatch]:
+        reading = iter(self._loader)  # its processes are forked here, while no thread works
+        self._running = ahead(self._corrupted(reading))
+        return self._running
+
+    def close(self) -> None:
+        """Stop the thread and the processes that read."""
+        if self._running is not None:
+            self._running.close()
+
+    def _corrupted(self, reading: Iterator[ImageBatch]) -> Iterator[CorruptedBatch]:
+        stream = _own_stream(self.device)
+        for ((number, rows),), batch in zip(self._batches, reading, strict=True):
+            one = self.passes[number]
+            with nullcontext() if stream is None else torch.cuda.stream(stream):
+                images = batch.images.to(self.device, non_blocking=True)
+                if one.corrupt is not None:
+                    images = one.corrupt(images, batch.index)
+                shown = {
+                    row: images[position].cpu().numpy().copy()
+                    for position, row in enumerate(rows)
+                    if row in one.show
+                }
+            ready = None if stream is None else stream.record_event()
+            last = rows[-1] + 1 == one.count
+            yield CorruptedBatch(images, batch.rows, number, last, shown, ready)
+
+
+def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """Make items in a thread, `AHEAD` of them before they are asked for; errors come in turn."""
+    end: Any = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="medrobust-ahead") as thread:
+        waiting = deque(thread.submit(next, items, end) for _ in range(AHEAD))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, items, end))
+            yield item

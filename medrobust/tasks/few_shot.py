@@ -1,7 +1,8 @@
 """Few-shot tuning of the image side against frozen class texts."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -17,6 +18,7 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import derive_key
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.tasks.memory import keep_freed_memory
 from medrobust.tasks.shots import SelectionOrder, ShotBatch, ShotOrder, ShotPart, Shots, shot_loader
 from medrobust.tasks.tuning import Tuning, TuningError
 
@@ -201,12 +203,9 @@ class FewShot(LightningModule):
         Raises:
             TuningError: If the loss is not finite; the message has the ids of the images.
         """
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            key = derive_key(
-                self.tuning.seed, f"step/{self._batches_done}", "dropout", self.global_rank
-            )
-            torch.manual_seed(key[0])
+        stream = f"step/{self._batches_done}"
+        key = derive_key(self.tuning.seed, stream, "dropout", self.global_rank)
+        with drawing_from(key[0], self.device):
             features = self._features(
                 batch.parts, [self._corrupted(part, batch.epoch) for part in batch.parts]
             )
@@ -217,9 +216,22 @@ class FewShot(LightningModule):
         total = torch.stack(weighted).sum()
         if not torch.isfinite(total):
             raise TuningError(_not_finite(self.shots, batch, losses))
+        self._draw(total)
         self._batches_done += 1  # here, because files to resume from are written before other hooks
         # Lightning averages gradients over processes; the weights are shares of the whole batch.
         return total * self.trainer.world_size
+
+    def _draw(self, loss: Tensor) -> None:
+        """Put loss and rate of a batch on the curves, if somebody looks; by the first process."""
+        if self.logger is not None:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            done = self._batches_done + 1
+            numbers = {
+                "train/loss": float(loss.detach()) * self.trainer.world_size,
+                "train/rate": rate,
+                "train/epoch": done / self.order.per_epoch,
+            }
+            self.logger.log_metrics(numbers, step=done)
 
     # Choosing
 
@@ -250,7 +262,10 @@ class FewShot(LightningModule):
         """Keep the trained weights if no epoch was better."""
         sums = cast(Tensor, self.trainer.strategy.reduce(self._sums, reduce_op="sum"))
         error, loss = (sums[:2] / sums[2]).tolist()
-        self.log_dict({"selection/error": error, "selection/loss": loss}, rank_zero_only=False)
+        found = {"selection/error": error, "selection/loss": loss}
+        self.log_dict(found, logger=False)  # for the callback that stops early
+        if self.logger is not None:
+            self.logger.log_metrics(found, step=self._batches_done)
         if (error, loss) < (float(self.selected[1]), float(self.selected[2])):
             epoch = self._batches_done / max(1, self.order.per_epoch)
             self.selected.copy_(torch.tensor([epoch, error, loss]))
@@ -277,6 +292,7 @@ class FewShot(LightningModule):
 
     def on_fit_start(self) -> None:
         """Remember what must not move, and what must."""
+        keep_freed_memory()
         self.train()
         self._frozen = frozen_digests(self.model)
         self._first = {
@@ -368,6 +384,25 @@ def _joint_classes(
             f"(prompts=paper), or label_space=per_dataset."
         )
     return together, tuple(firsts)
+
+
+@contextmanager
+def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a seed on the CPU and on one device, then go on with the streams of before.
+
+    `torch.manual_seed` would seed every kind of device there could be, which takes milliseconds.
+    """
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
 
 
 def frozen_digests(model: nn.Module) -> dict[str, str]:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import Draws, derive_key
+from medrobust.types import UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +174,12 @@ class Shots(Dataset[ShotBatch]):
         first = int(self.ends[number]) - len(image_set)
         rows = np.array([place.row - first for place in places])
         index = torch.from_numpy(image_set.index[rows])
-        images = np.asarray(image_set.images[rows])
+        images: Sequence[UInt8Array] = list(np.asarray(image_set.images[rows]))
         if self.augment is not None:
             images = self._augmented(images, index, f"{image_set.stream}/{places[0].epoch}")
-        channel_first = images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
         return ShotPart(
             number,
-            torch.from_numpy(np.array(channel_first, order="C")),
+            _channel_first(images),
             index,
             torch.from_numpy(image_set.labels[rows]),
             torch.tensor([place.weight for place in places]),
@@ -187,8 +187,8 @@ class Shots(Dataset[ShotBatch]):
         )
 
     def _augmented(
-        self, images: np.ndarray[Any, Any], index: Tensor, stream: str
-    ) -> np.ndarray[Any, Any]:
+        self, images: Sequence[UInt8Array], index: Tensor, stream: str
+    ) -> list[UInt8Array]:
         """Augment each image by draws of its own."""
         assert self.augment is not None
         words = Draws(derive_key(self.seed, stream, "augmentation", 0), index).words(1)[:, 0]
@@ -202,7 +202,16 @@ class Shots(Dataset[ShotBatch]):
                 f"task.augment gives images {sorted(shapes)} of {done[0].dtype}: they must all be "
                 f"uint8 and of one size."
             )
-        return np.stack(done)
+        return done
+
+
+def _channel_first(images: Sequence[UInt8Array]) -> Tensor:
+    """Copy images (H, W) or (H, W, C), once, to one tensor (n, C, H, W)."""
+    height, width = images[0].shape[:2]
+    batch = np.empty((len(images), images[0].size // (height * width), height, width), np.uint8)
+    for place, image in zip(batch, images, strict=True):
+        place[:] = image.reshape(height, width, -1).transpose(2, 0, 1)
+    return torch.from_numpy(batch)
 
 
 def _composed(transforms: Sequence[Any]) -> Any:

@@ -229,6 +229,33 @@ def test_rank_16_on_q_k_and_v_of_a_base_vision_transformer_trains_884736_weights
     assert touched[0] == "visual_encoder.trunk.layers.0.attention.q_proj"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "touched", "count"),
+    [
+        (Lora(rank=8, targets=CONV), 48, 588_288),
+        (
+            Lora(rank=8, modules=r"visual_encoder\.model\.(conv1|layer\d\.\d+\.conv[123])"),
+            49,
+            589_976,
+        ),
+    ],
+    ids=["blocks", "blocks and stem"],
+)
+def test_the_stem_of_a_resnet_50_is_adapted_where_it_is_named(
+    recipe: Lora, touched: int, count: int
+) -> None:
+    """RobustMedCLIP adapts 49 convolutions, the stem among them; `conv` those of the blocks."""
+    from medrobust.models.medclip import resnet
+
+    with torch.device("meta"):
+        model = nn.Module()
+        model.visual_encoder = nn.Module()
+        model.visual_encoder.model = resnet([3, 4, 6, 3], 512)
+        names = recipe.attach(model)
+    counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert (len(names), counted) == (touched, count)
+
+
 def test_alpha_scales_the_update_by_the_rank_or_its_root() -> None:
     scales = {}
     for variant in ("lora", "rslora"):

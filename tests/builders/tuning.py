@@ -1,5 +1,6 @@
 """A small tuning: 20 phantoms of the second site, the small demonstration model."""
 
+import multiprocessing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,21 @@ from medrobust.adapters import Lora
 from medrobust.corruptions import Corruption
 from medrobust.datasets import Phantoms
 from medrobust.evaluation.experiment import Experiment
+from medrobust.exceptions import ConfigurationError
 from medrobust.models import PhantomClip, PromptSet
 from medrobust.tasks import Tuning, ZeroShot
 
 PROMPTS = PromptSet(name="plain", templates=["an image of {}"])
+
+
+class FailsElsewhere(Phantoms):
+    """Opens in the process of the tests, and fails in those that it starts."""
+
+    def load(self, *arguments: Any) -> Any:
+        """Open the split."""
+        if multiprocessing.parent_process() is not None:
+            raise ConfigurationError("there is no such disk here")
+        return super().load(*arguments)
 
 
 def tuning(**options: Any) -> Tuning:

@@ -1,6 +1,9 @@
 """The stage that makes an adapter: once, without the test split, guarded, resumable."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +25,7 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
+from medrobust.jobs import read_cells
 from medrobust.models import PhantomClip, PromptSet
 from medrobust.models.loading import read_checkpoint
 from medrobust.tasks import CorruptedShots, FewShot, TuningError
@@ -42,9 +46,9 @@ def weights(tuned: Tuned) -> dict[str, Tensor]:
 
 def evaluated(given: Experiment) -> list[Any]:
     store = Store(given.store)
-    runner = CellRunner(given, RESOURCES, store)
-    done = list(runner.run(plan(given, RESOURCES)))
-    return [store.read(one.cell.key.spec, one.cell.key.fingerprint) for one in done]
+    plans = plan(given, RESOURCES)
+    CellRunner(given, RESOURCES, store).run(plans)
+    return read_cells(store, plans)
 
 
 def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
@@ -346,3 +350,49 @@ def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) 
     assert features.norm().item() != pytest.approx(1.0, abs=1e-3)
     expected = (features @ raw.heads[0].present.T).log_softmax(dim=1)[0, part.labels[0]]
     assert raw._losses(part, features)[0].item() == pytest.approx(-expected.item(), rel=1e-5)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tuning import experiment, tuning
+from medrobust.evaluation.adaptation import adapted
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.store import Store
+from medrobust.tasks import FewShot
+
+step = FewShot.training_step
+def killed(self, batch, batch_index):
+    if self._batches_done == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, batch_index)
+
+FewShot.training_step = killed
+given = experiment(Path(sys.argv[2]), tuning=tuning(save_every=1))
+adapted(given, Resources(), Store(given.store))
+"""
+
+
+def test_a_process_that_is_killed_in_an_epoch_leaves_what_makes_the_same_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tuning(save_every=1)  # three steps an epoch: the fifth is the second of its epoch
+    whole = make(experiment(tmp_path / "whole", tuning=recipe))
+    builders = str(Path(tuning.__code__.co_filename).parent)
+    command = [sys.executable, "-c", KILLED, builders, str(tmp_path / "killed")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not list((tmp_path / "killed/adapters").glob("[!.]*"))
+    counted: list[int] = []
+    step = FewShot.training_step
+
+    def counting(self: FewShot, batch: Any, batch_index: int) -> Tensor:
+        counted.append(self._batches_done)
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(FewShot, "training_step", counting)
+    resumed = make(experiment(tmp_path / "killed", tuning=recipe))
+    assert counted == [4, 5]
+    files = [Path(one.path, "adapter_model.safetensors").read_bytes() for one in (whole, resumed)]
+    assert files[0] == files[1]

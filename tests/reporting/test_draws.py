@@ -7,7 +7,9 @@ import pytest
 from stores import cell_key, data_record
 
 from medrobust.evaluation.store import Store
-from medrobust.metrics.draws import t_interval
+from medrobust.metrics.draws import hierarchical_interval
+from medrobust.metrics.influence import balanced_influence
+from medrobust.metrics.intervals import balanced_interval, mean_interval
 from medrobust.reporting import draw_files, make_report, reference_cells
 from medrobust.reporting.draws import draw_rows
 from medrobust.reporting.matrix import ExpectedTable
@@ -62,16 +64,29 @@ def test_draws_are_joined_and_gains_are_paired(tmp_path: Path) -> None:
         for metric in ("clean error", "mean corruption error", "mCE")
     }
     lora = table["lora 10%", "clean error"]
-    mean, low, high = t_interval([0.1, 0.15, 0.05])
-    assert [float(lora[k]) for k in ("value", "low", "high")] == pytest.approx([mean, low, high])
-    assert float(lora["gain"]) == pytest.approx(0.1)
-    assert float(lora["gain_low"]) == pytest.approx(0.2 - high)
+    often = np.zeros(60)  # each image was wrong in so many of the draws
+    for wrong in (6, 9, 3):
+        often[:wrong] += 1 / 3
+    labels = data_record(classes=2).labels
+    images = balanced_interval(often, labels)
+    expected = hierarchical_interval([0.1, 0.15, 0.05], images, limits=(0, 1))
+    assert [float(lora[k]) for k in ("value", "low", "high")] == pytest.approx(expected)
+    before = np.arange(60) < 12
+    paired = mean_interval(balanced_influence(before - often, labels), value=0.1)
+    gain = hierarchical_interval([0.1, 0.05, 0.15], paired)
+    found = [float(lora[k]) for k in ("gain", "gain_low", "gain_high")]
+    assert found == pytest.approx(gain)
+    published = table["as published", "clean error"]
+    low, high = balanced_interval(before.astype(float), labels)
+    assert [float(published[k]) for k in ("low", "high")] == pytest.approx([low, high])
     assert (lora["draws"], lora["n"]) == ("3", "60")
     assert float(table["lora 10%", "mCE"]["value"]) == pytest.approx((24 + 30 + 36) / 90)
     assert table["as published", "mCE"]["low"] == ""
     text = draw_files(report_of(tmp_path, written(tmp_path)).matrices)["adaptation.md"].decode()
     assert "| m | lora 10% | 3 | 10.0 [" in text
-    assert "(+10.0)" in text
+    assert "| clean gain | corrupted gain |" in text
+    assert "| +10.0 [" in text
+    assert float(table["lora 10%", "mCE"]["low"]) < 1.0 < float(table["lora 10%", "mCE"]["high"])
 
 
 def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:

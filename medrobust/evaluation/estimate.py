@@ -1,0 +1,156 @@
+"""What a plan will take, from a short measurement: an estimate, and nothing is stored."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medrobust.corruptions import Corruption
+from medrobust.datasets.image_set import ImageSet
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell, data_record
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.run import EXAMPLES, CellRunner
+from medrobust.evaluation.store import Store
+
+CORRUPTED = 4
+"""Images that are corrupted to time a corruption."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is left to do.
+
+    Attributes:
+        seconds: Of computing, after start-up and loading.
+        memory: Bytes of this process while it measured, the image sets' own maps included.
+        gpu_memory: Bytes on the GPU while it measured; 0 without one.
+        disk: Bytes that the store grows by.
+    """
+
+    seconds: float
+    memory: int
+    gpu_memory: int
+    disk: int
+
+    def __str__(self) -> str:
+        gpu = f", {_size(self.gpu_memory)} of the GPU" if self.gpu_memory else ""
+        return (
+            f"Estimated from a micro-batch and a few corrupted images: {_duration(self.seconds)}, "
+            f"{_size(self.memory)} of memory{gpu}, {_size(self.disk)} of disk."
+        )
+
+
+def estimate(
+    experiment: Experiment,
+    resources: Resources,
+    missing: Sequence[tuple[DatasetPlan, Sequence[PlannedCell]]],
+) -> Estimate:
+    """Measure one micro-batch of each data set and a few images of each corruption.
+
+    The sum of encoding and corruption is counted, although a run overlaps them where it can.
+
+    Args:
+        experiment: The job.
+        resources: Its model and data sets, loaded.
+        missing: The cells to run, by data set.
+    """
+    seconds = 0.0
+    disk = 0
+    for plan, cells in missing:
+        encodings = {cell.key.encoding_fingerprint: cell for cell in cells}
+        if not encodings:
+            continue
+        count = len(plan.image_set)
+        batches = -(-count // experiment.model.micro_batch)
+        first = next(iter(encodings.values()))
+        batch, dimension = _time_micro_batch(experiment, resources, plan, first)
+        corrupting = _time_corruptions(experiment, plan.image_set, list(encodings.values()))
+        seconds += len(encodings) * batches * batch + count * sum(corrupting)
+        disk += _disk(experiment, plan.image_set, len(cells), len(encodings) * dimension)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return Estimate(seconds, used * (1 if sys.platform == "darwin" else 1024), on_gpu, disk)
+
+
+def _time_micro_batch(
+    experiment: Experiment, resources: Resources, plan: DatasetPlan, cell: PlannedCell
+) -> tuple[float, int]:
+    """Return the seconds of a clean micro-batch, by the runner itself, and the features' width."""
+    rows = np.arange(min(experiment.model.micro_batch, len(plan.image_set)))
+    few = plan.image_set.take(rows, fingerprint=plan.image_set.fingerprint)
+    clean = replace(cell, corruption=None)
+    with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
+        store = Store(Path(scratch))
+        short = replace(experiment, store=store.root, resume=False, keep_features=True)
+        runner = CellRunner(short, resources, store)
+        part = DatasetPlan(few, data_record(few), (), (clean,))
+        taken = 0.0
+        for _ in range(2):  # the first one warms up
+            started = time.perf_counter()
+            runner.run([part])
+            runner.complain()
+            taken = time.perf_counter() - started
+        features = store.read_features(cell.key.encoding_fingerprint)
+    assert features is not None
+    return taken, features.shape[1]
+
+
+def _time_corruptions(
+    experiment: Experiment, image_set: ImageSet, cells: Sequence[PlannedCell]
+) -> list[float]:
+    """Return the seconds an image of each cell; severities of a corruption count as the first."""
+    rows = np.arange(min(CORRUPTED, len(image_set)))
+    stored = np.asarray(image_set.images[: len(rows)])
+    images = torch.from_numpy(
+        np.ascontiguousarray(stored[:, None] if stored.ndim == 3 else np.moveaxis(stored, -1, 1))
+    )
+    index = torch.from_numpy(image_set.index[rows])
+    known: dict[tuple[Any, str], float] = {}
+    found = []
+    for cell in cells:
+        column = cell.corruption
+        if not isinstance(column, Corruption):
+            continue
+        name = (column.suite, column.name)
+        if name not in known:
+            for _ in range(2):  # the first one compiles
+                started = time.perf_counter()
+                column(
+                    images,
+                    severity=cell.key.spec.severity,
+                    seed=experiment.seed,
+                    stream=image_set.stream,
+                    index=index,
+                )
+                known[name] = (time.perf_counter() - started) / len(rows)
+        found.append(known[name])
+    return found
+
+
+def _disk(experiment: Experiment, image_set: ImageSet, cells: int, widths: int) -> int:
+    """Return the bytes of logits, records and pictures, and of features where they are kept."""
+    count, classes = len(image_set), len(image_set.class_names)
+    record = 2 * len(json.dumps(experiment.config, default=str)) + 4096
+    shown = experiment.examples if experiment.examples is not None else image_set.origin != "own"
+    pictures = EXAMPLES * int(np.prod(image_set.images.shape[1:])) // 2 if shown else 0
+    features = 4 * count * widths if experiment.keep_features else 0
+    return cells * (4 * count * classes + record + pictures) + features + image_set.ids.nbytes
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

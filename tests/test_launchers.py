@@ -1,0 +1,113 @@
+"""Sweeps over the engines of Hydra: the same tables as one process, and a lost worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from medrobust import cli
+
+RUN = Path(__file__).parent.parent / "run.py"
+SMALL = ("dataset.per_class=2", "corruption=pixelate")
+LAUNCHERS = {
+    "joblib": (),
+    "submitit_local": (),
+    "ray": ("hydra.launcher.ray.init.num_cpus=2",),
+}
+
+
+def medrobust(*arguments: str) -> int:
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as done:
+        cli.main(list(arguments))
+    return done.value.code
+
+
+def command(launcher: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(RUN), "-m", f"hydra/launcher={launcher}", *arguments]
+
+
+def cells(store: str) -> list[Path]:
+    return sorted(Path(store).glob("cells/*/*/*/s*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_jobs_in_processes_of_their_own_make_the_same_tables(workplace, launcher: str) -> None:
+    if launcher == "ray" and not find_spec("hydra_plugins.hydra_ray_launcher"):
+        pytest.skip("Hydra's plugin for Ray is not installed")
+    sweep = ("model=phantomclip,phantomclip_small", "severity=1", *SMALL)
+    assert medrobust("-m", *sweep, "store.dir=one", "hydra.sweep.dir=alone") == 0
+    beside = (*LAUNCHERS[launcher], "store.dir=two", "hydra.sweep.dir=beside")
+    subprocess.run(command(launcher, *sweep, *beside), check=True, capture_output=True)
+    for name in ("results.csv", "summary.csv"):
+        assert Path("alone", name).read_bytes() == Path("beside", name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
+def test_a_killed_worker_loses_the_cells_in_flight_which_the_next_run_computes(workplace) -> None:
+    models = "model=phantomclip,phantomclip_small"
+    sweep = (models, "dataset.per_class=2", "corruption=medimeta_c", "severity=[1,5]")
+    arguments = command("joblib", *sweep, "store.dir=two", "hydra.sweep.dir=cut")
+    with Path("errors.txt").open("w") as errors:
+        process = subprocess.Popen(arguments, stderr=errors)
+        deadline = time.monotonic() + 240
+        while len(cells("two")) < 4 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(workers(process.pid)[0], signal.SIGKILL)
+        assert process.wait() == 1
+    last = Path("errors.txt").read_text().splitlines()[-1]
+    assert last.startswith("error: a process that ran a job was lost")
+    whole = 2 * 15
+    finished = {path: path.stat().st_mtime_ns for path in cells("two")}
+    assert 4 <= len(finished) < whole
+    again = (*sweep, "store.dir=two", "hydra.sweep.dir=again")
+    assert medrobust("-m", *again) == 0
+    assert len(cells("two")) == whole
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert medrobust("-m", *sweep, "store.dir=one", "hydra.sweep.dir=alone") == 0
+    assert Path("again/results.csv").read_bytes() == Path("alone/results.csv").read_bytes()
+
+
+def workers(parent: int) -> list[int]:
+    """Return the processes of joblib below a process."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(c) for c in children if b"popen_loky" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_ddp_runs_each_job_in_its_own_processes_only(workplace) -> None:
+    sweep = ("-m", "model=phantomclip_small", "dataset=phantoms_site_b", "severity=1", *SMALL)
+    tuned = ("task=few_shot", "task.shots=1", "task.epochs=1", "adapter=lora", "adapter.dropout=0")
+    seeds = "task.shot_seed=0,1"
+    beside = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    two = [sys.executable, str(RUN), *sweep, *tuned, seeds, *beside, "hydra.sweep.dir=two"]
+    done = subprocess.run([*two, "store.dir=two"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("job 0: ") == done.stderr.count("job 1: ") == 1
+    assert len(list(Path("two").glob("*/plan.json"))) == 2
+    adapters = sorted(path.name for path in Path("two/adapters").iterdir())
+    assert len(adapters) == 2
+    again = (*sweep, *tuned, seeds, "store.dir=two", "hydra.sweep.dir=again", "resume=true")
+    assert medrobust(*again) == 0
+    assert Path("again/results.csv").read_bytes() == Path("two/results.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_evaluate_together(workplace) -> None:
+    chosen = ("model=phantomclip_small", "dataset=phantoms_site_b", "severity=1", *SMALL)
+    launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    ddp = ("trainer=ddp", "trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    together = [sys.executable, "-m", *launch, str(RUN), *chosen, *ddp, "store.dir=two"]
+    done = subprocess.run([*together, "hydra.run.dir=two/run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert medrobust(*chosen, "store.dir=one", "hydra.run.dir=one/run") == 0
+    for name in ("results.csv", "summary.csv"):
+        assert Path("one/run", name).read_bytes() == Path("two/run", name).read_bytes()
