@@ -171,7 +171,12 @@ def table_readers() -> Iterator[Reader]:
     pictures = {f"images/{row}.png": _encoded("PNG", SIZE, SIZE) for row in range(COUNT)}
     table = {"labels.csv": text.getvalue().encode()}
     yield Reader(
-        "CSV tables", table, _read_folder, TABLE_WORDS, beside=pictures, named=tuple(pictures)
+        "CSV tables",
+        table,
+        _read_folder,
+        TABLE_WORDS,
+        beside=pictures,
+        named=(*pictures, "the table"),
     )
     import pyarrow
     from pyarrow import parquet

@@ -65,3 +65,15 @@ print(json.dumps({name: asdict(one) for name, one in found.items()}))
     assert first["unclear"].startswith("names no file")
     assert found["careful"]["failures"] == []
     assert found["careful"]["refused"] >= 10
+
+
+def test_killed_at_a_random_instant_or_eight_at_once_the_outcome_is_the_same(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-m", "benchmarks", "reliability", "--out", str(tmp_path)]
+    asked = ("--together", "3", "--kills", "1", "--only", "evaluation")
+    done = subprocess.run([*command, *asked], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 processes, the store's functions, 3 stores: 0 faults" in done.stdout
+    notes = (tmp_path / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(notes[-1])["outcome"] == "same"
