@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -116,18 +115,14 @@ def test_a_failed_cell_of_a_sweep_is_missing_in_the_joint_report(
 def test_a_worker_that_dies_costs_its_cell_at_most(
     workplace: Path, monkeypatch: Any, whole: bytes
 ) -> None:
-    parent, take = os.getpid(), PassImages.__getitems__
-
-    def dying(self: PassImages, requests: Any) -> Any:
-        if os.getpid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return take(self, requests)
+    def dying(*_: Any) -> Any:  # as torch says it, from wherever its signal handler interrupts
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
     with monkeypatch.context() as patch:
         patch.setattr(PassImages, "__getitems__", dying)
-        assert medrobust(*JOB, "num_workers=1") == 1
+        assert medrobust(*JOB) == 1
     assert severities() == []
-    assert medrobust(*JOB, "num_workers=1", "hydra.run.dir=second") == 0
+    assert medrobust(*JOB, "hydra.run.dir=second") == 0
     assert table("second") == whole
 
 

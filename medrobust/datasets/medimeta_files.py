@@ -19,8 +19,13 @@ from numpy.typing import NDArray
 
 from medrobust.datasets.cache import ArrayWriter, cached_array, source_key
 from medrobust.datasets.medimeta_facts import RECORD
-from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
-from medrobust.reading import plain_array
+from medrobust.exceptions import (
+    DatasetNotFoundError,
+    InvalidDataError,
+    MedRobustError,
+    unknown_name,
+)
+from medrobust.reading import UNREADABLE, plain_array
 from medrobust.types import Float64Array, Int64Array, TaskKind
 
 LARGEST_INFO = 1 << 20
@@ -102,10 +107,12 @@ class MedIMetaFiles:
             labels = tasks[name]["labels"]
             names = tuple(str(labels[number]) for number in range(len(labels)))
             return MedIMetaTask(TASKS[tasks[name]["task_target"]], names)
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+        except (yaml.YAMLError, *UNREADABLE) as error:
+            if isinstance(error, MedRobustError):
+                raise
             raise InvalidDataError(
                 f"{file} does not describe its tasks as MedIMeta's does ({type(error).__name__}: "
-                f"{str(error).splitlines()[0]}). {self._unpack_again()}"
+                f"{' '.join(str(error).split())[:200]}). {self._unpack_again()}"
             ) from error
 
     def rows(self, split: str) -> Int64Array:
