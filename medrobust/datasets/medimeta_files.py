@@ -31,6 +31,9 @@ from medrobust.types import Float64Array, Int64Array, TaskKind
 LARGEST_INFO = 1 << 20
 """Bytes beyond which an info.yaml is taken for a hostile one."""
 
+DAMAGED: tuple[type[Exception], ...] = (yaml.YAMLError, *UNREADABLE)
+"""What reading a hostile info.yaml raises."""
+
 MOST_IMAGES = 100_000_000
 """Number beyond which a file is not taken for an image of a set."""
 
@@ -107,7 +110,7 @@ class MedIMetaFiles:
             labels = tasks[name]["labels"]
             names = tuple(str(labels[number]) for number in range(len(labels)))
             return MedIMetaTask(TASKS[tasks[name]["task_target"]], names)
-        except (yaml.YAMLError, *UNREADABLE) as error:
+        except DAMAGED as error:
             if isinstance(error, MedRobustError):
                 raise
             raise InvalidDataError(
