@@ -21,9 +21,6 @@ nitpick_ignore_regex = [
     (r"py:.*", r"medrobust\.\w+\.\w+\.\w+(\.\w+)?"),  # types of ours that no room exports
     (r"py:.*", r"medrobust\.exceptions\.Raised"),  # a type variable
 ]
-suppress_warnings = [
-    "toc.not_readable"
-]  # tests/docs/test_links.py knows which pages may be missing
 
 napoleon_attr_annotations = False  # signatures have them
 autodoc_member_order = "bysource"

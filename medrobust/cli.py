@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from hydra.experimental.callback import Callback
 
 from medrobust import arguments as typed
 from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
+from medrobust.packs import check_packs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,7 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     from omegaconf.errors import OmegaConfBaseException
 
     folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
+    check_packs(folders)
     rewritten = typed.rewrite(typed.without_config_dirs(overrides))
     typed.check_options(rewritten, typed.groups([*folders, typed.conf_folder()]))
     if folders:
@@ -102,6 +105,8 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
             return compose("config", overrides=rewritten)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(_explain(error, rewritten)) from error
+    except Exception as error:  # Hydra checks little of a file that it reads
+        raise _malformed(error) from error
 
 
 def dispatch(given: Sequence[str]) -> int:
@@ -115,6 +120,7 @@ def dispatch(given: Sequence[str]) -> int:
         return 0
     if word is not None:
         raise unknown_name("command", word, [*SUBCOMMANDS, "KEY=VALUE ... (see --help)"])
+    check_packs(typed.config_dirs(given))
     rewritten = typed.rewrite(given or ["experiment=demonstration"])
     typed.check_options(rewritten, typed.groups(folders))
     return run_hydra(rewritten)
@@ -160,6 +166,20 @@ def run_hydra(overrides: Sequence[str]) -> int:
         more = f" ({len(FAILURES) - 1} more jobs failed)" if len(FAILURES) > 1 else ""
         raise MedRobustError(FAILURES[0] + more)
     return 0
+
+
+def _in_a_job(error: Exception) -> bool:
+    """Say whether an error came from a job, and not from composing its configuration."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is job.__code__ for frame, _ in frames)
+
+
+def _malformed(error: Exception) -> ConfigurationError:
+    reason = " ".join(str(error).split())
+    return ConfigurationError(
+        f"the configuration cannot be composed ({type(error).__name__}: {reason}). See the files "
+        f"of --config-dir."
+    )
 
 
 def job(config: "DictConfig") -> None:

@@ -7,7 +7,23 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
+LONGEST = 1200
+"""Letters of a sentence: what it quotes may be of any length."""
+
 Raised = TypeVar("Raised", bound="MedRobustError")
+
+
+def printable(sentence: str) -> str:
+    r"""Write what moves a terminal's cursor as its escape, and cut what nobody would read.
+
+    Example:
+        >>> print(printable("column 'a\x1b[2J' is missing"))
+        column 'a\x1b[2J' is missing
+    """
+    if not sentence.isprintable():
+        shown = (c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in sentence)
+        sentence = "".join(shown)
+    return sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]} …"
 
 
 class MedRobustError(Exception):
@@ -20,10 +36,13 @@ class MedRobustError(Exception):
 
     discreet: str | None = None
 
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
+
     @property
     def for_records(self) -> str:
         """The sentence as logs and files may keep it."""
-        return self.discreet or str(self)
+        return printable(self.discreet or str(self))
 
 
 class ConfigurationError(MedRobustError, ValueError):

@@ -33,6 +33,7 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
+from medrobust.reading import json_object
 from medrobust.reporting import (
     ExpectedTable,
     References,
@@ -191,11 +192,15 @@ def run_job(experiment: Experiment, job: Job) -> None:
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     run["without_validation"] = further.without_validation
     run["warnings"] = warnings
+    run["failed_cells"] = {str(spec): reason for spec, reason in runner.failed.items()}
     write_json(job.folder / "run.json", run)
+    cells = read_cells(store, plans)
+    if not cells:
+        runner.complain()
     wanted = {cell.key.spec for dataset in plans for cell in dataset.cells}
     report = report_cells(
         store,
-        read_cells(store, plans),
+        cells,
         expected_tables(plans, experiment.severities),
         validation=read_cells(store, further.validation),
         sanity=read_cells(store, further.sanity),
@@ -209,7 +214,10 @@ def run_job(experiment: Experiment, job: Job) -> None:
         run=run,
         folder=job.folder,
         missing=[spec for spec in runner.failed if spec in wanted],
-        notes=[*warnings, *(f"{spec}: {reason}" for spec, reason in runner.failed.items())],
+        notes=[
+            *warnings,
+            *(f"{spec} failed: {reason}" for spec, reason in runner.failed.items()),
+        ],
     )
     if job.group:
         log.info(_one_line(experiment, job, tally))
@@ -293,13 +301,10 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
 
 
 def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:
-    """Read the cells of plans, in their order; those that were stopped are left out."""
-    keys = [cell.key for dataset in plans for cell in dataset.cells]
-    return [
-        store.read(key.spec, key.fingerprint)
-        for key in keys
-        if store.holds(key.spec, key.fingerprint)
-    ]
+    """Read the cells of plans, in their order; those that failed are left out."""
+    keys = (cell.key for dataset in plans for cell in dataset.cells)
+    known = ((key.spec, key.fingerprint) for key in keys)
+    return [store.read(*names) for names in known if store.holds(*names)]
 
 
 def report_cells(
@@ -624,9 +629,6 @@ def read_json(path: Path) -> dict[str, Any]:
         StoreError: If it is not there or damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); run the job again.") from error
-    if not isinstance(value, dict):
-        raise StoreError(f"{path} is not what a job writes; run the job again.")
-    return value

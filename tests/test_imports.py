@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "medrobust"
-BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths"}
+BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths", "reading"}
 ALLOWED = {
     "corruptions": BASE,
     "datasets": BASE,

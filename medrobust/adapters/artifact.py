@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,14 +24,25 @@ from torch import Tensor, nn
 
 from medrobust.adapters.base import Tunable, check_keys
 from medrobust.adapters.linear_probe import Probe
-from medrobust.adapters.lora import CONFIG, WEIGHTS, Lora
+from medrobust.adapters.lora import CONFIG, WEIGHTS, Lora, attach_described
 from medrobust.adapters.weights import WeightTuning
-from medrobust.exceptions import ConfigurationError, StoreError, WeightsNotFoundError
+from medrobust.exceptions import (
+    ConfigurationError,
+    StoreError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
 from medrobust.fingerprints import file_fingerprint
 from medrobust.models.loading import read_checkpoint
+from medrobust.reading import json_object
 
 FORMAT = 1
 RECORD, CARD = "medrobust.json", "README.md"
+
+PARTS: Mapping[str, type] = MappingProxyType(
+    {"files": dict, "base": dict, "recipe": dict, "task": dict, "data": list, "kind": str}
+)
+"""What a record holds of what kind, where it holds it."""
 
 
 def artifact_files(
@@ -153,11 +165,16 @@ class Tuned:
         if not path.exists():
             return {}
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            value = json_object(path)
+        except (OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read ({error}). Tune again.") from error
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
+        if value.get("format") != FORMAT:
             raise StoreError(f"{path} is not of format {FORMAT}. Tune again.")
+        for name, kind in PARTS.items():
+            if not isinstance(value.get(name, kind()), kind):
+                raise StoreError(f"{path} has no readable {name!r}. Tune again.")
+        if not {"name", "weights"} <= value.get("base", {"name": "", "weights": ""}).keys():
+            raise StoreError(f"{path} does not say what model it was made from. Tune again.")
         return value
 
     @property
@@ -205,34 +222,33 @@ class Tuned:
         if self.kind == "probe":
             return model
         state = read_checkpoint(self._folder / WEIGHTS)
+        if not all(value.isfinite().all() for value in state.values()):
+            raise WeightsMismatchError(
+                f"{self._folder / WEIGHTS} holds values that are no numbers."
+            )
         before = {}
         if self.interpolation != 1:
             before = {name: value.detach().clone() for name, value in _numbers(model)}
-        recipe = self._recipe(model)
+        recipe = self._recipe(model, state)
         recipe.load_state(model, state)
-        recipe.merge(model)
+        try:
+            recipe.merge(model)
+        except ValueError as error:  # of peft, for products beyond all numbers
+            raise WeightsMismatchError(
+                f"{self._folder / WEIGHTS} makes weights that are no numbers."
+            ) from error
         with torch.no_grad():
             for name, value in _numbers(model) if before else ():
                 value.copy_(torch.lerp(before[name], value, self.interpolation))
         return model.eval().requires_grad_(False)
 
-    def _recipe(self, model: nn.Module) -> Tunable:
+    def _recipe(self, model: nn.Module, state: Mapping[str, Tensor]) -> Tunable:
         """Attach what the folder describes, with first values."""
         if self.kind == "weights":
             tuning = WeightTuning(which=self.record["recipe"]["which"])
             tuning.attach(model)
             return tuning
-        from peft import LoraConfig, inject_adapter_in_model
-
-        config = LoraConfig.from_pretrained(str(self._folder))
-        model.eval().requires_grad_(False)
-        try:
-            inject_adapter_in_model(config, model)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"adapter.path={self.path!r} targets modules that {type(model).__name__} does not "
-                f"have: {str(error).splitlines()[0]}"
-            ) from error
+        attach_described(model, self._folder / CONFIG, state)
         return Lora()
 
     def head(self, dataset: str, class_names: Sequence[str] = ()) -> Probe | None:

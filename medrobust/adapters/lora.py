@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,7 +13,8 @@ from torch import Tensor, nn
 
 from medrobust.adapters.base import check_keys, parent_of, visual_tower
 from medrobust.adapters.layouts import find_targets
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, WeightsMismatchError
+from medrobust.reading import json_object
 
 Variant = Literal["lora", "rslora", "dora"]
 
@@ -19,6 +22,25 @@ ON_DISK = "base_model.model."
 """What peft writes before every name of an adapter file."""
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+UPDATED = re.compile(r"base_model\.model\.(.+)\.lora_A\.weight")
+"""Name of the A of a module in an adapter file."""
+
+LARGEST_RANK = 1 << 13
+
+DESCRIBED: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "r": (int,),
+        "lora_alpha": (int, float),
+        "use_rslora": (bool,),
+        "use_dora": (bool,),
+        "fan_in_fan_out": (bool,),
+        "rank_pattern": (dict,),
+        "alpha_pattern": (dict,),
+    }
+)
+"""Entries of peft's configuration that decide what an update does, and their kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +222,61 @@ def _check_targets(model: nn.Module, names: Sequence[str], tower: str) -> None:
                 f"{name} is a {type(module).__name__}; low-rank updates are for linear layers and "
                 f"convolutions. Name those."
             )
+
+
+def attach_described(model: nn.Module, file: Path, state: Mapping[str, Tensor]) -> None:
+    """Put updates beside the modules that an adapter of peft was saved for, with first values.
+
+    The modules are those that the tensors are named after: no regular expression of the file is
+    ever matched, which could take for ever, and of its other entries only `DESCRIBED` are used.
+
+    Args:
+        model: Frozen, and changed.
+        file: `adapter_config.json`, as peft writes it.
+        state: The tensors of the adapter, by their names on disk.
+
+    Raises:
+        ConfigurationError: If the file describes no such update, or the model lacks a module.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    try:
+        said = json_object(file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file} cannot be read ({error}).") from error
+    given = {name: said[name] for name in DESCRIBED if said.get(name) is not None}
+    wrong = [name for name, value in given.items() if not _plain(value, DESCRIBED[name])]
+    if wrong or said.get("peft_type", "LORA") != "LORA" or not _first_values_kept(said):
+        what = ", ".join(wrong) or "peft_type or init_lora_weights"
+        raise ConfigurationError(f"{file} describes no low-rank update that is known: see {what}.")
+    modules = sorted({match[1] for name in state if (match := UPDATED.fullmatch(name))})
+    known = {name for name, _ in model.named_modules()}
+    if not modules or not known.issuperset(modules):
+        raise WeightsMismatchError(
+            f"the adapter in {file.parent} does not fit this model. It changes "
+            f"{', '.join(modules[:3]) or 'no module'}, of which {type(model).__name__} has none. "
+            f"Nothing was loaded."
+        )
+    model.eval().requires_grad_(False)
+    try:
+        inject_adapter_in_model(LoraConfig(target_modules=modules, **given), model)
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be put into {type(model).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _plain(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Say whether an entry of a configuration is of its kind, and harmless."""
+    if isinstance(value, dict):
+        names = all(re.fullmatch(r"[\w.]+", name) for name in value)
+        return dict in kinds and names and all(_plain(v, (int, float)) for v in value.values())
+    if isinstance(value, bool):
+        return bool in kinds
+    return type(value) in kinds and 0 < value <= LARGEST_RANK
+
+
+def _first_values_kept(said: Mapping[str, Any]) -> bool:
+    """Say whether the update was made beside the weights as published, not taken out of them."""
+    first = said.get("init_lora_weights", True)
+    return isinstance(first, bool) or first in ("gaussian", "orthogonal", None)

@@ -19,7 +19,12 @@ from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array
 from medrobust.datasets.own import file_states
 from medrobust.datasets.pictures import each
 from medrobust.datasets.private import keyed_hashes
-from medrobust.exceptions import InvalidImageError, MedRobustError, MissingDependencyError
+from medrobust.exceptions import (
+    InvalidImageError,
+    MedRobustError,
+    MissingDependencyError,
+    printable,
+)
 from medrobust.fingerprints import fingerprint
 
 if TYPE_CHECKING:
@@ -113,7 +118,9 @@ def unplaced(file: Path) -> Iterator[None]:
         with dicom_errors_named(file):
             yield
     except MedRobustError as error:
-        error.discreet = str(error).replace(file.name, "a file in the folder of the images")
+        error.discreet = str(error).replace(
+            printable(file.name), "a file in the folder of the images"
+        )
         raise
 
 

@@ -5,6 +5,7 @@ names: any that answers `/records/NUMBER/files/NAME`, and `/api/records/NUMBER` 
 not known beforehand, as Zenodo does.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -41,8 +42,11 @@ BLOCK = 1 << 20
 TOLD = 1 << 28
 """Bytes after which the log says how far a file is."""
 
-UNREADABLE: tuple[type[Exception], ...] = (*DAMAGE, NotImplementedError)
+UNREADABLE: tuple[type[Exception], ...] = (*DAMAGE, NotImplementedError, OSError, ValueError)
 """What a damaged archive, or one packed in another way, makes `zipfile` raise."""
+
+NO_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+"""Errors of the disk, not of what is unpacked to it."""
 
 COMPLETE = 416
 """Status for a range behind the end: all of the file is there already."""
@@ -236,6 +240,13 @@ def unpack(archive: Path, target: Path) -> None:
                     shutil.copyfileobj(stream, out, BLOCK)
         partial.rename(target)
     except UNREADABLE as error:
+        if isinstance(error, MedRobustError):
+            raise
+        if isinstance(error, OSError) and error.errno in NO_PLACE:
+            raise StoreError(
+                f"{archive.name} cannot be unpacked to {target.parent} ({error.strerror}). Pass "
+                f"dataset.root=<folder>."
+            ) from error
         raise InvalidDataError(
             f"{archive} is damaged ({error}). Delete it and fetch it again."
         ) from error

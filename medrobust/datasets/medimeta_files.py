@@ -19,11 +19,20 @@ from numpy.typing import NDArray
 
 from medrobust.datasets.cache import ArrayWriter, cached_array, source_key
 from medrobust.datasets.medimeta_facts import RECORD
-from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, unknown_name
+from medrobust.exceptions import (
+    DatasetNotFoundError,
+    InvalidDataError,
+    MedRobustError,
+    unknown_name,
+)
+from medrobust.reading import UNREADABLE, plain_array
 from medrobust.types import Float64Array, Int64Array, TaskKind
 
 LARGEST_INFO = 1 << 20
 """Bytes beyond which an info.yaml is taken for a hostile one."""
+
+DAMAGED: tuple[type[Exception], ...] = (yaml.YAMLError, *UNREADABLE)
+"""What reading a hostile info.yaml raises."""
 
 MOST_IMAGES = 100_000_000
 """Number beyond which a file is not taken for an image of a set."""
@@ -101,10 +110,12 @@ class MedIMetaFiles:
             labels = tasks[name]["labels"]
             names = tuple(str(labels[number]) for number in range(len(labels)))
             return MedIMetaTask(TASKS[tasks[name]["task_target"]], names)
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+        except DAMAGED as error:
+            if isinstance(error, MedRobustError):
+                raise
             raise InvalidDataError(
                 f"{file} does not describe its tasks as MedIMeta's does ({type(error).__name__}: "
-                f"{str(error).splitlines()[0]}). {self._unpack_again()}"
+                f"{' '.join(str(error).split())[:200]}). {self._unpack_again()}"
             ) from error
 
     def rows(self, split: str) -> Int64Array:
@@ -131,9 +142,8 @@ class MedIMetaFiles:
         """
         file = self._present(f"task_labels/{task}.npy")
         try:
-            stored = np.load(file, mmap_mode="r", allow_pickle=False)
-            values: NDArray[Any] = np.array(stored)
-        except (ValueError, OSError, EOFError, SyntaxError) as error:
+            values: NDArray[Any] = np.array(plain_array(file))
+        except (ValueError, OSError) as error:
             raise InvalidDataError(
                 f"{file} is damaged or holds more than plain numbers. {self._unpack_again()}"
             ) from error

@@ -17,6 +17,7 @@ import numpy as np
 
 from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, source_key
 from medrobust.exceptions import InvalidDataError, MedRobustError
+from medrobust.reading import UNREADABLE
 
 BLOCK = 1 << 22
 """Bytes that are unpacked, hashed and written at a time."""
@@ -33,6 +34,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,
+    LookupError,
     struct.error,
 )
 
@@ -104,7 +106,8 @@ def members(file: Path) -> list[str]:
         InvalidDataError: If it is not a whole `.npz` file.
     """
     with _damage_named(file, OSError, ValueError), zipfile.ZipFile(file) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
+        names = archive.namelist()
+    return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
 
 def npz_checksum(file: Path, member: str) -> list[int]:
@@ -158,7 +161,7 @@ def _read_header(stream: IO[bytes], file: Path, member: str) -> _Header:
     }
     try:
         shape, fortran, dtype = readers[np.lib.format.read_magic(stream)](stream)
-    except (ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise InvalidDataError(f"{file}: {member!r} has no readable array header.") from error
     return _Header(dtype, shape, fortran)
 

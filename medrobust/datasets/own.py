@@ -29,6 +29,7 @@ from medrobust.exceptions import (
     InvalidDataError,
     MedRobustError,
     hiding,
+    printable,
 )
 from medrobust.types import TaskKind
 
@@ -346,7 +347,7 @@ def check_files(samples: Sequence[Sample], root: Path) -> None:
         DatasetNotFoundError: With the number of missing files, and the first one.
         InvalidDataError: For a link that leaves the folder.
     """
-    missing = [sample for sample in samples if not sample.file.is_file()]
+    missing = [sample for sample in samples if not os.path.isfile(sample.file)]
     if missing:
         with place_named(missing[0]):
             raise DatasetNotFoundError(
@@ -372,7 +373,7 @@ def place_named(sample: Sample) -> Iterator[None]:
         yield
     except MedRobustError as error:
         sentence = str(error)
-        name = sample.file.name
+        name = printable(sample.file.name)
         raise hiding(
             type(error)(sentence.replace(name, f"{name} ({sample.place})", 1)),
             sentence.replace(name, f"the file of {sample.place}"),

@@ -23,7 +23,17 @@ Fit = Literal["pad", "crop", "squash"]
 
 GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "LA")
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, TypeError)
+READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    LookupError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+)
 THREADS = 4
 CHUNK = 64
 

@@ -97,6 +97,7 @@ def _time_micro_batch(
         for _ in range(2):  # the first one warms up
             started = time.perf_counter()
             runner.run([part])
+            runner.complain()
             taken = time.perf_counter() - started
         features = store.read_features(cell.key.encoding_fingerprint)
     assert features is not None

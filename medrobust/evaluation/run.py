@@ -4,7 +4,7 @@ import logging
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ from medrobust.evaluation.published import FilesColumn
 from medrobust.evaluation.ranks import ALONE, Ranks
 from medrobust.evaluation.resources import Head, Resources
 from medrobust.evaluation.store import CellSpec, Store
-from medrobust.exceptions import ConfigurationError, MedRobustError, NotFiniteError
+from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.paths import without_paths
 from medrobust.tasks.datamodule import CorruptedBatches, Pass
 from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
@@ -80,6 +80,9 @@ class CellRunner:
 
     Of several processes the first decides what is missing, classifies and writes; each of them
     encodes its share of the images.
+
+    Attributes:
+        failed: Cells that could not be computed, each with its reason; the others went on.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class CellRunner:
             StoreError: If a finished cell is damaged, or the store cannot be written.
             ConfigurationError: If the Trainer cannot be made or leaves images out, the model has
                 other classes, or memory does not suffice.
+            Exception: What a cell of several processes raised; of one process, it is in `failed`.
         """
         for plan in plans:
             with InOrder() as behind:
@@ -139,8 +143,24 @@ class CellRunner:
         if self.failed:
             spec, reason = next(iter(self.failed.items()))
             raise MedRobustError(
-                f"{len(self.failed)} cells were stopped and the others are kept; {spec}: {reason}"
+                f"{len(self.failed)} cells failed, {spec} first: {reason.rstrip('.')}. The others "
+                f"are kept; the same command tries these again."
             )
+
+    def _fail(self, cells: Iterable[PlannedCell], error: Exception) -> None:
+        """Note that cells failed, and why; what fails every cell alike is raised instead.
+
+        Raises:
+            StoreError: As it was raised, likewise a ConfigurationError.
+            Exception: As it was raised, if other processes wait for this one.
+        """
+        if isinstance(error, StoreError | ConfigurationError) or self.ranks.world > 1:
+            raise error
+        reason = error.for_records if isinstance(error, MedRobustError) else _reason(error)
+        for cell in cells:
+            self.failed[cell.key.spec] = reason
+            log.error("%s failed: %s", cell.key.spec, reason)
+        log.debug("the cell failed by", exc_info=error)
 
     def _to_encode(self, plan: DatasetPlan, behind: "InOrder", told: Told) -> list[Encoding]:
         """Write what needs no encoding, and return what does."""
@@ -192,6 +212,11 @@ class CellRunner:
                         f"others."
                     ) from error
                 self._batch_size = size // 2
+            except Exception as error:
+                encoding = waiting.popleft() if waiting else wanted[-1]
+                self._fail([cell for cell, _ in encoding.missing] or [encoding.first], error)
+                self._trainer = None
+                continue
             else:
                 continue
             log.warning("out of memory with batch_size=%d: going on with %d.", size, size // 2)
@@ -292,9 +317,8 @@ class CellRunner:
         for cell, head in encoding.missing:
             try:
                 logits = classify(encoded.features, head)
-            except NotFiniteError as error:
-                self.failed[cell.key.spec] = str(error)
-                log.error("%s: %s", cell.key.spec, error)
+            except Exception as error:
+                self._fail([cell], error)
                 continue
             self._check_classes(logits, image_set)
             self.store.write(
@@ -391,6 +415,12 @@ class InOrder:
         if kind is None:
             for call in self._waiting:
                 call.result()
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what a library raised."""
+    first = (str(error).strip() or "no reason given").splitlines()[0]
+    return f"{type(error).__name__}: {first}"
 
 
 def _given(image_set: ImageSet) -> ImageSet:

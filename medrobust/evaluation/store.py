@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import StoreError
 from medrobust.fingerprints import fingerprint
+from medrobust.reading import json_object, plain_array
 from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
 
 FORMAT = 1
@@ -454,18 +455,18 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = json_object(path)
     except (OSError, ValueError) as error:
         raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    if value.get("format") != FORMAT:
         raise damaged(path.parent, f"{path.name} is not of format {FORMAT}")
     return value
 
 
 def _read_array(path: Path, kind: type[Part], stated: Mapping[str, Any]) -> NDArray[Part]:
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array: NDArray[Any] = np.array(plain_array(path))
+    except (OSError, ValueError) as error:
         raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
     if not np.issubdtype(array.dtype, kind) or _description(array) != dict(stated):
         raise damaged(path.parent, f"{path.name} is not the array that was written")

@@ -21,7 +21,7 @@ from medrobust.types import Float64Array
 
 from .matrix import Matrix
 from .measure import reading
-from .tables import csv_bytes, number
+from .tables import csv_bytes, in_markdown, number
 from .uncertainty import Groups, mean_error
 
 COLUMNS = (
@@ -130,7 +130,8 @@ def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
             draws = next(iter(line.values()))["draws"]
             cells = [_cell(line.get(name)) for name in shown]
             cells += [_cell(line.get(name), "gain_", sign="+") for name in gains]
-            parts.append(f"| {model} | {label} | {draws} | " + " | ".join(cells) + " |")
+            named = f"| {in_markdown(model)} | {in_markdown(label)} | {draws} | "
+            parts.append(named + " | ".join(cells) + " |")
         parts.append("")
     parts.append(
         "In brackets: 95 % intervals over draws of shots (Student's t) and test images together "

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from medrobust.evaluation.store import safe_name
 from medrobust.metrics import Estimate
 
 from .figures import parts, printed_estimates, title, with_range
 from .matrix import Matrix
-from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS
+from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, in_markdown, one_line
 
 if TYPE_CHECKING:
     from .report import Report
@@ -35,7 +36,7 @@ def text_tables(report: "Report") -> dict[str, bytes]:
     """Write each matrix as a LaTeX table (booktabs) and a Markdown table: name -> bytes."""
     files: dict[str, bytes] = {}
     for number, matrix in enumerate(report.matrices):
-        name = f"matrix-{number}-{matrix.table.dataset}-{matrix.table.suite}"
+        name = safe_name(f"matrix-{number}-{matrix.table.dataset}-{matrix.table.suite}")
         files[f"{name}.tex"] = latex(matrix).encode()
         files[f"{name}.md"] = markdown(matrix).encode()
     return files
@@ -56,13 +57,13 @@ def latex(matrix: Matrix) -> str:
             _latex_cell(found) + part for found, part in zip(printed[row], covers, strict=True)
         ]
         mark = matrix.signs(row).translate(_SIGNS)
-        lines.append(" & ".join([line.label.translate(_ESCAPES) + mark, *cells]) + r" \\")
+        lines.append(" & ".join([one_line(line.label).translate(_ESCAPES) + mark, *cells]) + r" \\")
     columns = "l" + "r" * len(_header(matrix))
-    said = ". ".join((title(matrix), *matrix.remarks, *matrix.legend)).translate(_ESCAPES)
-    caption = said.translate(_SIGNS).replace("·", r"\textperiodcentered{}")
+    said = ". ".join(map(one_line, (title(matrix), *matrix.remarks, *matrix.legend)))
+    caption = said.translate(_ESCAPES).translate(_SIGNS).replace("·", r"\textperiodcentered{}")
     return "\n".join(
         [
-            rf"% {title(matrix)}; needs booktabs",
+            rf"% {one_line(title(matrix))}; needs booktabs",
             r"\begin{table}",
             rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{columns}}}",
@@ -88,16 +89,17 @@ def _latex_cell(found: Estimate) -> str:
 
 def markdown(matrix: Matrix) -> str:
     """Write one matrix: values with 95 % intervals in brackets."""
-    names = ["model", *_header(matrix)]
-    lines = [f"**{title(matrix)}**", "", "| " + " | ".join(names) + " |"]
+    names = ["model", *map(in_markdown, _header(matrix))]
+    lines = [f"**{in_markdown(title(matrix))}**", "", "| " + " | ".join(names) + " |"]
     lines.append("|" + "---|" + "--:|" * (len(names) - 1))
     printed = printed_estimates(matrix)
     for row, line in enumerate(matrix.rows):
         covers = parts(matrix, row)
         cells = [with_range(found) + part for found, part in zip(printed[row], covers, strict=True)]
-        label = line.label.replace("|", r"\|") + matrix.signs(row)
+        label = in_markdown(line.label) + matrix.signs(row)
         lines.append("| " + " | ".join([label, *cells]) + " |")
-    return "\n".join([*lines, *(f"\n{line}" for line in (*matrix.remarks, *matrix.legend)), ""])
+    said = (in_markdown(line) for line in (*matrix.remarks, *matrix.legend))
+    return "\n".join([*lines, *(f"\n{line}" for line in said), ""])
 
 
 def parquet_files(report: "Report") -> dict[str, bytes]:

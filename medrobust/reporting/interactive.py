@@ -40,7 +40,7 @@ def figures_script(matrices: Sequence[Matrix]) -> str:
     from plotly.offline import get_plotlyjs
 
     figures = [_figures(matrix) for matrix in matrices]
-    text = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    text = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         f"<script>{get_plotlyjs()}</script>\n"
         f'<script type="application/json" id="figures">{text}</script>\n'

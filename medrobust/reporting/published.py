@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .matrix import Matrix, plain
+from .tables import in_markdown
 
 NUMBERS = ("clean error", "mCE")
 
@@ -74,7 +75,7 @@ def published_files(matrices: Sequence[Matrix]) -> dict[str, bytes]:
     for origin, table in (("this run", averaged(ours)), ("published", facts()["averages"])):
         for model, numbers in table.items():
             cells = [_text(numbers[number]) for number in NUMBERS]
-            lines.append(f"| {model} | {origin} | " + " | ".join(cells) + " |")
+            lines.append(f"| {in_markdown(model)} | {origin} | " + " | ".join(cells) + " |")
     lines += ["", f"Published: {facts()['source']}. What differs:", ""]
     lines += [f"- {difference}" for difference in facts()["differences"]]
     return {"published.md": ("\n".join(lines) + "\n").encode()}

@@ -70,7 +70,7 @@ def script(matrices: Sequence[Matrix]) -> str:
             for matrix in matrices
         ],
     }
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     code = resources.files("medrobust.reporting").joinpath("page.js").read_text("utf-8")
     return f'<script type="application/json" id="cells">{text}</script>\n<script>{code}</script>'
 

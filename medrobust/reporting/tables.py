@@ -235,6 +235,22 @@ def number(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
+def one_line(text: str) -> str:
+    """Write text without line ends, which would leave a comment or a row of a table."""
+    return " ".join(text.split())
+
+
+def in_markdown(text: str) -> str:
+    r"""Write a name so that Markdown shows it, and makes no tag, link or column of it.
+
+    Example:
+        >>> print(in_markdown("a|b <img> [x](y)"))
+        a\|b &lt;img> \[x](y)
+    """
+    signs: dict[str, str | int | None] = {"&": "&amp;", "<": "&lt;", "|": r"\|", "[": r"\["}
+    return one_line(text).translate(str.maketrans(signs))
+
+
 def csv_bytes(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> bytes:
     r"""Write rows as CSV: UTF-8, "\n" line ends, the same bytes for the same rows.
 

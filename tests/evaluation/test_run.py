@@ -182,8 +182,8 @@ def test_a_micro_batch_that_does_not_fit_is_named_and_finished_cells_are_kept(tm
     assert [cell.spec.corruption for cell in Store(tmp_path).cells()] == ["clean"]
 
 
-@pytest.mark.parametrize("error", [MedRobustError("broken"), KeyboardInterrupt()])
-def test_what_stops_a_cell_keeps_those_before_it_and_leaves_no_thread(tmp_path, error) -> None:
+@pytest.mark.parametrize("error", [ConfigurationError("broken"), KeyboardInterrupt()])
+def test_what_stops_all_cells_keeps_those_before_it_and_leaves_no_thread(tmp_path, error) -> None:
     def stop(images: Tensor) -> None:
         raise error
 
