@@ -151,7 +151,7 @@ def _hdf5() -> bytes:
 
 
 def _read_hdf5(folder: Path) -> None:
-    array = hdf5_rows(folder / "images.hdf5", "images", [3, 0, 5]).open()
+    array = hdf5_rows(folder / "images.hdf5", "images", [3, 0, 5], count=COUNT).open()
     assert array.dtype == np.uint8
     assert len(array) == 3
 

@@ -38,6 +38,7 @@ DESCRIBED: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "fan_in_fan_out": (bool,),
         "rank_pattern": (dict,),
         "alpha_pattern": (dict,),
+        "modules_to_save": (list,),
     }
 )
 """Entries of peft's configuration that decide what an update does, and their kinds."""
@@ -271,6 +272,10 @@ def _plain(value: Any, kinds: tuple[type, ...]) -> bool:
     if isinstance(value, dict):
         names = all(re.fullmatch(r"[\w.]+", name) for name in value)
         return dict in kinds and names and all(_plain(v, (int, float)) for v in value.values())
+    if isinstance(value, list):
+        return list in kinds and all(
+            isinstance(name, str) and re.fullmatch(r"[\w.]+", name) for name in value
+        )
     if isinstance(value, bool):
         return bool in kinds
     return type(value) in kinds and 0 < value <= LARGEST_RANK

@@ -9,6 +9,7 @@ import pytest
 import torch
 from checkpoints import write_random_biomedclip, write_random_clip
 from families import FAMILIES
+from open_clip.modified_resnet import AttentionPool2d
 from torch import nn
 
 from medrobust.adapters import Lora, Tunable, Tuned, WeightTuning
@@ -281,6 +282,9 @@ def test_targets_that_peft_would_ignore_are_refused() -> None:
         Lora(modules=r"visual_encoder\.attn\.out_proj").attach(model)
     with pytest.raises(ConfigurationError, match="LayerNorm"):
         Lora(modules=r"visual_encoder\.last").attach(model)
+    model.visual_encoder = nn.ModuleDict({"attnpool": AttentionPool2d(7, 8, 2, 8)})
+    with pytest.raises(ConfigurationError, match=r"AttentionPool2d, which reads its weights"):
+        Lora(modules=r"visual_encoder\.attnpool\.c_proj").attach(model)
 
 
 @pytest.mark.parametrize(
