@@ -16,19 +16,11 @@ import numpy as np
 import pytest
 from datasets import random_images, write_folder
 from dicoms import dataset, slices, write_dicom, write_scans
-from hydra.core.global_hydra import GlobalHydra
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from run_entry import medrobust
 
-from medrobust import cli
 from medrobust.datasets import Dicom, Folder, Npz
 from medrobust.exceptions import MedRobustError
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:

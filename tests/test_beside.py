@@ -1,31 +1,17 @@
 """Cells beside the tables: clean validation images, and images that show nothing."""
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust, rows
 
-from medrobust import cli
 from medrobust.evaluation.not_an_image import NotAnImage
 from medrobust.evaluation.store import Store
 
 SMALL = ("model=phantomclip", "corruption=pixelate", "severity=2", "dataset.per_class=2")
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
-
-
-def rows(path: str) -> list[dict[str, str]]:
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_run_fits_its_operating_point_on_validation_images_of_its_own(workplace, capsys) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 
-from medrobust import cli, jobs
+from medrobust import jobs
 from medrobust.corruptions import Corruption
 from medrobust.evaluation.store import Store
 from medrobust.tasks.datamodule import PassImages
@@ -23,13 +23,6 @@ JOB = (
     "model=phantomclip_small", "corruption=pixelate", "severity=1,3,5", "dataset.per_class=1",
     "validation=false",
 )  # fmt: skip
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def severities(root: str = "outputs/store") -> list[int]:

@@ -1,13 +1,10 @@
 """Few-shot tuning end to end, as a user runs it."""
 
-import csv
 import json
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-
-from medrobust import cli
+from run_entry import medrobust, rows
 
 FAST = (
     "model=phantomclip_small",
@@ -19,18 +16,6 @@ FAST = (
     "task.epochs=1",
 )
 ARTIFACT = ("adapter_config.json", "adapter_model.safetensors", "medrobust.json", "README.md")
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
-
-
-def rows(path: str) -> list[dict[str, str]]:
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def values(path: str) -> list[tuple[str, str, str]]:

@@ -9,9 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-
-from medrobust import cli
+from run_entry import medrobust
 
 RUN = Path(__file__).parent.parent / "run.py"
 SMALL = ("dataset.per_class=2", "corruption=pixelate")
@@ -20,13 +18,6 @@ LAUNCHERS = {
     "submitit_local": (),
     "ray": ("hydra.launcher.ray.init.num_cpus=2",),
 }
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def command(launcher: str, *arguments: str) -> list[str]:

@@ -14,23 +14,14 @@ from checkpoints import (
     write_random_dinov2,
     write_random_open_clip,
 )
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 from safetensors.torch import load_file
 
-from medrobust import cli
 from medrobust.evaluation.store import Store
 from medrobust.jobs import RESOURCES
 from medrobust.models.phantomclip import PhantomCLIP
 
 SMALL = ("dataset.per_class=1", "corruption=brightness", "severity=2", "validation=false")
-
-
-def medrobust(*arguments: str) -> int:
-    """Run the entry in this process and return its exit status."""
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicoms import slices, write_dicom
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 
 from medrobust import cli, jobs
 from medrobust.evaluation.resources import Resources
@@ -29,13 +29,6 @@ PLANTED = {
 }
 OWN = ("dataset=dicom", "dataset.modality=ct", "dataset.positive=b")
 SECRETS = ("Planted", "PLANTED", "19610813", UID, "Typedfolder")
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def plant(folder: Path, table: str = "labels.csv") -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 
-from medrobust import cli, jobs
+from medrobust import jobs
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.process_state import left_as_found
@@ -91,13 +91,6 @@ def test_an_open_run_of_wandb_is_finished_as_failed(monkeypatch: pytest.MonkeyPa
     with left_as_found():
         pass
     assert codes == [1]
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def logits(store: str) -> dict[str, bytes]:

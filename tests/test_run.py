@@ -15,22 +15,13 @@ import numpy as np
 import pytest
 from checkpoints import write_random_biomedclip
 from datasets import write_medmnist
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 
-from medrobust import cli
 from medrobust.evaluation.store import Store
 
 RUN = Path(__file__).parent.parent / "run.py"
 SMALL = ("dataset.per_class=2", "validation=false")
 """40 phantoms: enough for every path, done in a moment; no cells but those of the tables."""
-
-
-def medrobust(*arguments: str) -> int:
-    """Run the entry in this process and return its exit status."""
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def cells(root: Path = Path("outputs/store")) -> list[Path]:

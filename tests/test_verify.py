@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from run_entry import medrobust
 
-from medrobust import cli
 from medrobust.evaluation.store import Store, _description
 from medrobust.verify import HALF_PRECISION, OTHER_DEVICE, compare, tolerance
 
@@ -16,13 +14,6 @@ RUN = (
     *("model=phantomclip_small", "corruption=brightness", "severity=1,2", "dataset.per_class=2"),
     "validation=false",
 )
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def folders() -> list[Path]:

@@ -7,20 +7,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import medmnist_arrays, write_medmnist, write_robustmedclip
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 
-from medrobust import cli
 from medrobust.corruptions import corrupt
 
 FILES = ("dataset=medmnist_repacked_files", "dataset.sets=[octmnist]")
 NAMES = ("contrast", "pixelate")
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def rows(folder: str) -> list[dict[str, str]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 from safetensors.torch import load_file, save_file
 from stores import cell_key, data_record
 
-from medrobust import cli, jobs
+from medrobust import jobs
 from medrobust.evaluation.first_batch import check_range, constant_warnings
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
@@ -24,13 +24,6 @@ RUN = (
     *("model=phantomclip_small", "corruption=brightness", "severity=1,2", "dataset.per_class=2"),
     "validation=false",
 )
-
-
-def medrobust(*arguments: str) -> int:
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as done:
-        cli.main(list(arguments))
-    return done.value.code
 
 
 def rows() -> list[dict[str, str]]:
