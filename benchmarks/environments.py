@@ -52,8 +52,8 @@ MEDMNISTC = Package(
     python="3.11",
     requirements=(
         "numpy==1.26.4", "scikit-image==0.23.2", "opencv-python-headless==4.10.0.84",
-        "wand==0.6.13", "scipy<1.14", "pillow", "tqdm", "scikit-learn", "pandas", "torch",
-        "torchvision",
+        "wand==0.6.13", "scipy<1.14", "pillow", "tqdm", "scikit-learn", "pandas", "torch==2.6.0",
+        "torchvision==0.21.0",
     ),
     without_dependencies=("medmnistc==0.1.0", "medmnist==3.0.1"),
 )  # fmt: skip
