@@ -38,6 +38,31 @@ def error_influence(wrong: Float64Array, labels: Int64Array | None) -> Float64Ar
     return balanced_influence(wrong, labels)
 
 
+def error_terms(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
+    """Return terms whose plain mean is the error, and whose spread is that of the error.
+
+    For the balanced error they are the error plus the influence of each image, which is measured
+    from the mean of the image's own class: how many images of a class a resample happens to draw
+    moves the balanced error by nothing (to first order), so it must not count as noise.
+
+    Args:
+        wrong: float64 (N,), or (N, L) with labels (N, L): mean over conditions.
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+
+    Returns:
+        float64 (N,).
+    """
+    if labels is None:
+        return wrong if wrong.ndim == 1 else wrong.mean(axis=1)
+    columns, truths = wrong.reshape(len(wrong), -1).T, labels.reshape(len(labels), -1).T
+    errors = [
+        np.mean([column[truth == k].mean() for k in np.unique(truth)])
+        for column, truth in zip(columns, truths, strict=True)
+    ]
+    terms: Float64Array = np.mean(errors) + error_influence(wrong, labels)
+    return terms
+
+
 def error_interval(
     wrong: Float64Array, labels: Int64Array | None, groups: Int64Array | None
 ) -> Bounds:

@@ -17,6 +17,7 @@ from medrobust.metrics import (
     paired_bootstrap,
     rank_intervals,
 )
+from medrobust.metrics.aggregates import error_terms
 from medrobust.metrics.influence import Areas
 from medrobust.metrics.intervals import Z, variance_of_mean
 from medrobust.types import Float64Array, Int64Array
@@ -213,15 +214,5 @@ def _terms(
             return None
         wrong += predicted != labels
     wrong /= len(cells)
-    if (of or matrix.shown) == "balanced_error":
-        wrong = wrong * class_weights(labels)
-    return wrong.mean(axis=1) if wrong.ndim == 2 else wrong
-
-
-def class_weights(labels: Int64Array) -> Float64Array:
-    """Return weights of the shape of `labels` under which a plain mean is the balanced one."""
-    if labels.ndim == 2:
-        return np.stack([class_weights(labels[:, c]) for c in range(labels.shape[1])], axis=1)
-    counts = np.bincount(labels)
-    result: Float64Array = len(labels) / (counts[labels] * float((counts > 0).sum()))
-    return result
+    balanced = (of or matrix.shown) == "balanced_error"
+    return error_terms(wrong, labels if balanced else None)

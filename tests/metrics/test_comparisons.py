@@ -18,6 +18,7 @@ from medrobust.metrics import (
     rank_intervals,
     variance_split,
 )
+from medrobust.metrics.aggregates import error_terms
 from medrobust.metrics.comparisons import resample_counts
 
 DRAWS = resample_counts("k", 300)
@@ -101,6 +102,50 @@ def test_the_bootstrap_keeps_its_level_where_models_are_the_same(patients):
     covered = np.mean([comparison.low <= 0 <= comparison.high for comparison in found])
     assert 0.025 <= rejected <= 0.08
     assert covered == pytest.approx(1 - rejected, abs=0.01)
+
+
+def traded(rng, count=60, images=2):
+    """Two models of equal balanced error, of which each is right where the other is wrong."""
+    groups = np.repeat(np.arange(count), images)
+    labels = rng.permutation(np.arange(count) < count // 3).astype(int)[groups]
+    chances = np.where(labels == 1, 0.1, 0.8), np.where(labels == 1, 0.8, 0.1)
+    hard = rng.normal(size=count)[groups] + rng.normal(size=(2, len(groups)))
+    cuts = [stats.norm.ppf(chance) * np.sqrt(2) for chance in chances]
+    first, second = (hard < np.stack(cuts)).astype(float)
+    return first, second, labels, groups
+
+
+def test_the_balanced_error_keeps_its_level_where_models_trade_classes():
+    rng = np.random.default_rng(9)
+    draws = resample_counts("level", 60, resamples=400)
+    found, bootstrapped = [], []
+    for trial in range(400):
+        first, second, labels, groups = traded(rng)
+        terms = [error_terms(wrong, labels) for wrong in (first, second)]
+        found.append(paired_bootstrap(*terms, groups=groups, counts=draws))
+        if trial < 20:  # the same by its definition: recalls of each resample, classes drawn too
+            classes = [labels == 0, labels == 1]
+            weights = draws[:, groups]
+            gains = [(weights[:, k] @ (first - second)[k]) / weights[:, k].sum(1) for k in classes]
+            bootstrapped.append(np.mean(gains, axis=0).std())
+            expected = np.mean([(first - second)[k].mean() for k in classes])
+            assert found[-1].difference == pytest.approx(expected)
+    rejected = np.mean([comparison.p < 0.05 for comparison in found])
+    assert 0.025 <= rejected <= 0.08
+    halves = [(one.high - one.low) / 2 / 1.96 for one in found[:20]]
+    assert np.mean(halves) == pytest.approx(np.mean(bootstrapped), rel=0.12)
+
+
+def test_terms_of_several_labels_have_the_mean_over_labels_of_balanced_errors():
+    rng = np.random.default_rng(10)
+    labels = (rng.random((50, 3)) < [0.2, 0.5, 0.0]).astype(int)
+    wrong = rng.random((50, 3)).round(1)
+    expected = [
+        np.mean([wrong[labels[:, c] == k, c].mean() for k in np.unique(labels[:, c])])
+        for c in range(3)
+    ]
+    assert error_terms(wrong, labels).mean() == pytest.approx(np.mean(expected))
+    assert error_terms(wrong, None) == pytest.approx(wrong.mean(axis=1))
 
 
 def test_images_of_a_patient_do_not_count_as_independent():
