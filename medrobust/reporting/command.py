@@ -6,7 +6,7 @@ from pathlib import Path
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, unknown_name
 
-from .matrix import ExpectedTable, expected_from_cells
+from .matrix import ExpectedTable, expected_from_cells, versions_of
 from .measure import variant
 from .reference import reference_cells, reference_title, validation_cells
 from .report import Report, make_report
@@ -68,7 +68,7 @@ def report_store(
         missing=gaps(cells, expected),
         reference=reference,
         reference_cells=found,
-        notes=notes,
+        notes=[*notes, *version_notes(expected)],
         folder=folder,
         run={"command": f"python scripts/report.py {root.name}"},
         validation=validation_cells(store, cells),
@@ -102,11 +102,31 @@ def _chosen(store: Store, models: Sequence[str], datasets: Sequence[str]) -> lis
 
 
 def expected_tables(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
-    """Derive the tables: one a data set, split and suite; clean alone where there is no suite."""
+    """Derive the tables: one a data set, split and suite; clean alone where there is no suite.
+
+    Data of one name that differ make tables of their own.
+    """
     tables = expected_from_cells(cells)
-    covered = {(table.dataset, table.split) for table in tables}
-    alone = dict.fromkeys((c.spec.dataset, c.spec.split) for c in cells)
-    return tables + [ExpectedTable(*key, "none", (), ()) for key in alone if key not in covered]
+    covered = {(table.dataset, table.split, table.version) for table in tables}
+    alone = [(*key, one) for key, versions in versions_of(cells).items() for one in versions]
+    return tables + [
+        ExpectedTable(dataset, split, "none", (), (), version)
+        for dataset, split, version in alone
+        if (dataset, split, version) not in covered
+    ]
+
+
+def version_notes(expected: Iterable[ExpectedTable]) -> list[str]:
+    """Say which data sets the store holds in several versions."""
+    found: dict[str, set[str]] = {}
+    for table in expected:
+        if table.version:
+            found.setdefault(table.dataset, set()).add(table.version)
+    return [
+        f"the store holds {len(versions)} versions of the data set {name} (other images, labels, "
+        f"limit or metadata columns): each has a table of its own"
+        for name, versions in found.items()
+    ]
 
 
 def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list[CellSpec]:
@@ -119,7 +139,8 @@ def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list
         rows: dict[tuple[str, ...], list[CellSpec]] = {}
         for cell in cells:
             spec = cell.spec
-            if (spec.dataset, spec.split) == (table.dataset, table.split):
+            same_data = table.version in ("", cell.data.fingerprint)
+            if (spec.dataset, spec.split) == (table.dataset, table.split) and same_data:
                 key = (spec.model, spec.adapter, cell.data.fingerprint, variant(cell))
                 rows.setdefault(key, []).append(spec)
         for specs in rows.values():

@@ -66,7 +66,8 @@ def title(matrix: Matrix) -> str:
     """Name the table: data set, split, suite and metric."""
     table = matrix.table
     suite = "" if table.suite == "none" else f" · {table.suite}"
-    return f"{table.dataset}/{table.split}{suite} · {METRICS[matrix.shown].title}, %"
+    version = f" (data {table.version[:8]})" if table.version else ""
+    return f"{table.dataset}/{table.split}{version}{suite} · {METRICS[matrix.shown].title}, %"
 
 
 def scale_top(matrix: Matrix) -> float:

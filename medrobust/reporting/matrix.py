@@ -37,6 +37,7 @@ class ExpectedTable:
         suite: Suite of the columns.
         corruptions: Columns, in order, without "clean".
         severities: Planned severities, in order, without 0.
+        version: Fingerprint of the data, where a store holds several of one name; empty: of any.
     """
 
     dataset: str
@@ -44,6 +45,11 @@ class ExpectedTable:
     suite: str
     corruptions: tuple[str, ...]
     severities: tuple[int, ...] = STANDARD_SEVERITIES
+    version: str = ""
+
+    def holds(self, cell: StoredCell) -> bool:
+        """Say whether a cell belongs into this table."""
+        return _belongs(cell.spec, self) and self.version in ("", cell.data.fingerprint)
 
 
 DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
@@ -246,19 +252,32 @@ def plain(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def expected_from_cells(cells: Iterable[StoredCell]) -> list[ExpectedTable]:
+def versions_of(cells: Iterable[StoredCell]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return what a table of a data set and split is made for: each of several versions, or ""."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        key = (cell.spec.dataset, cell.spec.split)
+        found.setdefault(key, {})[cell.data.fingerprint] = None
+    return {key: tuple(prints) if len(prints) > 1 else ("",) for key, prints in found.items()}
+
+
+def expected_from_cells(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
     """Derive tables from cells alone: every suite that occurs, columns in alphabetical order."""
-    columns: dict[tuple[str, str, str], set[tuple[str, int]]] = {}
+    versions = versions_of(cells)
+    columns: dict[tuple[str, str, str, str], set[tuple[str, int]]] = {}
     for cell in cells:
         spec = cell.spec
         if spec.severity:
-            key = (spec.dataset, spec.split, spec.suite)
+            several = len(versions[spec.dataset, spec.split]) > 1
+            version = cell.data.fingerprint if several else ""
+            key = (spec.dataset, spec.split, spec.suite, version)
             columns.setdefault(key, set()).add((spec.corruption, spec.severity))
     return [
         ExpectedTable(
-            *key,
+            *key[:3],
             corruptions=tuple(sorted({name for name, _ in found})),
             severities=tuple(sorted({severity for _, severity in found})),
+            version=key[3],
         )
         for key, found in columns.items()
     ]
@@ -292,7 +311,7 @@ def build_matrices(
     measured = measured or Measured()
     matrices = []
     for table in expected:
-        ours = [c for c in cells if _belongs(c.spec, table)]
+        ours = [c for c in cells if table.holds(c)]
         gaps = [spec for spec in missing if _belongs(spec, table)]
         name = reference_of(reference, table.dataset)
         for data in {c.data.fingerprint: c.data for c in ours}.values():
@@ -315,7 +334,7 @@ def _belongs(spec: CellSpec, table: ExpectedTable) -> bool:
 
 
 def _check_expected(cells: Sequence[StoredCell], expected: Sequence[ExpectedTable]) -> None:
-    stray = next((c for c in cells if not any(_belongs(c.spec, t) for t in expected)), None)
+    stray = next((c for c in cells if not any(t.holds(c) for t in expected)), None)
     if stray is not None:
         raise ConfigurationError(
             f"the cell {stray.spec} belongs to none of the expected tables. Pass an ExpectedTable "
@@ -425,7 +444,7 @@ def _gap(
     """Say whether a seed of this group is missing: then its mean would be over fewer seeds."""
     row, corruption, severity = key
     seeds = {cell.spec.seed for cell in group}
-    return any(
+    return None not in seeds and any(
         (gap.model, gap.adapter) == (rows[row].model, rows[row].adapter)
         and (gap.corruption, gap.severity) == (corruption, severity)
         and gap.seed not in seeds

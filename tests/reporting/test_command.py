@@ -4,11 +4,13 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import StoreError, UnknownNameError
 from medrobust.reporting.command import report_store
+from medrobust.reporting.figures import title
 
 ROOT = Path(__file__).parents[2]
 TWO = ("contrast", "pixelate")
@@ -39,6 +41,21 @@ def test_every_table_of_the_store_is_made_and_gaps_are_named(root, tmp_path):
     assert names >= {"report.html", "results.parquet", "summary.parquet", "tables"}
     assert "figures" not in names
     assert b"plotly" not in (tmp_path / "report.html").read_bytes()
+
+
+def test_two_versions_of_a_data_set_have_a_table_each_and_lose_nothing(tmp_path):
+    one, other = data_record(), data_record(count=50)
+    for data, corruption in ((one, "contrast"), (other, "gaussian_noise")):
+        seed = None if corruption == "contrast" else 0
+        store, _ = write_matrix(tmp_path / "store", data, {"weak": 1.0}, corruptions=())
+        write_cell(store, data, cell_key(data, "weak", corruption, 3, seed=seed))
+    report = report_store(tmp_path / "store", tmp_path / "out", **LIGHT)
+    assert [m.table.corruptions for m in report.matrices] == [("contrast",), ("gaussian_noise",)]
+    assert not report.missing
+    assert all(not np.isnan(m.values["error"]).any() for m in report.matrices)
+    titles = [title(m) for m in report.matrices]
+    assert [one.fingerprint[:8] in titles[0], other.fingerprint[:8] in titles[1]] == [True, True]
+    assert any("2 versions of the data set toy" in note for note in report.notes)
 
 
 def test_the_same_store_gives_the_same_bytes_in_every_file(tmp_path):
