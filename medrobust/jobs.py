@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.audited import audited
 from medrobust.evaluation.beside import Beside, beside
 from medrobust.evaluation.changes import warn_of_changes
 from medrobust.evaluation.environment import commit, describe_device, versions
@@ -186,6 +187,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
         write_json(job.folder / "plan.json", plan_record(own, plans, job.choices, further))
         warnings = check_images(own, RESOURCES, plans)
         warn_of_changes(plans, store)
+        plans, further = audited(own, plans, further)
         run_cells(runner, [*plans, *further.plans], tally)
     experiment = own
     tally.device = runner.device

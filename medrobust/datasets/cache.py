@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.exceptions import MedRobustError, StoreError
+from medrobust.exceptions import MedRobustError, NotUnpackedError, StoreError
 from medrobust.fingerprints import canonical_json, fingerprint
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,12 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "medrobust"
+
+
+def cache_of(source: object) -> str | None:
+    """Return the cache folder that a source was given; None for the usual one."""
+    folder: str | None = getattr(source, "cache_dir", None)
+    return folder
 
 
 def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
@@ -125,6 +132,33 @@ def cached_array(
             f"cannot write the cache folder {cache_folder(cache_dir)} ({error.strerror or error}). "
             f"Pass dataset.cache_dir=<folder> or set MEDROBUST_CACHE."
         ) from error
+
+
+def cached_arrays(
+    pattern: str, *, cache_dir: str | os.PathLike[str] | None = None
+) -> Iterator[tuple[str, CachedArray]]:
+    """Yield the whole entries whose folders' names fit a pattern, with their names, in order."""
+    for folder in sorted((cache_folder(cache_dir) / "arrays").glob(pattern)):
+        found = _entry(folder)
+        if found is not None:
+            yield folder.name, found
+
+
+@contextmanager
+def unpacking_at_most(rows: int) -> Iterator[None]:
+    """Within, what the cache has not yet is unpacked only if it has no more rows than that.
+
+    Raises:
+        NotUnpackedError: From whatever asks for a larger array; nothing of it is left behind.
+    """
+    token = _MOST_ROWS.set(rows)
+    try:
+        yield
+    finally:
+        _MOST_ROWS.reset(token)
+
+
+_MOST_ROWS: ContextVar[int | None] = ContextVar("most_rows", default=None)
 
 
 def _entry(folder: Path) -> CachedArray | None:
@@ -200,11 +234,15 @@ class ArrayWriter:
 
     Raises:
         StoreError: If the disk is too full.
+        NotUnpackedError: Within `unpacking_at_most`, for more rows than that.
     """
 
     def __init__(
         self, file: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool = False
     ) -> None:
+        most = _MOST_ROWS.get()
+        if most is not None and shape[0] > most:
+            raise NotUnpackedError(f"its {shape[0]:,} images are not in the cache yet")
         self.expected = dtype.itemsize * math.prod(shape)
         ensure_space(file.parent, self.expected)
         header = {
