@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -48,6 +47,7 @@ from medrobust.reporting import (
     reference_title,
     write_files,
 )
+from medrobust.writing import write_whole
 
 if TYPE_CHECKING:
     from medrobust.reporting import RunLogger
@@ -612,12 +612,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: If the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, f"{json.dumps(value, indent=1)}\n".encode(), lasting=False)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConfigurationError(
             f"{path} cannot be written ({error.strerror}). Finished cells are in the store; point "
             f"hydra.run.dir or hydra.sweep.dir to a folder that can be written, and run again."

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import MedRobustError, NotUnpackedError, StoreError
 from medrobust.fingerprints import canonical_json, fingerprint
+from medrobust.writing import move_into_place
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ def _build(folder: Path, write: Callable[[Path], str]) -> CachedArray:
         digest = write(partial / "array.npy")
         record = {"digest": digest, "bytes": (partial / "array.npy").stat().st_size}
         (partial / "entry.json").write_text(canonical_json(record), encoding="utf-8")
-        partial.rename(folder)
+        move_into_place(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

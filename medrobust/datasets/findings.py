@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from medrobust.datasets.cache import cache_folder
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.sampling import limited
 from medrobust.exceptions import StoreError
+from medrobust.writing import write_whole
 
 
 def finished(
@@ -88,13 +88,10 @@ def write_findings(
         "left_out": dict(looked.left_out),
     }
     file = _file(image_set, cache_dir)
-    temporary = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(file)
+        write_whole(file, json.dumps(record).encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write the cache folder {cache_folder(cache_dir)} ({error.strerror}). "
             f"Pass dataset.cache_dir=<folder> or set MEDROBUST_CACHE."

@@ -37,6 +37,7 @@ from medrobust.models.base import ImageModel
 from medrobust.models.encoding import MicroBatcher
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.tasks.checkpoints import WholeCheckpoints, can_go_on_from
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.few_shot import FewShot
 from medrobust.tasks.tuning import Tuning, TuningError
@@ -340,6 +341,7 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
             limit_val_batches=None if chooses else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
             logger=logger,
             log_every_n_steps=1,
             enable_progress_bar=False,
@@ -347,10 +349,10 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
             use_distributed_sampler=False,
             default_root_dir=scratch,
         )
-        resumed = experiment.resume and checkpoint.exists()
+        resumed = experiment.resume and can_go_on_from(checkpoint)
         if not resumed:
             shutil.rmtree(folder, ignore_errors=True)
-        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=False)
+        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
     module.to("cpu")
     return trainer
 

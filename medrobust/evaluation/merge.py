@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from medrobust.adapters.artifact import RECORD
 from medrobust.evaluation.store import OF_AUDITS, Store, damaged
 from medrobust.exceptions import StoreError
 from medrobust.fingerprints import file_fingerprint, fingerprint
+from medrobust.writing import move_into_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _copy(part: Part, into: Path) -> None:
     temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         shutil.copytree(part.store.root / part.place, temporary)
-        os.rename(temporary, target)
+        move_into_place(temporary, target)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise StoreError(f"the store cannot be written: {error}.") from error

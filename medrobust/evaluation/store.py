@@ -8,14 +8,13 @@ Layout (all names made safe; the fingerprint decides)::
     features/FP/      features.npy features.json   if kept, by encoding fingerprint
     adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
-A folder is written under a hidden temporary name beside its place and renamed. The first to arrive
-wins and a later twin is dropped, so that workers need no locks.
+A folder is written under a hidden temporary name beside its place, forced to the disk and renamed.
+The first to arrive wins and a later twin is dropped, so that workers need no locks.
 """
 
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import uuid
@@ -32,6 +31,7 @@ from medrobust.exceptions import StoreError
 from medrobust.fingerprints import fingerprint
 from medrobust.reading import json_object, plain_array
 from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
+from medrobust.writing import make_folder, move_into_place, write_whole
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
@@ -347,12 +347,9 @@ class Store:
         """Replace the sentences that tables carry: an audit may have found more meanwhile."""
         body = _read_json(folder / "data.json")
         body["facts"] |= data.remarks
-        temporary = folder / f".data-{uuid.uuid4().hex}.json"
         try:
-            temporary.write_bytes(_json_bytes(body))
-            temporary.replace(folder / "data.json")
+            write_whole(folder / "data.json", _json_bytes(body))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise StoreError(f"the store cannot be written: {error}.") from error
         self._data.pop(data.fingerprint, None)
 
@@ -490,7 +487,8 @@ def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) ->
     """Write `files` to a temporary folder beside, then rename it into its place."""
     temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
     try:
-        temporary.mkdir(parents=True)
+        make_folder(temporary.parent)
+        temporary.mkdir()
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
@@ -511,7 +509,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) ->
 def _rename(temporary: Path, folder: Path) -> None:
     """Move a whole folder into place, unless a twin arrived first."""
     try:
-        os.rename(temporary, folder)
+        move_into_place(temporary, folder)
     except OSError:
         if not folder.is_dir():
             raise
