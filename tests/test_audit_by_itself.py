@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def test_a_sweep_says_it_in_its_joint_report(planted: Path, capfd: Any) -> None:
     sweep = ("-m", *RUN[:4], "severity=1,3", RUN[5], "hydra.sweep.dir=sweep")
     assert medrobust(*sweep) == 0
     assert words(capfd.readouterr().out).count(FOUND) == 1
-    assert FOUND in Path("sweep/report.html").read_text(encoding="utf-8")
+    page = Path("sweep/report.html").read_text(encoding="utf-8")
+    assert FOUND in page
+    titles = re.findall(r"Configuration: ([^<]+)<", page)
+    assert titles == [f"phantomclip_small · severity.levels=[{level}]" for level in (1, 3)]
 
 
 def test_an_audit_that_cannot_be_made_stops_no_run(
