@@ -29,7 +29,7 @@ from medrobust.datasets.medimeta_files import MedIMetaFiles
 from medrobust.datasets.pictures import Framing, is_grey, quiet_decoders, read_picture
 from medrobust.datasets.table import read_table
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
-from medrobust.models import PhantomClip
+from medrobust.models import OpenClip, PhantomClip, TransformersClip
 from medrobust.models.loading import read_checkpoint
 
 SIZE = 32
@@ -68,8 +68,8 @@ def readers() -> dict[str, Reader]:
     """Return every reader by its name."""
     made = [
         *array_readers(), *table_readers(), *picture_readers(), *dicom_readers(),
-        *checkpoint_readers(), *store_readers(), *archive_readers(), *medimeta_readers(),
-        *configuration_readers(),
+        *checkpoint_readers(), *model_readers(), *store_readers(), *archive_readers(),
+        *medimeta_readers(), *configuration_readers(),
     ]  # fmt: skip
     return {reader.name: reader for reader in made}
 
@@ -312,6 +312,78 @@ def adapter_readers() -> Iterator[Reader]:
     yield Reader(
         "adapter records", {RECORD: whole[RECORD]}, judged, words, beside=beside, named=named
     )
+
+
+def model_readers() -> Iterator[Reader]:
+    """Folders of published models, in the layouts of transformers and of open_clip."""
+    words = (
+        *JSON_WORDS, b'"auto_map": {"AutoModel": "theirs.Model"}, ', b'"trust_remote_code": true, ',
+        b'"clip"', b'"siglip"', b'"num_hidden_layers": 99999999, ', b'"hidden_size": 1e9, ',
+        b'"hidden_act": "os.system", ', b'{"shortest_edge": -1}', b"[0, 0, 0]", b'"F64"', b"1e400",
+        b"[99999999999,9999999]", b'"hf_model_name": "https://example.org/x", ', b'"/etc/passwd"',
+        b'"timm_model_name": "vit_base_patch16_224", ', b'"type": "BPE"', b'"Regex": "(a+)+$"',
+    )  # fmt: skip
+    sources = {"transformers": TransformersClip, "open_clip": OpenClip}
+    for layout, files in {"transformers": _clip_folder(), "open_clip": _open_clip_folder()}.items():
+        source = sources[layout]
+
+        def read(folder: Path, source: Any = source) -> None:
+            tempfile.tempdir = str(folder)  # open_clip reads a configuration from a file only
+            model = source("fuzzed", "nobody/nothing", local_dir=str(folder))
+            model.weights_fingerprint()
+            model.load()
+
+        weights = [name for name in files if name.endswith(".safetensors")]
+        for names in ([name for name in files if name not in weights], weights):
+            damaged = {name: files[name] for name in names}
+            beside = {name: content for name, content in files.items() if name not in names}
+            kind = "weights" if names == weights else "settings"
+            yield Reader(
+                f"models of {layout} ({kind})", damaged, read, words, beside=beside,
+                named=("fuzzed", "configuration of open_clip", *files),
+            )  # fmt: skip
+
+
+def _clip_folder() -> Files:
+    """A CLIP of two narrow layers with a vocabulary of letters."""
+    from safetensors.torch import save
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import CLIPConfig, CLIPModel
+
+    narrow = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "projection_dim": 4}  # fmt: skip
+    config = CLIPConfig(
+        text_config={**narrow, "vocab_size": 8, "max_position_embeddings": 6, "eos_token_id": 1},
+        vision_config={**narrow, "image_size": 32, "patch_size": 16},
+        projection_dim=4,
+    )
+    shape = {"do_center_crop": True, "do_resize": True, "do_normalize": True, "resample": 3,
+             "crop_size": 32, "size": 32, "image_mean": [0.5] * 3,
+             "image_std": [0.5] * 3}  # fmt: skip
+    vocabulary = {word: number for number, word in enumerate(("a", "<|endoftext|>", "b"))}
+    state = {name: value.contiguous() for name, value in CLIPModel(config).state_dict().items()}
+    return {
+        "config.json": config.to_json_string(use_diff=False).encode(),
+        "preprocessor_config.json": json.dumps(shape).encode(),
+        "tokenizer.json": Tokenizer(WordLevel(vocabulary, unk_token="a")).to_str().encode(),
+        "model.safetensors": save(state),
+    }
+
+
+def _open_clip_folder() -> Files:
+    """The same in open_clip's layout, with its own vocabulary."""
+    from open_clip import CLIP
+    from safetensors.torch import save
+
+    vision = {"image_size": 32, "layers": 1, "width": 8, "head_width": 4, "patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 4, "heads": 1, "layers": 1}
+    said = {"embed_dim": 4, "vision_cfg": vision, "text_cfg": text}
+    state = {name: value.contiguous() for name, value in CLIP(**said).state_dict().items()}
+    return {
+        "open_clip_config.json": json.dumps({"model_cfg": said, "preprocess_cfg": {}}).encode(),
+        "open_clip_model.safetensors": save(state),
+    }
 
 
 def store_readers() -> Iterator[Reader]:

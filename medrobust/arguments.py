@@ -101,7 +101,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
     for `adapter=path adapter.path=FOLDER`, and `hydra/launcher=NAME` takes our settings of that
-    launcher, whose file cannot have the plugin's own name.
+    launcher, whose file cannot have the plugin's own name. `-m` may stand anywhere; Hydra by itself
+    takes it before or after all overrides, not among them.
 
     Raises:
         MissingDependencyError: If a launcher's plugin is not installed.
@@ -129,7 +130,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)
     if swept and several and not any("store.features=" in a for a in rewritten):
         rewritten.append("store.features=true")
-    return rewritten
+    flags = [argument for argument in rewritten if argument in SWEPT]
+    return [*flags, *(argument for argument in rewritten if argument not in SWEPT)]
 
 
 def _launcher(name: str) -> str:

@@ -206,17 +206,17 @@ def weights() -> Finding:
         for name, hub_id in wanted.items()
         if any((cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/*"))
     ]
-    found = f"{len(here)} of {len(wanted)} models in the hub's cache"
-    found += f": {', '.join(here)}" if here else ""
+    what = f"of {len(wanted)} models in the hub's cache"
+    return _fetched("weights", here, what, "without one pass model.local_dir=FOLDER")
+
+
+def _fetched(part: str, here: Sequence[str], what: str, otherwise: str) -> Finding:
+    """Say how much is here of what can be fetched, and what to do if it is nothing."""
+    found = f"{len(here)} {what}"
     if here:
-        return Finding("weights", "ok", found)
-    return Finding(
-        "weights",
-        "note",
-        found,
-        "scripts/prefetch.py fetches them where there is a network; without one pass "
-        "model.local_dir=FOLDER",
-    )
+        return Finding(part, "ok", f"{found}: {', '.join(here)}")
+    advice = f"scripts/prefetch.py fetches them where there is a network; {otherwise}"
+    return Finding(part, "note", found, advice)
 
 
 def _hub_models() -> Iterator[tuple[str, str]]:
@@ -237,16 +237,11 @@ def data() -> Finding:
     here = [flag for flag in MEDMNIST if MedMNIST(flag=flag).file.is_file()]
     root = data_folder(None, "medimeta")
     here += [name for name in MEDIMETA if (root / f"{name}.zip").is_file() or _holds(root / name)]
-    found = f"{len(here)} of {len(MEDMNIST) + len(MEDIMETA)} published sets are here"
-    found += f": {', '.join(here)}" if here else ""
-    if here:
-        return Finding("data", "ok", found)
-    return Finding(
+    return _fetched(
         "data",
-        "note",
-        found,
-        "scripts/prefetch.py fetches them where there is a network; files that lie elsewhere are "
-        "named by MEDROBUST_DATA or dataset.root=FOLDER",
+        here,
+        f"of {len(MEDMNIST) + len(MEDIMETA)} published sets are here",
+        "files that lie elsewhere are named by MEDROBUST_DATA or dataset.root=FOLDER",
     )
 
 

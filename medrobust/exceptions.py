@@ -65,6 +65,10 @@ class DatasetNotFoundError(MedRobustError, FileNotFoundError):
     """Files of a data set that are not where they were looked for."""
 
 
+class NotUnpackedError(MedRobustError):
+    """Images that the cache does not hold, and more of them than may be unpacked just now."""
+
+
 class WeightsNotFoundError(MedRobustError, FileNotFoundError):
     """Files of a model that are not where they were looked for."""
 

@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.audited import audited
 from medrobust.evaluation.beside import Beside, beside
 from medrobust.evaluation.changes import warn_of_changes
 from medrobust.evaluation.environment import commit, describe_device, versions
@@ -47,6 +47,7 @@ from medrobust.reporting import (
     reference_title,
     write_files,
 )
+from medrobust.writing import write_whole
 
 if TYPE_CHECKING:
     from medrobust.reporting import RunLogger
@@ -186,6 +187,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
         write_json(job.folder / "plan.json", plan_record(own, plans, job.choices, further))
         warnings = check_images(own, RESOURCES, plans)
         warn_of_changes(plans, store)
+        plans, further = audited(own, plans, further)
         run_cells(runner, [*plans, *further.plans], tally)
     experiment = own
     tally.device = runner.device
@@ -610,12 +612,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: If the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, f"{json.dumps(value, indent=1)}\n".encode(), lasting=False)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConfigurationError(
             f"{path} cannot be written ({error.strerror}). Finished cells are in the store; point "
             f"hydra.run.dir or hydra.sweep.dir to a folder that can be written, and run again."

@@ -3,8 +3,9 @@
 Names are those of conf/dataset (a collection stands for its members); overrides as on the command
 line of run.py follow, `dataset.root=data` for one. For each set: splits, classes and their shares,
 how counts fit the known label orders, classes without images, patients in more than one split,
-pictures that repeat others; for several sets also pictures that they share. What is found about
-the pictures is kept in the cache, and later tables of these sets carry it.
+pictures that repeat others; for several sets also pictures that they share. Runs look for repeated
+pictures by themselves, but not in what is very large or not unpacked yet; this looks at all of it.
+What is found is kept in the cache, and later tables of these sets carry it.
 
     python scripts/audit_data.py folder dataset.csv=DATA/labels.csv --key DATA/.medrobust_key
 
@@ -22,6 +23,7 @@ from typing import Any
 from medrobust.arguments import conf_folder
 from medrobust.cli import composed
 from medrobust.datasets.audits import Audit, audit, between_sets
+from medrobust.datasets.cache import cache_of
 from medrobust.datasets.private import read_key
 from medrobust.evaluation.plan import built
 from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
@@ -98,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         reports: list[tuple[Audit, str | None]] = []
         for source in [s for name in names for s in sources(name, overrides)]:
-            cache_dir = getattr(source, "cache_dir", None)
+            cache_dir = cache_of(source)
             reports.append((audit(source, pictures=not given.fast, cache_dir=cache_dir), cache_dir))
             print_audit(reports[-1][0])
         if not given.fast:

@@ -21,6 +21,7 @@ from typing import Any
 from medrobust.cli import composed, leave
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 from medrobust.fingerprints import file_fingerprint
+from medrobust.writing import write_whole
 
 ENVIRONMENT = """\
 # source this file: data and weights come from this folder, and nothing asks the network
@@ -154,9 +155,8 @@ def known(folder: Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, files: dict[str, Any]) -> None:
     """Write the manifest, whole or not at all."""
-    temporary = folder / f".{MANIFEST}"
-    temporary.write_text(json.dumps({"format": 1, "files": files}, indent=1) + "\n")
-    temporary.replace(folder / MANIFEST)
+    content = json.dumps({"format": 1, "files": files}, indent=1)
+    write_whole(folder / MANIFEST, f"{content}\n".encode())
 
 
 def check(folder: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "medrobust"
-BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths", "reading"}
+BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths", "reading", "writing"}
 ALLOWED = {
     "corruptions": BASE,
     "datasets": BASE,

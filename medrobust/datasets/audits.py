@@ -1,25 +1,28 @@
-"""Audits: what may be wrong with a set, in sentences; the light ones run whenever it is opened."""
+"""The whole audit of a set, in sentences: what a run finds by itself, and what takes longer."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medrobust.datasets.findings import read_findings, write_findings
+from medrobust.datasets.findings import read_findings
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.datasets.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.label_order import log_likelihood
-from medrobust.datasets.perceptual import Repeats, equal_pictures, hashes_of, near_repeats
+from medrobust.datasets.perceptual import hashes_of
+from medrobust.datasets.repeats import (
+    SPLITS,
+    Pictures,
+    compare_with_set,
+    keep,
+    repeats_by_split,
+    shared_patients,
+    whole,
+)
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
 from medrobust.types import Int64Array
-
-SPLITS = ("train", "val", "test")
-EXAMPLES = 5
-"""Pairs that a report names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def audit(
     """Open all splits of a set and look for what spoils its numbers.
 
     Args:
-        source: The set.
+        source: The set; all of it, whatever its `limit`.
         pictures: Compare the pictures too, which reads all of them once.
         splits: Splits that it may have; those it has not are named.
         cache_dir: Where hashes and findings are kept.
@@ -61,6 +64,7 @@ def audit(
     Raises:
         StoreError: If the cache cannot be written.
     """
+    source = whole(source)
     facts: list[str] = []
     findings: list[str] = []
     opened: dict[str, ImageSet] = {}
@@ -86,15 +90,13 @@ def audit(
     ]
     findings += of_patients
     if pictures:
-        for name in opened:
-            sentences = repeated_pictures(opened, name, cache_dir)
-            findings += sentences
+        for name, image_set in opened.items():
+            found = repeats_by_split(image_set, opened, cache_dir)
+            later = list(opened)[list(opened).index(name) + 1 :]
+            findings += [s for other, said in found.items() if other not in later for s in said]
             about = [s for s in of_patients if f" of {name} (" in s]
-            earlier = read_findings(opened[name], cache_dir)
-            by_itself = set(opened[name].marks) - set(earlier)
-            write_findings(
-                opened[name], [s for s in (*sentences, *about) if s not in by_itself], cache_dir
-            )
+            sentences = [*(s for said in found.values() for s in said), *about]
+            keep(image_set, sentences, opened.values(), cache_dir)
     return Audit(source.name, tuple(facts), tuple(dict.fromkeys(findings)), opened)
 
 
@@ -140,47 +142,6 @@ def _fit_of_known_shares(image_set: ImageSet, counts: Int64Array) -> list[str]:
     ]
 
 
-def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
-    """Say how many patients of a split are in another split too."""
-    if image_set.groups is None or other.groups is None:
-        return ()
-    return shared_group_marks(image_set.groups, other.groups, image_set.split, other.split)
-
-
-def shared_group_marks(
-    here: NDArray[Any], there: NDArray[Any], split: str, other: str
-) -> tuple[str, ...]:
-    """Say how many patients of a split are in another split too.
-
-    Args:
-        here: Patient of each image of the split, by name or number.
-        there: Patients of the other split.
-        split: Name of the split.
-        other: Name of the other split.
-    """
-    images = np.isin(here, np.unique(there))
-    if not images.any():
-        return ()
-    patients = len(np.unique(here[images]))
-    return (f"{patients} patients of {split} ({images.sum()} images) are in {other} too",)
-
-
-def repeated_pictures(
-    opened: Mapping[str, ImageSet], split: str, cache_dir: str | os.PathLike[str] | None
-) -> list[str]:
-    """Say how many pictures of a split repeat others of it, or of an earlier split."""
-    image_set = opened[split]
-    hashes = hashes_of(image_set, cache_dir)
-    sentences = _sentence(image_set, image_set, near_repeats(hashes))
-    for other in opened:
-        if other == split:
-            break
-        theirs = hashes_of(opened[other], cache_dir)
-        sentences += _sentence(image_set, opened[other], near_repeats(hashes, theirs))
-    blank = int((~hashes.any(axis=1)).sum())
-    return [*sentences, *([f"{blank} images of {split} show one grey only"] if blank else [])]
-
-
 def between_sets(
     one: Audit, other: Audit, cache_dir: str | os.PathLike[str] | None = None
 ) -> list[str]:
@@ -191,38 +152,13 @@ def between_sets(
     Raises:
         StoreError: If the cache cannot be written.
     """
-    kept: dict[str, list[str]] = {}
-    for a in one.splits.values():
-        for b in other.splits.values():
-            here, there = hashes_of(a, cache_dir), hashes_of(b, cache_dir)
-            found = near_repeats(here, there)
-            back = near_repeats(there, here) if len(found) else found
-            kept.setdefault(a.fingerprint, []).extend(_sentence(a, b, found))
-            kept.setdefault(b.fingerprint, []).extend(_sentence(b, a, back))
+    said: dict[str, list[str]] = {one.name: [], other.name: []}
     for audited, beside in ((one, other), (other, one)):
+        splits = [
+            Pictures(split, hashes_of(image_set, cache_dir), image_set)
+            for split, image_set in beside.splits.items()
+        ]
         for image_set in audited.splits.values():
-            sentences = kept.get(image_set.fingerprint, [])
-            write_findings(image_set, sentences, cache_dir, beside=beside.name)
+            said[audited.name] += compare_with_set(image_set, beside.name, splits, cache_dir)
     known = [what for pair, what in SHARED_SOURCES if pair == {one.name, other.name}]
-    said = [s for a in one.splits.values() for s in kept.get(a.fingerprint, [])]
-    return [*(f"{one.name} and {other.name} hold {what}" for what in known), *said]
-
-
-def _sentence(one: ImageSet, other: ImageSet, repeats: Repeats) -> list[str]:
-    if not len(repeats):
-        return []
-    equal = equal_pictures(one, other, repeats)
-    same_set = one.name == other.name
-    where = other.split if same_set else f"{other.name}/{other.split}"
-    which = one.split if same_set else f"{one.name}/{one.split}"
-    what = f"an earlier one of {where}" if one is other else f"one of {where}"
-    pairs = ", ".join(
-        f"{one.ids[row]}={other.ids[partner]}"
-        for row, partner in zip(
-            repeats.rows[:EXAMPLES].tolist(), repeats.partners[:EXAMPLES].tolist(), strict=True
-        )
-    )
-    return [
-        f"{len(repeats)} images of {which} nearly repeat {what}, {equal} of them in every pixel "
-        f"(ids {pairs}{', …' if len(repeats) > EXAMPLES else ''})"
-    ]
+    return [*(f"{one.name} and {other.name} hold {what}" for what in known), *said[one.name]]

@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.exceptions import MedRobustError, StoreError
+from medrobust.exceptions import MedRobustError, NotUnpackedError, StoreError
 from medrobust.fingerprints import canonical_json, fingerprint
+from medrobust.writing import move_into_place
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,12 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "medrobust"
+
+
+def cache_of(source: object) -> str | None:
+    """Return the cache folder that a source was given; None for the usual one."""
+    folder: str | None = getattr(source, "cache_dir", None)
+    return folder
 
 
 def source_key(file: Path, *, full_hash: bool = False) -> dict[str, Any]:
@@ -127,6 +135,33 @@ def cached_array(
         ) from error
 
 
+def cached_arrays(
+    pattern: str, *, cache_dir: str | os.PathLike[str] | None = None
+) -> Iterator[tuple[str, CachedArray]]:
+    """Yield the whole entries whose folders' names fit a pattern, with their names, in order."""
+    for folder in sorted((cache_folder(cache_dir) / "arrays").glob(pattern)):
+        found = _entry(folder)
+        if found is not None:
+            yield folder.name, found
+
+
+@contextmanager
+def unpacking_at_most(rows: int) -> Iterator[None]:
+    """Within, what the cache has not yet is unpacked only if it has no more rows than that.
+
+    Raises:
+        NotUnpackedError: From whatever asks for a larger array; nothing of it is left behind.
+    """
+    token = _MOST_ROWS.set(rows)
+    try:
+        yield
+    finally:
+        _MOST_ROWS.reset(token)
+
+
+_MOST_ROWS: ContextVar[int | None] = ContextVar("most_rows", default=None)
+
+
 def _entry(folder: Path) -> CachedArray | None:
     """Return the entry if it is whole: its record is written last, and names the file's size."""
     try:
@@ -146,7 +181,7 @@ def _build(folder: Path, write: Callable[[Path], str]) -> CachedArray:
         digest = write(partial / "array.npy")
         record = {"digest": digest, "bytes": (partial / "array.npy").stat().st_size}
         (partial / "entry.json").write_text(canonical_json(record), encoding="utf-8")
-        partial.rename(folder)
+        move_into_place(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -200,11 +235,15 @@ class ArrayWriter:
 
     Raises:
         StoreError: If the disk is too full.
+        NotUnpackedError: Within `unpacking_at_most`, for more rows than that.
     """
 
     def __init__(
         self, file: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool = False
     ) -> None:
+        most = _MOST_ROWS.get()
+        if most is not None and shape[0] > most:
+            raise NotUnpackedError(f"its {shape[0]:,} images are not in the cache yet")
         self.expected = dtype.itemsize * math.prod(shape)
         ensure_space(file.parent, self.expected)
         header = {

@@ -31,6 +31,7 @@ from medrobust.exceptions import (
     StoreError,
 )
 from medrobust.fingerprints import file_fingerprint
+from medrobust.writing import move_into_place
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def fetch_file(record: str, name: str, folder: Path, *, md5: str | None = None) 
         with FileLock(folder / f".{name}.lock"):
             if not target.exists():
                 _fetch(record, name, part, md5 or published_md5(record, name))
-                part.replace(target)
+                move_into_place(part, target)
     except OSError as error:
         if isinstance(error, MedRobustError):
             raise
@@ -238,7 +239,7 @@ def unpack(archive: Path, target: Path) -> None:
                 (partial / place).parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(info) as stream, (partial / place).open("xb") as out:
                     shutil.copyfileobj(stream, out, BLOCK)
-        partial.rename(target)
+        move_into_place(partial, target)
     except UNREADABLE as error:
         if isinstance(error, MedRobustError):
             raise
@@ -314,7 +315,7 @@ def fetch_hub_set(repository: str, name: str, folder: Path) -> list[Path]:
                 )
                 _check_hub_sum(Path(arrived), published[path].lfs)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                Path(arrived).replace(target)
+                move_into_place(Path(arrived), target)
             found.append(target)
         return sorted(found)
     except MedRobustError:

@@ -2,15 +2,16 @@
 
 import json
 import os
-import uuid
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from medrobust.datasets.cache import cache_folder
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.sampling import limited
 from medrobust.exceptions import StoreError
+from medrobust.writing import write_whole
 
 
 def finished(
@@ -27,12 +28,36 @@ def finished(
     return limited(replace(image_set, marks=(*image_set.marks, *found)), limit)
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """How far the pictures of a split were compared.
+
+    Attributes:
+        compared: What with: split of its own set, or "pbc/test" for that of another one -> digest
+            of its hashes.
+        left_out: Likewise -> why it was not compared with it.
+    """
+
+    compared: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
 def read_findings(
     image_set: ImageSet, cache_dir: str | os.PathLike[str] | None = None
 ) -> tuple[str, ...]:
     """Return what audits have found of a split, by itself and beside other sets."""
-    found, between = _record(image_set, cache_dir)
-    return (*found, *(sentence for kept in between.values() for sentence in kept))
+    kept = _record(image_set, cache_dir).values()
+    return tuple(sentence for part in kept for sentence in part["findings"])
+
+
+def read_looked(
+    image_set: ImageSet, cache_dir: str | os.PathLike[str] | None = None
+) -> Mapping[str, Looked]:
+    """Return how far audits have looked: other set -> splits of it; "" is the set itself."""
+    return {
+        beside: Looked(part["compared"], part["left_out"])
+        for beside, part in _record(image_set, cache_dir).items()
+    }
 
 
 def write_findings(
@@ -40,34 +65,33 @@ def write_findings(
     sentences: Sequence[str],
     cache_dir: str | os.PathLike[str] | None = None,
     *,
-    beside: str | None = None,
+    looked: Looked,
+    beside: str = "",
 ) -> None:
-    """Keep the sentences of an audit of a split, in place of those of an earlier one.
+    """Keep what an audit of a split has found, in place of what an earlier one has.
 
     Args:
         image_set: The split.
         sentences: What was found; may be none.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
-        beside: The other set that the split was compared with; None for an audit of its own set.
+        looked: How far it has looked.
+        beside: The other set that the split was compared with; empty for an audit of its own set.
             What was found beside each set is kept apart.
 
     Raises:
         StoreError: If the cache cannot be written.
     """
-    found, between = _record(image_set, cache_dir)
-    if beside is None:
-        found = tuple(sentences)
-    else:
-        between[beside] = tuple(sentences)
-    record = {"findings": found, "between": {name: kept for name, kept in between.items() if kept}}
+    record = _record(image_set, cache_dir)
+    record[beside] = {
+        "findings": list(sentences),
+        "compared": dict(looked.compared),
+        "left_out": dict(looked.left_out),
+    }
     file = _file(image_set, cache_dir)
-    temporary = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(file)
+        write_whole(file, json.dumps(record).encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write the cache folder {cache_folder(cache_dir)} ({error.strerror}). "
             f"Pass dataset.cache_dir=<folder> or set MEDROBUST_CACHE."
@@ -76,14 +100,20 @@ def write_findings(
 
 def _record(
     image_set: ImageSet, cache_dir: str | os.PathLike[str] | None
-) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return what was found of a split by itself, and other set -> what was found beside it."""
+) -> dict[str, dict[str, Any]]:
+    """Return what was kept of a split: other set, or "" -> findings, compared, left_out."""
     try:
         record = json.loads(_file(image_set, cache_dir).read_text(encoding="utf-8"))
-        between = record.get("between", {}).items()
-        return tuple(map(str, record["findings"])), {k: tuple(map(str, v)) for k, v in between}
+        return {
+            str(beside): {
+                "findings": [str(sentence) for sentence in part["findings"]],
+                "compared": {str(k): str(v) for k, v in part["compared"].items()},
+                "left_out": {str(k): str(v) for k, v in part["left_out"].items()},
+            }
+            for beside, part in record.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return (), {}
+        return {}
 
 
 def _file(image_set: ImageSet, cache_dir: str | os.PathLike[str] | None) -> Path:

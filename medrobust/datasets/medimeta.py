@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.fetching import fetch_archive
 from medrobust.datasets.hdf5 import hdf5_rows
@@ -29,6 +28,7 @@ from medrobust.datasets.published import (
     label_array,
 )
 from medrobust.datasets.published_source import PublishedSource
+from medrobust.datasets.repeats import shared_group_marks
 from medrobust.datasets.resize import framed, framed_files
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 from medrobust.types import Int64Array

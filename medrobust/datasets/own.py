@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
@@ -22,6 +21,7 @@ from medrobust.datasets.labels import Labels, read_labels
 from medrobust.datasets.pictures import Fit
 from medrobust.datasets.private import Identity, data_key, keyed_hashes, sample_index
 from medrobust.datasets.published import size_marks
+from medrobust.datasets.repeats import shared_group_marks
 from medrobust.datasets.table import Table, few, read_table
 from medrobust.exceptions import (
     ConfigurationError,

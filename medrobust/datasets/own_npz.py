@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.datasets.audits import shared_group_marks
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
@@ -17,6 +16,7 @@ from medrobust.datasets.npz import members, npz_array, npz_names
 from medrobust.datasets.pictures import Fit, Framing, each, framed, quiet_decoders, write_images
 from medrobust.datasets.private import Identity, data_key, keyed_hashes
 from medrobust.datasets.published import size_marks
+from medrobust.datasets.repeats import shared_group_marks
 from medrobust.datasets.table import few
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.types import TaskKind

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from medrobust.datasets.cache import ArrayWriter, cached_array
+from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, cached_arrays
 from medrobust.datasets.image_set import ImageSet
 from medrobust.types import Float32Array, Int64Array, UInt8Array
 
 VERSION = 1
 """Raised whenever a picture gets another hash."""
+
+HASHES = "-hashes"
+"""What the names of cached hashes end with, after set and split."""
 
 LOW = 8
 """Frequencies a side that are looked at; the constant one is left out."""
@@ -38,7 +42,9 @@ BLANK = 1.0
 """Standard deviation of the thumbnail, in grey levels, below which a picture shows nothing."""
 
 GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-BLOCK = 64
+BLOCK = 8
+"""Pictures hashed at once: few enough for the processor's cache."""
+
 COMPARED = 4096
 
 
@@ -85,8 +91,11 @@ def cosine_table(size: int, low: int) -> Float32Array:
     return table
 
 
-def hashes_of(image_set: ImageSet, cache_dir: str | os.PathLike[str] | None = None) -> Float32Array:
-    """Hash a split once; afterwards its hashes are read from the cache.
+def hashes_of(image_set: ImageSet, cache_dir: str | os.PathLike[str] | None = None) -> CachedArray:
+    """Hash a split once; afterwards its hashes are found in the cache.
+
+    Returns:
+        The entry of float32 (N, 319).
 
     Raises:
         StoreError: If the cache cannot be written.
@@ -100,8 +109,20 @@ def hashes_of(image_set: ImageSet, cache_dir: str | os.PathLike[str] | None = No
             return writer.close()
 
     key = {"kind": "perceptual", "version": VERSION, "data": image_set.fingerprint}
-    name = f"{image_set.name}-{image_set.split}-hashes"
-    return np.asarray(cached_array(name, key, write, cache_dir=cache_dir).open())
+    name = f"{image_set.name}-{image_set.split}{HASHES}"
+    return cached_array(name, key, write, cache_dir=cache_dir)
+
+
+def kept_hashes(
+    name: str, cache_dir: str | os.PathLike[str] | None = None
+) -> dict[str, CachedArray]:
+    """Return the hashes that the cache has of a set: split -> entry. Nothing is hashed."""
+    found = {}
+    for entry, array in cached_arrays(f"{name}-*{HASHES}-*", cache_dir=cache_dir):
+        split = entry.removeprefix(f"{name}-").rsplit(HASHES, 1)[0]
+        if array.open().shape[1:] == (WIDTH,):
+            found[split] = array
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +165,32 @@ def near_repeats(first: Float32Array, second: Float32Array | None = None) -> Rep
 def _blocks(
     first: Float32Array, second: Float32Array | None
 ) -> Iterator[tuple[tuple[int, int], Float32Array]]:
-    """Yield the starts of two blocks and the correlations of close pairs, 0 for the others."""
+    """Yield the starts of two blocks and the correlations of close pairs, 0 for the others.
+
+    Blocks without a pair that is close by its signs are left out.
+    """
     other = first if second is None else second
+    ours, theirs = _sign_bits(first), _sign_bits(other)
     for a in range(0, len(first), COMPARED):
         for b in range(0, len(other) if second is not None else a + 1, COMPARED):
-            left, right = first[a : a + COMPARED], other[b : b + COMPARED]
-            equal_signs = left[:, :SIGNS] @ right[:, :SIGNS].T  # SIGNS - 2 * differing ones
-            correlation = left[:, SIGNS:] @ right[:, SIGNS:].T
-            close = (equal_signs >= SIGNS - 2 * MOST_SIGNS) & (correlation >= LEAST_CORRELATION)
+            differing = np.bitwise_count(ours[a : a + COMPARED, None] ^ theirs[b : b + COMPARED])
+            close = differing <= MOST_SIGNS
             if second is None and a == b:
-                close &= np.tri(len(left), len(right), -1, dtype=bool)
-            yield (a, b), np.where(close, correlation, np.float32(0))
+                close &= np.tri(len(close), close.shape[1], -1, dtype=bool)
+            rows = np.flatnonzero(close.any(axis=1))
+            if len(rows):
+                left, right = first[a + rows, SIGNS:], other[b : b + COMPARED, SIGNS:]
+                correlation = np.zeros(close.shape, dtype=np.float32)
+                correlation[rows] = left @ right.T
+                close &= correlation >= LEAST_CORRELATION
+                yield (a, b), np.where(close, correlation, np.float32(0))
+
+
+def _sign_bits(hashes: Float32Array) -> NDArray[np.uint64]:
+    """Pack the signs of each picture into one number."""
+    bits = np.zeros((len(hashes), SIGNS + 1), dtype=bool)
+    bits[:, :SIGNS] = hashes[:, :SIGNS] > 0
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
 
 
 def equal_pictures(first: ImageSet, second: ImageSet, repeats: Repeats) -> int:

@@ -21,6 +21,7 @@ from torch import Tensor
 from medrobust.adapters.artifact import Tuned, artifact_files, probe_files
 from medrobust.adapters.base import NoAdapter, Tunable
 from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.datasets.cache import cache_of
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.perceptual import hashes_of, near_repeats
 from medrobust.datasets.sampling import FewShots, few_shots
@@ -36,6 +37,7 @@ from medrobust.models.base import ImageModel
 from medrobust.models.encoding import MicroBatcher
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.tasks.checkpoints import WholeCheckpoints, can_go_on_from
 from medrobust.tasks.datamodule import evaluation_loader
 from medrobust.tasks.few_shot import FewShot
 from medrobust.tasks.tuning import Tuning, TuningError
@@ -159,10 +161,11 @@ def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
 
 
 def _draw(source: "DatasetSource", tuning: Tuning, evaluated: Sequence[Float32Array]) -> FewShots:
-    pool, notes = _without_repeats(source.load(tuning.pool), evaluated)
+    cache_dir = cache_of(source)
+    pool, notes = _without_repeats(source.load(tuning.pool), evaluated, cache_dir)
     other = None
     if tuning.select_from is not None:
-        other, more = _without_repeats(source.load(tuning.select_from), evaluated)
+        other, more = _without_repeats(source.load(tuning.select_from), evaluated, cache_dir)
         notes += more
     drawn = few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
     for note in notes:
@@ -172,11 +175,14 @@ def _draw(source: "DatasetSource", tuning: Tuning, evaluated: Sequence[Float32Ar
 
 def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
     """Hash the pictures of every evaluated split; nothing else of them is used."""
-    return [hashes_of(resources.image_set(source)) for source in experiment.datasets]
+    return [
+        hashes_of(resources.image_set(source), cache_of(source)).open()
+        for source in experiment.datasets
+    ]
 
 
 def _without_repeats(
-    pool: ImageSet, evaluated: Sequence[Float32Array]
+    pool: ImageSet, evaluated: Sequence[Float32Array], cache_dir: str | None
 ) -> tuple[ImageSet, tuple[str, ...]]:
     """Take out the images that show the same as one of an evaluated split, and say how many.
 
@@ -185,7 +191,7 @@ def _without_repeats(
     """
     if not evaluated:
         return pool, ()
-    own = hashes_of(pool)
+    own = hashes_of(pool, cache_dir).open()
     free = np.ones(len(pool), dtype=bool)
     for others in evaluated:
         free[near_repeats(own, others).rows] = False
@@ -335,6 +341,7 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
             limit_val_batches=None if chooses else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
             logger=logger,
             log_every_n_steps=1,
             enable_progress_bar=False,
@@ -342,10 +349,10 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
             use_distributed_sampler=False,
             default_root_dir=scratch,
         )
-        resumed = experiment.resume and checkpoint.exists()
+        resumed = experiment.resume and can_go_on_from(checkpoint)
         if not resumed:
             shutil.rmtree(folder, ignore_errors=True)
-        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=False)
+        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
     module.to("cpu")
     return trainer
 

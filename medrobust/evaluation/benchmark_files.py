@@ -29,6 +29,7 @@ from medrobust.exceptions import ConfigurationError, StoreError
 from medrobust.fingerprints import file_fingerprint
 from medrobust.tasks.datamodule import RowBatches, StoredImages
 from medrobust.types import Int64Array, UInt8Array
+from medrobust.writing import move_into_place, write_whole
 
 if TYPE_CHECKING:
     from medrobust.corruptions import Corruption
@@ -196,9 +197,7 @@ class BenchmarkWriter:
 
     def _save_manifest(self) -> None:
         content = self.head | {"versions": versions(), "files": self.written}
-        partial = self.place / f".{MANIFEST}.{os.getpid()}"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.place / MANIFEST)
+        write_whole(self.place / MANIFEST, f"{json.dumps(content, indent=1)}\n".encode())
 
     def _is_whole(self, file: BenchmarkFile) -> bool:
         entry = self.written.get(Path(file.path).name)
@@ -228,7 +227,7 @@ class BenchmarkWriter:
             with zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
                 digests[images] = self._write_images(archive, images, file)
                 digests[labels] = self._write_array(archive, labels, self._labels(file))
-            partial.replace(path)
+            move_into_place(partial, path)
         finally:
             partial.unlink(missing_ok=True)
         return {

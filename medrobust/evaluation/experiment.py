@@ -60,6 +60,7 @@ class Experiment:
         reference_prompts: Prompt set of the reference; None: the one of the row, or the only one.
         validation: Also run the clean validation split, for operating points and temperature.
         sanity: Also run blank and noise images, and print what not looking at the image scores.
+        audit: Look for repeated pictures, once for the same data.
         resume: Skip finished cells; False computes again and replaces.
         keep_features: Keep image features in the store.
         examples: Keep example pictures; None: of phantoms and public sets only.
@@ -87,6 +88,7 @@ class Experiment:
     reference_prompts: str | None = None
     validation: bool = True
     sanity: bool = False
+    audit: bool = True
     resume: bool = True
     keep_features: bool = False
     examples: bool | None = None
@@ -143,6 +145,7 @@ class Experiment:
             "store.features": self.keep_features,
             "validation": self.validation,
             "sanity": self.sanity,
+            "audit": self.audit,
         }
         if self.examples is not None:
             switches["store.examples"] = self.examples

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.adapters.artifact import RECORD
-from medrobust.evaluation.store import Store, damaged
+from medrobust.evaluation.store import OF_AUDITS, Store, damaged
 from medrobust.exceptions import StoreError
 from medrobust.fingerprints import file_fingerprint, fingerprint
+from medrobust.writing import move_into_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
             _copy(min(twins, key=lambda part: part.rank), into)
             copied += 1
         if place.parts[0] == "data":
-            _join_marks(target, [part.store for part in twins], place.name)
+            _join_remarks(target, [part.store for part in twins], place.name)
     return Merged(copied, len(found) - copied)
 
 
@@ -108,7 +108,7 @@ def parts(store: Store) -> Iterator[Part]:
 def _data_numbers(store: Store, folder: Path) -> Any:
     store.data(folder.name)
     record = _json(folder / "data.json")
-    return [{**record["facts"], "marks": None}, record["arrays"]]
+    return [{**record["facts"], **dict.fromkeys(OF_AUDITS)}, record["arrays"]]
 
 
 def _cell_numbers(store: Store, folder: Path) -> Any:
@@ -160,15 +160,19 @@ def _copy(part: Part, into: Path) -> None:
     temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         shutil.copytree(part.store.root / part.place, temporary)
-        os.rename(temporary, target)
+        move_into_place(temporary, target)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise StoreError(f"the store cannot be written: {error}.") from error
 
 
-def _join_marks(target: Store, stores: Sequence[Store], name: str) -> None:
+def _join_remarks(target: Store, stores: Sequence[Store], name: str) -> None:
     """Give the data of a split the sentences that any store has of it, in one order for all."""
     own = target.data(name)
-    found = {store.data(name).marks for store in stores}
-    joint = own.marks if found == {own.marks} else tuple(sorted({m for ms in found for m in ms}))
-    target.write_data(replace(own, marks=joint))
+    found = [store.data(name).remarks for store in stores]
+    if all(remarks == own.remarks for remarks in found):
+        return
+    joint: dict[str, Any] = {
+        part: tuple(sorted({s for one in found for s in one[part]})) for part in OF_AUDITS
+    }
+    target.write_data(replace(own, **joint))

@@ -115,6 +115,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         reference_prompts=config.reference_prompts,
         validation=config.validation,
         sanity=config.sanity,
+        audit=config.get("audit", True),
         resume=config.resume,
         keep_features=config.store.features,
         examples=config.store.examples,
@@ -352,9 +353,8 @@ def _absent(
 
 def data_record(image_set: "ImageSet") -> DataRecord:
     """Return what the store keeps of a split: everything but the images."""
-    return DataRecord(
-        **{name: getattr(image_set, name) for name in DataRecord.__dataclass_fields__}
-    )
+    kept = [name for name in DataRecord.__dataclass_fields__ if hasattr(image_set, name)]
+    return DataRecord(**{name: getattr(image_set, name) for name in kept})
 
 
 def _key(

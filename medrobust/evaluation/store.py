@@ -8,14 +8,13 @@ Layout (all names made safe; the fingerprint decides)::
     features/FP/      features.npy features.json   if kept, by encoding fingerprint
     adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
-A folder is written under a hidden temporary name beside its place and renamed. The first to arrive
-wins and a later twin is dropped, so that workers need no locks.
+A folder is written under a hidden temporary name beside its place, forced to the disk and renamed.
+The first to arrive wins and a later twin is dropped, so that workers need no locks.
 """
 
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import uuid
@@ -32,6 +31,7 @@ from medrobust.exceptions import StoreError
 from medrobust.fingerprints import fingerprint
 from medrobust.reading import json_object, plain_array
 from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
+from medrobust.writing import make_folder, move_into_place, write_whole
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
@@ -41,6 +41,9 @@ SANITY = "sanity"
 
 FURTHER = ("groups", "metadata")
 """Arrays of a `DataRecord` that not every data set has."""
+
+OF_AUDITS = ("marks", "compared", "not_compared")
+"""Facts of a `DataRecord` that a later run replaces."""
 
 Part = TypeVar("Part", bound=np.generic)
 
@@ -116,7 +119,10 @@ def head_fingerprint(head: Mapping[str, Any]) -> str:
 class DataRecord:
     """Labels and names of one split, as the store keeps them (no images).
 
-    Attributes: as those of `medrobust.datasets.ImageSet`.
+    Attributes: as those of `medrobust.datasets.ImageSet`, and
+
+        compared: What its pictures were compared with: splits of its set, "SET/SPLIT" of others.
+        not_compared: Sentences, one a split that they were not compared with.
     """
 
     fingerprint: str
@@ -133,6 +139,13 @@ class DataRecord:
     marks: tuple[str, ...] = ()
     metadata: NDArray[np.str_] | None = None
     metadata_columns: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> dict[str, tuple[str, ...]]:
+        """What audits have added, which may differ between runs on the same data."""
+        return {name: getattr(self, name) for name in OF_AUDITS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +308,7 @@ class Store:
                 for name in FURTHER
                 if name in arrays
             }
-            for name in ("class_names", "marks", "metadata_columns"):
+            for name in ("class_names", "metadata_columns", *OF_AUDITS):
                 facts[name] = tuple(facts.get(name, ()))
             data = DataRecord(labels=labels, ids=ids, **further, **facts)
         except (KeyError, TypeError) as error:
@@ -305,15 +318,15 @@ class Store:
         return data
 
     def write_data(self, data: DataRecord) -> None:
-        """Write labels and names once for each data fingerprint; marks are those of the last run.
+        """Write labels and names once for each data fingerprint; remarks are those of the last run.
 
         Raises:
             StoreError: If the store cannot be written.
         """
         folder = self.root / "data" / data.fingerprint
         if folder.exists():
-            if self.data(data.fingerprint).marks != data.marks:
-                self._write_marks(folder, data)
+            if self.data(data.fingerprint).remarks != data.remarks:
+                self._write_remarks(folder, data)
             return
         arrays: dict[str, NDArray[Any]] = {"labels": data.labels, "ids": data.ids}
         arrays |= {name: value for name in FURTHER if (value := getattr(data, name)) is not None}
@@ -330,16 +343,13 @@ class Store:
         files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
         _write_folder(folder, {**files, "data.json": _json_bytes(body)}, replace=False)
 
-    def _write_marks(self, folder: Path, data: DataRecord) -> None:
+    def _write_remarks(self, folder: Path, data: DataRecord) -> None:
         """Replace the sentences that tables carry: an audit may have found more meanwhile."""
         body = _read_json(folder / "data.json")
-        body["facts"]["marks"] = list(data.marks)
-        temporary = folder / f".data-{uuid.uuid4().hex}.json"
+        body["facts"] |= data.remarks
         try:
-            temporary.write_bytes(_json_bytes(body))
-            temporary.replace(folder / "data.json")
+            write_whole(folder / "data.json", _json_bytes(body))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise StoreError(f"the store cannot be written: {error}.") from error
         self._data.pop(data.fingerprint, None)
 
@@ -477,7 +487,8 @@ def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) ->
     """Write `files` to a temporary folder beside, then rename it into its place."""
     temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
     try:
-        temporary.mkdir(parents=True)
+        make_folder(temporary.parent)
+        temporary.mkdir()
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
@@ -498,7 +509,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) ->
 def _rename(temporary: Path, folder: Path) -> None:
     """Move a whole folder into place, unless a twin arrived first."""
     try:
-        os.rename(temporary, folder)
+        move_into_place(temporary, folder)
     except OSError:
         if not folder.is_dir():
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.exceptions import WeightsMismatchError, WeightsNotFoundError, unknown_name
+from medrobust.models.settings import read_settings
 
 
 @cache
@@ -67,5 +68,4 @@ def packaged(name: str) -> dict[str, Any]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise WeightsNotFoundError(f"model.config={name!r} is no file. Pass the path of one.")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    return read_settings(path)

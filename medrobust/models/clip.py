@@ -1,6 +1,5 @@
 """CLIP in the layout of transformers: OpenAI's vision transformers and what was tuned from them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from medrobust.models.hub import HubSource, Names
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
 from medrobust.models.preprocess import Preprocess
 from medrobust.models.preprocessor import read_preprocess
+from medrobust.models.settings import read_settings, read_table
 from medrobust.models.tokenizer import (
     ClipTokenizer,
     Tokenize,
@@ -42,7 +42,7 @@ class TransformersClip(HubSource):
 
         files = self.files()
         settings, pictures, words, weights = files.values()
-        values = json.loads(settings.read_text())
+        values = read_settings(settings)
         if values.get("model_type") != "clip":
             raise WeightsMismatchError(
                 f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
@@ -113,7 +113,7 @@ def _tokenizer(path: Path, context: int) -> Tokenize:
     """
     if path.name == "tokenizer.json":
         return read_tokenizer(path, context, "<|endoftext|>")
-    if not is_clip_vocabulary(json.loads(path.read_text())):
+    if not is_clip_vocabulary(read_table(path)):
         raise WeightsMismatchError(
             f"{path.name} is not the vocabulary of CLIP. Put a tokenizer.json beside it."
         )

@@ -1,13 +1,18 @@
 """Where the files of a published model come from: a folder, the hub's cache, or the hub."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
-from medrobust.exceptions import ConfigurationError, WeightsNotFoundError
+from medrobust.exceptions import (
+    ConfigurationError,
+    MedRobustError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
 from medrobust.fingerprints import file_fingerprint, fingerprint
 
 if TYPE_CHECKING:
@@ -41,6 +46,31 @@ def either(name: str) -> Names:
     stem, dot, suffix = name.rpartition(".")
     converted = f"{stem}.safetensors"
     return (name,) if not dot or suffix == "safetensors" else (converted, name)
+
+
+PANIC = "PanicException"
+"""What the tokenizers' Rust raises where it has no error: no subclass of Exception."""
+
+
+def _of_sound_files(load: "Callable[[Any], nn.Module]") -> "Callable[[Any], nn.Module]":
+    """Turn what building a model from files of strangers raises into one sentence."""
+
+    @wraps(load)
+    def loaded(self: "HubSource") -> "nn.Module":
+        try:
+            return load(self)
+        except (MedRobustError, ImportError):
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+                raise
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            raise WeightsMismatchError(
+                f"the files of model {self.name!r} ({', '.join(self.files())}) do not make a model "
+                f"({type(error).__name__}: {reason}). Fetch them again."
+            ) from error
+
+    return loaded
 
 
 @dataclass
@@ -78,6 +108,12 @@ class HubSource(ABC):
 
     INTERPOLATES: ClassVar[bool] = False
     """Whether position embeddings can be interpolated."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let what a library makes of damaged or hostile files be one sentence, for each model."""
+        super().__init_subclass__(**options)
+        if "load" in vars(cls):
+            cls.load = _of_sound_files(cls.load)  # type: ignore[assignment, method-assign]
 
     def wanted(self) -> list[Wanted]:
         """Return the files that the model needs, the weights last."""

@@ -26,6 +26,7 @@ from medrobust.models.loading import (
     read_checkpoint,
 )
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from medrobust.models.settings import read_settings
 from medrobust.models.tokenizer import ClipTokenizer, Tokenize, read_tokenizer
 from medrobust.types import PixelBatch
 
@@ -124,7 +125,7 @@ class OpenClip(HubSource):
         if self.config is not None:
             return _model_config(packaged(self.config))
         path = self.peek(CONFIG)
-        return None if path is None else _model_config(_read_json(path))
+        return None if path is None else _model_config(read_settings(path))
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
@@ -144,7 +145,7 @@ class OpenClip(HubSource):
                 configuration describes what cannot be built.
         """
         files = self.files()
-        said = packaged(self.config) if self.config else _read_json(files[CONFIG])
+        said = packaged(self.config) if self.config else read_settings(files[CONFIG])
         architecture = _model_config(said)
         if self.quick_gelu is not None:
             architecture = architecture | {"quick_gelu": self.quick_gelu}
@@ -428,17 +429,12 @@ def modified_resnet(said: Mapping[str, Any], width: int, *, heads: int | None = 
     return built
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise WeightsMismatchError(f"{path.name} is no JSON ({error}). Fetch it again.") from error
-    return content
-
-
 def _model_config(said: dict[str, Any]) -> dict[str, Any]:
-    inner: dict[str, Any] = said.get("model_cfg", said)
-    lacking = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in inner]
+    inner: Any = said.get("model_cfg", said)
+    kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
+    if not isinstance(inner, dict):
+        raise WeightsMismatchError("the model_cfg of open_clip_config.json is no table.")
+    lacking = [key for key, kind in kinds.items() if not isinstance(inner.get(key), kind)]
     if lacking:
         raise WeightsMismatchError(
             f"the configuration of open_clip has no {', '.join(lacking)}: it is of another kind."

@@ -1,12 +1,12 @@
 """The `preprocessor_config.json` of transformers, read as a `Preprocess`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.preprocess import Fit, Preprocess
 from medrobust.models.resample import Interpolation
+from medrobust.models.settings import read_settings
 
 FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow's filters."""
@@ -28,15 +28,15 @@ def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
     Raises:
         WeightsMismatchError: If it asks for something else, or for another input size.
     """
-    values = json.loads(path.read_text())
+    values = read_settings(path)
     cropped = values.get("do_center_crop", "crop_size" in values)
     size, crop = values.get("size"), values.get("crop_size") if cropped else None
     kind = values.get("resample", DEFAULT_FILTER)
     fit, resize, side = _fit(size, crop)
     asked = all(values.get(f"do_{step}", True) for step in ("resize", "rescale", "normalize"))
     scaled = abs(values.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6
-    fits = side is not None and image_size in (side, None)
-    if not fits or resize is None or kind not in FILTERS or not (asked and scaled):
+    known = kind in FILTERS and image_size in (side, None) and asked and scaled
+    if side is None or resize is None or resize < side or not known:
         raise WeightsMismatchError(
             f"{path.name} asks for size {size}, crop {crop} and resampling {kind}, for a model of "
             f"{image_size} pixels: only a resize (bilinear 2 or bicubic 3) with a centre crop or "

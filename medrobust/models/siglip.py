@@ -1,6 +1,5 @@
 """SigLIP in the layout of transformers, MedSigLIP for one."""
 
-import json
 import re
 import string
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from medrobust.models.hub import HubSource, Names
 from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
 from medrobust.models.preprocess import Preprocess
 from medrobust.models.preprocessor import read_preprocess
+from medrobust.models.settings import read_settings
 from medrobust.models.tokenizer import Tokenize
 from medrobust.types import PixelBatch
 
@@ -52,7 +52,7 @@ class TransformersSiglip(HubSource):
 
         files = self.files()
         settings, pictures, words, weights = files.values()
-        values = json.loads(settings.read_text())
+        values = read_settings(settings)
         if values.get("model_type") != "siglip":
             raise WeightsMismatchError(
                 f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "

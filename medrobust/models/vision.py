@@ -1,6 +1,5 @@
 """Vision-only encoders: any backbone of transformers (DINOv2, ViT, Swin ...) or timm."""
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from medrobust.models.hub import HubSource, Names
 from medrobust.models.loading import load_strict, quiet_libraries, read_checkpoint, some
 from medrobust.models.preprocess import Preprocess
 from medrobust.models.preprocessor import read_preprocess
+from medrobust.models.settings import read_settings
 from medrobust.types import PixelBatch
 
 Pool: TypeAlias = Literal["cls", "mean", "pooler"]
@@ -67,7 +67,7 @@ class VisionEncoder(HubSource):
 
         files = self.files()
         settings, pictures, weights = files.values()
-        config = AutoConfig.for_model(**json.loads(settings.read_text()))
+        config = AutoConfig.for_model(**read_settings(settings))
         state = read_checkpoint(weights)
         with torch.device("meta"):
             kind: Any = type(AutoModel.from_config(config))
@@ -112,7 +112,7 @@ class TimmEncoder(HubSource):
 
         files = self.files()
         settings, weights = files.values()
-        said = json.loads(settings.read_text())
+        said = read_settings(settings)
         absent = [key for key in ("architecture", "pretrained_cfg") if key not in said]
         if absent:
             raise WeightsMismatchError(

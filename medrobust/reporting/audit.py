@@ -23,6 +23,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 OTHER = "further remarks"
 CLASSES = "classes without an image"
 UNITS = "patients"
+NOT_LOOKED = "not looked for"
 
 
 def audit_section(report: "Report") -> str:
@@ -37,10 +38,10 @@ def audit_section(report: "Report") -> str:
     ]
     return (
         '\n<section aria-labelledby="audit"><h2 id="audit">Audit of the data</h2>'
-        '<p class="soft small">What was found when the data were opened, and by the last audit of '
-        "them. An audit reads every picture, so it runs only when it is asked for: "
-        "<code>python scripts/audit_data.py NAME</code>; its findings stand here from the next "
-        "run on.</p>"
+        '<p class="soft small">What was found when the data were opened, and by looking for '
+        "repeated pictures, once for the same data. "
+        "<code>python scripts/audit_data.py NAME</code> also looks at what a run leaves out; its "
+        "findings stand here from the next run on.</p>"
         f"{plain_table(('data set', 'asked', 'found'), rows)}</section>"
     )
 
@@ -49,20 +50,25 @@ def findings(data: DataRecord) -> dict[str, str]:
     """Sort what the store keeps of a split: topic -> sentence.
 
     Args:
-        data: Its `marks` are the sentences of the checks at opening and of the last audit.
+        data: Its `marks` are the sentences of the checks at opening and of the last audit, which
+            has looked at `compared`.
     """
     sorted_: dict[str, list[str]] = {}
     for mark in data.marks:
         topic = next((t for t, words in TOPICS.items() if any(w in mark for w in words)), OTHER)
         sorted_.setdefault(topic, []).append(mark)
-    nothing = {
+    found = {
         "label order": "no doubt: the counts fit the set's own order, as far as shares are known",
-        "repeated images": "no finding kept",
-        "patients in two splits": "the set names no patients"
-        if data.groups is None
-        else "no finding kept",
+        "repeated images": f"none within or between {_looked_at(data)}",
+        "patients in two splits": f"none in {_looked_at(data)}",
     }
-    found = {topic: "; ".join(sorted_.get(topic, [text])) for topic, text in nothing.items()}
+    if not data.compared:
+        found |= dict.fromkeys(("repeated images", "patients in two splits"), NOT_LOOKED)
+    if data.groups is None:
+        found["patients in two splits"] = "the set names no patients"
+    found |= {topic: "; ".join(sorted_[topic]) for topic in found if topic in sorted_}
+    if data.not_compared:
+        found["repeated images"] += f". Not looked at: {'; '.join(data.not_compared)}"
     absent = absent_classes(data.labels, data.class_names)
     found[CLASSES] = f"{', '.join(absent)}: left out of means" if absent else "none"
     if data.groups is not None:
@@ -73,6 +79,10 @@ def findings(data: DataRecord) -> dict[str, str]:
     if OTHER in sorted_:
         found[OTHER] = "; ".join(sorted_[OTHER])
     return found
+
+
+def _looked_at(data: DataRecord) -> str:
+    return ", ".join(data.compared)
 
 
 def absent_classes(labels: Int64Array, names: Sequence[str]) -> list[str]:

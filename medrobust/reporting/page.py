@@ -6,7 +6,7 @@ too heavy for every run, and not needed to read the numbers.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -251,15 +251,40 @@ def _counts(labels: Any, names: tuple[str, ...]) -> str:
 
 
 def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:
-    """Yield each different configuration of the cells once, under the model it was first met."""
+    """Yield each different configuration of the cells once, under the model it was first met.
+
+    Where a model has several, as in a sweep, their titles say what differs between them.
+    """
     seen: set[str] = set()
+    found: dict[str, list[Any]] = {}
     for matrix in report.matrices:
         for (row, _, _), cell in matrix.cells.items():
             config = without_paths(cell.record.get("config"))
             text = json.dumps(config, sort_keys=True, default=str)
             if config and text not in seen:
                 seen.add(text)
-                yield matrix.rows[row].label, config
+                found.setdefault(matrix.rows[row].label, []).append(config)
+    for label, configs in found.items():
+        values = [dict(_leaves(config)) for config in configs]
+        told: list[str] = []
+        for key in dict.fromkeys(key for one in values for key in one):
+            if _distinct(values, [*told, key]) > _distinct(values, told):
+                told.append(key)
+        for config, one in zip(configs, values, strict=True):
+            yield " · ".join((label, *(f"{key}={one[key]}" for key in told if key in one))), config
+
+
+def _distinct(values: Sequence[Mapping[str, str]], keys: Sequence[str]) -> int:
+    return len({tuple(one.get(key) for key in keys) for one in values})
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted key and value of each plain value, lists whole."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, json.dumps(value, default=str)
 
 
 def _duration(seconds: Any) -> str:

@@ -1,7 +1,5 @@
 """One report: the tables, the picture and the page of a plan, all from stored cells."""
 
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
+from medrobust.writing import write_whole
 
 from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
@@ -213,12 +212,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            temporary = folder / f".{name}-{uuid.uuid4().hex}"
-            try:
-                temporary.write_bytes(content)
-                os.replace(temporary, folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole(folder / name, content, lasting=False)
     except OSError as error:
         raise ConfigurationError(
             f"the report cannot be written to {folder} ({error.strerror}). Free the disk or point "

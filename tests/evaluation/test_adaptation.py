@@ -1,6 +1,7 @@
 """The stage that makes an adapter: once, without the test split, guarded, resumable."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from medrobust.adapters import LinearProbe, Lora, NoAdapter, Tuned, WeightTuning
 from medrobust.corruptions import Corruption
 from medrobust.datasets import ImageSet, Phantoms
 from medrobust.evaluation import adaptation
-from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.adaptation import CHECKPOINT, adapted, plan_adaptation, progress_folder
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import check, plan
 from medrobust.evaluation.resources import Resources
@@ -396,3 +397,36 @@ def test_a_process_that_is_killed_in_an_epoch_leaves_what_makes_the_same_adapter
     assert counted == [4, 5]
     files = [Path(one.path, "adapter_model.safetensors").read_bytes() for one in (whole, resumed)]
     assert files[0] == files[1]
+
+
+class Program:
+    """What a hostile pickle holds: whoever loads it runs it."""
+
+    def __init__(self, leaves: Path) -> None:
+        self.leaves = leaves
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.leaves,)
+
+
+@pytest.mark.parametrize("how", ["program", "truncated", "empty", "other"])
+def test_a_checkpoint_that_is_damaged_or_a_program_is_never_run_and_tuning_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    given = experiment(tmp_path, tuning=tuning(save_every=1))
+    store = Store(tmp_path)
+    folder = progress_folder(store, plan_adaptation(given, Resources(), store))
+    folder.mkdir(parents=True)
+    file, ran = folder / CHECKPOINT, tmp_path / "ran"
+    torch.save({"state_dict": {}, "x": Program(ran)} if how == "program" else {"a": 1}, file)
+    if how in ("truncated", "empty"):
+        os.truncate(file, file.stat().st_size // 2 if how == "truncated" else 0)
+    made = make(given)
+    assert not ran.exists()
+    (said,) = [r.message for r in caplog.records if "begins anew" in r.message]
+    assert "last.ckpt is damaged, or holds more than tensors and plain values" in said
+    assert Path(made.path, "adapter_model.safetensors").exists()
+    if how == "program":
+        torch.save({"x": Program(ran)}, tmp_path / "file")
+        torch.load(tmp_path / "file", weights_only=False)  # what is kept in it runs
+        assert ran.exists(), "it would have run"

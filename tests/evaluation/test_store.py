@@ -1,7 +1,6 @@
 """The store: whole cells or none, damage refused by name."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,14 +156,14 @@ def test_a_write_that_fails_leaves_nothing_behind(store: Store, monkeypatch) -> 
 
 def test_a_twin_that_arrives_while_we_write_wins(store: Store, monkeypatch) -> None:
     other = key("other")
-    real = os.rename
+    real = store_module.move_into_place
 
     def late(source, target) -> None:
-        monkeypatch.setattr(store_module.os, "rename", real)
+        monkeypatch.setattr(store_module, "move_into_place", real)
         Store(store.root).write(other, logits(7), {})
         real(source, target)
 
-    monkeypatch.setattr(store_module.os, "rename", late)
+    monkeypatch.setattr(store_module, "move_into_place", late)
     store.write(other, logits(8), {})
     np.testing.assert_array_equal(store.read(SPEC, other.fingerprint).logits, logits(7))
 

@@ -2,8 +2,10 @@
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stores import cell_key, data_record, random_logits, write_cell, write_matrix
 from wandb_files import read_records
@@ -37,6 +39,20 @@ def test_marks_are_sorted_by_what_they_are_about():
     assert found["patients in two splits"] == marks[2]
     assert found["further remarks"] == marks[3]
     assert findings(data_record())["patients in two splits"] == "the set names no patients"
+
+
+def test_nothing_found_and_nothing_looked_for_are_two_sentences():
+    names = np.array([f"p{i}" for i in range(60)])
+    looked = replace(data_record(groups=names), compared=("test", "train"))
+    assert findings(looked)["repeated images"] == "none within or between test, train"
+    assert findings(looked)["patients in two splits"] == "none in test, train"
+    part = findings(replace(looked, not_compared=("val: its 9 images are not in the cache yet",)))
+    assert part["repeated images"] == (
+        "none within or between test, train. Not looked at: val: its 9 images are not in the "
+        "cache yet"
+    )
+    unasked = findings(data_record(groups=names))
+    assert unasked["repeated images"] == unasked["patients in two splits"] == "not looked for"
 
 
 def test_weights_that_saw_the_source_of_a_set_carry_a_mark_everywhere(tmp_path):
