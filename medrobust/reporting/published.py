@@ -30,11 +30,12 @@ def facts() -> Mapping[str, Any]:
 
 def without_number(matrices: Sequence[Matrix]) -> list[str]:
     """Name the sets on which a row has no number, so that its average has none."""
-    return [
+    lacking = (
         matrix.table.dataset
         for matrix in matrices
         if any(len(_ratios(matrix, row.label)) < len(NUMBERS) for row in matrix.rows)
-    ]
+    )
+    return list(dict.fromkeys(lacking))
 
 
 def averaged(matrices: Sequence[Matrix]) -> dict[str, dict[str, float | None]]:
@@ -43,11 +44,16 @@ def averaged(matrices: Sequence[Matrix]) -> dict[str, dict[str, float | None]]:
     On each set the clean error is divided by the reference's, and mCE is the mean over corruptions
     of CE; errors are plain. None where a cell of the row or of the reference is missing.
     """
-    by_set = {matrix.table.dataset: matrix for matrix in matrices}
+    by_set: dict[str, list[Matrix]] = {}  # several where classes stand in another order
+    for matrix in matrices:
+        by_set.setdefault(matrix.table.dataset, []).append(matrix)
     labels = dict.fromkeys(row.label for matrix in matrices for row in matrix.rows)
     found: dict[str, dict[str, float | None]] = {}
     for label in labels:
-        ratios = {name: _ratios(matrix, label) for name, matrix in by_set.items()}
+        ratios = {
+            name: next(filter(None, (_ratios(matrix, label) for matrix in own)), {})
+            for name, own in by_set.items()
+        }
         found[label] = {}
         for number in NUMBERS:
             means = [
@@ -92,7 +98,7 @@ def _tables(matrices: Sequence[Matrix]) -> list[tuple[str, list[tuple[str, ...]]
     ]
     registries = [matrix for matrix in known if matrix.table.suite == matrix.table.dataset]
     if registries:
-        names = ", ".join(matrix.table.dataset for matrix in registries)
+        names = ", ".join(dict.fromkeys(matrix.table.dataset for matrix in registries))
         title = f"Second block, the sets' own registries of MedMNIST-C, mean over {names}"
         title = _title(f"{title}, {_conditions(registries)}", registries)
         tables.append((title, _lines(registries)))
