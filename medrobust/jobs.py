@@ -194,6 +194,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
     run["without_validation"] = further.without_validation
     run["warnings"] = warnings
+    run["protocol"] = list(getattr(own.adapter, "protocol", ()))
     run["failed_cells"] = {str(spec): reason for spec, reason in runner.failed.items()}
     write_json(job.folder / "run.json", run)
     cells = read_cells(store, plans)
@@ -218,6 +219,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
         missing=[spec for spec in runner.failed if spec in wanted],
         notes=[
             *warnings,
+            *run["protocol"],
             *(f"{spec} failed: {reason}" for spec, reason in runner.failed.items()),
         ],
     )
@@ -480,7 +482,12 @@ def report_sweep(sweep: Job) -> list[str]:
         sanity=list(sanity.values()),
         missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
         notes=[
-            *(warning for job_run in runs for warning in job_run.get("warnings", ())),
+            *(
+                sentence
+                for job_run in runs
+                for part in ("warnings", "protocol")
+                for sentence in job_run.get(part, ())
+            ),
             *(f"job {name} failed: {reason}" for name, reason in failed.items()),
         ],
     )

@@ -17,14 +17,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from medrobust.adapters.base import Tunable, check_keys
 from medrobust.adapters.linear_probe import Probe
-from medrobust.adapters.lora import CONFIG, WEIGHTS, Lora, attach_described
+from medrobust.adapters.lora import (
+    CONFIG,
+    WEIGHTS,
+    Lora,
+    attach_described,
+    digest_of_updated,
+    updated_modules,
+)
 from medrobust.adapters.weights import WeightTuning
 from medrobust.exceptions import (
     ConfigurationError,
@@ -40,7 +47,15 @@ FORMAT = 1
 RECORD, CARD = "medrobust.json", "README.md"
 
 PARTS: Mapping[str, type] = MappingProxyType(
-    {"files": dict, "base": dict, "recipe": dict, "task": dict, "data": list, "kind": str}
+    {
+        "files": dict,
+        "base": dict,
+        "recipe": dict,
+        "task": dict,
+        "data": list,
+        "kind": str,
+        "protocol": list,
+    }
 )
 """What a record holds of what kind, where it holds it."""
 
@@ -72,10 +87,14 @@ def probe_files(heads: Mapping[str, Probe], record: Mapping[str, Any]) -> dict[s
 
 def with_record(files: dict[str, bytes], record: Mapping[str, Any]) -> dict[str, bytes]:
     """Add the record, with the checksum of every file, and the card."""
+    return {**files, RECORD: record_of(files, record), CARD: card(record).encode()}
+
+
+def record_of(files: Mapping[str, bytes], record: Mapping[str, Any]) -> bytes:
+    """Return the content of `medrobust.json`: plain values, and the checksum of every file."""
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     body = {"format": FORMAT, **record, "files": sums}
-    text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    return {**files, RECORD: text.encode(), CARD: card(body).encode()}
+    return (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def card(record: Mapping[str, Any]) -> str:
@@ -106,6 +125,7 @@ def card(record: Mapping[str, Any]) -> str:
             f"of {data['selection_split'] or 'no split'}"
         )
         lines += [f"  - {note}" for note in data["notes"]]
+    lines += [f"- protocol: {sentence}" for sentence in record.get("protocol", ())]
     lines += [f"- {name}: {value}" for name, value in metrics.items()]
     lines += ["", "Ids of the images are in `medrobust.json`; those of own data are keyed hashes."]
     return "\n".join(lines) + "\n"
@@ -173,7 +193,8 @@ class Tuned:
         for name, kind in PARTS.items():
             if not isinstance(value.get(name, kind()), kind):
                 raise StoreError(f"{path} has no readable {name!r}. Tune again.")
-        if not {"name", "weights"} <= value.get("base", {"name": "", "weights": ""}).keys():
+        base = value.get("base", {"name": "", "weights": ""})
+        if "name" not in base or not {"weights", "updated"} & base.keys():
             raise StoreError(f"{path} does not say what model it was made from. Tune again.")
         return value
 
@@ -191,6 +212,11 @@ class Tuned:
             "fingerprint": self.record.get("fingerprint"),
         }
 
+    @property
+    def protocol(self) -> tuple[str, ...]:
+        """What the reader of its figures must know of how it was tuned, in sentences."""
+        return tuple(str(sentence) for sentence in self.record.get("protocol", ()))
+
     def check_base(self, model_name: str, weights: str) -> None:
         """Refuse another base model than the one that was tuned.
 
@@ -198,7 +224,7 @@ class Tuned:
             ConfigurationError: Naming both.
         """
         base = self.record.get("base")
-        if base is not None and base["weights"] != weights:
+        if base is not None and base.get("weights", weights) != weights:
             raise ConfigurationError(
                 f"adapter.path={self.path!r} was tuned on {base['name']} with weights "
                 f"{base['weights'][:12]}, and model={model_name} has weights {weights[:12]}. "
@@ -226,6 +252,7 @@ class Tuned:
             raise WeightsMismatchError(
                 f"{self._folder / WEIGHTS} holds values that are no numbers."
             )
+        self._check_updated(model, state)
         before = {}
         if self.interpolation != 1:
             before = {name: value.detach().clone() for name, value in _numbers(model)}
@@ -241,6 +268,27 @@ class Tuned:
             for name, value in _numbers(model) if before else ():
                 value.copy_(torch.lerp(before[name], value, self.interpolation))
         return model.eval().requires_grad_(False)
+
+    def _check_updated(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Refuse a model whose weights are not those that the updates were made for.
+
+        A folder that was converted from a checkpoint knows no file of the base model, but the
+        weights that lay beside the updates.
+
+        Raises:
+            ConfigurationError: Naming the base model.
+        """
+        base = self.record.get("base", {})
+        known, modules = dict(model.named_modules()), updated_modules(state)
+        if "updated" not in base or not known.keys() >= set(modules):
+            return  # another model altogether is refused where the updates are attached
+        found = digest_of_updated({name: cast(Tensor, known[name].weight) for name in modules})
+        if found != base["updated"]:
+            raise ConfigurationError(
+                f"adapter.path={self.path!r} was tuned on {base['name']} with updated weights "
+                f"{base['updated'][:12]}, and those of this model are {found[:12]}. Choose that "
+                f"model, or tune this one with task=few_shot."
+            )
 
     def _recipe(self, model: nn.Module, state: Mapping[str, Tensor]) -> Tunable:
         """Attach what the folder describes, with first values."""

@@ -1,5 +1,6 @@
 """Low-rank adaptation by peft: W + (alpha / rank) B A, with A and B trained and W frozen."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -250,7 +251,7 @@ def attach_described(model: nn.Module, file: Path, state: Mapping[str, Tensor]) 
     if wrong or said.get("peft_type", "LORA") != "LORA" or not _first_values_kept(said):
         what = ", ".join(wrong) or "peft_type or init_lora_weights"
         raise ConfigurationError(f"{file} describes no low-rank update that is known: see {what}.")
-    modules = sorted({match[1] for name in state if (match := UPDATED.fullmatch(name))})
+    modules = updated_modules(state)
     known = {name for name, _ in model.named_modules()}
     if not modules or not known.issuperset(modules):
         raise WeightsMismatchError(
@@ -265,6 +266,28 @@ def attach_described(model: nn.Module, file: Path, state: Mapping[str, Tensor]) 
         raise ConfigurationError(
             f"{file} cannot be put into {type(model).__name__}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def updated_modules(state: Mapping[str, Tensor]) -> list[str]:
+    """Name the modules that the tensors of an adapter file update, in order."""
+    return sorted({match[1] for name in state if (match := UPDATED.fullmatch(name))})
+
+
+def digest_of_updated(weights: Mapping[str, Tensor]) -> str:
+    """Hash the weights that updates are added to.
+
+    Args:
+        weights: Name of a module -> its weight, without the update.
+
+    Returns:
+        SHA-256 over names and float32 values, by name.
+    """
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        values = weights[name].detach().cpu().float().contiguous().flatten()
+        found.update(f"{name}\n".encode())
+        found.update(values.view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _plain(value: Any, kinds: tuple[type, ...]) -> bool:

@@ -9,7 +9,9 @@ it is represented:
 - the point-wise update beside a convolution is the middle of a kernel that is zero elsewhere;
 - the ResNet's statistics of batch normalisation drifted while it was tuned: its normalisation
   layers go into the folder whole, as peft's `modules_to_save`;
-- the logit scale is not stored: the base model's own takes its place.
+- the logit scale is not stored: the base model's own takes its place;
+- what the base model was is not stored either: the hash of the weights that lie beside the updates,
+  which stayed as published, is in the folder's record, and another base model is refused by it.
 """
 
 import json
@@ -19,12 +21,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from medrobust.adapters.lora import CONFIG, ON_DISK, WEIGHTS
+from medrobust.adapters.artifact import RECORD, record_of
+from medrobust.adapters.lora import CONFIG, ON_DISK, WEIGHTS, digest_of_updated
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.robustmedclip import ADAPTER, WORDS, Vision, merge
 
 BASES: Mapping[Vision, str] = {"vit": WORDS["vit"], "resnet": "RyanWangZf/MedCLIP"}
 """Vision -> what was tuned."""
+
+NAMES: Mapping[Vision, str] = {"vit": "biomedclip", "resnet": "medclip_resnet50"}
+"""Vision -> the same by its file in conf/model."""
 
 ADVICE: Mapping[Vision, str] = {
     "vit": "model=biomedclip",
@@ -87,10 +93,22 @@ def peft_files(state: Mapping[str, Tensor], vision: Vision, *, file: str) -> dic
             if key.startswith(before)
         }
     saved = [f"visual_encoder.{layer}" for layer in whole]
-    return {
+    files = {
         WEIGHTS: save({name: value.detach().contiguous() for name, value in found.items()}),
         CONFIG: _config(vision, rank, saved),
-        "README.md": _card(vision, rank).encode(),
+    }
+    updated = digest_of_updated(
+        {_place(vision, match, file): _beside(state, match) for match in adapters}
+    )
+    record = {
+        "name": f"robustmedclip_{vision} rank {rank}",
+        "kind": "lora",
+        "base": {"name": NAMES[vision], "source": BASES[vision], "updated": updated},
+    }
+    return {
+        **files,
+        RECORD: record_of(files, record),
+        "README.md": _card(vision, rank, updated).encode(),
     }
 
 
@@ -102,6 +120,13 @@ def _place(vision: Vision, match: re.Match[str], file: str) -> str:
             f"{file} is no checkpoint of RobustMedCLIP ({vision}): {match['layer']} is adapted."
         )
     return found.expand(name).format(part=match["part"])
+
+
+def _beside(state: Mapping[str, Tensor], match: re.Match[str]) -> Tensor:
+    """Return the weight that an update is added to: of a fused projection, its part."""
+    if not match["part"]:
+        return state[f"{match['layer']}.conv.weight"]
+    return state[f"{match['layer']}.qkv.weight"].chunk(3)["qkv".index(match["part"])]
 
 
 def _shaped(state: Mapping[str, Tensor], match: re.Match[str]) -> Tensor:
@@ -131,7 +156,7 @@ def _config(vision: Vision, rank: int, saved: list[str]) -> bytes:
     return (json.dumps(config.to_dict(), indent=1, sort_keys=True, default=str) + "\n").encode()
 
 
-def _card(vision: Vision, rank: int) -> str:
+def _card(vision: Vision, rank: int, updated: str) -> str:
     more = (
         " Its normalisation layers are in the folder whole: their statistics drifted in tuning."
         if vision == "resnet"
@@ -143,5 +168,6 @@ def _card(vision: Vision, rank: int) -> str:
         f"Converted from a released `model.pth` of razaimam45/RobustMedCLIP (arXiv:2505.15425), "
         f"whose license is not stated. Scale 1 (alpha = rank), updates of the keys as they were "
         f"saved, logit scale of the base model.{more}\n\n"
+        f"- base model: {BASES[vision]}, updated weights {updated[:12]}\n\n"
         f"    python run.py {ADVICE[vision]} model.adapter=FOLDER\n"
     )

@@ -111,10 +111,12 @@ class Suite:
         suite: A suite or path of a suite file; "medmnist_c" for the registry of the data set at
             hand; "all" for imagenet_c and then that registry; "clean" for no corruption at all.
         grey: "convert" or "rgb", see `corrupt`.
+        registry: Also the registry of the data set at hand, as a second block, where it has one.
     """
 
     suite: str
     grey: "Grey" = "convert"
+    registry: bool = False
 
     @property
     def name(self) -> str:
@@ -140,8 +142,9 @@ class Suite:
     def _blocks(self, registry: str | None) -> Sequence[str]:
         if self.suite == "clean":
             return ()
-        if self.suite == "all":
-            return ("imagenet_c", registry) if registry else ("imagenet_c",)
+        if self.suite == "all" or self.registry:
+            first = "imagenet_c" if self.suite == "all" else self.suite
+            return (first, registry) if registry else (first,)
         if self.suite != "medmnist_c":
             return (self.suite,)
         if registry is None:

@@ -1,6 +1,7 @@
 """The stage before the plan: an adapter is tuned once, kept as an artifact, and found afterwards.
 
-Tuning opens the pool and what chooses the epoch. It never opens the test split.
+Tuning opens the pool and what chooses the epoch. It never opens the test split, unless
+`task.choose=best_on_test` or `task.leave_out_repeats` asks for it by name.
 """
 
 import logging
@@ -64,6 +65,7 @@ class Adaptation:
         folder: Where it lies once it is made.
         name: In tables and in the store: recipe, amount and draw.
         drawn: Shots and selection part of each data set.
+        protocol: What the reader of its figures must know of how it was tuned.
         heads: What the class texts of each data set are, as in the cells.
     """
 
@@ -72,6 +74,24 @@ class Adaptation:
     name: str
     drawn: tuple[FewShots, ...]
     heads: tuple[dict[str, Any], ...]
+    protocol: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Images of a pool that show the same as an image of an evaluated split.
+
+    Attributes:
+        dataset: Of the pool.
+        split: Of the pool.
+        rows: How many there are.
+        of: Images of the pool.
+    """
+
+    dataset: str
+    split: str
+    rows: int
+    of: int
 
 
 def no_curves(*, of: str) -> AbstractContextManager[Any]:
@@ -97,6 +117,8 @@ def adapted(
     if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
         return replace(experiment, tuning=None)
     wanted = plan_adaptation(experiment, resources, store)
+    for sentence in wanted.protocol:
+        log.info("%s", sentence)
     if not (experiment.resume and wanted.folder.exists()):
         files = make(experiment, resources, store, wanted, curves)
         if files is None:
@@ -123,7 +145,9 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
     tuning, recipe = _tuning(experiment), experiment.adapter
     sources = _sources(experiment, tuning)
     evaluated = _hashes(experiment, resources) if tuning.leave_out_repeats else []
-    drawn = tuple(_draw(source, tuning, evaluated) for source in sources)
+    draws = [_draw(source, tuning, evaluated, resources) for source in sources]
+    drawn = tuple(one for one, _ in draws)
+    protocol = _protocol(experiment, tuning, [pool for _, pools in draws for pool in pools])
     heads = tuple(_head(experiment, resources, one) for one in drawn)
     base = replace(experiment, adapter=NoAdapter())
     what = [
@@ -136,7 +160,7 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
     ]
     print_ = fingerprint(what)
     name = f"{recipe.name} {tuning.amount_label} draw {tuning.shot_seed}"
-    return Adaptation(print_, store.adapter_folder(print_), name, drawn, heads)
+    return Adaptation(print_, store.adapter_folder(print_), name, drawn, heads, protocol)
 
 
 def _tuning(experiment: Experiment) -> Tuning:
@@ -160,17 +184,54 @@ def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
     return [source for source in experiment.datasets if source.name in wanted]
 
 
-def _draw(source: "DatasetSource", tuning: Tuning, evaluated: Sequence[Float32Array]) -> FewShots:
+def _draw(
+    source: "DatasetSource",
+    tuning: Tuning,
+    evaluated: Sequence[Float32Array],
+    resources: Resources,
+) -> tuple[FewShots, list[Repeated]]:
+    """Draw the shots of one data set and what chooses the epoch; say what its pools repeat."""
+    keeps = tuning.leave_out_repeats is not True
     cache_dir = cache_of(source)
-    pool, notes = _without_repeats(source.load(tuning.pool), evaluated, cache_dir)
-    other = None
+    pool, of_pool = _without_repeats(
+        source.load(tuning.pool), evaluated, keeps=keeps, cache_dir=cache_dir
+    )
+    other, found = None, [of_pool]
     if tuning.select_from is not None:
-        other, more = _without_repeats(source.load(tuning.select_from), evaluated, cache_dir)
-        notes += more
+        other, of_other = _without_repeats(
+            source.load(tuning.select_from), evaluated, keeps=keeps, cache_dir=cache_dir
+        )
+        found.append(of_other)
     drawn = few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
-    for note in notes:
-        log.info("%s: %s", source.name, note)
-    return replace(drawn, notes=(*drawn.notes, *notes))
+    if tuning.choose == "best_on_test":
+        drawn = replace(drawn, selection=resources.image_set(source))
+    told = tuple(_sentence([one], keeps=keeps) for one in found if evaluated)
+    return replace(drawn, notes=(*drawn.notes, *told)), found
+
+
+def _protocol(experiment: Experiment, tuning: Tuning, found: Sequence[Repeated]) -> tuple[str, ...]:
+    """Say what the reader of the tuned model's figures must know."""
+    told = []
+    if tuning.leave_out_repeats:
+        told.append(_sentence(found, keeps=tuning.leave_out_repeats == "count"))
+    if tuning.choose == "best_on_test":
+        splits = dict.fromkeys(source.split for source in experiment.datasets)
+        told.append(
+            f"{experiment.adapter.name}: its epoch was chosen by the errors of the evaluated split "
+            f"({', '.join(splits)}), so that these are too low"
+        )
+    return tuple(told)
+
+
+def _sentence(found: Sequence[Repeated], *, keeps: bool) -> str:
+    """Say how many images of pools repeat an image of an evaluated split, and where they are."""
+    rows, of = sum(one.rows for one in found), sum(one.of for one in found)
+    which = [f"{one.dataset}/{one.split} {one.rows} of {one.of}" for one in found if one.rows]
+    where = ", ".join(which or dict.fromkeys(f"{one.dataset}/{one.split}" for one in found))
+    return (
+        f"{rows} of {of} images to tune on show the same as an image of an evaluated split and "
+        f"were left {'in' if keeps else 'out'} ({where})"
+    )
 
 
 def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
@@ -182,26 +243,28 @@ def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
 
 
 def _without_repeats(
-    pool: ImageSet, evaluated: Sequence[Float32Array], cache_dir: str | None
-) -> tuple[ImageSet, tuple[str, ...]]:
-    """Take out the images that show the same as one of an evaluated split, and say how many.
+    pool: ImageSet, evaluated: Sequence[Float32Array], *, keeps: bool, cache_dir: str | None
+) -> tuple[ImageSet, Repeated]:
+    """Take out the images that show the same as one of an evaluated split, or count them only.
 
     Raises:
         ConfigurationError: If none is left.
     """
-    if not evaluated:
-        return pool, ()
-    own = hashes_of(pool, cache_dir).open()
     free = np.ones(len(pool), dtype=bool)
+    own = hashes_of(pool, cache_dir).open() if evaluated else None
     for others in evaluated:
+        assert own is not None
         free[near_repeats(own, others).rows] = False
-    note = f"{int((~free).sum())} of {len(pool)} images of {pool.split} left out: they repeat an "
-    note += "image of an evaluated split"
+    found = Repeated(pool.name, pool.split, int((~free).sum()), len(pool))
+    if keeps or not evaluated:
+        return pool, found
     if not free.any():
-        raise ConfigurationError(f"{pool.name}: {note}, and none is left to tune on.")
+        raise ConfigurationError(
+            f"{_sentence([found], keeps=False)}: none is left of {pool.name} to tune on."
+        )
     kept = np.flatnonzero(free)
     print_ = fingerprint([pool.fingerprint, "without repeats", pool.ids[kept].tolist()])
-    return pool.take(kept, fingerprint=print_), (note,)
+    return pool.take(kept, fingerprint=print_), found
 
 
 def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:
@@ -328,7 +391,7 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
         enable_version_counter=False,
     )
     callbacks: list[Any] = [keeps]
-    chooses = tuning.choose == "best" and any(one is not None for one in module.selection)
+    chooses = tuning.choose != "last" and any(one is not None for one in module.selection)
     if tuning.patience is not None and chooses:
         callbacks.append(EarlyStopping("selection/error", patience=tuning.patience))
     checkpoint = folder / CHECKPOINT
@@ -421,6 +484,7 @@ def _record(
             }
             for one in wanted.drawn
         ],
+        "protocol": list(wanted.protocol),
         "metrics": dict(metrics),
         "seconds": round(time.perf_counter() - started, 2),
         "versions": versions(),

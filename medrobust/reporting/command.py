@@ -8,8 +8,9 @@ from medrobust.exceptions import StoreError, unknown_name
 
 from .matrix import ExpectedTable, expected_from_cells, versions_of
 from .measure import variant
+from .published import published_files
 from .reference import reference_cells, reference_title, validation_cells
-from .report import Report, make_report
+from .report import Report, make_report, write_files
 
 
 def report_store(
@@ -77,6 +78,7 @@ def report_store(
         processes=processes,
     )
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
+    write_files(folder, published_files(report.matrices))
     return report
 
 

@@ -19,6 +19,7 @@ from medrobust.paths import command_without_paths, without_paths
 
 from .audit import audit_section
 from .figures import title, with_range
+from .published import published_section
 from .sections import details, matrix_section, plain_table
 from .switches import form, script
 
@@ -45,6 +46,7 @@ def report_html(
     body = [
         _header(report, heading),
         form(matrices) if matrices else "",
+        published_section(matrices),
         _averages(report),
         *_sections(report, own_examples=own_examples),
         _missing(report),

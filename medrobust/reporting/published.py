@@ -6,15 +6,18 @@ Facts: `published.json`.
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from .matrix import Matrix, plain
+from .sections import plain_table
 from .tables import in_markdown
 
 NUMBERS = ("clean error", "mCE")
+COLUMNS = ("model", "from", *NUMBERS)
 
 
 @cache
@@ -25,22 +28,38 @@ def facts() -> Mapping[str, Any]:
     return found
 
 
+def without_number(matrices: Sequence[Matrix]) -> list[str]:
+    """Name the sets on which a row has no number, so that its average has none."""
+    lacking = (
+        matrix.table.dataset
+        for matrix in matrices
+        if any(len(_ratios(matrix, row.label)) < len(NUMBERS) for row in matrix.rows)
+    )
+    return list(dict.fromkeys(lacking))
+
+
 def averaged(matrices: Sequence[Matrix]) -> dict[str, dict[str, float | None]]:
-    """Return row -> number, in percent of the reference: over sets, then over five modalities.
+    """Return row -> number, in percent of the reference: over sets, then over their modalities.
 
     On each set the clean error is divided by the reference's, and mCE is the mean over corruptions
     of CE; errors are plain. None where a cell of the row or of the reference is missing.
     """
-    by_set = {matrix.table.dataset: matrix for matrix in matrices}
+    by_set: dict[str, list[Matrix]] = {}  # several where classes stand in another order
+    for matrix in matrices:
+        by_set.setdefault(matrix.table.dataset, []).append(matrix)
     labels = dict.fromkeys(row.label for matrix in matrices for row in matrix.rows)
     found: dict[str, dict[str, float | None]] = {}
     for label in labels:
-        ratios = {name: _ratios(matrix, label) for name, matrix in by_set.items()}
+        ratios = {
+            name: next(filter(None, (_ratios(matrix, label) for matrix in own)), {})
+            for name, own in by_set.items()
+        }
         found[label] = {}
         for number in NUMBERS:
             means = [
-                np.mean([ratios[name].get(number, np.nan) for name in sets])
+                np.mean([ratios[name].get(number, np.nan) for name in sets if name in ratios])
                 for sets in facts()["modalities"].values()
+                if not ratios.keys().isdisjoint(sets)
             ]
             found[label][number] = plain(100 * float(np.mean(means)))
     return found
@@ -59,27 +78,84 @@ def _ratios(matrix: Matrix, label: str) -> dict[str, float]:
     return found
 
 
+def _tables(matrices: Sequence[Matrix]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Return title and lines of each table; none where the matrices lack one of the twelve sets."""
+    sets = {name for names in facts()["modalities"].values() for name in names}
+    known = [matrix for matrix in matrices if matrix.table.dataset in sets]
+    ours = [matrix for matrix in known if matrix.table.suite == facts()["suite"]]
+    if {matrix.table.dataset for matrix in ours} != sets:
+        return []
+    published = [
+        (model, "published", *_texts(numbers)) for model, numbers in facts()["averages"].items()
+    ]
+    tables = [
+        (
+            _title(
+                f"Averages over five modalities, {_conditions(ours)}; published: % of CLIP", ours
+            ),
+            [*_lines(ours), *published],
+        )
+    ]
+    registries = [matrix for matrix in known if matrix.table.suite == matrix.table.dataset]
+    if registries:
+        names = ", ".join(dict.fromkeys(matrix.table.dataset for matrix in registries))
+        title = f"Second block, the sets' own registries of MedMNIST-C, mean over {names}"
+        title = _title(f"{title}, {_conditions(registries)}", registries)
+        tables.append((title, _lines(registries)))
+    return tables
+
+
+def _title(text: str, matrices: Sequence[Matrix]) -> str:
+    """Say what a table is of, and which sets keep an average from being one."""
+    lacking = ", ".join(without_number(matrices))
+    why = "a cell is missing, or the reference has none, or makes no error"
+    return f"{text}; no average for want of {lacking}: {why}" if lacking else text
+
+
+def _conditions(matrices: Sequence[Matrix]) -> str:
+    """Say what the numbers of a table are made of."""
+    reference = ", ".join(dict.fromkeys(matrix.reference or "none" for matrix in matrices))
+    suites = dict.fromkeys(matrix.table.suite for matrix in matrices)
+    levels = sorted({level for matrix in matrices for level in matrix.table.severities})
+    of = f"{next(iter(suites))}, " if len(suites) == 1 else ""
+    return f"{of}severities {','.join(map(str, levels))}, % of the reference ({reference})"
+
+
+def _lines(matrices: Sequence[Matrix]) -> list[tuple[str, ...]]:
+    return [(row, "this run", *_texts(numbers)) for row, numbers in averaged(matrices).items()]
+
+
 def published_files(matrices: Sequence[Matrix]) -> dict[str, bytes]:
     """Return `published.md` where the matrices span the twelve sets of the paper, else nothing."""
-    ours = [matrix for matrix in matrices if matrix.table.suite == facts()["suite"]]
-    sets = {name for names in facts()["modalities"].values() for name in names}
-    if {matrix.table.dataset for matrix in ours} != sets:
+    tables = _tables(matrices)
+    if not tables:
         return {}
-    reference = ", ".join(dict.fromkeys(matrix.reference or "none" for matrix in ours))
-    lines = [
-        f"Averages over five modalities, % of the reference ({reference}); published: % of CLIP",
-        "",
-        "| model | from | clean error | mCE |",
-        "|--|--|--|--|",
-    ]
-    for origin, table in (("this run", averaged(ours)), ("published", facts()["averages"])):
-        for model, numbers in table.items():
-            cells = [_text(numbers[number]) for number in NUMBERS]
-            lines.append(f"| {in_markdown(model)} | {origin} | " + " | ".join(cells) + " |")
-    lines += ["", f"Published: {facts()['source']}. What differs:", ""]
-    lines += [f"- {difference}" for difference in facts()["differences"]]
-    return {"published.md": ("\n".join(lines) + "\n").encode()}
+    text = ""
+    for title, lines in tables:
+        rows = ["| " + " | ".join(map(in_markdown, line)) + " |" for line in lines]
+        head = ["", f"| {' | '.join(COLUMNS)} |", "|--" * len(COLUMNS) + "|"]
+        text += "\n".join([title, *head, *rows, "", ""])
+    text += f"Published: {facts()['source']}. What differs:\n\n"
+    text += "".join(f"- {difference}\n" for difference in facts()["differences"])
+    return {"published.md": text.encode()}
 
 
-def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+def published_section(matrices: Sequence[Matrix]) -> str:
+    """Return the same as a section of the page, or an empty text."""
+    tables = "".join(
+        f"<p>{escape(title)}</p>{plain_table(COLUMNS, lines, tight=True)}"
+        for title, lines in _tables(matrices)
+    )
+    if not tables:
+        return ""
+    items = "".join(f"<li>{escape(difference)}</li>" for difference in facts()["differences"])
+    return (
+        '\n<section aria-labelledby="published"><h2 id="published">Beside the published averages'
+        f"</h2>{tables}<p>Published: {escape(facts()['source'])}. What differs:</p>"
+        f'<ul class="small">{items}</ul></section>'
+    )
+
+
+def _texts(numbers: Mapping[str, float | None]) -> tuple[str, ...]:
+    found = (numbers[number] for number in NUMBERS)
+    return tuple("–" if value is None else f"{value:.1f}" for value in found)

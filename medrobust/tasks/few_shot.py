@@ -23,6 +23,8 @@ from medrobust.tasks.shots import SelectionOrder, ShotBatch, ShotOrder, ShotPart
 from medrobust.tasks.tuning import Tuning, TuningError
 
 Head: TypeAlias = ZeroShotHead | IdentityHead
+Joint: TypeAlias = tuple[Tensor, tuple[int, ...]]
+"""Class features of all sets, side by side, and where each set begins."""
 
 STATE = "medrobust"
 """Entry of a checkpoint that holds what a resumed training needs beside Lightning's own."""
@@ -32,7 +34,8 @@ class FewShot(LightningModule):
     """Cross-entropy of (unit image feature x class-text feature x logit scale) over few images.
 
     The model is adapted already. Everything but what the adapter trains is frozen and stays in
-    eval mode, statistics of batch normalisation included. The test split is no part of it.
+    eval mode, statistics of batch normalisation included. The test split is no part of it, unless
+    `choose=best_on_test` makes it the selection part.
 
     Args:
         model: With the adapter attached.
@@ -174,15 +177,21 @@ class FewShot(LightningModule):
         with torch.autocast(features.device.type, enabled=False):
             return self._scores(features.float(), classes, head)
 
+    def _joint_logits(
+        self, part: ShotPart, features: Tensor, joint: Joint
+    ) -> tuple[Tensor, Tensor]:
+        """Return float32 logits over the classes of all sets, and labels counted like them."""
+        classes, firsts = joint
+        head = cast(Head, self.heads[part.dataset])
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self._scores(features.float(), classes.to(features.device), head)
+        return logits, part.labels + firsts[part.dataset]
+
     def _losses(self, part: ShotPart, features: Tensor) -> Tensor:
         """Return the loss of each image."""
         if self._joint is not None:
-            classes, firsts = self._joint
-            head = cast(Head, self.heads[part.dataset])
-            with torch.autocast(features.device.type, enabled=False):
-                logits = self._scores(features.float(), classes.to(features.device), head)
-                target = part.labels + firsts[part.dataset]
-                return functional.cross_entropy(logits, target, reduction="none")
+            logits, target = self._joint_logits(part, features, self._joint)
+            return functional.cross_entropy(logits, target, reduction="none")
         logits = self._logits(part, features).float()
         if part.labels.ndim == 2:
             each = functional.binary_cross_entropy_with_logits(
@@ -249,11 +258,13 @@ class FewShot(LightningModule):
         parts = [replace(part, dataset=present[part.dataset]) for part in batch.parts]
         features = self._features(parts, [part.images for part in parts])
         for part, own in zip(parts, features, strict=True):
-            logits = self._logits(part, own).float()
-            if part.labels.ndim == 2:
-                wrong = ((logits > 0) != (part.labels > 0)).double().mean(dim=1)
+            logits, labels = self._logits(part, own).float(), part.labels
+            if self.tuning.choose == "best_on_test" and self._joint is not None:
+                logits, labels = self._joint_logits(part, own, self._joint)
+            if labels.ndim == 2:
+                wrong = ((logits > 0) != (labels > 0)).double().mean(dim=1)
             else:
-                wrong = (logits.argmax(dim=1) != part.labels).double()
+                wrong = (logits.argmax(dim=1) != labels).double()
             loss = self._losses(part, own)
             each = torch.stack([wrong, loss.double(), torch.ones_like(wrong)], dim=1)
             self._sums += (part.weights.double()[:, None] * each).sum(dim=0)
@@ -354,9 +365,7 @@ class FewShot(LightningModule):
         self._moved = kept["moved"]
 
 
-def _joint_classes(
-    heads: Sequence[Head], shots: Sequence[ImageSet]
-) -> tuple[Tensor, tuple[int, ...]]:
+def _joint_classes(heads: Sequence[Head], shots: Sequence[ImageSet]) -> Joint:
     """Lay the classes of all sets side by side: features (K, D), and where each set begins.
 
     Raises:

@@ -1,5 +1,6 @@
 """Released checkpoints of RobustMedCLIP as adapters: logits as the loader's, by peft and by us."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from medrobust.adapters import Tuned
 from medrobust.adapters.robustmedclip import peft_files
-from medrobust.exceptions import WeightsMismatchError
+from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.models import MedClip, OpenClip
 
 SENTENCES = ["a medical image of a lymphocyte", "a medical image of an eosinophil"]
@@ -86,8 +87,10 @@ def test_a_released_checkpoint_becomes_a_folder_of_peft_with_equal_logits(
     made, out = released(tmp_path), tmp_path / "adapter"
     convert = ("--peft", released.__name__, tmp_path / "model.pth", out)
     assert script("convert_checkpoint", *convert).returncode == 0
-    names = {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    names = {"README.md", "adapter_config.json", "adapter_model.safetensors", "medrobust.json"}
     assert {path.name for path in out.iterdir()} == names
+    told = json.loads((out / "medrobust.json").read_text())["base"]
+    assert f"updated weights {told['updated'][:12]}" in (out / "README.md").read_text()
     tuned = made.loader()
     expected = logits(tuned, made.size)
     base = made.base()
@@ -102,6 +105,29 @@ def test_a_released_checkpoint_becomes_a_folder_of_peft_with_equal_logits(
     torch.testing.assert_close(
         logits(untouched, made.size), logits(made.base(), made.size), atol=1e-6, rtol=0
     )
+
+
+@pytest.mark.parametrize("released", [vit, resnet])
+def test_a_converted_adapter_knows_its_base_model_and_refuses_another(
+    released: Callable[[Path], Released], tmp_path: Path
+) -> None:
+    made, vision = released(tmp_path), released.__name__
+    state = torch.load(tmp_path / "model.pth", weights_only=True)
+    out = tmp_path / "adapter"
+    out.mkdir()
+    for name, content in peft_files(state, vision, file="model.pth").items():
+        (out / name).write_bytes(content)
+    base = made.base()
+    Tuned(str(out)).check_base("biomedclip", "any files that hold these weights")
+    layers = [
+        n for n, _ in base.named_parameters() if n.endswith(("q_proj.weight", "conv2.weight"))
+    ]
+    with torch.no_grad():
+        base.get_parameter(layers[-1]).view(-1)[0] += 1e-3
+    with pytest.raises(
+        ConfigurationError, match=r"was tuned on (biomedclip|medclip_resnet50) with"
+    ):
+        Tuned(str(out)).attach(base)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def random_images(count: int, size: int, channels: int, seed: int = 0) -> np.nda
 
 
 def medmnist_arrays(
-    flag: str, counts: Sequence[int] = (8, 4, 8), size: int = 224
+    flag: str, counts: Sequence[int] = (8, 4, 8), size: int = 224, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Arrays of a MedMNIST file: every class occurs in every split that has room for it."""
     facts = medmnist_facts(flag)
@@ -32,18 +32,18 @@ def medmnist_arrays(
         labels = (np.arange(count) % classes)[:, None]
         if facts.task == "multi-label, binary-class":
             labels = np.random.default_rng(position).integers(0, 2, (count, classes))
-        arrays[f"{split}_images"] = random_images(count, size, facts.channels, seed=position)
+        arrays[f"{split}_images"] = random_images(count, size, facts.channels, seed=seed + position)
         arrays[f"{split}_labels"] = labels.astype(np.uint8)
     return arrays
 
 
 def write_medmnist(
-    folder: Path, flag: str, counts: Sequence[int] = (8, 4, 8), size: int = 224
+    folder: Path, flag: str, counts: Sequence[int] = (8, 4, 8), size: int = 224, seed: int = 0
 ) -> Path:
     """Write `<flag>_224.npz` (28: `<flag>.npz`) as published, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / (f"{flag}.npz" if size == 28 else f"{flag}_{size}.npz")
-    np.savez_compressed(file, **medmnist_arrays(flag, counts, size))
+    np.savez_compressed(file, **medmnist_arrays(flag, counts, size, seed))
     return file
 
 
@@ -176,6 +176,7 @@ def write_medimeta(
     stacked: bool = True,
     labels: np.ndarray | None = None,
     patients: Sequence[str] | None = None,
+    seed: int = 7,
 ) -> dict[str, Any]:
     """Write the folder of a set in MedIMeta's layout; images of the splits lie interleaved.
 
@@ -189,7 +190,7 @@ def write_medimeta(
     for inside in ("images", "splits", "task_labels"):
         (folder / inside).mkdir(parents=True, exist_ok=True)
     grey = flag in GREY or flag.startswith("organs_")
-    images = random_images(count, size, 1 if grey else 3, seed=7)
+    images = random_images(count, size, 1 if grey else 3, seed=seed)
     labels = medimeta_labels(flag, count) if labels is None else labels
     order = np.random.default_rng(2).permutation(count)
     rows = dict(zip(SPLITS, np.split(order, np.cumsum(counts)[:-1]), strict=True))

@@ -417,12 +417,12 @@ class AdaptedConv(torch.nn.Module):
         return out + added
 
 
-def robustmedclip_vit(folder: Path) -> Family:
+def robustmedclip_vit(folder: Path, rank: int = 4) -> Family:
     from open_clip.tokenizer import HFTokenizer
 
     original = checkpoints.original_biomedclip(tiny=True)
     for block in original.visual.trunk.blocks:
-        block.attn.qkv = AdaptedQkv(block.attn.qkv, 4)
+        block.attn.qkv = AdaptedQkv(block.attn.qkv, rank)
     checkpoints.randomise(original, 0)
     state = {
         f"lora_vit.lora_vit.{key[7:]}"
@@ -444,7 +444,7 @@ def robustmedclip_vit(folder: Path) -> Family:
             "nobody/nothing",
             local_dir=at,
             config=str(folder / "architecture.json"),
-            rank=4,
+            rank=rank,
         ),
         weights="model.pth",
         keys=(

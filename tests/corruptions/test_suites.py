@@ -88,6 +88,14 @@ def test_all_is_imagenet_c_and_then_the_registry():
     assert {column.suite for column in Suite("all").expand(None)} == {"imagenet_c"}
 
 
+def test_a_registry_can_be_the_second_block_of_any_suite():
+    both = Suite("medimeta_c", registry=True)
+    columns = [(column.suite, column.name) for column in both.expand("octmnist")]
+    second = [("octmnist", name) for name in suites("octmnist")]
+    assert columns == [*(("medimeta_c", name) for name in SEVEN), *second]
+    assert [column.name for column in both.expand(None)] == SEVEN
+
+
 def test_the_registry_of_the_data_set_is_taken_and_others_are_refused_what_they_lack():
     assert [c.name for c in Suite("medmnist_c").expand("octmnist")] == suites("octmnist")
     assert Corruption("bubble", None).expand("bloodmnist")[0].suite == "bloodmnist"

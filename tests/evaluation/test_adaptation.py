@@ -319,6 +319,58 @@ def test_a_joint_label_space_needs_texts_that_tell_the_sets_apart(tmp_path: Path
     assert module._losses(part, own)[0].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_the_exact_protocol_chooses_the_epoch_by_the_joint_error_on_test(tmp_path: Path) -> None:
+    named = PromptSet(name="named", templates=["an image of {} from {dataset}"])
+    leaking = tuning(label_space="joint", choose="best_on_test", leave_out_repeats="count")
+    given = experiment(tmp_path, datasets=TWO, tuning=leaking, prompts=named)
+    tuned = make(given)
+    left_in, chosen = tuned.protocol
+    assert "were left in" in left_in
+    assert chosen.startswith(
+        "lora: its epoch was chosen by the errors of the evaluated split (test)"
+    )
+    assert f"- protocol: {chosen}" in Path(tuned.path, "README.md").read_text()
+    model = tuned.attach(given.model.load())
+    heads = adaptation.class_heads(
+        given, RESOURCES, plan_adaptation(given, RESOURCES, Store(tmp_path))
+    )
+    classes = torch.cat([head.present for head in heads])
+    wrong = []
+    for number, source in enumerate(TWO):
+        test = source.load("test")
+        features = adaptation.encode(model, test, given)
+        answers = (features @ classes.T).argmax(dim=1) - 20 * number
+        wrong += (answers != torch.from_numpy(test.labels)).tolist()
+    error = tuned.record["metrics"]["selection error"]
+    assert error == pytest.approx(sum(wrong) / len(wrong), abs=1e-6)
+    assert [one["selection_split"] for one in tuned.record["data"]] == ["test", "test"]
+
+
+def test_repeats_are_counted_or_left_out_or_not_looked_for(tmp_path: Path) -> None:
+    one = Phantoms(name="phantoms_site_b", site="b", per_class=2)
+
+    class Shown(Phantoms):
+        """Its train split is its test split."""
+
+        def load(self, split: str | None = None) -> ImageSet:
+            """Open the split."""
+            return replace(super().load("test"), split=split or self.split)
+
+    twice = (Shown(name="phantoms", per_class=2), one)
+    kept = experiment(tmp_path, datasets=twice, tuning=tuning(leave_out_repeats="count"))
+    (sentence,) = plan_adaptation(kept, RESOURCES, Store(tmp_path)).protocol
+    pools = [len(source.load("train")) for source in twice]
+    assert sentence.startswith(f"{pools[0]} of {sum(pools)} images to tune on show the same as")
+    assert sentence.endswith(f"were left in (phantoms/train {pools[0]} of {pools[0]})")
+    out = replace(kept, tuning=tuning(leave_out_repeats=True))
+    with pytest.raises(ConfigurationError, match="none is left of phantoms to tune on"):
+        plan_adaptation(out, RESOURCES, Store(tmp_path))
+    silent = replace(kept, tuning=tuning())
+    assert plan_adaptation(silent, RESOURCES, Store(tmp_path)).protocol == ()
+    with pytest.raises(ConfigurationError, match="write true, false or count"):
+        tuning(leave_out_repeats="maybe")
+
+
 def test_frozen_parts_stay_in_eval_mode_and_dropout_of_the_adapter_does_not(
     tmp_path: Path,
 ) -> None:
