@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
 from medrobust.metrics.aggregates import error_influence, group_codes, mce_interval
@@ -73,6 +73,14 @@ def test_every_interval_agrees_with_the_plain_bootstrap(task):
         half = (estimate.high - estimate.low) / 2
         rough = 0.6 if "ece" in name else 0.2  # the first is not smooth
         assert half == pytest.approx(1.96 * spread, rel=rough), name
+
+
+def test_the_area_over_all_classes_is_scikit_learns_mean_over_them():
+    given = reading()
+    found = areas(given.scores, given.labels, task="multi-class")
+    truths = given.labels[:, None] == np.arange(4)
+    assert found.value == pytest.approx(roc_auc_score(truths, given.scores, average="macro"))
+    assert len(found.influence) == 400
 
 
 def test_no_cell_has_a_point_interval_even_if_it_is_perfect_or_single():
