@@ -154,6 +154,15 @@ def test_a_patients_images_weigh_together():
     assert group_codes(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
 
 
+def test_classes_that_share_their_patients_are_not_independent():
+    right = (np.random.default_rng(7).random(200) < 0.7).astype(float)
+    patients, labels = np.tile(np.arange(200), 2), np.repeat([0, 1], 200)
+    alike = balanced_interval(np.r_[right, right], labels, patients)
+    assert alike == pytest.approx(wilson(right.mean(), 200, t_quantile(199)), abs=4e-3)
+    apart = balanced_interval(np.r_[right, right[::-1]], labels, np.arange(400))
+    assert apart == pytest.approx(wilson(right.mean(), 400, t_quantile(398)), abs=4e-3)
+
+
 def test_joined_intervals_shrink_by_the_root_of_their_number():
     low, high = recovered([0.5] * 4, [(0.4, 0.6)] * 4)
     assert (low, high) == pytest.approx((0.45, 0.55))
