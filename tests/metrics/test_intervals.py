@@ -163,6 +163,15 @@ def test_classes_that_share_their_patients_are_not_independent():
     assert apart == pytest.approx(wilson(right.mean(), 400, t_quantile(398)), abs=4e-3)
 
 
+def test_degrees_of_freedom_are_those_of_all_samples_that_could_be_drawn():
+    terms = np.array([0.0, 0.1, 0.0, 0.2, 1.0])
+    drawn = terms[np.indices((5,) * 5).reshape(5, -1)]
+    expected = 2 * terms.var() ** 2 / drawn.var(axis=0, ddof=1).var()
+    assert expected < 4
+    found = variance_of_mean(terms)
+    assert found == pytest.approx((terms.var(ddof=1) / 5, expected, 5))
+
+
 def test_joined_intervals_shrink_by_the_root_of_their_number():
     low, high = recovered([0.5] * 4, [(0.4, 0.6)] * 4)
     assert (low, high) == pytest.approx((0.45, 0.55))
