@@ -163,6 +163,12 @@ def test_classes_that_share_their_patients_are_not_independent():
     assert apart == pytest.approx(wilson(right.mean(), 400, t_quantile(398)), abs=4e-3)
 
 
+def test_three_values_that_hardly_differ_are_drawn_to_the_variance_of_three_answers():
+    """Two degrees of freedom of no variance and one of p (1 - p) / 3: that of nine images."""
+    low, high = share_interval(np.array([0.5, 0.5, 0.5001]))
+    assert (low, high) == pytest.approx(wilson(0.5, 9, stats.t.ppf(0.975, 8)), abs=1e-3)
+
+
 def test_degrees_of_freedom_are_those_of_all_samples_that_could_be_drawn():
     terms = np.array([0.0, 0.1, 0.0, 0.2, 1.0])
     drawn = terms[np.indices((5,) * 5).reshape(5, -1)]
