@@ -6,7 +6,12 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
-from medrobust.metrics.aggregates import error_influence, group_codes, mce_interval
+from medrobust.metrics.aggregates import (
+    error_influence,
+    error_interval,
+    group_codes,
+    mce_interval,
+)
 from medrobust.metrics.cell import metrics_of
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
@@ -81,6 +86,20 @@ def test_the_area_over_all_classes_is_scikit_learns_mean_over_them():
     truths = given.labels[:, None] == np.arange(4)
     assert found.value == pytest.approx(roc_auc_score(truths, given.scores, average="macro"))
     assert len(found.influence) == 400
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_interval_of_the_errors_under_one_condition_is_that_of_the_cell(task):
+    """Which agrees with the bootstrap, above."""
+    given = reading(task)
+    cell, wrong = cell_estimates(given), (given.predicted != given.labels).astype(float)
+    balanced = error_interval(wrong, given.labels, None)
+    expected = cell["balanced_accuracy"]
+    assert balanced == pytest.approx((1 - expected.high, 1 - expected.low))
+    center = error_influence(wrong, given.labels)
+    assert center.shape == (400,)
+    half = 1.96 * variance_of_mean(center)[0] ** 0.5
+    assert (balanced[1] - balanced[0]) / 2 == pytest.approx(half, rel=0.05)
 
 
 def test_no_cell_has_a_point_interval_even_if_it_is_perfect_or_single():
