@@ -95,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--again", action="store_true", help="try those that survived once more")
+    parser.add_argument("--only", default="", help="mutants of files whose path has this in it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the copy and the notes")
     given = parser.parse_args(arguments)
     folder = given.out.absolute()
@@ -104,8 +105,11 @@ def main(arguments: Sequence[str]) -> int:
     todo = [
         (file, mutant)
         for file, mutant in chosen
-        if name(file, mutant) not in done
-        or (given.again and done[name(file, mutant)]["outcome"] == "survived")
+        if given.only in file
+        and (
+            name(file, mutant) not in done
+            or (given.again and done[name(file, mutant)]["outcome"] == "survived")
+        )
     ]
     copy_project(folder / "copy")
     for module in IMPORTED:
@@ -163,12 +167,25 @@ def copy_project(copy: Path) -> None:
         source = ROOT / part
         if source.is_dir():
             ignored = shutil.ignore_patterns("*.pyc")
-            shutil.copytree(source, copy / part, dirs_exist_ok=True, ignore=ignored)
+            shutil.copytree(
+                source, copy / part, dirs_exist_ok=True, ignore=ignored, copy_function=_renew
+            )
         elif source.exists():
             (copy / part).parent.mkdir(exist_ok=True)
-            shutil.copy2(source, copy / part)
+            _renew(source, copy / part)
     mode = py_compile.PycInvalidationMode.CHECKED_HASH  # sizes and times of mutants may be equal
     compileall.compile_dir(copy / "medrobust", quiet=1, invalidation_mode=mode)
+
+
+def _renew(source: str | Path, target: str | Path) -> None:
+    """Copy a file where it differs, never into one that has another name in a tree in use."""
+    there, here = Path(target), Path(source).stat()
+    if there.exists():
+        old = there.stat()
+        if (old.st_size, old.st_mtime_ns) == (here.st_size, here.st_mtime_ns):
+            return
+        there.unlink()
+    shutil.copy2(source, target)
 
 
 def work(todo: Sequence[tuple[str, Mutant]], folder: Path, notes: Path) -> None:
