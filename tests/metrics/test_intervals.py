@@ -173,6 +173,14 @@ def test_a_patients_images_weigh_together():
     assert group_codes(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
 
 
+def test_equal_shares_of_equal_classes_have_the_interval_of_all_their_images():
+    right = (np.random.default_rng(7).random(200) < 0.7).astype(float)
+    labels = np.repeat([0, 1], 200)
+    found = balanced_interval(np.r_[right, right[::-1]], labels)
+    assert found == pytest.approx(wilson(right.mean(), 400), abs=1e-9)
+    assert balanced_interval(np.ones(400), labels) == pytest.approx(wilson(1.0, 400), abs=1e-9)
+
+
 def test_classes_that_share_their_patients_are_not_independent():
     right = (np.random.default_rng(7).random(200) < 0.7).astype(float)
     patients, labels = np.tile(np.arange(200), 2), np.repeat([0, 1], 200)
