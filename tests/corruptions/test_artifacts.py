@@ -103,11 +103,12 @@ def test_the_lens_is_the_circle_that_opencv_fills(size):
 
 def test_ink_lies_where_the_choices_say_and_is_cut_at_the_border():
     masks = ink_masks(24)
-    draws = {"count": numbers(1, 2), "mask": numbers([3, 0], [3, 5])}
-    draws |= {"x": numbers([20, 0], [20, -8]), "y": numbers([30, 0], [30, 50])}
+    draws = {"count": numbers(2, 2), "mask": numbers([3, 0], [3, 5])}
+    draws |= {"x": numbers([20, 60], [20, -8]), "y": numbers([30, -10], [30, 50])}
     out = stain_deposit(GREY, 2, 24, **draws)
     black = np.zeros((2, 60, 72), bool)
     black[:, 30:54, 20:44] = masks[3] > 0
+    black[0, 0:14, 60:72] |= masks[0][10:, :12] > 0
     black[1, 50:60, 0:16] |= masks[5][:10, 8:] > 0
     assert np.array_equal((out == 0).numpy(), np.broadcast_to(black[:, None], out.shape))
     with torch_kernels():

@@ -80,7 +80,9 @@ def test_the_path_of_other_devices_gives_the_same_pixels(suite, name, card):
     assert float((off == 0).double().mean()) >= 0.9999
 
 
-@pytest.mark.parametrize(("height", "width"), [(28, 31), (65, 28), (224, 100), (40, 1024)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(28, 31), (29, 31), (65, 28), (224, 100), (40, 1024)]
+)
 @pytest.mark.parametrize(("suite", "name"), CASES)
 def test_other_sizes_come_out_whole_and_alike_on_both_paths(suite, name, height, width):
     images = make_card(1, 3, height, width)

@@ -30,6 +30,21 @@ def sample(classes: int, count: int = 200, *, ties: bool = False):
     return (np.round(logits) if ties else logits), labels
 
 
+def test_fewer_images_than_classes_have_the_area_of_those_that_are_there():
+    scores, labels = np.random.default_rng(3).normal(size=(3, 6)), np.array([4, 1, 1])
+    parts = [sklearn_metrics.roc_auc_score(labels == k, scores[:, k]) for k in (1, 4)]
+    assert auc(scores, labels, task=MULTI) == (pytest.approx(np.mean(parts)), 4)
+
+
+def test_fewer_images_than_grades_have_scikit_learns_kappa():
+    logits, labels = np.eye(6)[[4, 1, 2]], np.array([5, 1, 1])
+    expected = sklearn_metrics.cohen_kappa_score(
+        labels, [4, 1, 2], labels=range(6), weights="quadratic"
+    )
+    found = cell_metrics(logits, labels, task=ORDINAL)["quadratic_weighted_kappa"]
+    assert found == pytest.approx(expected)
+
+
 def test_log_odds_equal_scipys_logsumexp_of_the_others():
     logits, _ = sample(5, ties=True)
     logits[0] = [80, -80, 0, 0, 0]

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
-from medrobust.metrics.aggregates import error_influence, group_codes, mce_interval
+from medrobust.metrics.aggregates import (
+    error_influence,
+    error_interval,
+    group_codes,
+    mce_interval,
+)
 from medrobust.metrics.cell import metrics_of
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
@@ -73,6 +78,28 @@ def test_every_interval_agrees_with_the_plain_bootstrap(task):
         half = (estimate.high - estimate.low) / 2
         rough = 0.6 if "ece" in name else 0.2  # the first is not smooth
         assert half == pytest.approx(1.96 * spread, rel=rough), name
+
+
+def test_the_area_over_all_classes_is_scikit_learns_mean_over_them():
+    given = reading()
+    found = areas(given.scores, given.labels, task="multi-class")
+    truths = given.labels[:, None] == np.arange(4)
+    assert found.value == pytest.approx(roc_auc_score(truths, given.scores, average="macro"))
+    assert len(found.influence) == 400
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_interval_of_the_errors_under_one_condition_is_that_of_the_cell(task):
+    """Which agrees with the bootstrap, above."""
+    given = reading(task)
+    cell, wrong = cell_estimates(given), (given.predicted != given.labels).astype(float)
+    balanced = error_interval(wrong, given.labels, None)
+    expected = cell["balanced_accuracy"]
+    assert balanced == pytest.approx((1 - expected.high, 1 - expected.low))
+    center = error_influence(wrong, given.labels)
+    assert center.shape == (400,)
+    half = 1.96 * variance_of_mean(center)[0] ** 0.5
+    assert (balanced[1] - balanced[0]) / 2 == pytest.approx(half, rel=0.05)
 
 
 def test_no_cell_has_a_point_interval_even_if_it_is_perfect_or_single():
@@ -144,6 +171,38 @@ def test_a_patients_images_weigh_together():
     assert high - low > 1.8 * np.subtract(*wilson(0.2, 200)[::-1])
     assert group_codes(np.array(["a", "b"])) is None
     assert group_codes(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
+
+
+def test_equal_shares_of_equal_classes_have_the_interval_of_all_their_images():
+    right = (np.random.default_rng(7).random(200) < 0.7).astype(float)
+    labels = np.repeat([0, 1], 200)
+    found = balanced_interval(np.r_[right, right[::-1]], labels)
+    assert found == pytest.approx(wilson(right.mean(), 400), abs=1e-9)
+    assert balanced_interval(np.ones(400), labels) == pytest.approx(wilson(1.0, 400), abs=1e-9)
+
+
+def test_classes_that_share_their_patients_are_not_independent():
+    right = (np.random.default_rng(7).random(200) < 0.7).astype(float)
+    patients, labels = np.tile(np.arange(200), 2), np.repeat([0, 1], 200)
+    alike = balanced_interval(np.r_[right, right], labels, patients)
+    assert alike == pytest.approx(wilson(right.mean(), 200, t_quantile(199)), abs=4e-3)
+    apart = balanced_interval(np.r_[right, right[::-1]], labels, np.arange(400))
+    assert apart == pytest.approx(wilson(right.mean(), 400, t_quantile(398)), abs=4e-3)
+
+
+def test_three_values_that_hardly_differ_are_drawn_to_the_variance_of_three_answers():
+    """Two degrees of freedom of no variance and one of p (1 - p) / 3: that of nine images."""
+    low, high = share_interval(np.array([0.5, 0.5, 0.5001]))
+    assert (low, high) == pytest.approx(wilson(0.5, 9, stats.t.ppf(0.975, 8)), abs=1e-3)
+
+
+def test_degrees_of_freedom_are_those_of_all_samples_that_could_be_drawn():
+    terms = np.array([0.0, 0.1, 0.0, 0.2, 1.0])
+    drawn = terms[np.indices((5,) * 5).reshape(5, -1)]
+    expected = 2 * terms.var() ** 2 / drawn.var(axis=0, ddof=1).var()
+    assert expected < 4
+    found = variance_of_mean(terms)
+    assert found == pytest.approx((terms.var(ddof=1) / 5, expected, 5))
 
 
 def test_joined_intervals_shrink_by_the_root_of_their_number():
