@@ -129,12 +129,14 @@ class Pass:
         count: Images.
         corrupt: What corrupts them; None leaves them as they are.
         show: Rows whose corrupted image is kept to be shown.
+        wanted: Asked once, right before the first batch is read: False leaves the pass out.
     """
 
     read: Callable[[], ImageSet]
     count: int
     corrupt: Corrupt | None = None
     show: frozenset[int] = frozenset()
+    wanted: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +184,23 @@ class PassImages(Dataset[ImageBatch]):
 
 
 class PassBatches:
-    """Requests for all batches of several passes, in order."""
+    """Requests for all batches of the passes that are wanted, in order: the same at each walk."""
 
     def __init__(self, passes: Sequence[Pass], batch_size: int) -> None:
+        self._passes = passes
         self._rows = [RowBatches(one.count, batch_size) for one in passes]
+        self._wanted: dict[int, bool] = {}
 
     def __len__(self) -> int:
+        """Return how many there are at most."""
         return sum(map(len, self._rows))
 
     def __iter__(self) -> Iterator[Sequence[Request]]:
         for number, batches in enumerate(self._rows):
-            yield from ([(number, rows)] for rows in batches)
+            if number not in self._wanted:
+                self._wanted[number] = self._passes[number].wanted()
+            if self._wanted[number]:
+                yield from ([(number, rows)] for rows in batches)
 
 
 class CorruptedBatches:
