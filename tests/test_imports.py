@@ -66,3 +66,11 @@ def test_importing_is_light(statement: str, heavy: tuple[str, ...]) -> None:
     code = f"import sys; {statement}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_configuration_is_printed_without_loading_what_computes() -> None:
+    command = [sys.executable, "-X", "importtime", str(PACKAGE.parent / "run.py"), "--cfg", "job"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in loaded
+    assert not loaded & {"torch", "numpy", "pytorch_lightning", "matplotlib", "transformers"}

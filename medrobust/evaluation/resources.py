@@ -64,7 +64,7 @@ class Resources:
         Raises:
             DatasetNotFoundError: If the set has no such split.
         """
-        key = f"{source!r}/{split or source.split}"
+        key = fingerprint([*_where_paths_begin(), repr(source), split or source.split])
         return _kept(self._image_sets, key, lambda: source.load(split), DATA_SETS_KEPT)
 
     def is_dual_encoder(self, experiment: Experiment) -> bool:
@@ -121,6 +121,11 @@ class Resources:
                 experiment.speed.description() if experiment.speed else {},
             ]
         )
+
+
+def _where_paths_begin() -> list[str | None]:
+    """Return what decides which file a relative path, or none at all, means."""
+    return [os.getcwd(), os.environ.get("MEDROBUST_DATA")]
 
 
 def machine_memory() -> int:

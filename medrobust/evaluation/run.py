@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.datasets.image_set import ImageSet
+from medrobust.evaluation.claims import Claims
 from medrobust.evaluation.environment import describe_device, versions
 from medrobust.evaluation.experiment import Experiment, single_device
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PAUSE = 0.1
+"""Seconds to the next look at cells that other processes compute, when nothing else is left."""
+
 EXAMPLES = 2
 """Pictures kept a cell: the first image of the split and the middle one."""
 
@@ -54,7 +58,7 @@ Told: TypeAlias = Callable[[Done], None]
 """Called with each cell once it is in the store, from whatever thread has put it there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
     """What one encoding serves: cells that differ in their head, or in the name of their suite.
 
@@ -78,8 +82,11 @@ class CellRunner:
     Three things happen at once: a thread reads and corrupts the next batches, the caller's thread
     encodes, and another classifies and writes what is encoded. A cell counts once it is written.
 
-    Of several processes the first decides what is missing, classifies and writes; each of them
-    encodes its share of the images.
+    Of several processes that share its cells the first decides what is missing, classifies and
+    writes; each of them encodes its share of the images. Other jobs on the same store compute other
+    cells meanwhile: each claims an encoding before it begins, skips what another holds, and comes
+    back in the end to what is then neither finished nor held. With `resume=False` nothing is
+    claimed, and everything computed.
 
     Attributes:
         failed: Cells that could not be computed, each with its reason; the others went on.
@@ -97,6 +104,8 @@ class CellRunner:
         self.resources = resources
         self.store = store
         self.failed: dict[CellSpec, str] = {}
+        self._claims = Claims(store.root, sharing=experiment.resume and ranks.rank == 0)
+        self._taken: deque[Encoding] = deque()
         self._batch_size: int | None = None
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
@@ -124,15 +133,23 @@ class CellRunner:
                 other classes, or memory does not suffice.
             Exception: What a cell of several processes raised; of one process, it is in `failed`.
         """
-        for plan in plans:
-            with InOrder() as behind:
-                first = self.ranks.rank == 0
-                to_encode = self._to_encode(plan, behind, told) if first else []
-                agreed = self.ranks.agree([encoding.fingerprint for encoding in to_encode])
-                if not first:
-                    cells = {cell.key.encoding_fingerprint: cell for cell in plan.cells}
-                    to_encode = [Encoding(cells[encoding], ()) for encoding in agreed]
-                self._encode(plan.image_set, to_encode, behind, told)
+        first = self.ranks.rank == 0
+        with self._claims:
+            left = []
+            for plan in plans:
+                with InOrder() as behind:
+                    to_encode = self._to_encode(plan, behind, told) if first else []
+                    left.append(self._encode_ours(plan, to_encode, behind, told))
+            if any(left):
+                count = sum(len(encoding.missing) for encodings in left for encoding in encodings)
+                log.info("waiting for %d cells that other processes compute", count)
+            while self.ranks.agree(["more"] if any(left) else []):
+                time.sleep(PAUSE)
+                with InOrder() as behind:
+                    left = [
+                        self._encode_ours(plan, self._not_found(encodings, told), behind, told)
+                        for plan, encodings in zip(plans, left, strict=True)
+                    ]
 
     def complain(self) -> None:
         """Raise what stopped cells, once the others are done.
@@ -191,18 +208,75 @@ class CellRunner:
             if cells or (self.experiment.keep_features and not self._keeps_features(encoding))
         ]
 
+    def _not_found(self, encodings: Iterable[Encoding], told: Told) -> list[Encoding]:
+        """Tell of the cells that others have finished meanwhile, and return what is left."""
+        left = []
+        for encoding in encodings:
+            missing = []
+            for cell, head in encoding.missing:
+                if self.store.has(cell.key):
+                    told(Done(cell, computed=False, seconds=0.0))
+                else:
+                    missing.append((cell, head))
+            rest = replace(encoding, missing=tuple(missing))
+            left += [] if self._finished(rest) else [rest]
+        return left
+
+    def _finished(self, encoding: Encoding) -> bool:
+        """Say whether the store has all that an encoding is wanted for."""
+        cells = all(self.store.holds(c.key.spec, c.key.fingerprint) for c, _ in encoding.missing)
+        return cells and (
+            not self.experiment.keep_features or self._keeps_features(encoding.fingerprint)
+        )
+
+    def _take(self, encoding: Encoding) -> bool:
+        """Claim an encoding that is not finished, and that nobody else computes."""
+        if not self._claims.take(encoding.fingerprint):
+            return False
+        if self.experiment.resume and self.ranks.rank == 0 and self._finished(encoding):
+            self._claims.drop(encoding.fingerprint)
+            return False
+        return True
+
     def _keeps_features(self, encoding: str) -> bool:
         return self.experiment.resume and self.store.has_features(encoding)
 
+    def _encode_ours(
+        self, plan: DatasetPlan, wanted: Sequence[Encoding], behind: "InOrder", told: Told
+    ) -> list[Encoding]:
+        """Encode what nobody else does, and return the rest.
+
+        Several processes that share each cell agree on what to encode before they begin; one
+        process claims a cell when it begins with it.
+        """
+        if self.ranks.world == 1:
+            return self._encode(plan.image_set, wanted, behind, told)
+        ours = [encoding for encoding in wanted if self._take(encoding)]
+        left = [encoding for encoding in wanted if encoding not in ours]
+        agreed = self.ranks.agree([encoding.fingerprint for encoding in ours])
+        if self.ranks.rank != 0:
+            cells = {cell.key.encoding_fingerprint: cell for cell in plan.cells}
+            ours = [Encoding(cells[encoding], ()) for encoding in agreed]
+        self._encode(plan.image_set, ours, behind, told)
+        return left
+
     def _encode(
         self, image_set: ImageSet, wanted: Sequence[Encoding], behind: "InOrder", told: Told
-    ) -> None:
-        """Encode in one test run; out of memory, go on with batches of half the size."""
-        waiting = deque(wanted)
+    ) -> list[Encoding]:
+        """Encode in one test run what can be claimed, and return the rest.
+
+        Out of memory, it goes on with batches of half the size.
+        """
+        waiting = list(wanted)
+        refused: list[Encoding] = []
         while waiting:
+            if self.ranks.world == 1 and not self._take(waiting[0]):
+                refused.append(waiting.pop(0))
+                continue
             size = self._images_at_once()
+            self._taken.clear()
             try:
-                self._test(image_set, waiting, behind, told)
+                self._test(image_set, waiting, refused, behind, told)
             except torch.OutOfMemoryError as error:
                 if size == 1:
                     raise ConfigurationError(
@@ -213,7 +287,10 @@ class CellRunner:
                     ) from error
                 self._batch_size = size // 2
             except Exception as error:
-                encoding = waiting.popleft() if waiting else wanted[-1]
+                encoding = next(iter((*self._taken, *waiting)), wanted[-1])
+                if encoding in waiting:
+                    waiting.remove(encoding)
+                self._claims.drop(encoding.fingerprint)
                 self._fail([cell for cell, _ in encoding.missing] or [encoding.first], error)
                 self._trainer = None
                 continue
@@ -221,6 +298,7 @@ class CellRunner:
                 continue
             log.warning("out of memory with batch_size=%d: going on with %d.", size, size // 2)
             torch.cuda.empty_cache()
+        return refused
 
     def _images_at_once(self) -> int:
         if self._batch_size is None:
@@ -229,9 +307,22 @@ class CellRunner:
         return self._batch_size
 
     def _test(
-        self, image_set: ImageSet, waiting: deque[Encoding], behind: "InOrder", told: Told
+        self,
+        image_set: ImageSet,
+        waiting: list[Encoding],
+        refused: list[Encoding],
+        behind: "InOrder",
+        told: Told,
     ) -> None:
-        """Encode what is waiting; each leaves the queue when its features are there."""
+        """Encode what is waiting; each leaves the list when its features are there.
+
+        Args:
+            image_set: Clean images.
+            waiting: What is left to encode; empty afterwards.
+            refused: Gets what others compute.
+            behind: Writes.
+            told: Hears of cells.
+        """
         trainer, module = self._ready_trainer(), self._ready_module()
         rows = self.ranks.rows(len(image_set), self.experiment.model.micro_batch)
         started = time.perf_counter()
@@ -241,17 +332,31 @@ class CellRunner:
             whole = self.ranks.join(encoded, len(image_set), self.experiment.model.micro_batch)
             now = time.perf_counter()
             seconds, started = now - started, now
-            encoding = waiting.popleft()
+            encoding = self._taken.popleft()
+            waiting.remove(encoding)
             if whole is not None:
                 behind(self._finish, image_set, encoding, whole, seconds, told)
 
+        def wanted(encoding: Encoding) -> bool:
+            took = self.ranks.world > 1 or self._take(encoding)
+            if not took:
+                waiting.remove(encoding)
+            (self._taken if took else refused).append(encoding)
+            return took
+
         if not len(rows):  # more processes than micro-batches
+            self._taken.extend(waiting)
             while waiting:
                 finished(Encoded(torch.empty(0)))
             return
         module.begin(finished)
         batches = CorruptedBatches(
-            [self._pass(image_set, encoding.first, rows) for encoding in waiting],
+            [
+                replace(
+                    self._pass(image_set, encoding.first, rows), wanted=partial(wanted, encoding)
+                )
+                for encoding in waiting
+            ],
             batch_size=self._images_at_once(),
             num_workers=self.experiment.num_workers,
             device=trainer.strategy.root_device,
@@ -304,6 +409,7 @@ class CellRunner:
                 encoding.fingerprint, features.numpy(), replace=not self.experiment.resume
             )
         self._write_cells(image_set, encoding, Encoded(features, encoded.shown), seconds, told)
+        self._claims.drop(encoding.fingerprint)  # after an error at the end of the run
 
     def _write_cells(
         self,
@@ -388,8 +494,9 @@ class CellRunner:
 class InOrder:
     """Runs calls in a thread, in the order given, while the caller goes on.
 
-    At most two wait, so that memory stays flat. The first error is raised at a later call, or on
-    leaving; calls that were given are run all the same, since what one loses another need not.
+    The caller goes on when the calls before the last one are done: a kill loses what the last one
+    was to write, and no more. The first error is raised at the next call, or on leaving; calls that
+    were given are run all the same, since what one loses another need not.
     """
 
     def __init__(self) -> None:
@@ -403,7 +510,7 @@ class InOrder:
             Exception: As an earlier call raised it; this one is run.
         """
         self._waiting.append(self._thread.submit(function, *arguments))
-        while len(self._waiting) > 2:
+        while len(self._waiting) > 1:
             self._waiting.popleft().result()
 
     def __enter__(self) -> Self:

@@ -9,7 +9,8 @@ Layout (all names made safe; the fingerprint decides)::
     adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
 A folder is written under a hidden temporary name beside its place, forced to the disk and renamed.
-The first to arrive wins and a later twin is dropped, so that workers need no locks.
+The first to arrive wins and a later twin is dropped, so that workers need no locks to be right;
+those of `.claims/`, there while cells are computed, keep them from computing the same cell.
 """
 
 import hashlib

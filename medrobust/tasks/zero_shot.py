@@ -13,6 +13,7 @@ from medrobust.exceptions import MedRobustError, NotFiniteError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.datamodule import CorruptedBatch
+from medrobust.tasks.memory import keep_freed_memory
 from medrobust.types import FeatureBatch, LogitBatch, UInt8Array
 
 Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
@@ -66,6 +67,7 @@ class ZeroShot(LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Forget a pass that did not end."""
+        keep_freed_memory()
         self._begin_pass()
         self._batcher = MicroBatcher(self._encoder, self.micro_batch)
 

@@ -1,8 +1,9 @@
 """What stays loaded between jobs: within a budget of memory, the longest unused goes first."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
 from tuning import experiment
 
 from medrobust.adapters import NoAdapter
@@ -33,3 +34,28 @@ def test_models_are_kept_within_the_budget_and_the_longest_unused_goes(tmp_path:
     tiny = Resources(model_bytes=1)
     only = tiny.model(jobs[0])
     assert tiny.model(jobs[0]) is only, "the one in use stays whatever it takes"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A data set whose only file has a relative path."""
+
+    file: str = "images"
+    split: str = "test"
+
+    def load(self, split: str | None = None) -> str:
+        return Path(self.file).read_text(encoding="utf-8")
+
+
+def test_one_relative_path_in_two_folders_is_two_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources, found = Resources(), []
+    for name in ("one", "two", "one"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "images").write_text(name, encoding="utf-8")
+        monkeypatch.chdir(folder)
+        found.append(resources.image_set(Beside()))
+    assert found == ["one", "two", "one"]
+    assert found[0] is found[2], "kept, and not read again"

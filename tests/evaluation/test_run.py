@@ -1,15 +1,14 @@
 """The loop over cells: what shares an encoding, what a failure costs, what changes no number."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cells import Wrapped, experiment
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -22,61 +21,12 @@ from medrobust.evaluation.run import CellRunner, Done, InOrder
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.jobs import read_cells
-from medrobust.models import OwnModel, PhantomClip, PromptSet
+from medrobust.models import OwnModel, PhantomClip
 from medrobust.models.phantomclip import PhantomCLIP
 from medrobust.models.speed import Speed
-from medrobust.tasks import ZeroShot
 
 RESOURCES = Resources()
 IMAGES = 40
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Several corruptions as one choice of conf/corruption."""
-
-    columns: tuple[Any, ...]
-
-    def expand(self, registry: str | None) -> tuple[Any, ...]:
-        return self.columns
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """A corruption that calls `before` with the images of each batch first."""
-
-    before: Callable[[Tensor], None] = field(compare=False)
-    name: str = "brightness"
-    suite: str = "imagenet_c"
-
-    @property
-    def inner(self) -> Corruption:
-        return Corruption(self.name, self.suite)
-
-    def identity(self, severity: int) -> dict[str, Any]:
-        return self.inner.identity(severity)
-
-    def random(self, severity: int) -> bool:
-        return self.inner.random(severity)
-
-    def __call__(self, images: Tensor, **keywords: Any) -> Tensor:
-        self.before(images)
-        return self.inner(images, **keywords)
-
-
-def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
-    given = Experiment(
-        model=PhantomClip("small"),
-        datasets=(Phantoms(per_class=2),),
-        corruption=Columns(columns or (Corruption("brightness"),)),
-        severities=(1,),
-        prompts=PromptSet(name="plain", templates=["{}"]),
-        store=folder,
-        trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=folder),
-        precision="32-true",
-        task=ZeroShot,
-    )
-    return replace(given, **changes)
 
 
 def run(given: Experiment) -> list[Done]:
@@ -215,7 +165,24 @@ def test_calls_behind_run_in_order_and_the_first_error_comes_out() -> None:
 
     with pytest.raises(MedRobustError, match="one"):
         call_five()
-    assert ran == [0, 1, 2, 3]  # the error came out of the call after next
+    assert ran == [0, 1, 2]  # the error came out of the next call
+
+
+def test_a_call_behind_waits_for_all_before_it_so_that_one_at_most_is_lost(monkeypatch) -> None:
+    waited: list[int] = []
+
+    @dataclass
+    class Submitted:
+        number: int
+
+        def result(self) -> None:
+            waited.append(self.number)
+
+    with InOrder() as behind:
+        monkeypatch.setattr(behind._thread, "submit", lambda call, number: Submitted(number))
+        for number in range(4):
+            behind(print, number)
+            assert waited == list(range(number))
 
 
 def test_no_batch_size_worker_or_order_of_the_plan_changes_a_number(tmp_path) -> None:

@@ -1,0 +1,68 @@
+"""A small job on phantoms, with corruptions that a test can stop at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from medrobust.corruptions import Corruption
+from medrobust.datasets import Phantoms
+from medrobust.evaluation.experiment import Experiment
+from medrobust.models import PhantomClip, PromptSet
+from medrobust.tasks import ZeroShot
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Several corruptions as one choice of conf/corruption."""
+
+    columns: tuple[Any, ...]
+
+    def expand(self, registry: str | None) -> tuple[Any, ...]:
+        return self.columns
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A corruption that calls `before` with the images of each batch first."""
+
+    before: Callable[[Tensor], None] = field(compare=False)
+    name: str = "brightness"
+    suite: str = "imagenet_c"
+
+    @property
+    def inner(self) -> Corruption:
+        return Corruption(self.name, self.suite)
+
+    def identity(self, severity: int) -> dict[str, Any]:
+        return self.inner.identity(severity)
+
+    def random(self, severity: int) -> bool:
+        return self.inner.random(severity)
+
+    def __call__(self, images: Tensor, **keywords: Any) -> Tensor:
+        self.before(images)
+        return self.inner(images, **keywords)
+
+
+def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
+    given = Experiment(
+        model=PhantomClip("small"),
+        datasets=(Phantoms(per_class=2),),
+        corruption=Columns(columns or (Corruption("brightness"),)),
+        severities=(1,),
+        prompts=PromptSet(name="plain", templates=["{}"]),
+        store=folder,
+        trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=folder),
+        precision="32-true",
+        task=ZeroShot,
+    )
+    return replace(given, **changes)
+
+
+COLUMNS = tuple(Corruption(name) for name in ("contrast", "brightness", "pixelate", "saturate"))
+"""Of a plan that two processes share."""
