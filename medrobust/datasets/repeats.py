@@ -279,7 +279,7 @@ def _sentence(
     if other is None:
         return [f"{said} (id=row {', '.join(pairs)})"]
     equal = equal_pictures(one, other, repeats)
-    return [f"{said}, {equal} of them in every pixel (ids {', '.join(pairs)})"]
+    return [f"{said}, {equal} identical (ids {', '.join(pairs)})"]
 
 
 def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:

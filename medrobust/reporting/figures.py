@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,16 +88,16 @@ def matrix_png(matrices: Sequence[Matrix]) -> bytes:
 def _heat_figure(matrices: Sequence[Matrix]) -> "Figure":
     from matplotlib.figure import Figure
 
-    heights = [1.9 + 0.42 * len(m.rows) for m in matrices]
     width = max(5.0, *(3.2 + 0.78 * (len(m.table.corruptions) + 3) for m in matrices))
+    heights = [1.7 + 0.42 * len(m.rows) + 0.13 * len(_below(m, width)) for m in matrices]
     figure = Figure(figsize=(width, sum(heights)), layout="constrained", facecolor="white")
     axes = figure.subplots(len(matrices), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, matrix in zip(axes, matrices, strict=True):
-        _heat_map(axis, matrix)
+        _heat_map(axis, matrix, width)
     return figure
 
 
-def _heat_map(axis: "Axes", matrix: Matrix) -> None:
+def _heat_map(axis: "Axes", matrix: Matrix, width: float) -> None:
     columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
     top = scale_top(matrix)
     for row, line in enumerate(heat_cells(matrix)):
@@ -121,8 +122,14 @@ def _heat_map(axis: "Axes", matrix: Matrix) -> None:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
-    if marks := (*matrix.remarks, *matrix.legend):
+    if marks := _below(matrix, width):
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
+
+
+def _below(matrix: Matrix, width: float) -> list[str]:
+    """Break what stands below a table into lines that fit a picture of that width, in inches."""
+    broken = (wrap(mark, int(14 * width)) for mark in (*matrix.remarks, *matrix.legend))
+    return [line for lines in broken for line in lines]
 
 
 def _square(column: int, row: int, color: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from medrobust.datasets.findings import without_ids
 from medrobust.evaluation.store import CellSpec, DataRecord, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import (
@@ -203,7 +204,7 @@ class Matrix:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What stands below every table: a demonstration, a part of the set, findings of audits."""
-        return (*self.notices, *self.data.marks)
+        return (*self.notices, *map(without_ids, self.data.marks))
 
     @property
     def legend(self) -> tuple[str, ...]:

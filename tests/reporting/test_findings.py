@@ -29,7 +29,7 @@ def rewritten(cell, **more):
 def test_marks_are_sorted_by_what_they_are_about():
     marks = (
         "labels of toy/test fit the order 'other' (b, a) better than their own",
-        "3 images of test nearly repeat one of train, 3 of them in every pixel",
+        "3 images of test nearly repeat one of train, 3 identical",
         "2 patients of test (4 images) are in train too",
         "size 128 is not the standard 224",
     )
