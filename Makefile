@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-lowest lint format types check bench docs clean
+.PHONY: help install run test test-all test-lowest coverage lint format types check bench docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-lowest: .venv-lowest/.ready  ## the tests with the lowest versions that pyp
 .venv-lowest/.ready: requirements-lowest.txt pyproject.toml
 	$(PYTHON) scripts/make_environment.py .venv-lowest requirements-lowest.txt
 	@touch $@
+
+coverage: $(READY)  ## line and branch coverage of the tests, slow ones excepted: htmlcov/index.html
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
+	$(BIN)/python scripts/coverage_table.py htmlcov/coverage.json
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

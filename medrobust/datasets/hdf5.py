@@ -68,7 +68,7 @@ def hdf5_rows(
                 return _copy(images, rows, target)
         except MedRobustError:
             raise
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
             raise InvalidDataError(
                 f"{file} is damaged or not an HDF5 file. Get it again."
             ) from error
