@@ -73,6 +73,10 @@ class Claims:
             Path(lock.lock_file).unlink()
         lock.release()
 
+    def ignore(self) -> None:
+        """Grant everything from now on, whoever holds it."""
+        self._sharing = False
+
     def __enter__(self) -> Self:
         return self
 

@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 PAUSE = 0.1
 """Seconds to the next look at cells that other processes compute, when nothing else is left."""
 
+PATIENCE = 600.0
+"""Seconds without a new cell of theirs after which this process computes them too: one that stands
+still must not stop the others."""
+
 EXAMPLES = 2
 """Pictures kept a cell: the first image of the split and the middle one."""
 
@@ -85,8 +89,8 @@ class CellRunner:
     Of several processes that share its cells the first decides what is missing, classifies and
     writes; each of them encodes its share of the images. Other jobs on the same store compute other
     cells meanwhile: each claims an encoding before it begins, skips what another holds, and comes
-    back in the end to what is then neither finished nor held. With `resume=False` nothing is
-    claimed, and everything computed.
+    back in the end to what is then not finished, and not held or held for too long. With
+    `resume=False` nothing is claimed, and everything computed.
 
     Attributes:
         failed: Cells that could not be computed, each with its reason; the others went on.
@@ -140,16 +144,27 @@ class CellRunner:
                 with InOrder() as behind:
                     to_encode = self._to_encode(plan, behind, told) if first else []
                     left.append(self._encode_ours(plan, to_encode, behind, told))
-            if any(left):
-                count = sum(len(encoding.missing) for encodings in left for encoding in encodings)
-                log.info("waiting for %d cells that other processes compute", count)
-            while self.ranks.agree(["more"] if any(left) else []):
-                time.sleep(PAUSE)
-                with InOrder() as behind:
-                    left = [
-                        self._encode_ours(plan, self._not_found(encodings, told), behind, told)
-                        for plan, encodings in zip(plans, left, strict=True)
-                    ]
+            if self.ranks.agree(["more"] if any(left) else []):
+                self._wait(plans, left, told)
+
+    def _wait(self, plans: Sequence[DatasetPlan], left: list[list[Encoding]], told: Told) -> None:
+        """Wait for cells that others compute, and compute what they let go of."""
+        count = sum(len(encoding.missing) for encodings in left for encoding in encodings)
+        log.info("waiting for %d cells that other processes compute", count)
+        since, before = time.monotonic(), sum(map(len, left))
+        while self.ranks.agree(["more"] if any(left) else []):
+            time.sleep(PAUSE)
+            if time.monotonic() - since > PATIENCE:
+                log.warning("no cell of theirs for %.0f s: computing them here", PATIENCE)
+                self._claims.ignore()
+            with InOrder() as behind:
+                left = [
+                    self._encode_ours(plan, self._not_found(encodings, told), behind, told)
+                    for plan, encodings in zip(plans, left, strict=True)
+                ]
+            now = sum(map(len, left))
+            if now < before:
+                since, before = time.monotonic(), now
 
     def complain(self) -> None:
         """Raise what stopped cells, once the others are done.

@@ -15,6 +15,7 @@ from cells import COLUMNS, experiment
 from filelock import FileLock
 
 from medrobust.corruptions import Corruption
+from medrobust.evaluation import run as evaluation_run
 from medrobust.evaluation.claims import FOLDER, Claims
 from medrobust.evaluation.plan import PlannedCell, plan
 from medrobust.evaluation.resources import Resources
@@ -122,6 +123,15 @@ def test_a_cell_that_another_finishes_meanwhile_is_not_computed(tmp_path) -> Non
         NAMES[1]
     ]
     assert stored(ours) == stored(tmp_path / "theirs")
+
+
+def test_who_holds_a_cell_and_does_not_move_stops_nobody(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(evaluation_run, "PATIENCE", 0.3)
+    with Claims(tmp_path) as other:
+        assert other.take(planned(tmp_path)[1].key.encoding_fingerprint)
+        done = run(tmp_path)
+    assert names(done) == [NAMES[0], *NAMES[2:], NAMES[1]]
+    assert "computing them here" in caplog.text
 
 
 def test_who_computes_again_or_finds_all_asks_nobody(tmp_path, monkeypatch) -> None:
