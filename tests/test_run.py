@@ -309,6 +309,7 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["dataset=folder"], "dataset.csv"),
         (["verfy"], "unknown command"),
         (["model=phantomclip,phantomclip_small"], "add -m"),
+        (["corruption=[fog,snow]"], "Write corruption=fog,snow and -m."),
     ],
 )
 def test_what_cannot_run_fails_in_one_sentence(workplace, capfd, arguments, sentence) -> None:
