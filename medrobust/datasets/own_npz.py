@@ -15,7 +15,7 @@ from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerpri
 from medrobust.datasets.labels import array_labels
 from medrobust.datasets.npz import members, npz_array, npz_names
 from medrobust.datasets.pictures import Fit, Framing, each, framed, quiet_decoders, write_images
-from medrobust.datasets.private import Identity, data_key, keyed_hashes
+from medrobust.datasets.private import Identity, data_key, keyed_hashes, unnamed
 from medrobust.datasets.published import size_marks
 from medrobust.datasets.table import few
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
@@ -149,7 +149,7 @@ class Npz:
         return tuple(
             mark
             for other, there in sorted(names.items())
-            for mark in shared_group_marks(here[here != ""], there, split, other)
+            for mark in shared_group_marks(here, there, split, other)
         )
 
     def identities(self, key: bytes) -> list[Identity]:
@@ -220,4 +220,10 @@ class Npz:
         if self.patients is None:
             return None
         names = npz_names(self.path, prefix + self.patients)
+        for row, name in enumerate(names):
+            if unnamed(name):
+                raise InvalidDataError(
+                    f"{self.path.name}: patient {row} of {prefix}{self.patients} is empty. Fill it "
+                    f"in (a value of its own where it is unknown), or pass dataset.patients=null."
+                )
         return keyed_hashes(data_key(self.path.parent, self.key_file), "patient", names)
