@@ -163,6 +163,16 @@ class OwnData(ABC):
             for mark in shared_group_marks(here, patients[splits == other], split, other)
         )
 
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient; no picture is opened.
+
+        Raises:
+            MedRobustError: As `load` raises it for a table that cannot be used.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        samples = self._samples(table, self._rows(table, split))
+        return self._groups(table, samples, data_key(self.folder, self.key_file))
+
     def identities(self, key: bytes) -> list[Identity]:
         """Say which file and patient each stored hash stands for, over all splits.
 

@@ -152,6 +152,14 @@ class Npz:
             for mark in shared_group_marks(here, there, split, other)
         )
 
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient; no picture is opened.
+
+        Raises:
+            MedRobustError: As `load` raises it for a file that cannot be used.
+        """
+        return self._groups(self._prefix(split))
+
     def identities(self, key: bytes) -> list[Identity]:
         """Say which patient each stored hash stands for, over all splits; images are rows.
 

@@ -1,6 +1,7 @@
 """The stage before the plan: an adapter is tuned once, kept as an artifact, and found afterwards.
 
-Tuning opens the pool and what chooses the epoch. It never opens the test split.
+Tuning opens the pool and what chooses the epoch. It never opens the test split; of own data it
+reads whose images are in it, and leaves those patients out.
 """
 
 import logging
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.adapters.artifact import Tuned, artifact_files, probe_files
 from medrobust.adapters.base import NoAdapter, Tunable
 from medrobust.adapters.linear_probe import LinearProbe
-from medrobust.datasets.image_set import ImageSet
+from medrobust.datasets.image_set import ImageSet, NamesPatients
 from medrobust.datasets.perceptual import hashes_of, near_repeats
 from medrobust.datasets.sampling import FewShots, few_shots
 from medrobust.evaluation.environment import versions
@@ -159,10 +161,10 @@ def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
 
 
 def _draw(source: "DatasetSource", tuning: Tuning, evaluated: Sequence[Float32Array]) -> FewShots:
-    pool, notes = _without_repeats(source.load(tuning.pool), evaluated)
+    pool, notes = _apart(source, tuning.pool, evaluated)
     other = None
     if tuning.select_from is not None:
-        other, more = _without_repeats(source.load(tuning.select_from), evaluated)
+        other, more = _apart(source, tuning.select_from, evaluated)
         notes += more
     drawn = few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
     for note in notes:
@@ -175,14 +177,44 @@ def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
     return [hashes_of(resources.image_set(source)) for source in experiment.datasets]
 
 
+def _apart(
+    source: "DatasetSource", split: str, evaluated: Sequence[Float32Array]
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """Open a pool without what it shares with evaluated splits, and say what was taken out.
+
+    Raises:
+        ConfigurationError: If no image is left.
+    """
+    pool, notes = _without_patients(source.load(split), source)
+    pool, more = _without_repeats(pool, evaluated)
+    return pool, (*notes, *more)
+
+
+def _without_patients(pool: ImageSet, source: "DatasetSource") -> tuple[ImageSet, tuple[str, ...]]:
+    """Take out the patients of own data who stand in the evaluated split, too."""
+    if pool.groups is None or pool.split == source.split or not isinstance(source, NamesPatients):
+        return pool, ()
+    theirs = source.patients_of(source.split)
+    if theirs is None or not (shared := np.isin(pool.groups, theirs)).any():
+        return pool, ()
+    patients = len(np.unique(pool.groups[shared]))
+    images = int(np.isin(theirs, pool.groups).sum())
+    note = (
+        f"{_counted(patients, 'patient')} of the {source.split} split "
+        f"({_counted(images, 'image')}) {'is' if patients == 1 else 'are'} also in {pool.split}: "
+        f"{_counted(int(shared.sum()), 'image')} of {pool.split} left out of tuning"
+    )
+    return _kept(pool, ~shared, note, "without patients"), (note,)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def _without_repeats(
     pool: ImageSet, evaluated: Sequence[Float32Array]
 ) -> tuple[ImageSet, tuple[str, ...]]:
-    """Take out the images that show the same as one of an evaluated split, and say how many.
-
-    Raises:
-        ConfigurationError: If none is left.
-    """
+    """Take out the images that show the same as one of an evaluated split."""
     if not evaluated:
         return pool, ()
     own = hashes_of(pool)
@@ -191,11 +223,16 @@ def _without_repeats(
         free[near_repeats(own, others).rows] = False
     note = f"{int((~free).sum())} of {len(pool)} images of {pool.split} left out: they repeat an "
     note += "image of an evaluated split"
+    return _kept(pool, free, note, "without repeats"), (note,)
+
+
+def _kept(pool: ImageSet, free: NDArray[np.bool_], note: str, why: str) -> ImageSet:
+    """Take the free images of a pool; its fingerprint says why."""
     if not free.any():
         raise ConfigurationError(f"{pool.name}: {note}, and none is left to tune on.")
     kept = np.flatnonzero(free)
-    print_ = fingerprint([pool.fingerprint, "without repeats", pool.ids[kept].tolist()])
-    return pool.take(kept, fingerprint=print_), (note,)
+    print_ = fingerprint([pool.fingerprint, why, pool.ids[kept].tolist()])
+    return pool.take(kept, fingerprint=print_)
 
 
 def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:
