@@ -270,6 +270,7 @@ def publish(report: Report) -> None:
         "results.csv",
         "summary.csv",
         "comparisons.csv",
+        "subgroups.csv",
         *more,
     ):
         if (report.folder / name).exists():
