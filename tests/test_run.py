@@ -252,10 +252,12 @@ def test_a_dry_run_of_grey_pictures_warns_of_nothing(workplace, capfd) -> None:
     """Grey images come as a view of a map that cannot be written, of which torch would warn."""
     for name in "ab":
         cv2.imwrite(f"{name}.png", np.full((40, 40), 90, np.uint8))
-    Path("labels.csv").write_text("path,label\na.png,x\nb.png,y\n")
+    Path("labels.csv").write_text("path,label,patient\na.png,x,p\nb.png,y,p\n")
     own = ("dataset=folder", "dataset.csv=labels.csv", "dataset.modality=scan")
     assert medrobust("corruption=brightness", "severity=1", *own, "dry_run=true") == 0
-    assert "2 cells to run" in "".join(capfd.readouterr().out.split("\n"))
+    printed = capfd.readouterr().out
+    assert "2 cells to run" in printed
+    assert "folder/test: 2 images, 1 patients, x 1, y 1" in printed.splitlines()
 
 
 def test_kept_features_serve_another_prompt_set_without_encoding(workplace) -> None:
