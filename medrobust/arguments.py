@@ -23,6 +23,10 @@ LAUNCHERS = {
 }
 """Launcher -> name of its Hydra plugin, and the extra of ours that installs it."""
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
+BRACKETED = re.compile(r"^(?!['\"]).*\[[^\]]*,[^\]]*\]")
+"""A list of several options, which Hydra lays one over another."""
+LAID_OVER = ("experiment",)
+"""Groups whose options complete one another, so that a list of them has a meaning."""
 
 
 def conf_folder() -> Path:
@@ -209,7 +213,8 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
 
     Raises:
         UnknownNameError: If an option does not exist.
-        ConfigurationError: If several options are given without `-m`.
+        ConfigurationError: If several options are given without `-m`, or in brackets, of which
+            Hydra keeps the last.
     """
     swept = any(flag in arguments for flag in SWEPT)
     for argument in arguments:
@@ -217,6 +222,11 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
         if match is None or match["key"] not in known or match["key"].startswith("hydra/"):
             continue
         group, value = match["key"], match["value"]
+        if group not in LAID_OVER and BRACKETED.search(value):
+            plain = f"{argument.partition('=')[0]}={re.sub(r'[][ ]', '', value)}"
+            raise ConfigurationError(
+                f"{argument}: a list in brackets would run only the last one. Write {plain} and -m."
+            )
         if not value or value == "null" or SPECIAL.search(value):
             continue
         options = value.split(",")

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -31,7 +32,7 @@ from medrobust.evaluation.licensing import check_licenses
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
-from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.evaluation.store import CellSpec, DataRecord, Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.reading import json_object
 from medrobust.reporting import (
@@ -274,6 +275,7 @@ def publish(report: Report) -> None:
         "results.csv",
         "summary.csv",
         "comparisons.csv",
+        "subgroups.csv",
         *more,
     ):
         if (report.folder / name).exists():
@@ -598,6 +600,7 @@ def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experi
     console = Console()
     missing: list[tuple[DatasetPlan, list[PlannedCell]]] = []
     for dataset in plans:
+        console.print(contents(dataset.record), markup=False, highlight=False, soft_wrap=True)
         to_run = []
         for cell in dataset.cells:
             skip = experiment.resume and store.has(cell.key)
@@ -611,6 +614,17 @@ def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experi
     if run:
         estimated = str(estimate(experiment, RESOURCES, missing))
         console.print(estimated, highlight=False, soft_wrap=True)
+
+
+def contents(data: DataRecord) -> str:
+    """Count a split: "ward/test: 120 images, 60 patients, normal 74, pneumonia 46"."""
+    labels, names = data.labels, data.class_names
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
+    parts = [f"{len(labels)} images"]
+    if data.groups is not None:
+        parts.append(f"{len(np.unique(data.groups))} patients")
+    parts += [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    return f"{data.name}/{data.split}: {', '.join(parts)}"
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

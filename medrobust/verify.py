@@ -3,6 +3,7 @@
 import argparse
 import random
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,10 +48,12 @@ class Verdict:
     Attributes:
         kind: "identical" to the last bit; "agrees" within the tolerance; "differs"; "not computed".
         sentence: By how much, or why not.
+        needed: Keys of paths without which it cannot be computed.
     """
 
     kind: Literal["identical", "agrees", "differs", "not computed"]
     sentence: str = ""
+    needed: tuple[str, ...] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="medrobust verify",
         description="Compute a random sample of the cells of a store again, and compare.",
+        epilog="Exit status: 0 if every cell of the sample was computed and agrees; 1 if one "
+        "differs or could not be computed; 2 for arguments that do not exist.",
     )
     parser.add_argument("store", type=Path, help="folder of the store (store.dir)")
     parser.add_argument("--cells", type=int, default=5, metavar="N", help="how many (default 5)")
@@ -68,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         metavar="KEY=VALUE",
         help="paths of this machine, which cells do not record, as dataset.root=FOLDER",
     )
-    given = parser.parse_args(list(arguments))
+    given = parser.parse_intermixed_args(list(arguments))
     console = Console()
     store, changes = Store(given.store), read_changes(given.changes)
     resources = Resources()  # most of a sample share model and data
@@ -83,6 +88,9 @@ def main(arguments: Sequence[str]) -> int:
     counts["not computed"] = len(verdicts) - sum(counts.values())
     said = ", ".join(f"{number} {kind}" for kind, number in counts.items())
     console.print(f"{len(verdicts)} cells: {said}.", highlight=False)
+    if needed := dict.fromkeys(key for verdict in verdicts for key in verdict.needed):
+        command = shlex.join(["medrobust", "verify", *arguments, *(f"{k}=PATH" for k in needed)])
+        console.print(f"With the paths: {command}", markup=False, highlight=False, soft_wrap=True)
     return 0 if good == len(verdicts) else 1
 
 
@@ -126,7 +134,7 @@ def verify(
         with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
             again, device = compute_again(cell, store, Path(scratch), changes, resources)
     except MedRobustError as error:
-        return Verdict("not computed", str(error))
+        return Verdict("not computed", str(error), tuple(_needed(cell, changes)))
     return compare(cell, again, device)
 
 
@@ -184,13 +192,17 @@ def recorded_experiment(cell: StoredCell, changes: Mapping[str, str]) -> Experim
         raise ConfigurationError(
             "it was made from arrays in memory, which only the program that had them can repeat."
         )
-    needed = [key for key in hidden(config) if key not in changes]
-    if needed:
+    if needed := _needed(cell, changes):
         raise ConfigurationError(
             f"its record keeps no paths: add {' '.join(f'{key}=PATH' for key in needed)} "
             f"for the same files on this machine."
         )
     return experiment_from_record(config, changes)
+
+
+def _needed(cell: StoredCell, changes: Mapping[str, str]) -> list[str]:
+    """List the keys of the paths that must be given for a cell and are not."""
+    return [key for key in hidden(cell.record.get("config") or {}) if key not in changes]
 
 
 def hidden(config: Mapping[str, Any]) -> list[str]:

@@ -52,17 +52,21 @@ def main(arguments: list[str] | None = None) -> int:
     (folder / "data").mkdir(exist_ok=True)
     os.environ["HF_HUB_CACHE"] = str(folder / "hub")  # before huggingface_hub is imported
     os.environ["MEDROBUST_DATA"] = str(folder / "data")
-    failures = fetch_all(folder, given.overrides)
+    asked, failures = fetch_all(folder, given.overrides)
     (folder / "env.sh").write_text(ENVIRONMENT, encoding="utf-8")
+    if failures:
+        print(f"{asked - failures} of {asked} fetched: {folder.name} is not complete.")
+        return 1
     print(f"On the other machine: source {folder.name}/env.sh (copy with links kept: rsync -a)")
-    return 1 if failures else 0
+    return 0
 
 
-def fetch_all(folder: Path, overrides: list[str]) -> int:
-    """Fetch each model and data set, say what became of it, and return how many failed."""
-    failures = 0
+def fetch_all(folder: Path, overrides: list[str]) -> tuple[int, int]:
+    """Fetch each model and data set, say what became of it; how many there were, and failed."""
+    asked = failures = 0
     files: dict[str, Any] = known(folder)
     for group, name, part in parts(overrides):
+        asked += 1
         try:
             found = fetched_model(part) if group == "model" else fetched_data(part)
             entries = {
@@ -79,7 +83,7 @@ def fetch_all(folder: Path, overrides: list[str]) -> int:
             what = "is not fetched by this script: bring its files yourself"
         print(f"{group} {name}: {what}")
         write_manifest(folder, files)
-    return failures
+    return asked, failures
 
 
 def parts(overrides: list[str]) -> Iterator[tuple[str, str, Any]]:

@@ -4,8 +4,8 @@
     python scripts/report.py outputs/store --out outputs/paper --reference clip_vit_b16
 
 No model is run and no data set is opened. The folder gets report.html (one file, no outside
-requests), results.csv, summary.csv, comparisons.csv, their Parquet twins, matrix.png, figures/ and
-tables/.
+requests), results.csv, summary.csv, comparisons.csv, subgroups.csv, their Parquet twins,
+matrix.png, figures/ and tables/.
 """
 
 import argparse

@@ -5,6 +5,8 @@ import pytest
 from medrobust import arguments
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, UnknownNameError
 
+KNOWN = arguments.groups([arguments.conf_folder()])
+
 
 @pytest.mark.parametrize(
     ("given", "expected"),
@@ -96,6 +98,28 @@ def test_several_options_without_multirun_ask_for_m() -> None:
     with pytest.raises(ConfigurationError, match="add -m"):
         arguments.check_options(["model=a,b"], known)
     arguments.check_options(["-m", "model=a,b"], known)
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+@pytest.mark.parametrize("group", ["corruption", "model", "dataset", "task", "adapter", "speed"])
+def test_a_bracketed_list_of_options_is_refused_and_the_sweep_is_named(
+    group: str, flags: list[str]
+) -> None:
+    first, second, *_ = sorted(KNOWN[group])
+    typed = [*flags, f"{group}=[{first}, {second}]"]
+    with pytest.raises(ConfigurationError) as refused:
+        arguments.check_options(arguments.rewrite(typed), KNOWN)
+    assert str(refused.value) == (
+        f"{typed[-1]}: a list in brackets would run only the last one. "
+        f"Write {group}={first},{second} and -m."
+    )
+
+
+def test_lists_that_have_a_meaning_stay_legal() -> None:
+    typed = ["severity=[1,3]", "prompts=[paper,clip]", "corruption=[brightness]"]
+    typed += ["experiment=[demonstration,adapter_bakeoff]", "dataset.class_names=[a,b]"]
+    for flags in ([], ["-m"]):
+        arguments.check_options(arguments.rewrite([*flags, *typed]), KNOWN)
 
 
 def test_hydra_syntax_and_plain_keys_are_left_to_hydra() -> None:

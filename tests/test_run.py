@@ -248,6 +248,18 @@ def test_a_dry_run_computes_and_writes_no_cell(workplace, capsys) -> None:
     assert not Path("outputs/store").exists()
 
 
+def test_a_dry_run_of_grey_pictures_warns_of_nothing(workplace, capfd) -> None:
+    """Grey images come as a view of a map that cannot be written, of which torch would warn."""
+    for name in "ab":
+        cv2.imwrite(f"{name}.png", np.full((40, 40), 90, np.uint8))
+    Path("labels.csv").write_text("path,label,patient\na.png,x,p\nb.png,y,p\n")
+    own = ("dataset=folder", "dataset.csv=labels.csv", "dataset.modality=scan")
+    assert medrobust("corruption=brightness", "severity=1", *own, "dry_run=true") == 0
+    printed = capfd.readouterr().out
+    assert "2 cells to run" in printed
+    assert "folder/test: 2 images, 1 patients, x 1, y 1" in printed.splitlines()
+
+
 def test_kept_features_serve_another_prompt_set_without_encoding(workplace) -> None:
     chosen = ("corruption=pixelate", "severity=2", *SMALL, "store.features=true")
     assert medrobust(*chosen) == 0
@@ -309,6 +321,7 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["dataset=folder"], "dataset.csv"),
         (["verfy"], "unknown command"),
         (["model=phantomclip,phantomclip_small"], "add -m"),
+        (["corruption=[fog,snow]"], "Write corruption=fog,snow and -m."),
     ],
 )
 def test_what_cannot_run_fails_in_one_sentence(workplace, capfd, arguments, sentence) -> None:

@@ -76,15 +76,26 @@ def test_own_data_is_asked_for_and_then_verified(workplace, capsys) -> None:
     own = ("dataset=folder", "dataset.csv=ward/labels.csv", "dataset.modality=scan")
     assert medrobust("model=phantomclip_small", "corruption=clean", *own) == 0
     capsys.readouterr()
-    assert medrobust("verify", "outputs/store") == 1
-    assert "keeps no paths: add dataset.csv=PATH for the same files" in capsys.readouterr().out
+    assert medrobust("verify", "outputs/store", "--cells", "2") == 1
+    said = capsys.readouterr().out
+    assert "keeps no paths: add dataset.csv=PATH for the same files" in said
     Path("ward").rename("elsewhere")
-    verify = ("verify", "outputs/store", "dataset.csv=elsewhere/labels.csv")
-    assert medrobust(*verify) == 0
-    assert "identical" in capsys.readouterr().out
+    command = said.splitlines()[-1].removeprefix("With the paths: medrobust ")
+    assert command == "verify outputs/store --cells 2 dataset.csv=PATH"
+    verify = command.replace("PATH", "elsewhere/labels.csv").split()
+    store, cells, change = verify[1:2], verify[2:4], verify[4:]
+    for order in (verify, ["verify", *store, *change, *cells], ["verify", *cells, *store, *change]):
+        assert medrobust(*order) == 0
+        assert "identical" in capsys.readouterr().out
     Path("elsewhere/labels.csv").write_text("path,label\n" + lines.replace("3.png,b", "3.png,a"))
     assert medrobust(*verify) == 1
     assert "data differ from what the cell was made with" in capsys.readouterr().out
+
+
+def test_the_help_states_the_exit_status(workplace, capsys) -> None:
+    assert medrobust("verify", "--help") == 0
+    assert "Exit status: 0 if every cell" in " ".join(capsys.readouterr().out.split())
+    assert medrobust("verify", "outputs/store", "--cell-count", "2") == 2
 
 
 def test_a_tuned_adapter_is_taken_from_the_store_and_nothing_is_trained(workplace, capsys) -> None:

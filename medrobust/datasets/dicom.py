@@ -155,7 +155,9 @@ class Dicom(OwnData):
         return samples
 
     def _by_patient(self, table: Table, rows: list[int]) -> list[Sample]:
-        patients = table.column(self.patient_column, "patient_column")
+        patients = self._table_patients(table)
+        if patients is None:
+            patients = table.column(self.patient_column or PATIENT_COLUMN, "patient_column")
         check_unique(table, patients, "patient")
         key = data_key(self.folder, self.key_file)
         index = self._whole_index(key)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +177,19 @@ def data_fingerprint(pixels: str, ids: NDArray[np.str_], labels: Int64Array, **f
     digest = hashlib.sha256("\n".join(ids.tolist()).encode())
     digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
     return fingerprint([pixels, digest.hexdigest(), list(labels.shape), facts])
+
+
+@runtime_checkable
+class NamesPatients(Protocol):
+    """A `DatasetSource` that tells the patients of a split without opening its pictures."""
+
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient, as in `ImageSet.groups`.
+
+        Raises:
+            MedRobustError: As `DatasetSource.load` raises it.
+        """
+        ...
 
 
 class CorruptedFiles(Protocol):

@@ -19,7 +19,13 @@ from medrobust.datasets.findings import finished
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.labels import Labels, read_labels
 from medrobust.datasets.pictures import Fit
-from medrobust.datasets.private import Identity, data_key, keyed_hashes, sample_index
+from medrobust.datasets.private import (
+    Identity,
+    data_key,
+    keyed_hashes,
+    sample_index,
+    unnamed,
+)
 from medrobust.datasets.published import size_marks
 from medrobust.datasets.repeats import shared_group_marks
 from medrobust.datasets.table import Table, few, read_table
@@ -72,7 +78,8 @@ class OwnData(ABC):
         path_column: Column of the paths.
         label_column: Column of the labels; a list of columns of 0 and 1 makes a multi-label set.
         split_column: Column of the splits; without it the whole table is the evaluated split.
-        patient_column: Column of the patients; it may be missing.
+        patient_column: Column of the patients, named in every row; it may be missing. None: every
+            image is taken for a patient of its own.
         metadata_columns: Columns kept for subgroup tables (sex, site, age group). Their values are
             stored as they are: none may point to a patient.
         split: The split that is evaluated.
@@ -96,7 +103,7 @@ class OwnData(ABC):
     path_column: str = PATH_COLUMN
     label_column: str | Sequence[str] = "label"
     split_column: str = SPLIT_COLUMN
-    patient_column: str = PATIENT_COLUMN
+    patient_column: str | None = PATIENT_COLUMN
     metadata_columns: Sequence[str] = ()
     split: str = "test"
     class_names: Sequence[str] | None = None
@@ -145,17 +152,26 @@ class OwnData(ABC):
 
     def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
         """Say how many patients of the split stand in other splits of the table, too."""
-        columns = (self.patient_column, self.split_column)
-        if not all(name in table.columns for name in columns):
+        named = self._table_patients(table)
+        if named is None or self.split_column not in table.columns:
             return ()
-        patients, splits = (np.array(table.columns[name]) for name in columns)
-        named = patients != ""
-        here = patients[named & (splits == split)]
+        patients, splits = np.array(named), np.array(table.columns[self.split_column])
+        here = patients[splits == split]
         return tuple(
             mark
             for other in np.unique(splits[splits != split]).tolist()
-            for mark in shared_group_marks(here, patients[named & (splits == other)], split, other)
+            for mark in shared_group_marks(here, patients[splits == other], split, other)
         )
+
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient; no picture is opened.
+
+        Raises:
+            MedRobustError: As `load` raises it for a table that cannot be used.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        samples = self._samples(table, self._rows(table, split))
+        return self._groups(table, samples, data_key(self.folder, self.key_file))
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which file and patient each stored hash stands for, over all splits.
@@ -189,12 +205,29 @@ class OwnData(ABC):
     def _images(self, samples: list[Sample]) -> CachedArray:
         """Unpack the images to the cache, once."""
 
-    def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
-        """Return the patient of each sample, in clear."""
+    def _table_patients(self, table: Table) -> Sequence[str] | None:
+        """Return the patient of each row, in clear, or None where the table names none.
+
+        Raises:
+            InvalidDataError: If a row names none: such rows would pass for one patient.
+        """
+        if self.patient_column is None:
+            return None
         if self.patient_column == PATIENT_COLUMN and PATIENT_COLUMN not in table.columns:
             return None
         patients = table.column(self.patient_column, "patient_column")
-        return [patients[sample.row] for sample in samples]
+        for row, patient in enumerate(patients):
+            if unnamed(patient):
+                raise InvalidDataError(
+                    f"{table.place(row)}: the patient is empty. Fill it in (a value of its own "
+                    f"where it is unknown), or pass dataset.patient_column=null."
+                )
+        return patients
+
+    def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
+        """Return the patient of each sample, in clear."""
+        patients = self._table_patients(table)
+        return None if patients is None else [patients[sample.row] for sample in samples]
 
     def _groups(self, table: Table, samples: list[Sample], key: bytes) -> NDArray[np.str_] | None:
         patients = self._patient_names(table, samples)
@@ -202,7 +235,10 @@ class OwnData(ABC):
 
     def _identifying(self) -> dict[str, str]:
         """Return key -> column, of the columns that point to an image or a patient."""
-        return {"path_column": self.path_column, "patient_column": self.patient_column}
+        return {
+            "path_column": self.path_column,
+            "patient_column": self.patient_column or PATIENT_COLUMN,
+        }
 
     def _check_roles(self) -> None:
         """Refuse an identifying column where its values would be stored in clear."""

@@ -14,7 +14,7 @@ from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerpri
 from medrobust.datasets.labels import array_labels
 from medrobust.datasets.npz import members, npz_array, npz_names
 from medrobust.datasets.pictures import Fit, Framing, each, framed, quiet_decoders, write_images
-from medrobust.datasets.private import Identity, data_key, keyed_hashes
+from medrobust.datasets.private import Identity, data_key, keyed_hashes, unnamed
 from medrobust.datasets.published import size_marks
 from medrobust.datasets.repeats import shared_group_marks
 from medrobust.datasets.table import few
@@ -149,8 +149,16 @@ class Npz:
         return tuple(
             mark
             for other, there in sorted(names.items())
-            for mark in shared_group_marks(here[here != ""], there, split, other)
+            for mark in shared_group_marks(here, there, split, other)
         )
+
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient; no picture is opened.
+
+        Raises:
+            MedRobustError: As `load` raises it for a file that cannot be used.
+        """
+        return self._groups(self._prefix(split))
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which patient each stored hash stands for, over all splits; images are rows.
@@ -220,4 +228,10 @@ class Npz:
         if self.patients is None:
             return None
         names = npz_names(self.path, prefix + self.patients)
+        for row, name in enumerate(names):
+            if unnamed(name):
+                raise InvalidDataError(
+                    f"{self.path.name}: patient {row} of {prefix}{self.patients} is empty. Fill it "
+                    f"in (a value of its own where it is unknown), or pass dataset.patients=null."
+                )
         return keyed_hashes(data_key(self.path.parent, self.key_file), "patient", names)

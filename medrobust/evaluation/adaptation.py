@@ -1,7 +1,8 @@
 """The stage before the plan: an adapter is tuned once, kept as an artifact, and found afterwards.
 
 Tuning opens the pool and what chooses the epoch. It never opens the test split, unless
-`task.choose=best_on_test` or `task.leave_out_repeats` asks for it by name.
+`task.choose=best_on_test` or `task.leave_out_repeats` asks for it by name; of own data it reads
+whose images are in it, and leaves those patients out.
 """
 
 import logging
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.adapters.artifact import Tuned, artifact_files, probe_files
 from medrobust.adapters.base import NoAdapter, Tunable
 from medrobust.adapters.linear_probe import LinearProbe
 from medrobust.datasets.cache import cache_of
-from medrobust.datasets.image_set import ImageSet
+from medrobust.datasets.image_set import ImageSet, NamesPatients
 from medrobust.datasets.perceptual import hashes_of, near_repeats
 from medrobust.datasets.sampling import FewShots, few_shots
 from medrobust.evaluation.environment import versions
@@ -192,21 +194,19 @@ def _draw(
 ) -> tuple[FewShots, list[Repeated]]:
     """Draw the shots of one data set and what chooses the epoch; say what its pools repeat."""
     keeps = tuning.leave_out_repeats is not True
-    cache_dir = cache_of(source)
-    pool, of_pool = _without_repeats(
-        source.load(tuning.pool), evaluated, keeps=keeps, cache_dir=cache_dir
-    )
+    pool, of_pool, notes = _apart(source, tuning.pool, evaluated, keeps=keeps)
     other, found = None, [of_pool]
     if tuning.select_from is not None:
-        other, of_other = _without_repeats(
-            source.load(tuning.select_from), evaluated, keeps=keeps, cache_dir=cache_dir
-        )
+        other, of_other, more = _apart(source, tuning.select_from, evaluated, keeps=keeps)
         found.append(of_other)
+        notes += more
+    for note in notes:
+        log.info("%s: %s", source.name, note)
     drawn = few_shots(pool, **tuning.amount, seed=tuning.shot_seed, select_from=other)
     if tuning.choose == "best_on_test":
         drawn = replace(drawn, selection=resources.image_set(source))
     told = tuple(_sentence([one], keeps=keeps) for one in found if evaluated)
-    return replace(drawn, notes=(*drawn.notes, *told)), found
+    return replace(drawn, notes=(*drawn.notes, *notes, *told)), found
 
 
 def _protocol(experiment: Experiment, tuning: Tuning, found: Sequence[Repeated]) -> tuple[str, ...]:
@@ -242,14 +242,44 @@ def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
     ]
 
 
+def _apart(
+    source: "DatasetSource", split: str, evaluated: Sequence[Float32Array], *, keeps: bool
+) -> tuple[ImageSet, Repeated, tuple[str, ...]]:
+    """Open a pool without what it shares with evaluated splits, and say what was taken out.
+
+    Raises:
+        ConfigurationError: If no image is left.
+    """
+    pool, notes = _without_patients(source.load(split), source)
+    pool, found = _without_repeats(pool, evaluated, keeps=keeps, cache_dir=cache_of(source))
+    return pool, found, notes
+
+
+def _without_patients(pool: ImageSet, source: "DatasetSource") -> tuple[ImageSet, tuple[str, ...]]:
+    """Take out the patients of own data who stand in the evaluated split, too."""
+    if pool.groups is None or pool.split == source.split or not isinstance(source, NamesPatients):
+        return pool, ()
+    theirs = source.patients_of(source.split)
+    if theirs is None or not (shared := np.isin(pool.groups, theirs)).any():
+        return pool, ()
+    patients = len(np.unique(pool.groups[shared]))
+    images = int(np.isin(theirs, pool.groups).sum())
+    note = (
+        f"{_counted(patients, 'patient')} of the {source.split} split "
+        f"({_counted(images, 'image')}) {'is' if patients == 1 else 'are'} also in {pool.split}: "
+        f"{_counted(int(shared.sum()), 'image')} of {pool.split} left out of tuning"
+    )
+    return _kept(pool, ~shared, note, "without patients"), (note,)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def _without_repeats(
     pool: ImageSet, evaluated: Sequence[Float32Array], *, keeps: bool, cache_dir: str | None
 ) -> tuple[ImageSet, Repeated]:
-    """Take out the images that show the same as one of an evaluated split, or count them only.
-
-    Raises:
-        ConfigurationError: If none is left.
-    """
+    """Take out the images that show the same as one of an evaluated split, or count them only."""
     free = np.ones(len(pool), dtype=bool)
     own = hashes_of(pool, cache_dir).open() if evaluated else None
     for others in evaluated:
@@ -258,13 +288,16 @@ def _without_repeats(
     found = Repeated(pool.name, pool.split, int((~free).sum()), len(pool))
     if keeps or not evaluated:
         return pool, found
+    return _kept(pool, free, _sentence([found], keeps=False), "without repeats"), found
+
+
+def _kept(pool: ImageSet, free: NDArray[np.bool_], note: str, why: str) -> ImageSet:
+    """Take the free images of a pool; its fingerprint says why."""
     if not free.any():
-        raise ConfigurationError(
-            f"{_sentence([found], keeps=False)}: none is left of {pool.name} to tune on."
-        )
+        raise ConfigurationError(f"{note}: none is left of {pool.name} to tune on.")
     kept = np.flatnonzero(free)
-    print_ = fingerprint([pool.fingerprint, "without repeats", pool.ids[kept].tolist()])
-    return pool.take(kept, fingerprint=print_), found
+    print_ = fingerprint([pool.fingerprint, why, pool.ids[kept].tolist()])
+    return pool.take(kept, fingerprint=print_)
 
 
 def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:

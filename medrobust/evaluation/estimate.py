@@ -110,9 +110,8 @@ def _time_corruptions(
     """Return the seconds an image of each cell; severities of a corruption count as the first."""
     rows = np.arange(min(CORRUPTED, len(image_set)))
     stored = np.asarray(image_set.images[: len(rows)])
-    images = torch.from_numpy(
-        np.ascontiguousarray(stored[:, None] if stored.ndim == 3 else np.moveaxis(stored, -1, 1))
-    )
+    channels_first = stored[:, None] if stored.ndim == 3 else np.moveaxis(stored, -1, 1)
+    images = torch.from_numpy(np.array(channels_first, order="C"))  # a map cannot be written
     index = torch.from_numpy(image_set.index[rows])
     known: dict[tuple[Any, str], float] = {}
     found = []

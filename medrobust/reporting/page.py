@@ -21,6 +21,7 @@ from .audit import audit_section
 from .figures import title, with_range
 from .published import published_section
 from .sections import details, matrix_section, plain_table
+from .subgroups import subgroup_section
 from .switches import form, script
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def report_html(
         published_section(matrices),
         _averages(report),
         *_sections(report, own_examples=own_examples),
+        subgroup_section(report.subgroups),
         _missing(report),
         audit_section(report),
         _provenance(report),
@@ -298,5 +300,7 @@ def _footer(report: "Report") -> str:
     links.append('<a href="summary.csv">summary.csv</a> (one row an aggregate)')
     if report.comparisons:
         links.append('<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models)')
+    if report.subgroups:
+        links.append('<a href="subgroups.csv">subgroups.csv</a> (one row a model and group)')
     links.append('<a href="matrix.png">matrix.png</a>')
     return f"\n<footer><p>Numbers behind this page: {', '.join(links)}.</p></footer>"

@@ -17,6 +17,7 @@ from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html
 from .reference import References
+from .subgroups import SUBGROUP_COLUMNS, Subgroup, subgroup_rows, subgroups
 from .tables import (
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
@@ -43,6 +44,7 @@ class Report:
         comparisons: Rows of comparisons.csv: pairs of models, tested on the same images.
         standings: For each matrix, the rank of each row with its interval.
         averages: Means over data sets.
+        subgroups: Errors within the groups that metadata columns name.
         missing: Planned cells that are not finished.
         total: Number of planned cells.
         notes: Lines for the reader, each printed once.
@@ -61,6 +63,7 @@ class Report:
     comparisons: tuple[dict[str, str], ...] = ()
     standings: tuple[tuple[Standing, ...], ...] = ()
     averages: tuple[Average, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
 
     @property
     def missing_line(self) -> str:
@@ -83,7 +86,8 @@ class Report:
     ) -> None:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
-        The tables are results.csv, summary.csv and, with two models or more, comparisons.csv.
+        The tables are results.csv, summary.csv, with two models or more comparisons.csv, and with
+        metadata columns subgroups.csv.
 
         Args:
             folder: Made if it is not there; the report's own by default.
@@ -103,6 +107,8 @@ class Report:
         }
         if self.comparisons:
             files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
+        if self.subgroups:
+            files["subgroups.csv"] = csv_bytes(subgroup_rows(self.subgroups), SUBGROUP_COLUMNS)
         if self.matrices:
             files["matrix.png"] = matrix_png(self.matrices)
         place = self.folder if folder is None else Path(folder)
@@ -193,6 +199,7 @@ def make_report(
         comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),
         standings=ranked,
         averages=tuple(means),
+        subgroups=tuple(subgroups(matrices, measured)),
     )
 
 

@@ -76,7 +76,7 @@ def aggregates(layout: Layout, measured: Measured) -> dict[Key, Estimate]:
     found: dict[Key, Estimate] = {}
     for row in range(layout.rows):
         for of in ("error", "balanced_error"):
-            errors = _Errors(layout, measured, row, of)
+            errors = Errors(layout, measured, row, of)
             found |= {(of, row, name, c): value for name, c, value in errors.all()}
         found |= {("auc", row, name, c): value for name, c, value in _areas(layout, measured, row)}
         for name, c, value in _changes(layout, measured, row):
@@ -84,7 +84,7 @@ def aggregates(layout: Layout, measured: Measured) -> dict[Key, Estimate]:
     return found
 
 
-class _Errors:
+class Errors:
     """Errors of one row, of one kind: plain (labels None) or balanced."""
 
     def __init__(self, layout: Layout, measured: Measured, row: int, of: str) -> None:
@@ -123,6 +123,12 @@ class _Errors:
         """Patients, or None."""
         return self.measured.groups(self._any().data)
 
+    @property
+    def over_columns(self) -> Float64Array | None:
+        """How often each image is wrong on average over the columns that are whole."""
+        whole = [wrong for wrong in self.columns if wrong is not None]
+        return np.mean(whole, axis=0) if whole else None
+
     def _any(self) -> StoredCell:
         return next(iter(self.layout.groups.values()))[0]
 
@@ -133,8 +139,8 @@ class _Errors:
         whole = [(c, wrong) for c, wrong in enumerate(self.columns) if wrong is not None]
         for c, wrong in whole:
             yield "severity_mean", c, self._mean(wrong)
-        if whole:
-            yield "mean", None, self._mean(np.mean([wrong for _, wrong in whole], axis=0))
+        if (mean := self.over_columns) is not None:
+            yield "mean", None, self._mean(mean)
         yield from self._severity_areas()
         yield from self._ratios()
         yield from self._published()

@@ -83,6 +83,22 @@ def test_a_patient_column_wins_over_the_headers(tmp_path: Path) -> None:
     assert len(set(found.groups)) == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"match": "patient"}])
+def test_an_empty_patient_of_the_table_is_an_error(tmp_path: Path, options: dict[str, str]) -> None:
+    write_scans(tmp_path, 4)
+    rows = [
+        {"path": f"series/IM{n:04d}.dcm", "label": n % 2, "patient": patient}
+        for n, patient in enumerate(["MRN-00000", "MRN-00001", ""])
+    ]
+    table = write_table(tmp_path / "p.csv", rows)
+    with pytest.raises(InvalidDataError, match=r"p\.csv, line 4: the patient is empty"):
+        dicom(table, **options).load()
+
+
+def test_a_null_patient_column_leaves_the_patients_of_the_headers_alone(tmp_path: Path) -> None:
+    assert dicom(write_scans(tmp_path, 4), patient_column=None).load().groups is None
+
+
 def test_without_patients_anywhere_images_stand_alone(tmp_path: Path) -> None:
     table = write_scans(tmp_path, 4, patient="")
     assert dicom(table).load().groups is None

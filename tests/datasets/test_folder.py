@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -478,6 +479,28 @@ def test_what_an_error_quotes_from_a_table_is_not_for_records(tmp_path: Path) ->
         if quoted is not None:
             assert quoted in str(caught.value)
             assert quoted not in caught.value.for_records
+
+
+@pytest.mark.parametrize("nobody", ["", "NaN", "NA", "None"])
+def test_a_row_without_its_patient_is_an_error_that_names_the_line(
+    tmp_path: Path, nobody: str
+) -> None:
+    table = write_folder(tmp_path)
+    table.write_text(re.sub("MRN-0000[35]", nobody, table.read_text()))  # lines 8, 9, 12 and 13
+    for split in ("test", "train"):
+        with pytest.raises(InvalidDataError) as caught:
+            folder(table).load(split)
+        assert str(caught.value) == (
+            "labels.csv, line 8: the patient is empty. Fill it in (a value of its own where it is "
+            "unknown), or pass dataset.patient_column=null."
+        )
+    assert folder(table, patient_column=None).load().groups is None
+
+
+def test_without_patients_their_column_is_still_refused_in_clear(tmp_path: Path) -> None:
+    table = write_folder(tmp_path)
+    with pytest.raises(ConfigurationError, match="stored in clear"):
+        folder(table, patient_column=None, metadata_columns=["patient"]).load()
 
 
 def test_patients_in_two_splits_are_named_in_every_table(tmp_path: Path) -> None:

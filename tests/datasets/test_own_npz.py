@@ -78,7 +78,7 @@ def test_patients_in_two_splits_are_said(tmp_path: Path) -> None:
     for split, who in (
         ("train", ["a", "b", "", "c"]),
         ("val", ["d"]),
-        ("test", ["b", "b", "", "e"]),
+        ("test", ["b", "b", "f", "e"]),
     ):
         arrays |= {
             f"{split}_images": random_images(len(who), 224, 1),
@@ -91,6 +91,17 @@ def test_patients_in_two_splits_are_said(tmp_path: Path) -> None:
     )
     assert npz(file, size=224, patients="who").load("val").marks == ()
     assert npz(file, size=224).load().marks == ()
+
+
+@pytest.mark.parametrize("nobody", ["", " ", "nan"])
+def test_an_empty_patient_is_an_error_and_no_patient_of_its_own(
+    tmp_path: Path, nobody: str
+) -> None:
+    arrays = {"images": random_images(3, 32, 1), "labels": np.arange(3)}
+    file = save(tmp_path / "a.npz", **arrays, who=np.array(["a", nobody, nobody]))
+    with pytest.raises(InvalidDataError, match=r"a\.npz: patient 1 of who is empty\. Fill it in"):
+        npz(file, patients="who").load()
+    assert npz(file).load().groups is None
 
 
 @pytest.mark.parametrize("patients", [np.array([7, 7, 8]), np.array(["MRN-7", "MRN-7", "MRN-8"])])

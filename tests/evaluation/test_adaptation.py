@@ -1,6 +1,7 @@
 """The stage that makes an adapter: once, without the test split, guarded, resumable."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import write_folder
 from torch import Tensor
 from tuning import experiment, tuning
 
 from medrobust.adapters import LinearProbe, Lora, NoAdapter, Tuned, WeightTuning
 from medrobust.corruptions import Corruption
-from medrobust.datasets import ImageSet, Phantoms
+from medrobust.datasets import Folder, ImageSet, Phantoms
+from medrobust.datasets.sampling import few_shots
 from medrobust.evaluation import adaptation
 from medrobust.evaluation.adaptation import CHECKPOINT, adapted, plan_adaptation, progress_folder
 from medrobust.evaluation.experiment import Experiment
@@ -105,6 +108,51 @@ def test_the_test_split_is_never_opened_while_tuning(
     assert opened == ["train"]
     with pytest.raises(AssertionError, match="opened the test split"):
         plan(replace(experiment(tmp_path), adapter=NoAdapter(), tuning=None), Resources())
+
+
+def own_data(folder: Path, patients: dict[str, str]) -> Folder:
+    """Twelve pictures of two classes, half of them test, with some patients renamed."""
+    table = write_folder(folder, ("blood smear", "skin lesion"), per_class=6)
+    for before, after in patients.items():
+        table.write_text(table.read_text().replace(before, after))
+    return Folder(csv=str(table), size=32)
+
+
+def test_patients_of_an_evaluated_split_are_left_out_of_the_shots_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Patients 0 to 2 are test, 3 to 5 train, two images each; 3 is made to be 0."""
+    source = own_data(tmp_path / "ward", {"MRN-00003": "MRN-00000"})
+    whole = tuning(fraction=1.0, shots=None)
+    given = experiment(tmp_path / "store", datasets=(source,), tuning=whole)
+    with caplog.at_level(logging.INFO, logger="medrobust"):
+        (drawn,) = plan_adaptation(given, Resources(), Store(given.store)).drawn
+    sentence = (
+        "1 patient of the test split (2 images) is also in train: 2 images of train left out of "
+        "tuning"
+    )
+    assert sentence in drawn.record()["notes"]
+    assert f"folder: {sentence}" in caplog.text
+    pool, test = source.load("train"), source.load("test")
+    assert len(drawn.shots) == 4 == len(pool) - 2
+    assert not set(drawn.shots.groups) & set(test.groups)
+    assert source.patients_of("test").tolist() == test.groups.tolist()
+
+
+def test_a_pool_of_nobody_but_evaluated_patients_is_refused_and_a_clean_one_left_alone(
+    tmp_path: Path,
+) -> None:
+    renamed = {f"MRN-0000{number + 3}": f"MRN-0000{number}" for number in range(3)}
+    leaky, clean = (
+        experiment(tmp_path / "store", datasets=(own_data(tmp_path / name, patients),))
+        for name, patients in (("leaky", renamed), ("clean", {}))
+    )
+    with pytest.raises(ConfigurationError, match=r"3 patients of .* none is left to tune on"):
+        plan_adaptation(leaky, Resources(), Store(leaky.store))
+    (drawn,) = plan_adaptation(clean, Resources(), Store(clean.store)).drawn
+    untouched = few_shots(clean.datasets[0].load("train"), shots=1)
+    assert drawn.record() == untouched.record()
+    assert drawn.shots.fingerprint == untouched.shots.fingerprint
 
 
 class Cut(Exception):

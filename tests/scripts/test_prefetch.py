@@ -144,6 +144,8 @@ def test_what_cannot_be_fetched_is_said_and_the_rest_goes_on(
         "dataset bloodmnist: bloodmnist_224.npz was fetched, but its MD5 sum is not" in done.stdout
     )
     assert "dataset phantoms: needs no files" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 of 2 fetched: box is not complete."
+    assert "On the other machine" not in done.stdout
     assert [p.name for p in (tmp_path / "box/data").iterdir()] == [".bloodmnist_224.npz.lock"]
     own = script("prefetch", tmp_path / "box", "dataset=folder", "dataset.csv=labels.csv")
     assert "is not fetched by this script" in own.stdout

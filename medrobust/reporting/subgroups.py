@@ -1,0 +1,197 @@
+"""Errors within the groups that metadata columns name: a table in the page and subgroups.csv."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.evaluation.store import DataRecord
+from medrobust.metrics import METRICS, Estimate
+from medrobust.metrics.aggregates import error_interval, group_codes
+from medrobust.metrics.estimates import with_bounds
+from medrobust.types import Float64Array
+
+from .figures import title, with_range
+from .matrix import ERRORS, Matrix
+from .measure import Measured
+from .sections import plain_table
+from .tables import coverage, number
+from .uncertainty import Errors, Layout, mean_error
+
+FEWEST = 20
+"""Images below which a group is given no number."""
+
+SUBGROUP_COLUMNS = (
+    "model", "adapter", "label", "dataset", "split", "suite", "column", "group", "images",
+    "patients", "of", "clean", "clean_low", "clean_high", "mean", "mean_low", "mean_high",
+    "covers", "note",
+)  # fmt: skip
+
+NOTE = (
+    "Intervals are 95 % and of each group alone; differences between groups are not tested. A "
+    f"group of fewer than {FEWEST} images, or of one class only, is given no number. The balanced "
+    "error of a group is over the classes that it has."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroup:
+    """One model on the images that share a value of a metadata column.
+
+    Attributes:
+        matrix: Its table.
+        row: Its row of the table.
+        column: Metadata column.
+        value: Of that column.
+        images: How many.
+        patients: How many; None where the set names none.
+        of: "error" or "balanced_error".
+        clean: Error on clean images.
+        mean: Mean over the corruptions that have every severity.
+        note: Why there is no number, or empty.
+    """
+
+    matrix: Matrix
+    row: int
+    column: str
+    value: str
+    images: int
+    patients: int | None
+    of: str
+    clean: Estimate
+    mean: Estimate
+    note: str
+
+
+def subgroups(matrices: Sequence[Matrix], measured: Measured) -> list[Subgroup]:
+    """Compute every group of every row, for plain and balanced errors."""
+    return [
+        found
+        for matrix in matrices
+        if matrix.data.metadata is not None
+        for row in range(len(matrix.rows))
+        for of in ERRORS
+        if of in matrix.values
+        for found in _of_row(matrix, row, of, measured)
+    ]
+
+
+def _of_row(matrix: Matrix, row: int, of: str, measured: Measured) -> Iterator[Subgroup]:
+    table, data = matrix.table, matrix.data
+    assert data.metadata is not None
+    layout = Layout(
+        table.corruptions,
+        table.severities,
+        len(matrix.rows),
+        table.suite,
+        table.dataset,
+        matrix.groups,
+        {},
+    )
+    errors = Errors(layout, measured, row, of)
+    for column, values in zip(data.metadata_columns, data.metadata.T, strict=True):
+        for value in np.unique(values).tolist():
+            chosen = values == value
+            note = _too_little(data, chosen)
+            patients = None if data.groups is None else len(np.unique(data.groups[chosen]))
+            yield Subgroup(
+                matrix,
+                row,
+                column,
+                value,
+                int(chosen.sum()),
+                patients,
+                of,
+                Estimate(None) if note else _within(errors.clean, errors, data, chosen),
+                Estimate(None) if note else _within(errors.over_columns, errors, data, chosen),
+                note,
+            )
+
+
+def _too_little(data: DataRecord, chosen: NDArray[np.bool_]) -> str:
+    if chosen.sum() < FEWEST:
+        return f"fewer than {FEWEST} images"
+    return "one class only" if len(np.unique(data.labels[chosen], axis=0)) < 2 else ""
+
+
+def _within(
+    wrong: Float64Array | None, errors: Errors, data: DataRecord, chosen: NDArray[np.bool_]
+) -> Estimate:
+    """Return the error of some images, by what is used for all of them."""
+    if wrong is None:
+        return Estimate(None)
+    labels = None if errors.labels is None else errors.labels[chosen]
+    groups = group_codes(None if data.groups is None else data.groups[chosen])
+    terms = wrong[chosen]
+    return with_bounds(mean_error(terms, labels), error_interval(terms, labels, groups))
+
+
+def subgroup_rows(found: Sequence[Subgroup]) -> list[dict[str, str]]:
+    """Return the rows of subgroups.csv, every value as text."""
+    return [
+        {
+            "model": one.matrix.rows[one.row].model,
+            "adapter": one.matrix.rows[one.row].adapter,
+            "label": one.matrix.rows[one.row].label,
+            "dataset": one.matrix.table.dataset,
+            "split": one.matrix.table.split,
+            "suite": one.matrix.table.suite,
+            "column": one.column,
+            "group": one.value,
+            "images": str(one.images),
+            "patients": "" if one.patients is None else str(one.patients),
+            "of": one.of,
+            **_numbers("clean", one.clean),
+            **_numbers("mean", one.mean),
+            "covers": _covers(one),
+            "note": one.note,
+        }
+        for one in found
+    ]
+
+
+def _numbers(name: str, found: Estimate) -> dict[str, str]:
+    parts = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
+    return {parts[part]: number(value) for part, value in asdict(found).items()}
+
+
+def _covers(one: Subgroup) -> str:
+    mean = one.matrix.mean(one.of, one.row)
+    levels = ",".join(map(str, one.matrix.table.severities))
+    return f"{mean.covered} of {mean.planned} corruptions; severities {levels}"
+
+
+def subgroup_section(found: Sequence[Subgroup]) -> str:
+    """Write the tables of the page, by the metric that each matrix shows first."""
+    if not found:
+        return ""
+    tables = []
+    for matrix in {id(one.matrix): one.matrix for one in found}.values():
+        columns = matrix.data.metadata_columns
+        ours = sorted(
+            (one for one in found if one.matrix is matrix and one.of == matrix.shown),
+            key=lambda one: (columns.index(one.column), one.value),
+        )
+        rows = [
+            (
+                one.column,
+                one.value or "(empty)",
+                str(one.images),
+                "–" if one.patients is None else str(one.patients),
+                matrix.rows[one.row].label,
+                one.note or with_range(one.clean),
+                with_range(one.mean) + coverage(matrix, matrix.mean(one.of, one.row)),
+            )
+            for one in ours
+        ]
+        head = (
+            *("column", "group", "images", "patients", "model"),
+            *("clean, %", f"mean {METRICS[matrix.shown].title} over corruptions, %"),
+        )
+        tables.append(f"<h3>{escape(title(matrix))}</h3>{plain_table(head, rows, tight=True)}")
+    return (
+        '\n<section aria-labelledby="subgroups"><h2 id="subgroups">Subgroups</h2>'
+        f'<p class="soft small">{NOTE}</p>{"".join(tables)}</section>'
+    )

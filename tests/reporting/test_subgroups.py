@@ -1,0 +1,125 @@
+"""Errors within the groups of metadata columns: the numbers, the files, the page."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+from stores import SEVEN, cell_key, data_record, random_logits, write_cell
+
+from medrobust.evaluation.store import DataRecord, Store
+from medrobust.fingerprints import fingerprint
+from medrobust.reporting import ExpectedTable, Report, make_report
+from medrobust.reporting.subgroups import SUBGROUP_COLUMNS
+
+COUNT, COLUMNS, LEVELS = 90, SEVEN[:2], (1, 3)
+SITES = np.where(np.arange(COUNT) < 30, "<b>north</b>", "south")
+SITES[80:] = "tiny"
+CLASSES = np.where(np.arange(COUNT) % 3 == 0, "one", "mixed")
+PATIENTS = np.array([f"p{i // 4}" for i in range(COUNT)])
+
+
+def record(task: str = "multi-class", classes: int = 3) -> DataRecord:
+    data = data_record("ward", count=COUNT, classes=classes, task=task, origin="own")
+    metadata = np.stack([SITES, CLASSES], axis=1)
+    columns = ("site", "kind")
+    return replace(data, groups=PATIENTS, metadata=metadata, metadata_columns=columns)
+
+
+def report(folder: Path, data: DataRecord, rows: np.ndarray | None = None) -> Report:
+    """Report two models, on all images or on some rows, whose logits are the same."""
+    store, cells = Store(folder / "store"), []
+    kept = data
+    if rows is not None:
+        print_ = fingerprint([data.fingerprint, rows.tolist()])
+        parts = {"labels": data.labels[rows], "ids": data.ids[rows], "groups": data.groups[rows]}
+        kept = replace(data, fingerprint=print_, metadata=None, metadata_columns=(), **parts)
+    for model in ("m1", "m2"):
+        for name, level in [("clean", 0), *((c, s) for c in COLUMNS for s in LEVELS)]:
+            logits = random_logits(data, cell_key(data, model, name, level), 0.7)
+            logits = logits if rows is None else logits[rows]
+            key = cell_key(kept, model, name, level)
+            key = replace(key, head={**key.head, "absent": [["none"]]})  # labels are predicted, too
+            cells.append(write_cell(store, kept, key, logits=logits))
+    expected = [ExpectedTable("ward", "test", "imagenet_c", COLUMNS, LEVELS)]
+    made = make_report(
+        cells, expected=expected, missing=[], reference=None, reference_cells=[], notes=[],
+        folder=folder / "out", run={},
+    )  # fmt: skip
+    made.write()
+    return made
+
+
+def table(made: Report, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((made.folder / name).read_text("utf-8"))))
+
+
+@pytest.mark.parametrize("task", ["multi-class", "multi-label, binary-class"])
+def test_a_group_has_the_numbers_that_a_set_of_its_images_alone_would_have(
+    tmp_path: Path, task: str
+) -> None:
+    data = record(task)
+    rows = [
+        row for row in table(report(tmp_path, data), "subgroups.csv") if row["group"] == "south"
+    ]
+    alone = table(report(tmp_path / "alone", data, np.flatnonzero(SITES == "south")), "summary.csv")
+    assert len(rows) == 4, "two models, two kinds of errors"
+    for row in rows:
+        assert (row["images"], row["patients"], row["note"]) == ("50", "13", "")
+        for metric in ("clean", "mean"):
+            (same,) = (
+                line
+                for line in alone
+                if (line["model"], line["of"], line["metric"]) == (row["model"], row["of"], metric)
+            )
+            for suffix, name in (("", "value"), ("_low", "low"), ("_high", "high")):
+                assert float(row[metric + suffix]) == pytest.approx(float(same[name]), abs=1e-12)
+        assert row["covers"] == same["covers"]
+
+
+def test_the_balanced_error_of_a_group_is_that_of_scikit_learn(tmp_path: Path) -> None:
+    data = record()
+    made = report(tmp_path, data)
+    chosen = SITES == "<b>north</b>"
+    logits = random_logits(data, cell_key(data, "m1"), 0.7)[chosen]
+    truth = 1 - balanced_accuracy_score(data.labels[chosen], logits.argmax(axis=1))
+    (row,) = (
+        row
+        for row in table(made, "subgroups.csv")
+        if (row["group"], row["model"], row["of"]) == ("<b>north</b>", "m1", "balanced_error")
+    )
+    assert float(row["clean"]) == pytest.approx(truth)
+    assert float(row["clean_low"]) < truth < float(row["clean_high"])
+
+
+def test_small_groups_and_groups_of_one_class_are_counted_and_given_no_number(
+    tmp_path: Path,
+) -> None:
+    made = report(tmp_path, record())
+    rows = table(made, "subgroups.csv")
+    assert tuple(rows[0]) == SUBGROUP_COLUMNS
+    notes = {row["group"]: (row["images"], row["note"], row["clean"] != "") for row in rows}
+    assert notes == {
+        "<b>north</b>": ("30", "", True),
+        "south": ("50", "", True),
+        "tiny": ("10", "fewer than 20 images", False),
+        "mixed": ("60", "", True),
+        "one": ("30", "one class only", False),
+    }
+    page = (made.folder / "report.html").read_text("utf-8")
+    section = page[page.index('id="subgroups"') :]
+    assert "differences between groups are not tested" in section
+    assert "&lt;b&gt;north&lt;/b&gt;" in section
+    assert "<b>north" not in page
+    assert section.count("fewer than 20 images</td>") == 2, "once a model"
+    assert 'href="subgroups.csv"' in page
+
+
+def test_a_set_without_metadata_has_no_subgroups(tmp_path: Path) -> None:
+    made = report(tmp_path, replace(record(), metadata=None, metadata_columns=()))
+    assert made.subgroups == ()
+    assert not (made.folder / "subgroups.csv").exists()
+    assert "subgroups" not in (made.folder / "report.html").read_text("utf-8")
