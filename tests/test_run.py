@@ -329,6 +329,6 @@ def test_what_cannot_run_fails_in_one_sentence(workplace, capfd, arguments, sent
     assert medrobust(*arguments) == 1
     error = capfd.readouterr().err
     assert sentence in error
-    assert error.startswith("error: ")
+    assert error.lstrip().startswith("error: ")
     assert len(error.strip().splitlines()) == 1
     assert not Path("outputs/store/cells").exists()

@@ -1,7 +1,7 @@
 """What every kernel needs: checks of a batch, and numba kernels run over its images in threads."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -76,8 +76,16 @@ def run_native(kernel: Callable[..., None], images: UInt8Batch, *arguments: Any)
 
     Each image is computed alone, so the split into threads changes nothing.
     """
-    out = images.new_empty(images.shape)
-    return run_native_into(kernel, images, out, *arguments)
+    return run_native_into(kernel, images, empty(images.shape), *arguments)
+
+
+def empty(shape: Sequence[int]) -> UInt8Batch:
+    """Return memory for images in main memory, uint8, not yet written.
+
+    Made by numpy, as torch asks for aligned memory, freed pieces of which glibc before 2.38 finds no
+    use for: the memory of a process then grows with its batches.
+    """
+    return torch.from_numpy(np.empty(tuple(shape), np.uint8))
 
 
 def run_native_into(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native_into, uses_native
+from .batches import Int32Array, check_batch, empty, run_native_into, uses_native
 
 RESAMPLE_BITS = 22
 """Fixed point of Pillow's 8-bit resampling."""
@@ -45,7 +45,7 @@ def pixelate(
     if uses_native(images):
         from .pointwise_numba import pick
 
-        return run_native_into(pick, small, images.new_empty(images.shape), row, column)
+        return run_native_into(pick, small, empty(images.shape), row, column)
     rows, columns = (torch.from_numpy(t).to(images.device).long() for t in (row, column))
     return small[:, :, rows][..., columns]
 
@@ -56,7 +56,7 @@ def _resize(images: UInt8Batch, height: int, width: int) -> UInt8Batch:
     if uses_native(images):
         from .pointwise_numba import resize
 
-        out = images.new_empty(*images.shape[:2], height, width)
+        out = empty((*images.shape[:2], height, width))
         return run_native_into(resize, images, out, column, column_weights, row, row_weights)
     across = _weighted(images, column, column_weights)
     return _weighted(across.mT, row, row_weights).mT
