@@ -82,8 +82,8 @@ def run_native(kernel: Callable[..., None], images: UInt8Batch, *arguments: Any)
 def empty(shape: Sequence[int]) -> UInt8Batch:
     """Return memory for images in main memory, uint8, not yet written.
 
-    Made by numpy, as torch asks for aligned memory, freed pieces of which glibc before 2.38 finds no
-    use for: the memory of a process then grows with its batches.
+    Made by numpy, for torch asks for aligned memory, and glibc before 2.38 finds no use for freed
+    pieces of that: the memory of a process would grow with its batches.
     """
     return torch.from_numpy(np.empty(tuple(shape), np.uint8))
 

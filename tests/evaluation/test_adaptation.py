@@ -147,7 +147,7 @@ def test_a_pool_of_nobody_but_evaluated_patients_is_refused_and_a_clean_one_left
         experiment(tmp_path / "store", datasets=(own_data(tmp_path / name, patients),))
         for name, patients in (("leaky", renamed), ("clean", {}))
     )
-    with pytest.raises(ConfigurationError, match=r"3 patients of .*: none is left of folder to tune on"):
+    with pytest.raises(ConfigurationError, match=r"3 patients of .*: none is left of folder"):
         plan_adaptation(leaky, Resources(), Store(leaky.store))
     (drawn,) = plan_adaptation(clean, Resources(), Store(clean.store)).drawn
     untouched = few_shots(clean.datasets[0].load("train"), shots=1)
