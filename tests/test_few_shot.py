@@ -52,19 +52,29 @@ def test_draws_make_a_table_with_intervals(
     sweep = ("-m", "experiment=adapter_bakeoff", "model=phantomclip_small", "task.epochs=1")
     sweep += ("reference=phantomclip_small", "dataset.per_class=2", "dataset.limit=20")
     sweep += ("corruption=brightness", "task.fraction=0.5", "hydra.sweep.dir=sweep")
-    kinds = "adapter=untuned,linear_probe,lora_corrupted_otherwise,full_interpolated"
+    kinds = (
+        "adapter=prompt_ensemble,untuned,linear_probe,lora_corrupted_otherwise,full_interpolated"
+    )
     assert medrobust(*sweep, kinds, "task.shot_seed=0,1") == 0
     printed = capsys.readouterr().out
     table = rows("sweep/adaptation.csv")
     labels = {row["adaptation"] for row in table}
     assert labels == {
         "as published",
+        "prompt_ensemble",
         "linear_probe 50%",
         "lora_corrupted_otherwise 50%",
         "full 50%, 0.5 of the way",
     }
     assert {row["dataset"] for row in table} == {"phantoms_site_b", "phantoms"}
     assert all(row["low"] for row in table if row["adaptation"] != "as published")
+    clean = {
+        (row["dataset"], row["adaptation"]): row for row in table if row["metric"] == "clean error"
+    }
+    for (dataset, label), row in clean.items():
+        if label != "as published":
+            gain = float(clean[dataset, "as published"]["value"]) - float(row["value"])
+            assert float(row["gain"]) == pytest.approx(gain, abs=1e-9)
     assert Path("sweep/adaptation.md").read_text().splitlines()[4] in printed
 
 

@@ -53,6 +53,10 @@ GAINS = {"clean error": "clean gain", "mean corruption error": "corrupted gain"}
 """Metric -> head of the column that says what was gained."""
 
 
+PUBLISHED = "as published"
+"""Label of the row that gains are counted from."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Draw:
     """One draw on one table: its numbers, and how often it errs on each image.
@@ -160,7 +164,7 @@ def _lines(matrix: Matrix) -> list[_Line]:
         if cell is None:
             continue
         made = cell.record.get("adaptation") or {}
-        label = str(made.get("label") or (row.adapter if row.adapter != "none" else "as published"))
+        label = str(made.get("label") or (row.adapter if row.adapter != "none" else PUBLISHED))
         line = found.setdefault((row.model, label), _Line(row.model, label, {}))
         line.draws[made.get("draw")] = _draw(matrix, index)
     return list(found.values())
@@ -208,10 +212,14 @@ def _of(matrix: Matrix) -> str:
 
 
 def _rows(matrix: Matrix, lines: Sequence[_Line]) -> list[dict[str, str]]:
-    untouched = {line.model: line.draws[None] for line in lines if None in line.draws}
+    untouched = {
+        line.model: line.draws[None]
+        for line in lines
+        if line.label == PUBLISHED and None in line.draws
+    }
     rows = []
     for line in lines:
-        base = untouched.get(line.model) if None not in line.draws else None
+        base = untouched.get(line.model) if line.label != PUBLISHED else None
         over_images = _OverImages(matrix, list(line.draws.values()), base)
         for metric in METRICS:
             numbers = [draw.numbers for draw in line.draws.values()]
