@@ -1,5 +1,6 @@
 """Stored images to loaders: uint8 batches with the index and row of each image."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -208,7 +209,9 @@ class CorruptedBatches:
 
     A thread reads the next batches and corrupts them while the caller encodes; the kernels release
     the interpreter. On a GPU the batches are moved and corrupted in a stream of their own. Not even
-    between two passes does the encoder wait.
+    between two passes does the encoder wait. Where the encoder has every core of a CPU, the thread
+    only reads: kernels beside it would make its threads wait for one another, and cost more than
+    they do in turn.
 
     Args:
         passes: What to read and how to corrupt it.
@@ -229,13 +232,16 @@ class CorruptedBatches:
         self.device = device
         self._batches = PassBatches(passes, batch_size)
         self._loader = _loader(PassImages(passes), self._batches, num_workers)
-        self._running: Generator[CorruptedBatch, None, None] | None = None
+        self._running: Generator[Any, None, None] | None = None
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[CorruptedBatch]:
         reading = iter(self._loader)  # its processes are forked here, while no thread works
+        if self.device.type == "cpu" and torch.get_num_threads() >= (os.cpu_count() or 1):
+            self._running = ahead(reading)
+            return self._corrupted(self._running)
         self._running = ahead(self._corrupted(reading))
         return self._running
 

@@ -174,7 +174,7 @@ def test_another_process_computes_its_cells_and_this_one_those_of_a_dead_one(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": builders},
+        env={**os.environ, "PYTHONPATH": builders, "OMP_NUM_THREADS": "1"},
     )
     with process:
         assert process.stdin is not None
