@@ -156,8 +156,8 @@ def test_a_dry_run_names_the_prompt_set_of_each_cell(
 ) -> None:
     assert medrobust("prompts=bare,clip", *SMALL, "dry_run=true") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" · ")[-1] for line in lines[:4]] == ["bare", "clip", "bare", "clip"]
-    assert lines[4] == "4 cells to run, 0 to skip."
+    assert [line.split(" · ")[-1] for line in lines[1:5]] == ["bare", "clip", "bare", "clip"]
+    assert lines[5] == "4 cells to run, 0 to skip."
 
 
 def test_an_image_tower_alone_is_refused_in_one_sentence(workplace: Path, capsys) -> None:

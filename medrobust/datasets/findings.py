@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,6 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.sampling import limited
 from medrobust.exceptions import StoreError
 from medrobust.writing import write_whole
-
-_PAIRS = re.compile(r" \((ids|id=row) [^)]*\)$")
 
 
 def finished(
@@ -99,16 +96,6 @@ def write_findings(
             f"cannot write the cache folder {cache_folder(cache_dir)} ({error.strerror}). "
             f"Pass dataset.cache_dir=<folder> or set MEDROBUST_CACHE."
         ) from error
-
-
-def without_ids(finding: str) -> str:
-    """Return a finding as it stands below a table: the pairs it names are for the audit section.
-
-    Example:
-        >>> without_ids("2 images of test nearly repeat one of val, 0 identical (ids 0=7, 1=8)")
-        '2 images of test nearly repeat one of val, 0 identical'
-    """
-    return _PAIRS.sub("", finding)
 
 
 def _record(

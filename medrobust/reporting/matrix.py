@@ -1,12 +1,12 @@
 """From stored cells to matrices: one for each data set, split and suite, never merged."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from medrobust.datasets.findings import without_ids
 from medrobust.evaluation.store import CellSpec, DataRecord, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import (
@@ -52,6 +52,8 @@ class ExpectedTable:
         """Say whether a cell belongs into this table."""
         return _belongs(cell.spec, self) and self.version in ("", cell.data.fingerprint)
 
+
+_PAIRS = re.compile(r" \((ids|id=row) [^)]*\)$")
 
 DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
 """Models that were trained on synthetic phantoms and are shipped with the package."""
@@ -246,6 +248,16 @@ class Matrix:
         if np.isnan(own).any() or np.isnan(reference).any():
             return None
         return own.tolist(), reference.tolist()
+
+
+def without_ids(finding: str) -> str:
+    """Return a finding as it stands below a table: the pairs it names are for the audit section.
+
+    Example:
+        >>> without_ids("2 images of test nearly repeat one of val, 0 identical (ids 0=7, 1=8)")
+        '2 images of test nearly repeat one of val, 0 identical'
+    """
+    return _PAIRS.sub("", finding)
 
 
 def plain(value: float) -> float | None:
