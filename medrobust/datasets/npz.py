@@ -96,7 +96,8 @@ def npz_names(file: Path, member: str) -> list[str]:
         values = np.frombuffer(stream.read(), dtype=header.dtype)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
-    return [str(value).strip() for value in values.tolist()]
+    with _damage_named(file, SystemError, ValueError):  # numbers that are no characters
+        return [str(value).strip() for value in values.tolist()]
 
 
 def members(file: Path) -> list[str]:
