@@ -618,13 +618,10 @@ def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experi
 
 def contents(data: DataRecord) -> str:
     """Count a split: "ward/test: 120 images, 60 patients, normal 74, pneumonia 46"."""
-    labels, names = data.labels, data.class_names
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
-    parts = [f"{len(labels)} images"]
+    parts = [f"{len(data.labels)} images"]
     if data.groups is not None:
         parts.append(f"{len(np.unique(data.groups))} patients")
-    parts += [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
-    return f"{data.name}/{data.split}: {', '.join(parts)}"
+    return f"{data.name}/{data.split}: {', '.join((*parts, data.counted))}"
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

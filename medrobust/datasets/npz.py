@@ -4,6 +4,7 @@ import lzma
 import math
 import os
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -96,8 +97,11 @@ def npz_names(file: Path, member: str) -> list[str]:
         values = np.frombuffer(stream.read(), dtype=header.dtype)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
-    with _damage_named(file, SystemError, ValueError):  # numbers that are no characters
-        return [str(value).strip() for value in values.tolist()]
+    elif values.dtype.kind == "U":
+        codes = values.view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
+        if (codes > sys.maxunicode).any():
+            raise InvalidDataError(f"{file}: {member!r} holds numbers that are no characters.")
+    return [str(value).strip() for value in values.tolist()]
 
 
 def members(file: Path) -> list[str]:

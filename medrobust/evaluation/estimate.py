@@ -20,6 +20,7 @@ from medrobust.evaluation.plan import DatasetPlan, PlannedCell, data_record
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import EXAMPLES, CellRunner
 from medrobust.evaluation.store import Store
+from medrobust.tasks.datamodule import StoredImages
 
 CORRUPTED = 4
 """Images that are corrupted to time a corruption."""
@@ -108,11 +109,8 @@ def _time_corruptions(
     experiment: Experiment, image_set: ImageSet, cells: Sequence[PlannedCell]
 ) -> list[float]:
     """Return the seconds an image of each cell; severities of a corruption count as the first."""
-    rows = np.arange(min(CORRUPTED, len(image_set)))
-    stored = np.asarray(image_set.images[: len(rows)])
-    channels_first = stored[:, None] if stored.ndim == 3 else np.moveaxis(stored, -1, 1)
-    images = torch.from_numpy(np.array(channels_first, order="C"))  # a map cannot be written
-    index = torch.from_numpy(image_set.index[rows])
+    count = min(CORRUPTED, len(image_set))
+    batch = StoredImages(image_set).__getitems__(range(count))
     known: dict[tuple[Any, str], float] = {}
     found = []
     for cell in cells:
@@ -124,13 +122,13 @@ def _time_corruptions(
             for _ in range(2):  # the first one compiles
                 started = time.perf_counter()
                 column(
-                    images,
+                    batch.images,
                     severity=cell.key.spec.severity,
                     seed=experiment.seed,
                     stream=image_set.stream,
-                    index=index,
+                    index=batch.index,
                 )
-                known[name] = (time.perf_counter() - started) / len(rows)
+                known[name] = (time.perf_counter() - started) / count
         found.append(known[name])
     return found
 

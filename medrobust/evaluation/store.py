@@ -144,6 +144,19 @@ class DataRecord:
     not_compared: tuple[str, ...] = ()
 
     @property
+    def class_counts(self) -> list[int]:
+        """Images of each class, or with each label, in their order."""
+        if self.labels.ndim == 2:
+            return list(map(int, self.labels.sum(axis=0)))
+        return list(map(int, np.bincount(self.labels, minlength=len(self.class_names))))
+
+    @property
+    def counted(self) -> str:
+        """The same in words: "normal 74, pneumonia 46"."""
+        both = zip(self.class_names, self.class_counts, strict=True)
+        return ", ".join(f"{name} {count}" for name, count in both)
+
+    @property
     def remarks(self) -> dict[str, tuple[str, ...]]:
         """What audits have added, which may differ between runs on the same data."""
         return {name: getattr(self, name) for name in OF_AUDITS}

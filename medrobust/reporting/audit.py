@@ -1,12 +1,11 @@
 """What is known to be wrong with the evaluated data, from what the store keeps of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medrobust.evaluation.store import DataRecord
-from medrobust.types import Int64Array
 
 from .sections import plain_table
 
@@ -69,7 +68,9 @@ def findings(data: DataRecord) -> dict[str, str]:
     found |= {topic: "; ".join(sorted_[topic]) for topic in found if topic in sorted_}
     if data.not_compared:
         found["repeated images"] += f". Not looked at: {'; '.join(data.not_compared)}"
-    absent = absent_classes(data.labels, data.class_names)
+    absent = [
+        name for name, count in zip(data.class_names, data.class_counts, strict=True) if count == 0
+    ]
     found[CLASSES] = f"{', '.join(absent)}: left out of means" if absent else "none"
     if data.groups is not None:
         sizes = np.unique(data.groups, return_counts=True)[1]
@@ -83,9 +84,3 @@ def findings(data: DataRecord) -> dict[str, str]:
 
 def _looked_at(data: DataRecord) -> str:
     return ", ".join(data.compared)
-
-
-def absent_classes(labels: Int64Array, names: Sequence[str]) -> list[str]:
-    """List the classes without an image."""
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
-    return [name for name, count in zip(names, counts, strict=True) if count == 0]

@@ -141,8 +141,7 @@ def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list
         rows: dict[tuple[str, ...], list[CellSpec]] = {}
         for cell in cells:
             spec = cell.spec
-            same_data = table.version in ("", cell.data.fingerprint)
-            if (spec.dataset, spec.split) == (table.dataset, table.split) and same_data:
+            if table.is_of(cell):
                 key = (spec.model, spec.adapter, cell.data.fingerprint, variant(cell))
                 rows.setdefault(key, []).append(spec)
         for specs in rows.values():

@@ -48,9 +48,14 @@ class ExpectedTable:
     severities: tuple[int, ...] = STANDARD_SEVERITIES
     version: str = ""
 
+    def is_of(self, cell: StoredCell) -> bool:
+        """Say whether a cell is of the data of this table."""
+        same_set = (cell.spec.dataset, cell.spec.split) == (self.dataset, self.split)
+        return same_set and self.version in ("", cell.data.fingerprint)
+
     def holds(self, cell: StoredCell) -> bool:
         """Say whether a cell belongs into this table."""
-        return _belongs(cell.spec, self) and self.version in ("", cell.data.fingerprint)
+        return self.is_of(cell) and _belongs(cell.spec, self)
 
 
 _PAIRS = re.compile(r" \((ids|id=row) [^)]*\)$")
@@ -281,8 +286,8 @@ def expected_from_cells(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
     for cell in cells:
         spec = cell.spec
         if spec.severity:
-            several = len(versions[spec.dataset, spec.split]) > 1
-            version = cell.data.fingerprint if several else ""
+            version = cell.data.fingerprint
+            version = version if version in versions[spec.dataset, spec.split] else ""
             key = (spec.dataset, spec.split, spec.suite, version)
             columns.setdefault(key, set()).add((spec.corruption, spec.severity))
     return [

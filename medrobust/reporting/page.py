@@ -11,8 +11,6 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from medrobust.licenses import described
 from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
@@ -196,7 +194,7 @@ def _provenance(report: "Report") -> str:
             d.origin,
             described(d.license),
             str(len(d.labels)),
-            _counts(d.labels, d.class_names),
+            d.counted,
         )
         for d in data
     ]
@@ -247,11 +245,6 @@ def _load_reports(report: "Report") -> dict[str, Any]:
             if cell.record.get("load_report"):
                 found.setdefault(matrix.rows[row].label, cell.record["load_report"])
     return found
-
-
-def _counts(labels: Any, names: tuple[str, ...]) -> str:
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
-    return ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
 
 
 def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:

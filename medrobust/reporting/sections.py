@@ -243,7 +243,7 @@ def p_value(text: str) -> str:
 def _classes(matrix: Matrix) -> str:
     """Show the recall of each class on clean and on corrupted images."""
     lines = []
-    counts = _class_counts(matrix)
+    counts = matrix.data.class_counts
     for row, line in enumerate(matrix.rows):
         clean = _right(matrix, [(row, "clean", 0)])
         table = matrix.table
@@ -258,13 +258,6 @@ def _classes(matrix: Matrix) -> str:
         return ""
     head = ("model", "class", "images", "recall, clean", "recall, corrupted")
     return details("Classes", plain_table(head, lines, tight=True))
-
-
-def _class_counts(matrix: Matrix) -> list[int]:
-    labels = matrix.data.labels
-    if labels.ndim == 2:
-        return [int(count) for count in labels.sum(axis=0)]
-    return list(map(int, np.bincount(labels, minlength=len(matrix.data.class_names))))
 
 
 def _right(

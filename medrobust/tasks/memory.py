@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     A step frees tens of megabytes in blocks that glibc would give back to the system, which then
     clears as many pages for the next step: 14,000 page faults and 19 of 140 ms of a step of the
     demonstration model, and in the evaluation of its first matrix 6.4 million and 14 of 60 s. The
-    largest memory of a process does not change by it.
+    largest memory of a training process does not change by it.
 
     Returns:
         Whether it could be set; no other C library is touched.
