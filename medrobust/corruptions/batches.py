@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -47,22 +48,45 @@ def check_batch(images: UInt8Batch) -> None:
         )
 
 
-_native = ContextVar("native", default=True)
+Route: TypeAlias = Literal["numba", "triton", "torch"]
+"""Who computes: numba on the CPU, Triton on a GPU, PyTorch wherever neither can."""
+
+_route: ContextVar[Route | None] = ContextVar("route", default=None)
+
+
+def route_of(images: Tensor) -> Route:
+    """Say whose kernels serve these images."""
+    forced = _route.get()
+    if forced is not None:
+        return forced
+    if images.device.type == "cpu":
+        return "numba"
+    return "triton" if images.is_cuda and _has_triton() else "torch"
 
 
 def uses_native(images: Tensor) -> bool:
-    """Say whether the numba kernels serve these images; on other devices torch does."""
-    return images.device.type == "cpu" and _native.get()
+    """Say whether the numba kernels serve these images."""
+    return route_of(images) == "numba"
+
+
+def uses_fused(images: Tensor) -> bool:
+    """Say whether the Triton kernels serve these images."""
+    return route_of(images) == "triton"
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 @contextmanager
-def torch_kernels() -> Iterator[None]:
-    """Within this context CPU images take the path of other devices: to compare the two."""
-    token = _native.set(False)
+def kernels_of(route: Route) -> Iterator[None]:
+    """Within this context all images take one route: to compare them."""
+    token = _route.set(route)
     try:
         yield
     finally:
-        _native.reset(token)
+        _route.reset(token)
 
 
 @lru_cache(maxsize=2)

@@ -14,7 +14,7 @@ from torch import Tensor
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import UInt8Batch
 
-from .batches import check_batch, keyed, run_native, uses_native
+from .batches import Int32Array, check_batch, keyed, run_native, uses_fused, uses_native
 
 UInt32Array: TypeAlias = NDArray[np.uint32]
 SPECKLE_BITS = 20
@@ -48,12 +48,22 @@ def gaussian_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> 
     if isinstance(noise, Draws) and uses_native(images):
         from .noise_numba import add_from_table
 
-        steps = np.floor(255.0 * std * (normal_table() / NORMAL_SCALE)).clip(-255, 255)
-        return run_native(add_from_table, images, steps.astype(np.int16), *keyed(noise))
+        return run_native(add_from_table, images, _steps(std), *keyed(noise))
+    if isinstance(noise, Draws) and uses_fused(images):
+        from . import noise_triton
+
+        return noise_triton.add_from_table(images, _steps(std), noise)
     if isinstance(noise, Draws):
         noise = noise.normal_planes(images)
     moves = torch.floor(255.0 * std * noise.to(images.device, torch.float64)).clamp(-255, 255)
     return (images + moves.short()).clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=8)
+def _steps(std: float) -> NDArray[np.int16]:
+    """Tabulate what the normal at a 16-bit draw adds."""
+    steps = np.floor(255.0 * std * (normal_table() / NORMAL_SCALE)).clip(-255, 255)
+    return steps.astype(np.int16)
 
 
 def impulse_noise(images: UInt8Batch, amount: float, *, uniform: Tensor | Draws) -> UInt8Batch:
@@ -84,13 +94,21 @@ def impulse_noise(images: UInt8Batch, amount: float, *, uniform: Tensor | Draws)
     if isinstance(uniform, Draws) and uses_native(images):
         from .noise_numba import salt_and_pepper
 
-        pepper, either = ceil(amount / 2 * 2**32), ceil(amount * 2**32)
-        return run_native(salt_and_pepper, images, pepper, either, *keyed(uniform))
+        return run_native(salt_and_pepper, images, *_limits(amount), *keyed(uniform))
+    if isinstance(uniform, Draws) and uses_fused(images):
+        from . import noise_triton
+
+        return noise_triton.salt_and_pepper(images, np.array(_limits(amount)), uniform)
     if isinstance(uniform, Draws):
         uniform = uniform.uniform_planes(images)
     uniform = uniform.to(images.device)
     out = torch.where(uniform < amount, 255, images)
     return torch.where(uniform < amount / 2, 0, out)
+
+
+def _limits(amount: float) -> tuple[int, int]:
+    """Give the 32-bit draws below which a value turns black, and black or white."""
+    return ceil(amount / 2 * 2**32), ceil(amount * 2**32)
 
 
 def speckle_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> UInt8Batch:
@@ -123,15 +141,24 @@ def speckle_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> U
     if isinstance(noise, Draws) and uses_native(images):
         from .noise_numba import scale_from_table
 
-        table = np.rint(unit * (normal_table() / NORMAL_SCALE)).clip(1 - limit, limit - 1)
-        return run_native(
-            scale_from_table, images, table.astype(np.int32), SPECKLE_BITS, *keyed(noise)
-        )
+        table = _factors(unit, limit)
+        return run_native(scale_from_table, images, table, SPECKLE_BITS, *keyed(noise))
+    if isinstance(noise, Draws) and uses_fused(images):
+        from . import noise_triton
+
+        return noise_triton.scale_from_table(images, _factors(unit, limit), SPECKLE_BITS, noise)
     if isinstance(noise, Draws):
         noise = noise.normal_planes(images)
     factors = torch.round(unit * noise.to(images.device, torch.float64)).clamp(1 - limit, limit - 1)
     moves = (images * factors.int()) >> SPECKLE_BITS
     return (images + moves).clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=8)
+def _factors(unit: float, limit: int) -> Int32Array:
+    """Tabulate the factor at a 16-bit draw."""
+    factors = np.rint(unit * (normal_table() / NORMAL_SCALE)).clip(1 - limit, limit - 1)
+    return factors.astype(np.int32)
 
 
 def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> UInt8Batch:
@@ -166,6 +193,10 @@ def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> U
         from .noise_numba import choose_by_alias
 
         return run_native(choose_by_alias, images, table, *keyed(uniform))
+    if isinstance(uniform, Draws) and uses_fused(images):
+        from . import noise_triton
+
+        return noise_triton.choose_by_alias(images, table, uniform)
     if isinstance(uniform, Draws):
         uniform = uniform.uniform_planes(images)
     words = (uniform.to(images.device, torch.float64) * 2**32).long()

@@ -21,7 +21,7 @@ from medrobust.corruptions.artifacts import (
     lens_rows,
     stain_deposit,
 )
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.ink import ink_masks
 from medrobust.corruptions.letters import BEARING, LETTERS, REACH, STEPS, font
 from medrobust.exceptions import ConfigurationError
@@ -111,7 +111,7 @@ def test_ink_lies_where_the_choices_say_and_is_cut_at_the_border():
     black[0, 0:14, 60:72] |= masks[0][10:, :12] > 0
     black[1, 50:60, 0:16] |= masks[5][:10, 8:] > 0
     assert np.array_equal((out == 0).numpy(), np.broadcast_to(black[:, None], out.shape))
-    with torch_kernels():
+    with kernels_of("torch"):
         assert torch.equal(stain_deposit(GREY, 2, 24, **draws), out)
 
 
@@ -204,5 +204,5 @@ def test_small_images_take_every_artifact():
     ):
         out = corrupt(tiny, name, severity=5, suite=suite)
         assert not torch.equal(out, tiny)
-        with torch_kernels():
+        with kernels_of("torch"):
             assert torch.equal(corrupt(tiny, name, severity=5, suite=suite), out)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medrobust.corruptions import corrupt, suites
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.suites import REGISTRIES
 from medrobust.exceptions import ConfigurationError, InvalidImageError, UnknownNameError
 
@@ -73,7 +73,7 @@ def test_threads_change_nothing(name):
 @pytest.mark.parametrize(("suite", "name"), CASES)
 def test_the_path_of_other_devices_gives_the_same_pixels(suite, name, card):
     native = run(card, name, suite=suite)
-    with torch_kernels():
+    with kernels_of("torch"):
         other = run(card, name, suite=suite)
     off = (native.int() - other.int()).abs()
     assert int(off.max()) <= 1
@@ -87,7 +87,7 @@ def test_the_path_of_other_devices_gives_the_same_pixels(suite, name, card):
 def test_other_sizes_come_out_whole_and_alike_on_both_paths(suite, name, height, width):
     images = make_card(1, 3, height, width)
     native = corrupt(images, name, severity=4, suite=suite)
-    with torch_kernels():
+    with kernels_of("torch"):
         other = corrupt(images, name, severity=4, suite=suite)
     assert native.shape == images.shape
     off = (native.int() - other.int()).abs()

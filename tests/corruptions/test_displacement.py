@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medrobust.corruptions import corrupt
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.displacement import (
     elastic_transform,
     elastic_transform_affine,
@@ -42,7 +42,7 @@ def test_keyed_glass_draws_are_those_of_both_paths_when_pixels_are_swapped(tmp_p
         "corruptions:\n  glass_blur: {sigma: 0.5, delta: 2, iterations: 2, swap: true}\n"
     )
     native = corrupt(IMAGES, "glass_blur", severity=1, suite=str(suite))
-    with torch_kernels():
+    with kernels_of("torch"):
         assert torch.equal(corrupt(IMAGES, "glass_blur", severity=1, suite=str(suite)), native)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.jpeg import jpeg_compression
 from medrobust.exceptions import ConfigurationError
 
@@ -35,7 +35,7 @@ def test_jpeg_is_that_of_pillow(height, width, quality):
         images = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
         out = jpeg_compression(images, quality)
         assert np.array_equal(out[0].numpy().transpose(1, 2, 0), by_pillow(picture, quality))
-        with torch_kernels():
+        with kernels_of("torch"):
             assert torch.equal(jpeg_compression(images, quality), out)
 
 

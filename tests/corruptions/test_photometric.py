@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageEnhance
 from skimage.color import hsv2rgb, rgb2hsv
 
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.photometric import (
     brightness,
     brightness_factor,
@@ -30,7 +30,7 @@ def test_saturate_is_that_of_scikit_image(factor, shift):
     hsv[..., 1] = np.clip(hsv[..., 1] * factor + shift, 0, 1)
     expected = (np.clip(hsv2rgb(hsv), 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1)[None]
     assert np.array_equal(saturate(IMAGES, factor, shift).numpy(), expected)
-    with torch_kernels():
+    with kernels_of("torch"):
         assert np.array_equal(saturate(IMAGES, factor, shift).numpy(), expected)
 
 
@@ -59,7 +59,7 @@ def test_factors_are_those_of_pillow(picture, factor):
         expected = np.asarray(enhance(Image.fromarray(picture)).enhance(factor))
         expected = expected.reshape(90, 61, -1).transpose(2, 0, 1)[None]
         assert np.array_equal(kernel(images, factor).numpy(), expected)
-        with torch_kernels():
+        with kernels_of("torch"):
             assert np.array_equal(kernel(images, factor).numpy(), expected)
 
 
@@ -67,5 +67,5 @@ def test_gamma_is_a_power_and_one_changes_nothing():
     assert torch.equal(gamma_correction(IMAGES, 1.0), IMAGES)
     expected = (255.999 * (PICTURE / 255.0) ** 1.6).astype(np.uint8).transpose(2, 0, 1)[None]
     assert np.array_equal(gamma_correction(IMAGES, 1.6).numpy(), expected)
-    with torch_kernels():
+    with kernels_of("torch"):
         assert np.array_equal(gamma_correction(IMAGES, 1.6).numpy(), expected)

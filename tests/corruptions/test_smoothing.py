@@ -7,7 +7,7 @@ import torch
 from skimage.filters import gaussian
 from torchvision.transforms.v2.functional import gaussian_blur as torchvision_blur
 
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.smoothing import defocus_blur, gaussian_blur, gaussian_blur_kernel
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (61, 83, 3), dtype=np.uint8)
@@ -30,7 +30,7 @@ def test_gaussian_blur_is_that_of_scikit_image_on_noise_ramps_and_flat_zones(sig
     expected = (np.clip(expected, 0, 1) * 255).astype(np.uint8)
     images = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
     assert_near(gaussian_blur(images, sigma), expected, 1)
-    with torch_kernels():
+    with kernels_of("torch"):
         assert_near(gaussian_blur(images, sigma), expected, 1)
 
 

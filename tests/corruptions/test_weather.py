@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from medrobust.corruptions import corrupt
-from medrobust.corruptions.batches import torch_kernels
+from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.frost_textures import frost_textures
 from medrobust.corruptions.weather import fog, frost, snow, spatter
 from medrobust.exceptions import ConfigurationError, InvalidImageError
@@ -127,7 +127,7 @@ def test_frost_of_ones_own_pictures(tmp_path):
     )
     out = corrupt(IMAGES, "frost", severity=1, suite=str(suite))
     assert out.amax((0, 2, 3)).tolist() == out.amin((0, 2, 3)).tolist() == [10, 200, 30]
-    with torch_kernels():
+    with kernels_of("torch"):
         assert torch.equal(corrupt(IMAGES, "frost", severity=1, suite=str(suite)), out)
 
 

@@ -1,0 +1,37 @@
+"""Triton kernels against the numba kernels: the same pixels, on a GPU or in the interpreter."""
+
+import pytest
+import torch
+
+from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.contract import card, clauses
+from medrobust.corruptions.shell import run_kernel
+from medrobust.keys import derive_key
+
+FUSED = {"gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"}
+"""Kernels that have a Triton form."""
+
+CLAUSES = [clause for clause in clauses() if clause.kernel in FUSED]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pictures():
+    """The card and a noisy one, 39 x 43: no side a multiple of anything."""
+    one = card()[:, :, :31, :39]
+    return torch.cat([one, torch.randint(0, 256, one.shape, dtype=torch.uint8, generator=seeded())])
+
+
+def seeded():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.mark.parametrize("clause", CLAUSES, ids=lambda c: f"{c.name}-{c.severity}-{c.kernel}")
+def test_pixels_are_those_of_the_cpu(clause):
+    key, rows = derive_key(1, "fused", clause.name, clause.severity), torch.tensor([2**40 + 3, 8])
+    images = pictures()
+    expected = run_kernel(images, clause.kernel, clause.parameters, key=key, rows=rows)
+    with kernels_of("triton"):
+        found = run_kernel(
+            images.to(DEVICE), clause.kernel, clause.parameters, key=key, rows=rows
+        ).cpu()
+    assert torch.equal(found, expected)
