@@ -18,9 +18,11 @@ fused: Any = triton.jit(do_not_specialize=["number", "key0", "key1"])
 """Decorates kernels, and functions that kernels call."""
 
 
-def launch(kernel: Any, grid: Sequence[int], out: Tensor, *arguments: Any, **constants: Any) -> None:
+def launch(
+    kernel: Any, grid: Sequence[int], out: Tensor, *arguments: Any, **constants: Any
+) -> None:
     """Run `kernel(out, *arguments, **constants)` in `grid` programs on the device of `out`."""
-    with torch.cuda.device_of(out):
+    with torch.cuda.device(out.device if out.is_cuda else -1):
         kernel[tuple(grid)](out, *arguments, **constants, enable_fp_fusion=False)
 
 

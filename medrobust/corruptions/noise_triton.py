@@ -40,7 +40,10 @@ def _with_draws(
 ) -> UInt8Batch:
     count, channels, height, width = images.shape
     pixels = height * width
-    images, out = images.contiguous(), torch.empty_like(images, memory_format=torch.contiguous_format)
+    images, out = (
+        images.contiguous(),
+        torch.empty_like(images, memory_format=torch.contiguous_format),
+    )
     grid = (cover(pixels, places), count * channels)
     table = on_device(table, images.device)
     given = (images, table, *keyed(draws, images.device), channels, pixels)

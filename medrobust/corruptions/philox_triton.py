@@ -1,7 +1,5 @@
 """Philox4x32-7 for Triton kernels: the generator of `medrobust.keys`, block after block."""
 
-from typing import Any
-
 import triton.language as tl
 
 from medrobust.keys import MULTIPLIERS, ROUNDS, WEYL
@@ -14,7 +12,7 @@ TURNS = tl.constexpr(ROUNDS)
 
 
 @fused
-def make_words(first: Any, number: Any, index: Any, key0: Any, key1: Any, BLOCKS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+def make_words(first, number, index, key0, key1, BLOCKS: tl.constexpr):
     """Give the words of BLOCKS blocks from block `first` on: uint32 (4 * BLOCKS,), in order."""
     c0 = (first + tl.arange(0, BLOCKS)).to(tl.uint32)
     c1 = tl.zeros_like(c0) + number.to(tl.uint32)
@@ -32,7 +30,7 @@ def make_words(first: Any, number: Any, index: Any, key0: Any, key1: Any, BLOCKS
 
 
 @fused
-def make_halves(first: Any, number: Any, index: Any, key0: Any, key1: Any, BLOCKS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+def make_halves(first, number, index, key0, key1, BLOCKS: tl.constexpr):
     """Give their 16-bit halves, the low one of a word first: int32 (8 * BLOCKS,)."""
     words = make_words(first, number, index, key0, key1, BLOCKS)
     return tl.interleave((words & 0xFFFF).to(tl.int32), (words >> 16).to(tl.int32))

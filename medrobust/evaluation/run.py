@@ -29,7 +29,7 @@ from medrobust.evaluation.resources import Head, Resources
 from medrobust.evaluation.store import CellSpec, Store
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.paths import without_paths
-from medrobust.tasks.datamodule import CorruptedBatches, Pass
+from medrobust.tasks.datamodule import CorruptedBatches, Pass, kept_bytes
 from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
 from medrobust.types import Int64Array, UInt8Array
 
@@ -111,6 +111,7 @@ class CellRunner:
         self._claims = Claims(store.root, sharing=experiment.resume and ranks.rank == 0)
         self._taken: deque[Encoding] = deque()
         self._batch_size: int | None = None
+        self._short = False  # of memory: keep none but what is worked on
         self._module: ZeroShot | None = None
         self._trainer: Trainer | None = None
 
@@ -300,7 +301,7 @@ class CellRunner:
                         f"set a smaller one. It changes the last digits, so that its cells are "
                         f"others."
                     ) from error
-                self._batch_size = size // 2
+                self._batch_size, self._short = size // 2, True
             except Exception as error:
                 encoding = next(iter((*self._taken, *waiting)), wanted[-1])
                 if encoding in waiting:
@@ -375,6 +376,7 @@ class CellRunner:
             batch_size=self._images_at_once(),
             num_workers=self.experiment.num_workers,
             device=trainer.strategy.root_device,
+            kept_bytes=0 if self._short else kept_bytes(trainer.strategy.root_device),
         )
         try:
             with closing(batches), quiet_lightning():
@@ -401,7 +403,8 @@ class CellRunner:
             corrupt = partial(
                 _corrupt_batch, cell.corruption, severity, self.experiment.seed, image_set.stream
             )
-        return Pass(partial(_share, whole, rows), len(rows), corrupt, show)
+        clean = not isinstance(cell.corruption, FilesColumn)
+        return Pass(partial(_share, whole, rows), len(rows), corrupt, show, clean)
 
     def _classify_kept(self, image_set: ImageSet, encoding: Encoding, told: Told) -> None:
         """Classify features of the store; the pictures are those of the run that kept them."""

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +28,9 @@ Request: TypeAlias = tuple[int, Sequence[int]]
 AHEAD = 2
 """Batches that are read and corrupted while the encoder works on one."""
 
+KEPT_SHARE = 0.25
+"""Of the free memory of a GPU, for clean images that many passes corrupt."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
@@ -42,6 +45,10 @@ class ImageBatch:
     images: Tensor
     index: Tensor
     rows: Tensor
+
+    def pin_memory(self) -> Self:
+        """Copy the images to where a GPU reads them while others work; the loader calls this."""
+        return replace(self, images=self.images.pin_memory())
 
 
 class StoredImages(Dataset[ImageBatch]):
@@ -130,6 +137,7 @@ class Pass:
         count: Images.
         corrupt: What corrupts them; None leaves them as they are.
         show: Rows whose corrupted image is kept to be shown.
+        clean: Whether it reads the clean images, which are the same in all passes that do.
         wanted: Asked once, right before the first batch is read: False leaves the pass out.
     """
 
@@ -137,6 +145,7 @@ class Pass:
     count: int
     corrupt: Corrupt | None = None
     show: frozenset[int] = frozenset()
+    clean: bool = False
     wanted: Callable[[], bool] = lambda: True
 
 
@@ -185,23 +194,52 @@ class PassImages(Dataset[ImageBatch]):
 
 
 class PassBatches:
-    """Requests for all batches of the passes that are wanted, in order: the same at each walk."""
+    """All batches of the passes that are wanted, in order: the same at each walk.
 
-    def __init__(self, passes: Sequence[Pass], batch_size: int) -> None:
+    Args:
+        passes: What is read.
+        batch_size: Images a batch.
+        kept: Of the passes over clean images, all but the first one need not read so many batches.
+    """
+
+    def __init__(self, passes: Sequence[Pass], batch_size: int, kept: int = 0) -> None:
         self._passes = passes
         self._rows = [RowBatches(one.count, batch_size) for one in passes]
         self._wanted: dict[int, bool] = {}
+        self._kept = kept * batch_size
 
     def __len__(self) -> int:
         """Return how many there are at most."""
         return sum(map(len, self._rows))
 
     def __iter__(self) -> Iterator[Sequence[Request]]:
+        """Give what is to be read."""
+        return ([request] for request, is_kept in self.walk(reading=True) if not is_kept)
+
+    def walk(self, *, reading: bool = False) -> Iterator[tuple[Request, bool]]:
+        """Give every batch, and whether an earlier pass has read it and kept it.
+
+        With `reading`, passes of which nothing is left to read are left out, and not asked for.
+        """
+        filled = False
         for number, batches in enumerate(self._rows):
-            if number not in self._wanted:
-                self._wanted[number] = self._passes[number].wanted()
-            if self._wanted[number]:
-                yield from ([(number, rows)] for rows in batches)
+            clean = self._passes[number].clean
+            kept = self._kept if clean and filled else 0
+            if (reading and batches.count <= kept) or not self._is_wanted(number):
+                continue
+            for rows in batches:
+                yield (number, rows), rows[0] < kept
+            filled |= clean
+
+    def _is_wanted(self, number: int) -> bool:
+        if number not in self._wanted:
+            self._wanted[number] = self._passes[number].wanted()
+        return self._wanted[number]
+
+    def keeps(self, request: Request) -> bool:
+        """Say whether a batch that was read is kept for later passes."""
+        number, rows = request
+        return self._passes[number].clean and rows[0] < self._kept
 
 
 class CorruptedBatches:
@@ -218,6 +256,7 @@ class CorruptedBatches:
         batch_size: Images read and corrupted at a time; changes no number.
         num_workers: Processes that read; changes no number.
         device: Of the encoder.
+        kept_bytes: What clean images may take there to stay; changes no number.
     """
 
     def __init__(
@@ -227,10 +266,11 @@ class CorruptedBatches:
         batch_size: int,
         num_workers: int,
         device: torch.device,
+        kept_bytes: int = 0,
     ) -> None:
         self.passes = passes
         self.device = device
-        self._batches = PassBatches(passes, batch_size)
+        self._batches = PassBatches(passes, batch_size, _batches_in(kept_bytes, passes, batch_size))
         self._loader = _loader(PassImages(passes), self._batches, num_workers)
         self._running: Generator[Any, None, None] | None = None
 
@@ -252,10 +292,15 @@ class CorruptedBatches:
 
     def _corrupted(self, reading: Iterator[ImageBatch]) -> Iterator[CorruptedBatch]:
         stream = _own_stream(self.device)
-        for ((number, rows),), batch in zip(self._batches, reading, strict=True):
+        kept: dict[int, ImageBatch] = {}
+        for request, is_kept in self._batches.walk():
+            number, rows = request
             one = self.passes[number]
             with nullcontext() if stream is None else torch.cuda.stream(stream):
-                images = batch.images.to(self.device, non_blocking=True)
+                batch = kept[rows[0]] if is_kept else self._moved(next(reading))
+                if self._batches.keeps(request):
+                    kept[rows[0]] = batch
+                images = batch.images
                 if one.corrupt is not None:
                     images = one.corrupt(images, batch.index)
                 shown = {
@@ -266,6 +311,25 @@ class CorruptedBatches:
             ready = None if stream is None else stream.record_event()
             last = rows[-1] + 1 == one.count
             yield CorruptedBatch(images, batch.rows, number, last, shown, ready)
+
+    def _moved(self, batch: ImageBatch) -> ImageBatch:
+        return replace(batch, images=batch.images.to(self.device, non_blocking=True))
+
+
+def kept_bytes(device: torch.device) -> int:
+    """Return what clean images may take on a device: none on a CPU, which reads them as fast."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(KEPT_SHARE * free)
+
+
+def _batches_in(size: int, passes: Sequence[Pass], batch_size: int) -> int:
+    """Count the batches of clean images that fit."""
+    opened = next((one.read() for one in passes if one.clean), None) if size else None
+    if opened is None or not len(opened):
+        return 0
+    return int(size // (batch_size * opened.images[0].nbytes))
 
 
 def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
