@@ -1,17 +1,22 @@
-"""The lossy part of JPEG for a GPU: a lane holds a block of 8 x 8 values in registers."""
+"""The lossy part of JPEG for a GPU, in integers.
+
+Transforms pass through memory by rows, columns and rows: lanes hold eight values each. Value (v, u)
+of block b stands at (8 u + v) * blocks + b, so that neighbouring lanes touch neighbouring places.
+"""
 
 from typing import Any
 
 import torch
 import triton.language as tl
+from torch import Tensor
 
 from medrobust.types import UInt8Batch
 
 from . import jpeg_numba
 from .fused import cover, fused, launch, on_device
 
-CELLS, BLOCKS, PIXELS = 512, 128, 1024
-"""Cells of 2 x 2 pixels, blocks, and pixels of a program."""
+LANES = 512
+"""Lanes of a program."""
 
 C0, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11 = (
     tl.constexpr(getattr(jpeg_numba, f"C{i}")) for i in range(12)
@@ -24,40 +29,51 @@ def compress(images: UInt8Batch, steps: Any) -> UInt8Batch:
     images, steps = images.contiguous(), on_device(steps, images.device)
     out = torch.empty_like(images)
     if channels == 1:
-        quantise_planes(out, images, steps[0])
+        _quantise((images,), (out,), steps)
         return out
     rows, columns = cover(height, 2), cover(width, 2)
     padded = cover(columns, 8) * 8
-    luma = images.new_empty(count, height, width)
+    luma = images.new_empty(count, 1, height, width)
     chroma = images.new_empty(count, 2, rows, padded)
     sizes = (height, width, rows, columns, padded)
-    launch(_split, (count, cover(rows * padded, CELLS)), luma, chroma, images, *sizes, CELLS=CELLS)
-    quantise_planes(luma, luma, steps[0])
-    quantise_planes(chroma, chroma, steps[1])
-    launch(_join, (count, cover(height * width, PIXELS)), out, luma, chroma, *sizes, PIXELS=PIXELS)
+    launch(_split, _grid(count, rows * padded), luma, chroma, images, *sizes, LANES=LANES)
+    _quantise((luma, chroma), (luma, chroma), steps)
+    launch(_join, _grid(count, height * width), out, luma, chroma, *sizes, LANES=LANES)
     return out
 
 
-def quantise_planes(out: UInt8Batch, planes: UInt8Batch, steps: Any) -> None:
-    """Transform, round to multiples of `steps` (64,) and transform back, perhaps in place.
+def _quantise(sources: tuple[Tensor, ...], targets: tuple[Tensor, ...], steps: Tensor) -> None:
+    """Transform, round to multiples of the steps and transform back, perhaps in place.
 
-    `planes` is uint8 (..., H, W), continued by its last row and column to sides that are multiples
-    of 8.
+    Sources are uint8 (N, C, H, W), luma and chroma, continued by their last row and column to
+    sides that are multiples of 8.
     """
-    height, width = planes.shape[-2:]
-    across = cover(width, 8)
-    blocks = cover(height, 8) * across
-    grid = (planes.numel() // (height * width), cover(blocks, BLOCKS))
-    launch(_quantise, grid, out, planes, steps, height, width, across, blocks, BLOCKS=BLOCKS)
+    across = [cover(source.shape[3], 8) for source in sources]
+    blocks = [cover(s.shape[2], 8) * n for s, n in zip(sources, across, strict=True)]
+    total = sum(s.shape[1] * n for s, n in zip(sources, blocks, strict=True))
+    count, luma = sources[0].shape[0], sources[0].shape[1] * blocks[0]
+    values = torch.empty(count, 64, total, dtype=torch.int32, device=steps.device)
+    places = list(zip(across, blocks, (0, luma), strict=False))
+    for source, place in zip(sources, places, strict=True):
+        grid = _grid(count * source.shape[1], 8 * place[1])
+        launch(_rows, grid, values, source, *source.shape[1:], *place, total, LANES=LANES)
+    launch(_columns, _grid(count, 8 * total), values, steps, luma, total, LANES=LANES)
+    for target, place in zip(targets, places, strict=True):
+        grid = _grid(count * target.shape[1], 8 * place[1])
+        launch(_rows_back, grid, target, values, *target.shape[1:], *place, total, LANES=LANES)
+
+
+def _grid(count: int, lanes: int) -> tuple[int, int]:
+    return count, cover(lanes, LANES)
 
 
 @fused
 def _split(
-    luma, chroma, images, height, width, rows, columns, padded, CELLS: tl.constexpr
+    luma, chroma, images, height, width, rows, columns, padded, LANES: tl.constexpr
 ):  # fmt: skip
     """Convert to luma, and to chroma averaged over 2 x 2 values, rounding up and down in turns."""
     image = tl.program_id(0).to(tl.int64)
-    cells = tl.program_id(1) * CELLS + tl.arange(0, CELLS)
+    cells = tl.program_id(1) * LANES + tl.arange(0, LANES)
     inside = cells < rows * padded
     cell_row, cell_column = cells // padded, cells % padded
     shown = inside & (cell_column < columns)
@@ -82,38 +98,73 @@ def _split(
 
 
 @fused
-def _quantise(out, planes, steps, height, width, across, blocks, BLOCKS: tl.constexpr):
-    """Transform one block a lane; value (v, u) stands at 8 v + u, or transposed at 8 u + v."""
-    plane = tl.program_id(0).to(tl.int64) * height * width
-    number = tl.program_id(1) * BLOCKS + tl.arange(0, BLOCKS)
-    inside = number < blocks
-    top, left = number // across * 8, number % across * 8
-    out += plane
-    planes += plane
-    block = ()
-    for i in tl.static_range(64):
-        row, column = tl.minimum(top + i % 8, height - 1), tl.minimum(left + i // 8, width - 1)
-        value = tl.load(planes + row * width + column, inside, 128)
-        block = block + (value.to(tl.int32) - 128,)  # noqa: RUF005
-    block = _forward_pass(_forward_pass(block, 11), 15)
-    levels = ()
-    for i in tl.static_range(64):
-        step, value = tl.load(steps + i), block[i % 8 * 8 + i // 8]
-        level = (tl.abs(value) + 4 * step) // (8 * step) * step
-        levels = levels + (tl.where(value < 0, -level, level),)  # noqa: RUF005
-    block = _inverse_pass(_inverse_pass(levels, 11), 18)
-    for i in tl.static_range(64):
-        row, column = top + i // 8, left + i % 8
-        value = tl.minimum(tl.maximum(block[i] + 128, 0), 255).to(tl.uint8)
-        real = inside & (row < height) & (column < width)
-        tl.store(out + row * width + column, value, real)
+def _rows(
+    values, planes, channels, height, width, across, blocks, first, total, LANES: tl.constexpr
+):  # fmt: skip
+    """Transform the rows of blocks `first` and on; lane (v, b)."""
+    plane = tl.program_id(0)
+    lane = tl.program_id(1) * LANES + tl.arange(0, LANES)
+    inside, v, block = lane < 8 * blocks, lane // blocks, lane % blocks
+    planes += plane.to(tl.int64) * height * width
+    values += (plane // channels).to(tl.int64) * 64 * total
+    planes += tl.minimum(block // across * 8 + v, height - 1) * width
+    x = ()
+    for u in tl.static_range(8):
+        value = tl.load(planes + tl.minimum(block % across * 8 + u, width - 1), inside, 128)
+        x = x + (value.to(tl.int32) - 128,)  # noqa: RUF005
+    y = _forward_cosine(x, 11)
+    place = v * total + first + plane % channels * blocks + block
+    for u in tl.static_range(8):
+        tl.store(values + 8 * u * total + place, y[u], inside)
 
 
 @fused
-def _join(out, luma, chroma, height, width, rows, columns, padded, PIXELS: tl.constexpr):
+def _columns(values, steps, luma, total, LANES: tl.constexpr):
+    """Transform columns, round to multiples of the steps and transform back; lane (u, b)."""
+    lane = tl.program_id(1) * LANES + tl.arange(0, LANES)
+    inside, u, block = lane < 8 * total, lane // total, lane % total
+    values += tl.program_id(0).to(tl.int64) * 64 * total + 8 * u * total + block
+    steps += tl.where(block < luma, 0, 64) + u
+    x = ()
+    for v in tl.static_range(8):
+        x = x + (tl.load(values + v * total, inside, 0),)  # noqa: RUF005
+    y = _forward_cosine(x, 15)
+    levels = ()
+    for v in tl.static_range(8):
+        step = tl.load(steps + 8 * v, inside, 1)
+        level = (tl.abs(y[v]) + 4 * step) // (8 * step) * step
+        levels = levels + (tl.where(y[v] < 0, -level, level),)  # noqa: RUF005
+    x = _inverse_cosine(levels, 11)
+    for v in tl.static_range(8):
+        tl.store(values + v * total, x[v], inside)
+
+
+@fused
+def _rows_back(
+    planes, values, channels, height, width, across, blocks, first, total, LANES: tl.constexpr
+):  # fmt: skip
+    """Transform the rows back to pixels; lane (v, b)."""
+    plane = tl.program_id(0)
+    lane = tl.program_id(1) * LANES + tl.arange(0, LANES)
+    inside, v, block = lane < 8 * blocks, lane // blocks, lane % blocks
+    planes += plane.to(tl.int64) * height * width
+    values += (plane // channels).to(tl.int64) * 64 * total
+    place = v * total + first + plane % channels * blocks + block
+    y = ()
+    for u in tl.static_range(8):
+        y = y + (tl.load(values + 8 * u * total + place, inside, 0),)  # noqa: RUF005
+    x = _inverse_cosine(y, 18)
+    row, left = block // across * 8 + v, block % across * 8
+    planes += row * width + left
+    for u in tl.static_range(8):
+        tl.store(planes + u, _clip(x[u] + 128), inside & (row < height) & (left + u < width))
+
+
+@fused
+def _join(out, luma, chroma, height, width, rows, columns, padded, LANES: tl.constexpr):
     """Enlarge the chroma: 9, 3, 3 and 1 sixteenths of the nearest four; and convert to colours."""
     image = tl.program_id(0).to(tl.int64)
-    pixels = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    pixels = tl.program_id(1) * LANES + tl.arange(0, LANES)
     inside = pixels < height * width
     row, column = pixels // width, pixels % width
     near_row, near_column = row // 2, column // 2
@@ -151,29 +202,6 @@ def _clip(value):
 
 
 @fused
-def _forward_pass(block, SHIFT: tl.constexpr):
-    """Transform along the first of two axes and exchange them."""
-    done = ()
-    for k in tl.static_range(8):
-        done = done + _forward_cosine(
-            block[k], block[8 + k], block[16 + k], block[24 + k],
-            block[32 + k], block[40 + k], block[48 + k], block[56 + k], SHIFT,
-        )  # fmt: skip
-    return done
-
-
-@fused
-def _inverse_pass(block, SHIFT: tl.constexpr):
-    done = ()
-    for k in tl.static_range(8):
-        done = done + _inverse_cosine(
-            block[k], block[8 + k], block[16 + k], block[24 + k],
-            block[32 + k], block[40 + k], block[48 + k], block[56 + k], SHIFT,
-        )  # fmt: skip
-    return done
-
-
-@fused
 def _odd_part(a, b, c, d):
     """Rotate the odd half, which both transforms share: `odd_part` of the CPU."""
     both = (a + c + b + d) * C5
@@ -183,12 +211,13 @@ def _odd_part(a, b, c, d):
 
 
 @fused
-def _forward_cosine(x0, x1, x2, x3, x4, x5, x6, x7, SHIFT: tl.constexpr):
+def _forward_cosine(x, SHIFT: tl.constexpr):
+    """Transform eight samples, rounded to multiples of 2^(SHIFT - 13)."""
     half = 1 << (SHIFT - 1)
-    a0, a3, a1, a2 = x0 + x7, x3 + x4, x1 + x6, x2 + x5
+    a0, a3, a1, a2 = x[0] + x[7], x[3] + x[4], x[1] + x[6], x[2] + x[5]
     even, odd, inner, outer = a0 + a3, a1 + a2, a1 - a2, a0 - a3
     turned = (inner + outer) * C2 + half
-    y7, y5, y3, y1 = _odd_part(x3 - x4, x2 - x5, x1 - x6, x0 - x7)
+    y7, y5, y3, y1 = _odd_part(x[3] - x[4], x[2] - x[5], x[1] - x[6], x[0] - x[7])
     return (
         ((even + odd) * 8192 + half) >> SHIFT, (y1 + half) >> SHIFT,
         (turned + outer * C3) >> SHIFT, (y3 + half) >> SHIFT,
@@ -198,13 +227,14 @@ def _forward_cosine(x0, x1, x2, x3, x4, x5, x6, x7, SHIFT: tl.constexpr):
 
 
 @fused
-def _inverse_cosine(y0, y1, y2, y3, y4, y5, y6, y7, SHIFT: tl.constexpr):
+def _inverse_cosine(y, SHIFT: tl.constexpr):
+    """Transform eight coefficients back, rounded likewise."""
     half = 1 << (SHIFT - 1)
-    turned = (y2 + y6) * C2
-    inner, outer = turned - y6 * C7, turned + y2 * C3
-    even, odd = (y0 + y4) * 8192 + half, (y0 - y4) * 8192 + half
+    turned = (y[2] + y[6]) * C2
+    inner, outer = turned - y[6] * C7, turned + y[2] * C3
+    even, odd = (y[0] + y[4]) * 8192 + half, (y[0] - y[4]) * 8192 + half
     a0, a3, a1, a2 = even + outer, even - outer, odd + inner, odd - inner
-    b3, b2, b1, b0 = _odd_part(y7, y5, y3, y1)
+    b3, b2, b1, b0 = _odd_part(y[7], y[5], y[3], y[1])
     return (
         (a0 + b0) >> SHIFT, (a1 + b1) >> SHIFT, (a2 + b2) >> SHIFT, (a3 + b3) >> SHIFT,
         (a3 - b3) >> SHIFT, (a2 - b2) >> SHIFT, (a1 - b1) >> SHIFT, (a0 - b0) >> SHIFT,
