@@ -12,7 +12,7 @@ from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from . import letters
-from .batches import Int32Array, check_batch, run_native_into, uses_native
+from .batches import Int32Array, check_batch, run_native_into, uses_fused, uses_native
 
 Choice: TypeAlias = Tensor | Draws
 """Whole numbers, given or keyed."""
@@ -76,6 +76,10 @@ def stain_deposit(
         return run_native_into(
             stamp_ink, images, _copied(images), bank, *_arrays(counts, which, left, top)
         )
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        return artifacts_triton.stamp_ink(images, bank, counts, which, left, top)
     stamps = torch.from_numpy(bank).to(images.device)
     margin = bank.shape[1:]
     ink = images.new_zeros(len(images), height + 2 * margin[0], width + 2 * margin[1])
@@ -138,6 +142,11 @@ def bubble(
 
         arrays = _arrays(counts, radii, column, row)
         return run_native_into(lay_bubbles, images, _copied(images), table, halves, RIM, *arrays)
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        places = (counts, radii, column, row)
+        return artifacts_triton.lay_bubbles(images, table, halves, RIM, *places)
     half = torch.from_numpy(halves).to(images.device)
     down, across = (torch.arange(side, device=images.device) for side in (height, width))
     layer = torch.zeros(len(images), height, width, dtype=torch.int64, device=images.device)
@@ -204,6 +213,10 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
         from .artifacts_numba import keep_rows
 
         return run_native_into(keep_rows, images, _copied(images), first, last)
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        return artifacts_triton.keep_rows(images, first, last)
     column = torch.arange(images.shape[3], device=images.device)
     low, high = (torch.from_numpy(t).to(images.device)[:, None] for t in (first, last))
     return torch.where((column >= low) & (column < high), images, 0)
@@ -290,6 +303,16 @@ def characters(
         tops = baselines - ascents[sizes - LEAST_SIZE]
         arrays = _arrays(counts, lengths, text, sizes - LEAST_SIZE, places, phases, tops, colors)
         return run_native_into(write_words, images, _copied(images), stamps, *arrays)
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        of = torch.arange(most).repeat_interleave(longest)
+        position = torch.arange(longest).repeat(most)
+        shown = (of < counts[:, None]) & (position < lengths[:, of])
+        top = (baselines - ascents[sizes - LEAST_SIZE])[:, of]
+        picture = ((sizes - LEAST_SIZE)[:, of] * stamps.shape[1] + text) * stamps.shape[2] + phases
+        ink = (colors.reshape(-1, most, 3) << torch.tensor([0, 8, 16])).sum(2)[:, of]
+        return artifacts_triton.write_words(images, stamps, shown, top, places, picture, ink)
     table = torch.from_numpy(stamps).to(images.device)
     margin = stamps.shape[3:]
     out = torch.nn.functional.pad(images, (margin[1], margin[1], margin[0], margin[0]))
