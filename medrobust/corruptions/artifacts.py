@@ -297,34 +297,29 @@ def characters(
     places, phases = _typeset(text, lengths, sizes, begins, longest)
     stamps, above = letters.font(LEAST_SIZE, int(100 * largest))
     ascents = torch.from_numpy(above)
+    scales = sizes - LEAST_SIZE
+    tops = baselines - ascents[scales]
+    words = (counts, lengths, text, scales, places, phases, tops, colors)
     if uses_native(images):
         from .artifacts_numba import write_words
 
-        tops = baselines - ascents[sizes - LEAST_SIZE]
-        arrays = _arrays(counts, lengths, text, sizes - LEAST_SIZE, places, phases, tops, colors)
-        return run_native_into(write_words, images, _copied(images), stamps, *arrays)
+        return run_native_into(write_words, images, _copied(images), stamps, *_arrays(*words))
     if uses_fused(images):
         from . import artifacts_triton
 
-        of = torch.arange(most).repeat_interleave(longest)
-        position = torch.arange(longest).repeat(most)
-        shown = (of < counts[:, None]) & (position < lengths[:, of])
-        top = (baselines - ascents[sizes - LEAST_SIZE])[:, of]
-        picture = ((sizes - LEAST_SIZE)[:, of] * stamps.shape[1] + text) * stamps.shape[2] + phases
-        ink = (colors.reshape(-1, most, 3) << torch.tensor([0, 8, 16])).sum(2)[:, of]
-        return artifacts_triton.write_words(images, stamps, shown, top, places, picture, ink)
+        return artifacts_triton.write_words(images, stamps, *words)
     table = torch.from_numpy(stamps).to(images.device)
     margin = stamps.shape[3:]
     out = torch.nn.functional.pad(images, (margin[1], margin[1], margin[0], margin[0]))
     out = out.movedim(1, 3)
     for k in range(most * longest):
         word, position = divmod(k, longest)
-        scale = sizes[:, word] - LEAST_SIZE
         shown = (word < counts) & (position < lengths[:, word])
         alpha = (
-            table[scale, text[:, k], phases[:, k]].int() * shown.to(images.device)[:, None, None]
+            table[scales[:, word], text[:, k], phases[:, k]].int()
+            * shown.to(images.device)[:, None, None]
         )
-        under = _window(places[:, k], baselines[:, word] - ascents[scale], margin, images)
+        under = _window(places[:, k], tops[:, word], margin, images)
         ink = colors[:, None, None, 3 * word : 3 * word + images.shape[1]].to(images.device)
         mixed = out[under] * (255 - alpha[..., None]) + ink * alpha[..., None]
         out[under] = ((mixed + 127) // 255).to(torch.uint8)

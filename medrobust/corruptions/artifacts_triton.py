@@ -52,28 +52,24 @@ def keep_rows(images: UInt8Batch, first: Int64Array, last: Int64Array) -> UInt8B
 def write_words(
     images: UInt8Batch,
     stamps: UInt8Array,
-    shown: Tensor,
-    top: Tensor,
+    count: Tensor,
+    lengths: Tensor,
+    text: Tensor,
+    size: Tensor,
     left: Tensor,
-    picture: Tensor,
-    ink: Tensor,
+    phase: Tensor,
+    top: Tensor,
+    colors: Tensor,
 ) -> UInt8Batch:
-    """Blend letter after letter of image n over it.
-
-    Args:
-        images: uint8 (N, C, H, W).
-        stamps: Opacity, uint8 (sizes, letters, phases, h, w).
-        shown: bool (N, letters).
-        top: Upper row of each picture, likewise.
-        left: Left column.
-        picture: Which one, counted over sizes, letters and phases.
-        ink: Color, red + 256 green + 65536 blue.
-
-    Returns:
-        uint8 of the same shape.
-    """
-    top = torch.where(shown, top, FAR)
-    marks = _on(images, torch.stack([top, left, picture, ink], 2))
+    """Blend letter after letter of the first count[n] words over image n: as on the CPU."""
+    words = lengths.shape[1]
+    longest = text.shape[1] // words
+    word = torch.arange(words).repeat_interleave(longest)
+    shown = (word < count[:, None]) & (torch.arange(longest).repeat(words) < lengths[:, word])
+    picture = (size[:, word] * stamps.shape[1] + text) * stamps.shape[2] + phase
+    ink = (colors.reshape(-1, words, 3) << torch.tensor([0, 8, 16])).sum(2)
+    rows = torch.where(shown, top[:, word], FAR)
+    marks = _on(images, torch.stack([rows, left, picture, ink[:, word]], 2))
     given = (on_device(stamps, images.device), marks, marks.shape[1], *stamps.shape[3:])
     return _in_strips(_words, images, *given)
 

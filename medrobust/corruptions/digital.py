@@ -49,8 +49,9 @@ def pixelate(
     if uses_fused(images):
         from . import pointwise_triton
 
-        whole = (np.full((side, 1), 1 << RESAMPLE_BITS, np.int32) for side in (width, height))
-        return pointwise_triton.resize(small, column, next(whole), row, next(whole))
+        one = 1 << RESAMPLE_BITS
+        across, down = np.full((width, 1), one, np.int32), np.full((height, 1), one, np.int32)
+        return pointwise_triton.resize(small, column, across, row, down)
     rows, columns = (torch.from_numpy(t).to(images.device).long() for t in (row, column))
     return small[:, :, rows][..., columns]
 

@@ -192,7 +192,7 @@ def brightness_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
 def _scaled(factor: float) -> UInt8Array:
     """Tabulate the float32 products."""
     products = np.arange(256, dtype=np.float32) * np.float32(factor)
-    return np.minimum(products, np.float32(255)).astype(np.uint8)
+    return products.clip(max=255).astype(np.uint8)
 
 
 def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
