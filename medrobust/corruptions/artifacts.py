@@ -12,7 +12,7 @@ from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from . import letters
-from .batches import Int32Array, check_batch, run_native_into, uses_native
+from .batches import Int32Array, check_batch, run_native_into, uses_fused, uses_native
 
 Choice: TypeAlias = Tensor | Draws
 """Whole numbers, given or keyed."""
@@ -76,6 +76,10 @@ def stain_deposit(
         return run_native_into(
             stamp_ink, images, _copied(images), bank, *_arrays(counts, which, left, top)
         )
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        return artifacts_triton.stamp_ink(images, bank, counts, which, left, top)
     stamps = torch.from_numpy(bank).to(images.device)
     margin = bank.shape[1:]
     ink = images.new_zeros(len(images), height + 2 * margin[0], width + 2 * margin[1])
@@ -138,6 +142,11 @@ def bubble(
 
         arrays = _arrays(counts, radii, column, row)
         return run_native_into(lay_bubbles, images, _copied(images), table, halves, RIM, *arrays)
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        places = (counts, radii, column, row)
+        return artifacts_triton.lay_bubbles(images, table, halves, RIM, *places)
     half = torch.from_numpy(halves).to(images.device)
     down, across = (torch.arange(side, device=images.device) for side in (height, width))
     layer = torch.zeros(len(images), height, width, dtype=torch.int64, device=images.device)
@@ -204,6 +213,10 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
         from .artifacts_numba import keep_rows
 
         return run_native_into(keep_rows, images, _copied(images), first, last)
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        return artifacts_triton.keep_rows(images, first, last)
     column = torch.arange(images.shape[3], device=images.device)
     low, high = (torch.from_numpy(t).to(images.device)[:, None] for t in (first, last))
     return torch.where((column >= low) & (column < high), images, 0)
@@ -284,24 +297,29 @@ def characters(
     places, phases = _typeset(text, lengths, sizes, begins, longest)
     stamps, above = letters.font(LEAST_SIZE, int(100 * largest))
     ascents = torch.from_numpy(above)
+    scales = sizes - LEAST_SIZE
+    tops = baselines - ascents[scales]
+    words = (counts, lengths, text, scales, places, phases, tops, colors)
     if uses_native(images):
         from .artifacts_numba import write_words
 
-        tops = baselines - ascents[sizes - LEAST_SIZE]
-        arrays = _arrays(counts, lengths, text, sizes - LEAST_SIZE, places, phases, tops, colors)
-        return run_native_into(write_words, images, _copied(images), stamps, *arrays)
+        return run_native_into(write_words, images, _copied(images), stamps, *_arrays(*words))
+    if uses_fused(images):
+        from . import artifacts_triton
+
+        return artifacts_triton.write_words(images, stamps, *words)
     table = torch.from_numpy(stamps).to(images.device)
     margin = stamps.shape[3:]
     out = torch.nn.functional.pad(images, (margin[1], margin[1], margin[0], margin[0]))
     out = out.movedim(1, 3)
     for k in range(most * longest):
         word, position = divmod(k, longest)
-        scale = sizes[:, word] - LEAST_SIZE
         shown = (word < counts) & (position < lengths[:, word])
         alpha = (
-            table[scale, text[:, k], phases[:, k]].int() * shown.to(images.device)[:, None, None]
+            table[scales[:, word], text[:, k], phases[:, k]].int()
+            * shown.to(images.device)[:, None, None]
         )
-        under = _window(places[:, k], baselines[:, word] - ascents[scale], margin, images)
+        under = _window(places[:, k], tops[:, word], margin, images)
         ink = colors[:, None, None, 3 * word : 3 * word + images.shape[1]].to(images.device)
         mixed = out[under] * (255 - alpha[..., None]) + ink * alpha[..., None]
         out[under] = ((mixed + 127) // 255).to(torch.uint8)

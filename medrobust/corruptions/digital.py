@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, empty, run_native_into, uses_native
+from .batches import Int32Array, check_batch, empty, run_native_into, uses_fused, uses_native
 
 RESAMPLE_BITS = 22
 """Fixed point of Pillow's 8-bit resampling."""
@@ -46,6 +46,12 @@ def pixelate(
         from .pointwise_numba import pick
 
         return run_native_into(pick, small, empty(images.shape), row, column)
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        one = 1 << RESAMPLE_BITS
+        across, down = np.full((width, 1), one, np.int32), np.full((height, 1), one, np.int32)
+        return pointwise_triton.resize(small, column, across, row, down)
     rows, columns = (torch.from_numpy(t).to(images.device).long() for t in (row, column))
     return small[:, :, rows][..., columns]
 
@@ -58,6 +64,10 @@ def _resize(images: UInt8Batch, height: int, width: int) -> UInt8Batch:
 
         out = empty((*images.shape[:2], height, width))
         return run_native_into(resize, images, out, column, column_weights, row, row_weights)
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.resize(images, column, column_weights, row, row_weights)
     across = _weighted(images, column, column_weights)
     return _weighted(across.mT, row, row_weights).mT
 

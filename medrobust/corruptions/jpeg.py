@@ -10,7 +10,7 @@ from torch import Tensor
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_native
+from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
 
 LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
@@ -56,6 +56,10 @@ def jpeg_compression(images: UInt8Batch, quality: int) -> UInt8Batch:
         from .jpeg_numba import compress
 
         return run_native(compress, images, steps)
+    if uses_fused(images):
+        from . import jpeg_triton
+
+        return jpeg_triton.compress(images, steps)
     height, width = images.shape[2:]
     luma_steps, chroma_steps = torch.from_numpy(steps).to(images.device)
     if images.shape[1] == 1:

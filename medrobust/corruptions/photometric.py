@@ -8,7 +8,7 @@ import torch
 from medrobust.exceptions import InvalidImageError
 from medrobust.types import UInt8Array, UInt8Batch
 
-from .batches import GREY_WEIGHTS, check_batch, run_native, to_grey, uses_native
+from .batches import GREY_WEIGHTS, check_batch, run_native, to_grey, uses_fused, uses_native
 
 
 def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
@@ -38,6 +38,10 @@ def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
         from .pointwise_numba import look_up_by_maximum
 
         return run_native(look_up_by_maximum, images, table)
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.look_up_by_maximum(images, table)
     values = images.amax(1, keepdim=True).long() * 256 + images
     return torch.from_numpy(table).to(images.device).flatten()[values]
 
@@ -76,9 +80,14 @@ def contrast(images: UInt8Batch, factor: float) -> UInt8Batch:
         from .pointwise_numba import scale_about_mean
 
         return run_native(scale_about_mean, images, float(factor))
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.scale_about_mean(images, float(factor))
     pixels = images.shape[2] * images.shape[3]
-    mean = images.sum((2, 3), dtype=torch.int64).double()[..., None] / (255.0 * pixels)
-    levels = torch.arange(256, device=images.device).double() / 255.0
+    full = torch.tensor(255.0, dtype=torch.float64, device=images.device)
+    mean = images.sum((2, 3), dtype=torch.int64).double()[..., None] / (full * pixels)
+    levels = torch.arange(256, device=images.device).double() / full
     tables = (((levels - mean) * factor + mean).clamp(0, 1) * 255).to(torch.uint8)
     return tables.gather(2, images.flatten(2).long()).reshape(images.shape)
 
@@ -115,13 +124,18 @@ def saturate(images: UInt8Batch, factor: float, shift: float) -> UInt8Batch:
         from .pointwise_numba import scale_saturation
 
         return run_native(scale_saturation, images, float(factor), float(shift))
-    red, green, blue = (images[:, c].double() / 255.0 for c in range(3))
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.scale_saturation(images, float(factor), float(shift))
+    full, six = torch.tensor([255.0, 6.0], dtype=torch.float64, device=images.device)
+    red, green, blue = (images[:, c].double() / full for c in range(3))
     value = torch.maximum(torch.maximum(red, green), blue)
     span = value - torch.minimum(torch.minimum(red, green), blue)
     some = torch.where(span > 0, span, 1.0)
     turn = torch.where(green == value, 2.0 + (blue - red) / some, (green - blue) / some)
     turn = torch.where(blue == value, 4.0 + (red - green) / some, turn)
-    hue = torch.where(span > 0, turn / 6.0, 0.0)
+    hue = torch.where(span > 0, turn / six, 0.0)
     sixth = torch.where(hue < 0, hue + 1.0, hue) * 6
     sector = sixth.floor()
     share = sixth - sector
@@ -167,8 +181,18 @@ def brightness_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
         from .pointwise_numba import scale
 
         return run_native(scale, images, np.float32(factor))
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.look_up(images, _scaled(factor))
     scaled = images.float() * torch.tensor(factor, dtype=torch.float32, device=images.device)
     return scaled.clamp(max=255).to(torch.uint8)
+
+
+def _scaled(factor: float) -> UInt8Array:
+    """Tabulate the float32 products."""
+    products = np.arange(256, dtype=np.float32) * np.float32(factor)
+    return products.clip(max=255).astype(np.uint8)
 
 
 def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
@@ -194,6 +218,10 @@ def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
         from .pointwise_numba import scale_about_luma
 
         return run_native(scale_about_luma, images, np.float32(factor), *GREY_WEIGHTS)
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.scale_about_luma(images, factor)
     luma = images if images.shape[1] == 1 else to_grey(images)
     pixels = images.shape[2] * images.shape[3]
     total = luma.sum((1, 2, 3), dtype=torch.int64)[:, None, None, None]
@@ -230,4 +258,8 @@ def gamma_correction(images: UInt8Batch, gamma: float) -> UInt8Batch:
         from .pointwise_numba import look_up
 
         return run_native(look_up, images, table)
+    if uses_fused(images):
+        from . import pointwise_triton
+
+        return pointwise_triton.look_up(images, table)
     return torch.from_numpy(table).to(images.device)[images.long()]

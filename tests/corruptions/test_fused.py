@@ -5,14 +5,36 @@ import torch
 
 from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.contract import card, clauses
+from medrobust.corruptions.kernels import KERNELS, kernel_function
 from medrobust.corruptions.shell import run_kernel
-from medrobust.keys import derive_key
+from medrobust.keys import Draws, derive_key
 
-FUSED = {"gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"}
+FUSED = {
+    "black_corner",
+    "brightness",
+    "brightness_factor",
+    "bubble",
+    "characters",
+    "contrast",
+    "contrast_factor",
+    "gamma_correction",
+    "gaussian_noise",
+    "impulse_noise",
+    "jpeg_compression",
+    "pixelate",
+    "saturate",
+    "shot_noise",
+    "speckle_noise",
+    "stain_deposit",
+}
 """Kernels that have a Triton form."""
 
 CLAUSES = [clause for clause in clauses() if clause.kernel in FUSED]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+GREY = {clause.kernel: clause for clause in CLAUSES if clause.kernel != "saturate"}
+"""One clause a kernel, for those that take one channel."""
 
 
 def pictures():
@@ -34,4 +56,17 @@ def test_pixels_are_those_of_the_cpu(clause):
         found = run_kernel(
             images.to(DEVICE), clause.kernel, clause.parameters, key=key, rows=rows
         ).cpu()
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("clause", GREY.values(), ids=GREY)
+def test_one_channel_is_that_of_the_cpu(clause):
+    draws = {
+        name: Draws(derive_key(1, "fused", name, 1), torch.tensor([5, 2**40 + 3]))
+        for name in KERNELS[clause.kernel].draws
+    }
+    function, images = kernel_function(clause.kernel), pictures()[:, :1]
+    expected = function(images, **clause.parameters, **draws)
+    with kernels_of("triton"):
+        found = function(images.to(DEVICE), **clause.parameters, **draws).cpu()
     assert torch.equal(found, expected)
