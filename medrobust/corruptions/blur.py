@@ -11,7 +11,7 @@ from torch import Tensor
 from medrobust.keys import Draws
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_native
+from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
 
 MOTION_BITS = 20
 """Fixed point of the weights of `motion_blur`: sums fit 32 bits and every device agrees."""
@@ -56,6 +56,10 @@ def motion_blur(
         from .blur_numba import shifted_sum
 
         return run_native(shifted_sum, images, weights, dx, dy, taps, MOTION_BITS)
+    if uses_fused(images):
+        from . import blur_triton
+
+        return blur_triton.shifted_sum(images, weights, dx, dy, taps, MOTION_BITS)
     rows = torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)
     out = torch.empty_like(images)
@@ -120,6 +124,10 @@ def zoom_blur(
         from .blur_numba import zoom_mean
 
         return run_native(zoom_mean, images, row, row_share, column, column_share)
+    if uses_fused(images):
+        from . import blur_triton
+
+        return blur_triton.zoom_mean(images, row, row_share, column, column_share)
     last_row, last_column = images.shape[2] - 1, images.shape[3] - 1
     source = images.float()
     total = source.clone()
@@ -130,7 +138,8 @@ def zoom_blur(
         across = top + dy[:, None] * (bottom - top)
         left, right = across[..., x], across[..., (x + 1).clamp(max=last_column)]
         total += left + dx * (right - left)
-    return (total / (len(row) + 1)).clamp(max=255).to(torch.uint8)
+    layers = total.new_tensor(len(row) + 1)  # a tensor, since a GPU divides by numbers inexactly
+    return (total / layers).clamp(max=255).to(torch.uint8)
 
 
 @lru_cache(maxsize=64)

@@ -21,11 +21,13 @@ FUSED = {
     "gaussian_noise",
     "impulse_noise",
     "jpeg_compression",
+    "motion_blur",
     "pixelate",
     "saturate",
     "shot_noise",
     "speckle_noise",
     "stain_deposit",
+    "zoom_blur",
 }
 """Kernels that have a Triton form."""
 
