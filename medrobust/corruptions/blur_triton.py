@@ -22,7 +22,7 @@ def shifted_sum(
     taps: Int64Array,
     bits: int,
 ) -> UInt8Batch:
-    """Sum weights[i] * image(x + dx[n, i], y + dy[n, i]) / 2^bits as the kernel for the CPU does."""
+    """Sum weights[i] * image(x + dx[n, i], y + dy[n, i]) / 2^bits, as on the CPU."""
     count, channels, height, width = images.shape
     images = images.contiguous()
     out = torch.empty_like(images)
@@ -61,7 +61,7 @@ def zoom_mean(
     column: Int32Array,
     column_share: Float32Array,
 ) -> UInt8Batch:
-    """Average the image with its bilinear zooms, as the kernel for the CPU does."""
+    """Average the image with its bilinear zooms, as on the CPU."""
     count, channels, height, width = images.shape
     images = images.contiguous()
     out = torch.empty_like(images)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_native
+from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
 
 Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
 """abc with a border of two: aaabccc, cbabcba (also called reflect-101), baabccb."""
@@ -44,7 +44,13 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
 
         rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
         return run_native(soften, images, gaussian_weights(sigma, radius), exact, rows, columns)
-    values = images.double() / 255
+    if uses_fused(images):
+        from . import filter_triton
+
+        rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
+        return filter_triton.soften(images, exact, rows, columns)
+    values = images.double()
+    values = values / values.new_tensor(255)  # a GPU divides by a plain number inexactly
     for axis in (-2, -1):
         side = images.shape[axis]
         where = torch.from_numpy(border_map(side, radius, "nearest")).to(images.device)
@@ -80,6 +86,12 @@ def gaussian_blur_kernel(images: UInt8Batch, taps: int) -> UInt8Batch:
 
         rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
         return run_native(separable, images, weights, rows, columns, np.float32(0.5))
+    if uses_fused(images):
+        from . import filter_triton
+
+        rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
+        smoothed = filter_triton.smooth(images, weights, weights, rows, columns)
+        return (smoothed + 0.5).clamp(max=255).to(torch.uint8)
     smoothed = smooth(images.float(), weights, "mirror")
     return (smoothed + 0.5).clamp(max=255).to(torch.uint8)
 
@@ -113,6 +125,10 @@ def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
         from .filter_numba import boxes
 
         return run_native(boxes, images, row_map, column_map, box, first, reach, DISK_BITS)
+    if uses_fused(images):
+        from . import filter_triton
+
+        return filter_triton.boxes(images, row_map, column_map, box, first, reach, DISK_BITS)
     height, width = images.shape[2:]
     rows, columns = (torch.from_numpy(m).to(images.device) for m in (row_map, column_map))
     padded = images.int()[:, :, rows][..., columns]
