@@ -11,7 +11,7 @@ from torch import Tensor
 from medrobust.keys import Draws
 from medrobust.types import Float32Array, Float64Array, UInt8Batch
 
-from .batches import check_batch, keyed, run_native, uses_native
+from .batches import check_batch, keyed, run_native, uses_fused, uses_native
 from .smoothing import border_map, exact_weights, gaussian_blur, gaussian_weights, smooth
 
 Fold: TypeAlias = Callable[[Tensor, int], Tensor]
@@ -61,6 +61,14 @@ def glass_blur(
         rows, columns = (border_map(side, radius, "nearest") for side in (height, width))
         settings = (weights, exact, rows, columns, delta, iterations, swap)
         return run_native(glass, images, *settings, *keyed(words))
+    if isinstance(words, Draws) and uses_fused(images) and not swap:
+        from .displacement_triton import displace, word_planes
+
+        planes = word_planes(words, iterations, height * width, images.device)
+        moved = gaussian_blur(images, sigma)
+        for i in range(iterations):
+            moved = displace(moved, planes[:, i], delta)
+        return gaussian_blur(moved, sigma)
     if isinstance(words, Draws):
         words = words.word_planes(iterations, height, width, images.device)
     words = words.to(images.device)
@@ -144,6 +152,13 @@ def elastic_transform(images: UInt8Batch, strength: float, *, words: Tensor | Dr
         columns = border_map(width, len(column_weights) // 2, "reflect")
         settings = (row_weights, column_weights, rows, columns, scale)
         return run_native(elastic, images, *settings, *keyed(words))
+    if isinstance(words, Draws) and uses_fused(images):
+        from . import displacement_triton
+
+        rows = border_map(height, len(row_weights) // 2, "reflect")
+        columns = border_map(width, len(column_weights) // 2, "reflect")
+        settings = (row_weights, column_weights, rows, columns, scale)
+        return displacement_triton.elastic(images, *settings, words)
     if isinstance(words, Draws):
         words = words.word_planes(1, height, width, images.device)[:, 0]
     fields = smooth(_fields(words.to(images.device)), row_weights, "reflect", column_weights)
