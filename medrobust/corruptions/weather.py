@@ -13,7 +13,15 @@ from medrobust.exceptions import InvalidImageError
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import Float32Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, keyed, run_native, run_native_into, uses_native
+from .batches import (
+    Int32Array,
+    check_batch,
+    keyed,
+    run_native,
+    run_native_into,
+    uses_fused,
+    uses_native,
+)
 from .blur import tail_offsets, tail_weights
 from .smoothing import border_map, gaussian_weights, smooth
 
@@ -78,10 +86,17 @@ def snow(
     if isinstance(layer, Draws) and uses_native(images):
         from .weather_numba import snowfall
 
-        table = mean + std * (normal_table() / NORMAL_SCALE)
-        table = np.rint(table * (1 << LAYER_BITS)).astype(np.int32)
+        table = _snow_table(mean, std)
         settings = (table, row, row_share, column, column_share, cut, weights, dx, dy, taps, keep)
         return run_native(snowfall, images, *settings, *keyed(layer))
+    if isinstance(layer, Draws) and uses_fused(images):
+        from . import weather_triton
+
+        rows, columns, smear = (row, row_share), (column, column_share), (weights, dx, dy, taps)
+        table = _snow_table(mean, std)
+        return weather_triton.snowfall(
+            images, table, rows, columns, int(cut), smear, int(keep), layer
+        )
     small = (ceil(height / zoom), ceil(width / zoom))
     if isinstance(layer, Draws):
         layer = layer.normal(small[0] * small[1], images.device).reshape(-1, *small)
@@ -106,6 +121,12 @@ def snow(
     mixed = (int(keep) * (old << 7) + ((1 << LAYER_BITS) - int(keep)) * white) >> LAYER_BITS
     out: Tensor = ((mixed + (flakes << 7)) >> 7).clamp(max=255).to(torch.uint8)
     return out
+
+
+def _snow_table(mean: float, std: float) -> Int32Array:
+    """Tabulate the value of a layer of snow at a 16-bit draw, in units of 2^-14."""
+    table = mean + std * (normal_table() / NORMAL_SCALE)
+    return np.rint(table * (1 << LAYER_BITS)).astype(np.int32)
 
 
 def _enlarged(side: int, zoom: float) -> tuple[Int32Array, Int32Array]:
@@ -173,7 +194,8 @@ def frost(
     if isinstance(texture, Draws):
         texture = texture.integers(0, len(bank), 1)[:, 0]
     chosen = texture.cpu().numpy()
-    rooms = np.array([[t.shape[1] - height, t.shape[2] - width] for t in bank])[chosen]
+    shapes = np.array([t.shape[1:] for t in bank])
+    rooms = (shapes - (height, width))[chosen]
     top, left = (_placed(draw, rooms[:, i]) for i, draw in enumerate((top, left)))
     levels = np.arange(256, dtype=np.float64)
     image_share, frost_share = image_weight * levels, frost_weight * levels
@@ -187,6 +209,12 @@ def frost(
             ]
         )
         return run_native(blend_crops, images, crops, image_share, frost_share)
+    if uses_fused(images):
+        from . import weather_triton
+
+        places = (chosen, top.numpy(), left.numpy())
+        shares = (image_share, frost_share)
+        return weather_triton.blend_crops(images, zoom, textures, shapes, *places, shares)
     laid = torch.stack(
         [
             torch.from_numpy(bank[t][:, y : y + height, x : x + width]).to(images.device)
@@ -235,6 +263,10 @@ def fog(images: UInt8Batch, amount: float, decay: float, *, uniform: Tensor | Dr
         from .weather_numba import fog_over
 
         return run_native(fog_over, images, side, amount, float(decay), *keyed(uniform))
+    if isinstance(uniform, Draws) and uses_fused(images):
+        from . import weather_triton
+
+        return weather_triton.fog_over(images, side, amount, float(decay), uniform)
     if isinstance(uniform, Draws):
         uniform = uniform.uniform(side * side, images.device)
     noise = (uniform.to(images.device, torch.float64) * 2**24).long().float()
@@ -285,8 +317,8 @@ def spatter(
     turquoise. Mud: the part above `threshold` is smoothed by `strength`, cut below 0.8, and covers
     the image in brown.
 
-    The drops are computed on the CPU for every device (edges and distances by OpenCV, as in the
-    reference); they do not depend on the image.
+    The relief of water is computed on the CPU for every device (edges and distances by OpenCV, as
+    in the reference); it does not depend on the image.
 
     Args:
         images: uint8 batch of shape (N, 3, H, W), on any device; not modified.
@@ -318,6 +350,10 @@ def spatter(
         from .weather_numba import spill
 
         return run_native(spill, images, masks.numpy(), color, liquid == "mud")
+    if uses_fused(images):
+        from . import weather_triton
+
+        return weather_triton.spill(images, masks.to(images.device), color, liquid == "mud")
     cover = masks.to(images.device)[:, None]
     old = images.float()
     kept = old - old * cover if liquid == "mud" else old
@@ -328,16 +364,21 @@ def spatter(
 def _liquid(
     images: UInt8Batch, mean: float, std: float, sigma: float, layer: Tensor | Draws
 ) -> Tensor:
-    """Make the smoothed field of every image: float32 (N, H, W) on the CPU."""
+    """Make the smoothed field of every image: float32 (N, H, W), with Triton on its device."""
     height, width = images.shape[2:]
     weights = gaussian_weights(sigma, int(4 * sigma + 0.5))
     if not isinstance(layer, Draws):
         field = (layer.cpu().double() * std + mean).float()
         return smooth(field, weights, "nearest")
-    from .weather_numba import liquid_layers
-
     table = (mean + std * (normal_table() / NORMAL_SCALE)).astype(np.float32)
     rows, columns = (border_map(side, len(weights) // 2, "nearest") for side in (height, width))
+    if uses_fused(images):
+        from . import filter_triton, weather_triton
+
+        field = weather_triton.look_up_draws(table, layer, (height, width), images.device)
+        return filter_triton.smooth(field, weights, weights, rows, columns)
+    from .weather_numba import liquid_layers
+
     scratch, out = torch.empty(2, len(images), height, width)
     return run_native_into(
         liquid_layers, scratch, out, table, weights, rows, columns, *keyed(layer)
@@ -345,7 +386,8 @@ def _liquid(
 
 
 def _relief(layers: Tensor, threshold: Any, strength: float) -> Tensor:
-    """Turn smoothed fields into how much water lightens: float32 (N, H, W)."""
+    """Turn smoothed fields into how much water lightens: float32 (N, H, W) on the CPU."""
+    layers = layers.cpu()
     masks = torch.empty_like(layers)
     run_native_into(_relief_of, layers, masks, threshold, strength)
     return masks
@@ -374,12 +416,17 @@ def _relief_of(
 
 def _puddles(layers: Tensor, threshold: Any, sigma: float) -> Tensor:
     """Turn smoothed fields into how much mud covers: float32 (N, H, W), 0 or from 0.8 to 1."""
-    from .weather_numba import smooth_layers
-
     wet = (layers > float(threshold)).float()
     weights = gaussian_weights(sigma, int(4 * sigma + 0.5))
     rows, columns = (border_map(s, len(weights) // 2, "nearest") for s in wet.shape[1:])
-    masks = run_native_into(smooth_layers, wet, torch.empty_like(wet), weights, rows, columns)
+    if uses_fused(wet):
+        from . import filter_triton
+
+        masks = filter_triton.smooth(wet, weights, weights, rows, columns)
+    else:
+        from .weather_numba import smooth_layers
+
+        masks = run_native_into(smooth_layers, wet, torch.empty_like(wet), weights, rows, columns)
     return torch.where(masks < 0.8, 0.0, masks).clamp(max=1.0)
 
 

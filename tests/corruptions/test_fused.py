@@ -19,6 +19,8 @@ FUSED = {
     "contrast_factor",
     "defocus_blur",
     "elastic_transform",
+    "fog",
+    "frost",
     "gamma_correction",
     "gaussian_blur",
     "gaussian_blur_kernel",
@@ -30,6 +32,8 @@ FUSED = {
     "pixelate",
     "saturate",
     "shot_noise",
+    "snow",
+    "spatter",
     "speckle_noise",
     "stain_deposit",
     "zoom_blur",
@@ -40,7 +44,8 @@ CLAUSES = [clause for clause in clauses() if clause.kernel in FUSED]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-GREY = {clause.kernel: clause for clause in CLAUSES if clause.kernel != "saturate"}
+COLOR_ONLY = {"frost", "saturate", "spatter"}
+GREY = {clause.kernel: clause for clause in CLAUSES if clause.kernel not in COLOR_ONLY}
 """One clause a kernel, for those that take one channel."""
 
 
