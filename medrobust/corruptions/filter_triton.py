@@ -14,59 +14,54 @@ BLOCK = 1024
 """Places that a program makes."""
 
 
-def soften(
-    images: UInt8Batch, exact: Float64Array, row_map: Int64Array, column_map: Int64Array
-) -> UInt8Batch:
+def soften(images: UInt8Batch, exact: Float64Array) -> UInt8Batch:
     """Filter every plane in float64 on values of 0 to 1, truncated: scipy's sums in their order.
 
-    Down first, from the rim of the window to its middle.
+    Down first, from the rim of the window to its middle; edges replicated.
     """
     count, channels, height, width = images.shape
     device = images.device
-    levels = on_device(np.arange(256) / 255.0, device)
-    weights, rows, columns = (on_device(t, device) for t in (exact, row_map, column_map))
+    levels, weights = on_device(np.arange(256) / 255.0, device), on_device(exact, device)
     images = images.contiguous()
-    middle = torch.empty(images.shape, dtype=torch.float64, device=device)
+    values, middle = torch.empty(2, *images.shape, dtype=torch.float64, device=device)
     out = torch.empty_like(images)
     grid = (count * channels, cover(height * width, BLOCK))
     sizes = (len(exact) // 2, height, width)
-    launch(_down, grid, middle, images, levels, weights, rows, *sizes, BLOCK=BLOCK)
-    launch(_across, grid, out, middle, weights, columns, *sizes, BLOCK=BLOCK)
+    launch(_levels, grid, values, images, levels, height * width, BLOCK=BLOCK)
+    launch(_sums, grid, middle, values, weights, *sizes, ACROSS=False, BLOCK=BLOCK)
+    launch(_sums, grid, out, middle, weights, *sizes, ACROSS=True, BLOCK=BLOCK)
     return out
 
 
 @fused
-def _down(out, images, levels, weights, rows, radius, height, width, BLOCK: tl.constexpr):
+def _levels(out, images, levels, pixels, BLOCK: tl.constexpr):
+    start = tl.program_id(0).to(tl.int64) * pixels
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = places < height * width
-    y, x = places // width, places % width
-    start = tl.program_id(0).to(tl.int64) * height * width
-    base = images + start + x
-    value = tl.load(levels + tl.load(base + y * width, inside, 0))
-    total = value * tl.load(weights + radius)
-    for k in range(radius):
-        above = tl.load(rows + y + k, inside, 0) * width
-        below = tl.load(rows + y + 2 * radius - k, inside, 0) * width
-        first = tl.load(levels + tl.load(base + above, inside, 0))
-        second = tl.load(levels + tl.load(base + below, inside, 0))
-        total += (first + second) * tl.load(weights + k)
-    tl.store(out + start + places, total, inside)
+    value = tl.load(levels + tl.load(images + start + places, places < pixels, 0))
+    tl.store(out + start + places, value, places < pixels)
 
 
 @fused
-def _across(out, middle, weights, columns, radius, height, width, BLOCK: tl.constexpr):
+def _sums(out, values, weights, radius, height, width, ACROSS: tl.constexpr, BLOCK: tl.constexpr):
+    """Sum float64 along one axis; across, the sums are brought to 0 to 255."""
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = places < height * width
     y, x = places // width, places % width
     start = tl.program_id(0).to(tl.int64) * height * width
-    base = middle + start + y * width
-    total = tl.load(base + x, inside, 0.0) * tl.load(weights + radius)
+    base = values + start
+    if ACROSS:
+        at, last, step, rest = x, width - 1, 1, y * width
+    else:
+        at, last, step, rest = y, height - 1, width, x
+    total = tl.load(base + places, inside, 0.0) * tl.load(weights + radius)
     for k in range(radius):
-        left = tl.load(base + tl.load(columns + x + k, inside, 0), inside, 0.0)
-        right = tl.load(base + tl.load(columns + x + 2 * radius - k, inside, 0), inside, 0.0)
-        total += (left + right) * tl.load(weights + k)
-    total = tl.minimum(tl.maximum(total, 0.0), 1.0) * 255.0
-    tl.store(out + start + places, total.to(tl.uint8), inside)
+        before = tl.maximum(at + k - radius, 0) * step + rest
+        after = tl.minimum(at + radius - k, last) * step + rest
+        pair = tl.load(base + before, inside, 0.0) + tl.load(base + after, inside, 0.0)
+        total += pair * tl.load(weights + k)
+    if ACROSS:
+        total = (tl.minimum(tl.maximum(total, 0.0), 1.0) * 255.0).to(tl.uint8)
+    tl.store(out + start + places, total, inside)
 
 
 def smooth(
@@ -87,7 +82,7 @@ def smooth(
         (out, middle, column_weights, column_map, 1),
     )
     for target, source, weights, places, along in given:
-        tables = (on_device(table, fields.device) for table in (weights, places))
+        tables = (on_device(t, fields.device) for t in (weights, places.astype(np.int32)))
         sizes = (len(weights) // 2, height, width)
         launch(_smooth, grid, target, source, *tables, *sizes, ACROSS=along, BLOCK=BLOCK)
     return out
@@ -101,14 +96,15 @@ def _smooth(
     inside = places < height * width
     y, x = places // width, places % width
     start = tl.program_id(0).to(tl.int64) * height * width
+    base = fields + start
     if ACROSS:
-        base, at, step = fields + start + y * width, x, 1
+        at, step, rest = x, 1, y * width
     else:
-        base, at, step = fields + start + x, y, width
-    total = tl.load(weights + radius) * tl.load(base + at * step, inside, 0).to(tl.float32)
+        at, step, rest = y, width, x
+    total = tl.load(weights + radius) * tl.load(base + places, inside, 0).to(tl.float32)
     for i in range(1, radius + 1):
-        before = tl.load(where + at + radius - i, inside, 0) * step
-        after = tl.load(where + at + radius + i, inside, 0) * step
+        before = tl.load(where + at + radius - i, inside, 0) * step + rest
+        after = tl.load(where + at + radius + i, inside, 0) * step + rest
         pair = tl.load(base + before, inside, 0).to(tl.float32)
         pair += tl.load(base + after, inside, 0).to(tl.float32)
         total += tl.load(weights + radius + i) * pair
@@ -127,7 +123,8 @@ def boxes(
     """Sum boxes over pairs of rows, as the kernel for the CPU does."""
     count, channels, height, width = images.shape
     device = images.device
-    rows, columns, box_, first_ = (on_device(t, device) for t in (row_map, column_map, box, first))
+    given = (row_map, column_map, box, first)
+    rows, columns, box_, first_ = (on_device(t.astype(np.int32), device) for t in given)
     images, planes = images.contiguous(), count * channels
     length = width + 2 * reach + 1
     prefix = torch.empty(planes, height, length, dtype=torch.int32, device=device)
@@ -135,8 +132,8 @@ def boxes(
     launch(_prefix, (planes * height,), prefix, images, columns, length, width, LANES=lanes)
     out = torch.empty_like(images)
     grid = (planes, cover(height * width, BLOCK))
-    given = (rows, box_, first_, reach, length, height, width)
-    launch(_boxes, grid, out, prefix, *given, BITS=bits, BLOCK=BLOCK)
+    sizes = (reach, length, height, width)
+    launch(_boxes, grid, out, prefix, rows, box_, first_, *sizes, BITS=bits, BLOCK=BLOCK)
     return out
 
 
@@ -159,7 +156,7 @@ def _boxes(
     inside = places < height * width
     y, x = places // width, places % width
     plane = tl.program_id(0).to(tl.int64)
-    base = prefix + plane * height * length + x + reach
+    base, at = prefix + plane * height * length, x + reach
     total = tl.zeros((BLOCK,), tl.int32)
     for d in range(reach + 1):
         above = tl.load(rows + y + reach - d, inside, 0) * length
@@ -167,10 +164,11 @@ def _boxes(
         twice = tl.where(d > 0, 1, 0)
         for b in range(tl.load(first + d), tl.load(first + d + 1)):
             half, weight = tl.load(box + 2 * b), tl.load(box + 2 * b + 1)
-            pair = tl.load(base + above + half + 1, inside, 0)
-            pair -= tl.load(base + above - half, inside, 0)
-            other = tl.load(base + below + half + 1, inside, 0)
-            other -= tl.load(base + below - half, inside, 0)
+            right, left = at + (half + 1), at - half
+            pair = tl.load(base + (above + right), inside, 0)
+            pair -= tl.load(base + (above + left), inside, 0)
+            other = tl.load(base + (below + right), inside, 0)
+            other -= tl.load(base + (below + left), inside, 0)
             total += weight * (pair + twice * other)
     value = tl.minimum(tl.maximum(total >> BITS, 0), 255)
     tl.store(out + plane * height * width + places, value.to(tl.uint8), inside)

@@ -47,8 +47,7 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     if uses_fused(images):
         from . import filter_triton
 
-        rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
-        return filter_triton.soften(images, exact, rows, columns)
+        return filter_triton.soften(images, exact)
     values = images.double()
     values = values / values.new_tensor(255)  # a GPU divides by a plain number inexactly
     for axis in (-2, -1):
