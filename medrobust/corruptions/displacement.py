@@ -157,8 +157,8 @@ def elastic_transform(images: UInt8Batch, strength: float, *, words: Tensor | Dr
 
         rows = border_map(height, len(row_weights) // 2, "reflect")
         columns = border_map(width, len(column_weights) // 2, "reflect")
-        settings = (row_weights, column_weights, rows, columns, scale)
-        return displacement_triton.elastic(images, *settings, words)
+        tables = (row_weights, column_weights, rows, columns)
+        return displacement_triton.elastic(images, *tables, float(scale), words)
     if isinstance(words, Draws):
         words = words.word_planes(1, height, width, images.device)[:, 0]
     fields = smooth(_fields(words.to(images.device)), row_weights, "reflect", column_weights)

@@ -92,10 +92,10 @@ def snow(
     if isinstance(layer, Draws) and uses_fused(images):
         from . import weather_triton
 
-        rows, columns, smear = (row, row_share), (column, column_share), (weights, dx, dy, taps)
+        down, across, smear = (row, row_share), (column, column_share), (weights, dx, dy, taps)
         table = _snow_table(mean, std)
         return weather_triton.snowfall(
-            images, table, rows, columns, int(cut), smear, int(keep), layer
+            images, table, down, across, int(cut), smear, int(keep), layer
         )
     small = (ceil(height / zoom), ceil(width / zoom))
     if isinstance(layer, Draws):

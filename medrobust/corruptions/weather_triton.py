@@ -68,8 +68,8 @@ def snowfall(
     launch(_smear, grid, flakes, layer, *tables, *sizes, BLOCK=BLOCK)
     images = images.contiguous()
     out = torch.empty_like(images)
-    sizes = (channels, height * width)
-    launch(_whiten, grid, out, images, flakes, int(keep), *sizes, BLOCK=BLOCK)
+    given = (images, flakes, int(keep), channels, height * width)
+    launch(_whiten, grid, out, *given, BLOCK=BLOCK)
     return out
 
 
