@@ -239,7 +239,8 @@ def start_table(rounds: int) -> str:
         best = [
             min(column) for column in zip(*(process(command) for _ in range(rounds)), strict=True)
         ]
-        lines.append(f"| `python {' '.join(typed)}` | {best[0]:.2f} | {best[1]:.2f} |")
+        shown = " ".join(typed).removeprefix("-c ").strip("'")
+        lines.append(f"| `{shown}` | {best[0]:.2f} | {best[1]:.2f} |")
     return "\n".join(
         [
             "## Start-up and time to the first matrix\n",

@@ -52,7 +52,7 @@ def run(copy: Path, text: str) -> str:
     *settings, _ = text.split("python ")[0].split(" ")
     words = [sys.executable, *shlex.split(text.split("python ", 1)[1])]
     extra = dict(setting.split("=") for setting in settings)
-    environment = {**os.environ, "PYTHONPATH": extra.get("PYTHONPATH", "")}
+    environment = {**os.environ, "PYTHONPATH": "", **extra}
     done = subprocess.run(
         [*words, "hydra.run.dir=last"],
         cwd=copy,
