@@ -18,6 +18,10 @@ from medrobust.types import FeatureBatch, LogitBatch, UInt8Array
 
 Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
+JOINED = 64
+"""Micro-batches whose features are joined: many small pieces of memory that stay would keep the
+large ones between them from being used again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -83,6 +87,8 @@ class ZeroShot(LightningModule):
         """
         self._features += self._batcher.push(batch.wait())
         self._rows.append(batch.rows)
+        if len(self._features) > JOINED:
+            self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
         self._shown |= batch.shown
         if batch.last:
             self._features += self._batcher.flush()
