@@ -37,5 +37,6 @@ def test_what_the_package_imports_is_declared() -> None:
     assert undeclared - INDIRECT == set()
 
 
-INDIRECT = {"lightning_fabric", "llvmlite", "packaging", "timm", "torchvision"}
-"""Parts of pytorch-lightning, numba, hydra-core and open_clip_torch, which pin them to fit."""
+INDIRECT = {"lightning_fabric", "llvmlite", "packaging", "timm", "torchvision", "triton"}
+"""Parts of pytorch-lightning, numba, hydra-core, open_clip_torch and torch, which pin them to fit.
+Triton is imported where there is a GPU, and only if it is there."""
