@@ -44,7 +44,7 @@ def _with_draws(
         images.contiguous(),
         torch.empty_like(images, memory_format=torch.contiguous_format),
     )
-    grid = (cover(pixels, places), count * channels)
+    grid = (count * channels, cover(pixels, places))  # the second axis ends at 65535
     table = on_device(table, images.device)
     given = (images, table, *keyed(draws, images.device), channels, pixels)
     launch(kernel, grid, out, *given, BLOCKS=BLOCKS, **constants)
@@ -53,17 +53,11 @@ def _with_draws(
 
 @fused
 def _add(out, images, table, index, number, key0, key1, channels, pixels, BLOCKS: tl.constexpr):
-    plane = tl.program_id(1)
-    places = tl.program_id(0) * 8 * BLOCKS + tl.arange(0, 8 * BLOCKS)
+    plane, block = tl.program_id(0), tl.program_id(1)
+    places = block * 8 * BLOCKS + tl.arange(0, 8 * BLOCKS)
     at, inside = plane.to(tl.int64) * pixels + places, places < pixels
-    halves = make_halves(
-        tl.program_id(0) * BLOCKS,
-        number + plane % channels,
-        tl.load(index + plane // channels),
-        key0,
-        key1,
-        BLOCKS,
-    )
+    row = tl.load(index + plane // channels)
+    halves = make_halves(block * BLOCKS, number + plane % channels, row, key0, key1, BLOCKS)
     old = tl.load(images + at, inside, 0).to(tl.int32)
     new = old + tl.load(table + halves).to(tl.int32)
     tl.store(out + at, tl.minimum(tl.maximum(new, 0), 255).to(tl.uint8), inside)
@@ -74,17 +68,11 @@ def _scale(
     out, images, table, index, number, key0, key1, channels, pixels,
     BLOCKS: tl.constexpr, BITS: tl.constexpr,
 ):  # fmt: skip
-    plane = tl.program_id(1)
-    places = tl.program_id(0) * 8 * BLOCKS + tl.arange(0, 8 * BLOCKS)
+    plane, block = tl.program_id(0), tl.program_id(1)
+    places = block * 8 * BLOCKS + tl.arange(0, 8 * BLOCKS)
     at, inside = plane.to(tl.int64) * pixels + places, places < pixels
-    halves = make_halves(
-        tl.program_id(0) * BLOCKS,
-        number + plane % channels,
-        tl.load(index + plane // channels),
-        key0,
-        key1,
-        BLOCKS,
-    )
+    row = tl.load(index + plane // channels)
+    halves = make_halves(block * BLOCKS, number + plane % channels, row, key0, key1, BLOCKS)
     old = tl.load(images + at, inside, 0).to(tl.int32)
     new = old + ((old * tl.load(table + halves)) >> BITS)
     tl.store(out + at, tl.minimum(tl.maximum(new, 0), 255).to(tl.uint8), inside)
@@ -92,17 +80,13 @@ def _scale(
 
 @fused
 def _salt(out, images, limits, index, number, key0, key1, channels, pixels, BLOCKS: tl.constexpr):
-    plane = tl.program_id(1)
-    places = tl.program_id(0) * 4 * BLOCKS + tl.arange(0, 4 * BLOCKS)
+    plane, block = tl.program_id(0), tl.program_id(1)
+    places = block * 4 * BLOCKS + tl.arange(0, 4 * BLOCKS)
     at, inside = plane.to(tl.int64) * pixels + places, places < pixels
-    words = make_words(
-        tl.program_id(0) * BLOCKS,
-        number + plane % channels,
-        tl.load(index + plane // channels),
-        key0,
-        key1,
-        BLOCKS,
-    ).to(tl.int64)
+    row = tl.load(index + plane // channels)
+    words = make_words(block * BLOCKS, number + plane % channels, row, key0, key1, BLOCKS).to(
+        tl.int64
+    )
     old = tl.load(images + at, inside, 0)
     new = tl.where(words < tl.load(limits + 1), 255, old)
     new = tl.where(words < tl.load(limits), 0, new)
@@ -111,17 +95,11 @@ def _salt(out, images, limits, index, number, key0, key1, channels, pixels, BLOC
 
 @fused
 def _choose(out, images, table, index, number, key0, key1, channels, pixels, BLOCKS: tl.constexpr):
-    plane = tl.program_id(1)
-    places = tl.program_id(0) * 4 * BLOCKS + tl.arange(0, 4 * BLOCKS)
+    plane, block = tl.program_id(0), tl.program_id(1)
+    places = block * 4 * BLOCKS + tl.arange(0, 4 * BLOCKS)
     at, inside = plane.to(tl.int64) * pixels + places, places < pixels
-    words = make_words(
-        tl.program_id(0) * BLOCKS,
-        number + plane % channels,
-        tl.load(index + plane // channels),
-        key0,
-        key1,
-        BLOCKS,
-    )
+    row = tl.load(index + plane // channels)
+    words = make_words(block * BLOCKS, number + plane % channels, row, key0, key1, BLOCKS)
     slot = (words >> 24).to(tl.int32)
     old = tl.load(images + at, inside, 0).to(tl.int32)
     entry = tl.load(table + old * 256 + slot).to(tl.uint32, bitcast=True)
