@@ -2,16 +2,12 @@
 
 from typing import Any
 
-import torch
 import triton.language as tl
 
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
 from .batches import Int32Array
-from .fused import cover, fused, launch, on_device
-
-BLOCK = 1024
-"""Places that a program makes."""
+from .fused import fused, on_device, over_planes
 
 
 def shifted_sum(
@@ -23,14 +19,8 @@ def shifted_sum(
     bits: int,
 ) -> UInt8Batch:
     """Sum weights[i] * image(x + dx[n, i], y + dy[n, i]) / 2^bits, as on the CPU."""
-    count, channels, height, width = images.shape
-    images = images.contiguous()
-    out = torch.empty_like(images)
     tables = (on_device(table, images.device) for table in (weights, dx, dy, taps))
-    grid = (count * channels, cover(height * width, BLOCK))
-    sizes = (channels, height, width, len(weights))
-    launch(_shifted_sum, grid, out, images, *tables, *sizes, BITS=bits, BLOCK=BLOCK)
-    return out
+    return over_planes(_shifted_sum, images, *tables, *images.shape[1:], len(weights), BITS=bits)
 
 
 @fused
@@ -62,14 +52,9 @@ def zoom_mean(
     column_share: Float32Array,
 ) -> UInt8Batch:
     """Average the image with its bilinear zooms, as on the CPU."""
-    count, channels, height, width = images.shape
-    images = images.contiguous()
-    out = torch.empty_like(images)
     given: tuple[Any, ...] = (row, row_share, column, column_share)
     tables = (on_device(table, images.device) for table in given)
-    grid = (count * channels, cover(height * width, BLOCK))
-    launch(_zoom_mean, grid, out, images, *tables, len(row), height, width, BLOCK=BLOCK)
-    return out
+    return over_planes(_zoom_mean, images, *tables, len(row), *images.shape[2:])
 
 
 @fused

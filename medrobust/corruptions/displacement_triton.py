@@ -7,8 +7,8 @@ from torch import Tensor
 from medrobust.keys import Draws
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
-from .filter_triton import BLOCK, smooth
-from .fused import cover, fused, keyed, launch
+from .filter_triton import smooth
+from .fused import BLOCK, cover, fused, keyed, launch, over_planes
 from .philox_triton import make_words
 
 BLOCKS = 256
@@ -92,10 +92,7 @@ def elastic(
     fields = torch.empty(count, 2, height, width, dtype=torch.float32, device=images.device)
     launch(_fields, (count, cover(pixels, BLOCK)), fields, words, pixels, BLOCK=BLOCK)
     moves = smooth(fields, row_weights, column_weights, row_map, column_map)
-    images, out = images.contiguous(), torch.empty_like(images.contiguous())
-    grid = (count * channels, cover(pixels, BLOCK))
-    launch(_sample, grid, out, images, moves, float(scale), channels, height, width, BLOCK=BLOCK)
-    return out
+    return over_planes(_sample, images, moves, float(scale), channels, height, width)
 
 
 @fused

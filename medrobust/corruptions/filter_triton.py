@@ -8,10 +8,7 @@ from torch import Tensor
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 
 from .batches import Int32Array
-from .fused import cover, fused, launch, on_device
-
-BLOCK = 1024
-"""Places that a program makes."""
+from .fused import BLOCK, cover, fused, launch, on_device
 
 
 def soften(images: UInt8Batch, exact: Float64Array) -> UInt8Batch:

@@ -17,6 +17,9 @@ from medrobust.keys import Draws
 fused: Any = triton.jit(do_not_specialize=["number", "key0", "key1"])
 """Decorates kernels, and functions that kernels call."""
 
+BLOCK = 1024
+"""Places of a plane that a program makes."""
+
 
 def launch(
     kernel: Any, grid: Sequence[int], out: Tensor, *arguments: Any, **constants: Any
@@ -24,6 +27,20 @@ def launch(
     """Run `kernel(out, *arguments, **constants)` in `grid` programs on the device of `out`."""
     with torch.cuda.device(out.device if out.is_cuda else -1):
         kernel[tuple(grid)](out, *arguments, **constants, enable_fp_fusion=False)
+
+
+def over_planes(kernel: Any, images: Tensor, *arguments: Any, **constants: Any) -> Tensor:
+    """Run `kernel(out, images, *arguments)` in blocks of BLOCK places of each plane (N, C, H, W).
+
+    Returns:
+        `out`: contiguous, of the shape and dtype of `images`, which are made contiguous too.
+    """
+    count, channels, height, width = images.shape
+    images = images.contiguous()
+    out = torch.empty_like(images)
+    grid = (count * channels, cover(height * width, BLOCK))
+    launch(kernel, grid, out, images, *arguments, BLOCK=BLOCK, **constants)
+    return out
 
 
 def cover(length: int, step: int) -> int:

@@ -13,9 +13,8 @@ from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .displacement_triton import word_planes
-from .filter_triton import BLOCK
 from .frost_textures import frost_textures
-from .fused import cover, fused, keyed, launch, on_device
+from .fused import BLOCK, cover, fused, keyed, launch, on_device, over_planes
 from .philox_triton import make_halves
 
 BLOCKS = 128
@@ -158,17 +157,13 @@ def blend_crops(
 
     `shapes` are height and width of each texture; `chosen`, `top` and `left` place the crops.
     """
-    count, channels, height, width = images.shape
     device = images.device
+    height, width = images.shape[2:]
     bank, starts = _bank(max(height, width), zoom, folder, device)
     tall, wide = shapes[chosen].T
     crops = np.stack([starts[chosen] + top * wide + left, tall * wide, wide], 1)
-    images = images.contiguous()
-    out = torch.empty_like(images)
     tables = [on_device(np.asarray(t), device) for t in (crops, *shares)]
-    grid = (count * channels, cover(height * width, BLOCK))
-    launch(_blend, grid, out, images, bank, *tables, channels, height, width, BLOCK=BLOCK)
-    return out
+    return over_planes(_blend, images, bank, *tables, *images.shape[1:])
 
 
 @fused
@@ -192,8 +187,7 @@ def fog_over(
     images: UInt8Batch, side: int, amount: float, decay: float, draws: Draws
 ) -> UInt8Batch:
     """Add `amount` grey levels of a plasma map of `side`, then scale back to the old maximum."""
-    count, channels, height, width = images.shape
-    device = images.device
+    count, device = len(images), images.device
     words = word_planes(draws, 1, side * side, device)
     grid = torch.zeros(count, 1, dtype=torch.float32, device=device)
     points, wibble = 1, 100.0
@@ -204,13 +198,8 @@ def fog_over(
         programs = (count, cover(points * points, BLOCK))
         launch(_finer, programs, finer, grid, words, side * side, points, unit, reach, BLOCK=BLOCK)
         grid, points, wibble = finer, 2 * points, wibble / decay
-    images = images.contiguous()
     ends = torch.stack([grid.amin(1), grid.amax(1), images.flatten(1).amax(1).float()], 1)
-    out = torch.empty_like(images)
-    programs = (count * channels, cover(height * width, BLOCK))
-    sizes = (side, channels, height, width)
-    launch(_mist, programs, out, images, grid, ends, amount, *sizes, BLOCK=BLOCK)
-    return out
+    return over_planes(_mist, images, grid, ends, amount, side, *images.shape[1:])
 
 
 @fused
@@ -276,13 +265,8 @@ def _mist(out, images, grid, ends, amount, side, channels, height, width, BLOCK:
 
 def spill(images: UInt8Batch, masks: Tensor, color: Any, opaque: bool) -> UInt8Batch:
     """Add `color` (3,) times masks (N, H, W); where `opaque`, the image fades under it."""
-    count, channels, height, width = images.shape
-    images = images.contiguous()
-    out = torch.empty_like(images)
-    given = (images, masks.contiguous(), on_device(color, images.device), channels, height * width)
-    grid = (count * channels, cover(height * width, BLOCK))
-    launch(_spill, grid, out, *given, OPAQUE=bool(opaque), BLOCK=BLOCK)
-    return out
+    given = (masks.contiguous(), on_device(color, images.device), 3, masks[0].numel())
+    return over_planes(_spill, images, *given, OPAQUE=bool(opaque))
 
 
 @fused
