@@ -259,9 +259,7 @@ def _around(at, length):
 
 
 @fused
-def _soften(
-    out, counts, far, height, width, LEVELS: tl.constexpr, BLOCK: tl.constexpr
-):
+def _soften(out, counts, far, height, width, LEVELS: tl.constexpr, BLOCK: tl.constexpr):
     """Average 3 x 3 distances into whole pixels; count how often each comes."""
     image = tl.program_id(0).to(tl.int64)
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

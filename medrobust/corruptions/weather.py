@@ -317,8 +317,8 @@ def spatter(
     turquoise. Mud: the part above `threshold` is smoothed by `strength`, cut below 0.8, and covers
     the image in brown.
 
-    The relief of water is computed on the CPU for every device (edges and distances by OpenCV, as
-    in the reference); it does not depend on the image.
+    The relief of water has the bits of OpenCV with Intel's library, as in the reference; it does
+    not depend on the image.
 
     Args:
         images: uint8 batch of shape (N, 3, H, W), on any device; not modified.
@@ -342,7 +342,7 @@ def spatter(
     _check_color("spatter", images)
     layers = _liquid(images, mean, std, sigma, layer)
     if liquid == "water":
-        masks = _relief(layers, threshold, strength)
+        masks = _relief(images, layers, threshold, strength)
     else:
         masks = _puddles(layers, np.float32(threshold), strength)
     color = np.array(COLORS[liquid], np.float32)
@@ -385,8 +385,16 @@ def _liquid(
     )
 
 
-def _relief(layers: Tensor, threshold: float, strength: float) -> Tensor:
-    """Turn smoothed fields into how much water lightens: float32 (N, H, W) on the CPU."""
+def _relief(images: UInt8Batch, layers: Tensor, threshold: float, strength: float) -> Tensor:
+    """Turn smoothed fields into how much water lightens: float32 (N, H, W), by Triton or numba.
+
+    OpenCV without Intel's library measures distances in fixed point: its reliefs differ.
+    """
+    if uses_fused(images):
+        from . import water_triton
+
+        bound = float(np.float32(threshold))
+        return water_triton.relief_of(layers.to(images.device), bound, strength)
     from .water_numba import relief_of
 
     layers = layers.cpu()
