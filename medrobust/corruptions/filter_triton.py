@@ -13,10 +13,10 @@ from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 from .batches import Int32Array
 from .fused import BLOCK, cover, fused, launch, on_device
 
-ROWS, LANES = 32, 64
+ROWS, LANES = 32, 32
 """Height and width of a tile that a program of `_filter` makes."""
 
-DISK_ROWS, DISK_LANES = 128, 32
+DISK_ROWS, DISK_LANES = 64, 32
 """Height and width of a tile that a program of `_disk` makes."""
 
 
@@ -135,7 +135,7 @@ def boxes(
     out = torch.empty_like(images)
     grid = (planes, cover(height, DISK_ROWS) * cover(width, DISK_LANES))
     form: dict[str, Any] = {"BITS": bits, "SHIFT": shift, "PARTS": parts, "TAPS": taps}
-    form |= {"ROWS": DISK_ROWS, "LANES": DISK_LANES, "num_warps": 8}
+    form |= {"ROWS": DISK_ROWS, "LANES": DISK_LANES}
     launch(_disk, grid, out, padded, on_device(bands, device), reach, stride, height, width, **form)
     return out
 
