@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.threads import run_native
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
+from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
 """abc with a border of two: aaabccc, cbabcba (also called reflect-101), baabccb."""
