@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import float32, int16, int32, int64, uint8
 
-from .native import native, native_helper
+from medrobust.native import native, native_helper
 
 WEAK, STRONG = 50, 150
 """Larger gradients, |dx| + |dy| of Sobel, can be edges, and are."""
