@@ -121,7 +121,7 @@ def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
 
 
 def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
-    covers = f"{mean.covered} of {mean.planned} corruptions; {_severities(matrix)}"
+    covers = f"{mean.covered} of {mean.of} corruptions; {_severities(matrix)}"
     return _summary(matrix, row, metric, of, mean.value, covers=covers)
 
 
@@ -169,7 +169,10 @@ def standing_rows(
         for row, standing in enumerate(ranked):
             if standing.rank is None:
                 continue
-            covers = f"{len(ranked)} models; mean over corruptions; {_severities(matrix)}"
+            columns = len(matrix.table.corruptions)
+            over = f"{columns} of {matrix.table.whole} corruptions" if matrix.table.whole else ""
+            over = over or "corruptions"
+            covers = f"{len(ranked)} models; mean over {over}; {_severities(matrix)}"
             line = _summary(matrix, row, "rank", matrix.shown, float(standing.rank), covers=covers)
             low, high = standing.low, standing.high
             assert low is not None
@@ -223,8 +226,8 @@ def coverage(matrix: Matrix, mean: Mean) -> str:
         "" for all corruptions at severities 1 to 5, else such as " [5 of 7; s1,3,5]".
     """
     parts = []
-    if mean.covered < mean.planned:
-        parts.append(f"{mean.covered} of {mean.planned}")
+    if mean.covered < mean.of:
+        parts.append(f"{mean.covered} of {mean.of}")
     if matrix.table.severities not in ((), STANDARD_SEVERITIES):
         parts.append("s" + ",".join(map(str, matrix.table.severities)))
     return f" [{'; '.join(parts)}]" if parts else ""
