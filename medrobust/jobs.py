@@ -272,6 +272,7 @@ def publish(report: Report) -> None:
     for name in (
         "report.html",
         "matrix.png",
+        "matrix.csv",
         "results.csv",
         "summary.csv",
         "comparisons.csv",

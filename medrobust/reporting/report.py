@@ -23,6 +23,7 @@ from .tables import (
     SUMMARY_COLUMNS,
     average_rows,
     csv_bytes,
+    matrix_csv,
     result_rows,
     standing_rows,
     summary_rows,
@@ -86,8 +87,8 @@ class Report:
     ) -> None:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
-        The tables are results.csv, summary.csv, with two models or more comparisons.csv, and with
-        metadata columns subgroups.csv.
+        The tables are matrix.csv, results.csv, summary.csv, with two models or more
+        comparisons.csv, and with metadata columns subgroups.csv.
 
         Args:
             folder: Made if it is not there; the report's own by default.
@@ -111,6 +112,7 @@ class Report:
             files["subgroups.csv"] = csv_bytes(subgroup_rows(self.subgroups), SUBGROUP_COLUMNS)
         if self.matrices:
             files["matrix.png"] = matrix_png(self.matrices)
+            files["matrix.csv"] = matrix_csv(self.matrices)
         place = self.folder if folder is None else Path(folder)
         write_files(place, files)
         if tables:
