@@ -8,6 +8,7 @@ from pathlib import Path
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
+from .draws import draw_files
 from .matrix import ExpectedTable, belongs, expected_from_cells, versions_of
 from .measure import variant
 from .published import published_files
@@ -179,6 +180,7 @@ def report_store(
         processes=processes,
     )
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
+    write_files(folder, draw_files(report.matrices, report.untuned))
     write_files(folder, published_files(report.matrices))
     return report
 
