@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "medrobust"
-BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths", "reading", "writing"}
+BASE = {
+    "exceptions", "types", "keys", "fingerprints", "licenses", "native", "paths", "reading",
+    "threads", "writing",
+}  # fmt: skip
 ALLOWED = {
     "corruptions": BASE,
     "datasets": BASE,
