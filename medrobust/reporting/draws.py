@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from medrobust.types import Float64Array
 
 from .matrix import Matrix
 from .measure import reading
+from .sections import plain_table
 from .tables import csv_bytes, in_markdown, number
 from .uncertainty import Groups, mean_error
 
@@ -143,43 +145,70 @@ def draw_files(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> di
     return {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": draw_text(rows).encode()}
 
 
-def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
-    """Lay the rows out as tables of Markdown, in percent."""
+EXPLAINED = (
+    "In brackets: 95 % intervals over draws of shots (Student's t) and test images together "
+    "(one draw: over images alone). Gains are points that the adaptation takes off the error "
+    "of the model as published, on the same images; on a data set that was not tuned on, a "
+    "gain below zero is forgetting."
+)
+
+
+def draw_tables(
+    rows: Sequence[Mapping[str, str]],
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Lay the rows out as tables, in percent: title, heads and lines of each."""
     tables: dict[tuple[str, ...], dict[tuple[str, str], dict[str, Mapping[str, str]]]] = {}
     for row in rows:
         place = tuple(row[name] for name in ("dataset", "split", "suite", "severities", "of"))
         line = tables.setdefault(place, {}).setdefault((row["model"], row["adaptation"]), {})
         line[row["metric"]] = row
-    parts = []
+    made = []
     for (dataset, split, suite, severities, of), lines in tables.items():
         shown = [name for name in METRICS if any(name in line for line in lines.values())]
         gains = [name for name in GAINS if name in shown]
-        heads = [*shown, *(GAINS[name] for name in gains)]
+        heads = ["model", "adaptation", "draws", *shown, *(GAINS[name] for name in gains)]
         every = [row for line in lines.values() for row in line.values()]
         named = next((row["reference"] for row in every if row["reference"]), "")
         reference = f"; mCE: {named} = 100" if named else ""
         over = f", severities {severities}" if severities else ""
-        parts += [
+        title = (
             f"{dataset}/{split} · {suite}{over} · {of.replace('_', ' ')}, % · n = {every[0]['n']}"
-            f"{reference}",
-            "",
-            "| model | adaptation | draws | " + " | ".join(heads) + " |",
-            "|--|--|--|" + "--|" * len(heads),
-        ]
+            f"{reference}"
+        )
+        texts = []
         for (model, label), line in lines.items():
             draws = next(iter(line.values()))["draws"]
             cells = [_cell(line.get(name)) for name in shown]
             cells += [_cell(line.get(name), "gain_", sign="+") for name in gains]
-            named = f"| {in_markdown(model)} | {in_markdown(label)} | {draws} | "
-            parts.append(named + " | ".join(cells) + " |")
+            texts.append([model, label, draws, *cells])
+        made.append((title, heads, texts))
+    return made
+
+
+def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
+    """Lay the rows out as tables of Markdown, in percent."""
+    parts = []
+    for title, heads, lines in draw_tables(rows):
+        parts += [title, "", "| " + " | ".join(heads) + " |", "|--" * len(heads) + "|"]
+        for model, label, *cells in lines:
+            named = [in_markdown(model), in_markdown(label), *cells]
+            parts.append("| " + " | ".join(named) + " |")
         parts.append("")
-    parts.append(
-        "In brackets: 95 % intervals over draws of shots (Student's t) and test images together "
-        "(one draw: over images alone). Gains are points that the adaptation takes off the error "
-        "of the model as published, on the same images; on a data set that was not tuned on, a "
-        "gain below zero is forgetting."
+    return "\n".join([*parts, EXPLAINED]) + "\n"
+
+
+def draw_section(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the tables as a section of the page, or an empty text."""
+    if not rows:
+        return ""
+    tables = "".join(
+        f"<p>{escape(title)}</p>{plain_table(heads, lines, tight=True)}"
+        for title, heads, lines in draw_tables(rows)
     )
-    return "\n".join(parts) + "\n"
+    return (
+        '\n<section aria-labelledby="adaptation"><h2 id="adaptation">Adaptations and their gains'
+        f'</h2>{tables}<p class="soft small">{escape(EXPLAINED)}</p></section>'
+    )
 
 
 def _cell(row: Mapping[str, str] | None, of: str = "", sign: str = "") -> str:

@@ -16,6 +16,7 @@ from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
 
 from .audit import audit_section
+from .draws import draw_rows, draw_section
 from .figures import title, with_range
 from .published import published_section
 from .sections import details, matrix_section, plain_table
@@ -48,6 +49,7 @@ def report_html(
         published_section(matrices),
         _averages(report),
         *_sections(report, own_examples=own_examples),
+        draw_section(draw_rows(matrices, report.untuned)),
         subgroup_section(report.subgroups),
         _missing(report),
         audit_section(report),

@@ -99,7 +99,10 @@ def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:
 
 def test_without_an_adaptation_there_is_no_such_table(tmp_path: Path) -> None:
     cells = [cell for cell in written(tmp_path) if cell.spec.adapter == "none"]
-    assert draw_files(report_of(tmp_path, cells).matrices) == {}
+    report = report_of(tmp_path, cells)
+    assert draw_files(report.matrices) == {}
+    report.write(tmp_path / "out")
+    assert "Adaptations" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def table_of(report) -> dict:
@@ -118,6 +121,13 @@ def test_the_model_as_published_is_found_in_the_store_and_gives_the_same_gains(
     assert notes == []
     report = report_of(tmp_path, adapted, found)
     assert table_of(report) == whole
+    report.write(tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    section = page[page.index("Adaptations and their gains") :]
+    section = section[: section.index("</section>")]
+    assert "<td>as published</td>" in section
+    assert "<td>lora 10%</td><td>3</td><td>10.0 [" in section
+    assert "<td>+10.0 [" in section
     assert [row.adapter for row in report.matrices[0].rows].count("none") == 0
     assert untuned_cells(Store(tmp_path), cells) == ([], [])  # they are rows already
 
