@@ -160,7 +160,7 @@ def _numbers(name: str, found: Estimate) -> dict[str, str]:
 def _covers(one: Subgroup) -> str:
     mean = one.matrix.mean(one.of, one.row)
     levels = ",".join(map(str, one.matrix.table.severities))
-    return f"{mean.covered} of {mean.planned} corruptions; severities {levels}"
+    return f"{mean.covered} of {mean.of} corruptions; severities {levels}"
 
 
 def subgroup_section(found: Sequence[Subgroup]) -> str:
