@@ -203,6 +203,15 @@ def elastic_transform_affine(
     height, width = images.shape[2:]
     if isinstance(corners, Draws):
         corners = corners.uniform(6)
+    maps = _affine_maps(corners, affine, height, width)
+    if isinstance(words, Draws) and uses_fused(images):
+        from .displacement_triton import elastic_affine
+
+        exact = _cut_at_three(sigma).astype(np.float64)
+        row_map, column_map = (
+            border_map(side, len(exact) // 2, "reflect") for side in (height, width)
+        )
+        return elastic_affine(images, maps, exact, row_map, column_map, amplitude, words)
     if isinstance(words, Draws):
         words = words.word_planes(1, height, width, images.device)[:, 0]
     fields = _fields(words.to(images.device)).double()
@@ -211,7 +220,7 @@ def elastic_transform_affine(
         for side in (height, width)
     )
     moves = torch.stack([rows @ field @ columns.mT for field in fields]).float() * amplitude
-    warped = _warp(images, _affine_maps(corners, affine, height, width))
+    warped = _warp(images, maps)
     return _sample(warped, moves)
 
 

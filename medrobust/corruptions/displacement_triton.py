@@ -1,14 +1,15 @@
 """Kernels for a GPU that move pixels: frosted glass and elastic fields."""
 
+import numpy as np
 import torch
 import triton.language as tl
 from torch import Tensor
 
 from medrobust.keys import Draws
-from medrobust.types import Float32Array, Int64Array, UInt8Batch
+from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 
 from .filter_triton import smooth
-from .fused import BLOCK, cover, fused, keyed, launch, over_planes
+from .fused import BLOCK, cover, fused, keyed, launch, on_device, over_planes
 from .philox_triton import make_words
 
 BLOCKS = 256
@@ -86,13 +87,35 @@ def elastic(
     draws: Draws,
 ) -> UInt8Batch:
     """Move pixels by smoothed uniform fields, as the kernel for the CPU does."""
-    count, channels, height, width = images.shape
+    fields = _uniform_fields(images, draws)
+    moves = smooth(fields, row_weights, column_weights, row_map, column_map)
+    return over_planes(_sample, images, moves, float(scale), *images.shape[1:])
+
+
+def elastic_affine(
+    images: UInt8Batch,
+    maps: Float64Array,
+    weights: Float64Array,
+    row_map: Int64Array,
+    column_map: Int64Array,
+    scale: float,
+    draws: Draws,
+) -> UInt8Batch:
+    """Map images by `maps` (N, 2, 3), then move pixels by uniform fields smoothed in float64."""
+    moves = smooth(_uniform_fields(images, draws), weights, weights, row_map, column_map).float()
+    table = on_device(maps.astype(np.float32), images.device)
+    warped = over_planes(_warp, images, table, *images.shape[1:], dtype=torch.float32)
+    return over_planes(_sample, warped, moves, float(scale), *images.shape[1:])
+
+
+def _uniform_fields(images: UInt8Batch, draws: Draws) -> Tensor:
+    """Draw moves along x and y: float32 (N, 2, H, W), within (-1, 1)."""
+    count, _, height, width = images.shape
     pixels = height * width
     words = word_planes(draws, 1, pixels, images.device)
     fields = torch.empty(count, 2, height, width, dtype=torch.float32, device=images.device)
     launch(_fields, (count, cover(pixels, BLOCK)), fields, words, pixels, BLOCK=BLOCK)
-    moves = smooth(fields, row_weights, column_weights, row_map, column_map)
-    return over_planes(_sample, images, moves, float(scale), channels, height, width)
+    return fields
 
 
 @fused
@@ -116,6 +139,17 @@ def _reflect(place, side):
 
 
 @fused
+def _bilinear(base, left, right, above, below, share_x, share_y, inside):
+    """Read a plane between four places; rows are given by their first place."""
+    a = tl.load(base + above + left, inside, 0).to(tl.float32)
+    b = tl.load(base + above + right, inside, 0).to(tl.float32)
+    d = tl.load(base + below + left, inside, 0).to(tl.float32)
+    e = tl.load(base + below + right, inside, 0).to(tl.float32)
+    top, bottom = a + share_x * (b - a), d + share_x * (e - d)
+    return top + share_y * (bottom - top)
+
+
+@fused
 def _sample(out, images, moves, scale, channels, height, width, BLOCK: tl.constexpr):
     plane = tl.program_id(0).to(tl.int64)
     pixels = height * width
@@ -125,15 +159,34 @@ def _sample(out, images, moves, scale, channels, height, width, BLOCK: tl.conste
     at_x = (places % width).to(tl.float32) + scale * tl.load(move, inside, 0.0)
     at_y = (places // width).to(tl.float32) + scale * tl.load(move + pixels, inside, 0.0)
     low_x, low_y = tl.floor(at_x), tl.floor(at_y)
-    share_x, share_y = at_x - low_x, at_y - low_y
     left, above = low_x.to(tl.int32), low_y.to(tl.int32)
     right, below = _reflect(left + 1, width), _reflect(above + 1, height) * width
     left, above = _reflect(left, width), _reflect(above, height) * width
     base = images + plane * pixels
-    a = tl.load(base + above + left, inside, 0).to(tl.float32)
-    b = tl.load(base + above + right, inside, 0).to(tl.float32)
-    d = tl.load(base + below + left, inside, 0).to(tl.float32)
-    e = tl.load(base + below + right, inside, 0).to(tl.float32)
-    top, bottom = a + share_x * (b - a), d + share_x * (e - d)
-    value = top + share_y * (bottom - top)
+    value = _bilinear(base, left, right, above, below, at_x - low_x, at_y - low_y, inside)
     tl.store(out + plane * pixels + places, value.to(tl.uint8), inside)
+
+
+@fused
+def _mirror(place, side):
+    place = tl.abs(place) % (2 * side - 2)
+    return tl.where(place >= side, 2 * side - 2 - place, place)
+
+
+@fused
+def _warp(out, images, maps, channels, height, width, BLOCK: tl.constexpr):
+    plane = tl.program_id(0).to(tl.int64)
+    pixels = height * width
+    places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < pixels
+    x, y = (places % width).to(tl.float32), (places // width).to(tl.float32)
+    m = maps + 6 * (plane // channels)
+    at_x = (tl.load(m) * x + tl.load(m + 1) * y) + tl.load(m + 2)
+    at_y = (tl.load(m + 3) * x + tl.load(m + 4) * y) + tl.load(m + 5)
+    low_x, low_y = tl.floor(at_x), tl.floor(at_y)
+    left, above = low_x.to(tl.int32), low_y.to(tl.int32)
+    right, below = _mirror(left + 1, width), _mirror(above + 1, height) * width
+    left, above = _mirror(left, width), _mirror(above, height) * width
+    base = images + plane * pixels
+    value = _bilinear(base, left, right, above, below, at_x - low_x, at_y - low_y, inside)
+    tl.store(out + plane * pixels + places, value, inside)

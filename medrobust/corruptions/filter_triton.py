@@ -47,12 +47,12 @@ def _levels(out, images, levels, pixels, BLOCK: tl.constexpr):
 
 def smooth(
     fields: Tensor,
-    row_weights: Float32Array,
-    column_weights: Float32Array,
+    row_weights: Float32Array | Float64Array,
+    column_weights: Float32Array | Float64Array,
     row_map: Int64Array,
     column_map: Int64Array,
 ) -> Tensor:
-    """Filter planes (..., H, W), uint8 or float32, to float32, from the middle outwards."""
+    """Filter planes (..., H, W) in the type of the weights, from the middle outwards."""
     down = _along_rows(fields.contiguous(), row_weights, row_map)
     return _along_rows(down, column_weights, column_map)
 

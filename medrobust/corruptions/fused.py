@@ -29,15 +29,21 @@ def launch(
         kernel[tuple(grid)](out, *arguments, **constants, enable_fp_fusion=False)
 
 
-def over_planes(kernel: Any, images: Tensor, *arguments: Any, **constants: Any) -> Tensor:
+def over_planes(
+    kernel: Any,
+    images: Tensor,
+    *arguments: Any,
+    dtype: torch.dtype = torch.uint8,
+    **constants: Any,
+) -> Tensor:
     """Run `kernel(out, images, *arguments)` in blocks of BLOCK places of each plane (N, C, H, W).
 
     Returns:
-        `out`: contiguous, of the shape and dtype of `images`, which are made contiguous too.
+        `out`: contiguous, of the shape of `images`, which are made contiguous too.
     """
     count, channels, height, width = images.shape
     images = images.contiguous()
-    out = torch.empty_like(images)
+    out = torch.empty_like(images, dtype=dtype)
     grid = (count * channels, cover(height * width, BLOCK))
     launch(kernel, grid, out, images, *arguments, BLOCK=BLOCK, **constants)
     return out

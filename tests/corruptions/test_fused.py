@@ -9,38 +9,7 @@ from medrobust.corruptions.kernels import KERNELS, kernel_function
 from medrobust.corruptions.shell import run_kernel
 from medrobust.keys import Draws, derive_key
 
-FUSED = {
-    "black_corner",
-    "brightness",
-    "brightness_factor",
-    "bubble",
-    "characters",
-    "contrast",
-    "contrast_factor",
-    "defocus_blur",
-    "elastic_transform",
-    "fog",
-    "frost",
-    "gamma_correction",
-    "gaussian_blur",
-    "gaussian_blur_kernel",
-    "gaussian_noise",
-    "glass_blur",
-    "impulse_noise",
-    "jpeg_compression",
-    "motion_blur",
-    "pixelate",
-    "saturate",
-    "shot_noise",
-    "snow",
-    "spatter",
-    "speckle_noise",
-    "stain_deposit",
-    "zoom_blur",
-}
-"""Kernels that have a Triton form."""
-
-CLAUSES = [clause for clause in clauses() if clause.kernel in FUSED]
+CLAUSES = list(clauses())
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
