@@ -13,8 +13,8 @@ from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 from .batches import Int32Array
 from .fused import BLOCK, cover, fused, launch, on_device
 
-ROWS, LANES = 32, 32
-"""Height and width of a tile that a program of `_filter` makes."""
+ROWS, LANES, UNROLL = 32, 32, 4
+"""Height and width of a tile that a program of `_filter` makes, and sums of a round of its loop."""
 
 DISK_ROWS, DISK_LANES = 64, 32
 """Height and width of a tile that a program of `_disk` makes."""
@@ -76,7 +76,7 @@ def _along_rows(
     out = torch.empty(*many, width, height, dtype=dtype, device=fields.device)
     grid = (fields.numel() // (height * width), cover(height, ROWS) * cover(width, LANES))
     sizes = (len(weights) // 2, height, width)
-    forms = {"FROM_RIM": from_rim, "GREY": grey, "ROWS": ROWS, "LANES": LANES}
+    forms = {"FROM_RIM": from_rim, "GREY": grey, "ROWS": ROWS, "LANES": LANES, "UNROLL": UNROLL}
     launch(_filter, grid, out, fields, *tables, *sizes, **forms)
     return out
 
@@ -85,6 +85,7 @@ def _along_rows(
 def _filter(
     out, fields, weights, where, radius, height, width,
     FROM_RIM: tl.constexpr, GREY: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):  # fmt: skip
     plane = tl.program_id(0).to(tl.int64) * height * width
     tiles = tl.cdiv(width, LANES)
@@ -94,7 +95,7 @@ def _filter(
     base = fields + plane + x[None, :]
     weight = tl.load(weights + radius)
     total = weight * tl.load(base + y[:, None] * width, inside, 0).to(weight.dtype)
-    for k in range(radius):
+    for k in tl.range(radius, loop_unroll_factor=UNROLL):
         i = radius - k if FROM_RIM else k + 1
         before = tl.load(where + y + (radius - i), y < height, 0)[:, None] * width
         after = tl.load(where + y + (radius + i), y < height, 0)[:, None] * width
