@@ -18,7 +18,16 @@ ALLOWED = {
     "tasks": BASE | {"corruptions", "datasets", "models", "metrics", "adapters"},
     "reporting": BASE | {"metrics", "evaluation.store"},
     "evaluation": BASE
-    | {"arguments", "corruptions", "datasets", "models", "metrics", "adapters", "tasks"},
+    | {
+        "arguments",
+        "option_keys",
+        "corruptions",
+        "datasets",
+        "models",
+        "metrics",
+        "adapters",
+        "tasks",
+    },
 }
 KNOW_HYDRA = {"cli.py", "evaluation/plan.py"}
 

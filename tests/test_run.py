@@ -303,6 +303,14 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["corruption=gaussian_noise", "corruption.suite=null"], "registry"),
         (["modle=phantomclip"], "Did you mean 'model'"),
         (["trainer.devces=2"], "Did you mean 'trainer.devices'"),
+        (["dataset=folder", "dataset.columns.lable=x"], "Did you mean 'dataset.label_column'?"),
+        (["-m", "dataset=dicom", "dataset.windw=x"], "Did you mean 'dataset.window'?"),
+        (["few_shot.shots=1"], "task=few_shot has 'task.shots'"),
+        (
+            ["dataset=folder", "dataset.csv=a.csv", "+dataset.lable_column=x"],
+            "there is no configuration key 'dataset.lable_column'. "
+            "Did you mean 'dataset.label_column'?",
+        ),
         (["dataset=bloodmnist", "dataset.root=nowhere"], "dataset.download=true"),
         (["model=biomedclip"], "model.local_dir="),
         (["model=biomedclip", "model.local_dir=nowhere"], "nowhere"),

@@ -18,6 +18,7 @@ from medrobust.evaluation.not_an_image import NotAnImage
 from medrobust.evaluation.published import FilesColumn, files_columns
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, head_fingerprint
 from medrobust.exceptions import ConfigurationError, MedRobustError
+from medrobust.option_keys import class_arguments, nearest_key
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -195,7 +196,18 @@ def built(config: "DictConfig", name: str) -> Any:
         if isinstance(cause, MedRobustError):
             raise cause from error
         reason = str(cause).splitlines()[0]
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        if unknown is not None:
+            raise ConfigurationError(_no_such_key(config, name, unknown[1])) from error
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+
+
+def _no_such_key(config: "DictConfig", name: str, key: str) -> str:
+    """Say that a class takes no such key, with the nearest that it takes."""
+    accepted = [argument.name for argument in class_arguments(str(config[name].get("_target_")))]
+    near = nearest_key(f"{name}.{key}", [f"{name}.{argument}" for argument in accepted])
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"there is no configuration key '{name}.{key}'.{hint}"
 
 
 def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ...]]]":
