@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.adapters import NoAdapter
+from medrobust.datasets.said import begin_again
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.audited import audited
 from medrobust.evaluation.beside import Beside, beside
@@ -164,6 +165,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     Raises:
         MedRobustError: As planning, a cell or the report raises it; finished cells are kept.
     """
+    begin_again()
     tally = Tally()
     store = Store(experiment.store)
     check_licenses(experiment, RESOURCES)

@@ -147,8 +147,16 @@ class OwnData(ABC):
         metadata = read_metadata(table, self.metadata_columns)
         images = self._images(samples)
         image_set = self._image_set(table, chosen, samples, labels, metadata, images)
-        marks = (*image_set.marks, *self._shared_patients(table, chosen))
+        marks = (
+            *image_set.marks,
+            *self._shared_patients(table, chosen),
+            *self._of_files(table, samples, chosen),
+        )
         return finished(replace(image_set, marks=marks), limit=self.limit, cache_dir=self.cache_dir)
+
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        """Say what a reader of the results should know of the files of a split."""
+        return ()
 
     def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
         """Say how many patients of the split stand in other splits of the table, too."""

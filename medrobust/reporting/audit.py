@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "label order": ("label order", "fit the order"),
     "repeated images": ("repeat", "hold the same", "hold slices"),
-    "patients in two splits": ("patients of",),
+    "patients in two splits": ("in two splits", "patients of"),
+    "DICOM window": ("no usable window",),
+    "files not in the table": ("not in the table",),
 }
 """Topic -> words by which a finding is told to belong to it; the first that fits counts."""
 
@@ -77,8 +79,9 @@ def findings(data: DataRecord) -> dict[str, str]:
         found[UNITS] = f"{len(sizes)}, with 1 to {sizes.max()} images each"
     else:
         found[UNITS] = "not named: intervals take every image for an independent one"
-    if OTHER in sorted_:
-        found[OTHER] = "; ".join(sorted_[OTHER])
+    for topic in (*TOPICS, OTHER):
+        if topic in sorted_ and topic not in found:
+            found[topic] = "; ".join(sorted_[topic])
     return found
 
 
