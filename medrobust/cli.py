@@ -15,6 +15,7 @@ from medrobust import arguments as typed
 from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
 from medrobust.option_keys import class_arguments, nearest_key, option_help, option_keys
 from medrobust.packs import check_packs
+from medrobust.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -177,7 +178,7 @@ def run_hydra(overrides: Sequence[str]) -> int:
             f"computing; all finished cells are kept, run the same command to go on"
         ) from error
     if FAILURES:
-        more = f" ({len(FAILURES) - 1} more jobs failed)" if len(FAILURES) > 1 else ""
+        more = f" ({counted(len(FAILURES) - 1, 'more job')} failed)" if len(FAILURES) > 1 else ""
         raise MedRobustError(FAILURES[0] + more)
     return 0
 

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "medrobust"
-BASE = {"exceptions", "types", "keys", "fingerprints", "licenses", "paths", "reading", "writing"}
+BASE = {
+    "exceptions",
+    "types",
+    "keys",
+    "fingerprints",
+    "licenses",
+    "paths",
+    "reading",
+    "wording",
+    "writing",
+}
 ALLOWED = {
     "corruptions": BASE,
     "datasets": BASE,

@@ -23,6 +23,7 @@ from medrobust.datasets.repeats import (
 )
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
 from medrobust.types import Int64Array
+from medrobust.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def audit(
             found = repeats_by_split(image_set, opened, cache_dir)
             later = list(opened)[list(opened).index(name) + 1 :]
             findings += [s for other, said in found.items() if other not in later for s in said]
-            about = [s for s in of_patients if f" of {name} (" in s]
+            about = [s for s in of_patients if f"splits: {name} (" in s]
             sentences = [*(s for said in found.values() for s in said), *about]
             keep(image_set, sentences, opened.values(), cache_dir)
     return Audit(source.name, tuple(facts), tuple(dict.fromkeys(findings)), opened)
@@ -114,9 +115,14 @@ def describe(image_set: ImageSet) -> list[str]:
         f"{name} {count} ({100 * count / len(image_set):.1f} %)"
         for name, count in zip(image_set.class_names, counts.tolist(), strict=True)
     )
-    patients = "" if image_set.groups is None else f", {len(np.unique(image_set.groups))} patients"
+    patients = (
+        ""
+        if image_set.groups is None
+        else f", {counted(len(np.unique(image_set.groups)), 'patient')}"
+    )
+    size = counted(len(image_set), "image")
     lines = [
-        f"{image_set.split}: {len(image_set)} images of {side}{patients}, {image_set.task}",
+        f"{image_set.split}: {size} of {side}{patients}, {image_set.task}",
         f"{image_set.split}: {shares}",
     ]
     return [*lines, *_fit_of_known_shares(image_set, counts)]

@@ -49,6 +49,7 @@ from medrobust.exceptions import (
     hiding,
 )
 from medrobust.types import UInt8Array
+from medrobust.wording import agreeing, counted
 
 log = logging.getLogger(__name__)
 
@@ -275,7 +276,7 @@ class Dicom(OwnData):
         counts = Counter(note for notes in noted.values() for note in notes)
         for note, count in sorted(counts.items()):
             level = logging.INFO if note in (VOI_TABLE, AS_STORED) else logging.WARNING
-            log.log(level, "%d of %d images: %s", count, len(samples), note)
+            log.log(level, "%d of %s: %s", count, counted(len(samples), "image"), note)
         return found
 
     def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
@@ -323,15 +324,17 @@ class Dicom(OwnData):
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
         counts = Counter(note for notes in self._notes(samples) for note in notes)
         windowless = [
-            f"{counts[note]} of {len(samples)} images of {split}: {note}"
+            f"{counts[note]} of {counted(len(samples), 'image')} of {split}: {note}"
             for note in WINDOWLESS
             if counts[note]
         ]
         unlisted = self._unlisted(table)
         if not unlisted:
             return tuple(windowless)
-        are = "file in the folder is" if unlisted == 1 else "files in the folder are"
-        said = f"{unlisted} DICOM {are} not in the table: left out"
+        said = (
+            f"{counted(unlisted, 'DICOM file')} in the folder {agreeing(unlisted, 'is')} not in "
+            f"the table: left out"
+        )
         say_once(log, logging.WARNING, f"{self.name}: {said}")
         return (*windowless, said)
 
