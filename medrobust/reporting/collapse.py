@@ -34,8 +34,8 @@ def collapse_notes(cells: Sequence[StoredCell]) -> list[str]:
             found.setdefault((*row, kind), []).append(where)
     return [
         f"{model} on {data}: {kind} for every image in {len(places)} of "
-        f"{counted(seen[model, data], 'cell')} ({', '.join(places[:NAMED])}{', ...' if len(places) > NAMED else ''}); check weights, "
-        f"preprocessing and class texts"
+        f"{counted(seen[model, data], 'cell')} ({', '.join(places[:NAMED])}"
+        f"{', ...' if len(places) > NAMED else ''}); check weights, preprocessing and class texts"
         for (model, data, kind), places in found.items()
     ]
 

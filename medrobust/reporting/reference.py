@@ -120,9 +120,9 @@ def reference_cells(
     choice = f", or choose one by reference_prompts={'|'.join(sorted(others))}"
     return list(found.values()), (
         f"CE and mCE are left out: for {len(ambiguous)} of "
-        f"{counted(len(cells), 'cell')} the store holds several configurations of the reference {title}, and not one alone with the same "
-        f"prompts. To make it: {command} prompts={ambiguous[0]}"
-        f"{choice if len(others) > 1 and prompts is None else ''}"
+        f"{counted(len(cells), 'cell')} the store holds several configurations "
+        f"of the reference {title}, and not one alone with the same prompts. To make it: "
+        f"{command} prompts={ambiguous[0]}{choice if len(others) > 1 and prompts is None else ''}"
     )
 
 
