@@ -150,6 +150,11 @@ def test_what_the_owner_should_know_is_said_once_with_counts(
     assert "2 of 2 images: text burnt into the pixels" in caplog.text
 
 
+def marks(table: Path, *, split: str | None = None, **options: Any) -> tuple[str, ...]:
+    """What tables say of a set at the standard size."""
+    return dicom(table, size=224, **options).load(split).marks
+
+
 def test_images_without_a_window_are_counted_by_what_was_used(tmp_path: Path) -> None:
     deep, flat = slices(1)[0], np.full((48, 48), 9, np.uint8)
     write_dicom(tmp_path / "a.dcm", deep, WindowCenter=1000, WindowWidth=500)
@@ -162,12 +167,12 @@ def test_images_without_a_window_are_counted_by_what_was_used(tmp_path: Path) ->
     names = {"class_names": ["x", "y"]}
     window = "2 of 3 images of test: no usable window in the header: the range of the image itself"
     for _ in ("read", "from the cache"):
-        (mark,) = dicom(table, **names).load().marks
+        (mark,) = marks(table, **names)
         assert mark == f"{window} was used"
-    (mark,) = dicom(table, **names).load("train").marks
+    (mark,) = marks(table, split="train", **names)
     assert mark.startswith("1 of 1 image of train: no usable window in the header: values of up")
     for window in ("range", "stored", (1000, 500)):
-        assert dicom(table, window=window, **names).load().marks == ()
+        assert marks(table, window=window, **names) == ()
 
 
 @pytest.mark.parametrize("match", ["path", "instance"])
@@ -175,7 +180,7 @@ def test_files_that_the_table_leaves_out_are_counted_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, match: str
 ) -> None:
     table = write_scans(tmp_path)
-    assert dicom(table, match=match).load().marks == ()
+    assert marks(table, match=match) == ()
     lines = table.read_text().splitlines()
     table.write_text("\n".join(lines[:-1]) + "\n")
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
@@ -185,7 +190,7 @@ def test_files_that_the_table_leaves_out_are_counted_and_said_once(
     said = "1 DICOM file in the folder is not in the table: left out"
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert dicom(table, match=match).load().marks == (said,)
+            assert marks(table, match=match) == (said,)
     assert caplog.text.count(said) == 1
 
 
@@ -202,7 +207,7 @@ def test_a_file_beside_the_table_that_cannot_be_opened_stops_no_run(
         return usual(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", refused)
-    assert dicom(table).load().marks == ()
+    assert marks(table) == ()
 
 
 def test_the_second_open_reads_no_dicom_file(
