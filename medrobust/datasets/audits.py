@@ -11,6 +11,7 @@ from medrobust.datasets.findings import read_findings
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.datasets.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.label_order import log_likelihood
+from medrobust.datasets.own import OwnData
 from medrobust.datasets.perceptual import hashes_of
 from medrobust.datasets.repeats import (
     SPLITS,
@@ -47,7 +48,7 @@ def audit(
     source: DatasetSource,
     *,
     pictures: bool = True,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Audit:
     """Open all splits of a set and look for what spoils its numbers.
@@ -55,7 +56,8 @@ def audit(
     Args:
         source: The set; all of it, whatever its `limit`.
         pictures: Compare the pictures too, which reads all of them once.
-        splits: Splits that it may have; those it has not are named.
+        splits: Splits that it may have; those it has not are named. None: those of its table, if
+            it has one, else train, val and test.
         cache_dir: Where hashes and findings are kept.
 
     Returns:
@@ -69,7 +71,7 @@ def audit(
     facts: list[str] = []
     findings: list[str] = []
     opened: dict[str, ImageSet] = {}
-    for split in splits:
+    for split in splits or _splits_of(source):
         try:
             opened[split] = source.load(split)
         except DatasetNotFoundError as error:
@@ -95,10 +97,19 @@ def audit(
             found = repeats_by_split(image_set, opened, cache_dir)
             later = list(opened)[list(opened).index(name) + 1 :]
             findings += [s for other, said in found.items() if other not in later for s in said]
-            about = [s for s in of_patients if f"splits: {name} (" in s]
+            about = [s for s in of_patients if f" {name} (" in s]
             sentences = [*(s for said in found.values() for s in said), *about]
             keep(image_set, sentences, opened.values(), cache_dir)
     return Audit(source.name, tuple(facts), tuple(dict.fromkeys(findings)), opened)
+
+
+def _splits_of(source: DatasetSource) -> Sequence[str]:
+    if isinstance(source, OwnData):
+        try:
+            return source.splits_in_table()
+        except MedRobustError:
+            pass  # opening a split says what is wrong
+    return SPLITS
 
 
 def describe(image_set: ImageSet) -> list[str]:

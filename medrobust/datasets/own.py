@@ -27,7 +27,7 @@ from medrobust.datasets.private import (
     unnamed,
 )
 from medrobust.datasets.published import size_marks
-from medrobust.datasets.repeats import shared_group_marks
+from medrobust.datasets.repeats import shared_group_marks, split_order
 from medrobust.datasets.table import Table, few, read_table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -170,6 +170,17 @@ class OwnData(ABC):
             for other in np.unique(splits[splits != split]).tolist()
             for mark in shared_group_marks(here, patients[splits == other], split, other)
         )
+
+    def splits_in_table(self) -> list[str]:
+        """Return the splits that rows are of; without such a column, the evaluated one.
+
+        Raises:
+            MedRobustError: If the table cannot be read.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
+            return [self.split]
+        return sorted(set(table.column(self.split_column, "split_column")), key=split_order)
 
     def patients_of(self, split: str) -> NDArray[np.str_] | None:
         """Return the keyed hash of each image's patient; no picture is opened.

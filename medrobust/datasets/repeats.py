@@ -296,7 +296,7 @@ def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
 def shared_group_marks(
     here: NDArray[Any], there: NDArray[Any], split: str, other: str
 ) -> tuple[str, ...]:
-    """Say how many patients of a split are in another split too.
+    """Say how many patients are in two splits; the same sentence, whichever is named first.
 
     Args:
         here: Patient of each image of the split, by name or number.
@@ -304,9 +304,17 @@ def shared_group_marks(
         split: Name of the split.
         other: Name of the other split.
     """
-    images = np.isin(here, np.unique(there))
-    if not images.any():
+    both = np.intersect1d(here, there)
+    if not len(both):
         return ()
-    patients = len(np.unique(here[images]))
-    said = f"{counted(patients, 'patient')} {agreeing(patients, 'is')} in two splits"
-    return (f"{said}: {split} ({counted(int(images.sum()), 'image')}) and {other}",)
+    named = sorted(((split, here), (other, there)), key=lambda pair: split_order(pair[0]))
+    parts = [
+        f"{name} ({counted(int(np.isin(groups, both).sum()), 'image')})" for name, groups in named
+    ]
+    said = f"{counted(len(both), 'patient')} {agreeing(len(both), 'is')} in two splits"
+    return (f"{said}: {' and '.join(parts)}",)
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """Return what splits are sorted by: train, val, test, then others by name."""
+    return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)

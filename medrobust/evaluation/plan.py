@@ -21,7 +21,7 @@ from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.option_keys import class_arguments, nearest_key
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from omegaconf import DictConfig, MissingMandatoryValue
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
     from medrobust.evaluation.resources import Resources
@@ -74,9 +74,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ConfigurationError(
-            f"{error.full_key} must be given: add {error.full_key}=VALUE to the command."
-        ) from error
+        raise _must_be_given(error) from error
     assert isinstance(plain, dict)
     parts = {
         name: built(config, name)
@@ -188,9 +186,12 @@ def built(config: "DictConfig", name: str) -> Any:
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
+    from omegaconf import MissingMandatoryValue
 
     try:
         return instantiate(config[name], _convert_="all")
+    except MissingMandatoryValue as error:
+        raise _must_be_given(error) from error
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, MedRobustError):
@@ -200,6 +201,11 @@ def built(config: "DictConfig", name: str) -> Any:
         if unknown is not None:
             raise ConfigurationError(_no_such_key(config, name, unknown[1])) from error
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+
+
+def _must_be_given(error: "MissingMandatoryValue") -> ConfigurationError:
+    key = error.full_key
+    return ConfigurationError(f"{key} must be given: add {key}=VALUE to the command.")
 
 
 def _no_such_key(config: "DictConfig", name: str, key: str) -> str:

@@ -30,7 +30,7 @@ def test_marks_are_sorted_by_what_they_are_about():
     marks = (
         "labels of toy/test fit the order 'other' (b, a) better than their own",
         "3 images of test nearly repeat one of train, 3 identical",
-        "2 patients are in two splits: test (4 images) and train",
+        "2 patients are in two splits: train (3 images) and test (4 images)",
         "size 128 is not the standard 224",
     )
     found = findings(data_record(marks=marks))
