@@ -26,7 +26,8 @@ test-all: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-lowest: .venv-lowest/.ready  ## the tests with the lowest versions that pyproject.toml allows
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m "not slow" -n 2 -o filterwarnings=default
+	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-o filterwarnings=default" \
+		.venv-lowest/bin/python -m pytest -m "not slow" -n 2
 
 .venv-lowest/.ready: requirements-lowest.txt pyproject.toml
 	$(PYTHON) scripts/make_environment.py .venv-lowest requirements-lowest.txt

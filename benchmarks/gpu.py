@@ -1,15 +1,18 @@
 """On a GPU: corruptions and the pipeline beside the encoder, and pixels against the contract.
 
-    python -m benchmarks gpu [--images N] [--micro-batch N] [--write]
+    python -m benchmarks gpu [--images N] [--micro-batch N] [--large N] [--write]
 
 Encoder: a ViT-B/16 with random weights under bf16 autocast, preprocessing included, at one
 micro-batch. Kernels: 256 colour images of 224 x 224 that lie on the device, the median of several
 calls. Pipeline: cells of a job as a run computes them, from the stored images to the stored
-logits; the first, clean one reads the images and is not counted.
+logits; the first, clean one reads the images and is not counted. Trace: what share of the time of
+such cells a kernel runs on the device, from PyTorch's profiler. Large: the pipeline again with a
+ViT-L/14 at 336 pixels, which enlarges the images of 224.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,12 +38,15 @@ from medrobust.keys import derive_key
 from medrobust.models.speed import Speed
 
 BATCH = 256
+WARM_SHARE = 0.4
+"""Of a trace of four cells: the first of them, which compiles kernels and reads the images."""
+
 CONTRACT = Path(__file__).parent.parent / "docs" / "corruption-contract.json"
 
 
 @dataclass(frozen=True)
 class FastVit(RandomVit):
-    """The random ViT-B/16 in bf16."""
+    """A random vision transformer in bf16."""
 
     def load(self) -> Any:
         """Build the model."""
@@ -54,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks gpu")
     parser.add_argument("--images", type=int, default=8192, help="of a cell of the pipeline")
     parser.add_argument("--micro-batch", type=int, default=256)
+    parser.add_argument("--large", type=int, default=1024, help="images for ViT-L/14; 0: left out")
     parser.add_argument("--write", action="store_true", help="to docs/performance/gpu.md")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
@@ -62,13 +69,22 @@ def main(arguments: Sequence[str]) -> int:
     equal, clauses = pixels()
     model = FastVit(micro_batch=options.micro_batch)
     encoder = encoder_rate(model)
-    kernels, cells = kernel_table(encoder), pipeline_table(model, encoder, options.images)
-    text = (
+    parts = [
         f"GPU: {torch.cuda.get_device_name()}; PyTorch {torch.__version__}. Encoder: "
-        f"{encoder:.0f} images a second.\n\n## Pixels\n\n{equal} of {clauses} (corruption, "
-        f"parameters) give the pixels of the CPU to the bit on the card of the contract.\n\n"
-        f"## Kernels\n\n{kernels}\n\n## Pipeline\n\n{cells}"
-    )
+        f"{encoder:.0f} images a second.",
+        f"## Pixels\n\n{equal} of {clauses} (corruption, parameters) give the pixels of the CPU to "
+        "the bit on the card of the contract.",
+        f"## Kernels\n\n{kernel_table(encoder)}",
+        f"## Pipeline\n\n{pipeline_table(model, encoder, options.images)}",
+        trace(model, options.images // 2),
+    ]
+    print("\n\n".join(parts), file=sys.stderr, flush=True)  # what is known if it is stopped
+    if options.large:
+        large = FastVit(micro_batch=options.micro_batch // 2, kind="vit_l14_336")
+        rate = encoder_rate(large)
+        parts.append(f"## ViT-L/14, 336 pixels\n\nEncoder: {rate:.0f} images a second.")
+        parts.append(pipeline_table(large, rate, options.large))
+    text = "\n\n".join(parts)
     publish("Speed on a GPU", "gpu", text, write=options.write)
     return int(equal != clauses)
 
@@ -141,22 +157,27 @@ def kernel_table(encoder: float) -> str:
     )
 
 
-def pipeline_table(model: FastVit, encoder: float, count: int) -> str:
-    """Time whole cells: ImageNet-C, severity 3."""
+def cells(model: FastVit, names: Sequence[str], count: int, told: Callable[[Any], None]) -> None:
+    """Run the cells of corruptions at severity 3, the clean one first."""
     from pytorch_lightning import Trainer
 
     source, resources = Given(image_set(make_images(8).repeat(count // 8, 0))), Resources()
-    columns = Columns(tuple(Corruption(name) for name in suites("imagenet_c")))
-    marks: list[tuple[Any, float]] = []
-
-    def told(done: Done) -> None:
-        marks.append((done.cell.key.spec, time.perf_counter()))
-
+    columns = Columns(tuple(Corruption(name) for name in names))
     with tempfile.TemporaryDirectory() as folder:
         job = experiment(model, source, columns, (3,), Path(folder) / "store")
         trainer = partial(Trainer, accelerator="gpu", devices=1, default_root_dir=folder)
         job = replace(job, trainer=trainer, batch_size="auto")
         CellRunner(job, resources, Store(job.store)).run(plan(job, resources), told)
+
+
+def pipeline_table(model: FastVit, encoder: float, count: int) -> str:
+    """Time whole cells: ImageNet-C, severity 3."""
+    marks: list[tuple[Any, float]] = []
+
+    def told(done: Done) -> None:
+        marks.append((done.cell.key.spec, time.perf_counter()))
+
+    cells(model, suites("imagenet_c"), count, told)
     lines = []
     for (_, before), (spec, after) in pairwise(marks):
         rate = count / (after - before)
@@ -168,4 +189,26 @@ def pipeline_table(model: FastVit, encoder: float, count: int) -> str:
             "|--|--:|--:|",
             *lines,
         ]
+    )
+
+
+def trace(model: FastVit, count: int) -> str:
+    """Say what share of the time a kernel runs, once the clean cell has been read."""
+    names = ("gaussian_noise", "motion_blur", "jpeg_compression")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        cells(model, names, count, lambda _: None)
+    work = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in profile.events() or ()
+        if event.device_type == torch.autograd.DeviceType.CUDA
+    )
+    ended = max(end for _, end in work)
+    begun = reached = work[0][0] + WARM_SHARE * (ended - work[0][0])
+    busy = 0.0
+    for start, end in work:
+        busy += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return (
+        f"Profiler's trace of {', '.join(names)}: the GPU computes or copies "
+        f"{busy / (ended - begun):.3f} of the time."
     )

@@ -53,7 +53,6 @@ OWN = {  # tests of a module, where they have another name
     "medrobust/corruptions/filter": ("smoothing", "weather", "displacement"),
     "medrobust/corruptions/pointwise": ("photometric", "golden"),
     "medrobust/corruptions/philox": ("noise", "displacement", "artifacts", "weather"),
-    "medrobust/corruptions/native": ("jpeg", "smoothing"),
     "medrobust/corruptions/batches": ("corrupt", "photometric", "smoothing"),
     "medrobust/corruptions/letters": ("contract", "artifacts"),
     "medrobust/corruptions/ink": ("artifacts",),

@@ -30,10 +30,11 @@ class Given:
 
 @dataclass(frozen=True)
 class RandomVit:
-    """Source of a CLIP ViT-B/16 with random weights, and of phantomclip's text side."""
+    """Source of a CLIP vision transformer with random weights, and of phantomclip's text side."""
 
     name: str = "random_vit_b16"
     micro_batch: int = 32
+    kind: str = "vit_b16"
 
     def weights_fingerprint(self) -> str:
         """Return a constant: the seed is one."""
@@ -43,7 +44,7 @@ class RandomVit:
         """Build the model."""
         from benchmarks.tuning import model_of
 
-        return model_of("vit_b16")
+        return model_of(self.kind)
 
 
 @dataclass(frozen=True)

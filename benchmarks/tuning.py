@@ -45,20 +45,30 @@ def mark(marks: Marks, device: str) -> None:
     marks.append((time.perf_counter(), time.process_time()))
 
 
+SIZES = {
+    "vit_b16": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+    "vit_l14_336": {
+        "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+        "patch_size": 14, "image_size": 336,
+    },
+}  # fmt: skip
+"""Of visual encoders, as transformers names them; the layers between are four times as wide."""
+
+
 def model_of(kind: str) -> Any:
-    """Build the demonstration model, or a CLIP ViT-B/16 with random weights and no text."""
+    """Build the demonstration model, or a CLIP vision transformer with random weights, no text."""
     from medrobust.models import PhantomClip
 
     model = PhantomClip().load()
-    if kind == "vit_b16":
+    if kind in SIZES:
         from medrobust.models.open_clip import TimmVision
         from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 
-        sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+        sizes = SIZES[kind]
         torch.manual_seed(0)
-        tower = TimmVision(sizes | {"intermediate_size": 3072}, 64)
+        tower = TimmVision(sizes | {"intermediate_size": 4 * sizes["hidden_size"]}, 64)
         model.visual_encoder = tower
-        model.preprocess = Preprocess(224, CLIP_MEAN, CLIP_STD)
+        model.preprocess = Preprocess(sizes.get("image_size", 224), CLIP_MEAN, CLIP_STD)
     return model.eval()
 
 
@@ -179,7 +189,7 @@ def one_side(options: argparse.Namespace) -> dict[str, float]:
 def main(arguments: Sequence[str]) -> int:
     """Let the sides take turns and print what they took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", choices=("phantomclip", "vit_b16"), default="phantomclip")
+    parser.add_argument("--model", choices=("phantomclip", *SIZES), default="phantomclip")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--batch", type=int, default=32)

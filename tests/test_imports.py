@@ -9,16 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "medrobust"
 BASE = {
-    "exceptions",
-    "types",
-    "keys",
-    "fingerprints",
-    "licenses",
-    "paths",
-    "reading",
-    "wording",
-    "writing",
-}
+    "exceptions", "types", "keys", "fingerprints", "licenses", "native", "paths", "reading",
+    "threads", "wording", "writing",
+}  # fmt: skip
 ALLOWED = {
     "corruptions": BASE,
     "datasets": BASE,

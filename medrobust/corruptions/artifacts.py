@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from medrobust.keys import Draws
+from medrobust.threads import run_native_into
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from . import letters
-from .batches import Int32Array, check_batch, run_native_into, uses_fused, uses_native
+from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 Choice: TypeAlias = Tensor | Draws
 """Whole numbers, given or keyed."""

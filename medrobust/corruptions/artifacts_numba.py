@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .native import native
+from medrobust.native import native
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 _ONE, _EACH = "int64[::1]", "int64[:,::1]"

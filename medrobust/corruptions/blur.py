@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from medrobust.keys import Draws
+from medrobust.threads import run_native
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
+from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 MOTION_BITS = 20
 """Fixed point of the weights of `motion_blur`: sums fit 32 bits and every device agrees."""

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.threads import empty, run_native_into
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, empty, run_native_into, uses_fused, uses_native
+from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 RESAMPLE_BITS = 22
 """Fixed point of Pillow's 8-bit resampling."""

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from medrobust.keys import Draws
+from medrobust.threads import run_native
 from medrobust.types import Float32Array, Float64Array, UInt8Batch
 
-from .batches import check_batch, keyed, run_native, uses_fused, uses_native
+from .batches import check_batch, keyed, uses_fused, uses_native
 from .smoothing import border_map, exact_weights, gaussian_blur, gaussian_weights, smooth
 
 Fold: TypeAlias = Callable[[Tensor, int], Tensor]

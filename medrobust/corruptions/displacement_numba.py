@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numba import int32, uint32
 
+from medrobust.native import native, native_helper
+
 from .filter_numba import smooth_plane, truncate_sums
-from .native import native, native_helper
 from .philox_numba import BLOCKS, fill_words
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .native import native, native_helper
+from medrobust.native import native, native_helper
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 NEAR = np.float32(2.0**-10)

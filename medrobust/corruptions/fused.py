@@ -50,7 +50,7 @@ def cover(length: int, step: int) -> int:
 
 def on_device(array: Any, device: torch.device) -> Tensor:
     """Copy a table of numpy to a device, without waiting for what runs there."""
-    return torch.from_numpy(np.array(array)).to(device, non_blocking=True)
+    return torch.from_numpy(np.array(array, order="C")).to(device, non_blocking=True)
 
 
 def keyed(draws: Draws, device: torch.device) -> tuple[Any, ...]:

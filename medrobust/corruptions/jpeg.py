@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.threads import run_native
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
+from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import float32, int32
 
-from .native import native, native_helper, native_inline, native_shared
+from medrobust.native import native, native_helper, native_inline, native_shared
 
 LANES = 32
 """Blocks transformed at once: value (v, u) of block b stands at (8 v + u) * LANES + b."""

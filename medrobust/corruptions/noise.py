@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
+from medrobust.threads import run_native
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, keyed, run_native, uses_fused, uses_native
+from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
 
 UInt32Array: TypeAlias = NDArray[np.uint32]
 SPECKLE_BITS = 20

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numba import uint32
 
-from .native import native
+from medrobust.native import native
+
 from .philox_numba import BLOCKS, fill_words
 
 HALF_WORD = np.uint32(0xFFFF)

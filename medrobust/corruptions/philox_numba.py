@@ -6,8 +6,7 @@ import numpy as np
 from numba import uint32, uint64
 
 from medrobust.keys import MULTIPLIERS, ROUNDS, WEYL
-
-from .native import native, native_inline
+from medrobust.native import native, native_inline
 
 M0, M1 = (np.uint64(m) for m in MULTIPLIERS)
 W0, W1 = (np.uint32(w) for w in WEYL)

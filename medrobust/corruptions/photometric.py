@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from medrobust.exceptions import InvalidImageError
+from medrobust.threads import run_native
 from medrobust.types import UInt8Array, UInt8Batch
 
-from .batches import GREY_WEIGHTS, check_batch, run_native, to_grey, uses_fused, uses_native
+from .batches import GREY_WEIGHTS, check_batch, to_grey, uses_fused, uses_native
 
 
 def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import uint32
 
-from .native import native, native_helper
+from medrobust.native import native, native_helper
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 

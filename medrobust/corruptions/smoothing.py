@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.threads import run_native
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, run_native, uses_fused, uses_native
+from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
 """abc with a border of two: aaabccc, cbabcba (also called reflect-101), baabccb."""
@@ -39,21 +40,20 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     check_batch(images)
     radius = int(4 * sigma + 0.5)
     exact = exact_weights(sigma, radius)
+    rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
     if uses_native(images):
         from .filter_numba import soften
 
-        rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
         return run_native(soften, images, gaussian_weights(sigma, radius), exact, rows, columns)
     if uses_fused(images):
         from . import filter_triton
 
-        return filter_triton.soften(images, exact)
+        return filter_triton.soften(images, exact, rows, columns)
     values = images.double()
     values = values / values.new_tensor(255)  # a GPU divides by a plain number inexactly
-    for axis in (-2, -1):
+    for axis, where in ((-2, rows), (-1, columns)):
         side = images.shape[axis]
-        where = torch.from_numpy(border_map(side, radius, "nearest")).to(images.device)
-        padded = values.index_select(axis, where)
+        padded = values.index_select(axis, torch.from_numpy(where).to(images.device))
         values = padded.narrow(axis, radius, side) * float(exact[radius])
         for k in range(radius):
             pair = padded.narrow(axis, k, side) + padded.narrow(axis, 2 * radius - k, side)
@@ -80,15 +80,14 @@ def gaussian_blur_kernel(images: UInt8Batch, taps: int) -> UInt8Batch:
     check_batch(images)
     radius = taps // 2
     weights = gaussian_weights(0.15 * taps + 0.35, radius)
+    rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
     if uses_native(images):
         from .filter_numba import separable
 
-        rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
         return run_native(separable, images, weights, rows, columns, np.float32(0.5))
     if uses_fused(images):
         from . import filter_triton
 
-        rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
         smoothed = filter_triton.smooth(images, weights, weights, rows, columns)
         return (smoothed + 0.5).clamp(max=255).to(torch.uint8)
     smoothed = smooth(images.float(), weights, "mirror")

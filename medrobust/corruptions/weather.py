@@ -11,17 +11,10 @@ from torch import Tensor
 
 from medrobust.exceptions import InvalidImageError
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
+from medrobust.threads import run_native, run_native_into
 from medrobust.types import Float32Array, UInt8Batch
 
-from .batches import (
-    Int32Array,
-    check_batch,
-    keyed,
-    run_native,
-    run_native_into,
-    uses_fused,
-    uses_native,
-)
+from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
 from .blur import tail_offsets, tail_weights
 from .smoothing import border_map, gaussian_weights, smooth
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numba import int32
 
+from medrobust.native import native, native_helper
+
 from .displacement_numba import fill_all
 from .filter_numba import smooth_plane
-from .native import native, native_helper
 from .philox_numba import BLOCKS
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"

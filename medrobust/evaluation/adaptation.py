@@ -41,7 +41,7 @@ from medrobust.models.encoding import MicroBatcher
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.checkpoints import WholeCheckpoints, can_go_on_from
-from medrobust.tasks.datamodule import evaluation_loader
+from medrobust.tasks.datamodule import channel_first, evaluation_loader
 from medrobust.tasks.few_shot import FewShot
 from medrobust.tasks.tuning import Tuning, TuningError
 from medrobust.types import Float32Array
@@ -389,18 +389,9 @@ def private_copy(experiment: Experiment) -> Any:
 @torch.no_grad()
 def _some_features(model: Any, drawn: Sequence[FewShots]) -> Tensor:
     """Encode one image of each data set."""
-    images = [torch.from_numpy(_channel_first(one.shots.images[:1])) for one in drawn]
+    images = [torch.from_numpy(channel_first(one.shots.images[:1])) for one in drawn]
     encoded: Tensor = torch.cat([model.encode_image(model.preprocess(one)) for one in images])
     return encoded
-
-
-def _channel_first(images: Any) -> Any:
-    stacked = np.array(images)
-    return (
-        stacked[:, None]
-        if stacked.ndim == 3
-        else np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
-    )
 
 
 def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = False) -> Any:

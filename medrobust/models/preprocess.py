@@ -1,13 +1,17 @@
 """A model's own way from stored uint8 images to what its visual encoder takes."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.models.resample import Interpolation, resize
+from medrobust.threads import empty, run_native_into
 from medrobust.types import PixelBatch, UInt8Batch
 
 Fit: TypeAlias = Literal["shortest", "squash", "pad"]
@@ -22,8 +26,9 @@ class Preprocess:
 
     The resize is bit-identical to Pillow's (uint8 in, uint8 out, antialiased), which is what the
     published pipelines run, and the same on every device. An image that already has the size is
-    not touched by it. Normalisation is that of torchvision (divide by 255, subtract, divide), so
-    the output equals the published pipelines to the last bit on the CPU.
+    not touched by it. Normalisation is that of torchvision (divide by 255, subtract, divide), done
+    once for each of the 256 values, so the output equals the published pipelines on the CPU to the
+    last bit, on every device.
 
     Attributes:
         size: Side of the model's input in pixels; None keeps the stored size.
@@ -78,10 +83,7 @@ class Preprocess:
         if self.grey and images.shape[1] == 3:
             images = _grey(images)
         fitted = images if self.size is None else self._fit(images, self.size)
-        pixels = fitted.expand(-1, 3, -1, -1).float().div_(255)
-        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
-        return pixels.sub_(mean).div_(std)
+        return _look_up(fitted, _levels(self.mean, self.std))
 
     def at(self, size: int | None, patch: int) -> "Preprocess":
         """Return the same preprocessing for another input size (None: this one).
@@ -133,6 +135,25 @@ class Preprocess:
         if self.grey:
             description["grey"] = True
         return description
+
+
+@lru_cache(maxsize=64)
+def _levels(mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+    """Return what each grey level becomes in each channel: float32 (3, 256)."""
+    levels = torch.arange(256).to(torch.float32).div_(255)
+    return levels.sub(torch.tensor(mean)[:, None]).div_(torch.tensor(std)[:, None])
+
+
+def _look_up(images: UInt8Batch, table: Tensor) -> PixelBatch:
+    """Look up every value (N, 1 or 3, H, W) in the three rows of a table."""
+    shape = (len(images), 3, *images.shape[2:])
+    if images.device.type == "cpu":
+        from medrobust.models.levels_numba import look_up
+
+        return run_native_into(look_up, images, empty(shape, np.float32), table.numpy())
+    first = 256 * torch.arange(3, dtype=torch.int32, device=images.device).view(3, 1, 1)
+    values = table.to(images.device).flatten().index_select(0, (images + first).flatten())
+    return values.view(shape)
 
 
 def _grey(images: UInt8Batch) -> UInt8Batch:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import Draws, derive_key
+from medrobust.tasks.datamodule import ahead, channel_first
 from medrobust.types import UInt8Array
 
 
@@ -57,6 +58,11 @@ class ShotBatch:
 
     epoch: int
     parts: tuple[ShotPart, ...]
+
+    def pin_memory(self) -> Self:
+        """Copy the images to where a GPU reads them while others work; the loader calls this."""
+        parts = tuple(replace(part, images=part.images.pin_memory()) for part in self.parts)
+        return replace(self, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,7 @@ class Shots(Dataset[ShotBatch]):
             images = self._augmented(images, index, f"{image_set.stream}/{places[0].epoch}")
         return ShotPart(
             number,
-            _channel_first(images),
+            torch.from_numpy(channel_first(images)),
             index,
             torch.from_numpy(image_set.labels[rows]),
             torch.tensor([place.weight for place in places]),
@@ -205,15 +211,6 @@ class Shots(Dataset[ShotBatch]):
         return done
 
 
-def _channel_first(images: Sequence[UInt8Array]) -> Tensor:
-    """Copy images (H, W) or (H, W, C), once, to one tensor (n, C, H, W)."""
-    height, width = images[0].shape[:2]
-    batch = np.empty((len(images), images[0].size // (height * width), height, width), np.uint8)
-    for place, image in zip(batch, images, strict=True):
-        place[:] = image.reshape(height, width, -1).transpose(2, 0, 1)
-    return torch.from_numpy(batch)
-
-
 def _composed(transforms: Sequence[Any]) -> Any:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask a server for its version
     import albumentations
@@ -222,7 +219,14 @@ def _composed(transforms: Sequence[Any]) -> Any:
 
 
 class ShotLoader(DataLoader[ShotBatch]):
-    """A loader that can go on in the middle: its order starts where the training has come to."""
+    """Reads the next batches in a thread while the model learns from one.
+
+    It can go on in the middle: its order starts where the training has come to.
+    """
+
+    def __iter__(self) -> Any:
+        """Give the batches in order."""
+        return ahead(super().__iter__())  # its processes are forked here, while no thread works
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: the module counts the batches."""

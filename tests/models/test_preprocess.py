@@ -65,6 +65,14 @@ def test_shortest_fit_equals_the_published_clip_pipeline(
     assert torch.equal(ours, truth)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gpu_gives_the_same_bits(channels: int) -> None:
+    pictures = batch(noise(300, 260, channels))
+    preprocess = Preprocess(224, CLIP_MEAN, CLIP_STD)
+    assert torch.equal(preprocess(pictures.cuda()).cpu(), preprocess(pictures))
+
+
 def test_squash_ignores_the_aspect_ratio() -> None:
     pictures = noise(100, 50)
     image = Image.fromarray(pictures[0])
