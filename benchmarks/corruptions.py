@@ -57,7 +57,7 @@ BOUNDS = {
     "pixelate": "box sums of every value, memory",
     "jpeg_compression": "two transforms of 8 x 8 blocks each way",
     "gaussian_blur": "a vector multiply-add a pair of taps (4 to 24) and axis",
-    "spatter": "a smoothed field; OpenCV's distances for water",
+    "spatter": "a smoothed field; two passes of distances for water",
     "saturate": "four float64 divisions a pixel",
     "gamma_corr_up": "a look-up a value in 256 bytes",
     "gamma_corr_down": "a look-up a value in 256 bytes",

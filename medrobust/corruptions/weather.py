@@ -12,7 +12,7 @@ from torch import Tensor
 from medrobust.exceptions import InvalidImageError
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.threads import run_native, run_native_into
-from medrobust.types import Float32Array, UInt8Batch
+from medrobust.types import UInt8Batch
 
 from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
 from .blur import tail_offsets, tail_weights
@@ -310,8 +310,8 @@ def spatter(
     turquoise. Mud: the part above `threshold` is smoothed by `strength`, cut below 0.8, and covers
     the image in brown.
 
-    The relief of water is computed on the CPU for every device (edges and distances by OpenCV, as
-    in the reference); it does not depend on the image.
+    The relief of water has the bits of OpenCV with Intel's library, as in the reference; it does
+    not depend on the image.
 
     Args:
         images: uint8 batch of shape (N, 3, H, W), on any device; not modified.
@@ -335,7 +335,7 @@ def spatter(
     _check_color("spatter", images)
     layers = _liquid(images, mean, std, sigma, layer)
     if liquid == "water":
-        masks = _relief(layers, np.float32(threshold), strength)
+        masks = _relief(images, layers, threshold, strength)
     else:
         masks = _puddles(layers, np.float32(threshold), strength)
     color = np.array(COLORS[liquid], np.float32)
@@ -378,33 +378,20 @@ def _liquid(
     )
 
 
-def _relief(layers: Tensor, threshold: Any, strength: float) -> Tensor:
-    """Turn smoothed fields into how much water lightens: float32 (N, H, W) on the CPU."""
+def _relief(images: UInt8Batch, layers: Tensor, threshold: float, strength: float) -> Tensor:
+    """Turn smoothed fields into how much water lightens: float32 (N, H, W), by Triton or numba.
+
+    OpenCV without Intel's library measures distances in fixed point: its reliefs differ.
+    """
+    if uses_fused(images):
+        from . import water_triton
+
+        bound = float(np.float32(threshold))
+        return water_triton.relief_of(layers.to(images.device), bound, strength)
+    from .water_numba import relief_of
+
     layers = layers.cpu()
-    masks = torch.empty_like(layers)
-    run_native_into(_relief_of, layers, masks, threshold, strength)
-    return masks
-
-
-def _relief_of(
-    layers: Float32Array,
-    out: Float32Array,
-    start: int,
-    stop: int,
-    threshold: Any,
-    strength: float,
-) -> None:
-    import cv2
-
-    emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
-    for n in range(start, stop):
-        drops = np.where(layers[n] < threshold, np.float32(0), layers[n] * np.float32(255))
-        drops = drops.astype(np.uint8)
-        away = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
-        away = cv2.equalizeHist(cv2.blur(np.minimum(away, 20), (3, 3)).astype(np.uint8))
-        relief = cv2.blur(cv2.filter2D(away, cv2.CV_8U, emboss), (3, 3))
-        height = drops.astype(np.float32) * relief
-        out[n] = height * np.float32(strength / max(float(height.max()), 1.0))
+    return run_native_into(relief_of, layers, torch.empty_like(layers), threshold, strength)
 
 
 def _puddles(layers: Tensor, threshold: Any, sigma: float) -> Tensor:
