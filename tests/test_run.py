@@ -257,7 +257,7 @@ def test_a_dry_run_of_grey_pictures_warns_of_nothing(workplace, capfd) -> None:
     assert medrobust("corruption=brightness", "severity=1", *own, "dry_run=true") == 0
     printed = capfd.readouterr().out
     assert "2 cells to run" in printed
-    assert "folder/test: 2 images, 1 patients, x 1, y 1" in printed.splitlines()
+    assert "folder/test: 2 images, 1 patient, x 1, y 1" in printed.splitlines()
 
 
 def test_kept_features_serve_another_prompt_set_without_encoding(workplace) -> None:
