@@ -102,7 +102,7 @@ def test_a_copy_is_checked_against_its_manifest(tmp_path: Path, zenodo: Path) ->
     box = tmp_path / "box"
     assert script("prefetch", box, "dataset=bloodmnist").returncode == 0
     done = script("prefetch", box, "--check")
-    assert (done.returncode, done.stdout) == (0, "1 of 1 files are as they were fetched\n")
+    assert (done.returncode, done.stdout) == (0, "1 of 1 file is as fetched\n")
     file = box / "data/bloodmnist_224.npz"
     content = bytearray(file.read_bytes())
     content[100] ^= 1
