@@ -79,11 +79,8 @@ def fetch_all(folder: Path, overrides: list[str]) -> tuple[int, int]:
             continue
         files |= entries
         total = sum(entry["bytes"] for entry in entries.values())
-        what = (
-            f"{counted(len(entries), 'file')}, {total / 1e6:.1f} MB, checked"
-            if found
-            else "needs no files"
-        )
+        size = f"{counted(len(entries), 'file')}, {total / 1e6:.1f} MB, checked"
+        what = size if found else "needs no files"
         if found is None:
             what = "is not fetched by this script: bring its files yourself"
         print(f"{group} {name}: {what}")

@@ -74,7 +74,7 @@ def test_weights_and_data_are_fetched_once_and_then_run_without_network(
     box = tmp_path / "box"
     data = script("prefetch", box, "dataset=bloodmnist,phantoms")
     assert data.returncode == 0, data.stdout + data.stderr
-    assert "dataset bloodmnist: 1 files" in data.stdout
+    assert "dataset bloodmnist: 1 file," in data.stdout
     manifest = json.loads((box / "manifest.json").read_text())["files"]
     assert {entry["of"] for entry in manifest.values()} == {"biomedclip", "bloodmnist"}
     weights = next(name for name in manifest if name.endswith("pytorch_model.bin"))
