@@ -81,7 +81,6 @@ def _ways() -> Float32Array:
     table = np.full((2 * REACH + 1, CODES), REACH, np.float32)
     table[:, : REACH + 1] = before
     table[:, REACH + 1 : 2 * REACH + 1] = after[:, 1:]
-    table[:, 2 * REACH + 1 : 3 * REACH + 1] = np.minimum(before, after)[:, 1:]
     return table
 
 
@@ -212,8 +211,8 @@ def _zeros_below(word):
 def _nearest(out, edges, height, width, words, area, BLOCK: tl.constexpr):
     """Say how far the nearest edge of the row is, up to 20, and where.
 
-    0 to 20: so far to the left; 21 to 40: 20 less, to the right; 41 to 60: 40 less, to both sides;
-    63: nowhere.
+    0 to 20: so far to the left, or to both sides, for ways from the left are never longer; 21 to
+    40: 20 less, to the right; 63: nowhere.
     """
     image = tl.program_id(0).to(tl.int64)
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -226,8 +225,7 @@ def _nearest(out, edges, height, width, words, area, BLOCK: tl.constexpr):
     after = tl.load(at + 1, inside, 0).to(tl.uint32, bitcast=True)
     left = _zeros_above((here << (31 - bit)) | ((before >> 1) >> bit))
     right = _zeros_below((here >> bit) | ((after << 1) << (31 - bit)))
-    code = tl.where(left < right, left, tl.where(left > right, 20 + right, 40 + left))
-    code = tl.where((left == 0) & (right == 0), 0, code)
+    code = tl.where(left <= right, left, 20 + right)
     code = tl.where((left > 20) & (right > 20), 63, code)
     tl.store(out + image * height * width + places, code.to(tl.uint8), inside)
 

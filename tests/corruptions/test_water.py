@@ -123,3 +123,16 @@ def test_edges_grow_through_a_maze(join):
     assert np.array_equal(join(crests, edges), expected)
     assert edges.sum() < 20
     assert 0.5 < expected.sum() / crests.sum() < 1
+
+
+@pytest.mark.skipif(not cv2.ipp.useIPP(), reason="without Intel's library distances differ")
+def test_ways_to_edges_on_one_side_and_on_both_are_those_of_opencv():
+    """Their rounding depends on the side: 18 up and 10 across are two numbers."""
+    table = water_triton._ways()
+    assert (table[:, 1:21] != table[:, 21:41]).any()
+    for sides, first in (((-1,), 1), ((1,), 21), ((-1, 1), 1)):
+        for across in range(1, 21):
+            plane = np.ones((101, 101), np.uint8)
+            plane[50, [50 + side * across for side in sides]] = 0
+            far = np.minimum(cv2.distanceTransform(plane, cv2.DIST_L2, 5), 20)
+            assert np.array_equal(table[:, first + across - 1], far[30:71, 50])
