@@ -47,6 +47,7 @@ from medrobust.reporting import (
     reference_cells,
     reference_of,
     reference_title,
+    untuned_cells,
     write_files,
 )
 from medrobust.wording import counted
@@ -265,7 +266,7 @@ def leave_failure(folder: Path, number: int, reason: str) -> None:
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
     report.write()
-    more = draw_files(report.matrices) | published_files(report.matrices)
+    more = draw_files(report.matrices, report.untuned) | published_files(report.matrices)
     write_files(report.folder, more)
     console = Console()
     report.print(console)
@@ -275,6 +276,7 @@ def publish(report: Report) -> None:
     for name in (
         "report.html",
         "matrix.png",
+        "matrix.csv",
         "results.csv",
         "summary.csv",
         "comparisons.csv",
@@ -362,18 +364,20 @@ def report_cells(
         of_it, note = reference_cells(store, own, name, command=command, prompts=reference_prompts)
         found += of_it
         said += [note] if note else []
+    published, lacking = untuned_cells(store, cells)
     return make_report(
         cells,
         expected=expected,
         missing=missing,
         reference=_titled(reference, reference_prompts),
         reference_cells=found,
-        notes=said,
+        notes=[*said, *lacking],
         folder=folder,
         run=dict(run),
         validation=by_variant(validation),
         sanity=sanity,
         features=store.read_features,
+        untuned=published,
     )
 
 

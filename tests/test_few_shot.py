@@ -15,6 +15,7 @@ FAST = (
     "severity=5",
     "task.epochs=1",
 )
+WHAT = "balanced_error"
 ARTIFACT = ("adapter_config.json", "adapter_model.safetensors", "medrobust.json", "README.md")
 
 
@@ -41,6 +42,22 @@ def test_a_model_is_tuned_and_its_adapter_serves_any_later_run(
     assert medrobust(*plain, f"model.adapter={folder}", "hydra.run.dir=second") == 0
     assert values("second/results.csv") == values("first/results.csv")
     assert json.loads(Path("second/run.json").read_text())["computed"] == 0
+    assert "gains need phantomclip_small as published" in capsys.readouterr().out
+    assert medrobust(*plain, "hydra.run.dir=published") == 0
+    assert not Path("published/adaptation.csv").exists()
+    assert medrobust(*plain, f"model.adapter={folder}", "hydra.run.dir=compared") == 0
+    before = {row[0]: float(row[2]) for row in values("published/results.csv") if row[1] == WHAT}
+    after = {row[0]: float(row[2]) for row in values("first/results.csv") if row[1] == WHAT}
+    gains = {
+        row["metric"]: float(row["gain"])
+        for row in rows("compared/adaptation.csv")
+        if row["adaptation"] == "lora 1 shots"
+    }
+    assert gains["clean error"] == pytest.approx(before["clean"] - after["clean"])
+    corrupted = before["brightness"] - after["brightness"]
+    assert gains["mean corruption error"] == pytest.approx(corrupted)
+    assert "as published" in capsys.readouterr().out
+
     half = ("adapter=path", f"adapter.path={folder}", "adapter.interpolation=0.5")
     assert medrobust(*plain, *half, "hydra.run.dir=third") == 0
     assert json.loads(Path("third/run.json").read_text())["computed"] == 2

@@ -68,7 +68,7 @@ def test_the_report_is_written_where_it_is_asked_for(images, tmp_path: Path) -> 
     report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="contrast", severities=[1])
     report.write(tmp_path / "mine")
     names = {path.name for path in (tmp_path / "mine").iterdir()}
-    assert names == {"report.html", "matrix.png", "results.csv", "summary.csv"}
+    assert names == {"report.html", "matrix.png", "matrix.csv", "results.csv", "summary.csv"}
 
 
 def test_a_store_keeps_cells_for_the_next_call(images, tmp_path: Path) -> None:

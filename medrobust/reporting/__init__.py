@@ -20,6 +20,7 @@ _HOME = {
     "reference_cells": "reference",
     "reference_of": "reference",
     "reference_title": "reference",
+    "untuned_cells": "reference",
     "write_files": "report",
 }
 """Public name -> module, imported at first use."""

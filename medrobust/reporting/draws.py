@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from medrobust.types import Float64Array
 
 from .matrix import Matrix
 from .measure import reading
+from .sections import plain_table
 from .tables import csv_bytes, in_markdown, number
 from .uncertainty import Groups, mean_error
 
@@ -76,74 +78,137 @@ class _Draw:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One adaptation on one table: each of its draws."""
+    """One adaptation on one table.
+
+    Attributes:
+        model: Name of the base model.
+        label: Of the recipe, or `PUBLISHED`.
+        prompts: Name of the prompt set; empty for probes.
+        variant: Fingerprint of the row where it is no draw of several, else empty.
+        adapted: Whether it was tuned.
+        draws: Draw (None: no draw of several) -> its numbers.
+    """
 
     model: str
     label: str
+    prompts: str
+    variant: str
+    adapted: bool
     draws: dict[Any, _Draw]
 
+    @property
+    def published(self) -> bool:
+        """Whether gains are counted from it."""
+        return self.label == PUBLISHED
 
-def draw_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
+
+def draw_rows(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> list[dict[str, str]]:
     """Return one row a table, adaptation and metric; none where nothing was adapted.
 
     A gain is the model as published minus the adapted one, so that more is better; it is paired,
     both saw the same images and corruptions. Nothing is averaged over a missing cell.
+
+    Args:
+        matrices: Tables of the report.
+        untuned: The same tables of models as published that have no row in these.
     """
     rows: list[dict[str, str]] = []
     for matrix in matrices:
         if _of(matrix) not in matrix.values:
             continue
         lines = _lines(matrix)
-        if any(line.draws.keys() - {None} for line in lines):
-            rows += _rows(matrix, lines)
+        if any(line.adapted for line in lines):
+            rows += _rows(matrix, [*_added(matrix, untuned, lines), *lines])
     return rows
 
 
-def draw_files(matrices: Sequence[Matrix]) -> dict[str, bytes]:
-    """Return `adaptation.csv` and `adaptation.md`, or nothing where nothing was adapted."""
-    rows = draw_rows(matrices)
+def _added(matrix: Matrix, untuned: Sequence[Matrix], lines: Sequence[_Line]) -> list[_Line]:
+    """Return the models as published of that table, those that it has itself left out."""
+    there = {line.model for line in lines if line.published}
+    return [
+        line
+        for other in untuned
+        if other.table == matrix.table and other.data.fingerprint == matrix.data.fingerprint
+        for line in _lines(other)
+        if line.model not in there
+    ]
+
+
+def draw_files(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> dict[str, bytes]:
+    """Return `adaptation.csv` and `adaptation.md`, or nothing where nothing was adapted.
+
+    Args: as of `draw_rows`.
+    """
+    rows = draw_rows(matrices, untuned)
     if not rows:
         return {}
     return {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": draw_text(rows).encode()}
 
 
-def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
-    """Lay the rows out as tables of Markdown, in percent."""
+EXPLAINED = (
+    "In brackets: 95 % intervals over draws of shots (Student's t) and test images together "
+    "(one draw: over images alone). Gains are points that the adaptation takes off the error "
+    "of the model as published, on the same images; on a data set that was not tuned on, a "
+    "gain below zero is forgetting."
+)
+
+
+def draw_tables(
+    rows: Sequence[Mapping[str, str]],
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Lay the rows out as tables, in percent: title, heads and lines of each."""
     tables: dict[tuple[str, ...], dict[tuple[str, str], dict[str, Mapping[str, str]]]] = {}
     for row in rows:
         place = tuple(row[name] for name in ("dataset", "split", "suite", "severities", "of"))
         line = tables.setdefault(place, {}).setdefault((row["model"], row["adaptation"]), {})
         line[row["metric"]] = row
-    parts = []
+    made = []
     for (dataset, split, suite, severities, of), lines in tables.items():
         shown = [name for name in METRICS if any(name in line for line in lines.values())]
         gains = [name for name in GAINS if name in shown]
-        heads = [*shown, *(GAINS[name] for name in gains)]
+        heads = ["model", "adaptation", "draws", *shown, *(GAINS[name] for name in gains)]
         every = [row for line in lines.values() for row in line.values()]
         named = next((row["reference"] for row in every if row["reference"]), "")
         reference = f"; mCE: {named} = 100" if named else ""
         over = f", severities {severities}" if severities else ""
-        parts += [
+        title = (
             f"{dataset}/{split} · {suite}{over} · {of.replace('_', ' ')}, % · n = {every[0]['n']}"
-            f"{reference}",
-            "",
-            "| model | adaptation | draws | " + " | ".join(heads) + " |",
-            "|--|--|--|" + "--|" * len(heads),
-        ]
+            f"{reference}"
+        )
+        texts = []
         for (model, label), line in lines.items():
             draws = next(iter(line.values()))["draws"]
             cells = [_cell(line.get(name)) for name in shown]
             cells += [_cell(line.get(name), "gain_", sign="+") for name in gains]
-            named = f"| {in_markdown(model)} | {in_markdown(label)} | {draws} | "
-            parts.append(named + " | ".join(cells) + " |")
+            texts.append([model, label, draws, *cells])
+        made.append((title, heads, texts))
+    return made
+
+
+def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
+    """Lay the rows out as tables of Markdown, in percent."""
+    parts = []
+    for title, heads, lines in draw_tables(rows):
+        parts += [title, "", "| " + " | ".join(heads) + " |", "|--" * len(heads) + "|"]
+        for model, label, *cells in lines:
+            named = [in_markdown(model), in_markdown(label), *cells]
+            parts.append("| " + " | ".join(named) + " |")
         parts.append("")
-    parts.append(
-        "In brackets: 95 % intervals over draws of shots (Student's t) and test images together "
-        "(one draw: over images alone). Gains are points that the adaptation takes off the error "
-        "of the model as published, on the same images; on a data set that was not tuned on, a "
-        "gain below zero is forgetting."
+    return "\n".join([*parts, EXPLAINED]) + "\n"
+
+
+def draw_section(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the tables as a section of the page, or an empty text."""
+    if not rows:
+        return ""
+    tables = "".join(
+        f"<p>{escape(title)}</p>{plain_table(heads, lines, tight=True)}"
+        for title, heads, lines in draw_tables(rows)
     )
-    return "\n".join(parts) + "\n"
+    return (
+        '\n<section aria-labelledby="adaptation"><h2 id="adaptation">Adaptations and their gains'
+        f'</h2>{tables}<p class="soft small">{escape(EXPLAINED)}</p></section>'
+    )
 
 
 def _cell(row: Mapping[str, str] | None, of: str = "", sign: str = "") -> str:
@@ -157,17 +222,40 @@ def _cell(row: Mapping[str, str] | None, of: str = "", sign: str = "") -> str:
 
 
 def _lines(matrix: Matrix) -> list[_Line]:
-    """Join the rows of a matrix that are draws of one recipe."""
-    found: dict[tuple[str, str], _Line] = {}
+    """Join the rows of a matrix that are draws of one recipe under one prompt set."""
+    found: dict[tuple[str, ...], _Line] = {}
     for index, row in enumerate(matrix.rows):
         cell = matrix.cells.get((index, "clean", 0))
         if cell is None:
             continue
         made = cell.record.get("adaptation") or {}
         label = str(made.get("label") or (row.adapter if row.adapter != "none" else PUBLISHED))
-        line = found.setdefault((row.model, label), _Line(row.model, label, {}))
-        line.draws[made.get("draw")] = _draw(matrix, index)
+        head = cell.record["head"]
+        prompts = str(head.get("name", "")) if head["kind"] == "zero_shot" else ""
+        draw = made.get("draw")
+        key = (row.model, label, prompts, row.variant if draw is None else "")
+        line = found.setdefault(key, _Line(*key, adapted=bool(made), draws={}))
+        line.draws[draw] = _draw(matrix, index)
     return list(found.values())
+
+
+def _told_apart(line: _Line, lines: Sequence[_Line]) -> str:
+    """Return the label of a line, with no more than tells it from the others."""
+    same = [o for o in lines if (o.model, o.label) == (line.model, line.label)]
+    if len(same) == 1:
+        return line.label
+    twins = [o for o in same if o.prompts == line.prompts]
+    name = line.prompts if len(twins) == 1 else f"{line.prompts} {line.variant[:6]}"
+    return f"{line.label} [{name.strip()}]"
+
+
+def _base(line: _Line, lines: Sequence[_Line]) -> _Draw | None:
+    """Return the model as published that a line is compared with: with the same prompts, if any."""
+    if line.published:
+        return None
+    known = [o for o in lines if o.published and o.model == line.model]
+    same = [o for o in known if o.prompts == line.prompts] or known
+    return same[0].draws[None] if len(same) == 1 else None
 
 
 def _draw(matrix: Matrix, row: int) -> _Draw:
@@ -212,14 +300,9 @@ def _of(matrix: Matrix) -> str:
 
 
 def _rows(matrix: Matrix, lines: Sequence[_Line]) -> list[dict[str, str]]:
-    untouched = {
-        line.model: line.draws[None]
-        for line in lines
-        if line.label == PUBLISHED and None in line.draws
-    }
     rows = []
     for line in lines:
-        base = untouched.get(line.model) if line.label != PUBLISHED else None
+        base = _base(line, lines)
         over_images = _OverImages(matrix, list(line.draws.values()), base)
         for metric in METRICS:
             numbers = [draw.numbers for draw in line.draws.values()]
@@ -235,7 +318,7 @@ def _rows(matrix: Matrix, lines: Sequence[_Line]) -> list[dict[str, str]]:
                     "suite": matrix.table.suite,
                     "severities": ",".join(map(str, matrix.table.severities)),
                     "model": line.model,
-                    "adaptation": line.label,
+                    "adaptation": _told_apart(line, lines),
                     "draws": "" if None in line.draws else str(len(values)),
                     "metric": metric,
                     "of": _of(matrix),

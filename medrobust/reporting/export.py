@@ -11,6 +11,7 @@ from medrobust.metrics import Estimate
 
 from .figures import parts, printed_estimates, title, with_range
 from .matrix import Matrix
+from .sections import intervals
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, in_markdown, one_line
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def latex(matrix: Matrix) -> str:
         mark = matrix.signs(row).translate(_SIGNS)
         lines.append(" & ".join([one_line(line.label).translate(_ESCAPES) + mark, *cells]) + r" \\")
     columns = "l" + "r" * len(_header(matrix))
-    said = ". ".join(map(one_line, (title(matrix), *matrix.remarks, *matrix.legend)))
+    ranges = f"Below and above: {intervals(matrix)}"
+    said = ". ".join(map(one_line, (title(matrix), ranges, *matrix.remarks, *matrix.legend)))
     caption = said.translate(_ESCAPES).translate(_SIGNS).replace("·", r"\textperiodcentered{}")
     return "\n".join(
         [
@@ -98,7 +100,8 @@ def markdown(matrix: Matrix) -> str:
         cells = [with_range(found) + part for found, part in zip(printed[row], covers, strict=True)]
         label = in_markdown(line.label) + matrix.signs(row)
         lines.append("| " + " | ".join([label, *cells]) + " |")
-    said = (in_markdown(line) for line in (*matrix.remarks, *matrix.legend))
+    ranges = f"In brackets: {intervals(matrix)}"
+    said = (in_markdown(line) for line in (ranges, *matrix.remarks, *matrix.legend))
     return "\n".join([*lines, *(f"\n{line}" for line in said), ""])
 
 

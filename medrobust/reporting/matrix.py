@@ -39,6 +39,8 @@ class ExpectedTable:
         corruptions: Columns, in order, without "clean".
         severities: Planned severities, in order, without 0.
         version: Fingerprint of the data, where a store holds several of one name; empty: of any.
+        whole: How many corruptions the table has in the store, of which these are chosen; 0: these
+            are all.
     """
 
     dataset: str
@@ -47,6 +49,7 @@ class ExpectedTable:
     corruptions: tuple[str, ...]
     severities: tuple[int, ...] = STANDARD_SEVERITIES
     version: str = ""
+    whole: int = 0
 
     def is_of(self, cell: StoredCell) -> bool:
         """Say whether a cell is of the data of this table."""
@@ -55,7 +58,7 @@ class ExpectedTable:
 
     def holds(self, cell: StoredCell) -> bool:
         """Say whether a cell belongs into this table."""
-        return self.is_of(cell) and _belongs(cell.spec, self)
+        return self.is_of(cell) and belongs(cell.spec, self)
 
 
 _PAIRS = re.compile(r" \((ids|id=row) [^)]*\)$")
@@ -86,11 +89,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean over corruptions, with how many of how many it covers."""
+    """A mean over corruptions, with how many of how many it covers.
+
+    Attributes:
+        value: None where no corruption is whole.
+        covered: Corruptions that it is over.
+        planned: Corruptions of the table.
+        whole: Corruptions of the table in the store, where those of this table are chosen from it.
+    """
 
     value: float | None
     covered: int
     planned: int
+    whole: int = 0
+
+    @property
+    def of(self) -> int:
+        """How many there are, those that were not chosen included."""
+        return max(self.planned, self.whole)
 
 
 @dataclass(frozen=True)
@@ -174,7 +190,7 @@ class Matrix:
     def mean(self, metric: str, row: int) -> Mean:
         """Mean over the corruptions that have every planned severity."""
         means = [self.severity_mean(metric, row, c) for c in range(len(self.table.corruptions))]
-        return Mean(*mean_corruption_error(means), planned=len(means))
+        return Mean(*mean_corruption_error(means), planned=len(means), whole=self.table.whole)
 
     def corruption_error(self, error: str, row: int, corruption: int) -> float | None:
         """CE against the reference, None where a cell of either is missing."""
@@ -196,7 +212,7 @@ class Matrix:
         """MCE, or relative mCE: the mean over the corruptions whose ratio is defined."""
         one = self.relative_corruption_error if relative else self.corruption_error
         ratios = [one(error, row, c) for c in range(len(self.table.corruptions))]
-        return Mean(*mean_corruption_error(ratios), planned=len(ratios))
+        return Mean(*mean_corruption_error(ratios), planned=len(ratios), whole=self.table.whole)
 
     def estimate(self, of: str, row: int, metric: str, column: int | None = None) -> Estimate:
         """Return an aggregate with its interval; empty where it is not defined."""
@@ -334,7 +350,7 @@ def build_matrices(
     matrices = []
     for table in expected:
         ours = [c for c in cells if table.holds(c)]
-        gaps = [spec for spec in missing if _belongs(spec, table)]
+        gaps = [spec for spec in missing if belongs(spec, table)]
         name = reference_of(reference, table.dataset)
         for data in {c.data.fingerprint: c.data for c in ours}.values():
             same_data = [c for c in ours if c.data.fingerprint == data.fingerprint]
@@ -345,7 +361,8 @@ def build_matrices(
     return matrices
 
 
-def _belongs(spec: CellSpec, table: ExpectedTable) -> bool:
+def belongs(spec: CellSpec, table: ExpectedTable) -> bool:
+    """Say whether a cell of that name belongs into a table of any version of its data."""
     same_set = (spec.dataset, spec.split) == (table.dataset, table.split)
     in_column = (
         spec.suite == table.suite

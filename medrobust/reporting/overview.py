@@ -113,8 +113,16 @@ def _average(
             parts.append(found)
             sets.append(matrix.table.dataset)
     complete = len(parts) == len(matrices)
-    estimate = joined(parts) if complete else Estimate(None)
+    estimate = _joined(parts) if complete else Estimate(None)
     return Average(label, suite, over, metric, of, estimate, tuple(sets), len(matrices))
+
+
+def _joined(parts: Sequence[Estimate]) -> Estimate:
+    """Average; the mCE of a reference itself, 1 by definition, adds nothing to the interval."""
+    if all(one.low is None for one in parts):
+        return joined(parts)
+    exact = Estimate(1.0, 1.0, 1.0)
+    return joined([exact if one == Estimate(1.0) else one for one in parts])
 
 
 def whole(matrix: Matrix, of: str, row: int, metric: str) -> Estimate:

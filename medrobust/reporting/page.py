@@ -17,6 +17,7 @@ from medrobust.paths import command_without_paths, without_paths
 from medrobust.wording import counted
 
 from .audit import audit_section
+from .draws import draw_rows, draw_section
 from .figures import title, with_range
 from .published import published_section
 from .sections import details, matrix_section, plain_table
@@ -49,6 +50,7 @@ def report_html(
         published_section(matrices),
         _averages(report),
         *_sections(report, own_examples=own_examples),
+        draw_section(draw_rows(matrices, report.untuned)),
         subgroup_section(report.subgroups),
         _missing(report),
         audit_section(report),
@@ -118,7 +120,8 @@ def _averages(report: "Report") -> str:
         '<p class="soft small">Severities, then corruptions within a set, then sets, every set '
         "counting the same; ratios are formed on each set. A model that lacks a set has no mean. "
         "Sets on which the model or the reference is no better than guessing are averaged apart: "
-        "two models at chance both have an mCE of 100 and it means nothing.</p>"
+        "two models at chance both have an mCE of 100 and it means nothing. In brackets: 95 % "
+        "intervals.</p>"
         f"{plain_table(head, rows, tight=True)}</section>"
     )
 
@@ -294,8 +297,12 @@ def _footer(report: "Report") -> str:
     links = ['<a href="results.csv">results.csv</a> (one row a cell and metric)']
     links.append('<a href="summary.csv">summary.csv</a> (one row an aggregate)')
     if report.comparisons:
-        links.append('<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models)')
+        links.append(
+            '<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models, first minus '
+            "second)"
+        )
     if report.subgroups:
         links.append('<a href="subgroups.csv">subgroups.csv</a> (one row a model and group)')
+    links.append('<a href="matrix.csv">matrix.csv</a> (one row a corruption, one column a model)')
     links.append('<a href="matrix.png">matrix.png</a>')
     return f"\n<footer><p>Numbers behind this page: {', '.join(links)}.</p></footer>"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.evaluation.store import CellSpec, Store, StoredCell, head_fingerprint
 from medrobust.fingerprints import canonical_json
 from medrobust.wording import agreeing, counted
 
@@ -124,6 +124,61 @@ def reference_cells(
         f"of the reference {title}, and not one alone with the same prompts. To make it: "
         f"{command} prompts={ambiguous[0]}{choice if len(others) > 1 and prompts is None else ''}"
     )
+
+
+def untuned_cells(store: Store, cells: Sequence[StoredCell]) -> tuple[list[StoredCell], list[str]]:
+    """Find the model as published for every adapted cell: what gains are counted from.
+
+    Args:
+        store: Where cells of earlier runs lie.
+        cells: The plan's finished cells.
+
+    Returns:
+        The cells that are not among the plan's, each once; and a line for each model that lacks
+        some.
+
+    Raises:
+        StoreError: If such a cell is damaged.
+    """
+    own = conditions([c for c in cells if c.spec.adapter == "none"])
+    found: dict[str, StoredCell] = {}
+    adapted: dict[str, list[bool]] = {}
+    for cell in cells:
+        if not cell.record.get("adaptation"):
+            continue
+        name = cell.spec.model
+        if any(c.spec.model == name for c in own.get(condition(cell), {}).values()):
+            continue
+        there = _look_up(store, cell, name).get(condition(cell), {}).values()
+        chosen = _untuned(cell, list(there))
+        if chosen is not None:
+            found[chosen.fingerprint] = chosen
+        adapted.setdefault(name, []).append(chosen is not None)
+    notes = [
+        f"gains need {name} as published under the same conditions: {there.count(False)} of "
+        f"{len(there)} cells are not in the store. To make them: the same command without the "
+        f"adapter"
+        for name, there in adapted.items()
+        if not all(there)
+    ]
+    return list(found.values()), notes
+
+
+def _untuned(cell: StoredCell, candidates: Sequence[StoredCell]) -> StoredCell | None:
+    """Choose the cell that differs by the adapter alone; of a probe, by its head too."""
+    same = [c for c in candidates if _without_adapter(c) == _without_adapter(cell)]
+    heads = [c for c in same if _head(c) == _head(cell)]
+    if cell.record["head"]["kind"] == "probe" and not heads:
+        heads = same
+    return heads[0] if len(heads) == 1 else None
+
+
+def _head(cell: StoredCell) -> str:
+    return head_fingerprint(cell.record["head"])
+
+
+def _without_adapter(cell: StoredCell) -> dict[str, Any]:
+    return {k: v for k, v in cell.record["encoding"].items() if k != "adapter"}
 
 
 def _look_up(

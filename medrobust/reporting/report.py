@@ -24,6 +24,7 @@ from .tables import (
     SUMMARY_COLUMNS,
     average_rows,
     csv_bytes,
+    matrix_csv,
     result_rows,
     standing_rows,
     summary_rows,
@@ -46,6 +47,7 @@ class Report:
         standings: For each matrix, the rank of each row with its interval.
         averages: Means over data sets.
         subgroups: Errors within the groups that metadata columns name.
+        untuned: Tables of models as published that gains are counted from and that are no rows.
         missing: Planned cells that are not finished.
         total: Number of planned cells.
         notes: Lines for the reader, each printed once.
@@ -65,6 +67,7 @@ class Report:
     standings: tuple[tuple[Standing, ...], ...] = ()
     averages: tuple[Average, ...] = ()
     subgroups: tuple[Subgroup, ...] = ()
+    untuned: tuple[Matrix, ...] = ()
 
     @property
     def missing_line(self) -> str:
@@ -89,8 +92,8 @@ class Report:
     ) -> None:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
-        The tables are results.csv, summary.csv, with two models or more comparisons.csv, and with
-        metadata columns subgroups.csv.
+        The tables are matrix.csv, results.csv, summary.csv, with two models or more
+        comparisons.csv, and with metadata columns subgroups.csv.
 
         Args:
             folder: Made if it is not there; the report's own by default.
@@ -114,6 +117,7 @@ class Report:
             files["subgroups.csv"] = csv_bytes(subgroup_rows(self.subgroups), SUBGROUP_COLUMNS)
         if self.matrices:
             files["matrix.png"] = matrix_png(self.matrices)
+            files["matrix.csv"] = matrix_csv(self.matrices)
         place = self.folder if folder is None else Path(folder)
         write_files(place, files)
         if tables:
@@ -149,6 +153,7 @@ def make_report(
     validation: Mapping[tuple[str, str], StoredCell] | None = None,
     sanity: Sequence[StoredCell] = (),
     features: Features | None = None,
+    untuned: Sequence[StoredCell] = (),
     processes: int = 1,
 ) -> Report:
     """Lay out the tables of a plan; nothing is written before `Report.write`.
@@ -167,13 +172,14 @@ def make_report(
             temperatures are fitted on.
         sanity: Cells of images that show nothing: shown apart, in no rank, mean or comparison.
         features: Returns kept image features of an encoding, for the feature drift.
+        untuned: From `medrobust.reporting.untuned_cells`.
         processes: How many measure the cells of a large store side by side.
 
     Raises:
         ConfigurationError: If a cell is in no expected table.
     """
     measured = Measured(validation, features)
-    measured.prepare([*store_cells, *reference_cells, *sanity], processes)
+    measured.prepare([*store_cells, *reference_cells, *sanity, *untuned], processes)
     matrices = build_matrices(
         store_cells,
         expected=expected,
@@ -181,6 +187,13 @@ def make_report(
         reference=reference,
         reference_cells=reference_cells,
         sanity_cells=sanity,
+        measured=measured,
+    )
+    published = build_matrices(
+        untuned,
+        expected=expected,
+        reference=reference,
+        reference_cells=reference_cells,
         measured=measured,
     )
     ranked = tuple(tuple(standings(matrix, measured)) for matrix in matrices)
@@ -203,6 +216,7 @@ def make_report(
         standings=ranked,
         averages=tuple(means),
         subgroups=tuple(subgroups(matrices, measured)),
+        untuned=tuple(published),
     )
 
 

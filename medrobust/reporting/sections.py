@@ -128,11 +128,16 @@ def _caption(matrix: Matrix) -> str:
     if len(matrix.seeds) > 1:
         text += f" Means over corruption seeds {', '.join(map(str, matrix.seeds))}."
     if matrix.reference:
-        text += f" mCE: 100 is as good as {matrix.reference}."
-    units = "patients" if group_codes(matrix.data.groups) is not None else "images"
-    text += f" Small: 95 % interval over {units}. A dash: not computed, or not defined."
+        text += f" mCE: {matrix.reference} is 100 by definition, and less is better."
+    text += f" Small: {intervals(matrix)}. A dash: not computed, or not defined."
     text += "".join(f" {line}." for line in matrix.legend)
     return escape(text)
+
+
+def intervals(matrix: Matrix) -> str:
+    """Say what intervals stand beside the numbers of a table, and what they are over."""
+    units = "patients" if group_codes(matrix.data.groups) is not None else "images"
+    return f"95 % intervals over {units}"
 
 
 def words(matrix: Matrix) -> str:
@@ -216,7 +221,7 @@ def _comparisons(rows: Sequence[dict[str, str]]) -> str:
         return ""
     lines = [
         (
-            f"{row['first']} − {row['second']}",
+            f"{row['first']} vs {row['second']}",
             row["condition"],
             METRICS[row["of"]].title,
             f"{100 * float(row['difference']):+.1f}",
@@ -230,9 +235,10 @@ def _comparisons(rows: Sequence[dict[str, str]]) -> str:
     ]
     head = ("pair", "images", "of", "difference", "95 %", "p", "p, Holm", "p, BH", "test")
     note = (
-        '<p class="soft small">Differences in points, on the same images; "mean" is over all '
-        "corruptions and severities. Holm bounds the chance of any false finding in this table, "
-        "Benjamini–Hochberg their share.</p>"
+        '<p class="soft small">A vs B: the error of A minus the error of B on the same images, in '
+        "points. Below 0, A errs less and is better; of the AUC, above 0. 95 %: the interval of "
+        'that difference. Images "mean": over all corruptions and severities. Holm bounds the '
+        "chance of any false finding in this table, Benjamini–Hochberg their share.</p>"
     )
     return details("Pairs of models compared", note + plain_table(head, lines, tight=True))
 

@@ -1,8 +1,8 @@
-"""Long tables: results.csv has a row a cell and metric, summary.csv a row an aggregate."""
+"""Tables as CSV: results.csv (a row a cell and metric), summary.csv (an aggregate), matrix.csv."""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import METRICS, Estimate, baseline
@@ -23,6 +23,12 @@ SUMMARY_COLUMNS = (
     "model", "adapter", "label", "dataset", "split", "suite", "corruption", "metric", "of",
     "value", "low", "high", "n", "higher_is_better", "reference", "covers", "marks",
 )  # fmt: skip
+
+MATRIX_COLUMNS = (
+    "dataset", "split", "data", "suite", "of", "corruption", "covers", "severities", "reference",
+    "marks",
+)  # fmt: skip
+"""What stands before the models in matrix.csv."""
 
 OVER_REFERENCE = ("CE", "relative_CE", "mCE", "relative_mCE", "clean_error_ratio")
 """Aggregates that are divided by errors of the reference model."""
@@ -122,7 +128,7 @@ def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
 
 
 def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
-    covers = f"{mean.covered} of {counted(mean.planned, 'corruption')}; {_severities(matrix)}"
+    covers = f"{mean.covered} of {counted(mean.of, 'corruption')}; {_severities(matrix)}"
     return _summary(matrix, row, metric, of, mean.value, covers=covers)
 
 
@@ -170,9 +176,14 @@ def standing_rows(
         for row, standing in enumerate(ranked):
             if standing.rank is None:
                 continue
-            covers = (
-                f"{counted(len(ranked), 'model')}; mean over corruptions; {_severities(matrix)}"
+            columns = len(matrix.table.corruptions)
+            over = (
+                f"{columns} of {counted(matrix.table.whole, 'corruption')}"
+                if matrix.table.whole
+                else ""
             )
+            over = over or "corruptions"
+            covers = f"{counted(len(ranked), 'model')}; mean over {over}; {_severities(matrix)}"
             line = _summary(matrix, row, "rank", matrix.shown, float(standing.rank), covers=covers)
             low, high = standing.low, standing.high
             assert low is not None
@@ -226,11 +237,65 @@ def coverage(matrix: Matrix, mean: Mean) -> str:
         "" for all corruptions at severities 1 to 5, else such as " [5 of 7 corruptions; s1,3,5]".
     """
     parts = []
-    if mean.covered < mean.planned:
-        parts.append(f"{mean.covered} of {counted(mean.planned, 'corruption')}")
+    if mean.covered < mean.of:
+        parts.append(f"{mean.covered} of {counted(mean.of, 'corruption')}")
     if matrix.table.severities not in ((), STANDARD_SEVERITIES):
         parts.append("s" + ",".join(map(str, matrix.table.severities)))
     return f" [{'; '.join(parts)}]" if parts else ""
+
+
+def matrix_csv(matrices: Sequence[Matrix]) -> bytes:
+    """Write the matrices as they are printed, a row a corruption and a column a model: CSV bytes.
+
+    Several matrices stand below one another. Numbers are in percent with one decimal. Empty is what
+    is not computed or not defined, and a mean over fewer than the corruptions of the table.
+    """
+    labels = list(dict.fromkeys(row.label for matrix in matrices for row in matrix.rows))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*MATRIX_COLUMNS, *map(_defused, labels)])
+    for matrix in matrices:
+        for line in _matrix_lines(matrix, labels):
+            writer.writerow(map(_defused, line))
+    return buffer.getvalue().encode()
+
+
+def _matrix_lines(matrix: Matrix, labels: Sequence[str]) -> Iterator[list[str]]:
+    table, of = matrix.table, matrix.shown
+    place = [table.dataset, table.split, table.version[:8], table.suite]
+    severities = ",".join(map(str, table.severities))
+    names = ["clean", *table.corruptions, *(("mean", "mCE") if table.corruptions else ())]
+    count = f"{len(table.corruptions)} of {table.whole or len(table.corruptions)} corruptions"
+    own = (
+        f"{row.label}: {mark}"
+        for index, row in enumerate(matrix.rows)
+        for mark in matrix.row_marks(index)
+    )
+    marks = "; ".join((*matrix.remarks, *own))
+    columns = {
+        row.label: [
+            plain(float(matrix.clean[of][index])),
+            *(matrix.severity_mean(of, index, c) for c in range(len(table.corruptions))),
+            *(
+                mean.value if mean.covered == mean.planned else None
+                for mean in (matrix.mean(of, index), matrix.mce(of, index))
+            ),
+        ]
+        for index, row in enumerate(matrix.rows)
+    }
+    for line, name in enumerate(names):
+        found = [columns[label][line] if label in columns else None for label in labels]
+        texts = ["" if value is None else f"{100 * value:.1f}" for value in found]
+        yield [
+            *place,
+            f"{METRICS[of].title}, %",
+            name,
+            count if name in ("mean", "mCE") else "",
+            "" if name == "clean" else severities,
+            (matrix.reference or "") if name == "mCE" else "",
+            marks,
+            *texts,
+        ]
 
 
 def number(value: float | None) -> str:

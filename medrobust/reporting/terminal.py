@@ -9,6 +9,7 @@ from medrobust.metrics import METRICS
 from .figures import heat_cells, percent_range, printed_estimates, title, with_range
 from .matrix import Matrix
 from .sanity import SANITY
+from .sections import intervals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,7 +96,10 @@ def _fitting(
             cells = [list(line) for line in zip(*cells, strict=True)]
         if _width(head, side, cells) <= width:
             break
-    table = Table()
+    caption = (
+        f"ranges: {intervals(matrix)}" if place != "left out" and any(map(any, ranges)) else None
+    )
+    table = Table(caption=caption, caption_justify="left")
     table.add_column("")
     for name in head:
         table.add_column(Text(name), justify="right")

@@ -96,6 +96,10 @@ class Errors:
         reference_clean = layout.reference.get((row, "clean", 0))
         self.reference_clean = None if reference_clean is None else self._wrong(reference_clean)
         self.reference = self._columns(layout.reference)
+        self.is_reference = any(
+            key[0] == row and _same(cells, layout.groups.get(key, ()))
+            for key, cells in layout.reference.items()
+        )
 
     def _columns(self, groups: Groups) -> list[Float64Array | None]:
         cells = [self.layout.column(groups, self.row, c) for c in self.layout.corruptions]
@@ -197,6 +201,8 @@ class Errors:
     ) -> Estimate:
         values = np.array([self._value(wrong) for wrong in own])
         below = np.array([self._value(wrong) for wrong in reference])
+        if self.is_reference:
+            return Estimate(float((values / below).mean()))  # by definition: no interval
         interval = relative_mce_interval if relative else mce_interval
         influence = (self._influence(own), self._influence(reference))
         bounds = interval(values, influence[0], below, influence[1], self.groups)
@@ -353,6 +359,10 @@ def at_chance(classes: int, clean: Estimate | None, area: Estimate | None) -> bo
     if clean is not None and clean.high is not None:
         return clean.high >= 1 - 1 / classes
     return area is not None and area.low is not None and area.low <= 0.5
+
+
+def _same(some: Sequence[StoredCell], others: Sequence[StoredCell]) -> bool:
+    return [c.fingerprint for c in some] == [c.fingerprint for c in others]
 
 
 def joined(estimates: Sequence[Estimate]) -> Estimate:

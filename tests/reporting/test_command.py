@@ -9,8 +9,9 @@ import pytest
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import StoreError, UnknownNameError
-from medrobust.reporting.command import report_store
+from medrobust.reporting.command import Choice, report_store
 from medrobust.reporting.figures import title
+from medrobust.reporting.matrix import ExpectedTable
 
 ROOT = Path(__file__).parents[2]
 TWO = ("contrast", "pixelate")
@@ -122,6 +123,16 @@ def test_what_is_not_there_is_one_sentence(root, tmp_path):
         report_store(root, tmp_path, models=["stron"])
     with pytest.raises(StoreError, match="no cell of these models"):
         report_store(root, tmp_path, models=["strong"], datasets=["ward"])
+    with pytest.raises(UnknownNameError, match=r"'contrats'\. Did you mean 'contrast'\?"):
+        report_store(root, tmp_path, corruptions=["contrats"])
+    with pytest.raises(UnknownNameError, match=r"unknown severity of this store '3'.* 1, 2, all"):
+        report_store(root, tmp_path, severities=["3"])
+    with pytest.raises(UnknownNameError, match="severity 0 is clean"):
+        report_store(root, tmp_path, severities=["0"])
+    with pytest.raises(
+        StoreError, match="no corrupted cell of --dataset ward --severity 2 together"
+    ):
+        report_store(root, tmp_path, datasets=["ward"], severities=["2"])
 
 
 def test_many_cells_are_measured_in_processes_with_the_same_numbers(root, tmp_path, monkeypatch):
@@ -147,8 +158,69 @@ def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path, monk
     monkeypatch.setattr(sys, "argv", ["report.py", *given, "--dataset", "ward"])
     assert script["main"]() == 0
     assert capsys.readouterr().out.rstrip().endswith("report.html")
+    part = ["--corruption", "contrast, pixelate", "--severity", "1", "--severity", "2"]
+    monkeypatch.setattr(sys, "argv", ["report.py", *given, *part])
+    assert script["main"]() == 0
+    assert "(--corruption contrast,pixelate --severity 1,2)" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path)])
     assert script["main"]() == 1
     complaint = capsys.readouterr().err
     assert complaint.startswith("error: ")
     assert complaint.count("\n") == 1
+
+
+def test_a_part_of_a_store_is_shown_as_a_part(root, tmp_path):
+    part = report_store(
+        root, tmp_path, reference="weak", corruptions=["contrast"], severities=["2"], **LIGHT
+    )
+    (matrix,) = part.matrices  # ward has no such cell
+    assert matrix.table.corruptions == ("contrast",)
+    assert matrix.table.severities == (2,)
+    whole = report_store(root, tmp_path / "whole", reference="weak", **LIGHT).matrices[0]
+    strong = [row.label for row in matrix.rows].index("strong")
+    contrast = whole.table.corruptions.index("contrast")
+    own = whole.values["error"][:, contrast, 1]
+    assert matrix.mean("error", strong).value == own[strong] != whole.mean("error", strong).value
+    weak = [row.label for row in whole.rows].index("weak")
+    assert matrix.mce("error", strong).value == pytest.approx(own[strong] / own[weak])
+    page = (tmp_path / "report.html").read_text()
+    assert "a part of the store (--corruption contrast --severity 2)" in page
+    assert "<small>[1 of 2 corruptions; s2]</small>" in page
+    strongs = [row for row in part.summary if row["label"] == "strong"]
+    summed = [row for row in strongs if row["metric"] in ("mean", "mCE", "rank")]
+    assert {row["metric"] for row in summed} == {"mean", "mCE", "rank"}
+    assert all("1 of 2 corruptions; severities 2" in row["covers"] for row in summed)
+    assert {row["severity"] for row in part.results} == {"0", "2"}
+    assert [(s.model, s.corruption, s.severity) for s in part.missing] == [("third", "contrast", 2)]
+
+
+@pytest.mark.parametrize(
+    ("corruptions", "severities", "columns"),
+    [
+        (["imagenet_c"], [], [TWO, ("contrast",)]),
+        (["all"], ["all"], [TWO, ("contrast",)]),
+        (["pixelate", "contrast"], ["1"], [TWO, ("contrast",)]),
+        (["pixelate"], [], [("pixelate",)]),
+        (["clean"], [], [(), ()]),
+    ],
+)
+def test_a_part_is_chosen_by_the_names_that_a_run_takes(
+    root, tmp_path, corruptions, severities, columns
+):
+    report = report_store(root, tmp_path, corruptions=corruptions, severities=severities, **LIGHT)
+    assert [matrix.table.corruptions for matrix in report.matrices] == columns
+
+
+def test_the_registry_of_a_set_has_the_name_that_a_run_gives_it(tmp_path):
+    table = ExpectedTable("bloodmnist", "test", "bloodmnist", TWO, (1, 2))
+    other = ExpectedTable("bloodmnist", "test", "medimeta_c", TWO, (1, 2))
+    for names, left in (
+        (("medmnist_c",), (TWO, ())),
+        (("medimeta_c_and_registry",), (TWO, TWO)),
+        (("medimeta_c",), ((), TWO)),
+        (("contrast",), (("contrast",), ("contrast",))),
+    ):
+        choice = Choice(corruptions=names)
+        assert (choice.cut(table).corruptions, choice.cut(other).corruptions) == left
+    assert Choice(corruptions=("contrast",)).cut(table).whole == 2
+    assert Choice(severities=("1",)).cut(table).whole == 0

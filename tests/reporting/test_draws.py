@@ -1,5 +1,6 @@
 """Draws of one recipe become one row with an interval, paired with the model as published."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from medrobust.evaluation.store import Store
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.influence import balanced_influence
 from medrobust.metrics.intervals import balanced_interval, mean_interval
-from medrobust.reporting import draw_files, make_report, reference_cells
+from medrobust.reporting import draw_files, make_report, reference_cells, untuned_cells
 from medrobust.reporting.draws import draw_rows
 from medrobust.reporting.matrix import ExpectedTable
 
@@ -41,7 +42,7 @@ def written(root: Path, *, without: str = "") -> list:
     return cells
 
 
-def report_of(root: Path, cells: list):
+def report_of(root: Path, cells: list, untuned: list = ()):
     found, _ = reference_cells(Store(root), cells, "m", command="")
     return make_report(
         cells,
@@ -52,6 +53,7 @@ def report_of(root: Path, cells: list):
         notes=[],
         folder=root,
         run={},
+        untuned=untuned,
     )
 
 
@@ -97,4 +99,86 @@ def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:
 
 def test_without_an_adaptation_there_is_no_such_table(tmp_path: Path) -> None:
     cells = [cell for cell in written(tmp_path) if cell.spec.adapter == "none"]
-    assert draw_files(report_of(tmp_path, cells).matrices) == {}
+    report = report_of(tmp_path, cells)
+    assert draw_files(report.matrices) == {}
+    report.write(tmp_path / "out")
+    assert "Adaptations" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def table_of(report) -> dict:
+    rows = draw_rows(report.matrices, report.untuned)
+    return {(row["adaptation"], row["metric"]): row for row in rows}
+
+
+def test_the_model_as_published_is_found_in_the_store_and_gives_the_same_gains(
+    tmp_path: Path,
+) -> None:
+    cells = written(tmp_path)
+    whole = table_of(report_of(tmp_path, cells))
+    adapted = [cell for cell in cells if cell.spec.adapter != "none"]
+    found, notes = untuned_cells(Store(tmp_path), adapted)
+    assert [cell.spec.adapter for cell in found] == ["none", "none"]
+    assert notes == []
+    report = report_of(tmp_path, adapted, found)
+    assert table_of(report) == whole
+    report.write(tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    section = page[page.index("Adaptations and their gains") :]
+    section = section[: section.index("</section>")]
+    assert "<td>as published</td>" in section
+    assert "<td>lora 10%</td><td>3</td><td>10.0 [" in section
+    assert "<td>+10.0 [" in section
+    assert [row.adapter for row in report.matrices[0].rows].count("none") == 0
+    assert untuned_cells(Store(tmp_path), cells) == ([], [])  # they are rows already
+
+
+@pytest.mark.parametrize("other", [{"weights": "others"}, {"prompts": "others"}])
+def test_gains_are_never_counted_from_another_configuration(tmp_path: Path, other: dict) -> None:
+    store, data = Store(tmp_path), data_record(classes=2)
+    store.write_data(data)
+    logits = np.eye(2, dtype=np.float32)[data.labels]
+    tuned = cell_key(data, "m", adapter="lora draw 0")
+    store.write(tuned, logits, {"adaptation": {"label": "lora", "draw": 0}})
+    cells = [store.read(tuned.spec, tuned.fingerprint)]
+    same = cell_key(data, "m", **other)
+    store.write(same, logits, {})
+    found, (note,) = untuned_cells(store, cells)
+    assert found == []
+    assert "gains need m as published" in note
+    assert "1 of 1 cells are not in the store" in note
+    own = cell_key(data, "m")
+    store.write(own, logits, {})
+    assert [c.fingerprint for c in untuned_cells(store, cells)[0]] == [own.fingerprint]
+
+
+def test_an_adapter_that_names_no_draw_has_a_gain_too(tmp_path: Path) -> None:
+    cells = [cell for cell in written(tmp_path) if "draw 2" not in cell.spec.adapter]
+    for cell in cells:
+        if cell.spec.adapter != "none":
+            record = json.loads((cell.folder / "cell.json").read_text())
+            record["adaptation"] = {"label": cell.spec.adapter, "draw": None}
+            (cell.folder / "cell.json").write_text(json.dumps(record))
+    cells = [Store(tmp_path).read(cell.spec, cell.fingerprint) for cell in cells]
+    table = table_of(report_of(tmp_path, cells))
+    row = table["lora 10% draw 1", "clean error"]
+    assert float(row["gain"]) == pytest.approx((12 - 6) / 60)
+    assert row["draws"] == ""
+
+
+def test_two_prompt_sets_are_two_lines_each_with_its_own_gain(tmp_path: Path) -> None:
+    store, data = Store(tmp_path), data_record(classes=2)
+    store.write_data(data)
+    cells = []
+    for prompts, published, tuned in (("one", 12, 6), ("two", 24, 21)):
+        for adapter, wrong in (("none", published), ("lora draw 0", tuned)):
+            key = cell_key(data, "m", adapter=adapter, prompts=prompts)
+            answers = data.labels.copy()
+            answers[:wrong] = 1 - answers[:wrong]
+            made = {"adaptation": {"label": "lora", "draw": 0}} if adapter != "none" else {}
+            store.write(key, np.eye(2, dtype=np.float32)[answers], made)
+            cells.append(store.read(key.spec, key.fingerprint))
+    table = table_of(report_of(tmp_path, cells))
+    gains = {label: row["gain"] for (label, _), row in table.items()}
+    assert gains.keys() == {f"{a} [{p}]" for a in ("as published", "lora") for p in ("one", "two")}
+    assert float(gains["lora [one]"]) == pytest.approx(6 / 60)
+    assert float(gains["lora [two]"]) == pytest.approx(3 / 60)

@@ -47,7 +47,7 @@ def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
     made = report(tmp_path)
     names = sorted(path.name for path in made.folder.iterdir())
     assert names == [
-        "comparisons.csv", "matrix.png", "report.html", "results.csv", "summary.csv"
+        "comparisons.csv", "matrix.csv", "matrix.png", "report.html", "results.csv", "summary.csv"
     ]  # fmt: skip
     with Image.open(made.folder / "matrix.png") as picture:
         assert picture.size[0] > 500
@@ -68,6 +68,17 @@ def test_the_terminal_table_has_models_by_corruptions_with_clean_and_mce(tmp_pat
     assert small.rstrip(" │").endswith("100.0")
     assert DEMONSTRATION in text
     assert text.count("a note") == 1
+
+
+def test_ranges_and_the_reference_say_what_they_are(tmp_path):
+    made = report(tmp_path)
+    assert "ranges: 95 % intervals over images" in printed(made, 140)
+    assert "95 %" not in printed(made, 40)  # too narrow for them
+    page = (made.folder / "report.html").read_text()
+    assert "Small: 95 % intervals over images." in page
+    assert "mCE: phantomclip_small is 100 by definition, and less is better." in page
+    row = page[page.index('<th scope="row">phantomclip_small</th>') :]
+    assert ">100.0</td>" in row[: row.index("</tr>")]  # without an interval
 
 
 def test_a_narrow_terminal_turns_the_table_around(tmp_path):
@@ -120,7 +131,15 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
     assert TOUGH not in text
     assert "&lt;script&gt;alert(1)" in text
     assert DEMONSTRATION in text
-    local = ("data:", "#", "results.csv", "summary.csv", "comparisons.csv", "matrix.png")
+    local = (
+        "data:",
+        "#",
+        "results.csv",
+        "summary.csv",
+        "comparisons.csv",
+        "matrix.csv",
+        "matrix.png",
+    )
     assert all(address.startswith(local) for address in page.addresses)
     assert len(page.images) == 2 * 6 + 5  # the strip, and the worst cells
     assert all(image["alt"] for image in page.images)

@@ -12,10 +12,12 @@ from medrobust.reporting.export import latex, markdown
 from medrobust.reporting.matrix import ExpectedTable, build_matrices, expected_from_cells
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.tables import (
+    MATRIX_COLUMNS,
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
     coverage,
     csv_bytes,
+    matrix_csv,
     result_rows,
     summary_rows,
 )
@@ -180,3 +182,31 @@ def test_every_table_says_what_part_of_the_set_and_of_the_severities_it_shows(tm
         assert "subset of 60 of 900 images" in text
     for text in (markdown(matrix), latex(matrix)):
         assert text.count(" [s1,3]") == 2 * len(matrix.rows)  # of the mean and the mCE
+
+
+def test_the_matrix_as_csv_has_a_row_a_corruption_and_a_column_a_model(cells):
+    matrix = matrix_of(cells)
+    lines = list(csv.DictReader(io.StringIO(matrix_csv([matrix]).decode())))
+    assert list(lines[0]) == [*MATRIX_COLUMNS, "weak", "strong"]
+    assert [line["corruption"] for line in lines] == [
+        "clean",
+        "contrast",
+        "pixelate",
+        "mean",
+        "mCE",
+    ]
+    clean, contrast, _, mean, mce = lines
+    assert clean["strong"] == f"{100 * error(cells[5], balanced=True):.1f}"
+    both = np.mean([error(cell, balanced=True) for cell in cells[6:8]])
+    assert contrast["strong"] == f"{100 * both:.1f}"
+    assert (mean["covers"], mean["severities"]) == ("2 of 2 corruptions", "1,3")
+    assert (mce["weak"], mce["reference"], mce["of"]) == ("100.0", "weak", "balanced error, %")
+    assert float(mce["strong"]) == pytest.approx(100 * matrix.mce(matrix.shown, 1).value, abs=0.05)
+
+
+def test_the_matrix_as_csv_has_no_mean_over_fewer_corruptions(cells):
+    part = matrix_of([c for c in cells if c is not cells[6]], missing=[cells[6].spec])
+    lines = list(csv.DictReader(io.StringIO(matrix_csv([part]).decode())))
+    strong = {line["corruption"]: line["strong"] for line in lines}
+    assert strong["contrast"] == strong["mean"] == strong["mCE"] == ""
+    assert strong["pixelate"]

@@ -49,7 +49,9 @@ def test_every_cell_has_wilsons_interval_and_every_number_lies_in_its_own(tmp_pa
     for row, cell in zip(rows, cells, strict=True):
         assert bounds(row) == pytest.approx(wilson(wrong(cell).mean(), 60), abs=1e-12)
     for row in (*made.results, *made.summary):
-        if row["value"] and row["metric"] != "effective_robustness":
+        by_definition = row.get("reference") == row["model"]
+        assert not (by_definition and row["low"]), row
+        if row["value"] and row["metric"] != "effective_robustness" and not by_definition:
             low, high = bounds(row)
             assert low <= float(row["value"]) <= high
             degenerate = row["metric"] == "rank" or row["model"] == made.matrices[0].reference
@@ -70,7 +72,7 @@ def test_aggregates_pair_the_images_of_model_and_reference(tmp_path):
     (mce,) = find(made.summary, metric="mCE", of="error", model="strong")
     assert bounds(mce) == pytest.approx(expected, abs=1e-12)
     (own,) = find(made.summary, metric="mCE", of="error", model="weak")
-    assert bounds(own) == (1.0, 1.0)  # the reference is 100 by definition
+    assert (own["value"], own["low"], own["high"]) == ("1.0", "", "")  # by definition
 
 
 def test_patients_widen_intervals(tmp_path):
@@ -183,6 +185,41 @@ def test_comparisons_take_mcnemar_on_clean_images_and_correct_over_the_matrix(tm
     (mean,) = find(made.comparisons, of="error", condition="mean", second="strong", first="weak")
     assert (mean["test"], float(mean["p_holm"]) < 0.05) == ("paired bootstrap", True)
     assert find(made.comparisons, of="auc")[0]["test"] == "DeLong"
+
+
+def test_a_pair_says_in_which_direction_its_difference_goes(tmp_path):
+    store, cells = write_matrix(tmp_path, data_record(), MODELS, corruptions=TWO[:1])
+    made = report(store, cells, tmp_path)
+    (error,) = find(made.comparisons, of="error", condition="mean")
+    (auc,) = find(made.comparisons, of="auc", condition="mean")
+    assert (error["first"], error["second"]) == ("weak", "strong")
+    assert float(error["difference"]) > 0 > float(auc["difference"])  # the second is better
+    made.write()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<td>weak vs strong</td>" in page
+    assert "error of A minus the error of B" in page
+    assert "Below 0, A errs less and is better; of the AUC, above 0" in page
+    assert "−" not in page
+
+
+def test_the_reference_of_one_set_adds_no_width_to_a_mean_over_sets(tmp_path):
+    sets = {name: {"weak": 0.7, "strong": 1.2} for name in ("organamnist", "octmnist")}
+    store, cells = several_sets(tmp_path, sets)
+    found = [
+        cell
+        for name, of in (("weak", "organamnist"), ("strong", "octmnist"))
+        for cell in reference_cells(store, cells, name, command="")[0]
+        if cell.spec.dataset == of
+    ]
+    references = {"organamnist": "weak", "octmnist": "strong"}
+    made = report(store, cells, tmp_path, reference=references, reference_cells=found)
+    rows = {
+        row["dataset"]: row
+        for row in find(made.summary, metric="mCE", model="weak", of="balanced_error")
+    }
+    assert rows["organamnist"]["low"] == ""
+    (low, high), (whole_low, whole_high) = bounds(rows["octmnist"]), bounds(rows["all sets"])
+    assert whole_high - whole_low == pytest.approx((high - low) / 2)
 
 
 def test_patients_rule_mcnemar_out(tmp_path):
