@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -246,15 +245,22 @@ def subcommand(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def nearest_key(key: str, known: Sequence[str]) -> str | None:
-    """Return the configuration key that `key` was probably meant to be.
+def options_named(
+    arguments: Sequence[str], known: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, str]]:
+    """Return the (group, option) pairs that are typed, those that exist, each once.
 
     Example:
-        >>> nearest_key("trainer.devces", ["trainer.devices", "seed"])
-        'trainer.devices'
+        >>> options_named(["dataset=folder", "seed=1"], {"dataset": {"folder": ""}})
+        [('dataset', 'folder')]
     """
-    near = get_close_matches(key, known, n=1, cutoff=0.6)
-    return near[0] if near else None
+    pairs = (
+        (match["key"], option)
+        for match in map(OVERRIDE.match, arguments)
+        if match is not None and match["key"] in known
+        for option in match["value"].split(",")
+    )
+    return list(dict.fromkeys(pair for pair in pairs if pair[1] in known[pair[0]]))
 
 
 def help_text(folders: Sequence[Path]) -> str:
@@ -273,6 +279,7 @@ def _help_lines(folders: Sequence[Path]) -> Iterator[str]:
     yield "  python run.py verify outputs/store                       compute some cells again"
     yield "  python run.py doctor                                     what is here and what is not"
     yield "  (`medrobust ...` is the same from an installed package)"
+    yield "Options before --help list the keys they accept: python run.py dataset=folder --help"
     for group, options in groups(folders).items():
         if group == "local":
             continue

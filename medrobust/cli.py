@@ -13,10 +13,12 @@ from hydra.experimental.callback import Callback
 
 from medrobust import arguments as typed
 from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
+from medrobust.option_keys import class_arguments, nearest_key, option_help, option_keys
 from medrobust.packs import check_packs
+from medrobust.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from omegaconf import DictConfig
 
@@ -116,7 +118,7 @@ def dispatch(given: Sequence[str]) -> int:
         return SUBCOMMANDS[word](given[1:])
     folders = [*typed.config_dirs(given), typed.conf_folder()]
     if any(flag in given for flag in ("--help", "-h")):
-        sys.stdout.write(typed.help_text(folders))
+        sys.stdout.write(_help(given, folders))
         return 0
     if word is not None:
         raise unknown_name("command", word, [*SUBCOMMANDS, "KEY=VALUE ... (see --help)"])
@@ -124,6 +126,19 @@ def dispatch(given: Sequence[str]) -> int:
     rewritten = typed.rewrite(given or ["experiment=demonstration"])
     typed.check_options(rewritten, typed.groups(folders))
     return run_hydra(rewritten)
+
+
+def _help(given: Sequence[str], folders: Sequence[Path]) -> str:
+    """Write the keys of the options that are typed, or all options if none is."""
+    check_packs(typed.config_dirs(given))
+    known = typed.groups(folders)
+    rewritten = typed.rewrite(given)
+    typed.check_options(rewritten, known)
+    named = typed.options_named(rewritten, known)
+    if not named:
+        return typed.help_text(folders)
+    blocks = [option_help(folders, group, option, known[group][option]) for group, option in named]
+    return "\n".join([*blocks, "All groups, options and run-wide keys: python run.py --help\n"])
 
 
 def run_hydra(overrides: Sequence[str]) -> int:
@@ -163,7 +178,7 @@ def run_hydra(overrides: Sequence[str]) -> int:
             f"computing; all finished cells are kept, run the same command to go on"
         ) from error
     if FAILURES:
-        more = f" ({len(FAILURES) - 1} more jobs failed)" if len(FAILURES) > 1 else ""
+        more = f" ({counted(len(FAILURES) - 1, 'more job')} failed)" if len(FAILURES) > 1 else ""
         raise MedRobustError(FAILURES[0] + more)
     return 0
 
@@ -319,30 +334,114 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         if match is None or match["sign"] or f"'{match['key']}'" not in f"{error}{text}":
             continue
         if "not in struct" in text or "Could not override" in first:
-            near = typed.nearest_key(match["key"].replace("/", "."), known_keys())
-            hint = f" Did you mean {near!r}?" if near else " `--cfg job` shows all keys."
-            return f"there is no configuration key {match['key']!r}.{hint}"
+            return _no_such_key(match["key"].replace("/", "."), overrides)
     return " ".join(text.split())
 
 
-def known_keys() -> list[str]:
-    """List every key of the default configuration, dotted, groups included."""
+def _no_such_key(key: str, overrides: Sequence[str]) -> str:
+    """Say that a key does not exist as typed, and which one may be meant.
+
+    Args:
+        key: Dotted.
+        overrides: All that was typed.
+    """
+    folders = [*map(Path.absolute, typed.config_dirs(overrides)), typed.conf_folder()]
+    groups = typed.groups(folders)
+    known, choices = known_keys(overrides, groups)
+    lacking = f"there is no configuration key {key!r}"
+    if f"+{key}" in known:
+        return f"{lacking} in the file of that option, which accepts it: write +{key}=VALUE."
+    typed_head, _, rest = key.partition(".")
+    head = typed_head
+    if rest and head not in [name.split(".")[0] for name in known]:
+        owners = [group for group, options in groups.items() if head in options]  # few_shot.shots
+        head = next(iter(owners), nearest_key(head, list(groups))) or head
+        key = f"{head}.{rest}"
+    chosen = choices.get(head)
+    list_them = f" `{head}={chosen} --help` lists the keys of {head}." if chosen else ""
+    if key in known:
+        return f"{lacking}. Did you mean {key!r}?"
+    elsewhere = _elsewhere(folders, head, groups.get(head, {}), chosen)
+    every = list(dict.fromkeys(name for keys in elsewhere.values() for name in keys))
+    near = None if key in every else nearest_key(key, known)
+    if near is None and every:
+        key = nearest_key(key, every) or key
+    having = [option for option, keys in elsewhere.items() if key in keys]
+    if near is None and having:
+        named = [typed_head] if typed_head in having else having
+        what = "it" if repr(key) in lacking else repr(key)
+        return (
+            f"{lacking} in {head}={chosen}; {head}={_few(named)} "
+            f"{'has' if len(named) == 1 else 'have'} {what}."
+        )
+    if near is not None:
+        return f"{lacking}. Did you mean {near!r}?{list_them}"
+    return f"{lacking}.{list_them or ' `--cfg job` shows all keys.'}"
+
+
+def _few(options: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(options) - most} more" if len(options) > most else ""
+    return ", ".join(options[:most]) + more
+
+
+def _elsewhere(
+    folders: Sequence[Path], group: str, options: "Iterable[str]", chosen: str | None
+) -> dict[str, list[str]]:
+    """Return what the files of the other options of a group have: option -> keys as typed."""
+    found = {}
+    for option in options:
+        if option != chosen:
+            keys = option_keys(folders, group, option)
+            found[option] = [key.name for key in keys if key.in_file]
+    return found
+
+
+def known_keys(
+    overrides: Sequence[str], groups: "Mapping[str, Mapping[str, str]]"
+) -> tuple[list[str], dict[str, str]]:
+    """List every key that the chosen options accept, dotted, groups included.
+
+    Keys that a class takes and its file leaves out stand with the `+` that Hydra wants.
+
+    Args:
+        overrides: As rewritten; of a sweep the first option of each group counts.
+        groups: From `medrobust.arguments.groups`.
+
+    Returns:
+        The keys, and the options chosen: group -> option.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import DictConfig
 
-    def walk(node: Any, prefix: str) -> "Iterator[str]":
-        for key in node:
-            name = f"{prefix}{key}"
-            yield name
-            value = node._get_node(key)
-            if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing():
-                yield from walk(value, f"{name}.")
-
+    chosen = dict(reversed(typed.options_named(overrides, groups)))
+    folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
+    asked = [f"{group}={option}" for group, option in chosen.items() if group != "hydra/launcher"]
+    if folders:
+        asked.append(f"hydra.searchpath={[f'file://{folder}' for folder in folders]}")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(typed.conf_folder()), version_base="1.3"):
-        keys = list(walk(compose("config"), ""))
-    return [*keys, *typed.groups([typed.conf_folder()])]
+        config = compose("config", overrides=asked, return_hydra_config=True)
+    choices = {str(k): str(v) for k, v in config.hydra.runtime.choices.items()}
+    keys = [key for key in _keys_below(config, "") if not key.startswith("hydra.")]
+    return [*keys, *groups], choices
+
+
+def _keys_below(node: Any, prefix: str) -> "Iterator[str]":
+    """Yield the keys of a configuration, dotted, and those that its classes take besides."""
+    from omegaconf import DictConfig
+
+    names = [str(key) for key in node]
+    for name in names:
+        if name.startswith("_"):
+            continue
+        yield f"{prefix}{name}"
+        value = node._get_node(name)
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing():
+            yield from _keys_below(value, f"{prefix}{name}.")
+    if "_target_" in names:
+        for argument in class_arguments(str(node["_target_"]), partial="_partial_" in names):
+            if argument.name not in names:
+                yield f"+{prefix}{argument.name}"
 
 
 def _complain(sentence: str) -> int:

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.adapters import NoAdapter
+from medrobust.datasets.said import begin_again
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.audited import audited
 from medrobust.evaluation.beside import Beside, beside
@@ -49,6 +50,7 @@ from medrobust.reporting import (
     untuned_cells,
     write_files,
 )
+from medrobust.wording import counted
 from medrobust.writing import write_whole
 
 if TYPE_CHECKING:
@@ -165,6 +167,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     Raises:
         MedRobustError: As planning, a cell or the report raises it; finished cells are kept.
     """
+    begin_again()
     tally = Tally()
     store = Store(experiment.store)
     check_licenses(experiment, RESOURCES)
@@ -579,8 +582,9 @@ def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:
     datasets = ", ".join(dict.fromkeys(done.cell.key.spec.dataset for done in tally.done))
     found = len(tally.done) - tally.computed
     return (
-        f"job {job.number}: {experiment.model.name} on {datasets}: {tally.computed} cells "
-        f"computed, {found} found, {time.time() - tally.started:.1f} s"
+        f"job {job.number}: {experiment.model.name} on {datasets}: "
+        f"{counted(tally.computed, 'cell')} computed, {found} taken from the store, "
+        f"{time.time() - tally.started:.1f} s"
     )
 
 
@@ -593,7 +597,7 @@ def print_dry_adaptation(experiment: Experiment, store: Store) -> bool:
         return True
     shots = sum(len(one.shots) for one in wanted.drawn)
     sets = ", ".join(one.shots.name for one in wanted.drawn)
-    line = f"tune  {experiment.model.name} + {wanted.name}: {shots} images of {sets}"
+    line = f"tune  {experiment.model.name} + {wanted.name}: {counted(shots, 'image')} of {sets}"
     Console().print(line, highlight=False)
     Console().print("Its cells are known once it is tuned.", highlight=False)
     return False
@@ -614,7 +618,7 @@ def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experi
             console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
         missing.append((dataset, to_run))
     run, planned = sum(len(cells) for _, cells in missing), sum(len(p.cells) for p in plans)
-    console.print(f"{run} cells to run, {planned - run} to skip.", highlight=False)
+    console.print(f"{counted(run, 'cell')} to run, {planned - run} to skip.", highlight=False)
     if run:
         estimated = str(estimate(experiment, RESOURCES, missing))
         console.print(estimated, highlight=False, soft_wrap=True)
@@ -622,9 +626,9 @@ def print_dry_run(plans: Sequence[DatasetPlan], store: Store, experiment: Experi
 
 def contents(data: DataRecord) -> str:
     """Count a split: "ward/test: 120 images, 60 patients, normal 74, pneumonia 46"."""
-    parts = [f"{len(data.labels)} images"]
+    parts = [counted(len(data.labels), "image")]
     if data.groups is not None:
-        parts.append(f"{len(np.unique(data.groups))} patients")
+        parts.append(counted(len(np.unique(data.groups)), "patient"))
     return f"{data.name}/{data.split}: {', '.join((*parts, data.counted))}"
 
 

@@ -28,6 +28,7 @@ from medrobust.jobs import read_cells
 from medrobust.metrics.scores import predictions
 from medrobust.paths import HIDDEN
 from medrobust.types import Float32Array
+from medrobust.wording import counted
 
 EXACT_DEVICE, OTHER_DEVICE, HALF_PRECISION = 1e-3, 0.05, 0.5
 """Largest difference of logits (logit scale times cosine) that is taken for rounding: float32 on
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     counts = {"agree": good, "differ": sum(v.kind == "differs" for v in verdicts)}
     counts["not computed"] = len(verdicts) - sum(counts.values())
     said = ", ".join(f"{number} {kind}" for kind, number in counts.items())
-    console.print(f"{len(verdicts)} cells: {said}.", highlight=False)
+    console.print(f"{counted(len(verdicts), 'cell')}: {said}.", highlight=False)
     if needed := dict.fromkeys(key for verdict in verdicts for key in verdict.needed):
         command = shlex.join(["medrobust", "verify", *arguments, *(f"{k}=PATH" for k in needed)])
         console.print(f"With the paths: {command}", markup=False, highlight=False, soft_wrap=True)
@@ -253,7 +254,7 @@ def compare(cell: StoredCell, again: Float32Array, device: str) -> Verdict:
     other = sorted(name for name, value in versions().items() if there.get(name) != value)
     sentence = (
         f"logits differ by {difference:.2g} at most ({allowed:g} allowed), predictions of {moved} "
-        f"of {len(again)} images"
+        f"of {counted(len(again), 'image')}"
     )
     if other:
         sentence += f"; other versions here: {', '.join(other)}"

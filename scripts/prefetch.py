@@ -21,6 +21,7 @@ from typing import Any
 from medrobust.cli import composed, leave
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 from medrobust.fingerprints import file_fingerprint
+from medrobust.wording import agreeing, counted
 from medrobust.writing import write_whole
 
 ENVIRONMENT = """\
@@ -78,7 +79,8 @@ def fetch_all(folder: Path, overrides: list[str]) -> tuple[int, int]:
             continue
         files |= entries
         total = sum(entry["bytes"] for entry in entries.values())
-        what = f"{len(entries)} files, {total / 1e6:.1f} MB, checked" if found else "needs no files"
+        size = f"{counted(len(entries), 'file')}, {total / 1e6:.1f} MB, checked"
+        what = size if found else "needs no files"
         if found is None:
             what = "is not fetched by this script: bring its files yourself"
         print(f"{group} {name}: {what}")
@@ -178,7 +180,8 @@ def check(folder: Path) -> int:
         else:
             continue
         wrong += 1
-    print(f"{len(files) - wrong} of {len(files)} files are as they were fetched")
+    are = agreeing(len(files), "is")
+    print(f"{len(files) - wrong} of {counted(len(files), 'file')} {are} as fetched")
     return 1 if wrong else 0
 
 

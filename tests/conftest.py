@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported,
 
 import torch
 
+from medrobust.datasets.said import begin_again
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported, whoever does it
 
@@ -25,6 +27,12 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("MEDROBUST_DATA", raising=False)
         patch.setattr(os, "fsync", lambda opened: None)  # no test pulls the plug
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_said() -> None:
+    """Let every test hear what is logged once a job."""
+    begin_again()
 
 
 @pytest.fixture

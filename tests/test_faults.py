@@ -68,7 +68,7 @@ def test_an_error_in_one_cell_leaves_the_others_and_is_tried_again(
         patch.setattr(Corruption, "__call__", broken_at(3, raises))
         assert medrobust(*JOB, "hydra.run.dir=first") == 1
     last = capfd.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: 1 cells failed, phantomclip_small")
+    assert last.startswith("error: 1 cell failed, phantomclip_small")
     assert type(raises()).__name__ in last
     assert severities() == [0, 1, 5]
     (reason,) = json.loads(Path("first/run.json").read_text())["failed_cells"].values()

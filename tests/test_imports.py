@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "medrobust"
 BASE = {
     "exceptions", "types", "keys", "fingerprints", "licenses", "native", "paths", "reading",
-    "threads", "writing",
+    "threads", "wording", "writing",
 }  # fmt: skip
 ALLOWED = {
     "corruptions": BASE,
@@ -21,7 +21,16 @@ ALLOWED = {
     "tasks": BASE | {"corruptions", "datasets", "models", "metrics", "adapters"},
     "reporting": BASE | {"metrics", "evaluation.store"},
     "evaluation": BASE
-    | {"arguments", "corruptions", "datasets", "models", "metrics", "adapters", "tasks"},
+    | {
+        "arguments",
+        "option_keys",
+        "corruptions",
+        "datasets",
+        "models",
+        "metrics",
+        "adapters",
+        "tasks",
+    },
 }
 KNOW_HYDRA = {"cli.py", "evaluation/plan.py"}
 

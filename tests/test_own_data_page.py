@@ -13,6 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from run_script import script
 
 from medrobust import cli
+from medrobust.arguments import conf_folder
+from medrobust.option_keys import option_keys
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-data.md"
 COMMANDS = [
@@ -58,3 +60,26 @@ def test_the_commands_of_the_page_run(
     else:
         done = script(Path(words[1]).stem, *words[2:])
         assert done.returncode == 0, done.stderr
+
+
+def test_every_key_that_the_page_names_is_accepted() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    accepted = {
+        key.name
+        for option in ("folder", "dicom", "npz")
+        for key in option_keys([conf_folder()], "dataset", option)
+    }
+    named = set(re.findall(r"\bdataset\.[a-z_]+", text))
+    assert len(named) > 15
+    assert named <= accepted | {"dataset.download"}
+
+
+def test_the_columns_of_the_page_are_the_defaults_of_their_keys() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+_column)` \|", PAGE.read_text(encoding="utf-8"), re.M)
+    assert len(rows) == 4
+    for option in ("folder", "dicom"):
+        defaults = {
+            key.name: key.default for key in option_keys([conf_folder()], "dataset", option)
+        }
+        for column, key in rows:
+            assert defaults[f"dataset.{key}"] == column

@@ -257,7 +257,7 @@ def test_a_dry_run_of_grey_pictures_warns_of_nothing(workplace, capfd) -> None:
     assert medrobust("corruption=brightness", "severity=1", *own, "dry_run=true") == 0
     printed = capfd.readouterr().out
     assert "2 cells to run" in printed
-    assert "folder/test: 2 images, 1 patients, x 1, y 1" in printed.splitlines()
+    assert "folder/test: 2 images, 1 patient, x 1, y 1" in printed.splitlines()
 
 
 def test_kept_features_serve_another_prompt_set_without_encoding(workplace) -> None:
@@ -303,6 +303,14 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["corruption=gaussian_noise", "corruption.suite=null"], "registry"),
         (["modle=phantomclip"], "Did you mean 'model'"),
         (["trainer.devces=2"], "Did you mean 'trainer.devices'"),
+        (["dataset=folder", "dataset.columns.lable=x"], "Did you mean 'dataset.label_column'?"),
+        (["-m", "dataset=dicom", "dataset.windw=x"], "Did you mean 'dataset.window'?"),
+        (["few_shot.shots=1"], "task=few_shot has 'task.shots'"),
+        (
+            ["dataset=folder", "dataset.csv=a.csv", "+dataset.lable_column=x"],
+            "there is no configuration key 'dataset.lable_column'. "
+            "Did you mean 'dataset.label_column'?",
+        ),
         (["dataset=bloodmnist", "dataset.root=nowhere"], "dataset.download=true"),
         (["model=biomedclip"], "model.local_dir="),
         (["model=biomedclip", "model.local_dir=nowhere"], "nowhere"),

@@ -11,6 +11,7 @@ from medrobust.datasets.findings import read_findings
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.datasets.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.label_order import log_likelihood
+from medrobust.datasets.own import OwnData
 from medrobust.datasets.perceptual import hashes_of
 from medrobust.datasets.repeats import (
     SPLITS,
@@ -23,6 +24,7 @@ from medrobust.datasets.repeats import (
 )
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
 from medrobust.types import Int64Array
+from medrobust.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def audit(
     source: DatasetSource,
     *,
     pictures: bool = True,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Audit:
     """Open all splits of a set and look for what spoils its numbers.
@@ -54,7 +56,8 @@ def audit(
     Args:
         source: The set; all of it, whatever its `limit`.
         pictures: Compare the pictures too, which reads all of them once.
-        splits: Splits that it may have; those it has not are named.
+        splits: Splits that it may have; those it has not are named. None: those of its table, if
+            it has one, else train, val and test.
         cache_dir: Where hashes and findings are kept.
 
     Returns:
@@ -63,12 +66,13 @@ def audit(
 
     Raises:
         StoreError: If the cache cannot be written.
+        MedRobustError: If the table of own data cannot be read.
     """
     source = whole(source)
     facts: list[str] = []
     findings: list[str] = []
     opened: dict[str, ImageSet] = {}
-    for split in splits:
+    for split in splits or _splits_of(source):
         try:
             opened[split] = source.load(split)
         except DatasetNotFoundError as error:
@@ -94,10 +98,14 @@ def audit(
             found = repeats_by_split(image_set, opened, cache_dir)
             later = list(opened)[list(opened).index(name) + 1 :]
             findings += [s for other, said in found.items() if other not in later for s in said]
-            about = [s for s in of_patients if f" of {name} (" in s]
+            about = [s for s in of_patients if f" {name} (" in s]
             sentences = [*(s for said in found.values() for s in said), *about]
             keep(image_set, sentences, opened.values(), cache_dir)
     return Audit(source.name, tuple(facts), tuple(dict.fromkeys(findings)), opened)
+
+
+def _splits_of(source: DatasetSource) -> Sequence[str]:
+    return source.splits_in_table() if isinstance(source, OwnData) else SPLITS
 
 
 def describe(image_set: ImageSet) -> list[str]:
@@ -114,9 +122,14 @@ def describe(image_set: ImageSet) -> list[str]:
         f"{name} {count} ({100 * count / len(image_set):.1f} %)"
         for name, count in zip(image_set.class_names, counts.tolist(), strict=True)
     )
-    patients = "" if image_set.groups is None else f", {len(np.unique(image_set.groups))} patients"
+    patients = (
+        ""
+        if image_set.groups is None
+        else f", {counted(len(np.unique(image_set.groups)), 'patient')}"
+    )
+    size = counted(len(image_set), "image")
     lines = [
-        f"{image_set.split}: {len(image_set)} images of {side}{patients}, {image_set.task}",
+        f"{image_set.split}: {size} of {side}{patients}, {image_set.task}",
         f"{image_set.split}: {shares}",
     ]
     return [*lines, *_fit_of_known_shares(image_set, counts)]

@@ -2,15 +2,16 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array
 from medrobust.datasets.dicom_headers import (
     HeaderIndex,
     dicom_files,
@@ -18,7 +19,15 @@ from medrobust.datasets.dicom_headers import (
     patient_id,
     quiet_pydicom,
 )
-from medrobust.datasets.dicom_pixels import Window, is_grey_dicom, read_dicom
+from medrobust.datasets.dicom_pixels import (
+    AS_STORED,
+    NOTES,
+    VOI_TABLE,
+    WINDOWLESS,
+    Window,
+    is_grey_dicom,
+    read_dicom,
+)
 from medrobust.datasets.own import (
     PATIENT_COLUMN,
     OwnData,
@@ -31,6 +40,7 @@ from medrobust.datasets.own import (
 )
 from medrobust.datasets.pictures import Framing, each, framed, write_images
 from medrobust.datasets.private import data_key, keyed_hashes
+from medrobust.datasets.said import say_once
 from medrobust.datasets.table import Table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -39,10 +49,14 @@ from medrobust.exceptions import (
     hiding,
 )
 from medrobust.types import UInt8Array
+from medrobust.wording import agreeing, counted
 
 log = logging.getLogger(__name__)
 
 Match = Literal["path", "instance", "patient"]
+
+DIRECTORY: Final = "DICOMDIR"
+"""Name of the file that lists the others of a medium."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +179,6 @@ class Dicom(OwnData):
         number = {wanted[row]: row for row in rows}
         known = set(index.patients)
         _check_found(table, [row for row in rows if wanted[row] not in known], rows, "patient")
-        strangers = len([one for one in index.patients if one and one not in set(wanted)])
-        if strangers:
-            log.info("%d images are of patients that the table does not name", strangers)
         return [
             Sample(name, self.folder / name, number[one], table.place(number[one]))
             for name, one in zip(index.files, index.patients, strict=True)
@@ -239,7 +250,7 @@ class Dicom(OwnData):
 
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()
-        notes: Counter[str] = Counter()
+        noted: dict[str, tuple[str, ...]] = {}
 
         def grey_file(sample: Sample) -> bool:
             with place_named(sample):
@@ -254,22 +265,96 @@ class Dicom(OwnData):
                         picture = read_dicom(
                             sample.file, frame=self._frame_of(sample), window=self.window
                         )
-                    notes.update(picture.notes)
+                    noted[sample.name] = picture.notes
                     return framed(picture.pixels, framing, grey=grey)
 
                 return write_images(each(read, samples), len(samples), framing.size, grey, target)
 
-        key = {
+        found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
+        if noted:
+            self._notes(samples, noted)
+        counts = Counter(note for notes in noted.values() for note in notes)
+        for note, count in sorted(counts.items()):
+            level = logging.INFO if note in (VOI_TABLE, AS_STORED) else logging.WARNING
+            log.log(level, "%d of %s: %s", count, counted(len(samples), "image"), note)
+        return found
+
+    def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
+        """Return what decides the pixels, for the cache."""
+        return {
             "kind": "dicom",
             "files": file_states([sample.file for sample in samples]),
             "framing": [self.size, self.fit],
             "frames": [self._frame_of(sample) for sample in samples],
             "window": self.window if isinstance(self.window, str) else list(self.window),
         }
-        found = cached_array(self.name, key, write, cache_dir=self.cache_dir)
-        for note, count in sorted(notes.items()):
-            log.warning("%d of %d images: %s", count, len(samples), note)
-        return found
+
+    def _notes(
+        self, samples: list[Sample], noted: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> list[tuple[str, ...]]:
+        """Return what is to be said of each image, from the cache.
+
+        Args:
+            samples: The images.
+            noted: Name -> notes, of those that were read just now.
+        """
+
+        def bits(sample: Sample) -> int:
+            notes = noted.get(sample.name)
+            if notes is None:
+                with place_named(sample):
+                    frame = self._frame_of(sample)
+                    notes = read_dicom(sample.file, frame=frame, window=self.window).notes
+            return sum(1 << NOTES.index(note) for note in notes)
+
+        def write(target: Path) -> str:
+            shape = (len(samples),)
+            with quiet_pydicom(), ArrayWriter(target, np.dtype("u2"), shape) as writer:
+                for value in each(bits, samples):
+                    writer.write(np.array(value, dtype="u2").tobytes())
+                return writer.close()
+
+        key = {**self._made_from(samples), "kind": "dicom notes", "notes": list(NOTES)}
+        codes = cached_array("dicom-notes", key, write, cache_dir=self.cache_dir).open()
+        return [
+            tuple(note for bit, note in enumerate(NOTES) if code >> bit & 1)
+            for code in codes.tolist()
+        ]
+
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        counts = Counter(note for notes in self._notes(samples) for note in notes)
+        windowless = [
+            f"{counts[note]} of {counted(len(samples), 'image')} of {split}: {note}"
+            for note in WINDOWLESS
+            if counts[note]
+        ]
+        unlisted = self._unlisted(table)
+        if not unlisted:
+            return tuple(windowless)
+        said = (
+            f"{counted(unlisted, 'DICOM file')} in the folder {agreeing(unlisted, 'is')} not in "
+            f"the table: left out"
+        )
+        say_once(log, logging.WARNING, f"{self.name}: {said}")
+        return (*windowless, said)
+
+    def _unlisted(self, table: Table) -> int:
+        """Count the DICOM files below the folder that no row of the table stands for."""
+        if self.match == "path":
+            listed = set(relative_paths(table, self.path_column))
+            files = dicom_files(self.folder, strict=False)
+            names = (file.relative_to(self.folder).as_posix() for file in files)
+            return sum(name not in listed and Path(name).name != DIRECTORY for name in names)
+        key = data_key(self.folder, self.key_file)
+        index = self._whole_index(key)
+        if self.match == "instance":
+            column, found = table.column(self.instance_column, "instance_column"), index.instances
+        else:
+            column = self._table_patients(table) or table.column(PATIENT_COLUMN, "patient_column")
+            found = index.patients
+        listed = set(keyed_hashes(key, self.match, column).tolist())
+        images = zip(found, index.instances, strict=True)
+        return sum(bool(instance) and one not in listed for one, instance in images)
 
     def _frame_of(self, sample: Sample) -> int | None:
         if sample.frame is not None:

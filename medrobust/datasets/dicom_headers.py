@@ -150,16 +150,29 @@ def is_dicom(stream: BinaryIO) -> bool:
     return stream.read(132)[128:] == b"DICM"
 
 
-def dicom_files(folder: Path) -> Iterator[Path]:
-    """Yield the DICOM files below a folder, by suffix or first bytes; follow no link."""
+def dicom_files(folder: Path, *, strict: bool = True) -> Iterator[Path]:
+    """Yield the DICOM files below a folder, by suffix or first bytes; follow no link.
+
+    Args:
+        folder: Where to look.
+        strict: Refuse a file that cannot be opened; if false, it is passed over.
+
+    Raises:
+        InvalidImageError: If strict, for a file that cannot be opened.
+    """
     for parent, _, names in os.walk(folder):
         for file in (Path(parent, name) for name in names):
             if file.is_symlink() or not file.is_file():
                 continue
             if file.suffix.lower() not in SUFFIXES:
-                with unplaced(file), file.open("rb") as stream:
-                    if not is_dicom(stream):
-                        continue
+                try:
+                    with unplaced(file), file.open("rb") as stream:
+                        if not is_dicom(stream):
+                            continue
+                except MedRobustError:
+                    if strict:
+                        raise
+                    continue
             yield file
 
 

@@ -41,13 +41,20 @@ STEEPEST: Final = 8
 ROWS: Final = 256
 """Rows that are looked up at a time."""
 
-NO_WINDOW: Final = "no window in the header: the range of the image itself was used"
+NO_WINDOW: Final = "no usable window in the header: the range of the image itself was used"
+VOI_TABLE: Final = "no usable window in the header: its VOI table was used"
+AS_STORED: Final = "no usable window in the header: values of up to 8 bits were taken as they are"
+WINDOWLESS: Final = (NO_WINDOW, VOI_TABLE, AS_STORED)
+"""What stands in for a window that was asked for and is not there."""
+
 BURNT_IN: Final = "text burnt into the pixels, as the header says"
 OVERLAYS: Final = "overlays (drawings or masks over the image) were left out"
 PROFILE: Final = "a colour profile was left aside: colours are those stored"
 CONTRADICTION: Final = (
     "the presentation LUT shape contradicts the photometric interpretation, which was followed"
 )
+NOTES: Final = (*WINDOWLESS, BURNT_IN, OVERLAYS, PROFILE, CONTRADICTION)
+"""All that may be said of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Picture:
 
     Attributes:
         pixels: uint8 (H, W) or (H, W, 3).
-        notes: What the owner should know of it (`NO_WINDOW`, `BURNT_IN`, `OVERLAYS`, ...).
+        notes: What the owner should know of it (`NOTES`).
     """
 
     pixels: UInt8Array
@@ -100,13 +107,12 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
                 _squared(header, index, _colour(header, array, file.name), file.name), notes
             )
         values, back = _distinct(array)
-        shown, windowed = _windowed(header, values, index, window)
+        shown, instead = _windowed(header, values, index, window)
         pixels = back(shown)
         if header.PhotometricInterpretation == "MONOCHROME1":
             pixels = 255 - pixels
-        return Picture(
-            _squared(header, index, pixels, file.name), notes if windowed else (*notes, NO_WINDOW)
-        )
+        said = notes if instead is None else (*notes, instead)
+        return Picture(_squared(header, index, pixels, file.name), said)
 
 
 def _notes(header: "FileDataset") -> tuple[str, ...]:
@@ -261,27 +267,29 @@ def _distinct(
 
 def _windowed(
     header: "FileDataset", stored: NDArray[Any], index: int, window: Window
-) -> tuple[UInt8Array, bool]:
-    """Return uint8 in the shape of `stored`, before inversion, and whether a window was found.
+) -> tuple[UInt8Array, str | None]:
+    """Return uint8 in the shape of `stored`, before inversion, and what stood in for a window.
 
     Values that the image does not hold are not in `stored`; how often each occurs does not count.
     """
     if window == "stored":
-        return _ramp(stored.astype(np.float64), *_stored_range(header, stored)), True
+        return _ramp(stored.astype(np.float64), *_stored_range(header, stored)), None
     values = _modality(header, stored, index)
     if not isinstance(window, str):
-        return _shown(values, float(window[0]), float(window[1]), "LINEAR"), True
+        return _shown(values, float(window[0]), float(window[1]), "LINEAR"), None
     if window == "header":
         found = _voi(header, index)
         if found is not None:
-            return _shown(values, *found), True
+            return _shown(values, *found), None
         if header.get("VOILUTSequence"):
-            return _voi_table(header, values), True
+            return _voi_table(header, values), VOI_TABLE
     if np.array_equal(values, stored) and _bits(header) <= 8 and stored.min() >= 0:
-        return _ramp(values, 0.0, 2.0 ** _bits(header) - 1), True
+        return _ramp(
+            values, 0.0, 2.0 ** _bits(header) - 1
+        ), None if window == "range" else AS_STORED
     inside = values[~_padding(header, stored)]
     low, high = (inside.min(), inside.max()) if inside.size else (values.min(), values.max())
-    return _ramp(values, float(low), float(high)), window == "range"
+    return _ramp(values, float(low), float(high)), None if window == "range" else NO_WINDOW
 
 
 def _squared(header: "FileDataset", index: int, pixels: UInt8Array, name: str) -> UInt8Array:

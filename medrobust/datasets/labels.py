@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.datasets.said import say_once
 from medrobust.datasets.table import Table
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import TASK_KINDS, Int64Array, TaskKind
@@ -189,9 +190,10 @@ def _positive(given: str | int | None, names: tuple[str, ...], task: TaskKind) -
     if task != "binary-class":
         return None
     if given is None:
-        log.info(
-            "%r is taken as the positive class; dataset.positive=<class> names another", names[1]
+        said = (
+            f"{names[1]!r} is taken as the positive class; dataset.positive=<class> names another"
         )
+        say_once(log, logging.INFO, said)
         return 1
     if given in names:
         return names.index(str(given))

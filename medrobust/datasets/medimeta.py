@@ -32,6 +32,7 @@ from medrobust.datasets.repeats import shared_group_marks
 from medrobust.datasets.resize import framed, framed_files
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 from medrobust.types import Int64Array
+from medrobust.wording import agreeing, counted
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ class MedIMeta(PublishedSource):
                 continue
             theirs = files.rows(other)
             if both := int(np.isin(rows, theirs).sum()):
-                marks.append(f"{both} images of {split} stand in {other} too")
+                said = f"{counted(both, 'image')} of {split} {agreeing(both, 'stands')}"
+                marks.append(f"{said} in {other} too")
             here, there = self._people(patients, rows), self._people(patients, theirs)
             marks += shared_group_marks(here, there, split, other)
         return tuple(marks)

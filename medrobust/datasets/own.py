@@ -27,7 +27,7 @@ from medrobust.datasets.private import (
     unnamed,
 )
 from medrobust.datasets.published import size_marks
-from medrobust.datasets.repeats import shared_group_marks
+from medrobust.datasets.repeats import shared_group_marks, split_order
 from medrobust.datasets.table import Table, few, read_table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -147,8 +147,16 @@ class OwnData(ABC):
         metadata = read_metadata(table, self.metadata_columns)
         images = self._images(samples)
         image_set = self._image_set(table, chosen, samples, labels, metadata, images)
-        marks = (*image_set.marks, *self._shared_patients(table, chosen))
+        marks = (
+            *image_set.marks,
+            *self._shared_patients(table, chosen),
+            *self._of_files(table, samples, chosen),
+        )
         return finished(replace(image_set, marks=marks), limit=self.limit, cache_dir=self.cache_dir)
+
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        """Say what a reader of the results should know of the files of a split."""
+        return ()
 
     def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
         """Say how many patients of the split stand in other splits of the table, too."""
@@ -162,6 +170,17 @@ class OwnData(ABC):
             for other in np.unique(splits[splits != split]).tolist()
             for mark in shared_group_marks(here, patients[splits == other], split, other)
         )
+
+    def splits_in_table(self) -> list[str]:
+        """Return the splits that rows are of; without such a column, the evaluated one.
+
+        Raises:
+            MedRobustError: If the table cannot be read.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
+            return [self.split]
+        return sorted(set(table.column(self.split_column, "split_column")), key=split_order)
 
     def patients_of(self, split: str) -> NDArray[np.str_] | None:
         """Return the keyed hash of each image's patient; no picture is opened.

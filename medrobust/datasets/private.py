@@ -5,6 +5,7 @@ import hmac
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.types import Int64Array
 
 KEY_NAME = ".medrobust_key"
+
+PATIENCE = 100
+"""Looks at a key that is empty because another process is about to write it."""
 
 UNNAMED = ("", "nan", "na", "<na>", "none", "null")
 """What tables and arrays hold, in any case of letters, where no patient is known."""
@@ -53,14 +57,24 @@ def data_key(folder: Path, key_file: str | None = None) -> bytes:
     try:
         with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
             stream.write(secrets.token_hex(32) + "\n")
-    except FileExistsError:
-        pass  # made before, or by another process just now
+    except FileExistsError:  # made before, or by another process just now
+        for _ in range(PATIENCE):
+            if not _empty(file):
+                break
+            time.sleep(0.02)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write the key {file.name} that hides identifiers beside the images "
             f"({error.strerror}). Pass dataset.key_file=<file in a folder that can be written>."
         ) from error
     return read_key(file)
+
+
+def _empty(file: Path) -> bool:
+    try:
+        return file.stat().st_size == 0
+    except OSError:  # a link that leads nowhere
+        return False
 
 
 def read_key(file: Path) -> bytes:

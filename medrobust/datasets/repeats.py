@@ -28,6 +28,7 @@ from medrobust.datasets.perceptual import (
 )
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
 from medrobust.types import Origin
+from medrobust.wording import agreeing, counted
 
 log = logging.getLogger(__name__)
 
@@ -225,10 +226,12 @@ def repeats_by_split(
     hashes = hashes_of(image_set, cache_dir).open()
     blank = int((~hashes.any(axis=1)).sum())
     own = f"an earlier one of {image_set.split}"
+    said = f"{counted(blank, 'image')} of {image_set.split} {agreeing(blank, 'shows')}"
+    grey = f"{said} one grey only"
     found = {
         image_set.split: [
             *_sentence(image_set, own, image_set, near_repeats(hashes)),
-            *([f"{blank} images of {image_set.split} show one grey only"] if blank else []),
+            *([grey] if blank else []),
         ]
     }
     for split, other in opened.items():
@@ -275,7 +278,8 @@ def _sentence(
     names = partners if other is None else other.ids[partners].tolist()
     pairs = [f"{one.ids[row]}={name}" for row, name in zip(rows, names, strict=True)]
     pairs += ["…"] * (len(repeats) > EXAMPLES)
-    said = f"{len(repeats)} images of {which or one.split} nearly repeat {what}"
+    verb = agreeing(len(repeats), "repeats")
+    said = f"{counted(len(repeats), 'image')} of {which or one.split} nearly {verb} {what}"
     if other is None:
         return [f"{said} (id=row {', '.join(pairs)})"]
     equal = equal_pictures(one, other, repeats)
@@ -292,7 +296,7 @@ def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
 def shared_group_marks(
     here: NDArray[Any], there: NDArray[Any], split: str, other: str
 ) -> tuple[str, ...]:
-    """Say how many patients of a split are in another split too.
+    """Say how many patients are in two splits; the same sentence, whichever is named first.
 
     Args:
         here: Patient of each image of the split, by name or number.
@@ -300,8 +304,17 @@ def shared_group_marks(
         split: Name of the split.
         other: Name of the other split.
     """
-    images = np.isin(here, np.unique(there))
-    if not images.any():
+    both = np.intersect1d(here, there)
+    if not len(both):
         return ()
-    patients = len(np.unique(here[images]))
-    return (f"{patients} patients of {split} ({images.sum()} images) are in {other} too",)
+    named = sorted(((split, here), (other, there)), key=lambda pair: split_order(pair[0]))
+    parts = [
+        f"{name} ({counted(int(np.isin(groups, both).sum()), 'image')})" for name, groups in named
+    ]
+    said = f"{counted(len(both), 'patient')} {agreeing(len(both), 'is')} in two splits"
+    return (f"{said}: {' and '.join(parts)}",)
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """Return what splits are sorted by: train, val, test, then others by name."""
+    return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)

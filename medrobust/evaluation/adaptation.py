@@ -45,6 +45,7 @@ from medrobust.tasks.datamodule import channel_first, evaluation_loader
 from medrobust.tasks.few_shot import FewShot
 from medrobust.tasks.tuning import Tuning, TuningError
 from medrobust.types import Float32Array
+from medrobust.wording import counted
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource
@@ -265,15 +266,11 @@ def _without_patients(pool: ImageSet, source: "DatasetSource") -> tuple[ImageSet
     patients = len(np.unique(pool.groups[shared]))
     images = int(np.isin(theirs, pool.groups).sum())
     note = (
-        f"{_counted(patients, 'patient')} of the {source.split} split "
-        f"({_counted(images, 'image')}) {'is' if patients == 1 else 'are'} also in {pool.split}: "
-        f"{_counted(int(shared.sum()), 'image')} of {pool.split} left out of tuning"
+        f"{counted(patients, 'patient')} of the {source.split} split "
+        f"({counted(images, 'image')}) {'is' if patients == 1 else 'are'} also in {pool.split}: "
+        f"{counted(int(shared.sum()), 'image')} of {pool.split} left out of tuning"
     )
     return _kept(pool, ~shared, note, "without patients"), (note,)
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _without_repeats(

@@ -18,9 +18,10 @@ from medrobust.evaluation.not_an_image import NotAnImage
 from medrobust.evaluation.published import FilesColumn, files_columns
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, head_fingerprint
 from medrobust.exceptions import ConfigurationError, MedRobustError
+from medrobust.option_keys import class_arguments, nearest_key
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from omegaconf import DictConfig, MissingMandatoryValue
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
     from medrobust.evaluation.resources import Resources
@@ -73,9 +74,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ConfigurationError(
-            f"{error.full_key} must be given: add {error.full_key}=VALUE to the command."
-        ) from error
+        raise _must_be_given(error) from error
     assert isinstance(plain, dict)
     parts = {
         name: built(config, name)
@@ -187,15 +186,34 @@ def built(config: "DictConfig", name: str) -> Any:
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
+    from omegaconf import MissingMandatoryValue
 
     try:
         return instantiate(config[name], _convert_="all")
+    except MissingMandatoryValue as error:
+        raise _must_be_given(error) from error
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, MedRobustError):
             raise cause from error
         reason = str(cause).splitlines()[0]
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        if unknown is not None:
+            raise ConfigurationError(_no_such_key(config, name, unknown[1])) from error
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+
+
+def _must_be_given(error: "MissingMandatoryValue") -> ConfigurationError:
+    key = error.full_key
+    return ConfigurationError(f"{key} must be given: add {key}=VALUE to the command.")
+
+
+def _no_such_key(config: "DictConfig", name: str, key: str) -> str:
+    """Say that a class takes no such key, with the nearest that it takes."""
+    accepted = [argument.name for argument in class_arguments(str(config[name].get("_target_")))]
+    near = nearest_key(f"{name}.{key}", [f"{name}.{argument}" for argument in accepted])
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"there is no configuration key '{name}.{key}'.{hint}"
 
 
 def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ...]]]":

@@ -32,6 +32,7 @@ from medrobust.paths import without_paths
 from medrobust.tasks.datamodule import CorruptedBatches, Pass, kept_bytes
 from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
 from medrobust.types import Int64Array, UInt8Array
+from medrobust.wording import counted
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -151,7 +152,7 @@ class CellRunner:
     def _wait(self, plans: Sequence[DatasetPlan], left: list[list[Encoding]], told: Told) -> None:
         """Wait for cells that others compute, and compute what they let go of."""
         count = sum(len(encoding.missing) for encodings in left for encoding in encodings)
-        log.info("waiting for %d cells that other processes compute", count)
+        log.info("waiting for %s that other processes compute", counted(count, "cell"))
         since, before = time.monotonic(), sum(map(len, left))
         while self.ranks.agree(["more"] if any(left) else []):
             time.sleep(PAUSE)
@@ -176,8 +177,8 @@ class CellRunner:
         if self.failed:
             spec, reason = next(iter(self.failed.items()))
             raise MedRobustError(
-                f"{len(self.failed)} cells failed, {spec} first: {reason.rstrip('.')}. The others "
-                f"are kept; the same command tries these again."
+                f"{counted(len(self.failed), 'cell')} failed, {spec} first: "
+                f"{reason.rstrip('.')}. The others are kept; the same command tries these again."
             )
 
     def _fail(self, cells: Iterable[PlannedCell], error: Exception) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.wording import counted
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = ("", "modality", "dataset")
@@ -99,8 +100,8 @@ class PromptSet:
         chosen = self.names.get(dataset, class_texts)
         if len(chosen) != len(class_texts):
             raise ConfigurationError(
-                f"prompt set {self.name!r} names {len(chosen)} classes for data set {dataset!r}, "
-                f"which has {len(class_texts)}."
+                f"prompt set {self.name!r} names {counted(len(chosen), 'class')} for data set "
+                f"{dataset!r}, which has {len(class_texts)}."
             )
         return [[entry] if isinstance(entry, str) else list(entry) for entry in chosen]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medrobust.evaluation.store import DataRecord
+from medrobust.wording import counted
 
 from .sections import plain_table
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "label order": ("label order", "fit the order"),
     "repeated images": ("repeat", "hold the same", "hold slices"),
-    "patients in two splits": ("patients of",),
+    "patients in two splits": ("in two splits", "patients of"),
+    "DICOM window": ("no usable window",),
+    "files not in the table": ("not in the table",),
 }
 """Topic -> words by which a finding is told to belong to it; the first that fits counts."""
 
@@ -23,6 +26,7 @@ OTHER = "further remarks"
 CLASSES = "classes without an image"
 UNITS = "patients"
 NOT_LOOKED = "not looked for"
+ORDER_NOT_CHECKED = "not checked: of own data no shares are known"
 
 
 def audit_section(report: "Report") -> str:
@@ -57,7 +61,9 @@ def findings(data: DataRecord) -> dict[str, str]:
         topic = next((t for t, words in TOPICS.items() if any(w in mark for w in words)), OTHER)
         sorted_.setdefault(topic, []).append(mark)
     found = {
-        "label order": "no doubt: the counts fit the set's own order, as far as shares are known",
+        "label order": ORDER_NOT_CHECKED
+        if data.origin == "own"
+        else "no doubt: the counts fit the set's own order, as far as shares are known",
         "repeated images": f"none within or between {_looked_at(data)}",
         "patients in two splits": f"none in {_looked_at(data)}",
     }
@@ -74,11 +80,14 @@ def findings(data: DataRecord) -> dict[str, str]:
     found[CLASSES] = f"{', '.join(absent)}: left out of means" if absent else "none"
     if data.groups is not None:
         sizes = np.unique(data.groups, return_counts=True)[1]
-        found[UNITS] = f"{len(sizes)}, with 1 to {sizes.max()} images each"
+        low, high = int(sizes.min()), int(sizes.max())
+        each = counted(high, "image") if low == high else f"{low} to {counted(high, 'image')}"
+        found[UNITS] = f"{len(sizes)}, with {each} each"
     else:
         found[UNITS] = "not named: intervals take every image for an independent one"
-    if OTHER in sorted_:
-        found[OTHER] = "; ".join(sorted_[OTHER])
+    for topic in (*TOPICS, OTHER):
+        if topic in sorted_ and topic not in found:
+            found[topic] = "; ".join(sorted_[topic])
     return found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.scores import predictions
+from medrobust.wording import counted
 
 NAMED = 3
 """Cells that a sentence names."""
@@ -32,9 +33,9 @@ def collapse_notes(cells: Sequence[StoredCell]) -> list[str]:
             where = "clean" if spec.severity == 0 else f"{spec.corruption} s{spec.severity}"
             found.setdefault((*row, kind), []).append(where)
     return [
-        f"{model} on {data}: {kind} for every image in {len(places)} of {seen[model, data]} cells "
-        f"({', '.join(places[:NAMED])}{', ...' if len(places) > NAMED else ''}); check weights, "
-        f"preprocessing and class texts"
+        f"{model} on {data}: {kind} for every image in {len(places)} of "
+        f"{counted(seen[model, data], 'cell')} ({', '.join(places[:NAMED])}"
+        f"{', ...' if len(places) > NAMED else ''}); check weights, preprocessing and class texts"
         for (model, data, kind), places in found.items()
     ]
 

@@ -63,6 +63,9 @@ class ExpectedTable:
 
 _PAIRS = re.compile(r" \((ids|id=row) [^)]*\)$")
 
+AUDIT_ALONE = ("its VOI table was used", "bits were taken as they are")
+"""Words of findings that are as the standard has it: they stand in the audit section alone."""
+
 DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
 """Models that were trained on synthetic phantoms and are shipped with the package."""
 
@@ -227,7 +230,8 @@ class Matrix:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What stands below every table: a demonstration, a part of the set, findings of audits."""
-        return (*self.notices, *map(without_ids, self.data.marks))
+        marks = (mark for mark in self.data.marks if not any(w in mark for w in AUDIT_ALONE))
+        return (*self.notices, *map(without_ids, marks))
 
     @property
     def legend(self) -> tuple[str, ...]:

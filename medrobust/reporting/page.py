@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from medrobust.licenses import described
 from medrobust.metrics import METRICS
 from medrobust.paths import command_without_paths, without_paths
+from medrobust.wording import counted
 
 from .audit import audit_section
 from .draws import draw_rows, draw_section
@@ -131,7 +132,8 @@ def _header(report: "Report", heading: str) -> str:
         escape(str(part)) for part in (run.get("started"), _duration(run.get("seconds"))) if part
     )
     models = len({row.label for matrix in report.matrices for row in matrix.rows})
-    counts = f"{models} models · {report.total - len(report.missing)} of {report.total} cells"
+    counts = f"{counted(models, 'model')} · {report.total - len(report.missing)} of "
+    counts += counted(report.total, "cell")
     parts = [
         f"<header>\n<h1>Robustness to image corruptions: {escape(heading)}</h1>",
         f'<p class="soft">{counts}{" · " + when if when else ""}</p>',

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from medrobust.evaluation.store import CellSpec, Store, StoredCell, head_fingerprint
 from medrobust.fingerprints import canonical_json
+from medrobust.wording import agreeing, counted
 
 from .measure import variant
 
@@ -110,17 +111,18 @@ def reference_cells(
     if missing:
         also = f" (those of {', '.join(sorted(others))} are)" if others else ""
         return list(found.values()), (
-            f"CE and mCE need the reference {title}: {missing} of {len(cells)} cells are not in "
+            f"CE and mCE need the reference {title}: {missing} of {counted(len(cells), 'cell')} "
+            f"{agreeing(missing, 'is')} not in "
             f"the store{also}. To make them: {command}{wanted}"
         )
     if not ambiguous:
         return list(found.values()), None
     choice = f", or choose one by reference_prompts={'|'.join(sorted(others))}"
     return list(found.values()), (
-        f"CE and mCE are left out: for {len(ambiguous)} of {len(cells)} cells the store holds "
-        f"several configurations of the reference {title}, and not one alone with the same "
-        f"prompts. To make it: {command} prompts={ambiguous[0]}"
-        f"{choice if len(others) > 1 and prompts is None else ''}"
+        f"CE and mCE are left out: for {len(ambiguous)} of "
+        f"{counted(len(cells), 'cell')} the store holds several configurations "
+        f"of the reference {title}, and not one alone with the same prompts. To make it: "
+        f"{command} prompts={ambiguous[0]}{choice if len(others) > 1 and prompts is None else ''}"
     )
 
 

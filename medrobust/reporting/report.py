@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
+from medrobust.wording import counted
 from medrobust.writing import write_whole
 
 from .collapse import collapse_notes
@@ -71,7 +72,9 @@ class Report:
     @property
     def missing_line(self) -> str:
         """Such as "3 of 36 cells missing", or empty."""
-        return f"{len(self.missing)} of {self.total} cells missing" if self.missing else ""
+        return (
+            f"{len(self.missing)} of {counted(self.total, 'cell')} missing" if self.missing else ""
+        )
 
     @property
     def notices(self) -> tuple[str, ...]:

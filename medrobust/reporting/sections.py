@@ -12,6 +12,7 @@ from medrobust.metrics import METRICS, Estimate
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.scores import predictions
+from medrobust.wording import counted
 
 from .compare import Standing
 from .figures import (
@@ -51,9 +52,10 @@ def matrix_section(
     """Write heat table, curves, scatter, ranks, comparisons, classes, worst cells and pictures."""
     anchor = f"m{number}"
     data = matrix.data
-    facts = f"{len(data.labels)} images · {len(data.class_names)} classes · {data.task}"
+    size = counted(len(data.labels), "image")
+    facts = f"{size} · {counted(len(data.class_names), 'class')} · {data.task}"
     if (codes := group_codes(data.groups)) is not None:
-        facts += f" · {len(np.unique(codes))} patients"
+        facts += f" · {counted(len(np.unique(codes)), 'patient')}"
     pictures = own_examples or data.origin != "own"
     parts = [
         f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',
@@ -121,7 +123,8 @@ def _heat_cell(
 def _caption(matrix: Matrix) -> str:
     levels = ", ".join(map(str, matrix.table.severities))
     name = words(matrix)
-    text = f"{name} in percent, mean over severities {levels}." if levels else f"{name} in percent."
+    averaged = "severity" if len(matrix.table.severities) == 1 else "mean over severities"
+    text = f"{name} in percent, {averaged} {levels}." if levels else f"{name} in percent."
     if len(matrix.seeds) > 1:
         text += f" Means over corruption seeds {', '.join(map(str, matrix.seeds))}."
     if matrix.reference:

@@ -12,6 +12,7 @@ from medrobust.metrics import METRICS, Estimate
 from medrobust.metrics.aggregates import error_interval, group_codes
 from medrobust.metrics.estimates import with_bounds
 from medrobust.types import Float64Array
+from medrobust.wording import counted
 
 from .figures import title, with_range
 from .matrix import ERRORS, Matrix
@@ -160,7 +161,7 @@ def _numbers(name: str, found: Estimate) -> dict[str, str]:
 def _covers(one: Subgroup) -> str:
     mean = one.matrix.mean(one.of, one.row)
     levels = ",".join(map(str, one.matrix.table.severities))
-    return f"{mean.covered} of {mean.of} corruptions; severities {levels}"
+    return f"{mean.covered} of {counted(mean.of, 'corruption')}; severities {levels}"
 
 
 def subgroup_section(found: Sequence[Subgroup]) -> str:

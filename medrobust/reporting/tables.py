@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import METRICS, Estimate, baseline
 from medrobust.metrics.baselines import MEDMNIST_C
+from medrobust.wording import counted
 
 from .compare import Standing
 from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, plain
@@ -123,11 +124,11 @@ def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
     each = f"{metric.removesuffix('_ratio_of_sums')}_c"
     count = sum(key[:3] == (of, row, each) for key in matrix.aggregates)
     planned = len(baseline(MEDMNIST_C, matrix.table.suite).corruptions)
-    return f"{count} of {planned} corruptions; {_severities(matrix)}"
+    return f"{count} of {counted(planned, 'corruption')}; {_severities(matrix)}"
 
 
 def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
-    covers = f"{mean.covered} of {mean.of} corruptions; {_severities(matrix)}"
+    covers = f"{mean.covered} of {counted(mean.of, 'corruption')}; {_severities(matrix)}"
     return _summary(matrix, row, metric, of, mean.value, covers=covers)
 
 
@@ -176,9 +177,13 @@ def standing_rows(
             if standing.rank is None:
                 continue
             columns = len(matrix.table.corruptions)
-            over = f"{columns} of {matrix.table.whole} corruptions" if matrix.table.whole else ""
+            over = (
+                f"{columns} of {counted(matrix.table.whole, 'corruption')}"
+                if matrix.table.whole
+                else ""
+            )
             over = over or "corruptions"
-            covers = f"{len(ranked)} models; mean over {over}; {_severities(matrix)}"
+            covers = f"{counted(len(ranked), 'model')}; mean over {over}; {_severities(matrix)}"
             line = _summary(matrix, row, "rank", matrix.shown, float(standing.rank), covers=covers)
             low, high = standing.low, standing.high
             assert low is not None
@@ -213,7 +218,7 @@ def average_rows(averages: Sequence[Average], reference: str | None) -> list[dic
             "n": "",
             "higher_is_better": str(METRICS[mean.of].higher_is_better).lower(),
             "reference": (reference or "") if mean.metric == "mCE" else "",
-            "covers": f"{len(mean.sets)} of {mean.planned} sets: {', '.join(mean.sets)}",
+            "covers": f"{len(mean.sets)} of {counted(mean.planned, 'set')}: {', '.join(mean.sets)}",
             "marks": "at chance" if mean.over == "sets at chance" else "",
         }
         for mean in averages
@@ -229,11 +234,11 @@ def coverage(matrix: Matrix, mean: Mean) -> str:
     """Say in brackets what a mean covers, or nothing where it covers all.
 
     Returns:
-        "" for all corruptions at severities 1 to 5, else such as " [5 of 7; s1,3,5]".
+        "" for all corruptions at severities 1 to 5, else such as " [5 of 7 corruptions; s1,3,5]".
     """
     parts = []
     if mean.covered < mean.of:
-        parts.append(f"{mean.covered} of {mean.of}")
+        parts.append(f"{mean.covered} of {counted(mean.of, 'corruption')}")
     if matrix.table.severities not in ((), STANDARD_SEVERITIES):
         parts.append("s" + ",".join(map(str, matrix.table.severities)))
     return f" [{'; '.join(parts)}]" if parts else ""

@@ -45,7 +45,8 @@ def print_matrix(matrix: Matrix, console: "Console") -> None:
 def heading(matrix: Matrix) -> str:
     """Name the table, the severities it is a mean over, and the reference."""
     levels = ",".join(map(str, matrix.table.severities))
-    over = f" (mean over severities {levels})" if levels else ""
+    averaged = "severity" if len(matrix.table.severities) == 1 else "mean over severities"
+    over = f" ({averaged} {levels})" if levels else ""
     reference = f"; mCE: {matrix.reference} = 100" if matrix.reference else ""
     return f"{title(matrix)}{over}{reference}"
 

@@ -126,9 +126,9 @@ def test_repeated_pictures_are_found_and_later_tables_say_so(
     report = audit(source)
     said = [finding for finding in report.findings if "repeat" in finding]
     assert said == [
-        "1 images of test nearly repeat an earlier one of test, 1 identical (ids 19=3)",
+        "1 image of test nearly repeats an earlier one of test, 1 identical (ids 19=3)",
         "2 images of test nearly repeat one of train, 0 identical (ids 0=7, 1=8)",
-        "1 images of test nearly repeat one of val, 1 identical (ids 2=2)",
+        "1 image of test nearly repeats one of val, 1 identical (ids 2=2)",
     ]
     after = source.load()
     assert after.marks == (*before.marks, *said)
@@ -149,8 +149,8 @@ def test_pictures_shared_by_two_sets_are_found(tmp_path: Path, pictures: np.ndar
     other = audit(RobustMedCLIPFiles("pbc", root=str(tmp_path)))
     assert between_sets(one, other) == [
         "bloodmnist and pbc hold the same 17,092 blood cells, split differently",
-        "1 images of bloodmnist/train nearly repeat one of pbc/test, 0 identical (ids 3=0)",
-        "1 images of bloodmnist/test nearly repeat one of pbc/test, 0 identical (ids 1=2)",
+        "1 image of bloodmnist/train nearly repeats one of pbc/test, 0 identical (ids 3=0)",
+        "1 image of bloodmnist/test nearly repeats one of pbc/test, 0 identical (ids 1=2)",
     ]
 
 
@@ -186,7 +186,7 @@ def test_what_two_sets_share_is_kept_and_carried_by_later_tables_of_both(
 def test_patients_in_two_splits_and_absent_classes_are_found(tmp_path: Path) -> None:
     write_medimeta(tmp_path, "pbc", size=16, patients=[f"p{row % 14}" for row in range(15)])
     report = audit(MedIMeta("pbc", root=str(tmp_path), size=16), pictures=False)
-    assert any("1 patients of" in finding for finding in report.findings)
+    assert any("1 patient is in two splits: " in finding for finding in report.findings)
     assert any(finding.startswith("no image of") for finding in report.findings)
     assert any(fact.startswith("test: 5 images of 16×16×3, ") for fact in report.facts)
     assert any("patients, multi-class" in fact for fact in report.facts)

@@ -71,7 +71,8 @@ def test_images_that_no_row_names_are_counted(
     with caplog.at_level(logging.INFO):
         found = dicom(write_table(tmp_path / "p.csv", rows), match="patient").load()
     assert len(found) == 4
-    assert "4 images are of patients that the table does not name" in caplog.text
+    assert "4 DICOM files in the folder are not in the table: left out" in caplog.text
+    assert "4 DICOM files in the folder are not in the table: left out" in found.marks
     assert "MRN" not in caplog.text
 
 
@@ -145,8 +146,68 @@ def test_what_the_owner_should_know_is_said_once_with_counts(
     table = write_table(tmp_path / "t.csv", rows)
     with caplog.at_level(logging.WARNING):
         dicom(table).load()
-    assert "2 of 2 images: no window in the header" in caplog.text
+    assert "2 of 2 images: no usable window in the header" in caplog.text
     assert "2 of 2 images: text burnt into the pixels" in caplog.text
+
+
+def marks(table: Path, *, split: str | None = None, **options: Any) -> tuple[str, ...]:
+    """What tables say of a set at the standard size."""
+    return dicom(table, size=224, **options).load(split).marks
+
+
+def test_images_without_a_window_are_counted_by_what_was_used(tmp_path: Path) -> None:
+    deep, flat = slices(1)[0], np.full((48, 48), 9, np.uint8)
+    write_dicom(tmp_path / "a.dcm", deep, WindowCenter=1000, WindowWidth=500)
+    write_dicom(tmp_path / "b.dcm", deep)
+    write_dicom(tmp_path / "c.dcm", deep, WindowCenter=1000, WindowWidth=0)
+    write_dicom(tmp_path / "d.dcm", flat)
+    splits = {"a": "test", "b": "test", "c": "test", "d": "train"}
+    rows = [{"path": f"{n}.dcm", "label": "x", "split": s} for n, s in splits.items()]
+    table = write_table(tmp_path / "t.csv", rows)
+    names = {"class_names": ["x", "y"]}
+    window = "2 of 3 images of test: no usable window in the header: the range of the image itself"
+    for _ in ("read", "from the cache"):
+        (mark,) = marks(table, **names)
+        assert mark == f"{window} was used"
+    (mark,) = marks(table, split="train", **names)
+    assert mark.startswith("1 of 1 image of train: no usable window in the header: values of up")
+    for window in ("range", "stored", (1000, 500)):
+        assert marks(table, window=window, **names) == ()
+
+
+@pytest.mark.parametrize("match", ["path", "instance"])
+def test_files_that_the_table_leaves_out_are_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, match: str
+) -> None:
+    table = write_scans(tmp_path)
+    assert marks(table, match=match) == ()
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:-1]) + "\n")
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    if match == "instance":
+        (tmp_path / "DICOMDIR").unlink()  # its header is read, and it has none
+    said = "1 DICOM file in the folder is not in the table: left out"
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert marks(table, match=match) == (said,)
+    assert caplog.text.count(said) == 1
+
+
+def test_a_file_beside_the_table_that_cannot_be_opened_stops_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_scans(tmp_path)
+    (tmp_path / "locked").write_bytes(b"")
+    usual = Path.open
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return usual(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert marks(table) == ()
 
 
 def test_the_second_open_reads_no_dicom_file(
@@ -177,7 +238,7 @@ def test_processes_that_start_at_once_share_one_cache(tmp_path: Path, own_cache:
     assert len({queue.get(timeout=120) for _ in workers}) == 1
     for worker in workers:
         worker.join()
-    assert len(list(own_cache.rglob("array.npy"))) == 2  # images, hashes of headers
+    assert len(list(own_cache.rglob("array.npy"))) == 3  # images, notes, hashes of headers
 
 
 def test_hashes_lead_back_to_files_and_patients_of_headers(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, RLELos
 
 from medrobust.datasets.dicom_headers import quiet_pydicom
 from medrobust.datasets.dicom_pixels import (
+    AS_STORED,
     BURNT_IN,
     CONTRADICTION,
     NO_WINDOW,
@@ -199,7 +200,7 @@ def test_enhanced_images_have_a_window_and_a_scale_for_each_frame(tmp_path: Path
 
 def test_text_burnt_into_pixels_is_told_to_the_owner(tmp_path: Path) -> None:
     file = write_dicom(tmp_path / "a.dcm", row(1, 2, dtype=np.uint8), BurnedInAnnotation="YES")
-    assert read_dicom(file).notes == (BURNT_IN,)
+    assert read_dicom(file).notes == (BURNT_IN, AS_STORED)
 
 
 def test_overlays_are_left_out_and_said_also_in_unused_bits(tmp_path: Path) -> None:
@@ -223,10 +224,10 @@ def test_colour_profiles_and_contradicting_presentation_shapes_are_said(tmp_path
     assert found.notes == (PROFILE,)
     grey = np.arange(16, dtype=np.uint8).reshape(4, 4)
     for kind, shape, notes in (
-        ("MONOCHROME1", "INVERSE", ()),
-        ("MONOCHROME2", "IDENTITY", ()),
-        ("MONOCHROME2", "INVERSE", (CONTRADICTION,)),
-        ("MONOCHROME1", "IDENTITY", (CONTRADICTION,)),
+        ("MONOCHROME1", "INVERSE", (AS_STORED,)),
+        ("MONOCHROME2", "IDENTITY", (AS_STORED,)),
+        ("MONOCHROME2", "INVERSE", (CONTRADICTION, AS_STORED)),
+        ("MONOCHROME1", "IDENTITY", (CONTRADICTION, AS_STORED)),
     ):
         tags = {"PhotometricInterpretation": kind, "PresentationLUTShape": shape}
         found = read_dicom(write_dicom(file, grey, **tags))

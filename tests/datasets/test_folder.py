@@ -518,5 +518,7 @@ def test_patients_in_two_splits_are_named_in_every_table(tmp_path: Path) -> None
     }
     both = patients["train"] & patients["test"]
     marks = Folder(csv=str(table)).load().marks
-    assert any(mark.startswith(f"{len(both)} patients of test") for mark in marks)
+    assert any(
+        mark.startswith(f"{len(both)} patients are in two splits: train (") for mark in marks
+    )
     assert not any(name in mark for mark in marks for name in both)

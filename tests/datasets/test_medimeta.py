@@ -140,10 +140,10 @@ def test_patients_are_groups_and_shared_ones_are_said(tmp_path: Path) -> None:
     assert found.groups.tolist() == [f"p{row % 14}" for row in written["rows"]["test"]]
     where = {row: split for split in SPLITS for row in written["rows"][split].tolist()}
     assert where[0] != where[14], "the builder's order puts this patient into two splits"
-    for split in (where[0], where[14]):
-        other = {where[0], where[14]} - {split}
+    first, last = sorted((where[0], where[14]), key=SPLITS.index)
+    for split in (first, last):
         marks = MedIMeta("pbc", root=str(tmp_path)).load(split).marks
-        assert f"1 patients of {split} (1 images) are in {other.pop()} too" in marks
+        assert f"1 patient is in two splits: {first} (1 image) and {last} (1 image)" in marks
 
 
 def test_a_file_that_was_changed_is_parsed_again(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_file_that_was_changed_is_parsed_again(tmp_path: Path) -> None:
     found = source.load()
     np.testing.assert_array_equal(found.images, written["images"][written["rows"]["test"][::-1]])
     assert found.groups.tolist() == ["same"] * 5
-    assert "1 patients of test (5 images) are in train too" in found.marks
+    assert "1 patient is in two splits: train (6 images) and test (5 images)" in found.marks
 
 
 def test_an_image_in_two_splits_is_said(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_an_image_in_two_splits_is_said(tmp_path: Path) -> None:
     train = tmp_path / "pbc" / "splits" / "train.txt"
     train.write_text(train.read_text() + f"images/{written['rows']['test'][0]:06d}.tiff\n")
     marks = MedIMeta("pbc", root=str(tmp_path)).load().marks
-    assert "1 images of test stand in train too" in marks
+    assert "1 image of test stands in train too" in marks
 
 
 def test_windows_line_ends_and_a_bom_do_no_harm(tmp_path: Path) -> None:

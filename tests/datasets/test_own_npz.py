@@ -87,7 +87,7 @@ def test_patients_in_two_splits_are_said(tmp_path: Path) -> None:
         }
     file = save(tmp_path / "a.npz", **arrays)
     assert npz(file, size=224, patients="who").load().marks == (
-        "1 patients of test (2 images) are in train too",
+        "1 patient is in two splits: train (1 image) and test (2 images)",
     )
     assert npz(file, size=224, patients="who").load("val").marks == ()
     assert npz(file, size=224).load().marks == ()

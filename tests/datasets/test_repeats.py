@@ -43,7 +43,7 @@ def test_the_evaluated_split_is_compared_once_and_again_when_the_other_changes(
         assert look(replace(source, limit=4)).fingerprint == looked.fingerprint
     write_set(tmp_path, pictures[:9], pictures[8:16])
     assert read_findings(look(source)) == (
-        "1 images of test nearly repeat one of train, 1 identical (ids 0=8)",
+        "1 image of test nearly repeats one of train, 1 identical (ids 0=8)",
     )
     assert source.load().marks[-1] == read_findings(looked)[0]
     assert replace(source, limit=4).load().marks.count(read_findings(looked)[0]) == 1
@@ -110,8 +110,8 @@ def test_a_set_is_compared_with_the_others_of_the_run_and_with_kept_hashes_of_it
     look(RobustMedCLIPFiles("pbc", root=str(tmp_path)))
     look_beside(blood, [blood, derma])
     found = (
-        "1 images of bloodmnist/test nearly repeat one of pbc/test (id=row 1=1)",
-        "1 images of bloodmnist/test nearly repeat one of dermamnist/test, 1 identical (ids 7=0)",
+        "1 image of bloodmnist/test nearly repeats one of pbc/test (id=row 1=1)",
+        "1 image of bloodmnist/test nearly repeats one of dermamnist/test, 1 identical (ids 7=0)",
     )
     assert read_findings(blood) == found
     assert compared(blood)[-2:] == ["pbc/test", "dermamnist/test"]

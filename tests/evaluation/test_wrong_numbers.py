@@ -50,7 +50,7 @@ def test_numbers_that_are_not_finite_stop_their_cell_and_no_other(
     monkeypatch.setattr(ZeroShotHead, "logits", broken_once)
     assert medrobust(*RUN) == 1
     said = capfd.readouterr()
-    assert "1 cells failed, " in said.err
+    assert "1 cell failed, " in said.err
     assert "brightness s1 failed: logits of 1 of 40 images are not finite" in said.err
     assert "1 of 3 cells missing" in said.out
     assert sorted(name[:2] for name in cells()) == ["s0", "s2"]

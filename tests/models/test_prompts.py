@@ -64,7 +64,7 @@ def test_two_classes_with_the_same_sentences_are_refused() -> None:
 
 
 def test_a_wrong_number_of_names_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="names 1 classes for data set 'd', which has 2"):
+    with pytest.raises(ConfigurationError, match="names 1 class for data set 'd', which has 2"):
         PromptSet("p", ["{}"], names={"d": ["one"]}).texts(dataset="d", class_texts=CLASSES)
 
 

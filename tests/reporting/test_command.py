@@ -185,7 +185,7 @@ def test_a_part_of_a_store_is_shown_as_a_part(root, tmp_path):
     assert matrix.mce("error", strong).value == pytest.approx(own[strong] / own[weak])
     page = (tmp_path / "report.html").read_text()
     assert "a part of the store (--corruption contrast --severity 2)" in page
-    assert "<small>[1 of 2; s2]</small>" in page
+    assert "<small>[1 of 2 corruptions; s2]</small>" in page
     strongs = [row for row in part.summary if row["label"] == "strong"]
     summed = [row for row in strongs if row["metric"] in ("mean", "mCE", "rank")]
     assert {row["metric"] for row in summed} == {"mean", "mCE", "rank"}

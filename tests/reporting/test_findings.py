@@ -30,7 +30,7 @@ def test_marks_are_sorted_by_what_they_are_about():
     marks = (
         "labels of toy/test fit the order 'other' (b, a) better than their own",
         "3 images of test nearly repeat one of train, 3 identical",
-        "2 patients of test (4 images) are in train too",
+        "2 patients are in two splits: train (3 images) and test (4 images)",
         "size 128 is not the standard 224",
     )
     found = findings(data_record(marks=marks))
@@ -39,6 +39,38 @@ def test_marks_are_sorted_by_what_they_are_about():
     assert found["patients in two splits"] == marks[2]
     assert found["further remarks"] == marks[3]
     assert findings(data_record())["patients in two splits"] == "the set names no patients"
+    former = "2 patients of test (4 images) are in train too"
+    assert findings(data_record(marks=(former,)))["patients in two splits"] == former
+
+
+def test_what_files_of_own_data_lack_has_rows_of_its_own():
+    marks = (
+        "3 of 8 images of test: no usable window in the header: its VOI table was used",
+        "2 DICOM files in the folder are not in the table: left out",
+    )
+    found = findings(data_record(marks=marks))
+    assert (found["DICOM window"], found["files not in the table"]) == marks
+    assert not {"DICOM window", "files not in the table"} & set(findings(data_record()))
+
+
+def test_the_label_order_of_own_data_is_not_called_checked():
+    assert findings(data_record(origin="own"))["label order"].startswith("not checked")
+    assert findings(data_record(origin="public"))["label order"].startswith("no doubt")
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([2, 2, 2], "3, with 2 images each"),
+        ([2, 3], "2, with 2 to 3 images each"),
+        ([1, 1], "2, with 1 image each"),
+        ([4], "1, with 4 images each"),
+    ],
+)
+def test_the_images_of_a_patient_are_counted_from_the_true_least(images, said):
+    groups = np.repeat([f"p{number}" for number in range(len(images))], images)
+    data = data_record(count=len(groups), groups=groups)
+    assert findings(data)["patients"] == said
 
 
 def test_nothing_found_and_nothing_looked_for_are_two_sentences():

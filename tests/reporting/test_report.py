@@ -91,7 +91,7 @@ def test_missing_cells_are_counted_everywhere(tmp_path):
     made = report(tmp_path, drop=3)
     text = printed(made)
     assert "3 of 22 cells missing" in text
-    assert "[1 of 2]" in text
+    assert "[1 of 2 corruptions]" in " ".join(text.split())
     page = (made.folder / "report.html").read_text()
     assert "3 of 22 cells missing" in page
     assert "phantomclip · phantoms/test · impulse_noise s5" in page

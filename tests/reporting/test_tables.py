@@ -102,7 +102,7 @@ def test_a_missing_cell_empties_its_mean_and_is_named_in_the_coverage(cells):
     assert matrix.severity_mean("error", 1, 1) is not None
     mce = matrix.mce("error", 1)
     assert (mce.covered, mce.planned) == (1, 2)
-    assert coverage(matrix, mce) == " [1 of 2; s1,3]"
+    assert coverage(matrix, mce) == " [1 of 2 corruptions; s1,3]"
 
 
 def test_a_model_without_any_finished_cell_keeps_its_row(cells):

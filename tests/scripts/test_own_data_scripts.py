@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_folder, write_medmnist
-from dicoms import write_scans
+from datasets import write_folder, write_medmnist, write_table
+from dicoms import slices, write_dicom, write_scans
 from run_script import script
 
 from medrobust.cli import composed
@@ -80,3 +80,46 @@ def test_own_data_is_written_without_its_names(tmp_path: Path) -> None:
     assert bad.returncode == 1
     assert "phantoms" in bad.stderr
     assert "Traceback" not in bad.stderr
+
+
+def test_own_data_is_audited_in_all_splits_of_its_table(tmp_path: Path) -> None:
+    table = write_folder(tmp_path, classes=("a", "b"))
+    lines = table.read_text().splitlines()
+    header = lines[0].split(",")
+    rows = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
+    for number, row in enumerate(rows):
+        row |= {"split": "held out" if number % 2 else "test", "patient": f"p{number // 2}"}
+    write_table(table, rows)
+    done = script("audit_data", "dataset=folder", f"dataset.csv={table}")
+    assert done.returncode == 0, done.stderr
+    half = len(rows) // 2
+    for split in ("test", "held out"):
+        assert f"\n  {split}: {half} images of 224" in done.stdout
+    shared = f"{half} patients are in two splits: test ({half} images) and held out ({half} images)"
+    assert done.stdout.count("in two splits") == done.stdout.count(shared) == 1
+    assert "no split" not in done.stdout
+
+
+def test_dicom_files_are_audited_with_what_a_reader_must_know(tmp_path: Path) -> None:
+    table = write_scans(tmp_path)
+    write_dicom(tmp_path / "series" / "further.dcm", slices(1)[0])
+    done = script("audit_data", "dicom", f"dataset.csv={table}")
+    assert done.returncode == 0, done.stderr
+    assert "! 1 DICOM file in the folder is not in the table: left out" in done.stdout
+    assert "usable window" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ([], "error: dataset.csv must be given: add dataset.csv=VALUE to the command."),
+        (["dataset.csv=nowhere.csv"], "error: table nowhere.csv not found."),
+        (["dataset.pathh=x"], "Did you mean 'dataset.path_column'?"),
+    ],
+)
+def test_an_audit_that_cannot_begin_says_so_in_one_line(typed: list[str], said: str) -> None:
+    done = script("audit_data", "folder", *typed)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout

@@ -74,7 +74,7 @@ def test_weights_and_data_are_fetched_once_and_then_run_without_network(
     box = tmp_path / "box"
     data = script("prefetch", box, "dataset=bloodmnist,phantoms")
     assert data.returncode == 0, data.stdout + data.stderr
-    assert "dataset bloodmnist: 1 files" in data.stdout
+    assert "dataset bloodmnist: 1 file," in data.stdout
     manifest = json.loads((box / "manifest.json").read_text())["files"]
     assert {entry["of"] for entry in manifest.values()} == {"biomedclip", "bloodmnist"}
     weights = next(name for name in manifest if name.endswith("pytorch_model.bin"))
@@ -102,7 +102,7 @@ def test_a_copy_is_checked_against_its_manifest(tmp_path: Path, zenodo: Path) ->
     box = tmp_path / "box"
     assert script("prefetch", box, "dataset=bloodmnist").returncode == 0
     done = script("prefetch", box, "--check")
-    assert (done.returncode, done.stdout) == (0, "1 of 1 files are as they were fetched\n")
+    assert (done.returncode, done.stdout) == (0, "1 of 1 file is as fetched\n")
     file = box / "data/bloodmnist_224.npz"
     content = bytearray(file.read_bytes())
     content[100] ^= 1

@@ -1,0 +1,30 @@
+"""Numbers in sentences."""
+
+IRREGULAR = {
+    "class": "classes",
+    "is": "are",
+    "repeats": "repeat",
+    "shows": "show",
+    "stands": "stand",
+}
+"""Words whose plural is not that of the others."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Write a number and what it counts, in the singular for one.
+
+    Example:
+        >>> counted(1, "image"), counted(2, "class"), counted(0, "cell")
+        ('1 image', '2 classes', '0 cells')
+    """
+    return f"{number} {agreeing(number, thing)}"
+
+
+def agreeing(number: int, word: str) -> str:
+    """Return a noun or verb as it stands beside that number.
+
+    Example:
+        >>> agreeing(1, "is"), agreeing(3, "is"), agreeing(0, "model")
+        ('is', 'are', 'models')
+    """
+    return word if number == 1 else IRREGULAR.get(word, f"{word}s")
