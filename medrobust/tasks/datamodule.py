@@ -28,8 +28,8 @@ Request: TypeAlias = tuple[int, Sequence[int]]
 AHEAD = 2
 """Batches that are read and corrupted while the encoder works on one."""
 
-KEPT_SHARE = 0.25
-"""Of the free memory of a GPU, for clean images that many passes corrupt."""
+KEPT_SHARE, KEPT_BYTES = 0.25, 1 << 27
+"""Of the free memory of a GPU, and in main memory, for clean images that many passes corrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +315,12 @@ class CorruptedBatches:
 
 
 def kept_bytes(device: torch.device) -> int:
-    """Return what clean images may take on a device: none on a CPU, which reads them as fast."""
+    """Return what clean images may take on a device, so that they are read once for many passes.
+
+    On a CPU a thread that reads takes turns with the encoder; few are kept, for memory is shared.
+    """
     if device.type != "cuda":
-        return 0
+        return KEPT_BYTES
     free, _ = torch.cuda.mem_get_info(device)
     return int(KEPT_SHARE * free)
 
