@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.adapters import NoAdapter
-from medrobust.datasets.said import begin_again
+from medrobust.datasets.said import one_job
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.audited import audited
 from medrobust.evaluation.beside import Beside, beside
@@ -161,13 +161,13 @@ def reference_command(
     return command_line([f"model={reference}", *implied, *kept], swept=several)
 
 
+@one_job()
 def run_job(experiment: Experiment, job: Job) -> None:
     """Run every cell of a job; then report, or in a sweep say one line.
 
     Raises:
         MedRobustError: As planning, a cell or the report raises it; finished cells are kept.
     """
-    begin_again()
     tally = Tally()
     store = Store(experiment.store)
     check_licenses(experiment, RESOURCES)

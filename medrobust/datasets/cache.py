@@ -146,8 +146,11 @@ def cached_arrays(
 
 
 @contextmanager
-def unpacking_at_most(rows: int) -> Iterator[None]:
+def unpacking_at_most(rows: int | None) -> Iterator[None]:
     """Within, what the cache has not yet is unpacked only if it has no more rows than that.
+
+    Args:
+        rows: Of the largest array; None: of any.
 
     Raises:
         NotUnpackedError: From whatever asks for a larger array; nothing of it is left behind.

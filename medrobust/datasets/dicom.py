@@ -11,10 +11,10 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array
+from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, unpacking_at_most
 from medrobust.datasets.dicom_headers import (
     HeaderIndex,
-    dicom_files,
+    dicom_names,
     header_index,
     patient_id,
     quiet_pydicom,
@@ -27,6 +27,7 @@ from medrobust.datasets.dicom_pixels import (
     Window,
     is_grey_dicom,
     read_dicom,
+    read_notes,
 )
 from medrobust.datasets.own import (
     PATIENT_COLUMN,
@@ -55,8 +56,8 @@ log = logging.getLogger(__name__)
 
 Match = Literal["path", "instance", "patient"]
 
-DIRECTORY: Final = "DICOMDIR"
-"""Name of the file that lists the others of a medium."""
+NOTES_FORMAT: Final = 1
+"""Version of the notes in the cache: to be raised with the order or the meaning of `NOTES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +225,7 @@ class Dicom(OwnData):
             raise DatasetNotFoundError(
                 f"folder {self.folder} not found. Pass dataset.root=<folder of the images>."
             )
-        names = sorted(
-            path.relative_to(self.folder).as_posix() for path in dicom_files(self.folder)
-        )
-        return header_index(self.folder, names, key, cache_dir=self.cache_dir)
+        return header_index(self.folder, dicom_names(self.folder), key, cache_dir=self.cache_dir)
 
     def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
         if self._patients_in_table(table):
@@ -304,17 +302,21 @@ class Dicom(OwnData):
             if notes is None:
                 with place_named(sample):
                     frame = self._frame_of(sample)
-                    notes = read_dicom(sample.file, frame=frame, window=self.window).notes
+                    notes = read_notes(sample.file, frame=frame, window=self.window)
             return sum(1 << NOTES.index(note) for note in notes)
 
         def write(target: Path) -> str:
             shape = (len(samples),)
-            with quiet_pydicom(), ArrayWriter(target, np.dtype("u2"), shape) as writer:
+            with (
+                quiet_pydicom(),
+                unpacking_at_most(None),
+                ArrayWriter(target, np.dtype("u2"), shape) as writer,
+            ):
                 for value in each(bits, samples):
                     writer.write(np.array(value, dtype="u2").tobytes())
                 return writer.close()
 
-        key = {**self._made_from(samples), "kind": "dicom notes", "notes": list(NOTES)}
+        key = {**self._made_from(samples), "kind": "dicom notes", "version": NOTES_FORMAT}
         codes = cached_array("dicom-notes", key, write, cache_dir=self.cache_dir).open()
         return [
             tuple(note for bit, note in enumerate(NOTES) if code >> bit & 1)
@@ -339,12 +341,14 @@ class Dicom(OwnData):
         return (*windowless, said)
 
     def _unlisted(self, table: Table) -> int:
-        """Count the DICOM files below the folder that no row of the table stands for."""
+        """Count the DICOM files below the folder that no row of the table stands for.
+
+        Where rows name paths, suffixes alone count: nothing else needs the other files, and a
+        large folder is not opened file by file.
+        """
         if self.match == "path":
             listed = set(relative_paths(table, self.path_column))
-            files = dicom_files(self.folder, strict=False)
-            names = (file.relative_to(self.folder).as_posix() for file in files)
-            return sum(name not in listed and Path(name).name != DIRECTORY for name in names)
+            return sum(name not in listed for name in dicom_names(self.folder, opening=False))
         key = data_key(self.folder, self.key_file)
         index = self._whole_index(key)
         if self.match == "instance":

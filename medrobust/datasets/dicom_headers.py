@@ -5,6 +5,7 @@ Values of a header never enter a message, a warning or a log: any of them may na
 
 import logging
 import os
+import stat
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array
 from medrobust.datasets.own import file_states
 from medrobust.datasets.pictures import each
 from medrobust.datasets.private import keyed_hashes
+from medrobust.datasets.said import found_once
 from medrobust.exceptions import (
     InvalidImageError,
     MedRobustError,
@@ -37,7 +39,8 @@ LARGEST_INFLATED = 1 << 28
 DEFERRED = 1 << 16
 """Bytes from which an element that nobody asks for stays on disk."""
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
+SUFFIXES: Final = (".dcm", ".dicom", ".ima")
+"""What DICOM files are known by without being opened, in lower case."""
 
 CHATTY = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle")
 """Loggers that quote values or tracebacks of a file."""
@@ -150,30 +153,53 @@ def is_dicom(stream: BinaryIO) -> bool:
     return stream.read(132)[128:] == b"DICM"
 
 
-def dicom_files(folder: Path, *, strict: bool = True) -> Iterator[Path]:
-    """Yield the DICOM files below a folder, by suffix or first bytes; follow no link.
+def dicom_names(folder: Path, *, opening: bool = True) -> Sequence[str]:
+    """Return the DICOM files below a folder, looked for once a job; follow no link.
 
     Args:
         folder: Where to look.
-        strict: Refuse a file that cannot be opened; if false, it is passed over.
+        opening: Know those of other suffixes by their first bytes, and refuse what cannot be
+            looked at. If false, `SUFFIXES` alone count, no file is opened, and what cannot be
+            looked at is passed over.
+
+    Returns:
+        Sorted paths in the folder, POSIX text.
 
     Raises:
-        InvalidImageError: If strict, for a file that cannot be opened.
+        InvalidImageError: If opening, for a file that cannot be looked at.
     """
+    return found_once(
+        ("DICOM files", os.path.abspath(folder), opening),
+        lambda: sorted(_dicom_names(folder, opening)),
+    )
+
+
+def _dicom_names(folder: Path, opening: bool) -> Iterator[str]:
     for parent, _, names in os.walk(folder):
-        for file in (Path(parent, name) for name in names):
-            if file.is_symlink() or not file.is_file():
+        inside = Path(parent).relative_to(folder)
+        for name in names:
+            known = os.path.splitext(name)[1].lower() in SUFFIXES
+            if not known and not opening:
                 continue
-            if file.suffix.lower() not in SUFFIXES:
-                try:
-                    with unplaced(file), file.open("rb") as stream:
-                        if not is_dicom(stream):
-                            continue
-                except MedRobustError:
-                    if strict:
-                        raise
-                    continue
-            yield file
+            try:
+                with unplaced(Path(parent, name)):
+                    found = _is_file(Path(parent, name), known)
+            except MedRobustError:
+                if opening:
+                    raise
+                continue
+            if found:
+                yield (inside / name).as_posix()
+
+
+def _is_file(file: Path, known: bool) -> bool:
+    """Say whether a file is one, no link, and unless that is known, a DICOM file."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        return False
+    if known:
+        return True
+    with file.open("rb") as stream:
+        return is_dicom(stream)
 
 
 def _check_inflated(file: Path, stream: BinaryIO) -> None:

@@ -115,6 +115,36 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
         return Picture(_squared(header, index, pixels, file.name), said)
 
 
+def read_notes(
+    file: Path, *, frame: int | None = None, window: Window = "header"
+) -> tuple[str, ...]:
+    """Return the notes of `read_dicom`, from the header alone wherever it decides them.
+
+    Args:
+        file: The file.
+        frame: As for `read_dicom`.
+        window: As for `read_dicom`.
+
+    Raises:
+        InvalidImageError: As `read_dicom` raises it.
+        MissingDependencyError: As `read_dicom` raises it.
+    """
+    with opened(file) as (header, _):
+        _check_header(header, file.name)
+        index, notes = _frame_index(header, frame, file.name), _notes(header)
+        if window != "header" or header.PhotometricInterpretation not in GREY:
+            return notes
+        if _voi(header, index) is not None:
+            return notes
+        if header.get("VOILUTSequence"):
+            return (*notes, VOI_TABLE)
+        if _bits(header) > 8:
+            return (*notes, NO_WINDOW)
+        if not header.get("PixelRepresentation") and _values_as_stored(header, index):
+            return (*notes, AS_STORED)
+    return read_dicom(file, frame=frame, window=window).notes
+
+
 def _notes(header: "FileDataset") -> tuple[str, ...]:
     """Say what of a header a viewer might show and this module does not, and what it warns of."""
     inverse = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
@@ -343,6 +373,16 @@ def _modality(header: "FileDataset", stored: NDArray[Any], index: int) -> Float6
     if not np.isfinite(values).all():
         values = np.nan_to_num(values, nan=float(np.nanmin(values[np.isfinite(values)])))
     return values * (1.0 if slope is None else slope) + (intercept or 0.0)
+
+
+def _values_as_stored(header: "FileDataset", index: int) -> bool:
+    """Say from its header whether the modality transformation of an image changes no value."""
+    if header.get("ModalityLUTSequence"):
+        return False
+    where = "PixelValueTransformationSequence"
+    slope = _number(_frame_value(header, index, where, "RescaleSlope"))
+    intercept = _number(_frame_value(header, index, where, "RescaleIntercept"))
+    return slope in (None, 1.0) and not intercept
 
 
 def _voi(header: "FileDataset", index: int) -> tuple[float, float, str] | None:

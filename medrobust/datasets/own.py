@@ -4,9 +4,11 @@ Identifiers (paths, patients) leave this room as keyed hashes only; see `private
 """
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -137,9 +139,12 @@ class OwnData(ABC):
             InvalidImageError: If an image cannot be read.
             ConfigurationError: If the key cannot be written, or columns do not fit.
         """
+        with states_kept():
+            return self._load(split or self.split)
+
+    def _load(self, chosen: str) -> ImageSet:
         table = read_table(Path(self.csv).expanduser())
         self._check_roles()
-        chosen = split or self.split
         samples = self._samples(table, self._rows(table, chosen))
         labels = read_labels(
             table, self.label_column, self.class_names, task=self.task, positive=self.positive
@@ -435,10 +440,31 @@ def place_named(sample: Sample) -> Iterator[None]:
         ) from error.__cause__
 
 
+@contextmanager
+def states_kept() -> Iterator[None]:
+    """Within, the state of each file is looked up once."""
+    token = _STATES.set({})
+    try:
+        yield
+    finally:
+        _STATES.reset(token)
+
+
+_STATES: ContextVar[dict[Path, list[Any]] | None] = ContextVar("states", default=None)
+
+
 def file_states(files: Sequence[Path]) -> list[list[Any]]:
     """Identify files for the cache: path, size and time."""
-    return [
-        [str(file.resolve()), status.st_size, status.st_mtime_ns]
-        for file in files
-        for status in [file.stat()]
-    ]
+    known = _STATES.get()
+    known = {} if known is None else known
+    folders: dict[Path, str] = {}
+    for file in files:
+        if file in known:
+            continue
+        if file.parent not in folders:
+            folders[file.parent] = os.path.realpath(file.parent)
+        real, status = os.path.join(folders[file.parent], file.name), file.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            real, status = os.path.realpath(file), file.stat()
+        known[file] = [real, status.st_size, status.st_mtime_ns]
+    return [known[file] for file in files]

@@ -21,6 +21,7 @@ from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.option_keys import class_arguments, nearest_key
 
 if TYPE_CHECKING:
+    from hydra.errors import InstantiationException
     from omegaconf import DictConfig, MissingMandatoryValue
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
@@ -199,7 +200,8 @@ def built(config: "DictConfig", name: str) -> Any:
         reason = str(cause).splitlines()[0]
         unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
         if unknown is not None:
-            raise ConfigurationError(_no_such_key(config, name, unknown[1])) from error
+            place = _failed_place(config, error) or name
+            raise ConfigurationError(_no_such_key(config, place, unknown[1])) from error
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
 
 
@@ -208,12 +210,28 @@ def _must_be_given(error: "MissingMandatoryValue") -> ConfigurationError:
     return ConfigurationError(f"{key} must be given: add {key}=VALUE to the command.")
 
 
-def _no_such_key(config: "DictConfig", name: str, key: str) -> str:
-    """Say that a class takes no such key, with the nearest that it takes."""
-    accepted = [argument.name for argument in class_arguments(str(config[name].get("_target_")))]
-    near = nearest_key(f"{name}.{key}", [f"{name}.{argument}" for argument in accepted])
+def _failed_place(config: "DictConfig", error: "InstantiationException") -> str | None:
+    """Return the key of the part that Hydra could not build, where its sentence names one."""
+    from omegaconf import OmegaConf
+
+    found = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    if found is None:
+        return None
+    listed = re.sub(r"(\d+)$", r"[\1]", found[1])  # OmegaConf writes sets0 for sets[0]
+    return next(
+        (key for key in (found[1], listed) if OmegaConf.select(config, key) is not None), None
+    )
+
+
+def _no_such_key(config: "DictConfig", place: str, key: str) -> str:
+    """Say that the class of a place takes no such key, with the nearest that it takes."""
+    from omegaconf import OmegaConf
+
+    target = OmegaConf.select(config, f"{place}._target_", default="")
+    accepted = [argument.name for argument in class_arguments(str(target))]
+    near = nearest_key(f"{place}.{key}", [f"{place}.{argument}" for argument in accepted])
     hint = f" Did you mean {near!r}?" if near else ""
-    return f"there is no configuration key '{name}.{key}'.{hint}"
+    return f"there is no configuration key '{place}.{key}'.{hint}"
 
 
 def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ...]]]":

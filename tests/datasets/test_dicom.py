@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from dicoms import dataset, item, slices, write_dicom, write_scans
 from pydicom.encaps import encapsulate
 
 from medrobust.datasets import Dicom
+from medrobust.datasets.cache import unpacking_at_most
+from medrobust.datasets.dicom_pixels import NOTES
 from medrobust.datasets.private import read_key
+from medrobust.datasets.said import one_job
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -199,15 +203,113 @@ def test_a_file_beside_the_table_that_cannot_be_opened_stops_no_run(
 ) -> None:
     table = write_scans(tmp_path)
     (tmp_path / "locked").write_bytes(b"")
-    usual = Path.open
+    refuse(monkeypatch, "open", "locked")
+    assert marks(table) == ()
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
+    """Let a method of paths fail for files of that name, as in a folder that is not to enter."""
+    usual = getattr(Path, method)
 
     def refused(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if self.name == "locked":
+        if self.name == name:
             raise PermissionError(13, "Permission denied")
         return usual(self, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(Path, method, refused)
+
+
+def test_a_file_that_cannot_be_looked_at_is_passed_over_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_scans(tmp_path)
+    (tmp_path / "Doe.dcm").write_bytes(b"")
+    refuse(monkeypatch, "lstat", "Doe.dcm")
     assert marks(table) == ()
+    with pytest.raises(InvalidImageError, match=r"^Doe\.dcm cannot be read as DICOM") as caught:
+        dicom(table, match="instance").load()
+    assert caught.value.for_records.startswith("a file in the folder of the images cannot")
+
+
+def test_rows_of_paths_open_no_file_that_the_table_does_not_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_scans(tmp_path)
+    (tmp_path / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "other.DCM").write_bytes(b"\0" * 128 + b"DICM")
+    for name in ("IM0001", "other.DCM"):
+        refuse(monkeypatch, "open", name)
+    assert marks(table) == ("1 DICOM file in the folder is not in the table: left out",)
+
+
+@pytest.mark.parametrize("match", ["path", "instance"])
+def test_a_job_searches_the_folder_once_and_a_load_looks_at_each_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, match: str
+) -> None:
+    table = write_scans(tmp_path)
+    searched: list[Path] = []
+    looked: list[str] = []
+    walk, lstat = os.walk, Path.lstat
+
+    def walked(top: Path) -> Any:
+        searched.append(top)
+        return walk(top)
+
+    def looked_at(self: Path) -> os.stat_result:
+        looked.append(self.name)
+        return lstat(self)
+
+    monkeypatch.setattr("medrobust.datasets.dicom_headers.os.walk", walked)
+    monkeypatch.setattr(Path, "lstat", looked_at)
+    with one_job():
+        for _ in range(3):
+            dicom(table, match=match).load()
+    assert len(searched) == 1
+    assert looked.count("IM0003.dcm") == 4  # in the search, and once a load
+    shutil.copy(tmp_path / "series/IM0003.dcm", tmp_path / "later.dcm")
+    with one_job():
+        if match == "path":
+            assert "1 DICOM file" in dicom(table).load().marks[-1]
+        else:
+            with pytest.raises(InvalidDataError, match="2 files in the folder"):
+                dicom(table, match=match).load()
+
+
+def test_notes_that_are_lost_are_read_from_headers_whatever_the_rows(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, bits in (("a", np.int16), ("b", np.uint8)):
+        write_dicom(tmp_path / f"{name}.dcm", slices(1)[0].astype(bits))
+    rows = [{"path": f"{name}.dcm", "label": name} for name in "ab"]
+    table = write_table(tmp_path / "t.csv", rows)
+    first = marks(table)
+    assert len(first) == 2
+    (notes,) = own_cache.glob("arrays/dicom-notes-*")
+    shutil.rmtree(notes)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("pixels were decoded again")
+
+    monkeypatch.setattr("pydicom.pixels.pixel_array", forbidden)
+    with unpacking_at_most(1):
+        assert marks(table) == first
+
+
+def test_other_words_of_a_note_find_it_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom(tmp_path / "a.dcm", slices(1)[0])
+    table = write_table(tmp_path / "t.csv", [{"path": "a.dcm", "label": "a"}])
+    names = {"class_names": ["a", "b"]}
+    marks(table, **names)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a file was read again")
+
+    monkeypatch.setattr("pydicom.dcmread", forbidden)
+    monkeypatch.setattr("medrobust.datasets.dicom.NOTES", ("in other words", *NOTES[1:]))
+    monkeypatch.setattr("medrobust.datasets.dicom.WINDOWLESS", ("in other words",))
+    assert marks(table, **names) == ("1 of 1 image of test: in other words",)
 
 
 def test_the_second_open_reads_no_dicom_file(

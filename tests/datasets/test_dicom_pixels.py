@@ -22,13 +22,16 @@ from medrobust.datasets.dicom_pixels import (
     NO_WINDOW,
     OVERLAYS,
     PROFILE,
+    Window,
     codestream_size,
     is_grey_dicom,
     read_dicom,
+    read_notes,
 )
 from medrobust.exceptions import InvalidImageError
 
 BUNDLED = Path(DATA_ROOT) / "test_files"
+GREY_8 = np.arange(16, dtype=np.uint8).reshape(4, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -389,3 +392,27 @@ def test_a_large_image_takes_little_more_memory_than_its_pixels(tmp_path: Path) 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6 * 4096 * 4096
+
+
+@pytest.mark.parametrize("window", ["header", "range", "stored", (40, 400)])
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (GREY_8, {}),
+        (GREY_8, {"RescaleSlope": 1, "RescaleIntercept": 0}),
+        (GREY_8, {"RescaleSlope": 2, "RescaleIntercept": 0}),
+        (GREY_8 * 0, {"RescaleSlope": 2, "RescaleIntercept": 0}),
+        (GREY_8, {"RescaleSlope": 1, "RescaleIntercept": -3}),
+        (GREY_8.astype(np.int8), {}),
+        (GREY_8.astype(np.int8) - 9, {}),
+        (GREY_8.astype(np.uint16), {"BurnedInAnnotation": "YES"}),
+        (GREY_8, {"WindowCenter": 40, "WindowWidth": 400}),
+        (GREY_8, {"WindowCenter": 40, "WindowWidth": 0}),
+        (np.stack([GREY_8] * 3, axis=-1), {"BurnedInAnnotation": "YES"}),
+    ],
+)
+def test_notes_read_alone_are_those_of_the_picture(
+    tmp_path: Path, pixels: np.ndarray, tags: dict[str, Any], window: Window
+) -> None:
+    file = write_dicom(tmp_path / "a.dcm", pixels, **tags)
+    assert read_notes(file, window=window) == read_dicom(file, window=window).notes
