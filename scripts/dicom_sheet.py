@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from medrobust.datasets.dicom_headers import dicom_files, quiet_pydicom
+from medrobust.datasets.dicom_headers import dicom_names, quiet_pydicom
 from medrobust.datasets.dicom_pixels import Picture, Window, read_dicom
 from medrobust.datasets.pictures import Framing, framed
 from medrobust.exceptions import MedRobustError
@@ -35,16 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
         window = (float(centre), float(width))
     read, refused = [], 0
     with quiet_pydicom():
-        for file in sorted(dicom_files(given.folder)):
+        for name in dicom_names(given.folder):
             try:
-                picture = read_dicom(file, window=window)
+                picture = read_dicom(given.folder / name, window=window)
             except MedRobustError as error:
                 refused += 1
                 print(f"refused  {error}")
                 continue
             read.append(picture)
             kind = "x".join(map(str, picture.pixels.shape))
-            print(f"{len(read):7d}  {file.relative_to(given.folder)}  {kind}", *picture.notes)
+            print(f"{len(read):7d}  {name}  {kind}", *picture.notes)
             if len(read) == given.most:
                 break
     print(f"{len(read)} read, {refused} refused")

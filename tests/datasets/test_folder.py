@@ -16,6 +16,7 @@ from datasets import write_folder, write_table
 from PIL import Image
 
 from medrobust.datasets import Folder
+from medrobust.datasets.own import file_states, states_kept
 from medrobust.datasets.private import read_key
 from medrobust.exceptions import (
     ConfigurationError,
@@ -522,3 +523,19 @@ def test_patients_in_two_splits_are_named_in_every_table(tmp_path: Path) -> None
         mark.startswith(f"{len(both)} patients are in two splits: train (") for mark in marks
     )
     assert not any(name in mark for mark in marks for name in both)
+
+
+def test_states_name_what_a_link_leads_to_and_are_kept_within_a_load_only(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    file = tmp_path / "real/a.png"
+    file.write_bytes(b"abc")
+    (tmp_path / "linked").symlink_to("real")
+    (tmp_path / "b.png").symlink_to("linked/a.png")
+    names = [file, tmp_path / "linked/a.png", tmp_path / "b.png"]
+    expected = [str(file.resolve()), 3, file.stat().st_mtime_ns]
+    assert file_states(names) == [expected] * 3
+    with states_kept():
+        file_states([file])
+        file.write_bytes(b"abcd")
+        assert file_states([file]) == [expected]
+    assert file_states([file])[0][1] == 4
