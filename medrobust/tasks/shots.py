@@ -226,7 +226,7 @@ class ShotLoader(DataLoader[ShotBatch]):
 
     def __iter__(self) -> Any:
         """Give the batches in order."""
-        return ahead(super().__iter__())  # its processes are forked here, while no thread works
+        return ahead(super().__iter__())  # its processes are forked here, before its thread begins
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: the module counts the batches."""
