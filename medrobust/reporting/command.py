@@ -58,8 +58,8 @@ class Choice:
         wanted = self.severities and ALL not in self.severities
         columns = tuple(c for c in table.corruptions if self._column(table, c))
         levels = tuple(s for s in table.severities if not wanted or str(s) in self.severities)
-        whole = len(table.corruptions) if columns != table.corruptions else 0
-        return replace(table, corruptions=columns, severities=levels, whole=whole)
+        in_store = len(table.corruptions) if columns != table.corruptions else 0
+        return replace(table, corruptions=columns, severities=levels, in_store=in_store)
 
     def _column(self, table: ExpectedTable, corruption: str) -> bool:
         if not self.corruptions or ALL in self.corruptions:
