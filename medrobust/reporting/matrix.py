@@ -213,7 +213,9 @@ class Matrix:
         """MCE, or relative mCE: the mean over the corruptions whose ratio is defined."""
         one = self.relative_corruption_error if relative else self.corruption_error
         ratios = [one(error, row, c) for c in range(len(self.table.corruptions))]
-        return Mean(*mean_corruption_error(ratios), planned=len(ratios), in_store=self.table.in_store)
+        return Mean(
+            *mean_corruption_error(ratios), planned=len(ratios), in_store=self.table.in_store
+        )
 
     def estimate(self, of: str, row: int, metric: str, column: int | None = None) -> Estimate:
         """Return an aggregate with its interval; empty where it is not defined."""
