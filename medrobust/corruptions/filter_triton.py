@@ -16,6 +16,9 @@ from .fused import BLOCK, cover, fused, launch, on_device
 ROWS, LANES, UNROLL = 32, 32, 4
 """Height and width of a tile that a program of `_filter` makes, and sums of a round of its loop."""
 
+AT_ONCE = 1 << 27
+"""Values that `soften` holds in float64, twice: a gigabyte each."""
+
 DISK_ROWS, DISK_LANES = 64, 32
 """Height and width of a tile that a program of `_disk` makes."""
 
@@ -27,9 +30,20 @@ def soften(
 
     Down first, from the rim of the window to its middle.
     """
-    height, width = images.shape[-2:]
     levels = on_device(np.arange(256) / 255.0, images.device)
-    images = images.contiguous()
+    parts = images.contiguous().split(max(1, AT_ONCE // images[0].numel()))
+    done = [_softened(part, levels, exact, row_map, column_map) for part in parts]
+    return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def _softened(
+    images: UInt8Batch,
+    levels: Tensor,
+    exact: Float64Array,
+    row_map: Int64Array,
+    column_map: Int64Array,
+) -> UInt8Batch:
+    height, width = images.shape[-2:]
     values = torch.empty(images.shape, dtype=torch.float64, device=images.device)
     grid = (images.numel() // (height * width), cover(height * width, BLOCK))
     launch(_levels, grid, values, images, levels, height * width, BLOCK=BLOCK)
@@ -155,8 +169,6 @@ def _bands(
     for d, row in enumerate(weights):
         for half, weight in pairs[first[d] : first[d + 1]]:
             row[: half + 1] += weight
-    if weights.min() < 0:
-        raise ValueError("Weights of a disk are not negative.")
     away = np.abs(np.arange(taps)[:, None] - np.arange(DISK_LANES) - reach)
     band = np.where(away <= reach, weights[:, np.minimum(away, reach)], 0)
     parts, largest = 2, 1 << 24

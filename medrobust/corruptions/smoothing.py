@@ -17,6 +17,10 @@ Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
 
 DISK_BITS = 22
 
+LARGEST_DISK = 16
+"""Reach of the disks that Triton sums: larger ones need wider bands of weights than a program of
+every card can hold."""
+
 
 def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     """Blur by a Gaussian cut off at four sigma, edges replicated.
@@ -123,7 +127,7 @@ def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
         from .filter_numba import boxes
 
         return run_native(boxes, images, row_map, column_map, box, first, reach, DISK_BITS)
-    if uses_fused(images):
+    if uses_fused(images) and reach <= LARGEST_DISK:
         from . import filter_triton
 
         return filter_triton.boxes(images, row_map, column_map, box, first, reach, DISK_BITS)

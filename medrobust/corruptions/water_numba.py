@@ -68,7 +68,7 @@ def _crests(across: Any, down: Any, size: Any, states: Any) -> None:
 
 @native_helper
 def _join(states: Any, stack: Any) -> None:
-    """Turn every 1 that touches a 2, over others too, into a 2; `states` is flat in `stack`."""
+    """Turn every 1 that touches a 2, over others too, into a 2; `stack` is memory for places."""
     height, width = states.shape
     flat = states.reshape(height * width)
     for start in range(width + 1, height * width - width - 1):

@@ -436,7 +436,10 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
         resumed = experiment.resume and can_go_on_from(checkpoint)
         if not resumed:
             shutil.rmtree(folder, ignore_errors=True)
-        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
+        try:
+            trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
+        finally:
+            module.stop_reading()
     module.to("cpu")
     return trainer
 

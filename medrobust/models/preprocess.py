@@ -152,7 +152,11 @@ def _look_up(images: UInt8Batch, table: Tensor) -> PixelBatch:
 
         return run_native_into(look_up, images, empty(shape, np.float32), table.numpy())
     first = 256 * torch.arange(3, dtype=torch.int32, device=images.device).view(3, 1, 1)
-    values = table.to(images.device).flatten().index_select(0, (images + first).flatten())
+    values = (
+        table.to(images.device, non_blocking=True)
+        .flatten()
+        .index_select(0, (images + first).flatten())
+    )
     return values.view(shape)
 
 

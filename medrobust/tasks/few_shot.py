@@ -19,7 +19,15 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.keys import derive_key
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.tasks.memory import keep_freed_memory
-from medrobust.tasks.shots import SelectionOrder, ShotBatch, ShotOrder, ShotPart, Shots, shot_loader
+from medrobust.tasks.shots import (
+    SelectionOrder,
+    ShotBatch,
+    ShotLoader,
+    ShotOrder,
+    ShotPart,
+    Shots,
+    shot_loader,
+)
 from medrobust.tasks.tuning import Tuning, TuningError
 
 Head: TypeAlias = ZeroShotHead | IdentityHead
@@ -72,6 +80,7 @@ class FewShot(LightningModule):
         # Epoch, error and loss of the state that is kept; -1 before there is one.
         self.register_buffer("selected", torch.tensor([-1.0, float("inf"), float("inf")]))
         self._best: dict[str, Tensor] = {}
+        self._loaders: list[ShotLoader] = []
         self._batches_done = 0
         self._moved = False
         self._joint = _joint_classes(heads, shots) if tuning.label_space == "joint" else None
@@ -128,7 +137,7 @@ class FewShot(LightningModule):
     def train_dataloader(self) -> Any:
         """Read the shots: all epochs in one pass of Lightning's, so that any batch can be next."""
         shots = Shots(self.shots, augment=self.tuning.augment, seed=self.tuning.seed)
-        return shot_loader(shots, self.order, self.num_workers)
+        return self._loader(shots, self.order)
 
     def val_dataloader(self) -> Any:
         """Read the selection part; nothing where there is none."""
@@ -141,7 +150,16 @@ class FewShot(LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
         )
-        return shot_loader(Shots(chosen), order, self.num_workers)
+        return self._loader(Shots(chosen), order)
+
+    def _loader(self, shots: Shots, order: ShotOrder | SelectionOrder) -> ShotLoader:
+        self._loaders.append(shot_loader(shots, order, self.num_workers))
+        return self._loaders[-1]
+
+    def stop_reading(self) -> None:
+        """Stop the threads that read, however the training has ended."""
+        while self._loaders:
+            self._loaders.pop().close()
 
     def transfer_batch_to_device(
         self, batch: ShotBatch, device: torch.device, dataloader_index: int

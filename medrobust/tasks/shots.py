@@ -1,7 +1,7 @@
 """Batches of shots: order, augmentation and every other choice keyed by seed, epoch and sample."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -224,9 +224,17 @@ class ShotLoader(DataLoader[ShotBatch]):
     It can go on in the middle: its order starts where the training has come to.
     """
 
+    _running: Generator[ShotBatch, None, None] | None = None
+
     def __iter__(self) -> Any:
         """Give the batches in order."""
-        return ahead(super().__iter__())  # its processes are forked here, while no thread works
+        self._running = ahead(super().__iter__())  # it forks here, before the thread begins
+        return self._running
+
+    def close(self) -> None:
+        """Stop the thread."""
+        if self._running is not None:
+            self._running.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: the module counts the batches."""

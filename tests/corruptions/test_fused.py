@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from medrobust.corruptions import filter_triton, smoothing
 from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.contract import card, clauses
 from medrobust.corruptions.kernels import KERNELS, kernel_function
@@ -51,3 +52,19 @@ def test_one_channel_is_that_of_the_cpu(clause):
     with kernels_of("triton"):
         found = function(images.to(DEVICE), **clause.parameters, **draws).cpu()
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("radius", [2, 13, 16, 17, 35, 40])
+def test_disks_of_any_size_are_those_of_the_cpu(radius):
+    images = torch.cat([pictures()] * 2, 3)
+    expected = smoothing.defocus_blur(images, radius, 0.5)
+    with kernels_of("triton"):
+        assert torch.equal(smoothing.defocus_blur(images.to(DEVICE), radius, 0.5).cpu(), expected)
+
+
+def test_a_blur_in_several_pieces_is_the_same(monkeypatch):
+    images = pictures().repeat(2, 1, 1, 1)
+    monkeypatch.setattr(filter_triton, "AT_ONCE", 3 * images[0].numel())
+    with kernels_of("triton"):
+        found = smoothing.gaussian_blur(images.to(DEVICE), 1.5).cpu()
+    assert torch.equal(found, smoothing.gaussian_blur(images, 1.5))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -264,6 +265,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_ids(
         make(experiment(tmp_path))
     drawn = plan_adaptation(experiment(tmp_path), RESOURCES, Store(tmp_path)).drawn[0]
     assert any(str(name) in str(caught.value) for name in drawn.shots.ids)
+    assert not [t for t in threading.enumerate() if t.name.startswith("medrobust-ahead")]
 
 
 def test_weights_that_get_no_gradient_stop_the_run_and_are_named(tmp_path: Path) -> None:
