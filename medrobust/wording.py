@@ -3,6 +3,7 @@
 IRREGULAR = {
     "class": "classes",
     "is": "are",
+    "it": "them",
     "repeats": "repeat",
     "shows": "show",
     "stands": "stand",
@@ -21,7 +22,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def agreeing(number: int, word: str) -> str:
-    """Return a noun or verb as it stands beside that number.
+    """Return a noun, verb or pronoun as it stands beside that number.
 
     Example:
         >>> agreeing(1, "is"), agreeing(3, "is"), agreeing(0, "model")

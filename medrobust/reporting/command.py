@@ -12,7 +12,7 @@ from .draws import draw_files
 from .matrix import ExpectedTable, belongs, expected_from_cells, versions_of
 from .measure import variant
 from .published import published_files
-from .reference import reference_cells, reference_title, validation_cells
+from .reference import reference_cells, reference_title, untuned_cells, validation_cells
 from .report import Report, make_report, write_files
 
 CLEAN, ALL, REGISTRY, BOTH = "clean", "all", "medmnist_c", "medimeta_c_and_registry"
@@ -58,8 +58,8 @@ class Choice:
         wanted = self.severities and ALL not in self.severities
         columns = tuple(c for c in table.corruptions if self._column(table, c))
         levels = tuple(s for s in table.severities if not wanted or str(s) in self.severities)
-        whole = len(table.corruptions) if columns != table.corruptions else 0
-        return replace(table, corruptions=columns, severities=levels, whole=whole)
+        in_store = len(table.corruptions) if columns != table.corruptions else 0
+        return replace(table, corruptions=columns, severities=levels, in_store=in_store)
 
     def _column(self, table: ExpectedTable, corruption: str) -> bool:
         if not self.corruptions or ALL in self.corruptions:
@@ -165,18 +165,20 @@ def report_store(
         )
         notes = [note] if note else []
         reference = reference_title(reference, reference_prompts)
+    published, lacking = untuned_cells(store, cells)
     report = make_report(
         cells,
         expected=expected,
         missing=missing,
         reference=reference,
         reference_cells=found,
-        notes=[*choice.note, *notes, *version_notes(expected)],
+        notes=[*choice.note, *notes, *lacking, *version_notes(expected)],
         folder=folder,
         run={"command": shlex.join(["python", "scripts/report.py", root.name, *choice.words])},
         validation=validation_cells(store, cells),
         sanity=[c for c in chosen if c.spec.suite == SANITY],
         features=store.read_features,
+        untuned=published,
         processes=processes,
     )
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)

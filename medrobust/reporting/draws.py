@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medrobust.evaluation.store import StoredCell
+from medrobust.fingerprints import fingerprint
 from medrobust.metrics.aggregates import (
     error_influence,
     error_interval,
@@ -22,6 +23,7 @@ from medrobust.types import Float64Array
 
 from .matrix import Matrix
 from .measure import reading
+from .reference import as_published, is_probe, without_adapter
 from .sections import plain_table
 from .tables import csv_bytes, in_markdown, number
 from .uncertainty import Groups, mean_error
@@ -84,8 +86,8 @@ class _Line:
         model: Name of the base model.
         label: Of the recipe, or `PUBLISHED`.
         prompts: Name of the prompt set; empty for probes.
-        variant: Fingerprint of the row where it is no draw of several, else empty.
-        adapted: Whether it was tuned.
+        variant: Fingerprint of the row; of draws of one recipe, of what they share.
+        cell: A clean cell of it.
         draws: Draw (None: no draw of several) -> its numbers.
     """
 
@@ -93,8 +95,13 @@ class _Line:
     label: str
     prompts: str
     variant: str
-    adapted: bool
+    cell: StoredCell
     draws: dict[Any, _Draw]
+
+    @property
+    def adapted(self) -> bool:
+        """Whether it was tuned."""
+        return bool(self.cell.record.get("adaptation"))
 
     @property
     def published(self) -> bool:
@@ -118,19 +125,19 @@ def draw_rows(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> lis
             continue
         lines = _lines(matrix)
         if any(line.adapted for line in lines):
-            rows += _rows(matrix, [*_added(matrix, untuned, lines), *lines])
+            rows += _rows(matrix, lines, _added(matrix, untuned, lines))
     return rows
 
 
 def _added(matrix: Matrix, untuned: Sequence[Matrix], lines: Sequence[_Line]) -> list[_Line]:
     """Return the models as published of that table, those that it has itself left out."""
-    there = {line.model for line in lines if line.published}
+    there = {(line.model, line.variant) for line in lines if line.published}
     return [
         line
         for other in untuned
         if other.table == matrix.table and other.data.fingerprint == matrix.data.fingerprint
         for line in _lines(other)
-        if line.model not in there
+        if (line.model, line.variant) not in there
     ]
 
 
@@ -233,8 +240,9 @@ def _lines(matrix: Matrix) -> list[_Line]:
         head = cell.record["head"]
         prompts = str(head.get("name", "")) if head["kind"] == "zero_shot" else ""
         draw = made.get("draw")
-        key = (row.model, label, prompts, row.variant if draw is None else "")
-        line = found.setdefault(key, _Line(*key, adapted=bool(made), draws={}))
+        shared = fingerprint([without_adapter(cell), "" if is_probe(cell) else head])
+        key = (row.model, label, prompts, row.variant if draw is None else shared)
+        line = found.setdefault(key, _Line(*key, cell=cell, draws={}))
         line.draws[draw] = _draw(matrix, index)
     return list(found.values())
 
@@ -249,13 +257,19 @@ def _told_apart(line: _Line, lines: Sequence[_Line]) -> str:
     return f"{line.label} [{name.strip()}]"
 
 
-def _base(line: _Line, lines: Sequence[_Line]) -> _Draw | None:
-    """Return the model as published that a line is compared with: with the same prompts, if any."""
+def _base(line: _Line, lines: Sequence[_Line], added: Sequence[_Line]) -> _Draw | None:
+    """Return the model as published that a line is compared with, the report's own before others.
+
+    None where there is none, or several between which nothing decides.
+    """
     if line.published:
         return None
-    known = [o for o in lines if o.published and o.model == line.model]
-    same = [o for o in known if o.prompts == line.prompts] or known
-    return same[0].draws[None] if len(same) == 1 else None
+    for known in (lines, added):
+        published = {o.cell.fingerprint: o for o in known if o.published}
+        same = as_published(line.cell, [o.cell for o in published.values()])
+        if same:
+            return published[same[0].fingerprint].draws[None] if len(same) == 1 else None
+    return None
 
 
 def _draw(matrix: Matrix, row: int) -> _Draw:
@@ -299,10 +313,11 @@ def _of(matrix: Matrix) -> str:
     return "balanced_error" if "balanced_error" in matrix.values else "error"
 
 
-def _rows(matrix: Matrix, lines: Sequence[_Line]) -> list[dict[str, str]]:
+def _rows(matrix: Matrix, own: Sequence[_Line], added: Sequence[_Line]) -> list[dict[str, str]]:
     rows = []
+    lines = [*added, *own]
     for line in lines:
-        base = _base(line, lines)
+        base = _base(line, own, added)
         over_images = _OverImages(matrix, list(line.draws.values()), base)
         for metric in METRICS:
             numbers = [draw.numbers for draw in line.draws.values()]

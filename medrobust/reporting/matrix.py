@@ -39,8 +39,8 @@ class ExpectedTable:
         corruptions: Columns, in order, without "clean".
         severities: Planned severities, in order, without 0.
         version: Fingerprint of the data, where a store holds several of one name; empty: of any.
-        whole: How many corruptions the table has in the store, of which these are chosen; 0: these
-            are all.
+        in_store: How many corruptions the table has in the store, of which these are chosen; 0:
+            these are all.
     """
 
     dataset: str
@@ -49,7 +49,7 @@ class ExpectedTable:
     corruptions: tuple[str, ...]
     severities: tuple[int, ...] = STANDARD_SEVERITIES
     version: str = ""
-    whole: int = 0
+    in_store: int = 0
 
     def is_of(self, cell: StoredCell) -> bool:
         """Say whether a cell is of the data of this table."""
@@ -95,18 +95,19 @@ class Mean:
         value: None where no corruption is whole.
         covered: Corruptions that it is over.
         planned: Corruptions of the table.
-        whole: Corruptions of the table in the store, where those of this table are chosen from it.
+        in_store: Corruptions of the table in the store, where those of this table are chosen from
+            it.
     """
 
     value: float | None
     covered: int
     planned: int
-    whole: int = 0
+    in_store: int = 0
 
     @property
-    def of(self) -> int:
+    def total(self) -> int:
         """How many there are, those that were not chosen included."""
-        return max(self.planned, self.whole)
+        return max(self.planned, self.in_store)
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class Matrix:
     def mean(self, metric: str, row: int) -> Mean:
         """Mean over the corruptions that have every planned severity."""
         means = [self.severity_mean(metric, row, c) for c in range(len(self.table.corruptions))]
-        return Mean(*mean_corruption_error(means), planned=len(means), whole=self.table.whole)
+        return Mean(*mean_corruption_error(means), planned=len(means), in_store=self.table.in_store)
 
     def corruption_error(self, error: str, row: int, corruption: int) -> float | None:
         """CE against the reference, None where a cell of either is missing."""
@@ -212,7 +213,9 @@ class Matrix:
         """MCE, or relative mCE: the mean over the corruptions whose ratio is defined."""
         one = self.relative_corruption_error if relative else self.corruption_error
         ratios = [one(error, row, c) for c in range(len(self.table.corruptions))]
-        return Mean(*mean_corruption_error(ratios), planned=len(ratios), whole=self.table.whole)
+        return Mean(
+            *mean_corruption_error(ratios), planned=len(ratios), in_store=self.table.in_store
+        )
 
     def estimate(self, of: str, row: int, metric: str, column: int | None = None) -> Estimate:
         """Return an aggregate with its interval; empty where it is not defined."""

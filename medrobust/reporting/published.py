@@ -83,7 +83,7 @@ def _tables(matrices: Sequence[Matrix]) -> list[tuple[str, list[tuple[str, ...]]
     sets = {name for names in facts()["modalities"].values() for name in names}
     known = [matrix for matrix in matrices if matrix.table.dataset in sets]
     ours = [matrix for matrix in known if matrix.table.suite == facts()["suite"]]
-    if any(matrix.table.whole for matrix in known):
+    if any(matrix.table.in_store for matrix in known):
         return []  # some of the corruptions only
     if {matrix.table.dataset for matrix in ours} != sets:
         return []

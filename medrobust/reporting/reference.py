@@ -1,6 +1,6 @@
 """The reference model's cells under the same conditions: looked up in the store, never computed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from medrobust.evaluation.store import CellSpec, Store, StoredCell, head_fingerprint
@@ -113,7 +113,7 @@ def reference_cells(
         return list(found.values()), (
             f"CE and mCE need the reference {title}: {missing} of {counted(len(cells), 'cell')} "
             f"{agreeing(missing, 'is')} not in "
-            f"the store{also}. To make them: {command}{wanted}"
+            f"the store{also}. To make {agreeing(missing, 'it')}: {command}{wanted}"
         )
     if not ambiguous:
         return list(found.values()), None
@@ -135,49 +135,76 @@ def untuned_cells(store: Store, cells: Sequence[StoredCell]) -> tuple[list[Store
 
     Returns:
         The cells that are not among the plan's, each once; and a line for each model that lacks
-        some.
+        some, or of which a probe has several to choose from.
 
     Raises:
         StoreError: If such a cell is damaged.
     """
     own = conditions([c for c in cells if c.spec.adapter == "none"])
-    found: dict[str, StoredCell] = {}
-    adapted: dict[str, list[bool]] = {}
-    for cell in cells:
-        if not cell.record.get("adaptation"):
-            continue
-        name = cell.spec.model
-        if any(c.spec.model == name for c in own.get(condition(cell), {}).values()):
-            continue
-        there = _look_up(store, cell, name).get(condition(cell), {}).values()
-        chosen = _untuned(cell, list(there))
-        if chosen is not None:
-            found[chosen.fingerprint] = chosen
-        adapted.setdefault(name, []).append(chosen is not None)
-    notes = [
-        f"gains need {name} as published under the same conditions: {there.count(False)} of "
-        f"{len(there)} cells are not in the store. To make them: the same command without the "
-        f"adapter"
-        for name, there in adapted.items()
-        if not all(there)
+    added: dict[tuple[Any, ...], dict[str, StoredCell]] = {}
+    counts: dict[str, list[int]] = {}
+    prompts: dict[str, set[str]] = {}
+    for cell in sorted((c for c in cells if c.record.get("adaptation")), key=is_probe):
+        name, here = cell.spec.model, condition(cell)
+        there = as_published(cell, own.get(here, {}).values())
+        there = there or as_published(cell, added.get(here, {}).values())
+        if not there:
+            there = as_published(cell, _look_up(store, cell, name).get(here, {}).values())
+            if len(there) == 1:
+                added.setdefault(here, {})[there[0].fingerprint] = there[0]
+        counts.setdefault(name, []).append(len(there))
+        if len(there) > 1:
+            prompts.setdefault(name, set()).update(map(head_name, there))
+    notes = []
+    for name, numbers in counts.items():
+        missing = numbers.count(0)
+        if missing:
+            notes.append(
+                f"gains need {name} as published under the same conditions: {missing} of "
+                f"{counted(len(numbers), 'cell')} {agreeing(missing, 'is')} not in the store. To "
+                f"make {agreeing(missing, 'it')}: the same command without the adapter"
+            )
+    notes += [
+        f"gains of probes of {name} are left out: a probe has no prompts, and {name} as published "
+        f"is there with several ({', '.join(sorted(names))}). To count from one: run it alone"
+        for name, names in prompts.items()
     ]
-    return list(found.values()), notes
+    return [cell for found in added.values() for cell in found.values()], notes
 
 
-def _untuned(cell: StoredCell, candidates: Sequence[StoredCell]) -> StoredCell | None:
-    """Choose the cell that differs by the adapter alone; of a probe, by its head too."""
-    same = [c for c in candidates if _without_adapter(c) == _without_adapter(cell)]
+def as_published(cell: StoredCell, candidates: Iterable[StoredCell]) -> list[StoredCell]:
+    """Return the cells that a gain of `cell` may be counted from; one alone decides.
+
+    Args:
+        cell: Adapted, or the model as published with other prompts on purpose.
+        candidates: Cells without an adapter under the same condition.
+
+    Returns:
+        Those of the same model and encoding but for the adapter, with the same prompts. Where there
+        are none: of a probe, which has no prompts, and of a model that was not tuned, those with
+        any prompts.
+    """
+    same = [
+        c
+        for c in candidates
+        if c.spec.model == cell.spec.model and without_adapter(c) == without_adapter(cell)
+    ]
     heads = [c for c in same if _head(c) == _head(cell)]
-    if cell.record["head"]["kind"] == "probe" and not heads:
-        heads = same
-    return heads[0] if len(heads) == 1 else None
+    any_prompts = is_probe(cell) or not cell.record.get("adaptation")
+    return heads or (same if any_prompts else [])
+
+
+def is_probe(cell: StoredCell) -> bool:
+    """Whether a trained head classifies, no prompts."""
+    return bool(cell.record["head"]["kind"] == "probe")
 
 
 def _head(cell: StoredCell) -> str:
     return head_fingerprint(cell.record["head"])
 
 
-def _without_adapter(cell: StoredCell) -> dict[str, Any]:
+def without_adapter(cell: StoredCell) -> dict[str, Any]:
+    """Return what decides the image features, but for the adapter."""
     return {k: v for k, v in cell.record["encoding"].items() if k != "adapter"}
 
 

@@ -161,7 +161,7 @@ def _numbers(name: str, found: Estimate) -> dict[str, str]:
 def _covers(one: Subgroup) -> str:
     mean = one.matrix.mean(one.of, one.row)
     levels = ",".join(map(str, one.matrix.table.severities))
-    return f"{mean.covered} of {counted(mean.of, 'corruption')}; severities {levels}"
+    return f"{mean.covered} of {counted(mean.total, 'corruption')}; severities {levels}"
 
 
 def subgroup_section(found: Sequence[Subgroup]) -> str:

@@ -128,7 +128,7 @@ def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
 
 
 def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
-    covers = f"{mean.covered} of {counted(mean.of, 'corruption')}; {_severities(matrix)}"
+    covers = f"{mean.covered} of {counted(mean.total, 'corruption')}; {_severities(matrix)}"
     return _summary(matrix, row, metric, of, mean.value, covers=covers)
 
 
@@ -176,13 +176,8 @@ def standing_rows(
         for row, standing in enumerate(ranked):
             if standing.rank is None:
                 continue
-            columns = len(matrix.table.corruptions)
-            over = (
-                f"{columns} of {counted(matrix.table.whole, 'corruption')}"
-                if matrix.table.whole
-                else ""
-            )
-            over = over or "corruptions"
+            columns, total = len(matrix.table.corruptions), matrix.table.in_store
+            over = f"{columns} of {counted(total, 'corruption')}" if total else "corruptions"
             covers = f"{counted(len(ranked), 'model')}; mean over {over}; {_severities(matrix)}"
             line = _summary(matrix, row, "rank", matrix.shown, float(standing.rank), covers=covers)
             low, high = standing.low, standing.high
@@ -237,8 +232,8 @@ def coverage(matrix: Matrix, mean: Mean) -> str:
         "" for all corruptions at severities 1 to 5, else such as " [5 of 7 corruptions; s1,3,5]".
     """
     parts = []
-    if mean.covered < mean.of:
-        parts.append(f"{mean.covered} of {counted(mean.of, 'corruption')}")
+    if mean.covered < mean.total:
+        parts.append(f"{mean.covered} of {counted(mean.total, 'corruption')}")
     if matrix.table.severities not in ((), STANDARD_SEVERITIES):
         parts.append("s" + ",".join(map(str, matrix.table.severities)))
     return f" [{'; '.join(parts)}]" if parts else ""
@@ -265,7 +260,8 @@ def _matrix_lines(matrix: Matrix, labels: Sequence[str]) -> Iterator[list[str]]:
     place = [table.dataset, table.split, table.version[:8], table.suite]
     severities = ",".join(map(str, table.severities))
     names = ["clean", *table.corruptions, *(("mean", "mCE") if table.corruptions else ())]
-    count = f"{len(table.corruptions)} of {table.whole or len(table.corruptions)} corruptions"
+    chosen = len(table.corruptions)
+    count = f"{chosen} of {counted(table.in_store or chosen, 'corruption')}"
     own = (
         f"{row.label}: {mark}"
         for index, row in enumerate(matrix.rows)

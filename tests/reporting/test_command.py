@@ -222,5 +222,5 @@ def test_the_registry_of_a_set_has_the_name_that_a_run_gives_it(tmp_path):
     ):
         choice = Choice(corruptions=names)
         assert (choice.cut(table).corruptions, choice.cut(other).corruptions) == left
-    assert Choice(corruptions=("contrast",)).cut(table).whole == 2
-    assert Choice(severities=("1",)).cut(table).whole == 0
+    assert Choice(corruptions=("contrast",)).cut(table).in_store == 2
+    assert Choice(severities=("1",)).cut(table).in_store == 0

@@ -1,6 +1,7 @@
 """Draws of one recipe become one row with an interval, paired with the model as published."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.influence import balanced_influence
 from medrobust.metrics.intervals import balanced_interval, mean_interval
 from medrobust.reporting import draw_files, make_report, reference_cells, untuned_cells
+from medrobust.reporting.command import report_store
 from medrobust.reporting.draws import draw_rows
 from medrobust.reporting.matrix import ExpectedTable
 
@@ -145,7 +147,7 @@ def test_gains_are_never_counted_from_another_configuration(tmp_path: Path, othe
     found, (note,) = untuned_cells(store, cells)
     assert found == []
     assert "gains need m as published" in note
-    assert "1 of 1 cells are not in the store" in note
+    assert "1 of 1 cell is not in the store. To make it: " in note
     own = cell_key(data, "m")
     store.write(own, logits, {})
     assert [c.fingerprint for c in untuned_cells(store, cells)[0]] == [own.fingerprint]
@@ -182,3 +184,94 @@ def test_two_prompt_sets_are_two_lines_each_with_its_own_gain(tmp_path: Path) ->
     assert gains.keys() == {f"{a} [{p}]" for a in ("as published", "lora") for p in ("one", "two")}
     assert float(gains["lora [one]"]) == pytest.approx(6 / 60)
     assert float(gains["lora [two]"]) == pytest.approx(3 / 60)
+
+
+def cell_of(store: Store, wrong: int, adapter: str = "none", kind: str = "zero_shot", **more):
+    """Write a clean cell of model m with so many wrong answers of 60."""
+    data = data_record(classes=2)
+    store.write_data(data)
+    key = cell_key(data, "m", adapter=adapter, **more)
+    if kind == "probe":
+        key = replace(key, head={"kind": "probe", "weights": adapter})
+    answers = data.labels.copy()
+    answers[:wrong] = 1 - answers[:wrong]
+    label, _, draw = adapter.partition(" draw ")
+    made = {"label": label, "draw": int(draw) if draw else None}
+    record = {"adaptation": made} if label not in ("none", "prompt_ensemble") else {}
+    store.write(key, np.eye(2, dtype=np.float32)[answers], record)
+    return store.read(key.spec, key.fingerprint)
+
+
+def gains_of(root: Path, cells: list) -> tuple[dict[str, str], list[str]]:
+    """Return the clean gain of each line of a report of these cells, and its notes on bases."""
+    found, notes = untuned_cells(Store(root), cells)
+    table = table_of(report_of(root, cells, found))
+    return {label: row["gain"] for (label, metric), row in table.items() if metric != "mCE"}, notes
+
+
+@pytest.mark.parametrize("other", [{"prompts": "two"}, {"weights": "others"}, {"precision": "16"}])
+def test_gains_skip_another_configuration_in_the_report(tmp_path: Path, other: dict) -> None:
+    store = Store(tmp_path)
+    cells = [
+        cell_of(store, 24, **({"prompts": "one"} | other)),
+        cell_of(store, 6, "lora draw 0", prompts="one"),
+    ]
+    gains, (note,) = gains_of(tmp_path, cells)
+    assert gains == {"as published": "", "lora": ""}
+    assert "1 of 1 cell is not in the store" in note
+    cell_of(store, 12, prompts="one")
+    gains, notes = gains_of(tmp_path, cells)
+    assert float(gains["lora"]) == pytest.approx(6 / 60)  # of 24 wrong ones it would be 18 / 60
+    assert len(gains) == 3  # each model as published has a line of its own
+    assert notes == []
+
+
+def test_draws_of_two_precisions_are_two_lines(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    cells = [
+        cell_of(store, wrong, adapter, precision=precision)
+        for precision, counts in (("32", (12, 6)), ("16", (24, 21)))
+        for adapter, wrong in zip(("none", "lora draw 0"), counts, strict=True)
+    ]
+    gains, notes = gains_of(tmp_path, cells)
+    tuned = sorted(float(gain) for label, gain in gains.items() if label.startswith("lora"))
+    assert tuned == pytest.approx([3 / 60, 6 / 60])
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("adapter", "kind"), [("probe", "probe"), ("prompt_ensemble", "zero_shot")]
+)
+def test_what_has_no_prompts_in_common_is_compared_with_the_only_one(
+    tmp_path: Path, adapter: str, kind: str
+) -> None:
+    store = Store(tmp_path)
+    cells = [
+        cell_of(store, 12, prompts="one"),
+        cell_of(store, 9, adapter, kind, prompts="ensemble"),
+        cell_of(store, 6, "lora", prompts="two"),
+    ]
+    cell_of(store, 30, prompts="two")
+    gains, notes = gains_of(tmp_path, cells)
+    assert float(gains[adapter]) == pytest.approx(3 / 60)  # the report's own goes first
+    assert float(gains["lora"]) == pytest.approx(24 / 60)
+    assert notes == []
+
+
+def test_a_probe_beside_two_prompt_sets_has_no_gain_and_the_report_says_why(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    cells = [cell_of(store, 12, prompts="one"), cell_of(store, 24, prompts="two")]
+    cells.append(cell_of(store, 6, "probe", "probe"))
+    gains, (note,) = gains_of(tmp_path, cells)
+    assert gains["probe"] == ""
+    assert "gains of probes of m are left out" in note
+    assert "(one, two)" in note
+
+
+def test_a_report_of_a_store_without_the_model_as_published_says_so(tmp_path: Path) -> None:
+    cell_of(Store(tmp_path), 6, "lora")
+    report = report_store(tmp_path, tmp_path / "out", figures=False, interactive=False)
+    assert any("gains need m as published" in note for note in report.notes)
+    cell_of(Store(tmp_path), 12)
+    report = report_store(tmp_path, tmp_path / "out", figures=False, interactive=False)
+    assert not any("gains need" in note for note in report.notes)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,3 +211,14 @@ def test_the_matrix_as_csv_has_no_mean_over_fewer_corruptions(cells):
     strong = {line["corruption"]: line["strong"] for line in lines}
     assert strong["contrast"] == strong["mean"] == strong["mCE"] == ""
     assert strong["pixelate"]
+
+
+def test_one_corruption_is_counted_in_the_singular(cells):
+    table = ExpectedTable("toy", "test", "imagenet_c", ("contrast",), (1, 3))
+    kept = [cell for cell in cells if table.holds(cell)]
+    alone = matrix_of(kept, expected=[table])
+    lines = list(csv.DictReader(io.StringIO(matrix_csv([alone]).decode())))
+    assert find(lines, corruption="mean")[0]["covers"] == "1 of 1 corruption"
+    (chosen,) = build_matrices(kept, expected=[replace(table, in_store=2)])
+    lines = list(csv.DictReader(io.StringIO(matrix_csv([chosen]).decode())))
+    assert find(lines, corruption="mean")[0]["covers"] == "1 of 2 corruptions"
