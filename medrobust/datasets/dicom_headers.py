@@ -107,6 +107,11 @@ def dicom_errors_named(file: Path) -> Iterator[None]:
         yield
     except MedRobustError:
         raise
+    except PermissionError as error:
+        raise InvalidImageError(
+            f"{file.name} cannot be read as DICOM (permission denied): make it readable, or move it "
+            f"out of the folder."
+        ) from error
     except Exception as error:  # pydicom and its plugins raise nearly every class there is
         raise InvalidImageError(
             f"{file.name} cannot be read as DICOM ({type(error).__name__}): it is damaged, cut off "
@@ -166,7 +171,7 @@ def dicom_names(folder: Path, *, opening: bool = True) -> Sequence[str]:
         Sorted paths in the folder, POSIX text.
 
     Raises:
-        InvalidImageError: If opening, for a file that cannot be looked at.
+        InvalidImageError: If opening, for a file or folder that cannot be looked at.
     """
     return found_once(
         ("DICOM files", os.path.abspath(folder), opening),
@@ -175,7 +180,12 @@ def dicom_names(folder: Path, *, opening: bool = True) -> Sequence[str]:
 
 
 def _dicom_names(folder: Path, opening: bool) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        if opening:
+            with unplaced(Path(error.filename)):
+                raise error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
         inside = Path(parent).relative_to(folder)
         for name in names:
             known = os.path.splitext(name)[1].lower() in SUFFIXES

@@ -231,6 +231,23 @@ def test_a_file_that_cannot_be_looked_at_is_passed_over_or_named(
     assert caught.value.for_records.startswith("a file in the folder of the images cannot")
 
 
+def test_a_folder_that_cannot_be_listed_is_named_where_images_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, listed = write_scans(tmp_path), os.scandir
+    (tmp_path / "Doe").mkdir()
+
+    def refused(path: Any) -> Any:
+        if str(path).endswith("Doe"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert marks(table) == ()
+    with pytest.raises(InvalidImageError, match=r"^Doe cannot be read .*permission denied"):
+        dicom(table, match="instance").load()
+
+
 def test_rows_of_paths_open_no_file_that_the_table_does_not_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,9 +268,9 @@ def test_a_job_searches_the_folder_once_and_a_load_looks_at_each_file_once(
     looked: list[str] = []
     walk, lstat = os.walk, Path.lstat
 
-    def walked(top: Path) -> Any:
+    def walked(top: Path, **options: Any) -> Any:
         searched.append(top)
-        return walk(top)
+        return walk(top, **options)
 
     def looked_at(self: Path) -> os.stat_result:
         looked.append(self.name)
