@@ -109,8 +109,8 @@ def dicom_errors_named(file: Path) -> Iterator[None]:
         raise
     except PermissionError as error:
         raise InvalidImageError(
-            f"{file.name} cannot be read as DICOM (permission denied): make it readable, or move it "
-            f"out of the folder."
+            f"{file.name} cannot be read as DICOM (permission denied): make it readable, or move "
+            f"it out of the folder."
         ) from error
     except Exception as error:  # pydicom and its plugins raise nearly every class there is
         raise InvalidImageError(
