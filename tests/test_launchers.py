@@ -9,7 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from run_entry import medrobust
+from safetensors.torch import load_file
 
 RUN = Path(__file__).parent.parent / "run.py"
 SMALL = ("dataset.per_class=2", "corruption=pixelate")
@@ -102,3 +104,47 @@ def test_processes_of_torchrun_evaluate_together(workplace) -> None:
     assert medrobust(*chosen, "store.dir=one", "hydra.run.dir=one/run") == 0
     for name in ("results.csv", "summary.csv"):
         assert Path("one/run", name).read_bytes() == Path("two/run", name).read_bytes()
+
+
+def machine_of_torchrun(number: int) -> tuple[list[str], dict[str, str]]:
+    agent = ["-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", str(number)]
+    agent += ["--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", "29611"]
+    return agent, {}
+
+
+def machine_of_slurm(number: int) -> tuple[list[str], dict[str, str]]:
+    """The variables that Slurm sets for a task."""
+    job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "medrobust", "SLURM_JOB_NODELIST": "localhost"}
+    job |= {"SLURM_NODELIST": "localhost", "SLURM_NNODES": "2", "SLURM_NTASKS": "2"}
+    task = {"SLURM_NODEID": str(number), "SLURM_PROCID": str(number), "SLURM_LOCALID": "0"}
+    return [], job | task | {"SLURM_NTASKS_PER_NODE": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [machine_of_torchrun, machine_of_slurm])
+def test_two_machines_tune_one_adapter_and_evaluate_it_together(workplace, machine) -> None:
+    chosen = ("model=phantomclip_small", "dataset=phantoms_site_b", "severity=1", *SMALL)
+    tuned = ("task=few_shot", "task.shots=1", "task.epochs=1", "adapter=lora", "adapter.dropout=0")
+    ddp = ("trainer=ddp", "trainer.strategy=ddp", "trainer.devices=1", "trainer.num_nodes=2")
+    where = ("trainer.accelerator=cpu", "store.dir=two", "hydra.run.dir=two/run")
+    processes = []
+    for number in (0, 1):
+        launch, variables = machine(number)
+        together = [sys.executable, *launch, str(RUN), *chosen, *tuned, *ddp, *where]
+        processes.append(subprocess.Popen(together, env=os.environ | variables))
+    assert [process.wait(300) for process in processes] == [0, 0]
+    assert medrobust(*chosen, *tuned, "store.dir=one", "hydra.run.dir=one/run") == 0
+    alone, beside = (
+        load_file(next(Path(store).glob("adapters/*/adapter_model.safetensors")))
+        for store in ("one", "two")
+    )
+    assert alone.keys() == beside.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(beside[name], value, rtol=0, atol=1e-5)
+    one, two = (
+        [line.rsplit(",", 1)[0] for line in Path(store, "run/results.csv").read_text().splitlines()]
+        for store in ("one", "two")
+    )
+    assert [line for line in one if ",error," in line] == [
+        line for line in two if ",error," in line
+    ]
