@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
@@ -236,6 +237,49 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
         for option in options:
             if option not in known[group]:
                 raise unknown_name(group, option, known[group])
+
+
+def experiment_keys(folders: Sequence[Path], options: str) -> tuple[str, ...]:
+    """Return what an experiment file sets beside its choices, as it would be typed.
+
+    Args:
+        folders: Of configuration; the first that has a file counts.
+        options: Name of the experiment, or a list of them, "[a, b]"; one without a file ("null")
+            sets nothing.
+    """
+    import yaml
+
+    found: list[str] = []
+    for option in options.strip("[]").split(","):
+        paths = [folder / "experiment" / f"{option.strip()}.yaml" for folder in folders]
+        file = next((path for path in paths if path.is_file()), None)
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
+        for name, value in (content or {}).items():
+            if name not in ("defaults", "hydra"):
+                found += _leaves(name, value)
+    return tuple(found)
+
+
+def _leaves(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}", inner)
+    else:
+        yield f"{name}={_as_typed(value)}"
+
+
+def _as_typed(value: Any) -> str:
+    """Write a value of a YAML file in the grammar of Hydra's overrides."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_typed, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./-]+", value):
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{quoted}'"
+    return str(value)
 
 
 def subcommand(arguments: Sequence[str]) -> str | None:

@@ -248,11 +248,14 @@ def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "
     swept = hydra.mode == RunMode.MULTIRUN
     if not isinstance(config.dry_run, bool):
         raise ConfigurationError(f"dry_run={config.dry_run!r}: write true or false.")
+    choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
+    folders = [Path(source.path) for source in hydra.runtime.config_sources]
     return Job(
         folder=Path(folder).absolute(),
         logger=built(config, "logger"),
         overrides=tuple(hydra.overrides.task),
-        choices={str(group): str(option) for group, option in hydra.runtime.choices.items()},
+        choices=choices,
+        preset=typed.experiment_keys(folders, choices.get("experiment", "null")),
         number=number,
         group=Path(hydra.sweep.dir).name if swept else None,
         dry=config.dry_run,

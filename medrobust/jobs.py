@@ -71,6 +71,7 @@ class Job:
         logger: Gets the report when the job is done.
         overrides: What was typed, without the program's name.
         choices: Config group -> option.
+        preset: What an experiment file sets beside its choices, as it would be typed.
         number: Of the job in its sweep, None outside a sweep.
         group: Name of the sweep, None outside a sweep; a sweep as a whole has a group and no
             number.
@@ -81,6 +82,7 @@ class Job:
     logger: "RunLogger"
     overrides: tuple[str, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
+    preset: tuple[str, ...] = ()
     number: int | None = None
     group: str | None = None
     dry: bool = False
@@ -130,7 +132,7 @@ def reference_command(
 
     Args:
         reference: Name of the reference model.
-        overrides: What was typed for this job or sweep.
+        overrides: What an experiment file sets, and what was typed, for this job or sweep.
         choices: Config group -> option, of each job.
         swept: Whether it was a sweep.
     """
@@ -150,7 +152,8 @@ def reference_command(
         if re.split(r"[=.@]", text.lstrip("+~"))[0] not in of_the_model
         and not text.startswith(("dataset=", "hydra.run.", "hydra.sweep."))
     ]
-    named = {text.split("=")[0] for text in kept}
+    last = {text.split("=")[0]: text for text in kept}  # what is typed goes before a file
+    named, kept = set(last), list(last.values())
     implied = [
         f"{group}="
         + ",".join(dict.fromkeys(chosen[group] for chosen in choices if group in chosen))
@@ -216,7 +219,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
         reference_prompts=experiment.reference_prompts,
         commands={
             experiment.reference: reference_command(
-                experiment.reference, job.overrides, [job.choices], swept=False
+                experiment.reference, (*job.preset, *job.overrides), [job.choices], swept=False
             )
         },
         run=run,
@@ -481,7 +484,7 @@ def report_sweep(sweep: Job) -> list[str]:
         join_tables(job_plan["expected"] for job_plan in plans),
         reference=references,
         commands={
-            name: reference_command(name, sweep.overrides, chosen, swept=True)
+            name: reference_command(name, (*sweep.preset, *sweep.overrides), chosen, swept=True)
             for name, chosen in choices.items()
         },
         run=run,

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -191,6 +192,25 @@ def test_the_reference_makes_mce_and_a_lone_run_names_the_command(workplace, cap
     }
     wrong = {m: np.mean(c.logits.argmax(1) != c.data.labels) for m, c in error.items()}
     assert mce["error"] == pytest.approx(wrong["phantomclip"] / wrong["phantomclip_small"])
+
+
+def test_the_command_for_the_reference_knows_what_an_experiment_sets(workplace, capsys) -> None:
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/ward.yaml").write_text(
+        "# @package _global_\n# A ward\ndefaults:\n  - override /model: phantomclip\n"
+        "  - override /dataset: phantoms\n  - override /corruption: pixelate\n"
+        "  - override /severity: s1\ndataset:\n  per_class: 2\n  name: 'ward 7'\nseed: 3\n"
+    )
+    ward = ("--config-dir", "mine", "experiment=ward")
+    assert medrobust(*ward, "seed=4") == 0
+    (command,) = re.findall(r"python run\.py (model=phantomclip_small .*)", capsys.readouterr().out)
+    assert command == (
+        "model=phantomclip_small dataset=phantoms corruption=pixelate severity=s1 "
+        "dataset.per_class=2 'dataset.name='\"'\"'ward 7'\"'\"'' seed=4"
+    )
+    assert medrobust(*shlex.split(command)) == 0
+    assert medrobust(*ward, "seed=4") == 0
+    assert "python run.py model=phantomclip_small" not in capsys.readouterr().out
 
 
 def is_corrupted(cell, model: str) -> bool:
