@@ -132,15 +132,26 @@ def _fields(out, words, pixels, BLOCK: tl.constexpr):
 
 
 @fused
-def _reflect(place, side):
-    place = tl.where(place < 0, -1 - place, place)
-    place = tl.where(place >= side, 2 * side - 1 - place, place)
-    return tl.minimum(tl.maximum(place, 0), side - 1)
+def _fold(place, side, MIRROR: tl.constexpr):
+    """Bring places back into the image: cbabcba, or with the edges twice, baabccb."""
+    if MIRROR:
+        place = tl.abs(place) % (2 * side - 2)
+        place = tl.where(place >= side, 2 * side - 2 - place, place)
+    else:
+        place = tl.where(place < 0, -1 - place, place)
+        place = tl.where(place >= side, 2 * side - 1 - place, place)
+        place = tl.minimum(tl.maximum(place, 0), side - 1)
+    return place
 
 
 @fused
-def _bilinear(base, left, right, above, below, share_x, share_y, inside):
-    """Read a plane between four places; rows are given by their first place."""
+def _read(base, at_x, at_y, height, width, inside, MIRROR: tl.constexpr):
+    """Read a plane between its places."""
+    low_x, low_y = tl.floor(at_x), tl.floor(at_y)
+    share_x, share_y = at_x - low_x, at_y - low_y
+    left, above = low_x.to(tl.int32), low_y.to(tl.int32)
+    right, below = _fold(left + 1, width, MIRROR), _fold(above + 1, height, MIRROR) * width
+    left, above = _fold(left, width, MIRROR), _fold(above, height, MIRROR) * width
     a = tl.load(base + above + left, inside, 0).to(tl.float32)
     b = tl.load(base + above + right, inside, 0).to(tl.float32)
     d = tl.load(base + below + left, inside, 0).to(tl.float32)
@@ -158,19 +169,8 @@ def _sample(out, images, moves, scale, channels, height, width, BLOCK: tl.conste
     move = moves + (plane // channels) * 2 * pixels + places
     at_x = (places % width).to(tl.float32) + scale * tl.load(move, inside, 0.0)
     at_y = (places // width).to(tl.float32) + scale * tl.load(move + pixels, inside, 0.0)
-    low_x, low_y = tl.floor(at_x), tl.floor(at_y)
-    left, above = low_x.to(tl.int32), low_y.to(tl.int32)
-    right, below = _reflect(left + 1, width), _reflect(above + 1, height) * width
-    left, above = _reflect(left, width), _reflect(above, height) * width
-    base = images + plane * pixels
-    value = _bilinear(base, left, right, above, below, at_x - low_x, at_y - low_y, inside)
+    value = _read(images + plane * pixels, at_x, at_y, height, width, inside, False)
     tl.store(out + plane * pixels + places, value.to(tl.uint8), inside)
-
-
-@fused
-def _mirror(place, side):
-    place = tl.abs(place) % (2 * side - 2)
-    return tl.where(place >= side, 2 * side - 2 - place, place)
 
 
 @fused
@@ -183,10 +183,5 @@ def _warp(out, images, maps, channels, height, width, BLOCK: tl.constexpr):
     m = maps + 6 * (plane // channels)
     at_x = (tl.load(m) * x + tl.load(m + 1) * y) + tl.load(m + 2)
     at_y = (tl.load(m + 3) * x + tl.load(m + 4) * y) + tl.load(m + 5)
-    low_x, low_y = tl.floor(at_x), tl.floor(at_y)
-    left, above = low_x.to(tl.int32), low_y.to(tl.int32)
-    right, below = _mirror(left + 1, width), _mirror(above + 1, height) * width
-    left, above = _mirror(left, width), _mirror(above, height) * width
-    base = images + plane * pixels
-    value = _bilinear(base, left, right, above, below, at_x - low_x, at_y - low_y, inside)
+    value = _read(images + plane * pixels, at_x, at_y, height, width, inside, True)
     tl.store(out + plane * pixels + places, value, inside)

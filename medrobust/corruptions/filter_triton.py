@@ -11,7 +11,7 @@ from torch import Tensor
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
 
 from .batches import Int32Array
-from .fused import BLOCK, cover, fused, launch, on_device
+from .fused import BLOCK, cover, fused, launch, on_device, over_planes
 
 ROWS, LANES, UNROLL = 32, 32, 4
 """Height and width of a tile that a program of `_filter` makes, and sums of a round of its loop."""
@@ -43,10 +43,8 @@ def _softened(
     row_map: Int64Array,
     column_map: Int64Array,
 ) -> UInt8Batch:
-    height, width = images.shape[-2:]
-    values = torch.empty(images.shape, dtype=torch.float64, device=images.device)
-    grid = (images.numel() // (height * width), cover(height * width, BLOCK))
-    launch(_levels, grid, values, images, levels, height * width, BLOCK=BLOCK)
+    pixels = images[0, 0].numel()
+    values = over_planes(_levels, images, levels, pixels, dtype=torch.float64)
     down = _along_rows(values, exact, row_map, from_rim=True)
     return _along_rows(down, exact, column_map, from_rim=True, grey=True)
 
@@ -137,7 +135,7 @@ def boxes(
     """
     count, channels, height, width = images.shape
     device = images.device
-    taps = 1 << max(4, (DISK_LANES + 2 * reach - 1).bit_length())
+    taps = 1 << (DISK_LANES + 2 * reach - 1).bit_length()
     bands, shift, parts = _bands(box.tobytes(), tuple(first.tolist()), reach, bits, taps)
     stride = cover(width, DISK_LANES) * DISK_LANES + taps - DISK_LANES
     places = column_map[np.minimum(np.arange(stride), len(column_map) - 1)]

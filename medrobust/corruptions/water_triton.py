@@ -257,21 +257,27 @@ def _around(at, length):
 
 
 @fused
+def _add_around(total, base, places, height, width, inside):
+    """Add the 3 x 3 values around places of a plane, row by row, in the type of `total`."""
+    y, x = places // width, places % width
+    above, below = _around(y, height)
+    before, after = _around(x, width)
+    for k in tl.static_range(3):
+        row = (above if k == 0 else (y if k == 1 else below)) * width
+        total += tl.load(base + row + before, inside, 0).to(total.dtype)
+        total += tl.load(base + row + x, inside, 0).to(total.dtype)
+        total += tl.load(base + row + after, inside, 0).to(total.dtype)
+    return total
+
+
+@fused
 def _soften(out, counts, far, height, width, LEVELS: tl.constexpr, BLOCK: tl.constexpr):
     """Average 3 x 3 distances into whole pixels; count how often each comes."""
     image = tl.program_id(0).to(tl.int64)
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = places < height * width
-    y, x = places // width, places % width
-    above, below = _around(y, height)
-    before, after = _around(x, width)
-    base = far + image * height * width
     total = tl.zeros((BLOCK,), tl.float64)
-    for k in tl.static_range(3):
-        row = (above if k == 0 else (y if k == 1 else below)) * width
-        total += tl.load(base + row + before, inside, 0.0).to(tl.float64)
-        total += tl.load(base + row + x, inside, 0.0).to(tl.float64)
-        total += tl.load(base + row + after, inside, 0.0).to(tl.float64)
+    total = _add_around(total, far + image * height * width, places, height, width, inside)
     mean = (total * (1.0 / 9.0)).to(tl.float32).to(tl.int32)
     tl.store(out + image * height * width + places, mean.to(tl.uint8), inside)
     found = tl.histogram(tl.where(inside, mean, LEVELS - 1), LEVELS)
@@ -329,17 +335,9 @@ def _raise(out, highest, drops, relief, height, width, BLOCK: tl.constexpr):
     image = tl.program_id(0).to(tl.int64)
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = places < height * width
-    y, x = places // width, places % width
-    above, below = _around(y, height)
-    before, after = _around(x, width)
     start = image * height * width
-    base = relief + start
     total = tl.zeros((BLOCK,), tl.int32)
-    for k in tl.static_range(3):
-        row = (above if k == 0 else (y if k == 1 else below)) * width
-        total += tl.load(base + row + before, inside, 0).to(tl.int32)
-        total += tl.load(base + row + x, inside, 0).to(tl.int32)
-        total += tl.load(base + row + after, inside, 0).to(tl.int32)
+    total = _add_around(total, relief + start, places, height, width, inside)
     value = tl.load(drops + start + places, inside, 0).to(tl.int32) * ((total + 4) // 9)
     tl.store(out + start + places, value.to(tl.float32), inside)
     tl.atomic_max(highest + image, tl.max(value, 0))
