@@ -239,6 +239,12 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
                 raise unknown_name(group, option, known[group])
 
 
+def option_file(folders: Sequence[Path], group: str, option: str) -> Path | None:
+    """Find the file of an option in the first folder of configuration that has it."""
+    paths = (folder / group / f"{option}.yaml" for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def experiment_keys(folders: Sequence[Path], options: str) -> tuple[str, ...]:
     """Return what an experiment file sets beside its choices, as it would be typed.
 
@@ -251,8 +257,7 @@ def experiment_keys(folders: Sequence[Path], options: str) -> tuple[str, ...]:
 
     found: list[str] = []
     for option in options.strip("[]").split(","):
-        paths = [folder / "experiment" / f"{option.strip()}.yaml" for folder in folders]
-        file = next((path for path in paths if path.is_file()), None)
+        file = option_file(folders, "experiment", option.strip())
         content = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
         for name, value in (content or {}).items():
             if name not in ("defaults", "hydra"):

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from medrobust.arguments import option_file
 from medrobust.exceptions import ConfigurationError
 
 OWN_CLASSES = re.compile(r"medrobust(\.\w+)*\.[A-Z]\w*")
@@ -193,7 +194,7 @@ def _collect(
     """Add what the file of an option says, after the options of its group that it builds on."""
     import yaml
 
-    file = next((f for d in folders if (f := d / group / f"{option}.yaml").is_file()), None)
+    file = option_file(folders, group, option)
     if file is None:
         raise ConfigurationError(f"there is no file {group}/{option}.yaml in conf/.")
     text = file.read_text(encoding="utf-8")
@@ -205,7 +206,7 @@ def _collect(
         return
     whole = re.search(r"^#\s*@package\s+_global_", text, re.MULTILINE) is not None
     for base in _bases(root):
-        if base != option and any((d / group / f"{base}.yaml").is_file() for d in folders):
+        if base != option and option_file(folders, group, base) is not None:
             _collect(folders, group, base, found, targets, partial)
     prefix = "" if whole else f"{group.replace('/', '.')}."
     for name, node in _scalars(root, prefix):

@@ -45,7 +45,7 @@ from medrobust.tasks.datamodule import channel_first, evaluation_loader
 from medrobust.tasks.few_shot import FewShot
 from medrobust.tasks.tuning import Tuning, TuningError
 from medrobust.types import Float32Array
-from medrobust.wording import counted
+from medrobust.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource
@@ -267,7 +267,7 @@ def _without_patients(pool: ImageSet, source: "DatasetSource") -> tuple[ImageSet
     images = int(np.isin(theirs, pool.groups).sum())
     note = (
         f"{counted(patients, 'patient')} of the {source.split} split "
-        f"({counted(images, 'image')}) {'is' if patients == 1 else 'are'} also in {pool.split}: "
+        f"({counted(images, 'image')}) {agreeing(patients, 'is')} also in {pool.split}: "
         f"{counted(int(shared.sum()), 'image')} of {pool.split} left out of tuning"
     )
     return _kept(pool, ~shared, note, "without patients"), (note,)
