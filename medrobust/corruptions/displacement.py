@@ -66,10 +66,7 @@ def glass_blur(
         from .displacement_triton import displace, word_planes
 
         planes = word_planes(words, iterations, height * width, images.device)
-        moved = gaussian_blur(images, sigma)
-        for i in range(iterations):
-            moved = displace(moved, planes[:, i], delta)
-        return gaussian_blur(moved, sigma)
+        return gaussian_blur(displace(gaussian_blur(images, sigma), planes, delta), sigma)
     if isinstance(words, Draws):
         words = words.word_planes(iterations, height, width, images.device)
     words = words.to(images.device)

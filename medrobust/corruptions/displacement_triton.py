@@ -40,13 +40,14 @@ def displace(images: UInt8Batch, words: Tensor, delta: int) -> UInt8Batch:
 
     Args:
         images: uint8 (N, C, H, W).
-        words: int32 (N, H * W), of one iteration.
+        words: int32 (N, iterations, H * W).
         delta: Neighbours are -delta to delta - 1 away.
     """
     count, channels, height, width = images.shape
+    images = images.contiguous()
     out = torch.empty_like(images)
     grid = (count, cover(height * width, BLOCK))
-    sizes = (words.stride(0), delta, channels, height, width)
+    sizes = (words.shape[1], delta, channels, height, width)
     launch(_displace, grid, out, images, words, *sizes, BLOCK=BLOCK)
     return out
 
@@ -58,22 +59,26 @@ def _moves(places, height, width, delta):
 
 
 @fused
-def _displace(out, images, words, stride, delta, channels, height, width, BLOCK: tl.constexpr):
+def _displace(out, images, words, iterations, delta, channels, height, width, BLOCK: tl.constexpr):
     image = tl.program_id(0).to(tl.int64)
+    pixels = height * width
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = places < height * width
+    inside = places < pixels
     at = places
-    # A neighbour further on was displaced before: what it took counts, and so on.
-    goes_on = inside & _moves(at, height, width, delta)
-    while tl.max(goes_on.to(tl.int32), 0) > 0:
-        word = tl.load(words + image * stride + at, goes_on, 0).to(tl.uint32, bitcast=True)
-        dx = (((word & 0xFFFF) * 2 * delta) >> 16).to(tl.int32) - delta
-        dy = (((word >> 16) * 2 * delta) >> 16).to(tl.int32) - delta
-        nearby = tl.where(goes_on, at + dy * width + dx, at)
-        goes_on = goes_on & (nearby > at) & _moves(nearby, height, width, delta)
-        at = nearby
+    # Back from the last iteration: where the pixel is from, and where that one was from before.
+    for back in range(1, iterations + 1):
+        word = words + (image * iterations + iterations - back) * pixels
+        # A neighbour further on was displaced before: what it took counts, and so on.
+        goes_on = inside & _moves(at, height, width, delta)
+        while tl.max(goes_on.to(tl.int32), 0) > 0:
+            halves = tl.load(word + at, goes_on, 0).to(tl.uint32, bitcast=True)
+            dx = (((halves & 0xFFFF) * 2 * delta) >> 16).to(tl.int32) - delta
+            dy = (((halves >> 16) * 2 * delta) >> 16).to(tl.int32) - delta
+            nearby = tl.where(goes_on, at + dy * width + dx, at)
+            goes_on = goes_on & (nearby > at) & _moves(nearby, height, width, delta)
+            at = nearby
     for c in range(channels):
-        plane = (image * channels + c) * height * width
+        plane = (image * channels + c) * pixels
         tl.store(out + plane + places, tl.load(images + plane + at, inside, 0), inside)
 
 

@@ -8,16 +8,26 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
+from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
 from .batches import Int32Array
-from .fused import BLOCK, cover, fused, launch, on_device, over_planes
+from .fused import BLOCK, cover, fused, launch, on_device
 
 ROWS, LANES, UNROLL = 32, 32, 4
 """Height and width of a tile that a program of `_filter` makes, and sums of a round of its loop."""
 
-AT_ONCE = 1 << 27
-"""Values that `soften` holds in float64, twice: a gigabyte each."""
+TALL, WIDE = 16, 32
+"""Height and width of a tile that a program of `soften` makes."""
+
+LEVELS = np.arange(256) / 255.0
+"""Pixels as float64 values of 0 to 1."""
+
+FIXED = 22
+"""Bits behind the point of the sums down a column that `soften` keeps, as int32."""
+
+NEAR = 2.0**-20
+"""A sum of those that is closer than this to a whole number does not say on which side of it it
+lies: they are off by at most 2^-21."""
 
 DISK_ROWS, DISK_LANES = 64, 32
 """Height and width of a tile that a program of `_disk` makes."""
@@ -26,35 +36,138 @@ DISK_ROWS, DISK_LANES = 64, 32
 def soften(
     images: UInt8Batch, exact: Float64Array, row_map: Int64Array, column_map: Int64Array
 ) -> UInt8Batch:
-    """Filter every plane in float64 on values of 0 to 1, truncated: scipy's sums in their order.
+    """Filter every plane, truncated as scipy's float64 sums on values of 0 to 1 would be.
 
-    Down first, from the rim of the window to its middle.
+    Sums are kept in fixed point. Only where one is near a whole number does it matter in which
+    order it is made; there it is made anew in scipy's: down first, from the rim of the window to
+    its middle. Windows of one value are looked up.
     """
-    levels = on_device(np.arange(256) / 255.0, images.device)
-    parts = images.contiguous().split(max(1, AT_ONCE // images[0].numel()))
-    done = [_softened(part, levels, exact, row_map, column_map) for part in parts]
-    return done[0] if len(done) == 1 else torch.cat(done)
+    *many, height, width = images.shape
+    images = images.contiguous()
+    arrays = (exact, row_map.astype(np.int32), column_map.astype(np.int32))
+    weights, rows, columns = (on_device(array, images.device) for array in arrays)
+    flat, levels = (on_device(t, images.device) for t in (_flat_levels(exact), LEVELS))
+    down = torch.empty(*many, width, height, dtype=torch.int32, device=images.device)
+    out = torch.empty_like(images)
+    grid = (images.numel() // (height * width), cover(height, TALL) * cover(width, WIDE))
+    unsure = torch.empty(grid, dtype=torch.int8, device=images.device)
+    sizes = (len(exact) // 2, height, width)
+    tile = {"TALL": TALL, "WIDE": WIDE}
+    form = tile | {"UNROLL": UNROLL, "FIXED": FIXED}
+    launch(_sum_down, grid, down, images, weights, rows, *sizes, **form)
+    launch(_sum_across, grid, out, unsure, down, flat, weights, columns, *sizes, **form, NEAR=NEAR)
+    launch(_sum_anew, grid, out, unsure, images, levels, weights, rows, columns, *sizes, **tile)
+    return out
 
 
-def _softened(
-    images: UInt8Batch,
-    levels: Tensor,
-    exact: Float64Array,
-    row_map: Int64Array,
-    column_map: Int64Array,
-) -> UInt8Batch:
-    pixels = images[0, 0].numel()
-    values = over_planes(_levels, images, levels, pixels, dtype=torch.float64)
-    down = _along_rows(values, exact, row_map, from_rim=True)
-    return _along_rows(down, exact, column_map, from_rim=True, grey=True)
+def _flat_levels(exact: Float64Array) -> UInt8Array:
+    """Sum windows of one value in scipy's order: the level that each of the 256 becomes."""
+    values = LEVELS
+    for _ in range(2):
+        total = values * exact[len(exact) // 2]
+        for weight in exact[: len(exact) // 2]:
+            total = total + (values + values) * weight
+        values = total
+    levels: UInt8Array = (values.clip(0, 1) * 255.0).astype(np.uint8)
+    return levels
 
 
 @fused
-def _levels(out, images, levels, pixels, BLOCK: tl.constexpr):
-    start = tl.program_id(0).to(tl.int64) * pixels
-    places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(levels + tl.load(images + start + places, places < pixels, 0))
-    tl.store(out + start + places, value, places < pixels)
+def _tile(height, width, TALL: tl.constexpr, WIDE: tl.constexpr):
+    """Give the place of this program's plane, and the rows and columns of its tile."""
+    plane = tl.program_id(0).to(tl.int64) * height * width
+    tiles = tl.cdiv(width, WIDE)
+    y = tl.program_id(1) // tiles * TALL + tl.arange(0, TALL)
+    x = tl.program_id(1) % tiles * WIDE + tl.arange(0, WIDE)
+    return plane, y, x
+
+
+@fused
+def _sum_down(
+    out, images, weights, where, radius, height, width,
+    TALL: tl.constexpr, WIDE: tl.constexpr, UNROLL: tl.constexpr, FIXED: tl.constexpr,
+):  # fmt: skip
+    """Sum columns, and transpose: fixed point, of which the last bit says that pixels differ."""
+    plane, y, x = _tile(height, width, TALL, WIDE)
+    inside = (y < height)[:, None] & (x < width)[None, :]
+    base = images + plane + x[None, :]
+    centre = tl.load(base + y[:, None] * width, inside, 0).to(tl.int32)
+    total = tl.load(weights + radius) * centre.to(tl.float64)
+    differ = tl.zeros_like(centre)
+    for k in tl.range(radius, loop_unroll_factor=UNROLL):
+        above = tl.load(where + y + k, y < height, 0)[:, None] * width
+        below = tl.load(where + y + (2 * radius - k), y < height, 0)[:, None] * width
+        above = tl.load(base + above, inside, 0).to(tl.int32)
+        below = tl.load(base + below, inside, 0).to(tl.int32)
+        differ |= (above ^ centre) | (below ^ centre)
+        total += tl.load(weights + k) * (above + below).to(tl.float64)
+    fixed = (total * (1 << (FIXED - 1)) + 0.5).to(tl.int32) * 2 + (differ != 0).to(tl.int32)
+    tl.store(out + plane + x[None, :] * height + y[:, None], fixed, inside)
+
+
+@fused
+def _sum_across(
+    out, unsure, down, flat, weights, where, radius, height, width,
+    TALL: tl.constexpr, WIDE: tl.constexpr, UNROLL: tl.constexpr, FIXED: tl.constexpr,
+    NEAR: tl.constexpr,
+):  # fmt: skip
+    """Sum what `_sum_down` left, transpose and truncate; say where a sum is near a whole number."""
+    plane, y, x = _tile(height, width, TALL, WIDE)
+    inside = (x < width)[:, None] & (y < height)[None, :]
+    base = down + plane + y[None, :]
+    centre = tl.load(base + x[:, None] * height, inside, 0)
+    total = tl.load(weights + radius) * centre.to(tl.float64)
+    differ = centre & 1
+    for k in tl.range(radius, loop_unroll_factor=UNROLL):
+        left = tl.load(where + x + k, x < width, 0)[:, None] * height
+        right = tl.load(where + x + (2 * radius - k), x < width, 0)[:, None] * height
+        left, right = tl.load(base + left, inside, 0), tl.load(base + right, inside, 0)
+        differ |= (left ^ centre) | (right ^ centre)
+        total += tl.load(weights + k) * (left + right).to(tl.float64)
+    total *= 1.0 / (1 << FIXED)
+    whole = tl.floor(total + 0.5)
+    near = inside & (whole > 0) & (tl.abs(total - whole) < NEAR)
+    level = tl.minimum(total, 255.0).to(tl.int32)
+    level = tl.where(near & (differ == 0), tl.load(flat + whole.to(tl.int32)), level)
+    tl.store(out + plane + y[None, :] * width + x[:, None], level.to(tl.uint8), inside)
+    found = tl.max((near & (differ != 0)).to(tl.int32))
+    tl.store(unsure + tl.program_id(0) * tl.num_programs(1) + tl.program_id(1), found)
+
+
+@fused
+def _sum_anew(
+    out, unsure, images, levels, weights, row_map, column_map, radius, height, width,
+    TALL: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Sum the windows of unsure tiles in scipy's order."""
+    if tl.load(unsure + tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)) != 0:
+        plane, y, x = _tile(height, width, TALL, WIDE)
+        rows, columns = row_map + tl.minimum(y, height - 1), column_map + tl.minimum(x, width - 1)
+        given = (images + plane, width, rows, levels, weights, radius)
+        total = tl.load(weights + radius) * _column(tl.load(columns + radius), *given)
+        for k in range(radius):
+            pair = _column(tl.load(columns + k), *given)
+            pair += _column(tl.load(columns + (2 * radius - k)), *given)
+            total += tl.load(weights + k) * pair
+        level = (tl.minimum(tl.maximum(total, 0.0), 1.0) * 255.0).to(tl.uint8)
+        inside = (y < height)[:, None] & (x < width)[None, :]
+        tl.store(out + plane + y[:, None] * width + x[None, :], level, inside)
+
+
+@fused
+def _column(x, plane, width, rows, levels, weights, radius):
+    """Sum down columns x of a plane, from the rim of the window to its middle."""
+    total = tl.load(weights + radius) * _value(x, plane, width, rows + radius, levels)
+    for k in range(radius):
+        pair = _value(x, plane, width, rows + k, levels)
+        pair += _value(x, plane, width, rows + (2 * radius - k), levels)
+        total += tl.load(weights + k) * pair
+    return total
+
+
+@fused
+def _value(x, plane, width, rows, levels):
+    return tl.load(levels + tl.load(plane + tl.load(rows)[:, None] * width + x[None, :]))
 
 
 def smooth(
@@ -73,31 +186,25 @@ def _along_rows(
     fields: Tensor,
     weights: Float32Array | Float64Array,
     where: Int64Array,
-    *,
-    from_rim: bool = False,
-    grey: bool = False,
 ) -> Tensor:
     """Sum planes (..., H, W) over rows in the type of the weights, and transpose: (..., W, H).
 
-    Twice, it filters both axes, and reads whole lines of memory each time. With `grey`, sums of
-    values of 0 to 1 become grey levels, uint8.
+    Twice, it filters both axes, and reads whole lines of memory each time.
     """
     *many, height, width = fields.shape
     tables = [on_device(t, fields.device) for t in (weights, where.astype(np.int32))]
-    dtype = torch.uint8 if grey else tables[0].dtype
-    out = torch.empty(*many, width, height, dtype=dtype, device=fields.device)
+    out = torch.empty(*many, width, height, dtype=tables[0].dtype, device=fields.device)
     grid = (fields.numel() // (height * width), cover(height, ROWS) * cover(width, LANES))
     sizes = (len(weights) // 2, height, width)
-    forms = {"FROM_RIM": from_rim, "GREY": grey, "ROWS": ROWS, "LANES": LANES, "UNROLL": UNROLL}
-    launch(_filter, grid, out, fields, *tables, *sizes, **forms)
+    tile = {"ROWS": ROWS, "LANES": LANES, "UNROLL": UNROLL}
+    launch(_filter, grid, out, fields, *tables, *sizes, **tile)
     return out
 
 
 @fused
 def _filter(
     out, fields, weights, where, radius, height, width,
-    FROM_RIM: tl.constexpr, GREY: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
-    UNROLL: tl.constexpr,
+    ROWS: tl.constexpr, LANES: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
     plane = tl.program_id(0).to(tl.int64) * height * width
     tiles = tl.cdiv(width, LANES)
@@ -107,15 +214,12 @@ def _filter(
     base = fields + plane + x[None, :]
     weight = tl.load(weights + radius)
     total = weight * tl.load(base + y[:, None] * width, inside, 0).to(weight.dtype)
-    for k in tl.range(radius, loop_unroll_factor=UNROLL):
-        i = radius - k if FROM_RIM else k + 1
-        before = tl.load(where + y + (radius - i), y < height, 0)[:, None] * width
-        after = tl.load(where + y + (radius + i), y < height, 0)[:, None] * width
+    for k in tl.range(1, radius + 1, loop_unroll_factor=UNROLL):
+        before = tl.load(where + y + (radius - k), y < height, 0)[:, None] * width
+        after = tl.load(where + y + (radius + k), y < height, 0)[:, None] * width
         pair = tl.load(base + before, inside, 0).to(weight.dtype)
         pair += tl.load(base + after, inside, 0).to(weight.dtype)
-        total += tl.load(weights + radius + i) * pair
-    if GREY:
-        total = (tl.minimum(tl.maximum(total, 0.0), 1.0) * 255.0).to(tl.uint8)
+        total += tl.load(weights + radius + k) * pair
     tl.store(out + plane + x[None, :] * height + y[:, None], total, inside)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medrobust.corruptions import filter_triton, smoothing
+from medrobust.corruptions import smoothing
 from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.contract import card, clauses
 from medrobust.corruptions.kernels import KERNELS, kernel_function
@@ -62,9 +62,21 @@ def test_disks_of_any_size_are_those_of_the_cpu(radius):
         assert torch.equal(smoothing.defocus_blur(images.to(DEVICE), radius, 0.5).cpu(), expected)
 
 
-def test_a_blur_in_several_pieces_is_the_same(monkeypatch):
-    images = pictures().repeat(2, 1, 1, 1)
-    monkeypatch.setattr(filter_triton, "AT_ONCE", 3 * images[0].numel())
+def flat_and_sloping():
+    """Where sums are whole numbers: flat zones of every level, ramps, edges; and noise of a step.
+
+    Every 9 pixels lie two levels beside each other, so that windows are of one value, or not.
+    """
+    rows, columns = torch.meshgrid(torch.arange(144), torch.arange(144), indexing="ij")
+    flat = rows // 9 * 16 + columns // 9
+    ramp = (rows + columns) // 2
+    step = 254 + torch.randint(0, 2, ramp.shape, generator=seeded())
+    return torch.stack([flat, ramp, step]).to(torch.uint8)[None]
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.4, 0.7, 1, 1.5])
+def test_sums_that_are_whole_numbers_end_as_on_the_cpu(sigma):
+    images = flat_and_sloping()
+    expected = smoothing.gaussian_blur(images, sigma)
     with kernels_of("triton"):
-        found = smoothing.gaussian_blur(images.to(DEVICE), 1.5).cpu()
-    assert torch.equal(found, smoothing.gaussian_blur(images, 1.5))
+        assert torch.equal(smoothing.gaussian_blur(images.to(DEVICE), sigma).cpu(), expected)
