@@ -4,7 +4,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medrobust.datasets.image_set import ImageSet
+from medrobust.tasks import streams
 from medrobust.types import UInt8Array, UInt8Batch
 
 Item = TypeVar("Item")
@@ -289,12 +289,12 @@ class CorruptedBatches:
             self._running.close()
 
     def _corrupted(self, reading: Iterator[ImageBatch]) -> Iterator[CorruptedBatch]:
-        stream = _own_stream(self.device)
+        stream = streams.corrupting(self.device)
         kept: dict[int, ImageBatch] = {}
         for request, is_kept in self._batches.walk():
             number, rows = request
             one = self.passes[number]
-            with nullcontext() if stream is None else torch.cuda.stream(stream):
+            with streams.inside(stream):
                 batch = kept[rows[0]] if is_kept else self._moved(next(reading))
                 if self._batches.keeps(request):
                     kept[rows[0]] = batch
@@ -331,10 +331,6 @@ def _batches_in(size: int, passes: Sequence[Pass], batch_size: int) -> int:
     if opened is None or not len(opened):
         return 0
     return int(size // (batch_size * opened.images[0].nbytes))
-
-
-def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
-    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
 def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:

@@ -12,6 +12,7 @@ from medrobust.adapters.linear_probe import Probe
 from medrobust.exceptions import MedRobustError, NotFiniteError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.tasks import streams
 from medrobust.tasks.datamodule import CorruptedBatch
 from medrobust.tasks.memory import keep_freed_memory
 from medrobust.types import FeatureBatch, LogitBatch, UInt8Array
@@ -74,6 +75,9 @@ class ZeroShot(LightningModule):
         keep_freed_memory()
         self._begin_pass()
         self._batcher = MicroBatcher(self._encoder, self.micro_batch)
+        self._stream = streams.encoding(self.device)
+        if self._stream is not None:  # the weights have been moved in another
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
 
     @property
     def _encoder(self) -> ImageEncoder:
@@ -85,13 +89,15 @@ class ZeroShot(LightningModule):
         Raises:
             MedRobustError: If rows are not as expected.
         """
-        self._features += self._batcher.push(batch.wait())
         self._rows.append(batch.rows)
-        if len(self._features) > JOINED:
-            self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
         self._shown |= batch.shown
+        with streams.inside(self._stream):
+            self._features += self._batcher.push(batch.wait())
+            if batch.last:
+                self._features += self._batcher.flush()
+            if batch.last or len(self._features) > JOINED:
+                self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
         if batch.last:
-            self._features += self._batcher.flush()
             self._hand_over()
 
     def transfer_batch_to_device(
@@ -101,7 +107,9 @@ class ZeroShot(LightningModule):
         return batch
 
     def _hand_over(self) -> None:
-        features, rows = torch.cat(self._features), torch.cat(self._rows)
+        (features,), (rows,) = self._features, self._rows
+        if self._stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
         if self._finished is None or not torch.equal(rows, torch.arange(len(features))):
             raise MedRobustError("rows of a split were lost or doubled: this is an error of ours.")
         encoded = Encoded(features, self._shown)
