@@ -81,6 +81,34 @@ def test_a_cell_that_another_suite_has_in_the_store_is_copied(tmp_path, monkeypa
     assert [path.name for path in after.examples] == [path.name for path in before.examples]
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+        ),
+    ],
+)
+def test_features_are_those_of_a_plain_loop_over_micro_batches(tmp_path, device) -> None:
+    column = Corruption("gaussian_noise")
+    trainer = partial(Trainer, accelerator=device, devices=1, default_root_dir=tmp_path)
+    given = experiment(tmp_path, column, severities=(5,), keep_features=True, trainer=trainer)
+    run(given)
+    (part,) = plan(given, RESOURCES)
+    model = RESOURCES.model(given).to(device)
+    images = torch.from_numpy(np.stack([*part.image_set.images])).movedim(-1, 1).to(device)
+    drawn = {"seed": given.seed, "stream": part.image_set.stream, "index": part.image_set.index}
+    corrupted = column(images, severity=5, **drawn)
+    size = given.model.micro_batch
+    padded = torch.cat([corrupted, corrupted.new_zeros(-len(images) % size, *images.shape[1:])])
+    with torch.no_grad():
+        encoded = [model.encode_image(model.preprocess(batch)) for batch in padded.split(size)]
+    expected = torch.cat(encoded)[: len(images)].cpu().numpy()
+    found = Store(tmp_path).read_features(part.cells[1].key.encoding_fingerprint)
+    assert np.array_equal(found, expected)
+
+
 def test_features_are_kept_for_cells_that_were_finished_without(tmp_path, monkeypatch) -> None:
     given = experiment(tmp_path)
     run(given)
