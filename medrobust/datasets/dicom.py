@@ -35,9 +35,9 @@ from medrobust.datasets.own import (
     Sample,
     check_files,
     check_unique,
-    file_states,
     place_named,
     relative_paths,
+    sample_states,
 )
 from medrobust.datasets.pictures import Framing, each, framed, write_images
 from medrobust.datasets.private import data_key, keyed_hashes
@@ -281,7 +281,7 @@ class Dicom(OwnData):
         """Return what decides the pixels, for the cache."""
         return {
             "kind": "dicom",
-            "files": file_states([sample.file for sample in samples]),
+            "files": sample_states(samples),
             "framing": [self.size, self.fit],
             "frames": [self._frame_of(sample) for sample in samples],
             "window": self.window if isinstance(self.window, str) else list(self.window),

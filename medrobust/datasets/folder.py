@@ -9,9 +9,9 @@ from medrobust.datasets.own import (
     Sample,
     check_files,
     check_unique,
-    file_states,
     place_named,
     relative_paths,
+    sample_states,
 )
 from medrobust.datasets.pictures import (
     Framing,
@@ -74,7 +74,7 @@ class Folder(OwnData):
 
         key = {
             "kind": "pictures",
-            "files": file_states([sample.file for sample in samples]),
+            "files": sample_states(samples),
             "framing": [self.size, self.fit, self.bit_depth],
         }
         return cached_array(self.name, key, write, cache_dir=self.cache_dir)

@@ -6,8 +6,8 @@ Identifiers (paths, patients) leave this room as keyed hashes only; see `private
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -39,6 +39,7 @@ from medrobust.exceptions import (
     hiding,
     printable,
 )
+from medrobust.reading import system_errors_named
 from medrobust.types import TaskKind
 
 SPLIT_COLUMN = "split"
@@ -430,7 +431,8 @@ def check_files(samples: Sequence[Sample], root: Path) -> None:
 def place_named(sample: Sample) -> Iterator[None]:
     """Add the line of the table to an error that names a file, and keep the name off records."""
     try:
-        yield
+        with system_errors_named(sample.file):
+            yield
     except MedRobustError as error:
         sentence = str(error)
         name = printable(sample.file.name)
@@ -453,18 +455,57 @@ def states_kept() -> Iterator[None]:
 _STATES: ContextVar[dict[Path, list[Any]] | None] = ContextVar("states", default=None)
 
 
-def file_states(files: Sequence[Path]) -> list[list[Any]]:
-    """Identify files for the cache: path, size and time."""
+def file_states(
+    files: Sequence[Path],
+    *,
+    named: Callable[[Path], AbstractContextManager[None]] = system_errors_named,
+) -> list[list[Any]]:
+    """Identify files for the cache: path, size and time.
+
+    Args:
+        files: They exist.
+        named: Entered for a file whose state cannot be told, to name it.
+
+    Raises:
+        InvalidImageError: For a file that is gone meanwhile.
+    """
     known = _STATES.get()
     known = {} if known is None else known
     folders: dict[Path, str] = {}
     for file in files:
         if file in known:
             continue
-        if file.parent not in folders:
-            folders[file.parent] = os.path.realpath(file.parent)
-        real, status = os.path.join(folders[file.parent], file.name), file.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            real, status = os.path.realpath(file), file.stat()
-        known[file] = [real, status.st_size, status.st_mtime_ns]
+        try:
+            known[file] = _state(file, folders)
+        except OSError:
+            with named(file):
+                raise
     return [known[file] for file in files]
+
+
+def sample_states(samples: Sequence[Sample]) -> list[list[Any]]:
+    """Identify the files of samples for the cache.
+
+    Raises:
+        InvalidImageError: For a file that is gone meanwhile, with its line of the table.
+    """
+
+    def named(file: Path) -> AbstractContextManager[None]:
+        return place_named(next(sample for sample in samples if sample.file == file))
+
+    return file_states([sample.file for sample in samples], named=named)
+
+
+def _state(file: Path, folders: dict[Path, str]) -> list[Any]:
+    """Return real path, size and time of a file.
+
+    Args:
+        file: The file.
+        folders: Folder -> real path, of those that were looked up; filled here.
+    """
+    if file.parent not in folders:
+        folders[file.parent] = os.path.realpath(file.parent)
+    real, status = os.path.join(folders[file.parent], file.name), file.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        real, status = os.path.realpath(file), file.stat()
+    return [real, status.st_size, status.st_mtime_ns]

@@ -14,6 +14,7 @@ import numpy as np
 
 from medrobust.datasets.cache import ArrayWriter
 from medrobust.exceptions import ConfigurationError, InvalidImageError, MedRobustError
+from medrobust.reading import system_errors_named
 from medrobust.types import UInt8Array
 
 if TYPE_CHECKING:
@@ -256,7 +257,8 @@ def _read_errors_named(file: Path) -> Iterator[None]:
     from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
     try:
-        yield
+        with system_errors_named(file):
+            yield
     except MedRobustError:
         raise
     except (*READ_ERRORS, DecompressionBombError, DecompressionBombWarning) as error:

@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ from datasets import write_folder, write_table
 from PIL import Image
 
 from medrobust.datasets import Folder
+from medrobust.datasets import folder as folder_module
 from medrobust.datasets.own import file_states, states_kept
 from medrobust.datasets.private import read_key
 from medrobust.exceptions import (
@@ -539,3 +541,60 @@ def test_states_name_what_a_link_leads_to_and_are_kept_within_a_load_only(tmp_pa
         file.write_bytes(b"abcd")
         assert file_states([file]) == [expected]
     assert file_states([file])[0][1] == 4
+
+
+@pytest.mark.parametrize("step", ["check_files", "cached_array"])
+def test_a_picture_that_is_deleted_meanwhile_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, step: str
+) -> None:
+    table, usual = write_folder(tmp_path), getattr(folder_module, step)
+
+    def deleting(*args: Any, **options: Any) -> Any:
+        if step == "check_files":
+            usual(*args, **options)
+        (tmp_path / "images/scan001.png").unlink()
+        return usual(*args, **options) if step == "cached_array" else None
+
+    monkeypatch.setattr(folder_module, step, deleting)
+    with pytest.raises(InvalidImageError) as caught:
+        folder(table).load()
+    told = (
+        "is gone since it was looked for: put it back, or take its row off the table if it has "
+        "one, and run again."
+    )
+    assert str(caught.value) == f"scan001.png (labels.csv, line 3) {told}"
+    assert caught.value.for_records == f"the file of labels.csv, line 3 {told}"
+    assert not list(own_cache.rglob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "cannot be read (permission denied): make it readable, or move it out of the folder "
+            "and take its row off the table if it has one.",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            "cannot be read (Input/output error): see that its disk or network drive is "
+            "connected, and run again.",
+        ),
+        (OSError("image file is truncated"), "cannot be read as an image (OSError): it is damaged"),
+    ],
+    ids=["locked", "disk lost", "damaged"],
+)
+def test_a_picture_that_cannot_be_read_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str
+) -> None:
+    table, usual = write_folder(tmp_path), Image.open
+
+    def refused(file: Path, *args: Any, **options: Any) -> Any:
+        if file.name == "scan002.png":
+            raise error
+        return usual(file, *args, **options)
+
+    monkeypatch.setattr(Image, "open", refused)
+    with pytest.raises(InvalidImageError) as caught:
+        folder(table).load()
+    assert str(caught.value).startswith(f"scan002.png (labels.csv, line 4) {told}")
