@@ -17,6 +17,7 @@ from medrobust.datasets.pictures import (
     Framing,
     each,
     is_grey,
+    pictures_left_out,
     quiet_decoders,
     read_picture,
     write_images,
@@ -54,6 +55,10 @@ class Folder(OwnData):
         ]
         check_files(samples, self.folder)
         return samples
+
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        listed = set(relative_paths(table, self.path_column))
+        return self._left_out(pictures_left_out(self.folder, listed), "picture")
 
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()

@@ -3,6 +3,7 @@
 Identifiers (paths, patients) leave this room as keyed hashes only; see `private`.
 """
 
+import logging
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -30,6 +31,7 @@ from medrobust.datasets.private import (
 )
 from medrobust.datasets.published import size_marks
 from medrobust.datasets.repeats import shared_group_marks, split_order
+from medrobust.datasets.said import say_once
 from medrobust.datasets.table import Table, few, read_table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -41,6 +43,9 @@ from medrobust.exceptions import (
 )
 from medrobust.reading import system_errors_named
 from medrobust.types import TaskKind
+from medrobust.wording import agreeing, counted
+
+log = logging.getLogger(__name__)
 
 SPLIT_COLUMN = "split"
 PATIENT_COLUMN = "patient"
@@ -163,6 +168,15 @@ class OwnData(ABC):
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
         """Say what a reader of the results should know of the files of a split."""
         return ()
+
+    def _left_out(self, number: int, thing: str) -> tuple[str, ...]:
+        """Say, once in the log, how many files of a kind the table does not list."""
+        if not number:
+            return ()
+        files = counted(number, thing)
+        said = f"{files} in the folder {agreeing(number, 'is')} not in the table: left out"
+        say_once(log, logging.WARNING, f"{self.name}: {said}")
+        return (said,)
 
     def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
         """Say how many patients of the split stand in other splits of the table, too."""

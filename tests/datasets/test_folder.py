@@ -20,6 +20,7 @@ from medrobust.datasets import Folder
 from medrobust.datasets import folder as folder_module
 from medrobust.datasets.own import file_states, states_kept
 from medrobust.datasets.private import read_key
+from medrobust.datasets.said import one_job
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -598,3 +599,66 @@ def test_a_picture_that_cannot_be_read_says_why(
     with pytest.raises(InvalidImageError) as caught:
         folder(table).load()
     assert str(caught.value).startswith(f"scan002.png (labels.csv, line 4) {told}")
+
+
+def test_pictures_that_the_table_leaves_out_are_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write_folder(tmp_path / "in")
+    assert folder(table).load().marks[1:] == ()
+    image = tmp_path / "in/images/scan000.png"
+    for stray in ("in/stray.PNG", "in/images/further.jpg", "in/images/scar/more.tif"):
+        (tmp_path / stray).parent.mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / stray)
+    said = "3 pictures in the folder are not in the table: left out"
+    with caplog.at_level(logging.WARNING), one_job():
+        for split in ("test", "train"):
+            assert folder(table).load(split).marks[1:] == (said,)
+    assert caplog.text.count(said) == 1
+    shutil.rmtree(tmp_path / "in/images/scar")
+    (tmp_path / "in/stray.PNG").unlink()
+    assert folder(table).load().marks[1:] == (
+        "1 picture in the folder is not in the table: left out",
+    )
+
+
+def test_pictures_of_another_purpose_are_not_counted(tmp_path: Path) -> None:
+    """Where the table lies in the working folder, runs write their pictures below it."""
+    rows = [{"path": f"{name}/{name}.png", "label": name} for name in "ab"]
+    others = (
+        "outputs/runs/now/.hydra/config.yaml",
+        "outputs/runs/now/figures/curve.png",
+        "outputs/report/report.html",
+        "outputs/report/matrix.png",
+        "outputs/store/cells/m/d/c/cell.json",
+        "outputs/store/cells/m/d/c/row-0.png",
+        "env/pyvenv.cfg",
+        "env/lib/logo.png",
+        ".cache/icon.png",
+        "._a.png",
+        "notes.txt",
+    )
+    for name in ("a/a.png", "b/b.png", *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (32, 32)).save(tmp_path / name, format="PNG")
+    (tmp_path / "b/link.png").symlink_to("b.png")
+    table = write_table(tmp_path / "t.csv", rows)
+    assert folder(table).load().marks[1:] == ()
+    (tmp_path / "report.html").write_text("")  # above the listed pictures
+    (tmp_path / "c").mkdir()
+    shutil.copy(tmp_path / "a/a.png", tmp_path / "c/c.png")
+    assert folder(table).load().marks[1:] == (
+        "1 picture in the folder is not in the table: left out",
+    )
+
+
+def test_pictures_beside_the_shared_folder_are_counted_in_the_folders_above_alone(
+    tmp_path: Path,
+) -> None:
+    table = write_folder(tmp_path)
+    for stray in ("root.png", "elsewhere/other.png"):
+        (tmp_path / stray).parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "images/scan000.png", tmp_path / stray)
+    assert folder(table).load().marks[1:] == (
+        "1 picture in the folder is not in the table: left out",
+    )
