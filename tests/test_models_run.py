@@ -171,6 +171,20 @@ def test_an_image_tower_alone_is_refused_in_one_sentence(workplace: Path, capsys
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_probe_of_an_image_tower_alone_is_told_why_it_has_no_gain(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("weights").mkdir()
+    write_random_dinov2(Path("weights"))
+    files = ("model=dinov2_base", "model.local_dir=weights", "model.resolution=56")
+    probe = ("task=few_shot", "adapter=linear_probe", "task.shots=1", "validation=false")
+    data = ("dataset=phantoms_site_b", "dataset.per_class=2")
+    assert medrobust(*files, *probe, *data, "corruption=clean") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "probes of dinov2_base have no gains: it has no text side" in printed
+    assert "the same command without the adapter" not in printed
+
+
 def test_another_precision_makes_other_cells(workplace: Path) -> None:
     assert medrobust(*SMALL) == 0
     assert medrobust(*SMALL, "speed=bf16") == 0

@@ -13,19 +13,21 @@ from torch import Tensor
 
 from medrobust.types import Float32Array
 
+from . import water_numba
 from .fused import BLOCK, cover, fused, launch, on_device
+from .water_numba import DIAGONAL, KNIGHT, STEP
 
-WEAK, STRONG = tl.constexpr(50), tl.constexpr(150)
-"""Larger gradients, |dx| + |dy| of Sobel, can be edges, and are."""
+WEAK, STRONG, TANGENT, FAR, NINTH = (
+    tl.constexpr(getattr(water_numba, name))
+    for name in ("WEAK", "STRONG", "TANGENT", "FAR", "NINTH")
+)
+"""The constants of `water_numba`, as kernels read them."""
 
-REACH = 20
-"""Distances are cut here, in pixels."""
-
-CODES = 64
+CODES = tl.constexpr(64)
 """Ways to say where in a row the nearest edge is: see `_nearest`."""
 
 WORDS, LEVELS = 2048, 32
-"""Words that one step of joining edges takes; a power of two above REACH."""
+"""Words that one step of joining edges takes; a power of two above FAR."""
 
 
 def relief_of(layers: Tensor, threshold: float, strength: float) -> Tensor:
@@ -50,7 +52,7 @@ def relief_of(layers: Tensor, threshold: float, strength: float) -> Tensor:
     launch(_crest, packed, edges, crests, drops, *sizes, words, BLOCK=BLOCK // 32)
     launch(_join, (count,), edges, crests, area, words, BLOCK=WORDS, num_warps=8)
     launch(_nearest, grid, codes, edges, *sizes, words, area, BLOCK=BLOCK)
-    launch(_measure, grid, far, codes, ways, *sizes, REACH=REACH, CODES=CODES, BLOCK=BLOCK)
+    launch(_measure, grid, far, codes, ways, *sizes, BLOCK=BLOCK)
     launch(_soften, grid, flat, counts, far, *sizes, LEVELS=LEVELS, BLOCK=BLOCK)
     launch(_equalize, (count,), shades, counts, pixels, LEVELS=LEVELS)
     launch(_emboss, grid, relief, flat, shades, *sizes, LEVELS=LEVELS, BLOCK=BLOCK)
@@ -66,21 +68,22 @@ def _ways() -> Float32Array:
     They are those of two passes over an empty plane around one edge, in float32, whose rounding
     depends on the direction.
     """
-    moves = ((0, -1, 1.0), (-1, 0, 1.0), (-1, -1, 1.4), (-1, 1, 1.4))
-    moves += ((-2, -1, 2.1969), (-2, 1, 2.1969), (-1, -2, 2.1969), (-1, 2, 2.1969))
-    middle, side = REACH + 2, 2 * REACH + 5
-    plane = np.full((side, side), REACH, np.float32)
+    moves = ((0, -1, STEP), (-1, 0, STEP), (-1, -1, DIAGONAL), (-1, 1, DIAGONAL))
+    moves += ((-2, -1, KNIGHT), (-2, 1, KNIGHT), (-1, -2, KNIGHT), (-1, 2, KNIGHT))
+    cut, codes = FAR.value, CODES.value
+    middle, side = cut + 2, 2 * cut + 5
+    plane = np.full((side, side), cut, np.float32)
     plane[middle, middle] = 0
     for part in (plane, plane[::-1, ::-1]):
         for y in range(2, side - 2):
             for x in range(2, side - 2):
-                reached = (part[y + dy, x + dx] + np.float32(way) for dy, dx, way in moves)
+                reached = (part[y + dy, x + dx] + way for dy, dx, way in moves)
                 part[y, x] = min(part[y, x], *reached)
     beside = plane[2:-2, 2:-2]
-    before, after = beside[:, REACH:], beside[:, REACH::-1]
-    table = np.full((2 * REACH + 1, CODES), REACH, np.float32)
-    table[:, : REACH + 1] = before
-    table[:, REACH + 1 : 2 * REACH + 1] = after[:, 1:]
+    before, after = beside[:, cut:], beside[:, cut::-1]
+    table = np.full((2 * cut + 1, codes), cut, np.float32)
+    table[:, : cut + 1] = before
+    table[:, cut + 1 : 2 * cut + 1] = after[:, 1:]
     return table
 
 
@@ -131,7 +134,7 @@ def _crest(edges, crests, drops, height, width, words, BLOCK: tl.constexpr):
     x = tl.minimum(x, width - 1)
     dx, dy = _gradient(drops, y, x, height, width)
     most = tl.abs(dx) + tl.abs(dy)
-    flat, rise = tl.abs(dx) * 13573, tl.abs(dy) << 15
+    flat, rise = tl.abs(dx) * TANGENT, tl.abs(dy) << 15
     level, upright = rise < flat, rise > flat + (tl.abs(dx) << 16)
     step_y = tl.where(level, 0, 1)
     step_x = tl.where(level, 1, tl.where(upright, 0, tl.where((dx ^ dy) < 0, -1, 1)))
@@ -225,27 +228,24 @@ def _nearest(out, edges, height, width, words, area, BLOCK: tl.constexpr):
     after = tl.load(at + 1, inside, 0).to(tl.uint32, bitcast=True)
     left = _zeros_above((here << (31 - bit)) | ((before >> 1) >> bit))
     right = _zeros_below((here >> bit) | ((after << 1) << (31 - bit)))
-    code = tl.where(left <= right, left, 20 + right)
-    code = tl.where((left > 20) & (right > 20), 63, code)
+    code = tl.where(left <= right, left, FAR + right)
+    code = tl.where((left > FAR) & (right > FAR), CODES - 1, code)
     tl.store(out + image * height * width + places, code.to(tl.uint8), inside)
 
 
 @fused
-def _measure(
-    out, codes, ways, height, width,
-    REACH: tl.constexpr, CODES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _measure(out, codes, ways, height, width, BLOCK: tl.constexpr):
     """Take the shortest way to the nearest edges of all rows around."""
     image = tl.program_id(0).to(tl.int64)
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = places < height * width
     y = places // width
     base = codes + image * height * width + places
-    near = tl.full((BLOCK,), REACH, tl.float32)
-    for k in range(2 * REACH + 1):
-        row = y + REACH - k
+    near = tl.full((BLOCK,), FAR, tl.float32)
+    for k in range(2 * FAR + 1):
+        row = y + FAR - k
         there = inside & (row >= 0) & (row < height)
-        code = tl.load(base + (REACH - k) * width, there, CODES - 1)
+        code = tl.load(base + (FAR - k) * width, there, CODES - 1)
         near = tl.minimum(near, tl.load(ways + k * CODES + code))
     tl.store(out + image * height * width + places, near, inside)
 
@@ -278,7 +278,7 @@ def _soften(out, counts, far, height, width, LEVELS: tl.constexpr, BLOCK: tl.con
     inside = places < height * width
     total = tl.zeros((BLOCK,), tl.float64)
     total = _add_around(total, far + image * height * width, places, height, width, inside)
-    mean = (total * (1.0 / 9.0)).to(tl.float32).to(tl.int32)
+    mean = (total * NINTH).to(tl.float32).to(tl.int32)
     tl.store(out + image * height * width + places, mean.to(tl.uint8), inside)
     found = tl.histogram(tl.where(inside, mean, LEVELS - 1), LEVELS)
     level = tl.arange(0, LEVELS)

@@ -35,13 +35,12 @@ from medrobust.datasets.own import (
     Sample,
     check_files,
     check_unique,
-    file_states,
     place_named,
     relative_paths,
+    sample_states,
 )
 from medrobust.datasets.pictures import Framing, each, framed, write_images
 from medrobust.datasets.private import data_key, keyed_hashes
-from medrobust.datasets.said import say_once
 from medrobust.datasets.table import Table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -50,7 +49,7 @@ from medrobust.exceptions import (
     hiding,
 )
 from medrobust.types import UInt8Array
-from medrobust.wording import agreeing, counted
+from medrobust.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -281,7 +280,7 @@ class Dicom(OwnData):
         """Return what decides the pixels, for the cache."""
         return {
             "kind": "dicom",
-            "files": file_states([sample.file for sample in samples]),
+            "files": sample_states(samples),
             "framing": [self.size, self.fit],
             "frames": [self._frame_of(sample) for sample in samples],
             "window": self.window if isinstance(self.window, str) else list(self.window),
@@ -330,15 +329,7 @@ class Dicom(OwnData):
             for note in WINDOWLESS
             if counts[note]
         ]
-        unlisted = self._unlisted(table)
-        if not unlisted:
-            return tuple(windowless)
-        said = (
-            f"{counted(unlisted, 'DICOM file')} in the folder {agreeing(unlisted, 'is')} not in "
-            f"the table: left out"
-        )
-        say_once(log, logging.WARNING, f"{self.name}: {said}")
-        return (*windowless, said)
+        return (*windowless, *self._left_out(self._unlisted(table), "DICOM file"))
 
     def _unlisted(self, table: Table) -> int:
         """Count the DICOM files below the folder that no row of the table stands for.

@@ -28,6 +28,7 @@ from medrobust.exceptions import (
     printable,
 )
 from medrobust.fingerprints import fingerprint
+from medrobust.reading import system_errors_named
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -104,14 +105,10 @@ def library() -> Any:
 def dicom_errors_named(file: Path) -> Iterator[None]:
     """Turn whatever parsers and decoders raise into one sentence that names the file only."""
     try:
-        yield
+        with system_errors_named(file):
+            yield
     except MedRobustError:
         raise
-    except PermissionError as error:
-        raise InvalidImageError(
-            f"{file.name} cannot be read as DICOM (permission denied): make it readable, or move "
-            f"it out of the folder."
-        ) from error
     except Exception as error:  # pydicom and its plugins raise nearly every class there is
         raise InvalidImageError(
             f"{file.name} cannot be read as DICOM ({type(error).__name__}): it is damaged, cut off "
@@ -254,7 +251,8 @@ def header_index(
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
 
     Raises:
-        InvalidImageError: For a DICOM file whose header cannot be read; names it.
+        InvalidImageError: For a file that is gone, or a DICOM file whose header cannot be read;
+            names it.
     """
     files = [root / name for name in names]
 
@@ -264,7 +262,11 @@ def header_index(
                 writer.write(np.array(pair, dtype="S32").tobytes())
             return writer.close()
 
-    asked = {"kind": "dicom headers", "files": file_states(files), "key": fingerprint(key.hex())}
+    asked = {
+        "kind": "dicom headers",
+        "files": file_states(files, named=unplaced),
+        "key": fingerprint(key.hex()),
+    }
     found: CachedArray = cached_array("dicom-headers", asked, write, cache_dir=cache_dir)
     instances, patients = np.char.decode(found.open(), "ascii").T.tolist()
     return HeaderIndex(names, instances, patients)

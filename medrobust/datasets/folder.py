@@ -9,14 +9,15 @@ from medrobust.datasets.own import (
     Sample,
     check_files,
     check_unique,
-    file_states,
     place_named,
     relative_paths,
+    sample_states,
 )
 from medrobust.datasets.pictures import (
     Framing,
     each,
     is_grey,
+    pictures_left_out,
     quiet_decoders,
     read_picture,
     write_images,
@@ -55,6 +56,10 @@ class Folder(OwnData):
         check_files(samples, self.folder)
         return samples
 
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        listed = set(relative_paths(table, self.path_column))
+        return self._left_out(pictures_left_out(self.folder, listed), "picture")
+
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()
 
@@ -74,7 +79,7 @@ class Folder(OwnData):
 
         key = {
             "kind": "pictures",
-            "files": file_states([sample.file for sample in samples]),
+            "files": sample_states(samples),
             "framing": [self.size, self.fit, self.bit_depth],
         }
         return cached_array(self.name, key, write, cache_dir=self.cache_dir)

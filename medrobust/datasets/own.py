@@ -3,11 +3,12 @@
 Identifiers (paths, patients) leave this room as keyed hashes only; see `private`.
 """
 
+import logging
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ from medrobust.datasets.private import (
 )
 from medrobust.datasets.published import size_marks
 from medrobust.datasets.repeats import shared_group_marks, split_order
+from medrobust.datasets.said import say_once
 from medrobust.datasets.table import Table, few, read_table
 from medrobust.exceptions import (
     ConfigurationError,
@@ -39,7 +41,11 @@ from medrobust.exceptions import (
     hiding,
     printable,
 )
+from medrobust.reading import system_errors_named
 from medrobust.types import TaskKind
+from medrobust.wording import agreeing, counted
+
+log = logging.getLogger(__name__)
 
 SPLIT_COLUMN = "split"
 PATIENT_COLUMN = "patient"
@@ -162,6 +168,15 @@ class OwnData(ABC):
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
         """Say what a reader of the results should know of the files of a split."""
         return ()
+
+    def _left_out(self, number: int, thing: str) -> tuple[str, ...]:
+        """Say, once in the log, how many files of a kind the table does not list."""
+        if not number:
+            return ()
+        files = counted(number, thing)
+        said = f"{files} in the folder {agreeing(number, 'is')} not in the table: left out"
+        say_once(log, logging.WARNING, f"{self.name}: {said}")
+        return (said,)
 
     def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
         """Say how many patients of the split stand in other splits of the table, too."""
@@ -430,7 +445,8 @@ def check_files(samples: Sequence[Sample], root: Path) -> None:
 def place_named(sample: Sample) -> Iterator[None]:
     """Add the line of the table to an error that names a file, and keep the name off records."""
     try:
-        yield
+        with system_errors_named(sample.file):
+            yield
     except MedRobustError as error:
         sentence = str(error)
         name = printable(sample.file.name)
@@ -453,18 +469,57 @@ def states_kept() -> Iterator[None]:
 _STATES: ContextVar[dict[Path, list[Any]] | None] = ContextVar("states", default=None)
 
 
-def file_states(files: Sequence[Path]) -> list[list[Any]]:
-    """Identify files for the cache: path, size and time."""
+def file_states(
+    files: Sequence[Path],
+    *,
+    named: Callable[[Path], AbstractContextManager[None]] = system_errors_named,
+) -> list[list[Any]]:
+    """Identify files for the cache: path, size and time.
+
+    Args:
+        files: They exist.
+        named: Entered for a file whose state cannot be told, to name it.
+
+    Raises:
+        InvalidImageError: For a file that is gone meanwhile.
+    """
     known = _STATES.get()
     known = {} if known is None else known
     folders: dict[Path, str] = {}
     for file in files:
         if file in known:
             continue
-        if file.parent not in folders:
-            folders[file.parent] = os.path.realpath(file.parent)
-        real, status = os.path.join(folders[file.parent], file.name), file.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            real, status = os.path.realpath(file), file.stat()
-        known[file] = [real, status.st_size, status.st_mtime_ns]
+        try:
+            known[file] = _state(file, folders)
+        except OSError:
+            with named(file):
+                raise
     return [known[file] for file in files]
+
+
+def sample_states(samples: Sequence[Sample]) -> list[list[Any]]:
+    """Identify the files of samples for the cache.
+
+    Raises:
+        InvalidImageError: For a file that is gone meanwhile, with its line of the table.
+    """
+
+    def named(file: Path) -> AbstractContextManager[None]:
+        return place_named(next(sample for sample in samples if sample.file == file))
+
+    return file_states([sample.file for sample in samples], named=named)
+
+
+def _state(file: Path, folders: dict[Path, str]) -> list[Any]:
+    """Return real path, size and time of a file.
+
+    Args:
+        file: The file.
+        folders: Folder -> real path, of those that were looked up; filled here.
+    """
+    if file.parent not in folders:
+        folders[file.parent] = os.path.realpath(file.parent)
+    real, status = os.path.join(folders[file.parent], file.name), file.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        real, status = os.path.realpath(file), file.stat()
+    return [real, status.st_size, status.st_mtime_ns]

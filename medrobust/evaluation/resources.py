@@ -71,13 +71,18 @@ class Resources:
         """Say whether the model has a text side, so that class texts classify."""
         return isinstance(self.model(experiment), VisionLanguageModel)
 
+    def classifies(self, experiment: Experiment) -> bool:
+        """Say whether the model classifies without a probe: no image tower alone does."""
+        model = self.model(experiment)
+        return isinstance(model, VisionLanguageModel) or not isinstance(model, ImageModel)
+
     def check_classifies(self, experiment: Experiment) -> None:
         """Refuse an image tower alone, whose features are no logits.
 
         Raises:
             ConfigurationError: Naming the model.
         """
-        if isinstance(self.model(experiment), ImageModel):
+        if not self.classifies(experiment):
             raise ConfigurationError(
                 f"model {experiment.model.name!r} has no text side, so that it cannot classify "
                 f"by prompts. Train a probe on its features, or choose a model with a text side."

@@ -466,7 +466,10 @@ class CellRunner:
             "load_report": asdict(self.resources.model(self.experiment).report),
         }
         if isinstance(self.experiment.adapter, Tuned):
-            record["adaptation"] = self.experiment.adapter.origin()
+            classifies = self.resources.classifies(self.experiment)
+            record["adaptation"] = self.experiment.adapter.origin() | {
+                "base_classifies": classifies
+            }
         return record
 
     def _check_classes(self, logits: Tensor, image_set: ImageSet) -> None:

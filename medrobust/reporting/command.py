@@ -1,7 +1,7 @@
 """A report from the store alone: every cell that is there, or those of some models and sets."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,6 +158,12 @@ def report_store(
     cells, expected, missing = _part(store, choice, shown)
     found: list[StoredCell] = []
     notes = []
+    typed = _typed(
+        root,
+        choice,
+        {"--reference": reference, "--reference-prompts": reference_prompts},
+        {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
+    )
     if reference is not None:
         command = f"python run.py model={reference} dataset=..."
         found, note = reference_cells(
@@ -174,7 +180,7 @@ def report_store(
         reference_cells=found,
         notes=[*choice.note, *notes, *lacking, *version_notes(expected)],
         folder=folder,
-        run={"command": shlex.join(["python", "scripts/report.py", root.name, *choice.words])},
+        run={"command": typed},
         validation=validation_cells(store, cells),
         sanity=[c for c in chosen if c.spec.suite == SANITY],
         features=store.read_features,
@@ -185,6 +191,15 @@ def report_store(
     write_files(folder, draw_files(report.matrices, report.untuned))
     write_files(folder, published_files(report.matrices))
     return report
+
+
+def _typed(
+    root: Path, choice: Choice, values: Mapping[str, str | None], switches: Mapping[str, bool]
+) -> str:
+    """Write the command that makes the report again, without where it goes."""
+    words = ["python", "scripts/report.py", root.name, *choice.words]
+    words += [word for switch, value in values.items() if value for word in (switch, value)]
+    return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
 
 
 def _chosen(store: Store, choice: Choice) -> list[StoredCell]:

@@ -144,7 +144,11 @@ def untuned_cells(store: Store, cells: Sequence[StoredCell]) -> tuple[list[Store
     added: dict[tuple[Any, ...], dict[str, StoredCell]] = {}
     counts: dict[str, list[int]] = {}
     prompts: dict[str, set[str]] = {}
-    for cell in sorted((c for c in cells if c.record.get("adaptation")), key=is_probe):
+    adapted = [c for c in cells if c.record.get("adaptation")]
+    towers = {
+        c.spec.model for c in adapted if c.record["adaptation"].get("base_classifies") is False
+    }
+    for cell in sorted((c for c in adapted if c.spec.model not in towers), key=is_probe):
         name, here = cell.spec.model, condition(cell)
         there = as_published(cell, own.get(here, {}).values())
         there = there or as_published(cell, added.get(here, {}).values())
@@ -155,7 +159,16 @@ def untuned_cells(store: Store, cells: Sequence[StoredCell]) -> tuple[list[Store
         counts.setdefault(name, []).append(len(there))
         if len(there) > 1:
             prompts.setdefault(name, set()).update(map(head_name, there))
-    notes = []
+    notes = [
+        f"probes of {name} have no gains: it has no text side, so that nothing classifies without "
+        f"the adapter"
+        for name in sorted(towers)
+    ]
+    probed = {
+        c.spec.model
+        for c in adapted
+        if is_probe(c) and "base_classifies" not in c.record["adaptation"]
+    }
     for name, numbers in counts.items():
         missing = numbers.count(0)
         if missing:
@@ -163,6 +176,7 @@ def untuned_cells(store: Store, cells: Sequence[StoredCell]) -> tuple[list[Store
                 f"gains need {name} as published under the same conditions: {missing} of "
                 f"{counted(len(numbers), 'cell')} {agreeing(missing, 'is')} not in the store. To "
                 f"make {agreeing(missing, 'it')}: the same command without the adapter"
+                f"{', if the model has a text side' if name in probed else ''}"
             )
     notes += [
         f"gains of probes of {name} are left out: a probe has no prompts, and {name} as published "

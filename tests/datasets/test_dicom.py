@@ -14,6 +14,7 @@ from dicoms import dataset, item, slices, write_dicom, write_scans
 from pydicom.encaps import encapsulate
 
 from medrobust.datasets import Dicom
+from medrobust.datasets import dicom as dicom_module
 from medrobust.datasets.cache import unpacking_at_most
 from medrobust.datasets.dicom_pixels import NOTES
 from medrobust.datasets.private import read_key
@@ -226,7 +227,7 @@ def test_a_file_that_cannot_be_looked_at_is_passed_over_or_named(
     (tmp_path / "Doe.dcm").write_bytes(b"")
     refuse(monkeypatch, "lstat", "Doe.dcm")
     assert marks(table) == ()
-    with pytest.raises(InvalidImageError, match=r"^Doe\.dcm cannot be read as DICOM") as caught:
+    with pytest.raises(InvalidImageError, match=r"^Doe\.dcm cannot be read") as caught:
         dicom(table, match="instance").load()
     assert caught.value.for_records.startswith("a file in the folder of the images cannot")
 
@@ -246,6 +247,44 @@ def test_a_folder_that_cannot_be_listed_is_named_where_images_are_looked_for(
     assert marks(table) == ()
     with pytest.raises(InvalidImageError, match=r"^Doe cannot be read .*permission denied"):
         dicom(table, match="instance").load()
+
+
+def test_a_file_that_is_deleted_during_a_job_is_named_with_what_to_do(tmp_path: Path) -> None:
+    told = (
+        "is gone since it was looked for: put it back, or take its row off the table if it has "
+        "one, and run again."
+    )
+    table = write_scans(tmp_path)
+    with one_job():
+        dicom(table, match="instance").load()
+        (tmp_path / "series/IM0003.dcm").unlink()
+        with pytest.raises(InvalidImageError) as caught:
+            dicom(table, match="instance").load()
+    assert str(caught.value) == f"IM0003.dcm {told}"
+    assert caught.value.for_records == f"a file in the folder of the images {told}"
+
+
+@pytest.mark.parametrize("step", ["is_grey_dicom", "read_dicom", "read_notes"])
+def test_a_file_that_is_deleted_while_it_is_read_names_its_line(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    table, usual = write_scans(tmp_path), getattr(dicom_module, step)
+    if step == "read_notes":
+        dicom(table).load()
+        for folder in own_cache.glob("arrays/dicom-notes-*"):
+            shutil.rmtree(folder)
+
+    def deleting(file: Path, **options: Any) -> Any:
+        if file.name == "IM0003.dcm":
+            file.unlink()
+        return usual(file, **options)
+
+    monkeypatch.setattr(dicom_module, step, deleting)
+    with pytest.raises(InvalidImageError) as caught:
+        dicom(table).load()
+    told = "is gone since it was looked for: put it back, or take its row off the table"
+    assert str(caught.value).startswith(f"IM0003.dcm (labels.csv, line 5) {told}")
+    assert caught.value.for_records.startswith(f"the file of labels.csv, line 5 {told}")
 
 
 def test_rows_of_paths_open_no_file_that_the_table_does_not_name(

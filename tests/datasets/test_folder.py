@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import re
@@ -16,8 +17,10 @@ from datasets import write_folder, write_table
 from PIL import Image
 
 from medrobust.datasets import Folder
+from medrobust.datasets import folder as folder_module
 from medrobust.datasets.own import file_states, states_kept
 from medrobust.datasets.private import read_key
+from medrobust.datasets.said import one_job
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -539,3 +542,123 @@ def test_states_name_what_a_link_leads_to_and_are_kept_within_a_load_only(tmp_pa
         file.write_bytes(b"abcd")
         assert file_states([file]) == [expected]
     assert file_states([file])[0][1] == 4
+
+
+@pytest.mark.parametrize("step", ["check_files", "cached_array"])
+def test_a_picture_that_is_deleted_meanwhile_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, step: str
+) -> None:
+    table, usual = write_folder(tmp_path), getattr(folder_module, step)
+
+    def deleting(*args: Any, **options: Any) -> Any:
+        if step == "check_files":
+            usual(*args, **options)
+        (tmp_path / "images/scan001.png").unlink()
+        return usual(*args, **options) if step == "cached_array" else None
+
+    monkeypatch.setattr(folder_module, step, deleting)
+    with pytest.raises(InvalidImageError) as caught:
+        folder(table).load()
+    told = (
+        "is gone since it was looked for: put it back, or take its row off the table if it has "
+        "one, and run again."
+    )
+    assert str(caught.value) == f"scan001.png (labels.csv, line 3) {told}"
+    assert caught.value.for_records == f"the file of labels.csv, line 3 {told}"
+    assert not list(own_cache.rglob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "cannot be read (permission denied): make it readable, or move it out of the folder "
+            "and take its row off the table if it has one.",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            "cannot be read (Input/output error): see that its disk or network drive is "
+            "connected, and run again.",
+        ),
+        (OSError("image file is truncated"), "cannot be read as an image (OSError): it is damaged"),
+    ],
+    ids=["locked", "disk lost", "damaged"],
+)
+def test_a_picture_that_cannot_be_read_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str
+) -> None:
+    table, usual = write_folder(tmp_path), Image.open
+
+    def refused(file: Path, *args: Any, **options: Any) -> Any:
+        if file.name == "scan002.png":
+            raise error
+        return usual(file, *args, **options)
+
+    monkeypatch.setattr(Image, "open", refused)
+    with pytest.raises(InvalidImageError) as caught:
+        folder(table).load()
+    assert str(caught.value).startswith(f"scan002.png (labels.csv, line 4) {told}")
+
+
+def test_pictures_that_the_table_leaves_out_are_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write_folder(tmp_path / "in")
+    assert folder(table).load().marks[1:] == ()
+    image = tmp_path / "in/images/scan000.png"
+    for stray in ("in/stray.PNG", "in/images/further.jpg", "in/images/scar/more.tif"):
+        (tmp_path / stray).parent.mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / stray)
+    said = "3 pictures in the folder are not in the table: left out"
+    with caplog.at_level(logging.WARNING), one_job():
+        for split in ("test", "train"):
+            assert folder(table).load(split).marks[1:] == (said,)
+    assert caplog.text.count(said) == 1
+    shutil.rmtree(tmp_path / "in/images/scar")
+    (tmp_path / "in/stray.PNG").unlink()
+    assert folder(table).load().marks[1:] == (
+        "1 picture in the folder is not in the table: left out",
+    )
+
+
+def test_pictures_of_another_purpose_are_not_counted(tmp_path: Path) -> None:
+    """Where the table lies in the working folder, runs write their pictures below it."""
+    rows = [{"path": f"{name}/{name}.png", "label": name} for name in "ab"]
+    others = (
+        "outputs/runs/now/.hydra/config.yaml",
+        "outputs/runs/now/figures/curve.png",
+        "outputs/report/report.html",
+        "outputs/report/matrix.png",
+        "outputs/store/cells/m/d/c/cell.json",
+        "outputs/store/cells/m/d/c/row-0.png",
+        "env/pyvenv.cfg",
+        "env/lib/logo.png",
+        ".cache/icon.png",
+        "._a.png",
+        "notes.txt",
+    )
+    for name in ("a/a.png", "b/b.png", *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (32, 32)).save(tmp_path / name, format="PNG")
+    (tmp_path / "b/link.png").symlink_to("b.png")
+    table = write_table(tmp_path / "t.csv", rows)
+    assert folder(table).load().marks[1:] == ()
+    (tmp_path / "report.html").write_text("")  # above the listed pictures
+    (tmp_path / "c").mkdir()
+    shutil.copy(tmp_path / "a/a.png", tmp_path / "c/c.png")
+    assert folder(table).load().marks[1:] == (
+        "1 picture in the folder is not in the table: left out",
+    )
+
+
+def test_pictures_beside_the_shared_folder_are_counted_in_the_folders_above_alone(
+    tmp_path: Path,
+) -> None:
+    table = write_folder(tmp_path)
+    for stray in ("root.png", "elsewhere/other.png"):
+        (tmp_path / stray).parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "images/scan000.png", tmp_path / stray)
+    assert folder(table).load().marks[1:] == (
+        "1 picture in the folder is not in the table: left out",
+    )

