@@ -78,6 +78,8 @@ class ZeroShot(LightningModule):
         self._stream = streams.encoding(self.device)
         if self._stream is not None:  # the weights have been moved in another
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            for weights in (*self.parameters(), *self.buffers()):
+                weights.record_stream(self._stream)  # after an error they go while it reads them
 
     @property
     def _encoder(self) -> ImageEncoder:

@@ -65,13 +65,14 @@ def test_disks_of_any_size_are_those_of_the_cpu(radius):
 def flat_and_sloping():
     """Where sums are whole numbers: flat zones of every level, ramps, edges; and noise of a step.
 
-    Every 9 pixels lie two levels beside each other, so that windows are of one value, or not.
+    Every 9 pixels lie two levels beside each other, so that windows are of one value, or not. Down
+    the second ramp all columns are alike, and no window is of one value.
     """
     rows, columns = torch.meshgrid(torch.arange(144), torch.arange(144), indexing="ij")
     flat = rows // 9 * 16 + columns // 9
     ramp = (rows + columns) // 2
     step = 254 + torch.randint(0, 2, ramp.shape, generator=seeded())
-    return torch.stack([flat, ramp, step]).to(torch.uint8)[None]
+    return torch.stack([flat, ramp, rows, step]).to(torch.uint8)[:, None]
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.4, 0.7, 1, 1.5])
