@@ -5,9 +5,9 @@
 Encoder: a ViT-B/16 with random weights under bf16 autocast, preprocessing included, at one
 micro-batch. Kernels: 256 colour images of 224 x 224 that lie on the device, the median of several
 calls. Pipeline: cells of a job as a run computes them, from the stored images to the stored
-logits; the clean one, which reads the images, and a first one are not counted. Trace: what share of the time of
-such cells a kernel runs on the device, from PyTorch's profiler. Large: the pipeline again with a
-ViT-L/14 at 336 pixels, which enlarges the images of 224.
+logits; the clean one, which reads the images, and a first one are not counted. Trace: what share of
+the time of such cells a kernel runs on the device, from PyTorch's profiler. Large: the pipeline
+again with a ViT-L/14 at 336 pixels, which enlarges the images of 224.
 """
 
 import argparse
