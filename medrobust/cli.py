@@ -249,13 +249,15 @@ def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "
     if not isinstance(config.dry_run, bool):
         raise ConfigurationError(f"dry_run={config.dry_run!r}: write true or false.")
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
-    folders = [Path(source.path) for source in hydra.runtime.config_sources]
+    sources = hydra.runtime.config_sources
+    folders = [Path(source.path) for source in sources]
     return Job(
         folder=Path(folder).absolute(),
         logger=built(config, "logger"),
         overrides=tuple(hydra.overrides.task),
         choices=choices,
         preset=typed.experiment_keys(folders, choices.get("experiment", "null")),
+        packs=tuple(Path(one.path) for one in sources if one.provider == "command-line"),
         number=number,
         group=Path(hydra.sweep.dir).name if swept else None,
         dry=config.dry_run,
