@@ -143,6 +143,12 @@ class _Given:
 
 
 def _columns(corruptions: str) -> Corruption | Suite:
+    if not isinstance(corruptions, str):
+        raise ConfigurationError(
+            f"corruptions={corruptions!r}: name one suite or one corruption. Several corruptions "
+            f"of one's own choice are a call each, with the same store=FOLDER, which keeps what "
+            f"is computed."
+        )
     whole = corruptions in (*suites(), "clean")
     return Suite(corruptions) if whole else Corruption(corruptions)
 
