@@ -214,6 +214,25 @@ def test_the_command_for_the_reference_knows_what_an_experiment_sets(workplace, 
     assert "To make" not in capsys.readouterr().out
 
 
+def test_the_jobs_of_a_sweep_are_named_by_what_tells_them_apart(workplace) -> None:
+    fixed = ["corruption=brightness", *SMALL, "batch_size=2", "dataset.split=test", "logger=none"]
+    fixed += [
+        "license=any",
+        "num_workers=0",
+        "prompts=phantoms",
+        "reference=phantomclip",
+        "audit=true",
+    ]
+    assert len(",".join(fixed)) > 150, "too short for names to be cut"
+    assert medrobust("-m", "model=phantomclip_small,phantomclip", "severity=1,3", *fixed) == 0
+    assert sorted(path.parent.name for path in latest("sweeps").glob("*/run.json")) == [
+        "0,model=phantomclip_small,severity=s1",
+        "1,model=phantomclip_small,severity=s3",
+        "2,model=phantomclip,severity=s1",
+        "3,model=phantomclip,severity=s3",
+    ]
+
+
 @pytest.mark.parametrize("swept", [False, True])
 def test_recorded_and_printed_commands_name_the_folder_of_options_they_need(
     workplace, capsys, swept: bool
