@@ -386,6 +386,7 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["store.dir=file/store", "corruption=clean", *SMALL], "store.dir"),
         (["hydra.run.dir=file/run", "corruption=clean", *SMALL], "hydra.run.dir"),
         (["batch_size=0"], "batch_size"),
+        (["reference=null"], "reference=null: name the model that CE and mCE compare with"),
         (["batch_size=big"], "whole number"),
         (["resume=no"], "resume='no': write true or false"),
         (["store.examples=no"], "store.examples='no': write true or false"),
