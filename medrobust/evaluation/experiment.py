@@ -162,8 +162,9 @@ class Experiment:
                 raise ConfigurationError(f"{key}={value!r} must be a whole number.")
         if not isinstance(self.reference, str) or not self.reference:
             raise ConfigurationError(
-                f"reference={self.reference or 'null'}: name the model that CE and mCE compare with, as "
-                f"reference=clip_vit_b16. Without its cells in the store the two stay empty."
+                f"reference={self.reference or 'null'}: name the model that CE and mCE compare "
+                f"with, as reference=clip_vit_b16. Without its cells in the store the two stay "
+                f"empty."
             )
 
 
