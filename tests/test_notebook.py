@@ -72,7 +72,7 @@ def test_the_report_is_written_where_it_is_asked_for(images, tmp_path: Path) -> 
 
 
 def test_a_report_at_the_end_of_a_notebooks_cell_is_one_line(images) -> None:
-    report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="brightness", severities=[1])
+    report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="brightness", severities=1)
     assert repr(report) == (
         "<Report: 1 model, 2 of 2 cells. print() shows the matrix, "
         "write(folder) makes page and tables>"
