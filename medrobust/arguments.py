@@ -69,14 +69,20 @@ def _headline(file: Path) -> str:
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
-    """Return the folders named by `--config-dir DIR`, `--config-dir=DIR` and `-cd DIR`."""
+    """Return the folders named by `--config-dir DIR`, `--config-dir=DIR` and `-cd DIR`.
+
+    Raises:
+        ConfigurationError: If the folder is missing behind the flag.
+    """
     found = []
     for position, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
+        name, equals, value = argument.partition("=")
         if name not in ("--config-dir", "-cd"):
             continue
-        if not value and position + 1 < len(arguments):
+        if not equals and position + 1 < len(arguments):
             value = arguments[position + 1]
+        if not value:
+            raise ConfigurationError(f"{name} needs a folder: {name} FOLDER.")
         found.append(Path(value))
     return found
 
@@ -105,8 +111,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
     for `adapter=path adapter.path=FOLDER`, and `hydra/launcher=NAME` takes our settings of that
-    launcher, whose file cannot have the plugin's own name. `-m` may stand anywhere; Hydra by itself
-    takes it before or after all overrides, not among them.
+    launcher, whose file cannot have the plugin's own name. `-m` and `--config-dir DIR` may stand
+    anywhere; Hydra by itself takes them before or after all overrides, not among them.
 
     Raises:
         MissingDependencyError: If a launcher's plugin is not installed.
@@ -134,8 +140,9 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)
     if swept and several and not any("store.features=" in a for a in rewritten):
         rewritten.append("store.features=true")
+    overrides = [argument for argument in without_config_dirs(rewritten) if argument not in SWEPT]
     flags = [argument for argument in rewritten if argument in SWEPT]
-    return [*flags, *(argument for argument in rewritten if argument not in SWEPT)]
+    return [*flags, *(f"--config-dir={path}" for path in config_dirs(rewritten)), *overrides]
 
 
 def _launcher(name: str) -> str:

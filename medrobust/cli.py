@@ -155,7 +155,7 @@ def run_hydra(overrides: Sequence[str]) -> int:
     register_resolvers()
     FAILURES.clear()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, and we say them once
-    sys.argv = [sys.argv[0], *overrides]
+    sys.argv = [sys.argv[0], *overrides, *names_of_jobs(overrides)]
     entry = hydra.main(
         version_base="1.3", config_path=str(typed.conf_folder()), config_name="config"
     )(job)
@@ -249,13 +249,15 @@ def _job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "
     if not isinstance(config.dry_run, bool):
         raise ConfigurationError(f"dry_run={config.dry_run!r}: write true or false.")
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
-    folders = [Path(source.path) for source in hydra.runtime.config_sources]
+    sources = hydra.runtime.config_sources
+    folders = [Path(source.path) for source in sources]
     return Job(
         folder=Path(folder).absolute(),
         logger=built(config, "logger"),
         overrides=tuple(hydra.overrides.task),
         choices=choices,
         preset=typed.experiment_keys(folders, choices.get("experiment", "null")),
+        packs=tuple(Path(one.path) for one in sources if one.provider == "command-line"),
         number=number,
         group=Path(hydra.sweep.dir).name if swept else None,
         dry=config.dry_run,
@@ -293,6 +295,35 @@ def register_resolvers() -> None:
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("medrobust.folder", folder_name, replace=True)
+
+
+def names_of_jobs(overrides: Sequence[str]) -> list[str]:
+    """Leave out of the names of a sweep's jobs what all of them have in common.
+
+    Names are cut to a length that every file system takes: what tells jobs apart must be in it.
+
+    Args:
+        overrides: As rewritten.
+
+    Returns:
+        An override of Hydra's; none outside a sweep, or where Hydra will refuse what was typed.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    key = "hydra.job.config.override_dirname.exclude_keys"
+    words = [word for word in overrides if not word.startswith("-")]
+    if len(words) == len(overrides) or any(word.startswith(key) for word in words):
+        return []
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+    except HydraException:
+        return []
+    ours = OmegaConf.select(OmegaConf.load(typed.conf_folder() / "config.yaml"), key)
+    common = [one.get_key_element() for one in parsed if not one.is_sweep_override()]
+    listed = ",".join(f"'{name}'" for name in dict.fromkeys([*ours, *common]))
+    return [f"{key}=[{listed}]"] if any(one.is_sweep_override() for one in parsed) else []
 
 
 def folder_name(*parts: Any) -> str:

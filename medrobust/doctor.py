@@ -285,7 +285,7 @@ def account() -> Finding:
         "wandb",
         "note",
         f"logger=wandb runs {mode}",
-        "`wandb login` configures an account, `wandb sync` sends later; other loggers need none",
+        "`wandb login` configures an account, a run says what sends it later; others need none",
     )
 
 

@@ -72,6 +72,7 @@ class Job:
         overrides: What was typed, without the program's name.
         choices: Config group -> option.
         preset: What an experiment file sets beside its choices, as it would be typed.
+        packs: Folders given by `--config-dir`.
         number: Of the job in its sweep, None outside a sweep.
         group: Name of the sweep, None outside a sweep; a sweep as a whole has a group and no
             number.
@@ -83,6 +84,7 @@ class Job:
     overrides: tuple[str, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     preset: tuple[str, ...] = ()
+    packs: tuple[Path, ...] = ()
     number: int | None = None
     group: str | None = None
     dry: bool = False
@@ -120,13 +122,21 @@ class Tally:
         }
 
 
-def command_line(overrides: Sequence[str], *, swept: bool = False) -> str:
+def command_line(
+    overrides: Sequence[str], *, swept: bool = False, packs: Sequence[Path] = ()
+) -> str:
     """Write a command that can be pasted into a shell."""
-    return " ".join(["python run.py", *(["-m"] if swept else []), *map(shlex.quote, overrides)])
+    words = [*(f"--config-dir={pack}" for pack in packs), *overrides]
+    return " ".join(["python run.py", *(["-m"] if swept else []), *map(shlex.quote, words)])
 
 
 def reference_command(
-    reference: str, overrides: Sequence[str], choices: Sequence[Mapping[str, str]], *, swept: bool
+    reference: str,
+    overrides: Sequence[str],
+    choices: Sequence[Mapping[str, str]],
+    *,
+    swept: bool,
+    packs: Sequence[Path] = (),
 ) -> str:
     """Say what to type to run the reference model on the same cells.
 
@@ -135,6 +145,7 @@ def reference_command(
         overrides: What an experiment file sets, and what was typed, for this job or sweep.
         choices: Config group -> option, of each job.
         swept: Whether it was a sweep.
+        packs: Folders given by `--config-dir`, which may hold the reference.
     """
     of_the_model = (
         "model",
@@ -161,7 +172,7 @@ def reference_command(
         if group not in named and any(group in chosen for chosen in choices)
     ]
     several = swept or any("," in text for text in implied)
-    return command_line([f"model={reference}", *implied, *kept], swept=several)
+    return command_line([f"model={reference}", *implied, *kept], swept=several, packs=packs)
 
 
 @one_job()
@@ -199,7 +210,8 @@ def run_job(experiment: Experiment, job: Job) -> None:
         run_cells(runner, [*plans, *further.plans], tally)
     experiment = own
     tally.device = runner.device
-    run = tally.record(experiment.reference, command_line(job.overrides), experiment.config)
+    command = command_line(job.overrides, packs=job.packs)
+    run = tally.record(experiment.reference, command, experiment.config)
     run["without_validation"] = further.without_validation
     run["warnings"] = warnings
     run["protocol"] = list(getattr(own.adapter, "protocol", ()))
@@ -219,7 +231,11 @@ def run_job(experiment: Experiment, job: Job) -> None:
         reference_prompts=experiment.reference_prompts,
         commands={
             experiment.reference: reference_command(
-                experiment.reference, (*job.preset, *job.overrides), [job.choices], swept=False
+                experiment.reference,
+                (*job.preset, *job.overrides),
+                [job.choices],
+                swept=False,
+                packs=job.packs,
             )
         },
         run=run,
@@ -484,7 +500,9 @@ def report_sweep(sweep: Job) -> list[str]:
         join_tables(job_plan["expected"] for job_plan in plans),
         reference=references,
         commands={
-            name: reference_command(name, (*sweep.preset, *sweep.overrides), chosen, swept=True)
+            name: reference_command(
+                name, (*sweep.preset, *sweep.overrides), chosen, swept=True, packs=sweep.packs
+            )
             for name, chosen in choices.items()
         },
         run=run,
@@ -540,7 +558,7 @@ def _sweep_record(
 ) -> dict[str, Any]:
     return {
         **runs[0],
-        "command": command_line(sweep.overrides, swept=True),
+        "command": command_line(sweep.overrides, swept=True, packs=sweep.packs),
         "seconds": round(sum(run["seconds"] for run in runs), 2),
         "cells": sum(run["cells"] for run in runs),
         "computed": sum(run["computed"] for run in runs),

@@ -36,7 +36,7 @@ def evaluate(
     class_names: Sequence[str],
     *,
     corruptions: str = "medimeta_c",
-    severities: Sequence[int] = (1, 2, 3, 4, 5),
+    severities: int | Sequence[int] = (1, 2, 3, 4, 5),
     templates: Sequence[str] = ("a medical image of {}",),
     name: str = "data",
     model_name: str = "own",
@@ -56,7 +56,7 @@ def evaluate(
         labels: (N,) integers from 0, or (N, L) of zeros and ones for multi-label data.
         class_names: In label order.
         corruptions: A suite ("medimeta_c", "imagenet_c", "clean") or the name of one corruption.
-        severities: Levels from 1 to 5.
+        severities: Levels from 1 to 5, or one of them.
         templates: Prompt templates with `{}` for the class name; unused by classifiers.
         name: Of the data, in tables.
         model_name: Of an own model, in tables.
@@ -88,7 +88,7 @@ def evaluate(
             model=source,
             datasets=(_Given(image_set),),
             corruption=_columns(corruptions),
-            severities=tuple(severities),
+            severities=(severities,) if isinstance(severities, int) else tuple(severities),
             prompts=PromptSet(name="given", templates=list(templates)),
             store=Path(store) if store is not None else Path(temporary),
             trainer=partial(
@@ -143,6 +143,12 @@ class _Given:
 
 
 def _columns(corruptions: str) -> Corruption | Suite:
+    if not isinstance(corruptions, str):
+        raise ConfigurationError(
+            f"corruptions={corruptions!r}: name one suite or one corruption. Several corruptions "
+            f"of one's own choice are a call each, with the same store=FOLDER, which keeps what "
+            f"is computed."
+        )
     whole = corruptions in (*suites(), "clean")
     return Suite(corruptions) if whole else Corruption(corruptions)
 

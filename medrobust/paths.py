@@ -10,10 +10,8 @@ KEYS = ("cache_dir", "csv", "dir", "directory", "file", "key_file", "local_dir",
 
 HIDDEN = "<path>"
 
-_TYPED = re.compile(
-    rf"(?:(?P<key>[\w.+]*\b(?:{'|'.join(KEYS)}))=[^\s']+"
-    rf"|'(?P<quoted>[\w.+]*\b(?:{'|'.join(KEYS)}))=[^']*')"
-)
+_NAMED = rf"[\w.+]*\b(?:{'|'.join(KEYS)})|--config-dir"
+_TYPED = re.compile(rf"(?:(?P<key>{_NAMED})=[^\s']+|'(?P<quoted>{_NAMED})=[^']*')")
 
 
 def without_paths(value: Any, key: str = "") -> Any:
@@ -40,5 +38,7 @@ def command_without_paths(command: str) -> str:
     Example:
         >>> command_without_paths("python run.py dataset.csv=ward/l.csv 'model.local_dir=a b' -m")
         'python run.py dataset.csv=<path> model.local_dir=<path> -m'
+        >>> command_without_paths("python run.py --config-dir=/home/me/mine model=ours")
+        'python run.py --config-dir=<path> model=ours'
     """
     return _TYPED.sub(lambda found: f"{found['key'] or found['quoted']}={HIDDEN}", command)

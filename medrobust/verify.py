@@ -79,8 +79,9 @@ def main(arguments: Sequence[str]) -> int:
     store, changes = Store(given.store), read_changes(given.changes)
     resources = Resources()  # most of a sample share model and data
     verdicts = []
-    for cell in sample(store, given.cells, given.seed):
-        verdict = verify(cell, store, changes=changes, resources=resources)
+    cells = sample(store, given.cells, given.seed)
+    for cell, fitting in zip(cells, fitting_changes(cells, changes), strict=True):
+        verdict = verify(cell, store, changes=fitting, resources=resources)
         verdicts.append(verdict)
         line = f"{verdict.kind:<12}  {cell.spec}  {verdict.sentence}".rstrip()
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -105,6 +106,34 @@ def read_changes(texts: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise ConfigurationError(f"{wrong[0]!r} is no KEY=VALUE, such as dataset.root=FOLDER.")
     return dict(text.split("=", 1) for text in texts)
+
+
+def fitting_changes(
+    cells: Sequence[StoredCell], changes: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Give each cell the paths that it has a key for: those of other cells are not its own.
+
+    Raises:
+        ConfigurationError: If a key is of none of the cells.
+    """
+    fitting = [
+        {key: value for key, value in changes.items() if _has(cell.record.get("config"), key)}
+        for cell in cells
+    ]
+    if strange := [key for key in changes if not any(key in one for one in fitting)]:
+        raise ConfigurationError(
+            f"{strange[0]} is no key of the configuration of any cell of the sample."
+        )
+    return fitting
+
+
+def _has(config: Any, key: str) -> bool:
+    """Say whether plain values have a dotted key."""
+    for part in key.split("."):
+        if not isinstance(config, Mapping) or part not in config:
+            return False
+        config = config[part]
+    return True
 
 
 def sample(store: Store, count: int, seed: int) -> list[StoredCell]:

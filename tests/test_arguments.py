@@ -45,10 +45,21 @@ KNOWN = arguments.groups([arguments.conf_folder()])
             ["-m", "prompts=a,b", "store.features=false"],
             ["-m", "prompts=a,b", "store.features=false"],
         ),
+        (
+            ["model=a,b", "--config-dir", "my mine", "severity=3", "-m"],
+            ["-m", "--config-dir=my mine", "model=a,b", "severity=s3"],
+        ),
+        (["model=a", "-cd=mine"], ["--config-dir=mine", "model=a"]),
     ],
 )
 def test_what_is_typed_is_rewritten_for_hydra(given: list[str], expected: list[str]) -> None:
     assert arguments.rewrite(given) == expected
+
+
+@pytest.mark.parametrize("given", [["model=a", "--config-dir"], ["--config-dir=", "model=a"]])
+def test_a_flag_without_its_folder_is_a_sentence(given: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="--config-dir needs a folder"):
+        arguments.rewrite(given)
 
 
 def test_a_launcher_whose_plugin_is_missing_names_what_to_install(

@@ -71,6 +71,14 @@ def test_the_report_is_written_where_it_is_asked_for(images, tmp_path: Path) -> 
     assert names == {"report.html", "matrix.png", "matrix.csv", "results.csv", "summary.csv"}
 
 
+def test_a_report_at_the_end_of_a_notebooks_cell_is_one_line(images) -> None:
+    report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="brightness", severities=1)
+    assert repr(report) == (
+        "<Report: 1 model, 2 of 2 cells. print() shows the matrix, "
+        "write(folder) makes page and tables>"
+    )
+
+
 def test_a_store_keeps_cells_for_the_next_call(images, tmp_path: Path) -> None:
     chosen = {"corruptions": "contrast", "severities": [1], "store": tmp_path}
     first = evaluate(Brightness(), images, LABELS, NAMES, **chosen)
@@ -111,10 +119,11 @@ def test_a_changed_model_is_another_model_and_ones_own_is_left_alone(images, tmp
         ({"labels": [0, 1]}, InvalidDataError, "6 images, 2 labels"),
         ({"images": np.zeros((6, 64, 64))}, InvalidDataError, "must be uint8"),
         ({"class_names": ["a", "b", "c"]}, ConfigurationError, "2 logits.*3 classes"),
+        ({"corruptions": ["fog", "snow"]}, ConfigurationError, "one suite or one corruption"),
         ({"severities": [6]}, ConfigurationError, "levels are 1, 2, 3, 4 and 5"),
     ],
 )
 def test_what_does_not_fit_is_refused(images, change, error, sentence) -> None:
-    given = {"images": images, "labels": LABELS, "class_names": NAMES, **change}
+    given = {"images": images, "labels": LABELS, "class_names": NAMES, "corruptions": "contrast"}
     with pytest.raises(error, match=sentence):
-        evaluate(Brightness(), **given, corruptions="contrast")
+        evaluate(Brightness(), **(given | change))

@@ -203,14 +203,63 @@ def test_the_command_for_the_reference_knows_what_an_experiment_sets(workplace, 
     )
     ward = ("--config-dir", "mine", "experiment=ward")
     assert medrobust(*ward, "seed=4") == 0
-    (command,) = re.findall(r"python run\.py (model=phantomclip_small .*)", capsys.readouterr().out)
+    (command,) = re.findall(r"python run\.py (--config-dir.*)", capsys.readouterr().out)
     assert command == (
-        "model=phantomclip_small dataset=phantoms corruption=pixelate severity=s1 "
-        "dataset.per_class=2 'dataset.name='\"'\"'ward 7'\"'\"'' seed=4"
+        f"--config-dir={workplace / 'mine'} model=phantomclip_small dataset=phantoms "
+        "corruption=pixelate severity=s1 dataset.per_class=2 "
+        "'dataset.name='\"'\"'ward 7'\"'\"'' seed=4"
     )
     assert medrobust(*shlex.split(command)) == 0
     assert medrobust(*ward, "seed=4") == 0
-    assert "python run.py model=phantomclip_small" not in capsys.readouterr().out
+    assert "To make" not in capsys.readouterr().out
+
+
+def test_the_jobs_of_a_sweep_are_named_by_what_tells_them_apart(workplace) -> None:
+    fixed = ["corruption=brightness", *SMALL, "batch_size=2", "dataset.split=test", "logger=none"]
+    fixed += [
+        "license=any",
+        "num_workers=0",
+        "prompts=phantoms",
+        "reference=phantomclip",
+        "audit=true",
+    ]
+    assert len(",".join(fixed)) > 150, "too short for names to be cut"
+    assert medrobust("-m", "model=phantomclip_small,phantomclip", "severity=1,3", *fixed) == 0
+    assert sorted(path.parent.name for path in latest("sweeps").glob("*/run.json")) == [
+        "0,model=phantomclip_small,severity=s1",
+        "1,model=phantomclip_small,severity=s3",
+        "2,model=phantomclip,severity=s1",
+        "3,model=phantomclip,severity=s3",
+    ]
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_recorded_and_printed_commands_name_the_folder_of_options_they_need(
+    workplace, capsys, swept: bool
+) -> None:
+    Path("mine/dataset").mkdir(parents=True)
+    Path("mine/dataset/few.yaml").write_text(
+        "# @package _global_\n# Two of each\nreference: phantomclip\ndefaults:\n  - phantoms\n"
+        "  - _self_\ndataset:\n  per_class: 2\n"
+    )
+    chosen = ("model=phantomclip_small", "dataset=few", "corruption=brightness", "severity=5")
+    sweep = ("-m", "seed=0,1") if swept else ()
+    assert medrobust(*sweep, *chosen[:2], "--config-dir", "mine", *chosen[2:]) == 0
+    folder = latest("sweeps" if swept else "runs")
+    typed = json.loads((folder / "run.json").read_text())["command"]
+    named = f"--config-dir={workplace / 'mine'}"
+    assert named in typed
+    printed = capsys.readouterr().out.split("To make them: python run.py ")[1].splitlines()[0]
+    page = (folder / "report.html").read_text()
+    assert "--config-dir=&lt;path&gt;" in page
+    assert str(workplace) not in page
+    assert medrobust(*shlex.split(printed)) == 0
+    assert medrobust(*shlex.split(typed.removeprefix("python run.py "))) == 0
+    assert "To make" not in capsys.readouterr().out
+    assert {cell.spec.model for cell in Store(Path("outputs/store")).cells()} == {
+        "phantomclip",
+        "phantomclip_small",
+    }
 
 
 def is_corrupted(cell, model: str) -> bool:
@@ -337,6 +386,7 @@ def test_a_folder_of_pictures_goes_to_its_matrix_without_names_leaking(workplace
         (["store.dir=file/store", "corruption=clean", *SMALL], "store.dir"),
         (["hydra.run.dir=file/run", "corruption=clean", *SMALL], "hydra.run.dir"),
         (["batch_size=0"], "batch_size"),
+        (["reference=null"], "reference=null: name the model that CE and mCE compare with"),
         (["batch_size=big"], "whole number"),
         (["resume=no"], "resume='no': write true or false"),
         (["store.examples=no"], "store.examples='no': write true or false"),

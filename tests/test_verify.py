@@ -92,6 +92,21 @@ def test_own_data_is_asked_for_and_then_verified(workplace, capsys) -> None:
     assert "data differ from what the cell was made with" in capsys.readouterr().out
 
 
+def test_a_path_that_one_cell_needs_leaves_the_others_alone(workplace, capsys) -> None:
+    assert medrobust(*RUN) == 0
+    Path("scans").mkdir()
+    for row in range(2):
+        Image.new("L", (64, 64), 60 + 90 * row).save(f"scans/{row}.png")
+    Path("scans/labels.csv").write_text("path,label\n0.png,dark\n1.png,bright\n")
+    own = ("dataset=folder", "dataset.csv=scans/labels.csv", "dataset.modality=scan")
+    assert medrobust("model=phantomclip_small", "corruption=clean", *own) == 0
+    capsys.readouterr()
+    assert medrobust("verify", "outputs/store", "dataset.csv=scans/labels.csv") == 0
+    assert "4 cells: 4 agree, 0 differ, 0 not computed." in capsys.readouterr().out
+    assert medrobust("verify", "outputs/store", "dataset.cvs=scans/labels.csv") == 1
+    assert "dataset.cvs is no key of the configuration of any cell" in capsys.readouterr().err
+
+
 def test_the_help_states_the_exit_status(workplace, capsys) -> None:
     assert medrobust("verify", "--help") == 0
     assert "Exit status: 0 if every cell" in " ".join(capsys.readouterr().out.split())

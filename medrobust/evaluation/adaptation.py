@@ -28,9 +28,11 @@ from medrobust.datasets.cache import cache_of
 from medrobust.datasets.image_set import ImageSet, NamesPatients
 from medrobust.datasets.perceptual import hashes_of, near_repeats
 from medrobust.datasets.sampling import FewShots, few_shots
+from medrobust.evaluation.claims import Claims
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import head_description
+from medrobust.evaluation.ranks import started_by_others
 from medrobust.evaluation.resources import Resources, zero_shot_head
 from medrobust.evaluation.run import quiet_lightning
 from medrobust.evaluation.store import Store
@@ -57,6 +59,8 @@ Curves: TypeAlias = Callable[..., AbstractContextManager[Any]]
 
 FORMAT = 1
 CHECKPOINT = "last.ckpt"
+PAUSE = 0.5
+"""Seconds between two looks whether another process has finished an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +126,28 @@ def adapted(
     wanted = plan_adaptation(experiment, resources, store)
     for sentence in wanted.protocol:
         log.info("%s", sentence)
-    if not (experiment.resume and wanted.folder.exists()):
-        files = make(experiment, resources, store, wanted, curves)
-        if files is None:
-            return experiment  # another process writes it
-        store.write_adapter(wanted.fingerprint, files, replace=not experiment.resume)
-        shutil.rmtree(progress_folder(store, wanted), ignore_errors=True)
+    if experiment.resume and wanted.folder.exists():
+        return evaluating(experiment, wanted)
+    with Claims(store.root, sharing=started_by_others() is None) as claims:
+        _wait_for_others(experiment, wanted, claims)
+        if not (experiment.resume and wanted.folder.exists()):
+            files = make(experiment, resources, store, wanted, curves)
+            if files is None:
+                return experiment  # another process writes it
+            store.write_adapter(wanted.fingerprint, files, replace=not experiment.resume)
+            shutil.rmtree(progress_folder(store, wanted), ignore_errors=True)
     return evaluating(experiment, wanted)
+
+
+def _wait_for_others(experiment: Experiment, wanted: Adaptation, claims: Claims) -> None:
+    """Wait while another job tunes this very adapter; what it leaves unfinished is ours."""
+    if claims.take(wanted.fingerprint):
+        return
+    log.info("waiting for %s, which another process tunes", wanted.name)
+    while not (experiment.resume and wanted.folder.exists()):
+        if claims.take(wanted.fingerprint):
+            return
+        time.sleep(PAUSE)
 
 
 def evaluating(experiment: Experiment, wanted: Adaptation) -> Experiment:

@@ -9,6 +9,9 @@ from medrobust.evaluation.store import CellKey, Store
 
 log = logging.getLogger(__name__)
 
+DATA = "data (images, labels, limit or metadata columns)"
+"""What the fingerprint of a data set takes in that a reader may have changed."""
+
 SAID = ("weights", "adapter", "preprocessing", "data")
 """Parts of an encoding that nobody changes by choosing another option of a run."""
 
@@ -52,7 +55,7 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
                 continue
             same_name = other.record["head"].get("name") == clean.head.get("name")
             changed = [
-                name
+                DATA if name == "data" else name
                 for name in differences(clean, other.record)
                 if name in SAID or (name in ("prompts", "classifier") and same_name)
             ]

@@ -160,6 +160,12 @@ class Experiment:
         for key, value in numbers.items():
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ConfigurationError(f"{key}={value!r} must be a whole number.")
+        if not isinstance(self.reference, str) or not self.reference:
+            raise ConfigurationError(
+                f"reference={self.reference or 'null'}: name the model that CE and mCE compare "
+                f"with, as reference=clip_vit_b16. Without its cells in the store the two stay "
+                f"empty."
+            )
 
 
 def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":

@@ -23,7 +23,7 @@ from medrobust.evaluation.adaptation import evaluating, plan_adaptation
 from medrobust.evaluation.beside import beside
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import plan
-from medrobust.evaluation.ranks import ALONE, PATIENCE, Ranks
+from medrobust.evaluation.ranks import ALONE, PATIENCE, Ranks, started_by_others
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
@@ -71,7 +71,7 @@ def evaluation_ranks(experiment: Experiment) -> Iterator[tuple[Experiment, Ranks
     """
     count = processes_wanted(experiment.trainer)
     nodes = getattr(experiment.trainer, "keywords", {}).get("num_nodes", 1)
-    environment = _started_by_others() if count * nodes > 1 else None
+    environment = started_by_others() if count * nodes > 1 else None
     if environment is not None:
         with _joined(environment) as ranks:
             yield _on_device(experiment, environment.local_rank()), ranks
@@ -99,16 +99,6 @@ def known_to_all(
     if experiment.tuning is None:
         return experiment
     return evaluating(experiment, plan_adaptation(experiment, resources, store))
-
-
-def _started_by_others() -> Any:
-    """Return Lightning's view of the launcher that has started this process, or None."""
-    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-
-    known = (TorchElasticEnvironment, SLURMEnvironment)
-    found = next((environment() for environment in known if environment.detect()), None)
-    return found if found is not None and found.world_size() > 1 else None
 
 
 @contextmanager

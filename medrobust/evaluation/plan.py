@@ -202,6 +202,15 @@ def built(config: "DictConfig", name: str) -> Any:
         if unknown is not None:
             place = _failed_place(config, error) or name
             raise ConfigurationError(_no_such_key(config, place, unknown[1])) from error
+        lacking = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", reason)
+        if lacking is not None:
+            place = _failed_place(config, error) or name
+            keys = re.findall(r"'(\w+)'", lacking[1])
+            typed = " ".join(f"+{place}.{key}=VALUE" for key in keys)
+            raise ConfigurationError(
+                f"{place} lacks {' and '.join(keys)}: write what is missing into its configuration "
+                f"file, or add {typed} to the command."
+            ) from error
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
 
 

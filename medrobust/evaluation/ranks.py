@@ -87,3 +87,13 @@ def _by_row(rows: Int64Array, pictures: Mapping[int, UInt8Array]) -> dict[int, U
 
 ALONE = Ranks()
 """One process."""
+
+
+def started_by_others() -> Any:
+    """Return Lightning's view of the launcher that has started this process, or None."""
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    known = (TorchElasticEnvironment, SLURMEnvironment)
+    found = next((environment() for environment in known if environment.detect()), None)
+    return found if found is not None and found.world_size() > 1 else None

@@ -14,7 +14,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import ConfigurationError, WeightsMismatchError
+from medrobust.exceptions import (
+    ConfigurationError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
 from medrobust.models.architectures import known, packaged, table
 from medrobust.models.base import LoadReport, VisionLanguageModel
 from medrobust.models.hub import HubSource, Wanted, either
@@ -119,6 +123,16 @@ class OpenClip(HubSource):
         if said is None or "hf_model_name" in said["text_cfg"]:
             wanted.append(Wanted(("tokenizer.json", "vocab.txt"), self.tokenizer_id))
         return [*wanted, Wanted(either(self.weights) if self.weights else WEIGHTS)]
+
+    def _not_found(self, missing: Sequence[Wanted], where: str) -> WeightsNotFoundError:
+        """Say what a checkpoint of one's own needs in place of a repository's configuration."""
+        error = super()._not_found(missing, where)
+        if self.hub_id or not any(CONFIG in entry.names for entry in missing):
+            return error
+        return WeightsNotFoundError(
+            f"{error} A checkpoint that comes without {CONFIG} takes a configuration by its name "
+            f"in open_clip: model.config=ViT-B-32 model.weights=FILE."
+        )
 
     def _said(self) -> dict[str, Any] | None:
         """Read the `model_cfg`, as far as it can be had."""

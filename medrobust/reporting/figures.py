@@ -316,7 +316,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
     axis.set_ylabel("mean over corruptions, %", color=ink, size=9)
     _plain_axes(axis, ink)
     axis.grid(axis="x", color="#8090a0", alpha=0.25, linewidth=0.6)
-    if len(matrix.rows) <= MOST_NAMES:
+    if ends and len(matrix.rows) <= MOST_NAMES:
         figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=ink)
     return figure
 

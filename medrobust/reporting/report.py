@@ -69,6 +69,15 @@ class Report:
     subgroups: tuple[Subgroup, ...] = ()
     untuned: tuple[Matrix, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: the tables, which a notebook would show whole, are thousands."""
+        models = len({row.label for matrix in self.matrices for row in matrix.rows})
+        cells = f"{self.total - len(self.missing)} of {counted(self.total, 'cell')}"
+        return (
+            f"<Report: {counted(models, 'model')}, {cells}. print() shows the matrix, "
+            f"write(folder) makes page and tables>"
+        )
+
     @property
     def missing_line(self) -> str:
         """Such as "3 of 36 cells missing", or empty."""

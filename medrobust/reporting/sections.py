@@ -157,9 +157,10 @@ def _scale(top: float) -> str:
 def _curves(matrix: Matrix) -> str:
     name = words(matrix)
     label = f"{name} in percent over severity, one panel a corruption; numbers in the table"
+    panels = f"--panels:{len(matrix.table.corruptions)}"
     return (
         f'<h3>{name} over severity</h3>\n<div class="curves" data-figure="curves" role="img" '
-        f'aria-label="{escape(label)}">{curves_svg(matrix)}</div>'
+        f'style="{panels}" aria-label="{escape(label)}">{curves_svg(matrix)}</div>'
     )
 
 

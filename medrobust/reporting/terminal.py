@@ -25,7 +25,10 @@ LAYOUTS: tuple[tuple[bool, Place], ...] = (
     (True, "left out"),
     (False, "left out"),
 )
-"""Whether models are the rows, and where intervals stand: the first that fits is taken."""
+"""Whether models are the rows, and where intervals stand: the first that fits is taken.
+
+Where none does, the narrowest: names at the side are broken at spaces, names at the top cut short.
+"""
 
 
 def print_matrix(matrix: Matrix, console: "Console") -> None:
@@ -86,6 +89,7 @@ def _fitting(
 
     labels = [matrix.marked(row) for row in range(len(matrix.rows))]
     broken = [name.replace("_", " ").replace(" ", "\n") for name in columns]
+    laid_out = []
     for models_down, place in LAYOUTS:
         cells = [
             [_cell(*pair, place) for pair in zip(*line, strict=True)]
@@ -94,8 +98,13 @@ def _fitting(
         head, side = (broken, labels) if models_down else (labels, list(columns))
         if not models_down:
             cells = [list(line) for line in zip(*cells, strict=True)]
-        if _width(head, side, cells) <= width:
+        needed = _width(head, side, cells)
+        laid_out.append((needed, head, side, cells, place))
+        if needed <= width:
             break
+    else:
+        laid_out.sort(key=lambda one: -one[0])
+    _, head, side, cells, place = laid_out[-1]
     caption = (
         f"ranges: {intervals(matrix)}" if place != "left out" and any(map(any, ranges)) else None
     )

@@ -71,6 +71,7 @@ def wandb_training(
         mode=settings.mode or account_mode(),
         settings=quiet_settings(),
     )
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)  # W&B warns of it, whatever it is
     exit_code = 1
     try:
         yield logger

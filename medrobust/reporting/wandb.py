@@ -2,8 +2,10 @@
 
 import io
 import json
+import logging
 import netrc
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +26,8 @@ from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 if TYPE_CHECKING:
     from .loggers import WandbLogger
     from .report import Report
+
+log = logging.getLogger(__name__)
 
 NUMBERS = ("value", "low", "high", "difference", "p", "p_holm", "p_bh")
 
@@ -47,8 +51,8 @@ def send(
     follows from project, group, name and command, so that the same job goes on where it stopped.
     Only rank zero sends. Only what this function logs leaves the machine: console, code, git state,
     machine facts and system statistics are switched off, and paths in the configuration are left
-    out. No picture is sent unless `settings.images` asks for it, none of own data in any case that
-    the store does not hold it.
+    out. A run that is kept offline says how to send it. No picture is sent unless
+    `settings.images` asks for it, none of own data in any case that the store does not hold it.
     """
     if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) != 0:
         return
@@ -85,6 +89,18 @@ def send(
         exit_code = 1 if run.get("failed") else 0
     finally:
         opened.finish(exit_code=exit_code)
+    if opened.offline and kind != "job":
+        log.info("W&B: kept offline; to send it: %s", _sync_command(folder))
+
+
+def _sync_command(folder: Path) -> str:
+    """Write what sends the runs below a folder: of a report, of a tuning, of the jobs of a sweep.
+
+    `wandb sync` alone looks into ./wandb, where none of them is.
+    """
+    kept = ("wandb/offline-run-*", "*/wandb/offline-run-*")
+    place = shlex.quote(os.path.relpath(folder))
+    return " ".join(["wandb sync", *(f"{place}/{one}" for one in kept if any(folder.glob(one)))])
 
 
 def quiet_settings() -> Any:

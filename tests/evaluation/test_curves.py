@@ -57,7 +57,10 @@ def test_without_a_logger_nothing_is_written_and_the_adapter_is_the_same(tmp_pat
 
 @pytest.mark.parametrize("ends", ["well", "badly"])
 def test_a_run_of_weights_and_biases_is_finished_in_any_case(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    ends: str,
 ) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
@@ -72,6 +75,7 @@ def test_a_run_of_weights_and_biases_is_finished_in_any_case(
     else:
         tuned(WandbLogger(), tmp_path)
     assert wandb.run is None
+    assert "WARNING" not in capfd.readouterr().err
     (path,) = (tmp_path / "job").rglob("run-*.wandb")
     records = read_records(path)
     (exit_code,) = [r.exit.exit_code for r in records if r.WhichOneof("record_type") == "exit"]

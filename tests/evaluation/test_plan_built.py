@@ -27,3 +27,13 @@ def test_an_unknown_key_is_named_with_its_place(group: dict[str, Any], place: st
         f"there is no configuration key '{place}.lable_column'. "
         f"Did you mean '{place}.label_column'?"
     )
+
+
+def test_keys_that_a_part_cannot_do_without_are_named() -> None:
+    config = OmegaConf.create({"model": {"_target_": "medrobust.models.OpenClip", "weights": "a"}})
+    with pytest.raises(ConfigurationError) as error:
+        built(config, "model")
+    assert str(error.value) == (
+        "model lacks name and hub_id: write what is missing into its configuration file, or add "
+        "+model.name=VALUE +model.hub_id=VALUE to the command."
+    )

@@ -79,7 +79,9 @@ def test_changed_weights_data_or_prompts_leave_nothing_of_before_in_the_table(
     assert len(used) == 3
     assert not {print_ for print_ in used if any(name.endswith(print_[:12]) for name in half)}
     assert medrobust(*RUN, "dataset.seed=1") == 0
-    assert "data changed since" in capfd.readouterr().err
+    assert (
+        "data (images, labels, limit or metadata columns) changed since" in capfd.readouterr().err
+    )
     assert medrobust(*RUN, "prompts.templates=['a drawing of {}']") == 0
     assert "prompts changed since" in capfd.readouterr().err
     assert len(cells()) == 2 + 3 * 3

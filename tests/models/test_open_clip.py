@@ -141,7 +141,7 @@ def test_weights_without_a_configuration_take_one_by_its_name_in_open_clip(
         )
     with pytest.raises(UnknownNameError, match="Did you mean 'ViT-B-32-quickgelu'"):
         OpenClip("bare", "", config="ViT-B-32-quickgel", **options).load()
-    with pytest.raises(WeightsNotFoundError, match="Get the files of its repository and pass"):
+    with pytest.raises(WeightsNotFoundError, match=r"model\.config=ViT-B-32 model\.weights=FILE"):
         OpenClip("bare", "", **options).load()
 
 

@@ -38,6 +38,8 @@ addEventListener("load", function () {
   choose("severity", ""); choose("metric", ""); choose("dataset", "");
   seen.again = texts();
   seen.plots = document.querySelectorAll(".plot .main-svg").length;
+  const words = document.querySelector(".curves svg text");
+  seen.words = words ? words.getBoundingClientRect().height : null;
   seen.wide = document.documentElement.scrollWidth - innerWidth;
   seen.requests = performance.getEntriesByType("resource").map((entry) => entry.name);
   document.body.dataset.seen = JSON.stringify(seen);
@@ -88,3 +90,14 @@ def test_switches_work_and_the_page_is_quiet(made, width):
     assert seen["hidden"] == [True, False]
     assert seen["again"] == seen["usual"] != seen["severe"]
     assert (seen["plots"] > 0) == interactive
+
+
+@pytest.mark.parametrize("corruptions", [1, 4])
+def test_words_in_charts_are_as_large_for_one_corruption_as_for_many(tmp_path, corruptions):
+    chosen = SEVEN[:corruptions]
+    for name in ("bloodmnist", "octmnist"):
+        write_matrix(tmp_path / "store", data_record(name), {"weak": 0.5}, corruptions=chosen)
+    report_store(tmp_path / "store", tmp_path / "out", interactive=False, figures=False)
+    seen, complaints = browse(tmp_path, 1366)
+    assert complaints == []
+    assert 8 < seen["words"] < 24

@@ -61,6 +61,28 @@ def test_two_versions_of_a_data_set_have_a_table_each_and_lose_nothing(tmp_path)
     assert any("2 versions of the data set toy" in note for note in report.notes)
 
 
+def test_a_gap_in_one_version_is_none_in_a_model_that_has_no_cell_of_the_other(tmp_path):
+    one, other = data_record(), data_record(count=50)
+    store, _ = write_matrix(tmp_path / "store", one, {"weak": 1.0, "full": 1.0}, corruptions=TWO)
+    write_matrix(tmp_path / "store", other, {"weak": 1.0}, corruptions=TWO[:1], severities=(1,))
+    write_cell(store, other, cell_key(other, "late"))
+    write_cell(store, other, cell_key(other, "late", TWO[1], 1))
+    report = report_store(tmp_path / "store", tmp_path / "out", **LIGHT)
+    rows = {m.data.fingerprint: {row.model for row in m.rows} for m in report.matrices}
+    assert rows == {one.fingerprint: {"weak", "full"}, other.fingerprint: {"weak", "late"}}
+    assert {spec.model for spec in report.missing} == {"weak", "late"}
+
+
+def test_a_chart_without_a_whole_mean_warns_of_nothing(tmp_path, recwarn):
+    data = data_record()
+    store, _ = write_matrix(tmp_path / "store", data, {"weak": 1.0}, corruptions=())
+    write_cell(store, data, cell_key(data, "weak", TWO[0], 1))
+    write_cell(store, data, cell_key(data, "weak", TWO[1], 2))
+    report = report_store(tmp_path / "store", tmp_path / "out", interactive=False)
+    assert len(report.missing) == 2
+    assert not recwarn.list
+
+
 def test_the_same_store_gives_the_same_bytes_in_every_file(tmp_path):
     models = {"weak": 0.5, "strong": 1.5}
     write_matrix(tmp_path / "store", data_record(), models, corruptions=TWO[:1], severities=(1,))

@@ -9,7 +9,12 @@ from rich.console import Console
 from stores import SEVEN, VERSIONS, data_record, write_matrix
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.reporting import ExpectedTable, make_report, reference_cells
+from medrobust.reporting import (
+    ExpectedTable,
+    expected_from_cells,
+    make_report,
+    reference_cells,
+)
 
 MODELS = {"phantomclip_small": 0.5, "phantomclip": 1.5}
 DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
@@ -85,6 +90,22 @@ def test_a_narrow_terminal_turns_the_table_around(tmp_path):
     text = printed(report(tmp_path), width=60)
     assert any(line.startswith("│ gaussian_noise") for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= 60
+
+
+def test_many_models_with_long_names_keep_them_where_no_layout_fits(tmp_path):
+    data = data_record()
+    names = [f"a_model_of_ours_{n} + lora 8 shots of draw {n}" for n in range(6)]
+    _, cells = write_matrix(
+        tmp_path / "store", data, dict.fromkeys(names, 1.0), corruptions=SEVEN[:2]
+    )
+    settings = {"missing": [], "reference": None, "notes": [], "folder": tmp_path, "run": {}}
+    settings["reference_cells"] = []
+    made = make_report(cells, expected=expected_from_cells(cells), **settings)
+    text = printed(made, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    first = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
+    assert " ".join(first) == " ".join(names)
 
 
 def test_missing_cells_are_counted_everywhere(tmp_path):

@@ -1,7 +1,10 @@
 """Offline W&B files of a sweep, read back: groups, ids, status, matrices, and no picture."""
 
 import json
+import logging
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from stores import data_record, write_matrix
@@ -53,6 +56,28 @@ def sent(report, folder, name, *, images=False, **run):
     logger = WandbLogger(mode="offline", directory=str(folder), images=images)
     given = {"config": CONFIG, "command": f"python run.py {name}", **run}
     logger.log(report, run=given, group="sweep", name=name)
+
+
+def test_a_run_that_is_kept_offline_says_what_sends_it(report, tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO, logger="medrobust")
+    sweep = Path("my sweep")
+
+    def said():
+        return [r.message for r in caplog.records if r.name.startswith("medrobust")]
+
+    sent(report, sweep / "0,model=weak", "sweep-0,model=weak")
+    assert not said(), "a job's line among those of many"
+    sent(report, sweep, "sweep-summary")
+    (line,) = said()
+    command = line.partition("to send it: wandb sync ")[2]
+    assert command == "'my sweep'/wandb/offline-run-* 'my sweep'/*/wandb/offline-run-*"
+    shell = subprocess.run(f"ls -d {command}", shell=True, capture_output=True, check=True)
+    named = {Path(path) for path in shell.stdout.decode().splitlines()}
+    assert named == {
+        path.parent for path in Path().rglob("run-*.wandb") if "latest" not in str(path)
+    }
+    assert len(named) == 2
 
 
 def test_a_sweep_is_one_group_whose_summary_owns_the_matrices(report, tmp_path):
