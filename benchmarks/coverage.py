@@ -189,6 +189,31 @@ def mce(setting: Setting, repetitions: int, *, balanced: bool = False) -> float:
     return held / max(defined, 1)
 
 
+UNEQUAL = (
+    ((60, 60), (0.99, 0.02)),
+    ((60, 60), (0.9, 0.3)),
+    ((200, 20), (0.99, 0.05)),
+    ((20, 200), (0.97, 0.5)),
+    ((60,) * 8, (0.98, 0.02, 0.01, 0.03, 0.001, 0.1, 0.02, 0.3)),
+)
+"""Images of each class, and its recall."""
+
+
+def unequal(
+    sizes: Sequence[int], recalls: Sequence[float], repetitions: int
+) -> tuple[float, float]:
+    """Return the coverage and the mean length of the interval of balanced accuracy."""
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    held, length, mean = 0, 0.0, float(np.mean(recalls))
+    for _ in range(repetitions):
+        right = (rng.random(len(labels)) < np.array(recalls)[labels]).astype(float)
+        low, high = balanced_interval(right, labels, None)
+        held += low <= mean <= high
+        length += high - low
+    return held / repetitions, length / repetitions
+
+
 @dataclass(frozen=True)
 class Drawn:
     """An error measured with five draws of shots on the same images.
@@ -249,6 +274,11 @@ def main(arguments: Sequence[str]) -> int:
             for name, width in zip(found, (9, 9, 7, 7, 7), strict=True)
         )
         print(f"{setting!s:34}{setting.expected:>8.1f} {line}", flush=True)
+    print("classes told unequally well: coverage and mean length for balanced accuracy")
+    for sizes, recalls in UNEQUAL:
+        held, length = unequal(sizes, recalls, repetitions)
+        outside += [] if held >= 0.93 else [f"{sizes} {recalls} balanced {held:.4f}"]
+        print(f"{sizes!s:34}{recalls!s:60}{100 * held:>7.1f}{100 * length:>7.1f}", flush=True)
     print("five draws of shots: draws and images together, and Student's t over draws alone")
     for n, error, draws, images in product((60, 420), (0.05, 0.5), (0.0, 0.002, 0.02), (0.3, 0.6)):
         case = Drawn(n, error, draws, images)

@@ -173,24 +173,24 @@ def mean_of_shares_interval(
     inside = [column[mask] for column, mask in zip(columns, parts, strict=True)]
     shares = [float(part.mean()) for part in inside]
     mean = float(np.clip(np.mean(shares), 0.0, 1.0))
+    units = [_units(mask, groups) for mask in parts]
+    if mean in (0.0, 1.0):
+        return wilson(mean, len(parts) ** 2 / sum(1 / count for count in units))
     spread = [
         _part_variance(part, mean, None if groups is None else groups[mask])
         for part, mask in zip(inside, parts, strict=True)
     ]
-    variance = sum(own for own, _ in spread)
-    weights = sum(own**2 / degrees for own, degrees in spread)
+    variance = sum(own for own, _, _ in spread)
+    weights = sum(own**2 / degrees for own, degrees, _ in spread)
     degrees = variance**2 / weights if weights > 0 else float("inf")
     factor = _dependence(columns, parts, shares, groups)
-    units = [_units(mask, groups) for mask in parts]
-    if mean in (0.0, 1.0):
-        return wilson(mean, len(parts) ** 2 / sum(1 / count for count in units))
-    effective = mean * (1 - mean) / (variance * factor / len(parts) ** 2)
-    low, high = wilson(mean, effective, t_quantile(max(degrees, 8.0)))
+    whole = mean * (1 - mean) / (variance * factor / len(parts) ** 2)
+    low, high = wilson(mean, whole, t_quantile(max(degrees, 8.0)))
     if min(min(s, 1 - s) * count for s, count in zip(shares, units, strict=True)) >= PLENTY:
         return low, high
     apart = [
-        wilson(share, share * (1 - share) / own if 0 < share < 1 else count)
-        for share, (own, _), count in zip(shares, spread, units, strict=True)
+        wilson(share, effective if 0 < share < 1 else count)
+        for share, (_, _, effective), count in zip(shares, spread, units, strict=True)
     ]
     below, above = recovered(shares, apart, factor)
     return min(low, max(0.0, below)), max(high, min(1.0, above))
@@ -198,15 +198,19 @@ def mean_of_shares_interval(
 
 def _part_variance(
     terms: Float64Array, mean: float, groups: Int64Array | None
-) -> tuple[float, float]:
-    """Return the variance of a part's share, and its degrees of freedom."""
+) -> tuple[float, float, float]:
+    """Return the variance of a part's share, its degrees of freedom, and how many images give it.
+
+    All three are of the share drawn towards the mean.
+    """
     count = len(terms)
     drawn = (float(terms.sum()) + BORROWED * mean) / (count + BORROWED)
     own = drawn * (1 - drawn)
     if groups is None and bool(((terms == 0) | (terms == 1)).all()):
-        return own / count, float("inf")
+        return own / count, float("inf"), count
     variance, degrees, units = variance_of_mean(terms, groups)
-    return (degrees * variance + own / units) / (degrees + 1), degrees + 1
+    joined = (degrees * variance + own / units) / (degrees + 1)
+    return joined, degrees + 1, own / joined
 
 
 def _units(mask: NDArray[np.bool_], groups: Int64Array | None) -> int:

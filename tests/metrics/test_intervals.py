@@ -179,6 +179,8 @@ def test_equal_shares_of_equal_classes_have_the_interval_of_all_their_images():
     found = balanced_interval(np.r_[right, right[::-1]], labels)
     assert found == pytest.approx(wilson(right.mean(), 400), abs=1e-9)
     assert balanced_interval(np.ones(400), labels) == pytest.approx(wilson(1.0, 400), abs=1e-9)
+    pairs = np.arange(400) // 2
+    assert balanced_interval(np.ones(400), labels, pairs) == pytest.approx(wilson(1.0, 200))
 
 
 def test_classes_that_share_their_patients_are_not_independent():
@@ -208,6 +210,16 @@ def test_degrees_of_freedom_are_those_of_all_samples_that_could_be_drawn():
 def test_joined_intervals_shrink_by_the_root_of_their_number():
     low, high = recovered([0.5] * 4, [(0.4, 0.6)] * 4)
     assert (low, high) == pytest.approx((0.45, 0.55))
+
+
+def test_a_class_with_one_error_counts_its_images_as_one_with_none():
+    labels = np.repeat([0, 1], 60)
+    right = np.r_[np.ones(59), 0.0, 1.0, np.zeros(59)]  # one class taken for all
+    shares, arms = (59 / 60, 1 / 60), [wilson(59 / 60, 60), wilson(1 / 60, 60)]
+    below = np.hypot(*(share - low for share, (low, _) in zip(shares, arms, strict=True))) / 2
+    assert balanced_interval(right, labels) == pytest.approx((0.5 - below, 0.5 + below), abs=0.002)
+    _, high = balanced_interval(np.r_[np.ones(60), np.zeros(60)], labels)
+    assert 0.5 + below < high + 0.03
 
 
 def test_the_variance_of_balanced_error_is_that_of_a_stratified_bootstrap():
