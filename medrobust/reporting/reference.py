@@ -42,14 +42,23 @@ def choose_reference(
     """Return the reference's cell under the condition of `cell`, None if none or several are left.
 
     Several configurations of the reference may lie in the store: then the one whose prompt set has
-    the name of the cell's own. With `prompts`, only cells of the prompt set of that name count.
+    the name of the cell's own. With `prompts`, only cells of the prompt set of that name count. One
+    whose prompt set has the name of the cell's own but other sentences is about other class texts,
+    and does not count.
     """
-    same = list(candidates.get(condition(cell), {}).values())
+    same = _of_these_texts(cell, candidates)
     if prompts is not None:
         same = [c for c in same if head_name(c) == prompts]
     elif len(same) > 1:
         same = [c for c in same if head_name(c) == head_name(cell)]
     return same[0] if len(same) == 1 else None
+
+
+def _of_these_texts(
+    cell: StoredCell, candidates: Mapping[tuple[Any, ...], Mapping[str, StoredCell]]
+) -> list[StoredCell]:
+    same = candidates.get(condition(cell), {}).values()
+    return [c for c in same if head_name(c) != head_name(cell) or _head(c) == _head(cell)]
 
 
 def reference_title(reference: str, prompts: str | None) -> str:
@@ -97,7 +106,9 @@ def reference_cells(
     for cell in cells:
         candidates = own if condition(cell) in own else _look_up(store, cell, reference)
         chosen = choose_reference(cell, candidates, prompts)
-        there = [head_name(c) for c in candidates.get(condition(cell), {}).values()]
+        there = [head_name(c) for c in _of_these_texts(cell, candidates)]
+        if not there and condition(cell) in candidates:
+            others.add("other class texts")
         if chosen is not None:
             found[chosen.spec, chosen.fingerprint] = chosen
         elif not there or (prompts is not None and prompts not in there):

@@ -1,5 +1,7 @@
 """The reference's cells: found in the plan or in the store, never guessed."""
 
+from dataclasses import replace
+
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.reporting import reference_cells
@@ -62,6 +64,20 @@ def test_among_several_configurations_the_same_prompt_set_decides(tmp_path):
     write_cell(store, data, cell_key(data, "weak", prompts="other"))
     found, note = look_up(store, cells[3:4])
     assert [c.fingerprint for c in found] == [cells[0].fingerprint]
+    assert note is None
+
+
+def test_a_reference_with_other_class_texts_is_not_the_reference(tmp_path):
+    store, cells = run(tmp_path, {"strong": 1})
+    key = cell_key(cells[0].data, "weak")
+    other = replace(key, head=key.head | {"texts": [["another text"]]})
+    write_cell(store, cells[0].data, other)
+    found, note = look_up(store, cells[:1])
+    assert found == []
+    assert "1 of 1 cell is not in the store (those of other class texts are)" in note
+    write_cell(store, cells[0].data, key)
+    found, note = look_up(store, cells[:1])
+    assert [c.fingerprint for c in found] == [key.fingerprint]
     assert note is None
 
 

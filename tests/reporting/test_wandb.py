@@ -74,9 +74,7 @@ def test_a_run_that_is_kept_offline_says_what_sends_it(report, tmp_path, caplog,
     assert command == "'my sweep'/wandb/offline-run-* 'my sweep'/*/wandb/offline-run-*"
     shell = subprocess.run(f"ls -d {command}", shell=True, capture_output=True, check=True)
     named = {Path(path) for path in shell.stdout.decode().splitlines()}
-    assert named == {
-        path.parent for path in Path().rglob("run-*.wandb") if "latest" not in str(path)
-    }
+    assert named == set(Path().rglob("offline-run-*"))
     assert len(named) == 2
 
 
