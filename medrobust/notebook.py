@@ -163,6 +163,10 @@ def _image_set(
     images, truth = np.asarray(images), np.asarray(labels)
     if not np.issubdtype(truth.dtype, np.integer):
         raise ConfigurationError(f"labels must be whole numbers, got {truth.dtype}.")
+    if truth.ndim == 2 and truth.shape[1] == 1:
+        raise ConfigurationError(
+            f"labels {truth.shape} are one class an image in a column: pass labels.ravel()."
+        )
     task: TaskKind = "multi-class"
     if truth.ndim == 2:
         task = "multi-label, binary-class"

@@ -117,6 +117,7 @@ def test_a_changed_model_is_another_model_and_ones_own_is_left_alone(images, tmp
         ({"labels": [0.5] * 6}, ConfigurationError, "whole numbers"),
         ({"labels": [0, 1, 2, 0, 0, 0]}, InvalidDataError, r"labels span 0\.\.2"),
         ({"labels": [0, 1]}, InvalidDataError, "6 images, 2 labels"),
+        ({"labels": [[0]] * 6}, ConfigurationError, r"labels \(6, 1\) .* pass labels\.ravel\(\)"),
         ({"images": np.zeros((6, 64, 64))}, InvalidDataError, "must be uint8"),
         ({"class_names": ["a", "b", "c"]}, ConfigurationError, "2 logits.*3 classes"),
         ({"corruptions": ["fog", "snow"]}, ConfigurationError, "one suite or one corruption"),
