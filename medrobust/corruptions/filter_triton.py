@@ -11,6 +11,7 @@ from torch import Tensor
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
 from .batches import Int32Array
+from .filter_numba import LEVELS
 from .fused import BLOCK, cover, fused, launch, on_device
 
 ROWS, LANES, UNROLL = 32, 32, 4
@@ -18,9 +19,6 @@ ROWS, LANES, UNROLL = 32, 32, 4
 
 TALL, WIDE = 16, 32
 """Height and width of a tile that a program of `soften` makes."""
-
-LEVELS = np.arange(256) / 255.0
-"""Pixels as float64 values of 0 to 1."""
 
 FIXED = 22
 """Bits behind the point of the sums down a column that `soften` keeps, as int32."""
