@@ -86,6 +86,7 @@ def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
         "label": "lora 1 shots",
         "draw": 0,
         "fingerprint": folder.name,
+        "base_classifies": True,
     }
     base = evaluated(replace(given, adapter=NoAdapter(), tuning=None))
     assert not (clean.logits == base[0].logits).all()
