@@ -21,6 +21,9 @@ Int32Array: TypeAlias = NDArray[np.int32]
 SMALLEST, LARGEST = 28, 1024
 """Pixels a side that the kernels are made and tested for."""
 
+LEVELS = np.arange(256) / 255.0
+"""Pixels as float64 values of 0 to 1."""
+
 GREY_WEIGHTS = (19595, 38470, 7471)
 """ITU-R 601 luma in 16-bit fixed point, as Pillow converts to mode L."""
 

@@ -13,7 +13,14 @@ from medrobust.threads import run_native
 from medrobust.types import Float32Array, Float64Array, UInt8Batch
 
 from .batches import check_batch, keyed, uses_fused, uses_native
-from .smoothing import border_map, exact_weights, gaussian_blur, gaussian_weights, smooth
+from .smoothing import (
+    border_map,
+    exact_weights,
+    flat_levels,
+    gaussian_blur,
+    gaussian_weights,
+    smooth,
+)
 
 Fold: TypeAlias = Callable[[Tensor, int], Tensor]
 
@@ -59,8 +66,9 @@ def glass_blur(
 
         radius = int(4 * sigma + 0.5)
         weights, exact = gaussian_weights(sigma, radius), exact_weights(sigma, radius)
+        flat = flat_levels(sigma, radius)
         rows, columns = (border_map(side, radius, "nearest") for side in (height, width))
-        settings = (weights, exact, rows, columns, delta, iterations, swap)
+        settings = (weights, exact, flat, rows, columns, delta, iterations, swap)
         return run_native(glass, images, *settings, *keyed(words))
     if isinstance(words, Draws) and uses_fused(images) and not swap:
         from .displacement_triton import displace, word_planes

@@ -53,13 +53,20 @@ def displace_all(sources: Any, words: Any, delta: int, swap: bool) -> None:
 
 @native_helper
 def _soften(
-    planes: Any, weights: Any, exact: Any, row_map: Any, column_map: Any, floats: Any, out: Any
+    planes: Any,
+    weights: Any,
+    exact: Any,
+    flat: Any,
+    row_map: Any,
+    column_map: Any,
+    floats: Any,
+    out: Any,
 ) -> None:
     """Smooth uint8 (C, H, W) into uint8 `out`, truncated; `floats` is scratch (2, H, W)."""
     channels, height, width = planes.shape
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
     down, row = np.empty(width), np.empty(width, np.int64)
-    steps, flat = np.empty((height + 1, width + 1), np.int32), np.full(256, -1, np.int64)
+    steps = np.empty((height + 1, width + 1), np.int32)
     for c in range(channels):
         floats[0] = planes[c]
         smooth_plane(floats[0], weights, weights, row_map, column_map, line, padded, floats[1])
@@ -69,8 +76,8 @@ def _soften(
 
 
 @native(
-    f"void({_BATCH}, int64, int64, float32[::1], float64[::1], int64[::1], int64[::1], int64, "
-    f"int64, boolean, {_KEYED})"
+    f"void({_BATCH}, int64, int64, float32[::1], float64[::1], uint8[::1], int64[::1], int64[::1], "
+    f"int64, int64, boolean, {_KEYED})"
 )
 def glass(
     images: Any,
@@ -79,6 +86,7 @@ def glass(
     stop: int,
     weights: Any,
     exact: Any,
+    flat: Any,
     row_map: Any,
     column_map: Any,
     delta: int,
@@ -95,11 +103,11 @@ def glass(
     planes = np.empty((channels, height, width), np.uint8)
     words = np.empty(-(-height * width // (4 * BLOCKS)) * 4 * BLOCKS, np.uint32)
     for n in range(start, stop):
-        _soften(images[n], weights, exact, row_map, column_map, floats, planes)
+        _soften(images[n], weights, exact, flat, row_map, column_map, floats, planes)
         for i in range(iterations):
             fill_all(words, number + i, index[n], key0, key1)
             displace(planes, words, delta, swap)
-        _soften(planes, weights, exact, row_map, column_map, floats, out[n])
+        _soften(planes, weights, exact, flat, row_map, column_map, floats, out[n])
 
 
 @native_helper

@@ -6,10 +6,9 @@ import numpy as np
 
 from medrobust.native import native, native_helper, native_inline
 
-_BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
-LEVELS = np.arange(256) / 255.0
-"""Pixels as float64 values of 0 to 1."""
+from .batches import LEVELS
 
+_BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
 NEAR = np.float32(2.0**-16)
 """Times radius + 6: how near a whole number a float32 sum does not say on which side of it it lies.
 
@@ -80,20 +79,6 @@ def count_steps(plane: Any, steps: Any) -> None:
             steps[y + 1, x + 1] = steps[y, x + 1] + found
 
 
-@native_helper
-def flat_sum(value: Any, weights: Any) -> Any:
-    """Sum a window of one value as `truncate_sums` does."""
-    radius = len(weights) // 2
-    share = LEVELS[value]
-    down = share * weights[radius]
-    for k in range(radius):
-        down += (share + share) * weights[k]
-    total = down * weights[radius]
-    for k in range(radius):
-        total += (down + down) * weights[k]
-    return np.int64(min(max(total, 0.0), 1.0) * 255.0)
-
-
 @native_inline
 def is_near(value: Any, near: Any) -> Any:
     """Say whether a sum is so near a whole number that it may be truncated to another; 0 is not."""
@@ -119,8 +104,7 @@ def truncate_sums(
     Those are summed as scipy does, in float64 on values of 0 to 1, down first, from the rim of the
     window to its middle: only so do they end on the same side of the number. `line` (W,) float64
     and `row` (W,) int64 are scratch: sums down each column, and the row for which they are. Windows
-    of one value are summed once a value: `flat` (256,) int64 holds what is known, else -1, and
-    `steps` (H + 1, W + 1) int32 is scratch.
+    of one value are looked up in `flat` (256,) uint8; `steps` (H + 1, W + 1) int32 is scratch.
     """
     height, width = plane.shape
     taps = len(weights)
@@ -147,9 +131,7 @@ def truncate_sums(
                 left, right = max(x - radius, 0), min(x + radius + 1, width)
                 inside = steps[bottom, right] - steps[top, right] - steps[bottom, left]
                 if inside + steps[top, left] == 0:
-                    if flat[level] < 0:
-                        flat[level] = flat_sum(level, weights)
-                    target[x] = np.uint8(flat[level])
+                    target[x] = flat[level]
                     continue
             for i in range(taps):
                 at = column_map[x + i]
@@ -168,7 +150,9 @@ def truncate_sums(
             target[x] = np.uint8(min(max(total, 0.0), 1.0) * 255.0)
 
 
-@native(f"void({_BATCH}, int64, int64, float32[::1], float64[::1], int64[::1], int64[::1])")
+@native(
+    f"void({_BATCH}, int64, int64, float32[::1], float64[::1], uint8[::1], int64[::1], int64[::1])"
+)
 def soften(
     images: Any,
     out: Any,
@@ -176,15 +160,19 @@ def soften(
     stop: int,
     weights: Any,
     exact: Any,
+    flat: Any,
     row_map: Any,
     column_map: Any,
 ) -> None:
-    """Filter every plane and truncate as scipy's sums would; `exact` are the weights in float64."""
+    """Filter every plane and truncate as scipy's sums would; `exact` are the weights in float64.
+
+    `flat` (256,) says what windows of one value become.
+    """
     height, width = images.shape[2:]
     plane, sums = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     line, padded = np.empty(width, np.float32), np.empty(len(column_map), np.float32)
     down, row = np.empty(width), np.empty(width, np.int64)
-    steps, flat = np.empty((height + 1, width + 1), np.int32), np.full(256, -1, np.int64)
+    steps = np.empty((height + 1, width + 1), np.int32)
     for n in range(start, stop):
         for c in range(images.shape[1]):
             source = images[n, c]

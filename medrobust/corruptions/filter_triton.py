@@ -10,8 +10,7 @@ from torch import Tensor
 
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
-from .batches import Int32Array
-from .filter_numba import LEVELS
+from .batches import LEVELS, Int32Array
 from .fused import BLOCK, cover, fused, launch, on_device
 
 ROWS, LANES, UNROLL = 32, 32, 4
@@ -32,19 +31,23 @@ DISK_ROWS, DISK_LANES = 64, 32
 
 
 def soften(
-    images: UInt8Batch, exact: Float64Array, row_map: Int64Array, column_map: Int64Array
+    images: UInt8Batch,
+    exact: Float64Array,
+    flat: UInt8Array,
+    row_map: Int64Array,
+    column_map: Int64Array,
 ) -> UInt8Batch:
     """Filter every plane, truncated as scipy's float64 sums on values of 0 to 1 would be.
 
     Sums are kept in fixed point. Only where one is near a whole number does it matter in which
     order it is made; there it is made anew in scipy's: down first, from the rim of the window to
-    its middle. Windows of one value are looked up.
+    its middle. Windows of one value are looked up in `flat`.
     """
     *many, height, width = images.shape
     images = images.contiguous()
     arrays = (exact, row_map.astype(np.int32), column_map.astype(np.int32))
     weights, rows, columns = (on_device(array, images.device) for array in arrays)
-    flat, levels = (on_device(t, images.device) for t in (_flat_levels(exact), LEVELS))
+    ends, levels = (on_device(t, images.device) for t in (flat, LEVELS))
     down = torch.empty(*many, width, height, dtype=torch.int32, device=images.device)
     out = torch.empty_like(images)
     grid = (images.numel() // (height * width), cover(height, TALL) * cover(width, WIDE))
@@ -53,21 +56,9 @@ def soften(
     tile = {"TALL": TALL, "WIDE": WIDE}
     form = tile | {"UNROLL": UNROLL, "FIXED": FIXED}
     launch(_sum_down, grid, down, images, weights, rows, *sizes, **form)
-    launch(_sum_across, grid, out, unsure, down, flat, weights, columns, *sizes, **form, NEAR=NEAR)
+    launch(_sum_across, grid, out, unsure, down, ends, weights, columns, *sizes, **form, NEAR=NEAR)
     launch(_sum_anew, grid, out, unsure, images, levels, weights, rows, columns, *sizes, **tile)
     return out
-
-
-def _flat_levels(exact: Float64Array) -> UInt8Array:
-    """Sum windows of one value in scipy's order: the level that each of the 256 becomes."""
-    values = LEVELS
-    for _ in range(2):
-        total = values * exact[len(exact) // 2]
-        for weight in exact[: len(exact) // 2]:
-            total = total + (values + values) * weight
-        values = total
-    levels: UInt8Array = (values.clip(0, 1) * 255.0).astype(np.uint8)
-    return levels
 
 
 @fused
@@ -204,10 +195,7 @@ def _filter(
     out, fields, weights, where, radius, height, width,
     ROWS: tl.constexpr, LANES: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
-    plane = tl.program_id(0).to(tl.int64) * height * width
-    tiles = tl.cdiv(width, LANES)
-    y = tl.program_id(1) // tiles * ROWS + tl.arange(0, ROWS)
-    x = tl.program_id(1) % tiles * LANES + tl.arange(0, LANES)
+    plane, y, x = _tile(height, width, ROWS, LANES)
     inside = (y < height)[:, None] & (x < width)[None, :]
     base = fields + plane + x[None, :]
     weight = tl.load(weights + radius)

@@ -9,7 +9,7 @@ from medrobust.exceptions import InvalidImageError
 from medrobust.threads import run_native
 from medrobust.types import UInt8Array, UInt8Batch
 
-from .batches import GREY_WEIGHTS, check_batch, to_grey, uses_fused, uses_native
+from .batches import GREY_WEIGHTS, LEVELS, check_batch, to_grey, uses_fused, uses_native
 
 
 def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
@@ -53,8 +53,8 @@ def _brightness_table(shift: float) -> UInt8Array:
 
     In float64 and in the reference's order, so that truncation falls as it does there.
     """
-    value = np.arange(256)[:, None] / 255.0
-    channel = np.arange(256)[None] / 255.0
+    value = LEVELS[:, None]
+    channel = LEVELS[None]
     raised = np.clip(value + shift, 0, 1)
     saturation = np.divide(value - channel, value, out=np.zeros((256, 256)), where=value > 0)
     return np.asarray(np.clip(raised * (1 - saturation), 0, 1) * 255).astype(np.uint8)

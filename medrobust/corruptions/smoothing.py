@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medrobust.threads import run_native
-from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
+from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, uses_fused, uses_native
+from .batches import LEVELS, Int32Array, check_batch, uses_fused, uses_native
 
 Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
 """abc with a border of two: aaabccc, cbabcba (also called reflect-101), baabccb."""
@@ -43,16 +43,17 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     """
     check_batch(images)
     radius = int(4 * sigma + 0.5)
-    exact = exact_weights(sigma, radius)
+    exact, flat = exact_weights(sigma, radius), flat_levels(sigma, radius)
     rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
     if uses_native(images):
         from .filter_numba import soften
 
-        return run_native(soften, images, gaussian_weights(sigma, radius), exact, rows, columns)
+        weights = gaussian_weights(sigma, radius)
+        return run_native(soften, images, weights, exact, flat, rows, columns)
     if uses_fused(images):
         from . import filter_triton
 
-        return filter_triton.soften(images, exact, rows, columns)
+        return filter_triton.soften(images, exact, flat, rows, columns)
     values = images.double()
     values = values / values.new_tensor(255)  # a GPU divides by a plain number inexactly
     for axis, where in ((-2, rows), (-1, columns)):
@@ -152,6 +153,19 @@ def exact_weights(sigma: float, radius: int) -> Float64Array:
     kernel = np.exp(-0.5 / (sigma * sigma) * places**2)
     weights: Float64Array = kernel / kernel.sum()
     return weights
+
+
+@lru_cache(maxsize=64)
+def flat_levels(sigma: float, radius: int) -> UInt8Array:
+    """Sum windows of one value with `exact_weights` as scipy does: what each of the 256 becomes."""
+    exact, values = exact_weights(sigma, radius), LEVELS
+    for _ in range(2):
+        total = values * exact[radius]
+        for weight in exact[:radius]:
+            total = total + (values + values) * weight
+        values = total
+    levels: UInt8Array = (values.clip(0, 1) * 255.0).astype(np.uint8)
+    return levels
 
 
 def gaussian_weights(sigma: float, radius: int) -> Float32Array:
