@@ -320,10 +320,12 @@ def names_of_jobs(overrides: Sequence[str]) -> list[str]:
         parsed = OverridesParser.create().parse_overrides(words)
     except HydraException:
         return []
+    if not any(one.is_sweep_override() for one in parsed):
+        return []
     ours = OmegaConf.select(OmegaConf.load(typed.conf_folder() / "config.yaml"), key)
     common = [one.get_key_element() for one in parsed if not one.is_sweep_override()]
     listed = ",".join(f"'{name}'" for name in dict.fromkeys([*ours, *common]))
-    return [f"{key}=[{listed}]"] if any(one.is_sweep_override() for one in parsed) else []
+    return [f"{key}=[{listed}]"]
 
 
 def folder_name(*parts: Any) -> str:

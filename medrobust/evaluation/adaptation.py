@@ -126,11 +126,11 @@ def adapted(
     wanted = plan_adaptation(experiment, resources, store)
     for sentence in wanted.protocol:
         log.info("%s", sentence)
-    if experiment.resume and wanted.folder.exists():
+    if _is_there(experiment, wanted):
         return evaluating(experiment, wanted)
     with Claims(store.root, sharing=started_by_others() is None) as claims:
         _wait_for_others(experiment, wanted, claims)
-        if not (experiment.resume and wanted.folder.exists()):
+        if not _is_there(experiment, wanted):
             files = make(experiment, resources, store, wanted, curves)
             if files is None:
                 return experiment  # another process writes it
@@ -139,14 +139,16 @@ def adapted(
     return evaluating(experiment, wanted)
 
 
+def _is_there(experiment: Experiment, wanted: Adaptation) -> bool:
+    return experiment.resume and wanted.folder.exists()
+
+
 def _wait_for_others(experiment: Experiment, wanted: Adaptation, claims: Claims) -> None:
     """Wait while another job tunes this very adapter; what it leaves unfinished is ours."""
     if claims.take(wanted.fingerprint):
         return
     log.info("waiting for %s, which another process tunes", wanted.name)
-    while not (experiment.resume and wanted.folder.exists()):
-        if claims.take(wanted.fingerprint):
-            return
+    while not (_is_there(experiment, wanted) or claims.take(wanted.fingerprint)):
         time.sleep(PAUSE)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 from medrobust.metrics import METRICS
@@ -98,13 +99,10 @@ def _fitting(
         head, side = (broken, labels) if models_down else (labels, list(columns))
         if not models_down:
             cells = [list(line) for line in zip(*cells, strict=True)]
-        needed = _width(head, side, cells)
-        laid_out.append((needed, head, side, cells, place))
-        if needed <= width:
-            break
-    else:
-        laid_out.sort(key=lambda one: -one[0])
-    _, head, side, cells, place = laid_out[-1]
+        laid_out.append((_width(head, side, cells), head, side, cells, place))
+    narrowest = min(reversed(laid_out), key=itemgetter(0))
+    fitting = next((one for one in laid_out if one[0] <= width), narrowest)
+    _, head, side, cells, place = fitting
     caption = (
         f"ranges: {intervals(matrix)}" if place != "left out" and any(map(any, ranges)) else None
     )
