@@ -89,7 +89,7 @@ def measure(folder: Path, what: str) -> dict[str, float]:
             total = len(arrays["test_images"]) + len(arrays["test_labels"])
         return {"seconds": time.perf_counter() - start, "rows": total}
     from medrobust.datasets import MedMNIST
-    from medrobust.tasks.datamodule import evaluation_loader
+    from medrobust.engine.loader import evaluation_loader
 
     source = MedMNIST("pathmnist", root=str(folder), cache_dir=str(folder / "cache"))
     with PeakMemory() as memory:

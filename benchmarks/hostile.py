@@ -16,19 +16,19 @@ import torch
 import yaml
 
 from benchmarks.fuzzing import Files, Reader, png_sums
-from medrobust import jobs
 from medrobust.adapters import Lora, Tuned
 from medrobust.adapters.artifact import RECORD, with_record
 from medrobust.adapters.lora import CONFIG
 from medrobust.datasets import Folder, Npz
-from medrobust.datasets.dicom_headers import patient_id, quiet_pydicom
-from medrobust.datasets.dicom_pixels import is_grey_dicom, read_dicom
-from medrobust.datasets.fetching import unpack
-from medrobust.datasets.hdf5 import hdf5_rows
-from medrobust.datasets.medimeta_files import MedIMetaFiles
-from medrobust.datasets.pictures import Framing, is_grey, quiet_decoders, read_picture
-from medrobust.datasets.table import read_table
+from medrobust.datasets.own.dicom_headers import patient_id, quiet_pydicom
+from medrobust.datasets.own.dicom_pixels import is_grey_dicom, read_dicom
+from medrobust.datasets.own.pictures import Framing, is_grey, quiet_decoders, read_picture
+from medrobust.datasets.own.table import read_table
+from medrobust.datasets.published.fetching import unpack
+from medrobust.datasets.published.hdf5 import hdf5_rows
+from medrobust.datasets.published.medimeta_files import MedIMetaFiles
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
+from medrobust.jobs import run as jobs
 from medrobust.models import OpenClip, PhantomClip, TransformersClip
 from medrobust.models.loading import read_checkpoint
 
@@ -485,7 +485,7 @@ def medimeta_readers() -> Iterator[Reader]:
 
 def configuration_readers() -> Iterator[Reader]:
     """Folders of `--config-dir`: composed and built as the entry does it."""
-    from medrobust.cli import composed
+    from medrobust.cli.entry import composed
     from medrobust.evaluation.plan import built
 
     options = {

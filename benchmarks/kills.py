@@ -57,7 +57,7 @@ def works() -> list[Work]:
 def _run(*arguments: str) -> None:
     from hydra.core.global_hydra import GlobalHydra
 
-    from medrobust import cli
+    from medrobust.cli import entry as cli
 
     GlobalHydra.instance().clear()
     try:

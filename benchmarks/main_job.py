@@ -35,15 +35,15 @@ from benchmarks.environments import THREADS
 from benchmarks.setting import Columns, RandomVit, experiment, publish
 from medrobust.corruptions import Corruption, Suite
 from medrobust.datasets import Phantoms
-from medrobust.evaluation.beside import beside
+from medrobust.engine.loader import evaluation_loader
+from medrobust.evaluation.extra_cells import beside
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
-from medrobust.jobs import RESOURCES, Job, run_job
+from medrobust.jobs.run import RESOURCES, Job, run_job
 from medrobust.models import PhantomClip
 from medrobust.reporting import FilesOnly
-from medrobust.tasks.datamodule import evaluation_loader
 
 SUITE = "medimeta_c"
 LEVELS = (1, 2, 3, 4, 5)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
-from medrobust.fingerprints import fingerprint
-from medrobust.reporting.command import report_store
+from medrobust.reporting.from_store import report_store
 
 CLASSES = 8
 SETS = 7

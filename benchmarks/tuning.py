@@ -105,7 +105,7 @@ def medrobust_steps(options: argparse.Namespace) -> Marks:
 
     from medrobust.adapters import Lora
     from medrobust.evaluation.run import quiet_lightning
-    from medrobust.tasks import FewShot, Tuning
+    from medrobust.tuning import FewShot, Tuning
 
     class Clock(lightning.Callback):
         def __init__(self) -> None:

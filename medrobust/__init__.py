@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medrobust.notebook import evaluate
+    from medrobust.jobs.notebook import evaluate
 
 __version__ = "0.1.0"
 
@@ -13,7 +13,7 @@ __all__ = ["evaluate"]
 def __getattr__(name: str) -> Any:
     """Import `evaluate` when it is first used: torch takes seconds, the command line may not."""
     if name == "evaluate":
-        from medrobust.notebook import evaluate
+        from medrobust.jobs.notebook import evaluate
 
         return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

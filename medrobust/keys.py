@@ -14,7 +14,7 @@ Derivation, format 1 (changing any of it changes `FORMAT` and every stored cell)
    word, low half first, so normal j comes from word j div 2.
 
 Everything is integer arithmetic, so a CPU and a GPU get the same bits. Test vectors are in
-`tests/test_keys.py`; `medrobust.corruptions.philox_numba` is the same generator for numba.
+`tests/test_keys.py`; `medrobust.corruptions.numba.philox` is the same generator for numba.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.fingerprints import canonical_json
+from medrobust.base.fingerprints import canonical_json
 
 if TYPE_CHECKING:
     import torch

@@ -20,11 +20,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from medrobust.arguments import conf_folder
-from medrobust.cli import composed
-from medrobust.datasets.audits import Audit, audit, between_sets
+from medrobust.base.conf_folder import conf_folder
+from medrobust.cli.entry import composed
+from medrobust.datasets.audits.of_sets import Audit, audit, between_sets
 from medrobust.datasets.cache import cache_of
-from medrobust.datasets.private import read_key
+from medrobust.datasets.own.pseudonyms import read_key
 from medrobust.evaluation.plan import built
 from medrobust.exceptions import ConfigurationError, MedRobustError, unknown_name
 

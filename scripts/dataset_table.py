@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from medrobust.datasets.medimeta_facts import FACTS as MEDIMETA
-from medrobust.datasets.medmnist_facts import FACTS as MEDMNIST
+from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
+from medrobust.datasets.published.medmnist_facts import FACTS as MEDMNIST
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "datasets.md"
 BEGIN, END = "<!-- table: scripts/dataset_table.py -->", "<!-- end of table -->"

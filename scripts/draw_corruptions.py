@@ -18,7 +18,7 @@ from PIL import Image
 
 from medrobust.corruptions import corrupt, suites
 from medrobust.corruptions.suites import REGISTRIES
-from medrobust.datasets.phantoms import phantom
+from medrobust.datasets.phantoms.source import phantom
 from medrobust.exceptions import unknown_name
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"

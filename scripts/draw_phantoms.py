@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from medrobust.datasets.phantoms import CLASSES, FAMILIES, phantom
+from medrobust.datasets.phantoms.source import CLASSES, FAMILIES, phantom
 
 SIDE, BAND, MARGIN = 150, 34, 4
 """Pixels of a picture, of the line of text above it, and between pictures."""

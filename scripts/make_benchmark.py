@@ -15,7 +15,9 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from medrobust import arguments, cli
+from medrobust.base.conf_folder import conf_folder
+from medrobust.cli import entry as cli
+from medrobust.cli import typed as arguments
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 
@@ -25,10 +27,10 @@ def composed(overrides: list[str]) -> Any:
     from hydra.errors import HydraException
 
     rewritten = arguments.rewrite(overrides)
-    arguments.check_options(rewritten, arguments.groups([arguments.conf_folder()]))
+    arguments.check_options(rewritten, arguments.groups([conf_folder()]))
     cli.register_resolvers()
     try:
-        with initialize_config_dir(str(arguments.conf_folder()), version_base="1.3"):
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return compose("config", overrides=rewritten)
     except HydraException as error:
         raise ConfigurationError(" ".join(str(error).split())) from error

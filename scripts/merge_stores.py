@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from medrobust.cli import leave
+from medrobust.cli.entry import leave
 from medrobust.evaluation.merge import merge
 
 

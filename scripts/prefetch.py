@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medrobust.cli import composed, leave
+from medrobust.base.fingerprints import file_fingerprint
+from medrobust.base.whole_files import write_whole
+from medrobust.base.wording import agreeing, counted
+from medrobust.cli.entry import composed, leave
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
-from medrobust.fingerprints import file_fingerprint
-from medrobust.wording import agreeing, counted
-from medrobust.writing import write_whole
 
 ENVIRONMENT = """\
 # source this file: data and weights come from this folder, and nothing asks the network

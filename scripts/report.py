@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from medrobust.exceptions import MedRobustError
-from medrobust.reporting.command import report_store
+from medrobust.reporting.from_store import report_store
 
 
 def names(given: list[str]) -> list[str]:

@@ -31,7 +31,7 @@ from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn import functional
 
 from medrobust.datasets import ImageSet, Phantoms
-from medrobust.datasets.phantoms import CLASSES, FAMILIES
+from medrobust.datasets.phantoms.source import CLASSES, FAMILIES
 from medrobust.models import phantomclip
 from medrobust.models.phantomclip import ARCHITECTURES, PhantomCLIP
 from medrobust.models.tokenizer import read_tokenizer

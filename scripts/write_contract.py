@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from medrobust.base.fingerprints import canonical_json
 from medrobust.corruptions.contract import clauses, contract
-from medrobust.fingerprints import canonical_json
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT / "docs" / "corruption-contract.json"

@@ -14,10 +14,10 @@ import pytest
 import torch
 from run_entry import medrobust
 
-from medrobust import jobs
 from medrobust.corruptions import Corruption
+from medrobust.engine.loader import PassImages
 from medrobust.evaluation.store import Store
-from medrobust.tasks.datamodule import PassImages
+from medrobust.jobs import run as jobs
 
 JOB = (
     "model=phantomclip_small", "corruption=pixelate", "severity=1,3,5", "dataset.per_class=1",

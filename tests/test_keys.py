@@ -135,7 +135,7 @@ def test_normals_are_table_entries_at_half_words():
 
 
 def test_numba_makes_the_same_words():
-    from medrobust.corruptions.noise_numba import add_from_table
+    from medrobust.corruptions.numba.noise import add_from_table
 
     source = draws([2**40 + 3, 9], number=32)
     images = np.zeros((2, 3, 28, 29), np.uint8)

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from medrobust.adapters.base import Adapter, NoAdapter, Tunable
+from .base import Adapter, NoAdapter, Tunable
 
 _HOME = {
     "LinearProbe": "linear_probe",

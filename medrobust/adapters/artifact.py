@@ -22,9 +22,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from medrobust.adapters.base import Tunable, check_keys
-from medrobust.adapters.linear_probe import Probe
-from medrobust.adapters.lora import (
+from medrobust.base.fingerprints import file_fingerprint
+from medrobust.base.safe_files import json_object
+from medrobust.exceptions import (
+    ConfigurationError,
+    StoreError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
+from medrobust.models.loading import read_checkpoint
+
+from .base import Tunable, check_keys
+from .linear_probe import Probe
+from .lora import (
     CONFIG,
     WEIGHTS,
     Lora,
@@ -32,16 +42,7 @@ from medrobust.adapters.lora import (
     digest_of_updated,
     updated_modules,
 )
-from medrobust.adapters.weights import WeightTuning
-from medrobust.exceptions import (
-    ConfigurationError,
-    StoreError,
-    WeightsMismatchError,
-    WeightsNotFoundError,
-)
-from medrobust.fingerprints import file_fingerprint
-from medrobust.models.loading import read_checkpoint
-from medrobust.reading import json_object
+from .weights import WeightTuning
 
 FORMAT = 1
 RECORD, CARD = "medrobust.json", "README.md"

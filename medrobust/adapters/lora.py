@@ -12,10 +12,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medrobust.adapters.base import check_keys, parent_of, visual_tower
-from medrobust.adapters.layouts import find_targets
+from medrobust.base.safe_files import json_object
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
-from medrobust.reading import json_object
+
+from .base import check_keys, parent_of, visual_tower
+from .layouts import find_targets
 
 Variant = Literal["lora", "rslora", "dora"]
 

@@ -21,10 +21,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from medrobust.adapters.artifact import RECORD, record_of
-from medrobust.adapters.lora import CONFIG, ON_DISK, WEIGHTS, digest_of_updated
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.robustmedclip import ADAPTER, WORDS, Vision, merge
+
+from .artifact import RECORD, record_of
+from .lora import CONFIG, ON_DISK, WEIGHTS, digest_of_updated
 
 BASES: Mapping[Vision, str] = {"vit": WORDS["vit"], "resnet": "RyanWangZf/MedCLIP"}
 """Vision -> what was tuned."""

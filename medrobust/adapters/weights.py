@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from medrobust.adapters.base import check_keys, visual_tower
-from medrobust.adapters.lora import WEIGHTS
 from medrobust.exceptions import ConfigurationError
+
+from .base import check_keys, visual_tower
+from .lora import WEIGHTS
 
 Which = Literal["norm", "all"]
 

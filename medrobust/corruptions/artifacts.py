@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.numba_threads import run_native_into
+from medrobust.corruptions import letters
 from medrobust.keys import Draws
-from medrobust.threads import run_native_into
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
-from . import letters
 from .batches import Int32Array, check_batch, uses_fused, uses_native
 
 Choice: TypeAlias = Tensor | Draws
@@ -72,13 +72,13 @@ def stain_deposit(
     which = chosen(mask, 0, len(bank) - 1, most)
     left, top = chosen(x, *columns, most), chosen(y, *rows, most)
     if uses_native(images):
-        from .artifacts_numba import stamp_ink
+        from medrobust.corruptions.numba.artifacts import stamp_ink
 
         return run_native_into(
             stamp_ink, images, _copied(images), bank, *_arrays(counts, which, left, top)
         )
     if uses_fused(images):
-        from . import artifacts_triton
+        from medrobust.corruptions.triton import artifacts as artifacts_triton
 
         return artifacts_triton.stamp_ink(images, bank, counts, which, left, top)
     stamps = torch.from_numpy(bank).to(images.device)
@@ -139,12 +139,12 @@ def bubble(
     row = chosen(y, *_between(radii, height), most)
     table, halves = bubble_table(), disk_rows(int(radii.max()) + RIM)
     if uses_native(images):
-        from .artifacts_numba import lay_bubbles
+        from medrobust.corruptions.numba.artifacts import lay_bubbles
 
         arrays = _arrays(counts, radii, column, row)
         return run_native_into(lay_bubbles, images, _copied(images), table, halves, RIM, *arrays)
     if uses_fused(images):
-        from . import artifacts_triton
+        from medrobust.corruptions.triton import artifacts as artifacts_triton
 
         places = (counts, radii, column, row)
         return artifacts_triton.lay_bubbles(images, table, halves, RIM, *places)
@@ -211,11 +211,11 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
     check_batch(images)
     first, last = lens_rows(images.shape[2], images.shape[3], share)
     if uses_native(images):
-        from .artifacts_numba import keep_rows
+        from medrobust.corruptions.numba.artifacts import keep_rows
 
         return run_native_into(keep_rows, images, _copied(images), first, last)
     if uses_fused(images):
-        from . import artifacts_triton
+        from medrobust.corruptions.triton import artifacts as artifacts_triton
 
         return artifacts_triton.keep_rows(images, first, last)
     column = torch.arange(images.shape[3], device=images.device)
@@ -302,11 +302,11 @@ def characters(
     tops = baselines - ascents[scales]
     words = (counts, lengths, text, scales, places, phases, tops, colors)
     if uses_native(images):
-        from .artifacts_numba import write_words
+        from medrobust.corruptions.numba.artifacts import write_words
 
         return run_native_into(write_words, images, _copied(images), stamps, *_arrays(*words))
     if uses_fused(images):
-        from . import artifacts_triton
+        from medrobust.corruptions.triton import artifacts as artifacts_triton
 
         return artifacts_triton.write_words(images, stamps, *words)
     table = torch.from_numpy(stamps).to(images.device)
@@ -344,7 +344,7 @@ def chosen(choice: Choice, low: int | Tensor, high: int | Tensor, count: int) ->
     """Give int64 (N, count) on the CPU: as given, or drawn from low to high inclusive."""
     if isinstance(choice, Tensor):
         return choice.cpu().long().reshape(len(choice), -1)
-    from .philox_numba import make_words
+    from medrobust.corruptions.numba.philox import make_words
 
     words = torch.empty(len(choice.index), count, dtype=torch.int64)
     make_words(words.numpy(), choice.index.numpy(), choice.number, *choice.key)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.numba_threads import run_native
 from medrobust.keys import Draws
-from medrobust.threads import run_native
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
 from .batches import Int32Array, check_batch, uses_fused, uses_native
@@ -54,11 +54,11 @@ def motion_blur(
     if not cut:
         taps[:] = len(weights)
     if uses_native(images):
-        from .blur_numba import shifted_sum
+        from medrobust.corruptions.numba.blur import shifted_sum
 
         return run_native(shifted_sum, images, weights, dx, dy, taps, MOTION_BITS)
     if uses_fused(images):
-        from . import blur_triton
+        from medrobust.corruptions.triton import blur as blur_triton
 
         return blur_triton.shifted_sum(images, weights, dx, dy, taps, MOTION_BITS)
     rows = torch.arange(height, device=images.device)
@@ -122,11 +122,11 @@ def zoom_blur(
     row, row_share = _zoom_axis(images.shape[2], count, step, trim)
     column, column_share = _zoom_axis(images.shape[3], count, step, trim)
     if uses_native(images):
-        from .blur_numba import zoom_mean
+        from medrobust.corruptions.numba.blur import zoom_mean
 
         return run_native(zoom_mean, images, row, row_share, column, column_share)
     if uses_fused(images):
-        from . import blur_triton
+        from medrobust.corruptions.triton import blur as blur_triton
 
         return blur_triton.zoom_mean(images, row, row_share, column, column_share)
     last_row, last_column = images.shape[2] - 1, images.shape[3] - 1

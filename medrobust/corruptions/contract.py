@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medrobust.fingerprints import canonical_json
+from medrobust.base.fingerprints import canonical_json
 from medrobust.keys import FORMAT, Draws, derive_key
 from medrobust.types import UInt8Batch
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.threads import empty, run_native_into
+from medrobust.base.numba_threads import empty, run_native_into
 from medrobust.types import UInt8Batch
 
 from .batches import Int32Array, check_batch, uses_fused, uses_native
@@ -44,11 +44,11 @@ def pixelate(
         return _resize(small, height, width)
     row, column = _nearest(small.shape[2], height), _nearest(small.shape[3], width)
     if uses_native(images):
-        from .pointwise_numba import pick
+        from medrobust.corruptions.numba.pointwise import pick
 
         return run_native_into(pick, small, empty(images.shape), row, column)
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         one = 1 << RESAMPLE_BITS
         across, down = np.full((width, 1), one, np.int32), np.full((height, 1), one, np.int32)
@@ -61,12 +61,12 @@ def _resize(images: UInt8Batch, height: int, width: int) -> UInt8Batch:
     column, column_weights = _box(images.shape[3], width)
     row, row_weights = _box(images.shape[2], height)
     if uses_native(images):
-        from .pointwise_numba import resize
+        from medrobust.corruptions.numba.pointwise import resize
 
         out = empty((*images.shape[:2], height, width))
         return run_native_into(resize, images, out, column, column_weights, row, row_weights)
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.resize(images, column, column_weights, row, row_weights)
     across = _weighted(images, column, column_weights)

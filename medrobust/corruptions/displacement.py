@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.numba_threads import run_native
 from medrobust.keys import Draws
-from medrobust.threads import run_native
 from medrobust.types import Float32Array, Float64Array, UInt8Batch
 
 from .batches import check_batch, keyed, uses_fused, uses_native
@@ -62,7 +62,7 @@ def glass_blur(
     check_batch(images)
     height, width = images.shape[2:]
     if isinstance(words, Draws) and uses_native(images):
-        from .displacement_numba import glass
+        from medrobust.corruptions.numba.displacement import glass
 
         radius = int(4 * sigma + 0.5)
         weights, exact = gaussian_weights(sigma, radius), exact_weights(sigma, radius)
@@ -71,7 +71,7 @@ def glass_blur(
         settings = (weights, exact, flat, rows, columns, delta, iterations, swap)
         return run_native(glass, images, *settings, *keyed(words))
     if isinstance(words, Draws) and uses_fused(images) and not swap:
-        from .displacement_triton import displace, word_planes
+        from medrobust.corruptions.triton.displacement import displace, word_planes
 
         planes = word_planes(words, iterations, height * width, images.device)
         return gaussian_blur(displace(gaussian_blur(images, sigma), planes, delta), sigma)
@@ -86,7 +86,7 @@ def glass_blur(
 
 def _swapped(words: Tensor, delta: int) -> Tensor:
     """Say which pixel ends at each place, after swaps: computed on the CPU, in order."""
-    from .displacement_numba import displace_all
+    from medrobust.corruptions.numba.displacement import displace_all
 
     count, iterations, height, width = words.shape
     numbers = np.arange(height * width, dtype=np.int32).reshape(1, height, width)
@@ -152,14 +152,14 @@ def elastic_transform(images: UInt8Batch, strength: float, *, words: Tensor | Dr
     row_weights, column_weights = (_cut_at_three(0.01 * side) for side in (height, width))
     scale = np.float32(250 * strength * 0.005 * height)
     if isinstance(words, Draws) and uses_native(images):
-        from .displacement_numba import elastic
+        from medrobust.corruptions.numba.displacement import elastic
 
         rows = border_map(height, len(row_weights) // 2, "reflect")
         columns = border_map(width, len(column_weights) // 2, "reflect")
         settings = (row_weights, column_weights, rows, columns, scale)
         return run_native(elastic, images, *settings, *keyed(words))
     if isinstance(words, Draws) and uses_fused(images):
-        from . import displacement_triton
+        from medrobust.corruptions.triton import displacement as displacement_triton
 
         rows = border_map(height, len(row_weights) // 2, "reflect")
         columns = border_map(width, len(column_weights) // 2, "reflect")
@@ -210,7 +210,7 @@ def elastic_transform_affine(
         corners = corners.uniform(6)
     maps = _affine_maps(corners, affine, height, width)
     if isinstance(words, Draws) and uses_fused(images):
-        from .displacement_triton import elastic_affine
+        from medrobust.corruptions.triton.displacement import elastic_affine
 
         exact = _cut_at_three(sigma).astype(np.float64)
         row_map, column_map = (

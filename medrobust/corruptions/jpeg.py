@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.numba_threads import run_native
 from medrobust.exceptions import ConfigurationError
-from medrobust.threads import run_native
 from medrobust.types import UInt8Batch
 
 from .batches import Int32Array, check_batch, uses_fused, uses_native
@@ -54,11 +54,11 @@ def jpeg_compression(images: UInt8Batch, quality: int) -> UInt8Batch:
     check_batch(images)
     steps = quantisation_steps(quality)
     if uses_native(images):
-        from .jpeg_numba import compress
+        from medrobust.corruptions.numba.jpeg import compress
 
         return run_native(compress, images, steps)
     if uses_fused(images):
-        from . import jpeg_triton
+        from medrobust.corruptions.triton import jpeg as jpeg_triton
 
         return jpeg_triton.compress(images, steps)
     height, width = images.shape[2:]
@@ -100,7 +100,7 @@ def _extend(planes: Tensor, axis: int, side: int) -> Tensor:
 
 def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
     """Transform 8 x 8 blocks, round to multiples of `steps` (64,) and transform back."""
-    from .jpeg_numba import forward_cosine, inverse_cosine
+    from medrobust.corruptions.numba.jpeg import forward_cosine, inverse_cosine
 
     height, width = (-(-side // 8) * 8 for side in planes.shape[2:])
     planes = _extend(_extend(planes, 3, width), 2, height)

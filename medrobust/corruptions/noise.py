@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medrobust.base.numba_threads import run_native
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
-from medrobust.threads import run_native
 from medrobust.types import UInt8Batch
 
 from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
@@ -47,11 +47,11 @@ def gaussian_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> 
     """
     check_batch(images)
     if isinstance(noise, Draws) and uses_native(images):
-        from .noise_numba import add_from_table
+        from medrobust.corruptions.numba.noise import add_from_table
 
         return run_native(add_from_table, images, _steps(std), *keyed(noise))
     if isinstance(noise, Draws) and uses_fused(images):
-        from . import noise_triton
+        from medrobust.corruptions.triton import noise as noise_triton
 
         return noise_triton.add_from_table(images, _steps(std), noise)
     if isinstance(noise, Draws):
@@ -93,11 +93,11 @@ def impulse_noise(images: UInt8Batch, amount: float, *, uniform: Tensor | Draws)
     """
     check_batch(images)
     if isinstance(uniform, Draws) and uses_native(images):
-        from .noise_numba import salt_and_pepper
+        from medrobust.corruptions.numba.noise import salt_and_pepper
 
         return run_native(salt_and_pepper, images, *_limits(amount), *keyed(uniform))
     if isinstance(uniform, Draws) and uses_fused(images):
-        from . import noise_triton
+        from medrobust.corruptions.triton import noise as noise_triton
 
         return noise_triton.salt_and_pepper(images, np.array(_limits(amount)), uniform)
     if isinstance(uniform, Draws):
@@ -140,12 +140,12 @@ def speckle_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> U
     unit = std * (1 << SPECKLE_BITS)
     limit = 8 << SPECKLE_BITS
     if isinstance(noise, Draws) and uses_native(images):
-        from .noise_numba import scale_from_table
+        from medrobust.corruptions.numba.noise import scale_from_table
 
         table = _factors(unit, limit)
         return run_native(scale_from_table, images, table, SPECKLE_BITS, *keyed(noise))
     if isinstance(noise, Draws) and uses_fused(images):
-        from . import noise_triton
+        from medrobust.corruptions.triton import noise as noise_triton
 
         return noise_triton.scale_from_table(images, _factors(unit, limit), SPECKLE_BITS, noise)
     if isinstance(noise, Draws):
@@ -191,11 +191,11 @@ def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> U
     check_batch(images)
     table = poisson_table(rate)
     if isinstance(uniform, Draws) and uses_native(images):
-        from .noise_numba import choose_by_alias
+        from medrobust.corruptions.numba.noise import choose_by_alias
 
         return run_native(choose_by_alias, images, table, *keyed(uniform))
     if isinstance(uniform, Draws) and uses_fused(images):
-        from . import noise_triton
+        from medrobust.corruptions.triton import noise as noise_triton
 
         return noise_triton.choose_by_alias(images, table, uniform)
     if isinstance(uniform, Draws):

@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from medrobust.base.numba_threads import run_native
 from medrobust.exceptions import InvalidImageError
-from medrobust.threads import run_native
 from medrobust.types import UInt8Array, UInt8Batch
 
 from .batches import GREY_WEIGHTS, LEVELS, check_batch, to_grey, uses_fused, uses_native
@@ -36,11 +36,11 @@ def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
     check_batch(images)
     table = _brightness_table(shift)
     if uses_native(images):
-        from .pointwise_numba import look_up_by_maximum
+        from medrobust.corruptions.numba.pointwise import look_up_by_maximum
 
         return run_native(look_up_by_maximum, images, table)
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.look_up_by_maximum(images, table)
     values = images.amax(1, keepdim=True).long() * 256 + images
@@ -78,11 +78,11 @@ def contrast(images: UInt8Batch, factor: float) -> UInt8Batch:
     """
     check_batch(images)
     if uses_native(images):
-        from .pointwise_numba import scale_about_mean
+        from medrobust.corruptions.numba.pointwise import scale_about_mean
 
         return run_native(scale_about_mean, images, float(factor))
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.scale_about_mean(images, float(factor))
     pixels = images.shape[2] * images.shape[3]
@@ -122,11 +122,11 @@ def saturate(images: UInt8Batch, factor: float, shift: float) -> UInt8Batch:
     if images.shape[1] != 3:
         raise InvalidImageError("saturate takes 3 channels, got 1. Repeat the grey channel first.")
     if uses_native(images):
-        from .pointwise_numba import scale_saturation
+        from medrobust.corruptions.numba.pointwise import scale_saturation
 
         return run_native(scale_saturation, images, float(factor), float(shift))
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.scale_saturation(images, float(factor), float(shift))
     full, six = torch.tensor([255.0, 6.0], dtype=torch.float64, device=images.device)
@@ -179,11 +179,11 @@ def brightness_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
     """
     check_batch(images)
     if uses_native(images):
-        from .pointwise_numba import scale
+        from medrobust.corruptions.numba.pointwise import scale
 
         return run_native(scale, images, np.float32(factor))
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.look_up(images, _scaled(factor))
     scaled = images.float() * torch.tensor(factor, dtype=torch.float32, device=images.device)
@@ -216,11 +216,11 @@ def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
     """
     check_batch(images)
     if uses_native(images):
-        from .pointwise_numba import scale_about_luma
+        from medrobust.corruptions.numba.pointwise import scale_about_luma
 
         return run_native(scale_about_luma, images, np.float32(factor), *GREY_WEIGHTS)
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.scale_about_luma(images, factor)
     luma = images if images.shape[1] == 1 else to_grey(images)
@@ -256,11 +256,11 @@ def gamma_correction(images: UInt8Batch, gamma: float) -> UInt8Batch:
     check_batch(images)
     table = np.array([int(255.999 * (u / 255.0) ** gamma) for u in range(256)], np.uint8)
     if uses_native(images):
-        from .pointwise_numba import look_up
+        from medrobust.corruptions.numba.pointwise import look_up
 
         return run_native(look_up, images, table)
     if uses_fused(images):
-        from . import pointwise_triton
+        from medrobust.corruptions.triton import pointwise as pointwise_triton
 
         return pointwise_triton.look_up(images, table)
     return torch.from_numpy(table).to(images.device)[images.long()]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.threads import run_native
+from medrobust.base.numba_threads import run_native
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
 from .batches import LEVELS, Int32Array, check_batch, uses_fused, uses_native
@@ -46,12 +46,12 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     exact, flat = exact_weights(sigma, radius), flat_levels(sigma, radius)
     rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
     if uses_native(images):
-        from .filter_numba import soften
+        from medrobust.corruptions.numba.filter import soften
 
         weights = gaussian_weights(sigma, radius)
         return run_native(soften, images, weights, exact, flat, rows, columns)
     if uses_fused(images):
-        from . import filter_triton
+        from medrobust.corruptions.triton import filter as filter_triton
 
         return filter_triton.soften(images, exact, flat, rows, columns)
     values = images.double()
@@ -87,11 +87,11 @@ def gaussian_blur_kernel(images: UInt8Batch, taps: int) -> UInt8Batch:
     weights = gaussian_weights(0.15 * taps + 0.35, radius)
     rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
     if uses_native(images):
-        from .filter_numba import separable
+        from medrobust.corruptions.numba.filter import separable
 
         return run_native(separable, images, weights, rows, columns, np.float32(0.5))
     if uses_fused(images):
-        from . import filter_triton
+        from medrobust.corruptions.triton import filter as filter_triton
 
         smoothed = filter_triton.smooth(images, weights, weights, rows, columns)
         return (smoothed + 0.5).clamp(max=255).to(torch.uint8)
@@ -125,11 +125,11 @@ def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
     row_map = border_map(images.shape[2], reach, "mirror")
     column_map = border_map(images.shape[3], reach, "mirror")
     if uses_native(images):
-        from .filter_numba import boxes
+        from medrobust.corruptions.numba.filter import boxes
 
         return run_native(boxes, images, row_map, column_map, box, first, reach, DISK_BITS)
     if uses_fused(images) and reach <= LARGEST_DISK:
-        from . import filter_triton
+        from medrobust.corruptions.triton import filter as filter_triton
 
         return filter_triton.boxes(images, row_map, column_map, box, first, reach, DISK_BITS)
     height, width = images.shape[2:]

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from medrobust.base.fingerprints import file_fingerprint, fingerprint
 from medrobust.exceptions import ConfigurationError, UnknownNameError, unknown_name
-from medrobust.fingerprints import file_fingerprint, fingerprint
 
 from .kernels import KERNELS
 
@@ -34,6 +34,9 @@ REGISTRIES = (
     "organsmnist",
 )
 """The suites of MedMNIST-C, one a data set, in its order."""
+
+SANITY = "sanity"
+"""Suite of the cells of images that show nothing: in no table of corruptions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.numba_threads import run_native, run_native_into
 from medrobust.exceptions import InvalidImageError
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
-from medrobust.threads import run_native, run_native_into
 from medrobust.types import UInt8Batch
 
 from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
@@ -77,13 +77,13 @@ def snow(
     dx, dy, taps = tail_offsets(angle, len(weights), len(row), len(column))
     cut, keep = np.int32(ceil(threshold * (1 << LAYER_BITS))), np.int32(mix * (1 << LAYER_BITS))
     if isinstance(layer, Draws) and uses_native(images):
-        from .weather_numba import snowfall
+        from medrobust.corruptions.numba.weather import snowfall
 
         table = _snow_table(mean, std)
         settings = (table, row, row_share, column, column_share, cut, weights, dx, dy, taps, keep)
         return run_native(snowfall, images, *settings, *keyed(layer))
     if isinstance(layer, Draws) and uses_fused(images):
-        from . import weather_triton
+        from medrobust.corruptions.triton import weather as weather_triton
 
         down, across, smear = (row, row_share), (column, column_share), (weights, dx, dy, taps)
         table = _snow_table(mean, std)
@@ -193,7 +193,7 @@ def frost(
     levels = np.arange(256, dtype=np.float64)
     image_share, frost_share = image_weight * levels, frost_weight * levels
     if uses_native(images):
-        from .weather_numba import blend_crops
+        from medrobust.corruptions.numba.weather import blend_crops
 
         crops = np.stack(
             [
@@ -203,7 +203,7 @@ def frost(
         )
         return run_native(blend_crops, images, crops, image_share, frost_share)
     if uses_fused(images):
-        from . import weather_triton
+        from medrobust.corruptions.triton import weather as weather_triton
 
         places = (chosen, top.numpy(), left.numpy())
         shares = (image_share, frost_share)
@@ -253,11 +253,11 @@ def fog(images: UInt8Batch, amount: float, decay: float, *, uniform: Tensor | Dr
     side = 1 << (max(height, width) - 1).bit_length()
     amount = float(np.float32(255 * amount))
     if isinstance(uniform, Draws) and uses_native(images):
-        from .weather_numba import fog_over
+        from medrobust.corruptions.numba.weather import fog_over
 
         return run_native(fog_over, images, side, amount, float(decay), *keyed(uniform))
     if isinstance(uniform, Draws) and uses_fused(images):
-        from . import weather_triton
+        from medrobust.corruptions.triton import weather as weather_triton
 
         return weather_triton.fog_over(images, side, amount, float(decay), uniform)
     if isinstance(uniform, Draws):
@@ -340,11 +340,11 @@ def spatter(
         masks = _puddles(layers, np.float32(threshold), strength)
     color = np.array(COLORS[liquid], np.float32)
     if uses_native(images):
-        from .weather_numba import spill
+        from medrobust.corruptions.numba.weather import spill
 
         return run_native(spill, images, masks.numpy(), color, liquid == "mud")
     if uses_fused(images):
-        from . import weather_triton
+        from medrobust.corruptions.triton import weather as weather_triton
 
         return weather_triton.spill(images, masks.to(images.device), color, liquid == "mud")
     cover = masks.to(images.device)[:, None]
@@ -366,11 +366,12 @@ def _liquid(
     table = (mean + std * (normal_table() / NORMAL_SCALE)).astype(np.float32)
     rows, columns = (border_map(side, len(weights) // 2, "nearest") for side in (height, width))
     if uses_fused(images):
-        from . import filter_triton, weather_triton
+        from medrobust.corruptions.triton import filter as filter_triton
+        from medrobust.corruptions.triton import weather as weather_triton
 
         field = weather_triton.look_up_draws(table, layer, (height, width), images.device)
         return filter_triton.smooth(field, weights, weights, rows, columns)
-    from .weather_numba import liquid_layers
+    from medrobust.corruptions.numba.weather import liquid_layers
 
     scratch, out = torch.empty(2, len(images), height, width)
     return run_native_into(
@@ -384,11 +385,11 @@ def _relief(images: UInt8Batch, layers: Tensor, threshold: float, strength: floa
     OpenCV without Intel's library measures distances in fixed point: its reliefs differ.
     """
     if uses_fused(images):
-        from . import water_triton
+        from medrobust.corruptions.triton import water as water_triton
 
         bound = float(np.float32(threshold))
         return water_triton.relief_of(layers.to(images.device), bound, strength)
-    from .water_numba import relief_of
+    from medrobust.corruptions.numba.water import relief_of
 
     layers = layers.cpu()
     return run_native_into(relief_of, layers, torch.empty_like(layers), threshold, strength)
@@ -400,11 +401,11 @@ def _puddles(layers: Tensor, threshold: Any, sigma: float) -> Tensor:
     weights = gaussian_weights(sigma, int(4 * sigma + 0.5))
     rows, columns = (border_map(s, len(weights) // 2, "nearest") for s in wet.shape[1:])
     if uses_fused(wet):
-        from . import filter_triton
+        from medrobust.corruptions.triton import filter as filter_triton
 
         masks = filter_triton.smooth(wet, weights, weights, rows, columns)
     else:
-        from .weather_numba import smooth_layers
+        from medrobust.corruptions.numba.weather import smooth_layers
 
         masks = run_native_into(smooth_layers, wet, torch.empty_like(wet), weights, rows, columns)
     return torch.where(masks < 0.8, 0.0, masks).clamp(max=1.0)

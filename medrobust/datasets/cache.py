@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.fingerprints import canonical_json, fingerprint
+from medrobust.base.whole_files import move_into_place
 from medrobust.exceptions import MedRobustError, NotUnpackedError, StoreError
-from medrobust.fingerprints import canonical_json, fingerprint
-from medrobust.writing import move_into_place
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from medrobust.datasets.image_set import STANDARD_SIZE, DatasetSource
-from medrobust.datasets.known_shares import KNOWN_SHARES, SHARED_SOURCES
-from medrobust.datasets.medimeta import MedIMeta
-from medrobust.datasets.medimeta_facts import FACTS as MEDIMETA
-from medrobust.datasets.medmnist import MedMNIST
-from medrobust.datasets.medmnist_c import MedMNISTC
-from medrobust.datasets.medmnist_facts import FACTS as MEDMNIST
-from medrobust.datasets.robustmedclip import RobustMedCLIPFiles
+from medrobust.datasets.published.known_shares import KNOWN_SHARES, SHARED_SOURCES
+from medrobust.datasets.published.medimeta import MedIMeta
+from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
+from medrobust.datasets.published.medmnist import MedMNIST
+from medrobust.datasets.published.medmnist_c import MedMNISTC
+from medrobust.datasets.published.medmnist_facts import FACTS as MEDMNIST
+from medrobust.datasets.published.robustmedclip import RobustMedCLIPFiles
 from medrobust.exceptions import ConfigurationError, unknown_name
+
+from .image_set import STANDARD_SIZE, DatasetSource
 
 Layout = Literal["original", "medmnist_c", "robustmedclip"]
 

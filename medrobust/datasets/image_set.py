@@ -8,10 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.datasets.picked import picked
+from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import InvalidDataError
-from medrobust.fingerprints import fingerprint
 from medrobust.types import TASK_KINDS, Int64Array, Origin, TaskKind, UInt8Array
+
+from .lazy_rows import picked
 
 STANDARD_SIZE = 224
 """Pixels a side at which the severities of every suite are defined."""

@@ -16,9 +16,10 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, source_key
+from medrobust.base.safe_files import UNREADABLE
 from medrobust.exceptions import InvalidDataError, MedRobustError
-from medrobust.reading import UNREADABLE
+
+from .cache import ArrayWriter, CachedArray, cached_array, source_key
 
 BLOCK = 1 << 22
 """Bytes that are unpacked, hashed and written at a time."""

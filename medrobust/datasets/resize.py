@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array
-from medrobust.datasets.pictures import Framing, fitted, is_grey, read_picture
+from medrobust.datasets.own.pictures import Framing, fitted, is_grey, read_picture
 from medrobust.types import UInt8Array
+
+from .cache import ArrayWriter, CachedArray, cached_array
 
 THREADS = 4
 CHUNK = 64

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.datasets.image_set import ImageSet
+from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import ConfigurationError
-from medrobust.fingerprints import fingerprint
 from medrobust.types import Float64Array, Int64Array
+
+from .image_set import ImageSet
 
 
 def draw_order(names: list[str], seed: int, purpose: str) -> Float64Array:

@@ -24,30 +24,31 @@ from torch import Tensor
 from medrobust.adapters.artifact import Tuned, artifact_files, probe_files
 from medrobust.adapters.base import NoAdapter, Tunable
 from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.wording import agreeing, counted
+from medrobust.datasets.audits.perceptual import hashes_of, near_repeats
 from medrobust.datasets.cache import cache_of
 from medrobust.datasets.image_set import ImageSet, NamesPatients
-from medrobust.datasets.perceptual import hashes_of, near_repeats
 from medrobust.datasets.sampling import FewShots, few_shots
-from medrobust.evaluation.claims import Claims
-from medrobust.evaluation.environment import versions
-from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import head_description
-from medrobust.evaluation.ranks import started_by_others
-from medrobust.evaluation.resources import Resources, zero_shot_head
-from medrobust.evaluation.run import quiet_lightning
-from medrobust.evaluation.store import Store
+from medrobust.engine.checkpoints import WholeCheckpoints, can_go_on_from
+from medrobust.engine.loader import channel_first, evaluation_loader
 from medrobust.exceptions import ConfigurationError
-from medrobust.fingerprints import fingerprint
 from medrobust.models.base import ImageModel
 from medrobust.models.encoding import MicroBatcher
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
-from medrobust.tasks.checkpoints import WholeCheckpoints, can_go_on_from
-from medrobust.tasks.datamodule import channel_first, evaluation_loader
-from medrobust.tasks.few_shot import FewShot
-from medrobust.tasks.tuning import Tuning, TuningError
+from medrobust.tuning.few_shot import FewShot
+from medrobust.tuning.recipe import Tuning, TuningError
 from medrobust.types import Float32Array
-from medrobust.wording import agreeing, counted
+
+from .environment import versions
+from .experiment import Experiment
+from .locks import Claims
+from .plan import head_description
+from .ranks import started_by_others
+from .resources import Resources, zero_shot_head
+from .run import quiet_lightning
+from .store import Store
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.fingerprints import file_fingerprint
+from medrobust.base.whole_files import move_into_place, write_whole
 from medrobust.datasets.image_set import ImageSet
-from medrobust.evaluation.environment import versions
+from medrobust.engine.loader import RowBatches, StoredImages
 from medrobust.exceptions import ConfigurationError, StoreError
-from medrobust.fingerprints import file_fingerprint
-from medrobust.tasks.datamodule import RowBatches, StoredImages
 from medrobust.types import Int64Array, UInt8Array
-from medrobust.writing import move_into_place, write_whole
+
+from .environment import versions
 
 if TYPE_CHECKING:
     from medrobust.corruptions import Corruption

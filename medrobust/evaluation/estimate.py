@@ -15,12 +15,13 @@ import torch
 
 from medrobust.corruptions import Corruption
 from medrobust.datasets.image_set import ImageSet
-from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan, PlannedCell, data_record
-from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import EXAMPLES, CellRunner
-from medrobust.evaluation.store import Store
-from medrobust.tasks.datamodule import StoredImages
+from medrobust.engine.loader import StoredImages
+
+from .experiment import Experiment
+from .plan import DatasetPlan, PlannedCell, data_record
+from .resources import Resources
+from .run import EXAMPLES, CellRunner
+from .store import Store
 
 CORRUPTED = 4
 """Images that are corrupted to time a corruption."""

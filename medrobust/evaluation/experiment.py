@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from medrobust.corruptions import Corruption
     from medrobust.datasets.image_set import DatasetSource
+    from medrobust.engine.encode import EncodeImages
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
     from medrobust.models.speed import Speed
-    from medrobust.tasks.tuning import Tuning
-    from medrobust.tasks.zero_shot import ZeroShot
+    from medrobust.tuning.recipe import Tuning
 
 
 class Columns(Protocol):
@@ -77,7 +77,7 @@ class Experiment:
     store: Path
     trainer: "Callable[..., Trainer]"
     precision: str
-    task: "Callable[[torch.nn.Module, int], ZeroShot]"
+    task: "Callable[[torch.nn.Module, int], EncodeImages]"
     adapter: Adapter = field(default_factory=NoAdapter)
     tuning: "Tuning | None" = None
     speed: "Speed | None" = None

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from medrobust.datasets.image_set import ImageSet
-from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.plan import DatasetPlan
-from medrobust.evaluation.resources import Resources
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import PixelBatch, UInt8Batch
+
+from .experiment import Experiment
+from .plan import DatasetPlan
+from .resources import Resources
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from medrobust.adapters.artifact import Tuned
-from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.resources import Resources
+from medrobust.base.licenses import commercial_use
 from medrobust.exceptions import ConfigurationError
-from medrobust.licenses import commercial_use
+
+from .experiment import Experiment
+from .resources import Resources
 
 CHOICES = ("any", "commercial")
 

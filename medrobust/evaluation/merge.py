@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.adapters.artifact import RECORD
-from medrobust.evaluation.store import OF_AUDITS, Store, damaged
+from medrobust.base.fingerprints import file_fingerprint, fingerprint
+from medrobust.base.whole_files import move_into_place
 from medrobust.exceptions import StoreError
-from medrobust.fingerprints import file_fingerprint, fingerprint
-from medrobust.writing import move_into_place
+
+from .store import OF_AUDITS, Store, damaged
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,24 +11,34 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from medrobust.adapters.artifact import Tuned
 from medrobust.adapters.base import Tunable
 from medrobust.adapters.linear_probe import LinearProbe
-from medrobust.arguments import conf_folder
+from medrobust.base.class_arguments import class_arguments
+from medrobust.base.conf_folder import conf_folder
+from medrobust.base.near_misses import nearest_key
 from medrobust.corruptions import Corruption
-from medrobust.evaluation.experiment import Experiment
-from medrobust.evaluation.not_an_image import NotAnImage
-from medrobust.evaluation.published import FilesColumn, files_columns
-from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, head_fingerprint
+from medrobust.corruptions.blank import NotAnImage
 from medrobust.exceptions import ConfigurationError, MedRobustError
-from medrobust.option_keys import class_arguments, nearest_key
+
+from .experiment import Experiment
+from .file_columns import FilesColumn, files_columns
+from .store import CellKey, CellSpec, DataRecord, head_fingerprint
 
 if TYPE_CHECKING:
     from hydra.errors import InstantiationException
     from omegaconf import DictConfig, MissingMandatoryValue
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
-    from medrobust.evaluation.resources import Resources
     from medrobust.models.prompts import PromptSet
 
+    from .resources import Resources
+
 log = logging.getLogger(__name__)
+
+FORMER_TARGETS = {
+    "medrobust.tasks.CorruptedShots": "medrobust.tuning.CorruptedShots",
+    "medrobust.tasks.Tuning": "medrobust.tuning.Tuning",
+    "medrobust.tasks.ZeroShot": "medrobust.engine.EncodeImages",
+}
+"""Names in the records of earlier releases, and where their parts are now."""
 
 Column: TypeAlias = Corruption | FilesColumn | NotAnImage
 """Corrupted images are computed, or read from published files, or show nothing."""
@@ -70,7 +80,8 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
     """
     from omegaconf import MissingMandatoryValue, OmegaConf
 
-    from medrobust.tasks import Tuning, ZeroShot
+    from medrobust.engine import EncodeImages
+    from medrobust.tuning import Tuning
 
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -104,7 +115,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         store=Path(config.store.dir).absolute(),
         trainer=parts["trainer"],
         precision=str(config.trainer.precision),
-        task=ZeroShot if tunes else task,
+        task=EncodeImages if tunes else task,
         adapter=parts["adapter"],
         tuning=task if tunes else None,
         speed=parts["speed"],
@@ -142,20 +153,34 @@ def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, st
     files = [file.read_text(encoding="utf-8") for file in conf_folder().rglob("*.yaml")]
     allowed = set(re.findall(r"\b_target_:\s*([\w.]+)", "\n".join(files)))
     for key, value in _leaves(recorded):
-        if key.endswith("_target_") and value not in allowed:
+        if key.endswith("_target_") and FORMER_TARGETS.get(value, value) not in allowed:
             raise ConfigurationError(
                 f"its record names {value!r} in {key}, which is no part of medrobust and is not "
                 f"run from a store."
             )
         if isinstance(value, str) and "${" in value:
             raise ConfigurationError(f"its record has an interpolation in {key}, and none is read.")
-    config = OmegaConf.create(dict(recorded))
+    config = OmegaConf.create(_with_present_targets(recorded))
     known = {key for key, _ in _leaves(recorded)}
     for key, value in changes.items():
         if key not in known or key.endswith("_target_"):
             raise ConfigurationError(f"{key} is no key of the cell's configuration.")
         OmegaConf.update(config, key, value)
     return experiment_from_config(config)
+
+
+def _with_present_targets(value: Any) -> Any:
+    """Return a recorded configuration with its parts under their present names."""
+    if isinstance(value, Mapping):
+        return {
+            name: FORMER_TARGETS.get(item, item)
+            if name == "_target_"
+            else _with_present_targets(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_present_targets(item) for item in value]
+    return value
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,12 +9,13 @@ import torch
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.adapters.linear_probe import Probe
+from medrobust.base.fingerprints import fingerprint
 from medrobust.datasets.image_set import DatasetSource, ImageSet
-from medrobust.evaluation.experiment import Experiment
 from medrobust.exceptions import ConfigurationError
-from medrobust.fingerprints import fingerprint
 from medrobust.models.base import ImageModel, VisionLanguageModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+
+from .experiment import Experiment
 
 Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 

@@ -18,21 +18,22 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from medrobust.adapters.artifact import Tuned
+from medrobust.base.redaction import without_paths
+from medrobust.base.wording import counted
 from medrobust.datasets.image_set import ImageSet
-from medrobust.evaluation.claims import Claims
-from medrobust.evaluation.environment import describe_device, versions
-from medrobust.evaluation.experiment import Experiment, single_device
-from medrobust.evaluation.plan import DatasetPlan, PlannedCell
-from medrobust.evaluation.published import FilesColumn
-from medrobust.evaluation.ranks import ALONE, Ranks
-from medrobust.evaluation.resources import Head, Resources
-from medrobust.evaluation.store import CellSpec, Store
+from medrobust.engine.encode import Encoded, EncodeImages, classify
+from medrobust.engine.loader import CorruptedBatches, Pass, kept_bytes
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
-from medrobust.paths import without_paths
-from medrobust.tasks.datamodule import CorruptedBatches, Pass, kept_bytes
-from medrobust.tasks.zero_shot import Encoded, ZeroShot, classify
 from medrobust.types import Int64Array, UInt8Array
-from medrobust.wording import counted
+
+from .environment import describe_device, versions
+from .experiment import Experiment, single_device
+from .file_columns import FilesColumn
+from .locks import Claims
+from .plan import DatasetPlan, PlannedCell
+from .ranks import ALONE, Ranks
+from .resources import Head, Resources
+from .store import CellSpec, Store
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -113,7 +114,7 @@ class CellRunner:
         self._taken: deque[Encoding] = deque()
         self._batch_size: int | None = None
         self._short = False  # of memory: keep none but what is worked on
-        self._module: ZeroShot | None = None
+        self._module: EncodeImages | None = None
         self._trainer: Trainer | None = None
 
     @property
@@ -489,7 +490,7 @@ class CellRunner:
             return frozenset()
         return frozenset(len(image_set) * part // EXAMPLES for part in range(EXAMPLES))
 
-    def _ready_module(self) -> ZeroShot:
+    def _ready_module(self) -> EncodeImages:
         if self._module is None:
             model = self.resources.model(self.experiment)
             self._module = self.experiment.task(model, self.experiment.model.micro_batch)

@@ -28,17 +28,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.safe_files import json_object, plain_array
+from medrobust.base.whole_files import make_folder, move_into_place, write_whole
+from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError
-from medrobust.fingerprints import fingerprint
-from medrobust.reading import json_object, plain_array
 from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
-from medrobust.writing import make_folder, move_into_place, write_whole
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
-
-SANITY = "sanity"
-"""Suite of the cells of images that show nothing: in no table of corruptions."""
 
 FURTHER = ("groups", "metadata")
 """Arrays of a `DataRecord` that not every data set has."""

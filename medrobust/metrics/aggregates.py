@@ -6,9 +6,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.estimates import label_parts
-from medrobust.metrics.influence import balanced_influence
-from medrobust.metrics.intervals import (
+from medrobust.types import Float64Array, Int64Array
+
+from .estimates import label_parts
+from .influence import balanced_influence
+from .intervals import (
     Bounds,
     balanced_interval,
     mean_interval,
@@ -17,7 +19,6 @@ from medrobust.metrics.intervals import (
     share_interval,
     wilson,
 )
-from medrobust.types import Float64Array, Int64Array
 
 
 def error_influence(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:

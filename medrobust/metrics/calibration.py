@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.metrics.scores import probabilities
 from medrobust.types import Float64Array, Int64Array, TaskKind
+
+from .scores import probabilities
 
 BINS = 15
 """Bins of both calibration errors (Guo et al., arXiv:1706.04599)."""

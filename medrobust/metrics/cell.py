@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.calibration import brier_terms, calibration_errors
-from medrobust.metrics.classification import (
+from medrobust.types import Float64Array, Int64Array, TaskKind
+
+from .calibration import brier_terms, calibration_errors
+from .classification import (
     accuracy,
     balanced_accuracy,
     macro_f1,
     one_versus_rest,
     quadratic_weighted_kappa,
 )
-from medrobust.metrics.curves import Curves, curves
-from medrobust.metrics.influence import Areas, mean_area
-from medrobust.metrics.scores import class_scores, predictions, probabilities
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from .curves import Curves, curves
+from .influence import Areas, mean_area
+from .scores import class_scores, predictions, probabilities
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.metrics.curves import curves
 from medrobust.types import Float64Array, Int64Array
+
+from .curves import curves
 
 RESAMPLES = 1000
 EXACT = 10_000

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.metrics.classification import one_versus_rest
 from medrobust.types import Float64Array, Int64Array, TaskKind
+
+from .classification import one_versus_rest
 
 
 def average_precision(scores: Float64Array, truth: NDArray[np.bool_]) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import hypot, inf, sqrt
 from statistics import fmean, stdev
 
-from medrobust.metrics.intervals import Bounds
+from .intervals import Bounds
 
 T_975 = (
     12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,

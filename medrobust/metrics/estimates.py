@@ -6,10 +6,12 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.cell import METRICS, Reading, metrics_of
-from medrobust.metrics.classification import one_versus_rest
-from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
-from medrobust.metrics.intervals import (
+from medrobust.types import Float64Array
+
+from .cell import METRICS, Reading, metrics_of
+from .classification import one_versus_rest
+from .influence import f1_influence, kappa_influence, mean_precision
+from .intervals import (
     Bounds,
     around_logit,
     balanced_interval,
@@ -21,7 +23,6 @@ from medrobust.metrics.intervals import (
     variance_of_mean,
     wilson,
 )
-from medrobust.types import Float64Array
 
 
 @dataclass(frozen=True, slots=True)

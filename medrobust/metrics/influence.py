@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.classification import one_versus_rest
-from medrobust.metrics.curves import Curves, curves
-from medrobust.metrics.intervals import variance_of_mean
 from medrobust.types import Float64Array, Int64Array, TaskKind
+
+from .classification import one_versus_rest
+from .curves import Curves, curves
+from .intervals import variance_of_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.baselines import Baseline
 from medrobust.types import Float64Array, Int64Array
+
+from .baselines import Baseline
 
 SMALLEST_DENOMINATOR = 1e-9
 """Errors are shares of N images: a true difference is never this small, rounding is."""

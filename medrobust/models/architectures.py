@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.exceptions import WeightsMismatchError, WeightsNotFoundError, unknown_name
-from medrobust.models.settings import read_settings
+
+from .settings import read_settings
 
 
 @cache

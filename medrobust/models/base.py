@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medrobust.models.speed import EXACT, Speed
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
+
+from .speed import EXACT, Speed
 
 
 class ImagePreprocess(Protocol):

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import WeightsMismatchError
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Names
-from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
-from medrobust.models.preprocess import Preprocess
-from medrobust.models.preprocessor import read_preprocess
-from medrobust.models.settings import read_settings, read_table
-from medrobust.models.tokenizer import (
+from medrobust.types import PixelBatch
+
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Names
+from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .preprocess import Preprocess
+from .preprocessor import read_preprocess
+from .settings import read_settings, read_table
+from .tokenizer import (
     ClipTokenizer,
     Tokenize,
     is_clip_vocabulary,
     read_tokenizer,
 )
-from medrobust.types import PixelBatch
 
 
 @dataclass

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medrobust.models.architectures import packaged
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted, either
-from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
-from medrobust.models.medclip import resnet
-from medrobust.models.preprocess import Preprocess
-from medrobust.models.swin import SWIN_DROPS, SWIN_KEYS, swin
-from medrobust.models.tokenizer import Tokenize, read_tokenizer
 from medrobust.types import PixelBatch
+
+from .architectures import packaged
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Wanted, either
+from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .medclip import resnet
+from .preprocess import Preprocess
+from .swin import SWIN_DROPS, SWIN_KEYS, swin
+from .tokenizer import Tokenize, read_tokenizer
 
 CONTEXT = 256
 STATISTICS = {

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError
-from medrobust.models.base import ImagePreprocess
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
+
+from .base import ImagePreprocess
 
 
 class ImageEncoder(Protocol):

@@ -7,18 +7,18 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
+from medrobust.base.fingerprints import file_fingerprint, fingerprint
 from medrobust.exceptions import (
     ConfigurationError,
     MedRobustError,
     WeightsMismatchError,
     WeightsNotFoundError,
 )
-from medrobust.fingerprints import file_fingerprint, fingerprint
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from medrobust.models.base import LoadReport
+    from .base import LoadReport
 
 Names: TypeAlias = tuple[str, ...]
 """Names under which a file may be found; the first that exists is taken."""
@@ -181,7 +181,7 @@ class HubSource(ABC):
         dropped: dict[str, str],
     ) -> "LoadReport":
         """Write down what was loaded, and from where."""
-        from medrobust.models.base import LoadReport
+        from .base import LoadReport
 
         return LoadReport(
             source=self.hub_id if self.local_dir is None else "local",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from medrobust.native import native
+from medrobust.base.numba_jit import native
 
 
 @native("void(uint8[:,:,:,::1], float32[:,:,:,::1], int64, int64, float32[:,::1])")

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.models.architectures import packaged
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted, either
-from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
-from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
-from medrobust.models.swin import SWIN_DROPS, SWIN_KEYS, swin
-from medrobust.models.tokenizer import TextTokenizer, read_tokenizer
 from medrobust.types import PixelBatch
+
+from .architectures import packaged
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Wanted, either
+from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from .swin import SWIN_DROPS, SWIN_KEYS, swin
+from .tokenizer import TextTokenizer, read_tokenizer
 
 MEAN = 0.5862785803043838
 STD = 0.27950088968644304

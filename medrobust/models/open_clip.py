@@ -19,20 +19,21 @@ from medrobust.exceptions import (
     WeightsMismatchError,
     WeightsNotFoundError,
 )
-from medrobust.models.architectures import known, packaged, table
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted, either
-from medrobust.models.loading import (
+from medrobust.types import PixelBatch
+
+from .architectures import known, packaged, table
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Wanted, either
+from .loading import (
     POSITION_IDS,
     Rename,
     load_strict,
     quiet_libraries,
     read_checkpoint,
 )
-from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
-from medrobust.models.settings import read_settings
-from medrobust.models.tokenizer import ClipTokenizer, Tokenize, read_tokenizer
-from medrobust.types import PixelBatch
+from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from .settings import read_settings
+from .tokenizer import ClipTokenizer, Tokenize, read_tokenizer
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import ConfigurationError
-from medrobust.fingerprints import fingerprint
-from medrobust.models.base import ImagePreprocess, LoadReport, VisionLanguageModel
-from medrobust.models.preprocess import Preprocess
 from medrobust.types import LogitBatch, PixelBatch
+
+from .base import ImagePreprocess, LoadReport, VisionLanguageModel
+from .preprocess import Preprocess
 
 PLAIN = (bool, int, float, str, tuple, type(None))
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medrobust.base.fingerprints import file_fingerprint, fingerprint
 from medrobust.exceptions import ConfigurationError, WeightsNotFoundError
-from medrobust.fingerprints import file_fingerprint, fingerprint
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.loading import load_strict, read_checkpoint
-from medrobust.models.preprocess import Preprocess
-from medrobust.models.tokenizer import TextTokenizer, read_tokenizer
 from medrobust.types import PixelBatch
+
+from .base import LoadReport, VisionLanguageModel
+from .loading import load_strict, read_checkpoint
+from .preprocess import Preprocess
+from .tokenizer import TextTokenizer, read_tokenizer
 
 Variant: TypeAlias = Literal["base", "small"]
 

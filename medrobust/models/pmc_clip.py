@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.models.architectures import packaged
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted, either
-from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
-from medrobust.models.open_clip import modified_resnet
-from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
-from medrobust.models.tokenizer import Tokenize, read_tokenizer
 from medrobust.types import PixelBatch
+
+from .architectures import packaged
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Wanted, either
+from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .open_clip import modified_resnet
+from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from .tokenizer import Tokenize, read_tokenizer
 
 CONTEXT = 77
 

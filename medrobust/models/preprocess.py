@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medrobust.base.numba_threads import empty, run_native_into
 from medrobust.exceptions import ConfigurationError, InvalidImageError
-from medrobust.models.resample import Interpolation, resize
-from medrobust.threads import empty, run_native_into
 from medrobust.types import PixelBatch, UInt8Batch
+
+from .resample import Interpolation, resize
 
 Fit: TypeAlias = Literal["shortest", "squash", "pad"]
 
@@ -148,7 +149,7 @@ def _look_up(images: UInt8Batch, table: Tensor) -> PixelBatch:
     """Look up every value (N, 1 or 3, H, W) in the three rows of a table."""
     shape = (len(images), 3, *images.shape[2:])
     if images.device.type == "cpu":
-        from medrobust.models.levels_numba import look_up
+        from .levels_numba import look_up
 
         return run_native_into(look_up, images, empty(shape, np.float32), table.numpy())
     first = 256 * torch.arange(3, dtype=torch.int32, device=images.device).view(3, 1, 1)

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.exceptions import WeightsMismatchError
-from medrobust.models.preprocess import Fit, Preprocess
-from medrobust.models.resample import Interpolation
-from medrobust.models.settings import read_settings
+
+from .preprocess import Fit, Preprocess
+from .resample import Interpolation
+from .settings import read_settings
 
 FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow's filters."""

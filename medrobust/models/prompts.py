@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
-from medrobust.wording import counted
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = ("", "modality", "dataset")

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.models import medclip
-from medrobust.models.architectures import packaged
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Wanted, either
-from medrobust.models.loading import POSITION_IDS, Loaded, Rename, load_strict, read_checkpoint
-from medrobust.models.open_clip import OpenClipModel, build_towers
-from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
-from medrobust.models.tokenizer import TextTokenizer, read_tokenizer
+
+from .architectures import packaged
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Wanted, either
+from .loading import POSITION_IDS, Loaded, Rename, load_strict, read_checkpoint
+from .open_clip import OpenClipModel, build_towers
+from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from .tokenizer import TextTokenizer, read_tokenizer
 
 Vision: TypeAlias = Literal["vit", "resnet"]
 

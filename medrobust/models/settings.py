@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medrobust.base.safe_files import json_object
 from medrobust.exceptions import WeightsMismatchError
-from medrobust.reading import json_object
 
 LARGEST = 1 << 20
 """Width, vocabulary or context beyond which a configuration is taken for a hostile one."""

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import MissingDependencyError, WeightsMismatchError
-from medrobust.models.base import LoadReport, VisionLanguageModel
-from medrobust.models.hub import HubSource, Names
-from medrobust.models.loading import POSITION_IDS, load_strict, read_checkpoint
-from medrobust.models.preprocess import Preprocess
-from medrobust.models.preprocessor import read_preprocess
-from medrobust.models.settings import read_settings
-from medrobust.models.tokenizer import Tokenize
 from medrobust.types import PixelBatch
+
+from .base import LoadReport, VisionLanguageModel
+from .hub import HubSource, Names
+from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .preprocess import Preprocess
+from .preprocessor import read_preprocess
+from .settings import read_settings
+from .tokenizer import Tokenize
 
 UNKNOWN = "<unk>"
 SPACE = "▁"

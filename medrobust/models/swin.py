@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from medrobust.models.loading import Rename
+from .loading import Rename
 
 SWIN_KEYS = (
     Rename(r"(blocks\.\d+\.attention)\.q_proj", r"\1.self.query"),

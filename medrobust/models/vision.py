@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
-from medrobust.models.base import ImageModel, LoadReport
-from medrobust.models.hub import HubSource, Names
-from medrobust.models.loading import load_strict, quiet_libraries, read_checkpoint, some
-from medrobust.models.preprocess import Preprocess
-from medrobust.models.preprocessor import read_preprocess
-from medrobust.models.settings import read_settings
 from medrobust.types import PixelBatch
+
+from .base import ImageModel, LoadReport
+from .hub import HubSource, Names
+from .loading import load_strict, quiet_libraries, read_checkpoint, some
+from .preprocess import Preprocess
+from .preprocessor import read_preprocess
+from .settings import read_settings
 
 Pool: TypeAlias = Literal["cls", "mean", "pooler"]
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.models.base import VisionLanguageModel
 from medrobust.types import FeatureBatch, LogitBatch
+
+from .base import VisionLanguageModel
 
 TEXT_BATCH = 64
 """Sentences a forward pass of the text encoder."""

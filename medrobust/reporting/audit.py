@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import DataRecord
-from medrobust.wording import counted
 
 from .sections import plain_table
 

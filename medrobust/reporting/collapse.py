@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.scores import predictions
-from medrobust.wording import counted
 
 NAMED = 3
 """Cells that a sentence names."""

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import DataRecord, StoredCell
-from medrobust.fingerprints import fingerprint
 from medrobust.metrics import Estimate, Reading, cell_estimates
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.calibration import fit_temperature, likelihood_terms

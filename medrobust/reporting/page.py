@@ -11,15 +11,15 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from medrobust.licenses import described
+from medrobust.base.licenses import described
+from medrobust.base.redaction import command_without_paths, without_paths
+from medrobust.base.wording import counted
 from medrobust.metrics import METRICS
-from medrobust.paths import command_without_paths, without_paths
-from medrobust.wording import counted
 
+from .adaptation import draw_rows, draw_section
 from .audit import audit_section
-from .draws import draw_rows, draw_section
 from .figures import title, with_range
-from .published import published_section
+from .paper_averages import published_section
 from .sections import details, matrix_section, plain_table
 from .subgroups import subgroup_section
 from .switches import form, script

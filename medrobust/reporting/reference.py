@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from medrobust.base.fingerprints import canonical_json
+from medrobust.base.wording import agreeing, counted
 from medrobust.evaluation.store import CellSpec, Store, StoredCell, head_fingerprint
-from medrobust.fingerprints import canonical_json
-from medrobust.wording import agreeing, counted
 
 from .measure import variant
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medrobust.base.whole_files import write_whole
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
-from medrobust.wording import counted
-from medrobust.writing import write_whole
 
 from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.metrics import METRICS, Estimate
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.scores import predictions
-from medrobust.wording import counted
 
 from .compare import Standing
 from .figures import (

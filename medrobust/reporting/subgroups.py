@@ -7,12 +7,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import DataRecord
 from medrobust.metrics import METRICS, Estimate
 from medrobust.metrics.aggregates import error_interval, group_codes
 from medrobust.metrics.estimates import with_bounds
 from medrobust.types import Float64Array
-from medrobust.wording import counted
 
 from .figures import title, with_range
 from .matrix import ERRORS, Matrix

@@ -4,10 +4,10 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import METRICS, Estimate, baseline
 from medrobust.metrics.baselines import MEDMNIST_C
-from medrobust.wording import counted
 
 from .compare import Standing
 from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, plain

@@ -13,9 +13,9 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from medrobust.fingerprints import fingerprint
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.redaction import without_paths
 from medrobust.metrics import METRICS, Estimate
-from medrobust.paths import without_paths
 
 from .compare import COMPARISON_COLUMNS
 from .figures import drawn_rows, printed_estimates, shade

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medrobust.datasets.medmnist_facts import medmnist_facts
+from medrobust.datasets.published.medmnist_facts import medmnist_facts
 
 SPLITS = ("train", "val", "test")
 

@@ -9,7 +9,7 @@ import pytest
 from datasets import MEDIMETA_TASKS, write_medimeta, write_medmnist
 from families import FAMILIES, robustmedclip_vit
 
-from medrobust.datasets.medmnist_facts import FACTS
+from medrobust.datasets.published.medmnist_facts import FACTS
 from medrobust.models import architectures
 
 MEDMNIST = ("bloodmnist", "breastmnist", "octmnist", "pneumoniamnist", "retinamnist")

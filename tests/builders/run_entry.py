@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from medrobust import cli
+from medrobust.cli import entry as cli
 
 
 def medrobust(*arguments: str) -> int:

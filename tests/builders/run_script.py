@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from medrobust.cli import leave
+from medrobust.cli.entry import leave
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
-from medrobust.fingerprints import fingerprint
 
 SEVEN = (
     "gaussian_noise",

@@ -8,9 +8,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from medrobust import arguments, cli
+from medrobust.base.conf_folder import conf_folder
+from medrobust.cli import entry as cli
 
-CONF = arguments.conf_folder()
+CONF = conf_folder()
 FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
 LOCAL = {"local"}
 GIVEN = {

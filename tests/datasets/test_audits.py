@@ -10,14 +10,14 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from medrobust.datasets import MedIMeta, MedMNIST, RobustMedCLIPFiles
-from medrobust.datasets.audits import audit, between_sets
-from medrobust.datasets.perceptual import (
+from medrobust.datasets.audits.of_sets import audit, between_sets
+from medrobust.datasets.audits.perceptual import (
     SIGNS,
     area_means,
     near_repeats,
     perceptual_hashes,
 )
-from medrobust.datasets.phantoms import phantom
+from medrobust.datasets.phantoms.source import phantom
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "audit_data.py"
 
@@ -99,7 +99,7 @@ def test_comparison_in_blocks_finds_what_one_comparison_finds(
     whole = near_repeats(hashes)
     assert whole.rows.tolist() == [60, 61, 62]
     assert whole.partners.tolist() == [5, 59, 0]
-    monkeypatch.setattr("medrobust.datasets.perceptual.COMPARED", 16)
+    monkeypatch.setattr("medrobust.datasets.audits.perceptual.COMPARED", 16)
     assert near_repeats(hashes).partners.tolist() == [5, 59, 0]
     assert near_repeats(hashes[60:], hashes[:60]).partners.tolist() == [5, 59, 0]
 

@@ -5,11 +5,11 @@ import pytest
 import yaml
 from datasets import medmnist_arrays, write_medimeta, write_medmnist
 
-from medrobust.arguments import conf_folder
+from medrobust.base.conf_folder import conf_folder
 from medrobust.datasets import Collection
-from medrobust.datasets.medimeta_facts import FACTS as MEDIMETA
-from medrobust.datasets.medimeta_facts import MEDIMETA_C
-from medrobust.datasets.medmnist_facts import FACTS as MEDMNIST
+from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
+from medrobust.datasets.published.medimeta_facts import MEDIMETA_C
+from medrobust.datasets.published.medmnist_facts import FACTS as MEDMNIST
 from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
 
 

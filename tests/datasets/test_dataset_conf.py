@@ -7,8 +7,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from medrobust.arguments import conf_folder
-from medrobust.datasets.medmnist_facts import FACTS
+from medrobust.base.conf_folder import conf_folder
+from medrobust.datasets.published.medmnist_facts import FACTS
 
 OWN = {
     "dicom": ["dataset.csv=t.csv"],

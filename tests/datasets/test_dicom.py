@@ -13,12 +13,12 @@ from datasets import write_table
 from dicoms import dataset, item, slices, write_dicom, write_scans
 from pydicom.encaps import encapsulate
 
+from medrobust.base.once import one_job
 from medrobust.datasets import Dicom
-from medrobust.datasets import dicom as dicom_module
 from medrobust.datasets.cache import unpacking_at_most
-from medrobust.datasets.dicom_pixels import NOTES
-from medrobust.datasets.private import read_key
-from medrobust.datasets.said import one_job
+from medrobust.datasets.own import dicom as dicom_module
+from medrobust.datasets.own.dicom_pixels import NOTES
+from medrobust.datasets.own.pseudonyms import read_key
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -315,7 +315,7 @@ def test_a_job_searches_the_folder_once_and_a_load_looks_at_each_file_once(
         looked.append(self.name)
         return lstat(self)
 
-    monkeypatch.setattr("medrobust.datasets.dicom_headers.os.walk", walked)
+    monkeypatch.setattr("medrobust.datasets.own.dicom_headers.os.walk", walked)
     monkeypatch.setattr(Path, "lstat", looked_at)
     with one_job():
         for _ in range(3):
@@ -363,8 +363,8 @@ def test_other_words_of_a_note_find_it_in_the_cache(
         raise AssertionError("a file was read again")
 
     monkeypatch.setattr("pydicom.dcmread", forbidden)
-    monkeypatch.setattr("medrobust.datasets.dicom.NOTES", ("in other words", *NOTES[1:]))
-    monkeypatch.setattr("medrobust.datasets.dicom.WINDOWLESS", ("in other words",))
+    monkeypatch.setattr("medrobust.datasets.own.dicom.NOTES", ("in other words", *NOTES[1:]))
+    monkeypatch.setattr("medrobust.datasets.own.dicom.WINDOWLESS", ("in other words",))
     assert marks(table, **names) == ("1 of 1 image of test: in other words",)
 
 

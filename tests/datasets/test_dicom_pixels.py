@@ -14,8 +14,8 @@ from pydicom.data.data_manager import DATA_ROOT
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
-from medrobust.datasets.dicom_headers import quiet_pydicom
-from medrobust.datasets.dicom_pixels import (
+from medrobust.datasets.own.dicom_headers import quiet_pydicom
+from medrobust.datasets.own.dicom_pixels import (
     AS_STORED,
     BURNT_IN,
     CONTRADICTION,
@@ -282,7 +282,7 @@ def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tags = {"TransferSyntaxUID": DeflatedExplicitVRLittleEndian}
     file = write_dicom(tmp_path / "a.dcm", np.zeros((4000, 4000), np.uint8), **tags)
     assert file.stat().st_size < 100_000
-    monkeypatch.setattr("medrobust.datasets.dicom_headers.LARGEST_INFLATED", 10_000_000)
+    monkeypatch.setattr("medrobust.datasets.own.dicom_headers.LARGEST_INFLATED", 10_000_000)
     with pytest.raises(InvalidImageError, match=r"^a\.dcm unpacks to more than"):
         read_dicom(file)
     content = file.read_bytes()

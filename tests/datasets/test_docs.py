@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medrobust.arguments import conf_folder
+from medrobust.base.conf_folder import conf_folder
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")

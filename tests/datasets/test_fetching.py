@@ -22,8 +22,8 @@ from zenodo import Zenodo, pack, serve_zenodo
 
 from medrobust.datasets import MedIMeta, MedMNIST, MedMNISTC, RobustMedCLIPFiles
 from medrobust.datasets.collection import Collection
-from medrobust.datasets.fetching import fetch_file, unpack
-from medrobust.datasets.medimeta_facts import MEDIMETA_C_HUB
+from medrobust.datasets.published.fetching import fetch_file, unpack
+from medrobust.datasets.published.medimeta_facts import MEDIMETA_C_HUB
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 
 CONTENT = bytes(range(256)) * 40
@@ -173,7 +173,7 @@ def test_medmnist_c_is_fetched_with_its_clean_file(
         source.load()
     assert visible(tmp_path / "c") == []
     sum_ = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr("medrobust.datasets.medmnist_c.MD5", {"octmnist": sum_})
+    monkeypatch.setattr("medrobust.datasets.published.medmnist_c.MD5", {"octmnist": sum_})
     clean_set = source.load()
     assert len(source.corrupted(clean_set, "pixelate", 3)) == 4
     assert [file.name for file in source.fetch()] == ["octmnist_224.npz", "pixelate.npz"]

@@ -16,11 +16,11 @@ import pytest
 from datasets import write_folder, write_table
 from PIL import Image
 
+from medrobust.base.once import one_job
 from medrobust.datasets import Folder
-from medrobust.datasets import folder as folder_module
-from medrobust.datasets.own import file_states, states_kept
-from medrobust.datasets.private import read_key
-from medrobust.datasets.said import one_job
+from medrobust.datasets.own import folder as folder_module
+from medrobust.datasets.own.pseudonyms import read_key
+from medrobust.datasets.own.source import file_states, states_kept
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -359,7 +359,7 @@ def test_a_damaged_or_oversized_parquet_is_refused(
     file = tmp_path / "labels.parquet"
     pyarrow.parquet.write_table(read, file)
     content = file.read_bytes()
-    monkeypatch.setattr("medrobust.datasets.table.LARGEST", 100)
+    monkeypatch.setattr("medrobust.datasets.own.table.LARGEST", 100)
     with pytest.raises(InvalidDataError, match=r"labels\.parquet is larger than"):
         folder(file).load()
     monkeypatch.undo()

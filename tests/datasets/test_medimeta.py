@@ -10,7 +10,7 @@ import yaml
 from datasets import MEDIMETA_TASKS, SPLITS, write_medimeta
 
 from medrobust.datasets import MedIMeta
-from medrobust.datasets.medimeta_facts import FACTS
+from medrobust.datasets.published.medimeta_facts import FACTS
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -77,7 +77,7 @@ def test_chunked_and_compressed_files_give_the_same_set(
     written = write_medimeta(tmp_path, "pbc", size=16)
     source = MedIMeta("pbc", root=str(tmp_path), size=16)
     plain = [source.load(split) for split in SPLITS]
-    monkeypatch.setattr("medrobust.datasets.hdf5.SLAB", 3 * 16 * 16 * 3)
+    monkeypatch.setattr("medrobust.datasets.published.hdf5.SLAB", 3 * 16 * 16 * 3)
     with h5py.File(tmp_path / "pbc" / "images.hdf5", "w") as file:
         file.create_dataset("images", data=written["images"], chunks=chunks, compression="gzip")
     packed = [source.load(split) for split in SPLITS]

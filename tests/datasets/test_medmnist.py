@@ -7,7 +7,7 @@ from datasets import medmnist_arrays, write_medmnist
 from medmnist.info import INFO
 
 from medrobust.datasets import MedMNIST
-from medrobust.datasets.medmnist_facts import FACTS, RECORD, SIZES
+from medrobust.datasets.published.medmnist_facts import FACTS, RECORD, SIZES
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,

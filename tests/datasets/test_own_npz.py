@@ -10,7 +10,7 @@ from datasets import random_images
 from PIL import Image
 
 from medrobust.datasets import Npz
-from medrobust.datasets.private import read_key
+from medrobust.datasets.own.pseudonyms import read_key
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 
 

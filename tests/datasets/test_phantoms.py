@@ -11,7 +11,8 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medrobust.datasets import ImageSet, Phantoms, phantoms
+from medrobust.datasets import ImageSet, Phantoms
+from medrobust.datasets.phantoms import source as phantoms
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 
 COLORED = {"blood", "fundus"}

@@ -14,8 +14,13 @@ from datasets import (
 )
 
 from medrobust.datasets import MedMNIST, MedMNISTC, RobustMedCLIPFiles
-from medrobust.datasets.medimeta_facts import CLASS_NAMES, FACTS, MEDIMETA_C, MEDIMETA_C_CORRUPTIONS
-from medrobust.datasets.medmnist_facts import FACTS as MNIST
+from medrobust.datasets.published.medimeta_facts import (
+    CLASS_NAMES,
+    FACTS,
+    MEDIMETA_C,
+    MEDIMETA_C_CORRUPTIONS,
+)
+from medrobust.datasets.published.medmnist_facts import FACTS as MNIST
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,

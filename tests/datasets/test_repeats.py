@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from datasets import medmnist_arrays, write_robustmedclip
 
-from medrobust.datasets import MedMNIST, RobustMedCLIPFiles, audits, repeats
-from medrobust.datasets.findings import read_findings, read_looked
-from medrobust.datasets.phantoms import Phantoms, phantom
-from medrobust.datasets.repeats import look, look_beside
+from medrobust.datasets import MedMNIST, RobustMedCLIPFiles
+from medrobust.datasets.audits import of_sets as audits
+from medrobust.datasets.audits import repeats
+from medrobust.datasets.audits.findings import read_findings, read_looked
+from medrobust.datasets.audits.repeats import look, look_beside
+from medrobust.datasets.phantoms.source import Phantoms, phantom
 
 
 @pytest.fixture(scope="module")

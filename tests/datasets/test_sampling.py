@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medrobust.datasets.image_set import ImageSet
-from medrobust.datasets.picked import PickedRows
+from medrobust.datasets.lazy_rows import PickedRows
 from medrobust.datasets.sampling import FewShots, draw_order, few_shots, limited, stratified_rows
 from medrobust.exceptions import ConfigurationError
 

@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from pages import commands
 from run_script import script
 
-from medrobust import cli
+from medrobust.cli import entry as cli
 
 RUN = next(c for c in commands() if c.page == "docs/adaptation.md" and "scans/labels.csv" in c.text)
 EXPORT = next(c for c in commands() if c.page == "docs/adaptation.md" and "export_images" in c.text)

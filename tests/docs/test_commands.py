@@ -27,9 +27,11 @@ from omegaconf import DictConfig
 from pages import ROOT, Command, blocks, commands, pages
 from run_script import script
 
-from medrobust import arguments, cli
+from medrobust.base.conf_folder import conf_folder
+from medrobust.cli import entry as cli
+from medrobust.cli import typed as arguments
 from medrobust.corruptions import CorruptionTransform, RandomCorruption
-from medrobust.datasets.phantoms import phantom
+from medrobust.datasets.phantoms.source import phantom
 
 PARTS = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
 ASKS = {"--help", "--cfg"}
@@ -183,7 +185,7 @@ def test_every_script_is_there_and_takes_its_arguments(
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text()
         return
     assert (ROOT / program).is_file()
-    sets = arguments.groups([arguments.conf_folder()])["dataset"]
+    sets = arguments.groups([conf_folder()])["dataset"]
     named = [word for word in given if word in sets and "audit_data" in program]
     keys = [f"dataset={word}" for word in named[:1]]
     keys += [word for word in given if re.match(r"[a-z_./]+=", word)]

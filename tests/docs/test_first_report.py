@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from pages import ROOT, Command, commands
 from run_script import script
 
-from medrobust import cli
+from medrobust.cli import entry as cli
 
 PAGE = "docs/first-report.md"
 COMMANDS = [c for c in commands() if c.page == PAGE and "\n" not in c.text and "--" not in c.text]

@@ -30,10 +30,10 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
-from medrobust.jobs import read_cells
+from medrobust.jobs.run import read_cells
 from medrobust.models import PhantomClip, PromptSet
 from medrobust.models.loading import read_checkpoint
-from medrobust.tasks import CorruptedShots, FewShot, TuningError
+from medrobust.tuning import CorruptedShots, FewShot, TuningError
 
 RESOURCES = Resources()
 
@@ -340,7 +340,7 @@ TWO = (
 def test_the_loss_is_the_cross_entropy_of_scaled_cosines_in_the_samples_own_set(
     tmp_path: Path,
 ) -> None:
-    from medrobust.tasks.shots import Place, Shots
+    from medrobust.tuning.shots import Place, Shots
 
     module = module_of(experiment(tmp_path, datasets=TWO))
     batch = Shots(module.shots).__getitems__([Place(0, 0, 0.5), Place(25, 0, 0.5)])
@@ -361,7 +361,7 @@ def test_a_joint_label_space_needs_texts_that_tell_the_sets_apart(tmp_path: Path
     module = module_of(experiment(tmp_path, datasets=TWO, tuning=joint, prompts=named))
     classes, firsts = module._joint
     assert (classes.shape[0], firsts) == (40, (0, 20))
-    from medrobust.tasks.shots import Place, Shots
+    from medrobust.tuning.shots import Place, Shots
 
     (part,) = Shots(module.shots).__getitems__([Place(23, 0, 1.0)]).parts
     own = module._features([part], [part.images])[0]
@@ -447,7 +447,7 @@ def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) 
     tuned = make(experiment(tmp_path, tuning=stopping))
     assert tuned.record["metrics"]["optimiser steps"] < 45
     raw = module_of(experiment(tmp_path, tuning=tuning(features="raw", logit_scale=1.0)))
-    from medrobust.tasks.shots import Place, Shots
+    from medrobust.tuning.shots import Place, Shots
 
     (part,) = Shots(raw.shots).__getitems__([Place(0, 0, 1.0)]).parts
     features = raw._features([part], [part.images])[0]
@@ -464,7 +464,7 @@ from tuning import experiment, tuning
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
-from medrobust.tasks import FewShot
+from medrobust.tuning import FewShot
 
 step = FewShot.training_step
 def killed(self, batch, batch_index):
@@ -486,7 +486,7 @@ from tuning import experiment
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
-from medrobust.tasks import FewShot
+from medrobust.tuning import FewShot
 
 step = FewShot.training_step
 def stopped(self, batch, batch_index):

@@ -15,7 +15,7 @@ from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.reporting import FilesOnly, RunLogger, SeriesLogger, WandbLogger
-from medrobust.tasks import FewShot, TuningError
+from medrobust.tuning import FewShot, TuningError
 
 STEPS, EPOCHS = 6, 2
 

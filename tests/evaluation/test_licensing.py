@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from medrobust import cli
+from medrobust.base.licenses import commercial_use
+from medrobust.cli import entry as cli
 from medrobust.evaluation.licensing import check_licenses
 from medrobust.exceptions import ConfigurationError
-from medrobust.licenses import commercial_use
 
 
 def experiment(model: str, *data: str, license_: str = "commercial", origin: str = "public"):
@@ -65,7 +65,7 @@ def test_the_demonstration_is_fit_for_commercial_use_and_a_research_model_is_not
 
 
 def test_every_license_in_conf_and_facts_has_a_verdict_that_was_meant() -> None:
-    from medrobust.datasets import medimeta_facts, medmnist_facts
+    from medrobust.datasets.published import medimeta_facts, medmnist_facts
 
     stated = {facts.license for facts in medmnist_facts.FACTS.values()}
     stated |= {facts.license for facts in medimeta_facts.FACTS.values()}

@@ -17,8 +17,8 @@ from medrobust.adapters import NoAdapter
 from medrobust.corruptions import Corruption
 from medrobust.datasets import Phantoms
 from medrobust.evaluation.experiment import Experiment, beside_others
-from medrobust.evaluation.helpers import evaluation_ranks, known_to_all, processes_wanted
 from medrobust.evaluation.plan import plan
+from medrobust.evaluation.processes import evaluation_ranks, known_to_all, processes_wanted
 from medrobust.evaluation.ranks import Ranks
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner

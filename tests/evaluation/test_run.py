@@ -20,7 +20,7 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done, InOrder
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError, MedRobustError
-from medrobust.jobs import read_cells
+from medrobust.jobs.run import read_cells
 from medrobust.models import OwnModel, PhantomClip
 from medrobust.models.phantomclip import PhantomCLIP
 from medrobust.models.speed import Speed

@@ -10,11 +10,11 @@ from run_entry import medrobust
 from safetensors.torch import load_file, save_file
 from stores import cell_key, data_record
 
-from medrobust import jobs
 from medrobust.evaluation.first_batch import check_range, constant_warnings
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
+from medrobust.jobs import run as jobs
 from medrobust.models import phantomclip
 from medrobust.models.preprocess import Preprocess
 from medrobust.models.zero_shot import ZeroShotHead

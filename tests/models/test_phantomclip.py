@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medrobust.datasets.phantoms import Phantoms
+from medrobust.datasets.phantoms.source import Phantoms
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError, WeightsNotFoundError
 from medrobust.models import PhantomClip, phantomclip
 from medrobust.models.phantomclip import ARCHITECTURES, PhantomCLIP

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from stores import SEVEN, data_record, write_matrix
 
-from medrobust.reporting.command import report_store
+from medrobust.reporting.from_store import report_store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 

@@ -13,7 +13,7 @@ from wandb_files import read_records
 from medrobust.evaluation.store import Store
 from medrobust.reporting import WandbLogger, reference_cells
 from medrobust.reporting.audit import findings
-from medrobust.reporting.command import report_store
+from medrobust.reporting.from_store import report_store
 
 LIGHT = {"interactive": False, "figures": False}
 ROOT = Path(__file__).parents[2]

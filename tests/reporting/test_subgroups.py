@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from stores import SEVEN, cell_key, data_record, random_logits, write_cell
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import DataRecord, Store
-from medrobust.fingerprints import fingerprint
 from medrobust.reporting import ExpectedTable, Report, make_report
 from medrobust.reporting.subgroups import SUBGROUP_COLUMNS
 

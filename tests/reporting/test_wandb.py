@@ -10,7 +10,7 @@ import pytest
 from stores import data_record, write_matrix
 from wandb_files import read_records
 
-from medrobust.paths import without_paths
+from medrobust.base.redaction import without_paths
 from medrobust.reporting import (
     SeriesLogger,
     WandbLogger,

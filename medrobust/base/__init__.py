@@ -1,0 +1,1 @@
+"""What every room stands on: fingerprints, safe files, wording, state of the process."""

@@ -1,0 +1,353 @@
+"""What people type, as text: rewritten, checked against conf/, explained. Knows no Hydra."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from medrobust.base.conf_folder import conf_folder
+from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
+
+SEVERITIES = range(1, 6)
+OVERRIDE = re.compile(
+    r"^(?P<sign>[+~]{0,2})(?P<key>[A-Za-z_][\w./]*)(?P<package>@[\w.]*)?=(?P<value>.*)$"
+)
+SWEPT = ("-m", "--multirun")
+FURTHER_PROMPTS = "further_prompts"
+"""Where the configuration has the prompt sets after the first, each under its name."""
+LAUNCHERS = {
+    "joblib": ("joblib", "joblib"),
+    "submitit_local": ("submitit", "slurm"),
+    "submitit_slurm": ("submitit", "slurm"),
+    "ray": ("ray", "ray"),
+}
+"""Launcher -> name of its Hydra plugin, and the extra of ours that installs it."""
+SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
+BRACKETED = re.compile(r"^(?!['\"]).*\[[^\]]*,[^\]]*\]")
+"""A list of several options, which Hydra lays one over another."""
+LAID_OVER = ("experiment",)
+"""Groups whose options complete one another, so that a list of them has a meaning."""
+
+
+def groups(folders: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """Read the config groups: group -> option -> what it is (first comment line of its file).
+
+    Args:
+        folders: Configuration folders; earlier ones win.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for folder in reversed(folders):
+        for file in sorted(folder.glob("*/**/*.yaml")):
+            group = file.parent.relative_to(folder).as_posix()
+            found.setdefault(group, {})[file.stem] = _headline(file)
+    return {group: dict(sorted(found[group].items())) for group in sorted(found)}
+
+
+def _headline(file: Path) -> str:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if line.startswith("#") and text and not text.startswith("@package"):
+            return text
+        if line and not line.startswith("#"):
+            break
+    return ""
+
+
+def config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders named by `--config-dir DIR`, `--config-dir=DIR` and `-cd DIR`.
+
+    Raises:
+        ConfigurationError: If the folder is missing behind the flag.
+    """
+    found = []
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name not in ("--config-dir", "-cd"):
+            continue
+        if not equals and position + 1 < len(arguments):
+            value = arguments[position + 1]
+        if not value:
+            raise ConfigurationError(f"{name} needs a folder: {name} FOLDER.")
+        found.append(Path(value))
+    return found
+
+
+def without_config_dirs(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that `config_dirs` does not read.
+
+    Example:
+        >>> without_config_dirs(["a=1", "--config-dir", "mine", "b=2", "-cd=theirs"])
+        ['a=1', 'b=2']
+    """
+    names = ("--config-dir", "-cd")
+    before = [None, *arguments]
+    return [
+        argument
+        for previous, argument in zip(before, arguments, strict=False)
+        if previous not in names and argument.partition("=")[0] not in names
+    ]
+
+
+def rewrite(arguments: Sequence[str]) -> list[str]:
+    """Turn what people type for `severity` and `prompts` into what Hydra takes.
+
+    `severity=3` names an option; with `-m` a list is a sweep over options; without it a list is
+    one job over several levels. A list of prompt sets is likewise one job that applies all of them,
+    and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
+    is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
+    for `adapter=path adapter.path=FOLDER`, and `hydra/launcher=NAME` takes our settings of that
+    launcher, whose file cannot have the plugin's own name. `-m` and `--config-dir DIR` may stand
+    anywhere; Hydra by itself takes them before or after all overrides, not among them.
+
+    Raises:
+        MissingDependencyError: If a launcher's plugin is not installed.
+        ConfigurationError: If a severity is outside 1..5, a list names options, or a list of prompt
+            sets names one twice or none.
+
+    Example:
+        >>> rewrite(["severity=3"]), rewrite(["severity=1,3"]), rewrite(["-m", "severity=1,3"])
+        (['severity=s3'], ['severity=all', 'severity.levels=[1,3]'], ['-m', 'severity=s1,s3'])
+    """
+    swept = any(flag in arguments for flag in SWEPT)
+    rewritten: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name == "severity" and equals:
+            rewritten += _severity(value.replace(" ", ""), swept=swept)
+        elif name == "prompts" and equals:
+            rewritten += _prompts(value.replace(" ", ""), swept=swept)
+        elif name == "model.adapter" and equals:
+            rewritten += ["adapter=path", f"adapter.path={value}"]
+        elif name == "hydra/launcher" and value in LAUNCHERS:
+            rewritten.append(f"hydra/launcher={_launcher(value)}")
+        else:
+            rewritten.append(argument)
+    several = any(a.startswith("prompts=") and "," in a for a in rewritten)
+    if swept and several and not any("store.features=" in a for a in rewritten):
+        rewritten.append("store.features=true")
+    overrides = [argument for argument in without_config_dirs(rewritten) if argument not in SWEPT]
+    flags = [argument for argument in rewritten if argument in SWEPT]
+    return [*flags, *(f"--config-dir={path}" for path in config_dirs(rewritten)), *overrides]
+
+
+def _launcher(name: str) -> str:
+    plugin, extra = LAUNCHERS[name]
+    if find_spec("hydra_plugins") is None or not find_spec(
+        f"hydra_plugins.hydra_{plugin}_launcher"
+    ):
+        raise MissingDependencyError(
+            f"hydra/launcher={name} needs a plugin of Hydra: pip install 'medrobust[{extra}]'"
+        )
+    return f"medrobust_{name}"
+
+
+def _severity(value: str, *, swept: bool) -> list[str]:
+    bracketed = value.startswith("[") and value.endswith("]")
+    parts = _range(value) or value.strip("[]").split(",")
+    if swept and not bracketed:
+        return ["severity=" + ",".join(f"s{_level(p)}" if _is_number(p) else p for p in parts)]
+    if len(parts) == 1 and not bracketed:
+        return [f"severity=s{_level(value)}" if _is_number(value) else f"severity={value}"]
+    if not all(_is_number(part) for part in parts):
+        raise ConfigurationError(
+            f"severity={value} is a list of option names; write the numbers, as severity=1,3,5."
+        )
+    levels = ",".join(str(_level(part)) for part in parts)
+    return ["severity=all", f"severity.levels=[{levels}]"]
+
+
+def _prompts(value: str, *, swept: bool) -> list[str]:
+    """Name the first set as the option of its group, each further one in a package of its own."""
+    bracketed = value.startswith("[") and value.endswith("]")
+    sets = value.removeprefix("[").removesuffix("]").split(",") if bracketed else value.split(",")
+    if not bracketed and (swept or len(sets) == 1 or SPECIAL.search(value)):
+        return [f"prompts={value}"]
+    if not all(sets) or len(set(sets)) < len(sets):
+        raise ConfigurationError(f"prompts={value}: name prompt sets, each once, as prompts=a,b.")
+    first, *further = sets
+    packages = [f"{FURTHER_PROMPTS}.{re.sub(r'[^A-Za-z0-9]', '_', name)}" for name in further]
+    return [
+        f"prompts={first}",
+        *(f"+prompts@{package}={name}" for package, name in zip(packages, further, strict=True)),
+    ]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?", text) is not None
+
+
+def _range(value: str) -> list[str]:
+    match = re.fullmatch(r"range\((-?\d+),(-?\d+)(?:,(-?\d+))?\)", value)
+    if match is None:
+        return []
+    start, stop, step = (int(part) if part else 1 for part in match.groups())
+    if step == 0:
+        raise ConfigurationError(f"severity={value} has a step of zero.")
+    return [str(level) for level in range(start, stop, step)]
+
+
+def _level(text: str) -> int:
+    if text == "0":
+        raise ConfigurationError(
+            "severity 0 is clean, which every run includes; corruption=clean runs it alone."
+        )
+    if text not in {str(level) for level in SEVERITIES}:
+        raise ConfigurationError(f"severity {text} does not exist; there are 1, 2, 3, 4 and 5.")
+    return int(text)
+
+
+def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse an option that no file of its group has, naming the nearest.
+
+    Args:
+        arguments: As rewritten.
+        known: From `groups`.
+
+    Raises:
+        UnknownNameError: If an option does not exist.
+        ConfigurationError: If several options are given without `-m`, or in brackets, of which
+            Hydra keeps the last.
+    """
+    swept = any(flag in arguments for flag in SWEPT)
+    for argument in arguments:
+        match = OVERRIDE.match(argument)
+        if match is None or match["key"] not in known or match["key"].startswith("hydra/"):
+            continue
+        group, value = match["key"], match["value"]
+        if group not in LAID_OVER and BRACKETED.search(value):
+            plain = f"{argument.partition('=')[0]}={re.sub(r'[][ ]', '', value)}"
+            raise ConfigurationError(
+                f"{argument}: a list in brackets would run only the last one. Write {plain} and -m."
+            )
+        if not value or value == "null" or SPECIAL.search(value):
+            continue
+        options = value.split(",")
+        if len(options) > 1 and not swept:
+            raise ConfigurationError(
+                f"{argument} names {len(options)} options: add -m to run each of them."
+            )
+        for option in options:
+            if option not in known[group]:
+                raise unknown_name(group, option, known[group])
+
+
+def option_file(folders: Sequence[Path], group: str, option: str) -> Path | None:
+    """Find the file of an option in the first folder of configuration that has it."""
+    paths = (folder / group / f"{option}.yaml" for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def experiment_keys(folders: Sequence[Path], options: str) -> tuple[str, ...]:
+    """Return what an experiment file sets beside its choices, as it would be typed.
+
+    Args:
+        folders: Of configuration; the first that has a file counts.
+        options: Name of the experiment, or a list of them, "[a, b]"; one without a file ("null")
+            sets nothing.
+    """
+    import yaml
+
+    found: list[str] = []
+    for option in options.strip("[]").split(","):
+        file = option_file(folders, "experiment", option.strip())
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
+        for name, value in (content or {}).items():
+            if name not in ("defaults", "hydra"):
+                found += _leaves(name, value)
+    return tuple(found)
+
+
+def _leaves(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}", inner)
+    else:
+        yield f"{name}={_as_typed(value)}"
+
+
+def _as_typed(value: Any) -> str:
+    """Write a value of a YAML file in the grammar of Hydra's overrides."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_typed, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./-]+", value):
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{quoted}'"
+    return str(value)
+
+
+def subcommand(arguments: Sequence[str]) -> str | None:
+    """Return the first argument if it is a plain word, which no override or flag is."""
+    if arguments and re.fullmatch(r"[A-Za-z][\w-]*", arguments[0]):
+        return arguments[0]
+    return None
+
+
+def options_named(
+    arguments: Sequence[str], known: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, str]]:
+    """Return the (group, option) pairs that are typed, those that exist, each once.
+
+    Example:
+        >>> options_named(["dataset=folder", "seed=1"], {"dataset": {"folder": ""}})
+        [('dataset', 'folder')]
+    """
+    pairs = (
+        (match["key"], option)
+        for match in map(OVERRIDE.match, arguments)
+        if match is not None and match["key"] in known
+        for option in match["value"].split(",")
+    )
+    return list(dict.fromkeys(pair for pair in pairs if pair[1] in known[pair[0]]))
+
+
+def help_text(folders: Sequence[Path]) -> str:
+    """List every group and option with a line each, and the run-wide keys."""
+    return "\n".join(_help_lines(folders)) + "\n"
+
+
+def _help_lines(folders: Sequence[Path]) -> Iterator[str]:
+    yield "How a medical vision-language model behaves when images get worse."
+    yield ""
+    yield "  python run.py                                             demonstration, offline"
+    yield "  python run.py model=biomedclip corruption=gaussian_noise  one model, one corruption"
+    yield "  python run.py -m model=clip_vit_b16,biomedclip severity=1,3,5   a sweep"
+    yield "  python run.py prompts=paper,clip,bare                     one run, a row a prompt set"
+    yield "  python run.py ... --cfg job                               show the configuration only"
+    yield "  python run.py verify outputs/store                       compute some cells again"
+    yield "  python run.py doctor                                     what is here and what is not"
+    yield "  (`medrobust ...` is the same from an installed package)"
+    yield "Options before --help list the keys they accept: python run.py dataset=folder --help"
+    for group, options in groups(folders).items():
+        if group == "local":
+            continue
+        yield ""
+        yield f"{group}="
+        width = max(len(option) for option in options) + 2
+        for option, headline in options.items():
+            yield f"  {option:<{width}}{headline}"
+    yield ""
+    yield "Run-wide keys, with their defaults (KEY=VALUE):"
+    yield from _run_wide_keys(conf_folder() / "config.yaml")
+
+
+def _run_wide_keys(file: Path) -> Iterator[str]:
+    parent = ""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        match = re.match(
+            r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#(?P<comment>.*))?$", line
+        )
+        if match is None or line.startswith(("defaults:", "hydra:", "    ")):
+            continue
+        if not match["indent"]:
+            parent = match["key"]
+        if not match["value"].strip():
+            continue
+        key = f"{parent}.{match['key']}" if match["indent"] else match["key"]
+        if parent != "hydra":
+            setting = f"{key}={match['value'].strip()}"
+            yield f"  {setting:<28}{(match['comment'] or '').strip()}"

@@ -1,0 +1,1 @@
+"""One's own pictures, DICOM files and arrays."""

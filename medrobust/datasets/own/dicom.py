@@ -1,0 +1,368 @@
+"""Own data: a folder of DICOM files and a table of labels, matched by path, instance or patient."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.wording import counted
+from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, unpacking_at_most
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    hiding,
+)
+from medrobust.types import UInt8Array
+
+from .dicom_headers import (
+    HeaderIndex,
+    dicom_names,
+    header_index,
+    patient_id,
+    quiet_pydicom,
+)
+from .dicom_pixels import (
+    AS_STORED,
+    NOTES,
+    VOI_TABLE,
+    WINDOWLESS,
+    Window,
+    is_grey_dicom,
+    read_dicom,
+    read_notes,
+)
+from .pictures import Framing, each, framed, write_images
+from .pseudonyms import data_key, keyed_hashes
+from .source import (
+    PATIENT_COLUMN,
+    OwnData,
+    Sample,
+    check_files,
+    check_unique,
+    place_named,
+    relative_paths,
+    sample_states,
+)
+from .table import Table
+
+log = logging.getLogger(__name__)
+
+Match = Literal["path", "instance", "patient"]
+
+NOTES_FORMAT: Final = 1
+"""Version of the notes in the cache: to be raised with the order or the meaning of `NOTES`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dicom(OwnData):
+    """DICOM files in a folder, and a table.
+
+    Further arguments are those of `OwnData`. Without a patient column, patients are those of the
+    headers. Nothing of a header but pixels leaves this class in clear.
+
+    Args:
+        name: Name in tables and in the store.
+        match: How rows find images. "path": by `path_column`; "instance": by SOP instance UID, of
+            every DICOM image below the folder; "patient": by patient id, all images of a patient
+            get the labels of their row.
+        instance_column: Column of the SOP instance UIDs.
+        frame: Frame of multi-frame images: "middle", or its number from 1.
+        frame_column: Column of frame numbers, in place of `frame`; then one file may stand in
+            several rows.
+        window: "header", "range", "stored" or (centre, width): see `read_dicom`.
+    """
+
+    name: str = "dicom"
+    match: Match = "path"
+    instance_column: str = "sop_instance_uid"
+    frame: Literal["middle"] | int = "middle"
+    frame_column: str | None = None
+    window: Window = "header"
+
+    def __post_init__(self) -> None:
+        """Refuse choices that do not exist.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        self._framing()
+        if self.match not in get_args(Match):
+            raise ConfigurationError(
+                f"dataset.match={self.match!r}: there are {', '.join(get_args(Match))}."
+            )
+        if self.frame != "middle" and (not isinstance(self.frame, int) or self.frame < 1):
+            raise ConfigurationError(
+                f"dataset.frame={self.frame!r} must be middle or a number from 1."
+            )
+        if self.frame_column and self.match == "patient":
+            raise ConfigurationError("dataset.frame_column needs dataset.match=path or instance.")
+        self._check_window()
+
+    def _check_window(self) -> None:
+        named = self.window in ("header", "range", "stored")
+        if named or (
+            not isinstance(self.window, str)
+            and len(self.window) == 2
+            and all(isinstance(value, int | float) for value in self.window)
+            and self.window[1] >= 1
+        ):
+            return
+        raise ConfigurationError(
+            f"dataset.window={self.window!r} must be header, range, stored or [centre,width] with "
+            f"a width of at least 1."
+        )
+
+    def _framing(self) -> Framing:
+        return Framing(self.size, self.fit)
+
+    def _identifying(self) -> dict[str, str]:
+        return {**super()._identifying(), "instance_column": self.instance_column}
+
+    def _samples(self, table: Table, rows: list[int]) -> list[Sample]:
+        if self.match == "path":
+            return self._by_path(table, rows)
+        if self.match == "instance":
+            return self._by_instance(table, rows)
+        return self._by_patient(table, rows)
+
+    def _by_path(self, table: Table, rows: list[int]) -> list[Sample]:
+        others = {"instance": self.instance_column, "patient": self.patient_column}
+        if self.path_column not in table.columns:
+            for match, column in others.items():
+                if column in table.columns:
+                    raise InvalidDataError(
+                        f"{table.file} has no column {self.path_column!r}, but {column!r}: pass "
+                        f"dataset.match={match} to find images by it."
+                    )
+        paths = relative_paths(table, self.path_column)
+        samples = self._framed_samples(table, dict(enumerate(paths)), range(len(paths)))
+        check_unique(table, [sample.name for sample in samples], "image")
+        chosen = [samples[row] for row in rows]
+        check_files(chosen, self.folder)
+        return chosen
+
+    def _by_instance(self, table: Table, rows: list[int]) -> list[Sample]:
+        uids = table.column(self.instance_column, "instance_column")
+        key = data_key(self.folder, self.key_file)
+        index = self._whole_index(key)
+        wanted = keyed_hashes(key, "instance", uids).tolist()
+        found: dict[str, list[str]] = {}
+        for name, instance in zip(index.files, index.instances, strict=True):
+            found.setdefault(instance, []).append(name)
+        _check_found(table, [row for row in rows if wanted[row] not in found], rows, "instance")
+        for row in rows:
+            if len(found[wanted[row]]) > 1:
+                raise InvalidDataError(
+                    f"{table.place(row)}: {len(found[wanted[row]])} files in the folder carry the "
+                    f"SOP instance UID of this row; keep one of them."
+                )
+        paths = {row: found[wanted[row]][0] for row in rows}
+        samples = self._framed_samples(table, paths, rows)
+        frames = [""] * len(table) if self.frame_column is None else self._frames(table)
+        check_unique(table, [f"{u}#{f}" for u, f in zip(uids, frames, strict=True)], "image")
+        return samples
+
+    def _by_patient(self, table: Table, rows: list[int]) -> list[Sample]:
+        patients = self._table_patients(table)
+        if patients is None:
+            patients = table.column(self.patient_column or PATIENT_COLUMN, "patient_column")
+        check_unique(table, patients, "patient")
+        key = data_key(self.folder, self.key_file)
+        index = self._whole_index(key)
+        wanted = keyed_hashes(key, "patient", patients).tolist()
+        number = {wanted[row]: row for row in rows}
+        known = set(index.patients)
+        _check_found(table, [row for row in rows if wanted[row] not in known], rows, "patient")
+        return [
+            Sample(name, self.folder / name, number[one], table.place(number[one]))
+            for name, one in zip(index.files, index.patients, strict=True)
+            if one in number
+        ]
+
+    def _framed_samples(
+        self, table: Table, paths: dict[int, str], rows: Sequence[int]
+    ) -> list[Sample]:
+        """Add the frame of each row, where the table names one."""
+        if self.frame_column is None:
+            return [
+                Sample(paths[row], self.folder / paths[row], row, table.place(row)) for row in rows
+            ]
+        frames = self._frames(table)
+        return [
+            Sample(
+                f"{paths[row]}#{frames[row]}",
+                self.folder / paths[row],
+                row,
+                table.place(row),
+                frames[row],
+            )
+            for row in rows
+        ]
+
+    def _frames(self, table: Table) -> list[int]:
+        assert self.frame_column is not None
+        texts = table.column(self.frame_column, "frame_column")
+        for row, text in enumerate(texts):
+            if not text.isdecimal() or int(text) < 1:
+                raise hiding(
+                    InvalidDataError(
+                        f"{table.place(row)}: frame is {text!r}; frames are numbered from 1."
+                    ),
+                    f"{table.place(row)}: that is no number of a frame.",
+                )
+        return [int(text) for text in texts]
+
+    def _whole_index(self, key: bytes) -> HeaderIndex:
+        """Say whose image every file below the folder is."""
+        if not self.folder.is_dir():
+            raise DatasetNotFoundError(
+                f"folder {self.folder} not found. Pass dataset.root=<folder of the images>."
+            )
+        return header_index(self.folder, dicom_names(self.folder), key, cache_dir=self.cache_dir)
+
+    def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
+        if self._patients_in_table(table):
+            return super()._patient_names(table, samples)
+        with quiet_pydicom():
+            return list(each(lambda sample: patient_id(sample.file), samples))
+
+    def _patients_in_table(self, table: Table) -> bool:
+        return self.patient_column != PATIENT_COLUMN or PATIENT_COLUMN in table.columns
+
+    def _groups(self, table: Table, samples: list[Sample], key: bytes) -> NDArray[np.str_] | None:
+        if self._patients_in_table(table):
+            return super()._groups(table, samples, key)
+        names = [sample.file.relative_to(self.folder).as_posix() for sample in samples]
+        index = header_index(self.folder, names, key, cache_dir=self.cache_dir)
+        if not all(index.patients):
+            log.warning("some images name no patient, so images are taken as independent")
+            return None
+        return np.array(index.patients, dtype=np.str_)
+
+    def _images(self, samples: list[Sample]) -> CachedArray:
+        framing = self._framing()
+        noted: dict[str, tuple[str, ...]] = {}
+
+        def grey_file(sample: Sample) -> bool:
+            with place_named(sample):
+                return is_grey_dicom(sample.file)
+
+        def write(target: Path) -> str:
+            with quiet_pydicom():
+                grey = all(each(grey_file, samples))
+
+                def read(sample: Sample) -> UInt8Array:
+                    with place_named(sample):
+                        picture = read_dicom(
+                            sample.file, frame=self._frame_of(sample), window=self.window
+                        )
+                    noted[sample.name] = picture.notes
+                    return framed(picture.pixels, framing, grey=grey)
+
+                return write_images(each(read, samples), len(samples), framing.size, grey, target)
+
+        found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
+        if noted:
+            self._notes(samples, noted)
+        counts = Counter(note for notes in noted.values() for note in notes)
+        for note, count in sorted(counts.items()):
+            level = logging.INFO if note in (VOI_TABLE, AS_STORED) else logging.WARNING
+            log.log(level, "%d of %s: %s", count, counted(len(samples), "image"), note)
+        return found
+
+    def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
+        """Return what decides the pixels, for the cache."""
+        return {
+            "kind": "dicom",
+            "files": sample_states(samples),
+            "framing": [self.size, self.fit],
+            "frames": [self._frame_of(sample) for sample in samples],
+            "window": self.window if isinstance(self.window, str) else list(self.window),
+        }
+
+    def _notes(
+        self, samples: list[Sample], noted: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> list[tuple[str, ...]]:
+        """Return what is to be said of each image, from the cache.
+
+        Args:
+            samples: The images.
+            noted: Name -> notes, of those that were read just now.
+        """
+
+        def bits(sample: Sample) -> int:
+            notes = noted.get(sample.name)
+            if notes is None:
+                with place_named(sample):
+                    frame = self._frame_of(sample)
+                    notes = read_notes(sample.file, frame=frame, window=self.window)
+            return sum(1 << NOTES.index(note) for note in notes)
+
+        def write(target: Path) -> str:
+            shape = (len(samples),)
+            with (
+                quiet_pydicom(),
+                unpacking_at_most(None),
+                ArrayWriter(target, np.dtype("u2"), shape) as writer,
+            ):
+                for value in each(bits, samples):
+                    writer.write(np.array(value, dtype="u2").tobytes())
+                return writer.close()
+
+        key = {**self._made_from(samples), "kind": "dicom notes", "version": NOTES_FORMAT}
+        codes = cached_array("dicom-notes", key, write, cache_dir=self.cache_dir).open()
+        return [
+            tuple(note for bit, note in enumerate(NOTES) if code >> bit & 1)
+            for code in codes.tolist()
+        ]
+
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        counts = Counter(note for notes in self._notes(samples) for note in notes)
+        windowless = [
+            f"{counts[note]} of {counted(len(samples), 'image')} of {split}: {note}"
+            for note in WINDOWLESS
+            if counts[note]
+        ]
+        return (*windowless, *self._left_out(self._unlisted(table), "DICOM file"))
+
+    def _unlisted(self, table: Table) -> int:
+        """Count the DICOM files below the folder that no row of the table stands for.
+
+        Where rows name paths, suffixes alone count: nothing else needs the other files, and a
+        large folder is not opened file by file.
+        """
+        if self.match == "path":
+            listed = set(relative_paths(table, self.path_column))
+            return sum(name not in listed for name in dicom_names(self.folder, opening=False))
+        key = data_key(self.folder, self.key_file)
+        index = self._whole_index(key)
+        if self.match == "instance":
+            column, found = table.column(self.instance_column, "instance_column"), index.instances
+        else:
+            column = self._table_patients(table) or table.column(PATIENT_COLUMN, "patient_column")
+            found = index.patients
+        listed = set(keyed_hashes(key, self.match, column).tolist())
+        images = zip(found, index.instances, strict=True)
+        return sum(bool(instance) and one not in listed for one, instance in images)
+
+    def _frame_of(self, sample: Sample) -> int | None:
+        if sample.frame is not None:
+            return sample.frame
+        return None if self.frame == "middle" else self.frame
+
+
+def _check_found(table: Table, missing: list[int], rows: list[int], what: Match) -> None:
+    if missing:
+        named = {"instance": "SOP instance UID", "patient": "patient id", "path": "path"}[what]
+        raise DatasetNotFoundError(
+            f"{len(missing)} of {len(rows)} rows of {table.file} have no DICOM image of that "
+            f"{named} in the folder, line {table.lines[missing[0]]} first. Images are looked for "
+            f"below dataset.root, by default the folder of the table."
+        )

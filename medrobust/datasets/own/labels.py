@@ -1,0 +1,203 @@
+"""Labels of own data: from the words of a table to numbers, with the order of classes stated."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.once import say_once
+from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
+from medrobust.types import TASK_KINDS, Int64Array, TaskKind
+
+from .table import Table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of all rows of a table.
+
+    Attributes:
+        values: int64 (N,), or (N, L) of zeros and ones.
+        class_names: In label order.
+        task: One of the four task strings.
+        positive: Index of the positive class of a binary set.
+    """
+
+    values: Int64Array
+    class_names: tuple[str, ...]
+    task: TaskKind
+    positive: int | None
+
+
+def read_labels(
+    table: Table,
+    columns: str | Sequence[str],
+    class_names: Sequence[str] | None,
+    *,
+    task: TaskKind | None = None,
+    positive: str | int | None = None,
+) -> Labels:
+    """Read the labels of a table.
+
+    Args:
+        table: The table.
+        columns: One column of class names or numbers, or several of 0 and 1 (multi-label).
+        class_names: In label order; None: the labels that occur, sorted (numbers as numbers).
+        task: None: multi-label for several columns, binary for two classes, else multi-class.
+        positive: Name or index of the positive class; None: the last.
+
+    Raises:
+        InvalidDataError: If a column is missing or a label is unknown; names the line.
+        ConfigurationError: If names, task and positive class do not fit.
+    """
+    if isinstance(columns, str):
+        texts = table.column(columns, "label_column")
+        names = _names(class_names) if class_names is not None else _sorted_names(texts)
+        values = _numbered(table, texts, names)
+        kind: TaskKind = "binary-class" if len(names) == 2 else "multi-class"
+    else:
+        names = _names(class_names if class_names is not None else columns)
+        values = _flags(table, columns)
+        kind = "multi-label, binary-class"
+        if len(names) != len(columns):
+            raise ConfigurationError(
+                f"dataset.class_names has {len(names)} names for {len(columns)} label columns."
+            )
+    chosen = _task(task, kind)
+    return Labels(values, names, chosen, _positive(positive, names, chosen))
+
+
+def array_labels(
+    stored: NDArray[Any],
+    class_names: Sequence[str],
+    file: str,
+    *,
+    task: TaskKind | None = None,
+    positive: str | int | None = None,
+) -> Labels:
+    """Read the labels of an array.
+
+    Args:
+        stored: Whole numbers, (N,) or (N, 1); or (N, L) of 0 and 1 (multi-label).
+        class_names: In label order.
+        file: Name of the file, for messages.
+        task: As for `read_labels`.
+        positive: As for `read_labels`.
+
+    Raises:
+        InvalidDataError: If a label has no name.
+        ConfigurationError: If names, task and positive class do not fit.
+    """
+    names = _names(class_names)
+    values: Int64Array = np.asarray(stored).astype(np.int64)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    kind: TaskKind = "binary-class" if len(names) == 2 else "multi-class"
+    if values.ndim == 2:
+        kind = "multi-label, binary-class"
+        if values.shape[1] != len(names):
+            raise ConfigurationError(
+                f"dataset.class_names has {len(names)} names for {values.shape[1]} label columns."
+            )
+    top = 1 if values.ndim == 2 else len(names) - 1
+    if values.size and not 0 <= values.min() <= values.max() <= top:
+        raise InvalidDataError(
+            f"{file} has labels from {values.min()} to {values.max()}; with {len(names)} class "
+            f"names they are 0 to {top}."
+        )
+    chosen = _task(task, kind)
+    return Labels(values, names, chosen, _positive(positive, names, chosen))
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(str(name) for name in given)
+    if len(set(names)) < max(2, len(names)):
+        raise ConfigurationError(
+            f"dataset.class_names={list(names)}: at least two classes, each named once."
+        )
+    return names
+
+
+def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
+    found = set(texts)
+    if len(found) < 2:
+        rest = "; at least two are needed, or name all classes by dataset.class_names=[...]."
+        raise hiding(
+            InvalidDataError(f"the table has one label only ({next(iter(found))!r}){rest}"),
+            f"the table has one label only{rest}",
+        )
+    if len(texts) >= 20 and len(found) > len(texts) / 2:
+        raise InvalidDataError(
+            f"the table has {len(found)} different labels in {len(texts)} rows, so that they look "
+            f"like identifiers. Pass dataset.label_column=<column>, or name all classes by "
+            f"dataset.class_names=[...]."
+        )
+    numbers = all(text.isdecimal() for text in found)
+    return tuple(sorted(found, key=int) if numbers else sorted(found))
+
+
+def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int64Array:
+    number = {name: position for position, name in enumerate(names)}
+    if not number.keys() & set(texts) and all(text.isdecimal() for text in texts):
+        number = {str(position): position for position in range(len(names))}
+        texts = [str(int(text)) for text in texts]
+    for line, text in zip(table.lines, texts, strict=True):
+        if text not in number:
+            rest = (
+                f"is none of {list(number)}. Correct it or name all classes by "
+                f"dataset.class_names=[...]."
+            )
+            place = f"{table.file}, line {line}:"
+            raise hiding(
+                InvalidDataError(f"{place} label {text!r} {rest}"), f"{place} the label {rest}"
+            )
+    return np.array([number[text] for text in texts], dtype=np.int64)
+
+
+def _flags(table: Table, columns: Sequence[str]) -> Int64Array:
+    values = np.empty((len(table), len(columns)), dtype=np.int64)
+    for position, column in enumerate(columns):
+        for row, text in enumerate(table.column(column, "label_column")):
+            if text not in ("0", "1"):
+                place = f"{table.place(row)}: {column} is"
+                raise hiding(
+                    InvalidDataError(f"{place} {text!r}; label columns hold 0 or 1."),
+                    f"{place} not 0 or 1.",
+                )
+            values[row, position] = int(text)
+    return values
+
+
+def _task(asked: TaskKind | None, found: TaskKind) -> TaskKind:
+    if asked is None:
+        return found
+    several = "multi-label, binary-class"
+    if asked not in TASK_KINDS or (asked == several) != (found == several):
+        raise ConfigurationError(
+            f"dataset.task={asked!r} does not suit these labels, which are {found!r}; there are: "
+            f"{'; '.join(TASK_KINDS)}."
+        )
+    if asked == "binary-class" and found != "binary-class":
+        raise ConfigurationError("dataset.task='binary-class' needs two classes.")
+    return asked
+
+
+def _positive(given: str | int | None, names: tuple[str, ...], task: TaskKind) -> int | None:
+    if task != "binary-class":
+        return None
+    if given is None:
+        said = (
+            f"{names[1]!r} is taken as the positive class; dataset.positive=<class> names another"
+        )
+        say_once(log, logging.INFO, said)
+        return 1
+    if given in names:
+        return names.index(str(given))
+    if given in (0, 1):
+        return int(given)
+    raise ConfigurationError(f"dataset.positive={given!r} is none of {list(names)}.")

@@ -1,0 +1,238 @@
+"""Own data: one `.npz` file with images and labels, whole or one pair for each split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.datasets.audits.findings import finished
+from medrobust.datasets.audits.repeats import shared_group_marks
+from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
+from medrobust.datasets.npz import members, npz_array, npz_names
+from medrobust.datasets.published.facts import size_marks
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
+from medrobust.types import TaskKind
+
+from .labels import array_labels
+from .pictures import Fit, Framing, each, framed, quiet_decoders, write_images
+from .pseudonyms import Identity, data_key, keyed_hashes, unnamed
+from .table import few
+
+
+@dataclass(frozen=True, kw_only=True)
+class Npz:
+    """Arrays of your own in one file: `images` and `labels`, or `test_images`, `test_labels`, ...
+
+    Samples are known by their row; images are keyed by it too.
+
+    Args:
+        file: The `.npz` file.
+        class_names: Classes in label order: label 0 is the first one. For labels (N, L) of 0 and 1,
+            the names of the L labels.
+        name: Name in tables and in the store.
+        images: Name of the image array, after the split and `_` where the file has splits: uint8,
+            (N, H, W) or (N, H, W, 3).
+        labels: Name of the label array: whole numbers, (N,), (N, 1), or (N, L) of 0 and 1.
+        patients: Name of an array of patients (N,), numbers or text, if there is one; stored as
+            keyed hashes only.
+        split: The split that is evaluated.
+        prompt_names: Readable class names in the same order.
+        modality: A few words for prompts.
+        task: One of the four task strings; None: by the labels.
+        positive: Positive class of a binary set; the last one if None.
+        size: Pixels a side that images are brought to, once.
+        fit: "pad", "crop" or "squash" (`Framing`).
+        limit: A stratified part of at most so many images.
+        license: Of the data, for the report and `license=commercial`; "own" where it is yours.
+        key_file: Place of the key that hides patients, if not beside the file.
+        cache_dir: Where arrays are unpacked to.
+    """
+
+    file: str
+    class_names: Sequence[str]
+    name: str = "npz"
+    images: str = "images"
+    labels: str = "labels"
+    patients: str | None = None
+    split: str = "test"
+    prompt_names: Sequence[str] | None = None
+    modality: str = ""
+    task: TaskKind | None = None
+    positive: str | int | None = None
+    size: int = STANDARD_SIZE
+    fit: Fit = "pad"
+    limit: int | None = None
+    license: str = ""
+    key_file: str | None = None
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a framing that does not exist."""
+        Framing(self.size, self.fit)
+
+    @property
+    def suite(self) -> None:
+        """Own data has no registry of MedMNIST-C."""
+        return
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.file).expanduser()
+
+    def load(self, split: str | None = None) -> ImageSet:
+        """Open one split (`self.split` by default), memory-mapped.
+
+        Raises:
+            DatasetNotFoundError: If the file is missing or has no such split.
+            InvalidDataError: If it is damaged, or its arrays are not what they should be.
+            ConfigurationError: If class names, task and positive class do not fit.
+        """
+        if not self.path.is_file():
+            raise DatasetNotFoundError(f"{self.path} not found. Pass dataset.file=<file>.")
+        chosen = split or self.split
+        prefix = self._prefix(chosen)
+        stored = self._array(prefix + self.images, "images")
+        labels = array_labels(
+            self._array(prefix + self.labels, "labels").open(),
+            self.class_names,
+            self.path.name,
+            task=self.task,
+            positive=self.positive,
+        )
+        images = self._framed(stored)
+        if len(images.open()) != len(labels.values):
+            raise InvalidDataError(
+                f"{self.path.name} holds {len(images.open())} images and {len(labels.values)} "
+                f"labels of split {chosen!r}; they must be as many."
+            )
+        described: dict[str, Any] = {
+            "name": self.name,
+            "split": chosen,
+            "task": labels.task,
+            "class_names": labels.class_names,
+            "positive": labels.positive,
+        }
+        rows = np.arange(len(labels.values), dtype=np.int64)
+        groups = self._groups(prefix)
+        kept = {} if groups is None else {"groups": groups.tolist()}
+        image_set = ImageSet(
+            **described,
+            images=images.open(),
+            labels=labels.values,
+            ids=rows.astype(np.str_),
+            index=rows,
+            groups=groups,
+            fingerprint=data_fingerprint(
+                images.digest, rows.astype(np.str_), labels.values, **described, **kept
+            ),
+            prompt_names=tuple(self.prompt_names or ()),
+            modality=self.modality,
+            license=self.license,
+            marks=(*size_marks(self.size), *self._shared_patients(chosen, prefix)),
+        )
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _shared_patients(self, split: str, prefix: str) -> tuple[str, ...]:
+        """Say how many patients of the split stand in other splits of the file, too."""
+        if self.patients is None or not prefix:
+            return ()
+        names = {
+            found.removesuffix(f"_{self.patients}"): np.array(npz_names(self.path, found))
+            for found in members(self.path)
+            if found.endswith(f"_{self.patients}")
+        }
+        here = names.pop(split)
+        return tuple(
+            mark
+            for other, there in sorted(names.items())
+            for mark in shared_group_marks(here, there, split, other)
+        )
+
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient; no picture is opened.
+
+        Raises:
+            MedRobustError: As `load` raises it for a file that cannot be used.
+        """
+        return self._groups(self._prefix(split))
+
+    def identities(self, key: bytes) -> list[Identity]:
+        """Say which patient each stored hash stands for, over all splits; images are rows.
+
+        Args:
+            key: Content of the key file.
+
+        Raises:
+            MedRobustError: As `load` raises it for a file that cannot be used.
+            ConfigurationError: If there are no patients to hide.
+        """
+        if self.patients is None:
+            raise ConfigurationError(
+                "a .npz file hides nothing but patients: pass dataset.patients=<array>."
+            )
+        known = members(self.path)
+        found = [name.removesuffix(self.patients) for name in known if self._is_patients(name)]
+        return [
+            Identity(str(row), f"{prefix}{self.images}[{row}]", group, patient)
+            for prefix in found
+            for names in [npz_names(self.path, prefix + self.patients)]
+            for row, (patient, group) in enumerate(
+                zip(names, keyed_hashes(key, "patient", names).tolist(), strict=True)
+            )
+        ]
+
+    def _is_patients(self, member: str) -> bool:
+        """Say whether an array holds patients: of the whole, or of a split."""
+        return member == self.patients or member.endswith(f"_{self.patients}")
+
+    def _prefix(self, split: str) -> str:
+        """Return what stands before the names of the arrays of a split."""
+        known = members(self.path)
+        if f"{split}_{self.images}" in known:
+            return f"{split}_"
+        if self.images in known and split == self.split:
+            return ""
+        raise DatasetNotFoundError(
+            f"{self.path.name} has neither {split}_{self.images} nor one array {self.images!r} for "
+            f"the whole; it has: {few(known)}. Pass dataset.split, dataset.images and "
+            f"dataset.labels."
+        )
+
+    def _array(self, member: str, content: Any) -> CachedArray:
+        return npz_array(self.path, member, content, cache_dir=self.cache_dir)
+
+    def _framed(self, stored: CachedArray) -> CachedArray:
+        """Bring images to their size, once."""
+        images = stored.open()
+        framing = Framing(self.size, self.fit)
+        if images.shape[1:3] == (self.size, self.size):
+            return stored
+
+        def write(target: Path) -> str:
+            with quiet_decoders():
+                grey = images.ndim == 3
+                final = each(
+                    lambda row: framed(np.asarray(images[row]), framing, grey=grey),
+                    range(len(images)),
+                )
+                return write_images(final, len(images), self.size, grey, target)
+
+        key = {"kind": "framed", "pixels": stored.digest, "framing": [self.size, self.fit]}
+        return cached_array(self.name, key, write, cache_dir=self.cache_dir)
+
+    def _groups(self, prefix: str) -> NDArray[np.str_] | None:
+        if self.patients is None:
+            return None
+        names = npz_names(self.path, prefix + self.patients)
+        for row, name in enumerate(names):
+            if unnamed(name):
+                raise InvalidDataError(
+                    f"{self.path.name}: patient {row} of {prefix}{self.patients} is empty. Fill it "
+                    f"in (a value of its own where it is unknown), or pass dataset.patients=null."
+                )
+        return keyed_hashes(data_key(self.path.parent, self.key_file), "patient", names)

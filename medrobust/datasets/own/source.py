@@ -1,0 +1,526 @@
+"""Own data described by a table: what folders of pictures and of DICOM files share.
+
+Identifiers (paths, patients) leave this room as keyed hashes only; see `private`.
+"""
+
+import logging
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.once import say_once
+from medrobust.base.safe_files import system_errors_named
+from medrobust.base.wording import agreeing, counted
+from medrobust.datasets.audits.findings import finished
+from medrobust.datasets.audits.repeats import shared_group_marks, split_order
+from medrobust.datasets.cache import CachedArray
+from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
+from medrobust.datasets.published.facts import size_marks
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    MedRobustError,
+    hiding,
+    printable,
+)
+from medrobust.types import TaskKind
+
+from .labels import Labels, read_labels
+from .pictures import Fit
+from .pseudonyms import (
+    Identity,
+    data_key,
+    keyed_hashes,
+    sample_index,
+    unnamed,
+)
+from .table import Table, few, read_table
+
+log = logging.getLogger(__name__)
+
+SPLIT_COLUMN = "split"
+PATIENT_COLUMN = "patient"
+PATH_COLUMN = "path"
+
+MOST_SUBGROUPS = 50
+"""Values of a metadata column beyond which it is taken for one that could point to a patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of own data.
+
+    Attributes:
+        name: What identifies it: the path in the folder as POSIX text, with `#3` for frame 3 where
+            the table names frames. Leaves this room hashed only.
+        file: Where it lies.
+        row: Of the table.
+        place: "labels.csv, line 4", for messages.
+        frame: Number of the frame from 1, where the table names one.
+    """
+
+    name: str
+    file: Path
+    row: int
+    place: str
+    frame: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnData(ABC):
+    """Images of your own and a table that says what they show.
+
+    Args:
+        csv: The table: CSV (UTF-8, a header) or Parquet, one image a row.
+        root: Folder that paths start from; the table's own if None.
+        name: Name in tables and in the store.
+        path_column: Column of the paths.
+        label_column: Column of the labels; a list of columns of 0 and 1 makes a multi-label set.
+        split_column: Column of the splits; without it the whole table is the evaluated split.
+        patient_column: Column of the patients, named in every row; it may be missing. None: every
+            image is taken for a patient of its own.
+        metadata_columns: Columns kept for subgroup tables (sex, site, age group). Their values are
+            stored as they are: none may point to a patient.
+        split: The split that is evaluated.
+        class_names: Classes in label order; if None, the labels of the whole table, sorted. Labels
+            that are whole numbers count into it.
+        prompt_names: Readable class names in the same order.
+        modality: A few words for prompts.
+        task: One of the four task strings; None: by the labels (two classes are binary).
+        positive: Positive class of a binary set; the last one if None.
+        size: Pixels a side that all images are brought to.
+        fit: "pad", "crop" or "squash" (`Framing`).
+        limit: A stratified part of at most so many images.
+        license: Of the data, for the report and `license=commercial`; "own" where it is yours.
+        key_file: Place of the key, if not beside the images.
+        cache_dir: Where images are unpacked to.
+    """
+
+    csv: str
+    name: str
+    root: str | None = None
+    path_column: str = PATH_COLUMN
+    label_column: str | Sequence[str] = "label"
+    split_column: str = SPLIT_COLUMN
+    patient_column: str | None = PATIENT_COLUMN
+    metadata_columns: Sequence[str] = ()
+    split: str = "test"
+    class_names: Sequence[str] | None = None
+    prompt_names: Sequence[str] | None = None
+    modality: str = ""
+    task: TaskKind | None = None
+    positive: str | int | None = None
+    size: int = STANDARD_SIZE
+    fit: Fit = "pad"
+    limit: int | None = None
+    license: str = ""
+    key_file: str | None = None
+    cache_dir: str | None = None
+
+    @property
+    def suite(self) -> None:
+        """Own data has no registry of MedMNIST-C."""
+        return
+
+    @property
+    def folder(self) -> Path:
+        """Where paths start from, and where the key lies."""
+        return Path(self.root or Path(self.csv).parent).expanduser()
+
+    def load(self, split: str | None = None) -> ImageSet:
+        """Open one split (`self.split` by default), memory-mapped.
+
+        Raises:
+            DatasetNotFoundError: If table or images are missing, or there is no such split.
+            InvalidDataError: If the table does not hold what it should.
+            InvalidImageError: If an image cannot be read.
+            ConfigurationError: If the key cannot be written, or columns do not fit.
+        """
+        with states_kept():
+            return self._load(split or self.split)
+
+    def _load(self, chosen: str) -> ImageSet:
+        table = read_table(Path(self.csv).expanduser())
+        self._check_roles()
+        samples = self._samples(table, self._rows(table, chosen))
+        labels = read_labels(
+            table, self.label_column, self.class_names, task=self.task, positive=self.positive
+        )
+        metadata = read_metadata(table, self.metadata_columns)
+        images = self._images(samples)
+        image_set = self._image_set(table, chosen, samples, labels, metadata, images)
+        marks = (
+            *image_set.marks,
+            *self._shared_patients(table, chosen),
+            *self._of_files(table, samples, chosen),
+        )
+        return finished(replace(image_set, marks=marks), limit=self.limit, cache_dir=self.cache_dir)
+
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+        """Say what a reader of the results should know of the files of a split."""
+        return ()
+
+    def _left_out(self, number: int, thing: str) -> tuple[str, ...]:
+        """Say, once in the log, how many files of a kind the table does not list."""
+        if not number:
+            return ()
+        files = counted(number, thing)
+        said = f"{files} in the folder {agreeing(number, 'is')} not in the table: left out"
+        say_once(log, logging.WARNING, f"{self.name}: {said}")
+        return (said,)
+
+    def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
+        """Say how many patients of the split stand in other splits of the table, too."""
+        named = self._table_patients(table)
+        if named is None or self.split_column not in table.columns:
+            return ()
+        patients, splits = np.array(named), np.array(table.columns[self.split_column])
+        here = patients[splits == split]
+        return tuple(
+            mark
+            for other in np.unique(splits[splits != split]).tolist()
+            for mark in shared_group_marks(here, patients[splits == other], split, other)
+        )
+
+    def splits_in_table(self) -> list[str]:
+        """Return the splits that rows are of; without such a column, the evaluated one.
+
+        Raises:
+            MedRobustError: If the table cannot be read.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
+            return [self.split]
+        return sorted(set(table.column(self.split_column, "split_column")), key=split_order)
+
+    def patients_of(self, split: str) -> NDArray[np.str_] | None:
+        """Return the keyed hash of each image's patient; no picture is opened.
+
+        Raises:
+            MedRobustError: As `load` raises it for a table that cannot be used.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        samples = self._samples(table, self._rows(table, split))
+        return self._groups(table, samples, data_key(self.folder, self.key_file))
+
+    def identities(self, key: bytes) -> list[Identity]:
+        """Say which file and patient each stored hash stands for, over all splits.
+
+        Args:
+            key: Content of the key file.
+
+        Raises:
+            MedRobustError: As `load` raises it for a table that cannot be used.
+        """
+        table = read_table(Path(self.csv).expanduser())
+        samples = self._samples(table, list(range(len(table))))
+        names = [sample.name for sample in samples]
+        patients = self._patient_names(table, samples) or [""] * len(samples)
+        return [
+            Identity(*row)
+            for row in zip(
+                keyed_hashes(key, "sample", names).tolist(),
+                names,
+                keyed_hashes(key, "patient", patients).tolist(),
+                patients,
+                strict=True,
+            )
+        ]
+
+    @abstractmethod
+    def _samples(self, table: Table, rows: list[int]) -> list[Sample]:
+        """Find the image of each row; names are unique."""
+
+    @abstractmethod
+    def _images(self, samples: list[Sample]) -> CachedArray:
+        """Unpack the images to the cache, once."""
+
+    def _table_patients(self, table: Table) -> Sequence[str] | None:
+        """Return the patient of each row, in clear, or None where the table names none.
+
+        Raises:
+            InvalidDataError: If a row names none: such rows would pass for one patient.
+        """
+        if self.patient_column is None:
+            return None
+        if self.patient_column == PATIENT_COLUMN and PATIENT_COLUMN not in table.columns:
+            return None
+        patients = table.column(self.patient_column, "patient_column")
+        for row, patient in enumerate(patients):
+            if unnamed(patient):
+                raise InvalidDataError(
+                    f"{table.place(row)}: the patient is empty. Fill it in (a value of its own "
+                    f"where it is unknown), or pass dataset.patient_column=null."
+                )
+        return patients
+
+    def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
+        """Return the patient of each sample, in clear."""
+        patients = self._table_patients(table)
+        return None if patients is None else [patients[sample.row] for sample in samples]
+
+    def _groups(self, table: Table, samples: list[Sample], key: bytes) -> NDArray[np.str_] | None:
+        patients = self._patient_names(table, samples)
+        return None if patients is None else keyed_hashes(key, "patient", patients)
+
+    def _identifying(self) -> dict[str, str]:
+        """Return key -> column, of the columns that point to an image or a patient."""
+        return {
+            "path_column": self.path_column,
+            "patient_column": self.patient_column or PATIENT_COLUMN,
+        }
+
+    def _check_roles(self) -> None:
+        """Refuse an identifying column where its values would be stored in clear."""
+        labels = [self.label_column] if isinstance(self.label_column, str) else self.label_column
+        for role, names in (("label_column", labels), ("metadata_columns", self.metadata_columns)):
+            for key, column in self._identifying().items():
+                if column in names:
+                    raise ConfigurationError(
+                        f"dataset.{role} names {column!r}, which is dataset.{key}: its values "
+                        f"would be stored in clear. Name another column."
+                    )
+
+    def _image_set(
+        self,
+        table: Table,
+        split: str,
+        samples: list[Sample],
+        labels: Labels,
+        metadata: NDArray[np.str_] | None,
+        images: CachedArray,
+    ) -> ImageSet:
+        key = data_key(self.folder, self.key_file)
+        names = [sample.name for sample in samples]
+        rows = [sample.row for sample in samples]
+        ids = keyed_hashes(key, "sample", names)
+        groups = self._groups(table, samples, key)
+        kept = None if metadata is None else metadata[rows]
+        described: dict[str, Any] = {
+            "name": self.name,
+            "split": split,
+            "task": labels.task,
+            "class_names": labels.class_names,
+            "positive": labels.positive,
+        }
+        deciding: dict[str, Any] = {
+            **described,
+            "groups": None if groups is None else groups.tolist(),
+        }
+        if kept is not None:
+            deciding |= {"metadata": kept.tolist(), "metadata_columns": list(self.metadata_columns)}
+        return ImageSet(
+            **described,
+            images=images.open(),
+            labels=labels.values[rows],
+            prompt_names=tuple(self.prompt_names or ()),
+            modality=self.modality,
+            ids=ids,
+            groups=groups,
+            index=sample_index(names),
+            fingerprint=data_fingerprint(images.digest, ids, labels.values[rows], **deciding),
+            license=self.license,
+            marks=size_marks(self.size),
+            metadata=kept,
+            metadata_columns=tuple(self.metadata_columns),
+        )
+
+    def _rows(self, table: Table, split: str) -> list[int]:
+        if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
+            if split != self.split:
+                raise DatasetNotFoundError(
+                    f"{table.file} has no column {SPLIT_COLUMN!r}, so there is no split {split!r}."
+                )
+            return list(range(len(table)))
+        splits = table.column(self.split_column, "split_column")
+        rows = [row for row, value in enumerate(splits) if value == split]
+        if not rows:
+            lacking = f"{table.file} has no row of split {split!r}"
+            raise hiding(
+                DatasetNotFoundError(
+                    f"{lacking}; its splits: {few(sorted(set(splits)))}. "
+                    f"Pass dataset.split=<split>."
+                ),
+                f"{lacking}.",
+            )
+        return rows
+
+
+def read_metadata(table: Table, columns: Sequence[str]) -> NDArray[np.str_] | None:
+    """Read the columns that subgroup tables use, (N, M), or None for no columns.
+
+    Raises:
+        InvalidDataError: If a column is missing, or its values are so many that they could point
+            to patients.
+    """
+    if not columns:
+        return None
+    values = np.array([table.column(name, "metadata_columns") for name in columns], dtype=np.str_).T
+    for name, column in zip(columns, values.T, strict=True):
+        found = len(np.unique(column))
+        if found > min(MOST_SUBGROUPS, max(2, len(table) // 2)):
+            raise InvalidDataError(
+                f"{table.file}: column {name!r} has {found} values in {len(table)} rows, which "
+                f"could point to a patient and is no subgroup. Group its values first, or take it "
+                f"off dataset.metadata_columns."
+            )
+    return np.ascontiguousarray(values)
+
+
+def relative_paths(table: Table, column: str) -> list[str]:
+    """Return the paths of a table as POSIX text, each inside the folder by its words.
+
+    Raises:
+        InvalidDataError: For an empty path, an absolute one or one with `..`; names the line.
+    """
+    paths = [text.replace("\\", "/") for text in table.column(column, "path_column")]
+    for line, path in zip(table.lines, paths, strict=True):
+        pure = PurePosixPath(path)
+        leaves = not pure.parts or pure.is_absolute() or ".." in pure.parts
+        if leaves or "\0" in path or ":" in pure.parts[0]:
+            raise InvalidDataError(
+                f"{table.file}, line {line}: the path is empty or leaves the folder of the "
+                f"images; paths are relative to dataset.root."
+            )
+    return [str(PurePosixPath(path)) for path in paths]
+
+
+def check_unique(table: Table, names: Sequence[str], what: str) -> None:
+    """Refuse a table that names one thing in two rows.
+
+    Args:
+        table: The table.
+        names: One a row.
+        what: What stands in one row ("image").
+
+    Raises:
+        InvalidDataError: Naming the lines, not the thing.
+    """
+    first: dict[str, int] = {}
+    for line, name in zip(table.lines, names, strict=True):
+        if name in first:
+            raise InvalidDataError(
+                f"{table.file} names one {what} in lines {first[name]} and {line}: each {what} "
+                f"stands in one row."
+            )
+        first[name] = line
+
+
+def check_files(samples: Sequence[Sample], root: Path) -> None:
+    """Refuse files that are missing, or that a link leads out of the folder.
+
+    Raises:
+        DatasetNotFoundError: With the number of missing files, and the first one.
+        InvalidDataError: For a link that leaves the folder.
+    """
+    missing = [sample for sample in samples if not os.path.isfile(sample.file)]
+    if missing:
+        with place_named(missing[0]):
+            raise DatasetNotFoundError(
+                f"{len(missing)} of {len(samples)} images are not in the folder, "
+                f"{missing[0].file.name} first. Paths start from dataset.root, by default the "
+                f"folder of the table."
+            )
+    inside = os.path.realpath(root)
+    for sample in samples:
+        real = os.path.realpath(sample.file)
+        if os.path.commonpath((inside, real)) != inside:
+            with place_named(sample):
+                raise InvalidDataError(
+                    f"{sample.file.name} is a link out of the folder of the images, which is not "
+                    f"followed. Copy the file, or pass dataset.root=<folder that holds both>."
+                )
+
+
+@contextmanager
+def place_named(sample: Sample) -> Iterator[None]:
+    """Add the line of the table to an error that names a file, and keep the name off records."""
+    try:
+        with system_errors_named(sample.file):
+            yield
+    except MedRobustError as error:
+        sentence = str(error)
+        name = printable(sample.file.name)
+        raise hiding(
+            type(error)(sentence.replace(name, f"{name} ({sample.place})", 1)),
+            sentence.replace(name, f"the file of {sample.place}"),
+        ) from error.__cause__
+
+
+@contextmanager
+def states_kept() -> Iterator[None]:
+    """Within, the state of each file is looked up once."""
+    token = _STATES.set({})
+    try:
+        yield
+    finally:
+        _STATES.reset(token)
+
+
+_STATES: ContextVar[dict[Path, list[Any]] | None] = ContextVar("states", default=None)
+
+
+def file_states(
+    files: Sequence[Path],
+    *,
+    named: Callable[[Path], AbstractContextManager[None]] = system_errors_named,
+) -> list[list[Any]]:
+    """Identify files for the cache: path, size and time.
+
+    Args:
+        files: They exist.
+        named: Entered for a file whose state cannot be told, to name it.
+
+    Raises:
+        InvalidImageError: For a file that is gone meanwhile.
+    """
+    known = _STATES.get()
+    known = {} if known is None else known
+    folders: dict[Path, str] = {}
+    for file in files:
+        if file in known:
+            continue
+        try:
+            known[file] = _state(file, folders)
+        except OSError:
+            with named(file):
+                raise
+    return [known[file] for file in files]
+
+
+def sample_states(samples: Sequence[Sample]) -> list[list[Any]]:
+    """Identify the files of samples for the cache.
+
+    Raises:
+        InvalidImageError: For a file that is gone meanwhile, with its line of the table.
+    """
+
+    def named(file: Path) -> AbstractContextManager[None]:
+        return place_named(next(sample for sample in samples if sample.file == file))
+
+    return file_states([sample.file for sample in samples], named=named)
+
+
+def _state(file: Path, folders: dict[Path, str]) -> list[Any]:
+    """Return real path, size and time of a file.
+
+    Args:
+        file: The file.
+        folders: Folder -> real path, of those that were looked up; filled here.
+    """
+    if file.parent not in folders:
+        folders[file.parent] = os.path.realpath(file.parent)
+    real, status = os.path.join(folders[file.parent], file.name), file.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        real, status = os.path.realpath(file), file.stat()
+    return [real, status.st_size, status.st_mtime_ns]

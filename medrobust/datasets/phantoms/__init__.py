@@ -1,0 +1,1 @@
+"""Synthetic images in several modality-like families."""

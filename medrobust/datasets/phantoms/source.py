@@ -1,0 +1,237 @@
+"""Phantoms: procedural images of five families that look like medicine and are not.
+
+They make every path of the framework run offline; their numbers say nothing about medicine.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from medrobust.datasets.audits.findings import finished
+from medrobust.datasets.cache import ArrayWriter, cached_array
+from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
+from medrobust.exceptions import ConfigurationError, unknown_name
+from medrobust.types import UInt8Array
+
+from .render import FAMILIES as _FAMILIES
+from .render import SITES, Family, habitus, render
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same seed gives other pixels."""
+
+FAMILIES: Mapping[str, tuple[str, ...]] = {family.name: family.classes for family in _FAMILIES}
+"""Family -> its classes, in label order."""
+
+MODALITIES: Mapping[str, str] = {family.name: family.modality for family in _FAMILIES}
+"""Family -> its modality in words."""
+
+CLASSES = tuple((family, kind) for family in _FAMILIES for kind in family.classes)
+CLASS_NAMES = tuple(kind for _, kind in CLASSES)
+PROMPT_NAMES = tuple(f"{kind} on {family.modality}" for family, kind in CLASSES)
+IMAGES_PER_PATIENT = 3
+SPLITS: Mapping[str, int] = {"train": 90, "val": 30, "test": 21}
+"""Split -> images a class unless asked otherwise."""
+
+THREADS = 2
+BLOCK = 64
+"""Images that are drawn ahead of writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Place of one image: its family, class, patient and number within the patient."""
+
+    family: Family
+    label: int
+    patient: int
+    image: int
+
+
+def place(row: int) -> Row:
+    """Return what row `row` of any split shows: label = row mod 20, patients of three images."""
+    label, turn = row % len(CLASSES), row // len(CLASSES)
+    family, kind = CLASSES[label]
+    own, classes = family.classes.index(kind), len(family.classes)
+    if family.mixed:
+        patient, image = divmod(turn * classes + own, IMAGES_PER_PATIENT)
+    else:
+        visit, image = divmod(turn, IMAGES_PER_PATIENT)
+        patient = visit * classes + own
+    return Row(family, label, patient, image)
+
+
+def phantom(row: int, *, split: str, site: str = "a", seed: int = 0) -> UInt8Array:
+    """Draw one image alone: uint8 (224, 224, 3), the same as in the whole split."""
+    at = place(row)
+    key = [
+        seed,
+        SITES[site].code,
+        list(SPLITS).index(split),
+        _FAMILIES.index(at.family),
+        at.patient,
+    ]
+    patient = habitus(np.random.default_rng([*key, 0]))
+    rng = np.random.default_rng([*key, 1 + at.image])
+    return render(rng, at.family, CLASSES[at.label][1], patient, SITES[site])
+
+
+@dataclass(frozen=True)
+class Phantoms:
+    """Procedural images of five families, twenty classes, balanced; drawn once into the cache.
+
+    Row i has label i mod 20, so that any first part is balanced too, and depends on (seed, site,
+    split, i) alone: a longer split begins with the shorter one. Patients have up to three images,
+    belong to one split and share anatomy, stain and exposure; those of the blood family show
+    different classes, the others one. Grey families are stored with three equal channels.
+
+    All choices come from numpy's PCG64, seeded image by image, and do not depend on the machine;
+    the strokes and filters are OpenCV's float32, so that other builds of it may differ by a grey
+    level. The SHA-256 of the pixels is therefore part of the fingerprint.
+
+    Args:
+        name: In tables and in the store.
+        site: "a", or "b" with other stain, contrast, blur and noise, which the demonstration
+            models have never seen.
+        split: The split that is evaluated.
+        size: 224, the only size that is drawn.
+        seed: Of the images; another seed gives other patients.
+        per_class: Images a class; by default 90 in train, 30 in val, 21 in test.
+        limit: A stratified part of at most so many images.
+        cache_dir: Where splits are kept.
+    """
+
+    name: str = "phantoms"
+    site: str = "a"
+    split: str = "test"
+    size: int = STANDARD_SIZE
+    seed: int = 0
+    per_class: int | None = None
+    limit: int | None = None
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names and sizes that do not exist.
+
+        Raises:
+            UnknownNameError: For site and split.
+            ConfigurationError: For size and per_class.
+        """
+        if self.site not in SITES:
+            raise unknown_name("site of the phantoms", self.site, SITES)
+        _known_split(self.split)
+        if self.size != STANDARD_SIZE:
+            raise ConfigurationError(
+                f"dataset.size={self.size}: phantoms are drawn at {STANDARD_SIZE} pixels only."
+            )
+        if self.per_class is not None and self.per_class < 1:
+            raise ConfigurationError(
+                f"dataset.per_class={self.per_class}: a class needs at least one image."
+            )
+
+    @property
+    def suite(self) -> None:
+        """Phantoms have no registry of MedMNIST-C."""
+        return
+
+    def load(self, split: str | None = None) -> ImageSet:
+        """Open one split (`self.split` by default), drawn first if the cache has it not.
+
+        Raises:
+            UnknownNameError: If there is no such split.
+            StoreError: If the cache cannot be written.
+        """
+        chosen = _known_split(split or self.split)
+        count = len(CLASSES) * (self.per_class or SPLITS[chosen])
+        key = {
+            "phantoms": GENERATOR_VERSION,
+            "site": self.site,
+            "split": chosen,
+            "seed": self.seed,
+            "count": count,
+        }
+        images = cached_array(
+            f"{self.name}-{chosen}",
+            key,
+            partial(self._write, chosen, count),
+            cache_dir=self.cache_dir,
+        )
+        places = [place(row) for row in range(count)]
+        groups = np.array([f"{chosen}/{at.family.name}/p{at.patient:04d}" for at in places])
+        ids = np.array([f"{group}/{at.image}" for group, at in zip(groups, places, strict=True)])
+        labels = np.array([at.label for at in places], dtype=np.int64)
+        image_set = ImageSet(
+            name=self.name,
+            split=chosen,
+            images=images.open(),
+            labels=labels,
+            task="multi-class",
+            class_names=CLASS_NAMES,
+            prompt_names=PROMPT_NAMES,
+            modality="medical image",
+            ids=ids,
+            index=np.arange(count, dtype=np.int64),
+            fingerprint=data_fingerprint(images.digest, ids, labels, **key),
+            groups=groups,
+            origin="phantom",
+            license="Apache-2.0",
+        )
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _write(self, split: str, count: int, file: Path) -> str:
+        draw = partial(phantom, split=split, site=self.site, seed=self.seed)
+        shape = (count, self.size, self.size, 3)
+        with (
+            _single_threaded_cv2(),
+            ThreadPoolExecutor(THREADS) as pool,
+            ArrayWriter(file, np.dtype(np.uint8), shape) as writer,
+        ):
+            for first in range(0, count, BLOCK):
+                for image in pool.map(draw, range(first, min(first + BLOCK, count))):
+                    writer.write(image.tobytes())
+            return writer.close()
+
+
+@dataclass(frozen=True)
+class PhantomSites:
+    """Both sites: what is tuned on one may be forgotten on the other.
+
+    Args: as those of `Phantoms`; `limit` is of the first site alone, which is only evaluated.
+    """
+
+    name: str = "phantom_sites"
+    split: str = "test"
+    seed: int = 0
+    per_class: int | None = None
+    limit: int | None = None
+    cache_dir: str | None = None
+
+    @property
+    def members(self) -> tuple[Phantoms, ...]:
+        """The second site, then the first."""
+        shared = {name: getattr(self, name) for name in ("split", "seed", "per_class", "cache_dir")}
+        second = Phantoms(name="phantoms_site_b", site="b", **shared)
+        return (second, Phantoms(limit=self.limit, **shared))
+
+
+def _known_split(split: str) -> str:
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    return split
+
+
+@contextmanager
+def _single_threaded_cv2() -> Iterator[None]:
+    """Let OpenCV draw on the calling thread: its own pool is slower on images this small."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,1 @@
+"""Published sets in the layouts of their makers."""

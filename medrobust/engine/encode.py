@@ -1,0 +1,140 @@
+"""Zero-shot evaluation: one call of `Trainer.test` for many cells."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from medrobust.adapters.linear_probe import Probe
+from medrobust.engine import streams
+from medrobust.exceptions import MedRobustError, NotFiniteError
+from medrobust.models.encoding import ImageEncoder, MicroBatcher
+from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.types import FeatureBatch, LogitBatch, UInt8Array
+
+from .allocator import keep_freed_memory
+from .loader import CorruptedBatch
+
+Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
+
+JOINED = 64
+"""Micro-batches whose features are joined: many small pieces of memory that stay would keep the
+large ones between them from being used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What one pass over a split leaves behind.
+
+    Attributes:
+        features: (N, D), on the device of the encoder, in the order of the split.
+        shown: Row -> the corrupted image, uint8 (C, H, W), for the rows asked for.
+    """
+
+    features: Tensor
+    shown: Mapping[int, UInt8Array] = field(default_factory=dict)
+
+
+class EncodeImages(LightningModule):
+    """Preprocesses and encodes corrupted images on the device.
+
+    One module serves all passes of a model: `begin` says who gets the features, and `Trainer.test`
+    runs over the batches of many passes, one after the other. Nothing is aggregated per batch, and
+    the module knows nothing of heads and of the store.
+
+    Args:
+        model: Frozen encoder, in eval mode.
+        micro_batch: Images a forward pass, fixed.
+    """
+
+    def __init__(self, model: torch.nn.Module, micro_batch: int) -> None:
+        super().__init__()
+        self.model = model
+        self.micro_batch = micro_batch
+        self._finished: Callable[[Encoded], None] | None = None
+        self._begin_pass()
+
+    def begin(self, finished: Callable[[Encoded], None]) -> None:
+        """Say who gets what each pass leaves, when it ends, in the order of the passes."""
+        self._finished = finished
+
+    def _begin_pass(self) -> None:
+        self._features: list[Tensor] = []
+        self._rows: list[Tensor] = []
+        self._shown: dict[int, UInt8Array] = {}
+
+    @property
+    def rows_seen(self) -> int:
+        """Images of the pass that has begun and not ended."""
+        return sum(map(len, self._rows))
+
+    def on_test_epoch_start(self) -> None:
+        """Forget a pass that did not end."""
+        keep_freed_memory()
+        self._begin_pass()
+        self._batcher = MicroBatcher(self._encoder, self.micro_batch)
+        self._stream = streams.encoding(self.device)
+        if self._stream is not None:  # the weights have been moved in another
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            for weights in (*self.parameters(), *self.buffers()):
+                weights.record_stream(self._stream)  # after an error they go while it reads them
+
+    @property
+    def _encoder(self) -> ImageEncoder:
+        return self.model  # type: ignore[return-value]  # a Module by type, an encoder by contract
+
+    def test_step(self, batch: CorruptedBatch, batch_index: int) -> None:
+        """Encode the micro-batches that one batch fills, and what is left where a pass ends.
+
+        Raises:
+            MedRobustError: If rows are not as expected.
+        """
+        self._rows.append(batch.rows)
+        self._shown |= batch.shown
+        with streams.inside(self._stream):
+            self._features += self._batcher.push(batch.wait())
+            if batch.last:
+                self._features += self._batcher.flush()
+            if batch.last or len(self._features) > JOINED:
+                self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
+        if batch.last:
+            self._hand_over()
+
+    def transfer_batch_to_device(
+        self, batch: CorruptedBatch, device: torch.device, dataloader_index: int
+    ) -> CorruptedBatch:
+        """Leave the batch where it is: it was moved ahead of its use."""
+        return batch
+
+    def _hand_over(self) -> None:
+        (features,), (rows,) = self._features, self._rows
+        if self._stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        if self._finished is None or not torch.equal(rows, torch.arange(len(features))):
+            raise MedRobustError("rows of a split were lost or doubled: this is an error of ours.")
+        encoded = Encoded(features, self._shown)
+        self._begin_pass()
+        self._finished(encoded)
+
+
+def classify(features: FeatureBatch, head: Head) -> LogitBatch:
+    """Classify features, float32 (N, D) on the CPU: the one device and shape for all of them.
+
+    Returns:
+        float32 (N, K).
+
+    Raises:
+        NotFiniteError: If features or logits are not finite.
+    """
+    logits = head.cpu().logits(features)
+    for name, values in (("features", features), ("logits", logits)):
+        broken = int((~torch.isfinite(values)).any(dim=1).sum())
+        if broken:
+            raise NotFiniteError(
+                f"{name} of {broken} of {len(values)} images are not finite: the weights, the "
+                f"precision or the preprocessing do not suit these images. The cell was not stored."
+            )
+    return logits

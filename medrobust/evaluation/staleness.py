@@ -1,0 +1,69 @@
+"""What changed under a half-finished matrix: its fingerprints differ, and here is in what."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .plan import DatasetPlan
+from .store import CellKey, Store
+
+log = logging.getLogger(__name__)
+
+DATA = "data (images, labels, limit or metadata columns)"
+"""What the fingerprint of a data set takes in that a reader may have changed."""
+
+SAID = ("weights", "adapter", "preprocessing", "data")
+"""Parts of an encoding that nobody changes by choosing another option of a run."""
+
+
+def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
+    """Name the parts in which a planned cell and a stored one differ.
+
+    Args:
+        key: Of the planned cell.
+        record: `cell.json` of the stored one.
+
+    Returns:
+        Names of parts of the encoding, then "prompts" or "classifier", in that order.
+    """
+    before = record["encoding"]
+    names = [*key.encoding, *(name for name in before if name not in key.encoding)]
+    found = [name for name in names if key.encoding.get(name) != before.get(name)]
+    head = {name: value for name, value in key.head.items() if name != "name"}
+    if head != {name: value for name, value in record["head"].items() if name != "name"}:
+        found.append("prompts" if key.head["kind"] == "zero_shot" else "classifier")
+    return found
+
+
+def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
+    """Warn where the store has a clean cell of that name made with other weights, data or prompts.
+
+    Its cells stay in the store and are in no table of this run.
+
+    Returns:
+        What was logged, one sentence a data set.
+    """
+    found = []
+    for plan in plans:
+        clean = plan.cells[0].key
+        if store.holds(clean.spec, clean.fingerprint):
+            continue
+        spec = clean.spec
+        place = (spec.model, spec.dataset, spec.suite, spec.corruption, spec.severity)
+        for other in store.find(*place):
+            if other.spec != spec:
+                continue
+            same_name = other.record["head"].get("name") == clean.head.get("name")
+            changed = [
+                DATA if name == "data" else name
+                for name in differences(clean, other.record)
+                if name in SAID or (name in ("prompts", "classifier") and same_name)
+            ]
+            if changed:
+                found.append(
+                    f"{spec.model} on {spec.dataset}/{spec.split}: {' and '.join(changed)} changed "
+                    f"since cells of that name were stored; this run uses none of them"
+                )
+    for sentence in dict.fromkeys(found):
+        log.warning("%s", sentence)
+    return list(dict.fromkeys(found))

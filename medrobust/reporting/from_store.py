@@ -1,0 +1,309 @@
+"""A report from the store alone: every cell that is there, or those of some models and sets."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
+from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
+
+from .adaptation import draw_files
+from .matrix import ExpectedTable, belongs, expected_from_cells, versions_of
+from .measure import variant
+from .paper_averages import published_files
+from .reference import reference_cells, reference_title, untuned_cells, validation_cells
+from .report import Report, make_report, write_files
+
+CLEAN, ALL, REGISTRY, BOTH = "clean", "all", "medmnist_c", "medimeta_c_and_registry"
+"""Names that `corruption=` takes beside those of corruptions and suites."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which part of a store a report shows; empty: all of it.
+
+    Attributes:
+        models: Names of models.
+        datasets: Names of data sets.
+        corruptions: Names of corruptions or suites, "medmnist_c" or "clean", as in a run.
+        severities: Numbers, or "all".
+    """
+
+    models: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    corruptions: tuple[str, ...] = ()
+    severities: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """The switches of `scripts/report.py` that make it."""
+        named = (
+            ("--model", self.models),
+            ("--dataset", self.datasets),
+            ("--corruption", self.corruptions),
+            ("--severity", self.severities),
+        )
+        return [word for switch, names in named if names for word in (switch, ",".join(names))]
+
+    def takes(self, cell: StoredCell) -> bool:
+        """Say whether a cell is of the models and data sets."""
+        spec = cell.spec
+        return (not self.models or spec.model in self.models) and (
+            not self.datasets or spec.dataset in self.datasets
+        )
+
+    def cut(self, table: ExpectedTable) -> ExpectedTable:
+        """Return the chosen columns and severities of a table; it knows how many it had."""
+        wanted = self.severities and ALL not in self.severities
+        columns = tuple(c for c in table.corruptions if self._column(table, c))
+        levels = tuple(s for s in table.severities if not wanted or str(s) in self.severities)
+        in_store = len(table.corruptions) if columns != table.corruptions else 0
+        return replace(table, corruptions=columns, severities=levels, in_store=in_store)
+
+    def _column(self, table: ExpectedTable, corruption: str) -> bool:
+        if not self.corruptions or ALL in self.corruptions:
+            return True
+        groups = {table.suite, corruption}
+        if table.suite == table.dataset:
+            groups |= {REGISTRY, BOTH}
+        if table.suite == "medimeta_c":
+            groups.add(BOTH)
+        return not groups.isdisjoint(self.corruptions)
+
+    def check(self, cells: Sequence[StoredCell]) -> None:
+        """Refuse a name that no cell of the store has.
+
+        Raises:
+            UnknownNameError: With the nearest names that there are.
+        """
+        specs = [c.spec for c in cells]
+        corrupted = [s for s in specs if s.severity and s.suite != SANITY]
+        suites = {s.suite for s in corrupted}
+        registries = any(s.suite == s.dataset for s in corrupted)
+        groups = {REGISTRY, BOTH} if registries else set()
+        columns = {s.corruption for s in corrupted} | suites | groups
+        for kind, wanted, known in (
+            ("model", self.models, {s.model for s in specs}),
+            ("data set", self.datasets, {s.dataset for s in specs}),
+            ("corruption", self.corruptions, columns | {CLEAN, ALL}),
+            ("severity", self.severities, {str(s.severity) for s in corrupted} | {ALL}),
+        ):
+            for name in wanted:
+                if name == "0" and kind == "severity":
+                    raise UnknownNameError(
+                        "severity 0 is clean, which every report shows; --corruption clean shows "
+                        "it alone."
+                    )
+                if name not in known:
+                    raise unknown_name(f"{kind} of this store", name, sorted(known))
+
+    @property
+    def note(self) -> list[str]:
+        """Say on the page that it shows a part of the store."""
+        if not self.words:
+            return []
+        shown = " ".join(self.words)
+        return [
+            f"this report shows a part of the store ({shown}): every mean, mCE, rank and "
+            f"comparison is over these cells alone"
+        ]
+
+
+def report_store(
+    root: Path,
+    folder: Path,
+    *,
+    reference: str | None = None,
+    reference_prompts: str | None = None,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    corruptions: Sequence[str] = (),
+    severities: Sequence[str] = (),
+    interactive: bool = True,
+    examples: bool = False,
+    figures: bool = True,
+    processes: int = 1,
+) -> Report:
+    """Write page, tables and figures of a store; no model is run and no data set opened.
+
+    Args:
+        root: Folder of the store.
+        folder: Where the files go; made if it is not there.
+        reference: Model whose errors normalise CE and mCE; None: no ratios.
+        reference_prompts: Prompt set of the reference, where the store holds several of it.
+        models: Names of models, all by default.
+        datasets: Names of data sets, all by default.
+        corruptions: Names of corruptions or suites, as `corruption=` takes them; all by default.
+        severities: "1" to "5", all by default.
+        interactive: Put plotly into the page (5 MB) for curves and scatter that answer the mouse.
+        examples: Show example pictures of own data, where the store was told to keep them.
+        figures: Also draw figures/ (nine files a matrix, a few seconds each matrix).
+        processes: How many measure the cells of a large store side by side; more than one needs a
+            script that guards its start.
+
+    Returns:
+        The report.
+
+    Raises:
+        StoreError: If there is no store, nothing in it that was asked for, or a damaged cell.
+        UnknownNameError: If a name or severity is not in the store.
+        ConfigurationError: If the folder cannot be written.
+    """
+    store = Store(root)
+    choice = Choice(tuple(models), tuple(datasets), tuple(corruptions), tuple(severities))
+    chosen = _chosen(store, choice)
+    shown = [c for c in chosen if c.spec.suite != SANITY]
+    shown = [c for c in shown if c.spec.split != "val"] or shown
+    cells, expected, missing = _part(store, choice, shown)
+    found: list[StoredCell] = []
+    notes = []
+    typed = _typed(
+        root,
+        choice,
+        {"--reference": reference, "--reference-prompts": reference_prompts},
+        {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
+    )
+    if reference is not None:
+        command = f"python run.py model={reference} dataset=..."
+        found, note = reference_cells(
+            store, cells, reference, command=command, prompts=reference_prompts
+        )
+        notes = [note] if note else []
+        reference = reference_title(reference, reference_prompts)
+    published, lacking = untuned_cells(store, cells)
+    report = make_report(
+        cells,
+        expected=expected,
+        missing=missing,
+        reference=reference,
+        reference_cells=found,
+        notes=[*choice.note, *notes, *lacking, *version_notes(expected)],
+        folder=folder,
+        run={"command": typed},
+        validation=validation_cells(store, cells),
+        sanity=[c for c in chosen if c.spec.suite == SANITY],
+        features=store.read_features,
+        untuned=published,
+        processes=processes,
+    )
+    report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
+    write_files(folder, draw_files(report.matrices, report.untuned))
+    write_files(folder, published_files(report.matrices))
+    return report
+
+
+def _typed(
+    root: Path, choice: Choice, values: Mapping[str, str | None], switches: Mapping[str, bool]
+) -> str:
+    """Write the command that makes the report again, without where it goes."""
+    words = ["python", "scripts/report.py", root.name, *choice.words]
+    words += [word for switch, value in values.items() if value for word in (switch, value)]
+    return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
+
+
+def _chosen(store: Store, choice: Choice) -> list[StoredCell]:
+    if not (store.root / "cells").is_dir():
+        raise StoreError(f"{store.root} holds no cells. Pass the folder that store.dir names.")
+    cells = list(store.cells())
+    choice.check(cells)
+    kept = [c for c in cells if choice.takes(c)]
+    if all(c.spec.suite == SANITY for c in kept):
+        raise StoreError(f"{store.root} holds no cell of these models on these data sets.")
+    return kept
+
+
+def _part(
+    store: Store, choice: Choice, cells: Sequence[StoredCell]
+) -> tuple[list[StoredCell], list[ExpectedTable], list[CellSpec]]:
+    """Return the chosen cells, clean ones included, the tables they make, and what these lack.
+
+    Raises:
+        StoreError: If no corrupted cell is left, though corruptions were asked for.
+    """
+    whole = expected_tables(cells)
+    if not (choice.corruptions or choice.severities):
+        return list(cells), whole, gaps(cells, whole)
+    if set(choice.corruptions) == {CLEAN}:
+        clean = [c for c in cells if c.spec.severity == 0]
+        tables = expected_tables(clean)
+        return clean, tables, gaps(clean, tables)
+    tables = [
+        table
+        for table in map(choice.cut, whole)
+        if any(c.spec.severity and table.holds(c) for c in cells)
+    ]
+    if not tables:
+        raise StoreError(
+            f"{store.root} holds no corrupted cell of {' '.join(choice.words)} together. "
+            f"Leave one of them out to see what there is."
+        )
+    kept = [c for c in cells if any(table.holds(c) for table in tables)]
+    missing = [spec for spec in gaps(cells, whole) if any(belongs(spec, t) for t in tables)]
+    return kept, tables, missing
+
+
+def expected_tables(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
+    """Derive the tables: one a data set, split and suite; clean alone where there is no suite.
+
+    Data of one name that differ make tables of their own.
+    """
+    tables = expected_from_cells(cells)
+    covered = {(table.dataset, table.split, table.version) for table in tables}
+    alone = [(*key, one) for key, versions in versions_of(cells).items() for one in versions]
+    return tables + [
+        ExpectedTable(dataset, split, "none", (), (), version)
+        for dataset, split, version in alone
+        if (dataset, split, version) not in covered
+    ]
+
+
+def version_notes(expected: Iterable[ExpectedTable]) -> list[str]:
+    """Say which data sets the store holds in several versions."""
+    found: dict[str, set[str]] = {}
+    for table in expected:
+        if table.version:
+            found.setdefault(table.dataset, set()).add(table.version)
+    return [
+        f"the store holds {len(versions)} versions of the data set {name} (other images, labels, "
+        f"limit or metadata columns): each has a table of its own"
+        for name, versions in found.items()
+    ]
+
+
+def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list[CellSpec]:
+    """List the cells that a model lacks and another model of the same table has.
+
+    A model counts as part of a table where it has a corrupted cell in it.
+    """
+    missing: dict[CellSpec, None] = {}
+    for table in expected:
+        rows: dict[tuple[str, ...], list[CellSpec]] = {}
+        for cell in cells:
+            spec = cell.spec
+            if table.is_of(cell):
+                key = (spec.model, spec.adapter, cell.data.fingerprint, variant(cell))
+                rows.setdefault(key, []).append(spec)
+        for specs in rows.values():
+            ours = [s for s in specs if s.suite == table.suite and s.severity]
+            if table.corruptions and not ours:
+                continue
+            missing |= dict.fromkeys(_gaps(table, specs, ours))
+    return list(missing)
+
+
+def _gaps(
+    table: ExpectedTable, specs: Sequence[CellSpec], ours: Sequence[CellSpec]
+) -> list[CellSpec]:
+    first = (ours or specs)[0]
+    model = (first.model, first.adapter, first.dataset, first.split)
+    have = {(s.corruption, s.severity) for s in ours}
+    missing = [
+        CellSpec(*model, table.suite, name, level, first.seed)
+        for name in table.corruptions
+        for level in table.severities
+        if (name, level) not in have
+    ]
+    if not any(spec.severity == 0 for spec in specs):
+        missing.append(CellSpec(*model, "none", "clean", 0, None))
+    return missing

@@ -1,0 +1,473 @@
+"""Few-shot tuning of the image side against frozen class texts."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from medrobust.adapters import Tunable
+from medrobust.datasets.image_set import ImageSet
+from medrobust.engine.allocator import keep_freed_memory
+from medrobust.exceptions import ConfigurationError
+from medrobust.keys import derive_key
+from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+
+from .recipe import Tuning, TuningError
+from .shots import (
+    SelectionOrder,
+    ShotBatch,
+    ShotLoader,
+    ShotOrder,
+    ShotPart,
+    Shots,
+    shot_loader,
+)
+
+Head: TypeAlias = ZeroShotHead | IdentityHead
+Joint: TypeAlias = tuple[Tensor, tuple[int, ...]]
+"""Class features of all sets, side by side, and where each set begins."""
+
+STATE = "medrobust"
+"""Entry of a checkpoint that holds what a resumed training needs beside Lightning's own."""
+
+
+class FewShot(LightningModule):
+    """Cross-entropy of (unit image feature x class-text feature x logit scale) over few images.
+
+    The model is adapted already. Everything but what the adapter trains is frozen and stays in
+    eval mode, statistics of batch normalisation included. The test split is no part of it, unless
+    `choose=best_on_test` makes it the selection part.
+
+    Args:
+        model: With the adapter attached.
+        adapter: Attached to it.
+        heads: Class-text features of each data set, encoded once by the model as published.
+        shots: Images to train on, one set for each head.
+        selection: Images to choose the epoch by, one set for each head, or None.
+        tuning: The recipe.
+        num_workers: Processes that read and augment; changes no number.
+    """
+
+    selected: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        adapter: Tunable,
+        heads: Sequence[Head],
+        shots: Sequence[ImageSet],
+        selection: Sequence[ImageSet | None],
+        tuning: Tuning,
+        *,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.strict_loading = False  # checkpoints hold what is trained, and nothing else
+        self.model = model
+        self.adapter = adapter
+        self.heads = nn.ModuleList(heads)
+        self.shots = tuple(shots)
+        self.selection = tuple(selection)
+        self.tuning = tuning
+        self.num_workers = num_workers
+        # Epoch, error and loss of the state that is kept; -1 before there is one.
+        self.register_buffer("selected", torch.tensor([-1.0, float("inf"), float("inf")]))
+        self._best: dict[str, Tensor] = {}
+        self._loaders: list[ShotLoader] = []
+        self._batches_done = 0
+        self._moved = False
+        self._joint = _joint_classes(heads, shots) if tuning.label_space == "joint" else None
+
+    # What is trained
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are trained, by name within the model."""
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+
+    def train(self, mode: bool = True) -> "FewShot":
+        """Keep everything in eval mode but the dropout of the adapter."""
+        super().train(mode)
+        self.model.eval()
+        for name, module in self.model.named_modules():
+            if ".lora_dropout." in name:
+                module.train(mode)
+        return self
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser over what is trained, with a rate for every step."""
+        optimizer = self.tuning.optimizer(list(self.trained().values()))
+        optimizer.register_step_post_hook(self._after_step)
+        steps = self.steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.tuning.rate(step, steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    @property
+    def order(self) -> ShotOrder:
+        """Batches of this process, from where the training has come to."""
+        return ShotOrder(
+            sum(map(len, self.shots)),
+            batch_size=self.tuning.batch_size,
+            epochs=self.tuning.epochs,
+            seed=self.tuning.seed,
+            rank=self.global_rank,
+            world=self.trainer.world_size,
+            start=self._batches_done,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        batches = -(-sum(map(len, self.shots)) // self.tuning.batch_size) * self.tuning.epochs
+        return -(-batches // self.tuning.accumulate)
+
+    # Data
+
+    def train_dataloader(self) -> Any:
+        """Read the shots: all epochs in one pass of Lightning's, so that any batch can be next."""
+        shots = Shots(self.shots, augment=self.tuning.augment, seed=self.tuning.seed)
+        return self._loader(shots, self.order)
+
+    def val_dataloader(self) -> Any:
+        """Read the selection part; nothing where there is none."""
+        chosen = [one for one in self.selection if one is not None]
+        if not chosen or self.tuning.choose == "last":
+            return []
+        order = SelectionOrder(
+            sum(map(len, chosen)),
+            batch_size=self.tuning.batch_size,
+            rank=self.global_rank,
+            world=self.trainer.world_size,
+        )
+        return self._loader(Shots(chosen), order)
+
+    def _loader(self, shots: Shots, order: ShotOrder | SelectionOrder) -> ShotLoader:
+        self._loaders.append(shot_loader(shots, order, self.num_workers))
+        return self._loaders[-1]
+
+    def stop_reading(self) -> None:
+        """Stop the threads that read, however the training has ended."""
+        while self._loaders:
+            self._loaders.pop().close()
+
+    def transfer_batch_to_device(
+        self, batch: ShotBatch, device: torch.device, dataloader_index: int
+    ) -> ShotBatch:
+        """Move the parts."""
+        return ShotBatch(batch.epoch, tuple(part.to(device) for part in batch.parts))
+
+    # Steps
+
+    def _features(self, parts: Sequence[ShotPart], images: Sequence[Tensor]) -> list[Tensor]:
+        """Encode the images of all sets in one pass; return them set by set."""
+        model = cast(Any, self.model)
+        each = [model.preprocess(batch) for batch in images]
+        pixels = each[0] if len(each) == 1 else torch.cat(each)
+        if self.tuning.features == "raw" and hasattr(model, "embed_image"):
+            features = model.embed_image(pixels).float()
+        else:
+            features = model.encode_image(pixels)
+        return list(features.split([len(part.labels) for part in parts]))
+
+    def _scores(self, features: Tensor, classes: Tensor, head: Head) -> Tensor:
+        scale = self.tuning.logit_scale
+        if scale is None:
+            scale = cast(ZeroShotHead, head).logit_scale
+        return scale * features @ classes.T
+
+    def _logits(self, part: ShotPart, features: Tensor) -> Tensor:
+        """Return float32 logits over the classes of the sample's own set."""
+        head = cast(Head, self.heads[part.dataset])
+        if isinstance(head, IdentityHead):
+            return features
+        classes = head.present if head.absent is None else head.present - head.absent
+        with torch.autocast(features.device.type, enabled=False):
+            return self._scores(features.float(), classes, head)
+
+    def _joint_logits(
+        self, part: ShotPart, features: Tensor, joint: Joint
+    ) -> tuple[Tensor, Tensor]:
+        """Return float32 logits over the classes of all sets, and labels counted like them."""
+        classes, firsts = joint
+        head = cast(Head, self.heads[part.dataset])
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self._scores(features.float(), classes.to(features.device), head)
+        return logits, part.labels + firsts[part.dataset]
+
+    def _losses(self, part: ShotPart, features: Tensor) -> Tensor:
+        """Return the loss of each image."""
+        if self._joint is not None:
+            logits, target = self._joint_logits(part, features, self._joint)
+            return functional.cross_entropy(logits, target, reduction="none")
+        logits = self._logits(part, features).float()
+        if part.labels.ndim == 2:
+            each = functional.binary_cross_entropy_with_logits(
+                logits, part.labels.float(), reduction="none"
+            )
+            return each.mean(dim=1)
+        return functional.cross_entropy(logits, part.labels, reduction="none")
+
+    def _corrupted(self, part: ShotPart, epoch: int) -> Tensor:
+        if self.tuning.corrupt is None:
+            return part.images
+        stream = f"{self.shots[part.dataset].stream}/{epoch}"
+        return self.tuning.corrupt(part.images, part.index, stream=stream, seed=self.tuning.seed)
+
+    def training_step(self, batch: ShotBatch, batch_index: int) -> Tensor:
+        """Return the share of this process in the loss of the batch.
+
+        Raises:
+            TuningError: If the loss is not finite; the message has the ids of the images.
+        """
+        stream = f"step/{self._batches_done}"
+        key = derive_key(self.tuning.seed, stream, "dropout", self.global_rank)
+        with drawing_from(key[0], self.device):
+            features = self._features(
+                batch.parts, [self._corrupted(part, batch.epoch) for part in batch.parts]
+            )
+        losses = [self._losses(part, own) for part, own in zip(batch.parts, features, strict=True)]
+        weighted = [
+            (part.weights * loss).sum() for part, loss in zip(batch.parts, losses, strict=True)
+        ]
+        total = torch.stack(weighted).sum()
+        if not torch.isfinite(total):
+            raise TuningError(_not_finite(self.shots, batch, losses))
+        self._draw(total)
+        self._batches_done += 1  # here, because files to resume from are written before other hooks
+        # Lightning averages gradients over processes; the weights are shares of the whole batch.
+        return total * self.trainer.world_size
+
+    def _draw(self, loss: Tensor) -> None:
+        """Put loss and rate of a batch on the curves, if somebody looks; by the first process."""
+        if self.logger is not None:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            done = self._batches_done + 1
+            numbers = {
+                "train/loss": float(loss.detach()) * self.trainer.world_size,
+                "train/rate": rate,
+                "train/epoch": done / self.order.per_epoch,
+            }
+            self.logger.log_metrics(numbers, step=done)
+
+    # Choosing
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch."""
+        self._sums = torch.zeros(3, dtype=torch.float64, device=self._sum_device)
+
+    @property
+    def _sum_device(self) -> torch.device:
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
+    def validation_step(self, batch: ShotBatch, batch_index: int) -> None:
+        """Add up errors, losses and images of the selection part."""
+        present = [number for number, one in enumerate(self.selection) if one is not None]
+        parts = [replace(part, dataset=present[part.dataset]) for part in batch.parts]
+        features = self._features(parts, [part.images for part in parts])
+        for part, own in zip(parts, features, strict=True):
+            logits, labels = self._logits(part, own).float(), part.labels
+            if self.tuning.choose == "best_on_test" and self._joint is not None:
+                logits, labels = self._joint_logits(part, own, self._joint)
+            if labels.ndim == 2:
+                wrong = ((logits > 0) != (labels > 0)).double().mean(dim=1)
+            else:
+                wrong = (logits.argmax(dim=1) != labels).double()
+            loss = self._losses(part, own)
+            each = torch.stack([wrong, loss.double(), torch.ones_like(wrong)], dim=1)
+            self._sums += (part.weights.double()[:, None] * each).sum(dim=0)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the trained weights if no epoch was better."""
+        sums = cast(Tensor, self.trainer.strategy.reduce(self._sums, reduce_op="sum"))
+        error, loss = (sums[:2] / sums[2]).tolist()
+        found = {"selection/error": error, "selection/loss": loss}
+        self.log_dict(found, logger=False)  # for the callback that stops early
+        if self.logger is not None:
+            self.logger.log_metrics(found, step=self._batches_done)
+        if (error, loss) < (float(self.selected[1]), float(self.selected[2])):
+            epoch = self._batches_done / max(1, self.order.per_epoch)
+            self.selected.copy_(torch.tensor([epoch, error, loss]))
+            self._best = {n: p.detach().cpu().clone() for n, p in self.trained().items()}
+
+    def on_train_end(self) -> None:
+        """Put the best epoch in, and check once more that nothing else has moved.
+
+        Raises:
+            TuningError: If a frozen weight or statistic has changed, or no step was taken.
+        """
+        self._check_frozen("after the last step")
+        if not self._moved:
+            raise TuningError(
+                "the optimiser took no step at a learning rate above zero: nothing was tuned. "
+                "With 16-mixed precision every gradient may have overflowed; use bf16-mixed."
+            )
+        with torch.no_grad():
+            for name, parameter in self.trained().items():
+                if name in self._best:
+                    parameter.copy_(self._best[name])
+
+    # Guards
+
+    def on_fit_start(self) -> None:
+        """Remember what must not move, and what must."""
+        keep_freed_memory()
+        self.train()
+        self._frozen = frozen_digests(self.model)
+        self._first = {
+            name: value.detach().clone()
+            for name, value in self.adapter.must_move(self.model).items()
+        }
+        if self.tuning.gradient_checkpointing:
+            recompute_blocks(self.model)
+
+    def on_train_start(self) -> None:
+        """Leave eval mode where dropout is asked for; Lightning keeps modes as they are."""
+        self.train()
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Check the first step that was really taken; a scaler that skips one does not call."""
+        if self._moved or optimizer.param_groups[0]["lr"] == 0:
+            return
+        still = [
+            name
+            for name, value in self.adapter.must_move(self.model).items()
+            if torch.equal(value.detach(), self._first[name])
+        ]
+        if still:
+            raise TuningError(
+                f"after the first step {len(still)} of {len(self._first)} weights that should have "
+                f"moved have not: {', '.join(still[:3])}. They get no gradient; choose other "
+                f"adapter.targets."
+            )
+        self._check_frozen("after the first step")
+        self._moved = True
+        self._first = {}
+
+    def _check_frozen(self, when: str) -> None:
+        now = frozen_digests(self.model)
+        moved = [name for name, digest in self._frozen.items() if now.get(name) != digest]
+        if moved:
+            raise TuningError(
+                f"{when} {len(moved)} frozen weights or statistics have changed: "
+                f"{', '.join(moved[:3])}. The adapter would not be what was trained."
+            )
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained, and nothing of the model's own."""
+        kept = {f"model.{name}" for name in self.trained()} | {"selected"}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name in kept}
+        checkpoint[STATE] = {
+            "batches": self._batches_done,
+            "best": self._best,
+            "moved": self._moved,
+        }
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on where the checkpoint was written."""
+        kept = checkpoint[STATE]
+        self._batches_done, self._best = kept["batches"], dict(kept["best"])
+        self._moved = kept["moved"]
+
+
+def _joint_classes(heads: Sequence[Head], shots: Sequence[ImageSet]) -> Joint:
+    """Lay the classes of all sets side by side: features (K, D), and where each set begins.
+
+    Raises:
+        ConfigurationError: If a set has several labels an image, or two classes share one text.
+    """
+    firsts: list[int] = []
+    features: list[Tensor] = []
+    names: list[str] = []
+    for head, image_set in zip(heads, shots, strict=True):
+        if not isinstance(head, ZeroShotHead) or image_set.labels.ndim == 2:
+            raise ConfigurationError(
+                f"task.label_space=joint is for class texts of one label an image; "
+                f"{image_set.name} has others. Choose per_dataset."
+            )
+        firsts.append(len(names))
+        features.append(head.present)
+        names += [f"{name!r} of {image_set.name}" for name in image_set.texts]
+    together = torch.cat(features)
+    cosine = together @ together.T - 2 * torch.eye(len(together), device=together.device)
+    if len(names) > 1 and float(cosine.max()) > 1 - 1e-6:
+        first, second = divmod(int(cosine.argmax()), len(names))
+        raise ConfigurationError(
+            f"task.label_space=joint: {names[first]} and {names[second]} have the same text, so "
+            f"that they could not be told apart. Use prompts that name the data set "
+            f"(prompts=paper), or label_space=per_dataset."
+        )
+    return together, tuple(firsts)
+
+
+@contextmanager
+def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a seed on the CPU and on one device, then go on with the streams of before.
+
+    `torch.manual_seed` would seed every kind of device there could be, which takes milliseconds.
+    """
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def frozen_digests(model: nn.Module) -> dict[str, str]:
+    """Hash every frozen parameter and every buffer, by name."""
+    frozen = [(name, value) for name, value in model.named_parameters() if not value.requires_grad]
+    return {
+        name: hashlib.sha256(
+            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+        ).hexdigest()
+        for name, value in [*frozen, *model.named_buffers()]
+        if value.numel()
+    }
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Let the repeated blocks of the image side forget their activations, and compute them again.
+
+    Transformers' own switch works in training mode only, which frozen parts never enter.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) > 1:
+            for block in module:
+                forward: Callable[..., Any] = block.forward
+                block.forward = partial(recomputed, forward, use_reentrant=False)
+
+
+def _not_finite(shots: Sequence[ImageSet], batch: ShotBatch, losses: Sequence[Tensor]) -> str:
+    named = []
+    for part, loss in zip(batch.parts, losses, strict=True):
+        broken = (~torch.isfinite(loss)).cpu().tolist()
+        named += [
+            f"{shots[part.dataset].name}/{name}"
+            for name, bad in zip(part.ids, broken, strict=True)
+            if bad
+        ]
+    return (
+        f"the loss is not finite in epoch {batch.epoch} for {', '.join(named[:8])}"
+        f"{f' and {len(named) - 8} more' if len(named) > 8 else ''}. Lower task.optimizer.lr, or "
+        f"use trainer.precision=32-true."
+    )

@@ -1,0 +1,97 @@
+"""Configuration folders of others: what would run code is refused before Hydra reads it."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from medrobust.cli import entry as cli
+from medrobust.cli.packs import check_packs
+from medrobust.exceptions import ConfigurationError
+
+OWN = "_target_: medrobust.adapters.Lora\nrank: 4\n"
+
+
+def pack(folder: Path, text: str, name: str = "adapter/theirs.yaml") -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OWN,
+        "_target_: torch.optim.AdamW\nlr: 0.1\n",
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n",
+        "# Described\n",
+        "a: &b [1, 2]\nc: *b\n",
+    ],
+)
+def test_what_a_configuration_needs_is_allowed(tmp_path: Path, text: str) -> None:
+    check_packs([pack(tmp_path, text)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "_target_: os.system\ncommand: 'true'\n",
+        "_target_: medrobust.jobs.run.os.system\n",
+        "_target_: medrobust.models.loading.torch.load\n",
+        "_target_: ${x}\nx: os.system\n",
+        "x: {y: [{_target_: subprocess.run}]}\n",
+        "_target_: [os.system]\n",
+        'x: ${oc.create:"{_target_: os.system}"}\n',
+        "x: !!python/object/apply:os.system ['true']\n",
+        "# @package hydra.callbacks\nx: 1\n",
+        "# @package _global_\nhydra:\n  job:\n    env_set: {LD_PRELOAD: x}\n",
+        "# @package _global_\nhydra:\n  searchpath: [file://x]\n",
+        "# @package _global_\nhydra:\n  sweeper:\n    max_batch_size: 1\n",
+        "defaults:\n  - other@hydra.job: x\n",
+        "a: &a [*a]\n",
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+        + "".join(
+            f"{k}: &{k} [{','.join([f'*{before}'] * 10)}]\n"
+            for before, k in zip("abcd", "bcde", strict=True)
+        ),
+        "[" * 5000,
+        "- a\n- b\n",
+        "x: \x00",
+    ],
+)
+def test_what_could_run_code_or_fill_the_memory_is_refused_by_name(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="theirs"):
+        check_packs([pack(tmp_path, text)])
+
+
+def test_options_of_hydra_itself_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="changes Hydra itself"):
+        check_packs([pack(tmp_path, "x: 1\n", "hydra/launcher/theirs.yaml")])
+
+
+def test_a_package_is_trusted_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pack(tmp_path, "_target_: mine.models.Net\n")
+    with pytest.raises(ConfigurationError, match="MEDROBUST_TRUST=package"):
+        check_packs([folder])
+    monkeypatch.setenv("MEDROBUST_TRUST", "other, mine")
+    check_packs([folder])
+    with pytest.raises(ConfigurationError, match=r"minecraft\.Net"):
+        check_packs([pack(tmp_path, "_target_: minecraft.Net\n", "adapter/theirs2.yaml")])
+
+
+def test_the_entry_refuses_such_a_folder_before_anything_runs(
+    workplace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    canary = workplace / "canary"
+    call = f"x: {{_target_: os.mkdir, path: {canary}}}"
+    text = f"# @package _global_\nhydra:\n  callbacks:\n    {call}\n"
+    pack(workplace / "theirs", text, "experiment/theirs.yaml")
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--config-dir", "theirs", "experiment=theirs", "dry_run=true"])
+    assert done.value.code == 1
+    assert "sets hydra.callbacks" in capfd.readouterr().err
+    assert not canary.exists()
