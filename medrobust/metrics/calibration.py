@@ -15,7 +15,7 @@ BINS = 15
 
 MULTI_LABEL = "multi-label, binary-class"
 LOWEST, HIGHEST = 1e-4, 1e4
-"""Limits of the inverse temperature: perfectly separated data would drive it to infinity."""
+"""Limits of the search for the inverse temperature, far from what any logits need."""
 
 
 def brier_terms(chances: Float64Array, labels: Int64Array, task: TaskKind) -> Float64Array:
@@ -120,8 +120,12 @@ def calibration_errors(
 
 
 def shared(ordered: Float64Array, values: Float64Array) -> Float64Array:
-    """Replace the values of equal neighbors in `ordered` by their mean."""
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    """Replace the values of neighbors that are equal in `ordered` as float32 by their mean.
+
+    In float64 the order in which a softmax adds its classes up would part equal confidences.
+    """
+    rounded = ordered.astype(np.float32)
+    starts = np.flatnonzero(np.r_[True, rounded[1:] != rounded[:-1]])
     lengths = np.diff(np.r_[starts, len(ordered)])
     return np.repeat(np.add.reduceat(values, starts) / lengths, lengths)
 
@@ -183,9 +187,12 @@ def likelihood_terms(
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: Int64Array, task: TaskKind) -> float:
     """Find the temperature of least NLL on clean validation data, one for all classes.
 
-    The NLL is convex in 1 / temperature, so its slope is bisected. Data that the model separates
-    perfectly has no finite optimum: the answer then stays at the limit of 1e-4; that of data on
-    which the logits mislead at 1e4.
+    The labels are smoothed as Platt did for his sigmoid, over all N images at once since one
+    temperature serves all classes: the target of an image is (N + 1) / (N + 2) for its own class,
+    the rest in equal parts for the others, which is what N right answers tell after a uniform
+    prior. Without it a split that the model answers perfectly has no finite optimum, and the
+    temperature runs to 0. The NLL is convex in 1 / temperature, so its slope is bisected; logits
+    that tell nothing apart leave the temperature at 1.
 
     Args:
         logits: (N, K), of the validation split.
@@ -193,23 +200,36 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: Int64Array, task:
         task: One of the four task strings.
 
     References:
-        Guo et al., arXiv:1706.04599.
+        Guo et al., arXiv:1706.04599; Platt, Advances in Large Margin Classifiers (1999), 2.2.
     """
     exact = logits.astype(np.float64)
+    targets = smoothed_targets(labels, exact.shape[1], task)
+    spread = exact if task == MULTI_LABEL else np.ptp(exact, axis=1)
+    if not spread.any():
+        return 1.0
     low, high = LOWEST, HIGHEST
     for _ in range(80):
         middle = float(np.sqrt(low * high))
-        if _slope(exact, labels, task, middle) <= 0:
+        if _slope(exact, targets, task, middle) <= 0:
             low = middle
         else:
             high = middle
     return 1 / float(np.sqrt(low * high))
 
 
-def _slope(logits: Float64Array, labels: Int64Array, task: TaskKind, inverse: float) -> float:
-    """Return the derivative of the NLL by the inverse temperature."""
-    chances = probabilities(logits * inverse, task)
-    if task == MULTI_LABEL:
-        return float((logits * (chances - labels)).mean())
-    own = logits[np.arange(len(labels)), labels]
-    return float(((chances * logits).sum(axis=1) - own).mean())
+def smoothed_targets(labels: Int64Array, classes: int, task: TaskKind) -> Float64Array:
+    """Return the chances that `fit_temperature` fits to: float64 (N, K).
+
+    Example:
+        >>> smoothed_targets(np.array([0, 0, 1]), 2, "binary-class").tolist()
+        [[0.8, 0.2], [0.8, 0.2], [0.2, 0.8]]
+    """
+    hit = labels == 1 if task == MULTI_LABEL else labels[:, None] == np.arange(classes)
+    others = 1 if task == MULTI_LABEL else classes - 1
+    missed = 1 / (len(labels) + 2)
+    return np.where(hit, 1 - missed, missed / others)
+
+
+def _slope(logits: Float64Array, targets: Float64Array, task: TaskKind, inverse: float) -> float:
+    """Return the derivative of the NLL by the inverse temperature, up to a positive factor."""
+    return float((logits * (probabilities(logits * inverse, task) - targets)).mean())

@@ -56,20 +56,23 @@ def log_odds(logits: Float64Array) -> Float64Array:
     had as total minus own term; for the largest class it is summed on its own, shifted by the
     second largest, since the subtraction would cancel.
 
+    Ties are ties: sums run over the sorted row and count from its largest logit, so what is equal
+    in exact arithmetic of whole logits (votes) is equal to the bit, whatever the order of classes.
+
     Example:
         >>> log_odds(np.array([[2.0, -1.0]])).tolist()
         [[3.0, -3.0]]
     """
-    rows = np.arange(len(logits))
-    best = logits.argmax(axis=1)
-    highest = logits[rows, best][:, None]
-    terms = np.exp(logits - highest)
-    others = highest + np.log(np.maximum(terms.sum(axis=1, keepdims=True) - terms, 1.0))
-    rest = logits.copy()
-    rest[rows, best] = -np.inf
-    second = rest.max(axis=1, keepdims=True)
-    others[rows, best] = second[:, 0] + np.log(np.exp(rest - second).sum(axis=1))
-    result: Float64Array = logits - others
+    order = np.argsort(-logits, axis=1, kind="stable")
+    shifted = np.take_along_axis(logits, order, axis=1)
+    shifted -= shifted[:, :1].copy()  # 0 first, then what is below it
+    terms = np.exp(shifted)
+    found = shifted - np.log(np.maximum(terms.sum(axis=1, keepdims=True) - terms, 1.0))
+    second = shifted[:, 1:2]
+    best = -second - np.log(np.exp(shifted[:, 1:] - second).sum(axis=1, keepdims=True))
+    found = np.where(shifted == 0, best, found)
+    result: Float64Array = np.empty_like(shifted)
+    np.put_along_axis(result, order, found, axis=1)
     return result
 
 

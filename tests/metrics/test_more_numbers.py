@@ -160,17 +160,66 @@ def test_the_temperature_is_that_of_least_nll(task):
     logits, labels = sample(4, 500) if task == MULTI else labelled(count=500)
     best = fit_temperature(logits * 3, labels, task)
     assert best == pytest.approx(3 * fit_temperature(logits, labels, task), rel=1e-6)
+    targets = smoothed_by_hand(labels, 4)
+
+    def smoothed(temperature):
+        chances = probabilities(logits * 3 / temperature, task)
+        if task == MULTI:
+            return -(targets * np.log(chances)).sum(axis=1).mean()
+        return -(targets * np.log(chances) + (1 - targets) * np.log(1 - chances)).mean()
+
+    assert min(smoothed(best * 0.98), smoothed(best * 1.02)) > smoothed(best)
     least = negative_log_likelihood(logits * 3, labels, task, temperature=best)
-    for factor in (0.98, 1.02):
+    for factor in (0.9, 1.1):  # 500 images: the plain optimum is near
         more = negative_log_likelihood(logits * 3, labels, task, temperature=best * factor)
         assert more > least
 
 
-def test_a_perfectly_separated_split_has_a_temperature_at_the_limit():
-    logits, labels = np.eye(3)[[0, 1, 2]] * 5, np.array([0, 1, 2])
-    assert fit_temperature(logits, labels, MULTI) == pytest.approx(1e-4, rel=1e-3)
+def smoothed_by_hand(labels, classes):
+    """Platt's targets: what N right answers tell, with one more image right and one wrong."""
+    right, wrong = (len(labels) + 1) / (len(labels) + 2), 1 / (len(labels) + 2)
+    if labels.ndim == 2:
+        return labels * right + (1 - labels) * wrong
+    return np.array(
+        [[right if k == y else wrong / (classes - 1) for k in range(classes)] for y in labels]
+    )
+
+
+def test_a_perfectly_answered_split_has_a_temperature_that_its_size_allows():
+    labels = np.repeat([0, 1, 2], 100)
+    logits = np.eye(3)[labels] * 5
+    temperature = fit_temperature(logits, labels, MULTI)
+    # 301 of 302 are right, and half a wrong answer goes to each other class: 5 / T = log(602)
+    assert temperature == pytest.approx(5 / np.log(602), rel=1e-6)
+    wrong = negative_log_likelihood(logits, (labels + 1) % 3, MULTI, temperature=temperature)
+    assert wrong == pytest.approx(np.log(604), rel=1e-6)
     with pytest.raises(InvalidDataError, match="above 0"):
         negative_log_likelihood(logits, labels, MULTI, temperature=0.0)
+
+
+@pytest.mark.parametrize("task", [MULTI, LABELS])
+def test_logits_that_tell_nothing_apart_leave_the_temperature_at_one(task):
+    labels = np.array([0, 1, 1]) if task == MULTI else np.array([[0, 1], [1, 1], [0, 0]])
+    assert fit_temperature(np.zeros((3, 2)), labels, task) == 1.0
+
+
+def test_votes_that_tie_have_the_same_score_whatever_the_order_of_classes():
+    rng = np.random.default_rng(11)
+    votes = rng.multinomial(9, np.full(7, 1 / 7), size=400).astype(np.float32)
+    labels = rng.integers(7, size=400)
+    plain = cell_metrics(votes, labels, task=MULTI)
+    scores = class_scores(votes, MULTI)
+    rows = np.sort(votes, axis=1)
+    known = {}
+    for row, k in ((row, k) for row in range(400) for k in range(7)):  # the same votes, one score
+        known.setdefault((rows[row].tobytes(), votes[row, k]), set()).add(scores[row, k])
+    assert {len(found) for found in known.values()} == {1}
+    for _ in range(5):
+        order = rng.permutation(7)
+        moved = cell_metrics(votes[:, order], np.argsort(order)[labels], task=MULTI)
+        assert moved["auc"] == pytest.approx(plain["auc"], abs=1e-14)
+        assert moved["auprc"] == pytest.approx(plain["auprc"], abs=1e-14)
+    assert class_scores(votes + 3, MULTI).tolist() == scores.tolist()
 
 
 def test_youdens_point_and_a_wanted_sensitivity_equal_scikit_learns_curve():
