@@ -16,7 +16,7 @@ from medrobust.base.conf_folder import conf_folder
 from medrobust.cli import entry as cli
 from medrobust.cli.option_keys import option_keys
 
-PAGE = Path(__file__).parents[1] / "docs" / "own-data.md"
+PAGE = Path(__file__).parents[2] / "docs" / "own-data.md"
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

@@ -10,7 +10,16 @@ from pages import ROOT
 
 ROOMS = [
     f"medrobust.{room}"
-    for room in ("adapters", "corruptions", "datasets", "metrics", "models", "reporting", "tasks")
+    for room in (
+        "adapters",
+        "corruptions",
+        "datasets",
+        "engine",
+        "metrics",
+        "models",
+        "reporting",
+        "tuning",
+    )
 ]
 PLAIN = {"medrobust.metrics.METRICS", "medrobust.reporting.References"}
 """A table and an alias, which are imported without their docstrings."""

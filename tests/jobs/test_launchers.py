@@ -13,7 +13,7 @@ import torch
 from run_entry import medrobust
 from safetensors.torch import load_file
 
-RUN = Path(__file__).parent.parent / "run.py"
+RUN = Path(__file__).parents[2] / "run.py"
 SMALL = ("dataset.per_class=2", "corruption=pixelate")
 LAUNCHERS = {
     "joblib": (),

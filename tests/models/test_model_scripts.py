@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from medrobust.exceptions import WeightsMismatchError
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def script(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""What is refused of files of strangers, one by one; `benchmarks reliability` finds more."""
+"""What is refused of files of strangers, one by one; `rigs` finds more."""
 
 import copy
 import json

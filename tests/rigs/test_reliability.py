@@ -1,4 +1,4 @@
-"""A few damaged files for every reader; `python -m benchmarks reliability` gives them many."""
+"""A few damaged files for every reader; `python -m rigs` gives them many."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def test_damaged_files_are_read_or_refused_in_one_sentence_by_every_reader(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "reliability", "--fuzz", "30", "--seed", "3"]
+    command = [sys.executable, "-m", "rigs", "--fuzz", "30", "--seed", "3"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -26,7 +26,7 @@ def test_what_a_reader_must_not_do_is_seen(tmp_path: Path) -> None:
 import json, os, pickle, sys
 from dataclasses import asdict
 from pathlib import Path
-from benchmarks.fuzzing import Reader, fuzz
+from rigs.fuzzing import Reader, fuzz
 from medrobust.exceptions import InvalidDataError
 
 def executes(folder): pickle.loads((folder / "x").read_bytes())
@@ -70,7 +70,7 @@ print(json.dumps({name: asdict(one) for name, one in found.items()}))
 def test_killed_at_a_random_instant_or_eight_at_once_the_outcome_is_the_same(
     tmp_path: Path,
 ) -> None:
-    command = [sys.executable, "-m", "benchmarks", "reliability", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "rigs", "--out", str(tmp_path)]
     asked = ("--together", "3", "--kills", "1", "--only", "evaluation")
     done = subprocess.run([*command, *asked], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

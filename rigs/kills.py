@@ -235,8 +235,8 @@ def _filling(root: Path, rank: int, *, runs: bool) -> Callable[[], None]:
         return lambda: _run(*EVALUATION, f"store.dir={root}/store")
 
     def fill() -> None:
-        from benchmarks.hostile import example_store
         from medrobust.evaluation.store import Store
+        from rigs.hostile import example_store
 
         order = np.random.default_rng(rank).permutation(CELLS).tolist()
         for number in order:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.fuzzing import Files, Reader, png_sums
 from medrobust.adapters import Lora, Tuned
 from medrobust.adapters.artifact import RECORD, with_record
 from medrobust.adapters.lora import CONFIG
@@ -31,6 +30,7 @@ from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
 from medrobust.jobs import run as jobs
 from medrobust.models import OpenClip, PhantomClip, TransformersClip
 from medrobust.models.loading import read_checkpoint
+from rigs.fuzzing import Files, Reader, png_sums
 
 SIZE = 32
 COUNT = 6

@@ -1,6 +1,6 @@
 """What the framework stands: hostile files, processes side by side, kills.
 
-`python -m benchmarks reliability --fuzz 1000` gives every reader so many damaged inputs;
+`python -m rigs --fuzz 1000` gives every reader so many damaged inputs;
 `--kills 200 --out DIR` kills a matrix, a tuning and a conversion so many times in all, and goes on
 where an earlier call with that folder stopped; `--together 50` lets eight processes fill one store,
 `--together-runs 3` by whole jobs.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked; status 1 where anything failed."""
-    parser = argparse.ArgumentParser(prog="benchmarks reliability")
+    parser = argparse.ArgumentParser(prog="rigs")
     parser.add_argument("--fuzz", type=int, default=0, help="damaged inputs for each reader")
     parser.add_argument("--kills", type=int, default=0, help="kills, over three kinds of work")
     parser.add_argument("--together", type=int, default=0, help="stores that 8 processes fill")
@@ -43,8 +43,8 @@ def fuzz_all(count: int, only: str, start: int, folder: Path) -> int:
     """Print a line a reader, and what failed."""
     import torch
 
-    from benchmarks.fuzzing import fuzz
-    from benchmarks.hostile import readers
+    from rigs.fuzzing import fuzz
+    from rigs.hostile import readers
 
     torch.set_num_threads(1)
     print("| reader | inputs | read | refused | failed | slowest, CPU s |", flush=True)
@@ -73,7 +73,7 @@ def kill_works(count: int, only: str, start: int, folder: Path) -> int:
     """Print a line a kind of work: how many kills it stood."""
     import torch
 
-    from benchmarks.kills import kill_all, works
+    from rigs.kills import kill_all, works
 
     torch.set_num_threads(1)
     chosen = [work for work in works() if only in work.name]
@@ -91,7 +91,7 @@ def fill_stores(count: int, folder: Path, *, runs: bool) -> int:
     """Print how many stores eight processes filled without a fault."""
     import torch
 
-    from benchmarks.kills import PROCESSES, together
+    from rigs.kills import PROCESSES, together
 
     torch.set_num_threads(1)
     wrong = together(count, folder, runs=runs)

@@ -1,0 +1,1 @@
+"""What breaks things on purpose: damaged files, kills, many processes on one store."""
