@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native_into
 from medrobust.corruptions import letters
 from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, uses_fused, uses_native
+from .batches import Int32Array, check_batch
+from .dispatch import compiled
 
 Choice: TypeAlias = Tensor | Draws
 """Whole numbers, given or keyed."""
@@ -71,16 +71,9 @@ def stain_deposit(
     counts = chosen(count, 1, most, 1)[:, 0]
     which = chosen(mask, 0, len(bank) - 1, most)
     left, top = chosen(x, *columns, most), chosen(y, *rows, most)
-    if uses_native(images):
-        from medrobust.corruptions.numba.artifacts import stamp_ink
-
-        return run_native_into(
-            stamp_ink, images, _copied(images), bank, *_arrays(counts, which, left, top)
-        )
-    if uses_fused(images):
-        from medrobust.corruptions.triton import artifacts as artifacts_triton
-
-        return artifacts_triton.stamp_ink(images, bank, counts, which, left, top)
+    fast = _painted(images, "artifacts.stamp_ink", bank, counts, which, left, top)
+    if fast is not None:
+        return fast
     stamps = torch.from_numpy(bank).to(images.device)
     margin = bank.shape[1:]
     ink = images.new_zeros(len(images), height + 2 * margin[0], width + 2 * margin[1])
@@ -138,16 +131,10 @@ def bubble(
     column = chosen(x, *_between(radii, width), most)
     row = chosen(y, *_between(radii, height), most)
     table, halves = bubble_table(), disk_rows(int(radii.max()) + RIM)
-    if uses_native(images):
-        from medrobust.corruptions.numba.artifacts import lay_bubbles
-
-        arrays = _arrays(counts, radii, column, row)
-        return run_native_into(lay_bubbles, images, _copied(images), table, halves, RIM, *arrays)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import artifacts as artifacts_triton
-
-        places = (counts, radii, column, row)
-        return artifacts_triton.lay_bubbles(images, table, halves, RIM, *places)
+    disks = (counts, radii, column, row)
+    fast = _painted(images, "artifacts.lay_bubbles", table, halves, RIM, *disks)
+    if fast is not None:
+        return fast
     half = torch.from_numpy(halves).to(images.device)
     down, across = (torch.arange(side, device=images.device) for side in (height, width))
     layer = torch.zeros(len(images), height, width, dtype=torch.int64, device=images.device)
@@ -210,14 +197,9 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
     """
     check_batch(images)
     first, last = lens_rows(images.shape[2], images.shape[3], share)
-    if uses_native(images):
-        from medrobust.corruptions.numba.artifacts import keep_rows
-
-        return run_native_into(keep_rows, images, _copied(images), first, last)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import artifacts as artifacts_triton
-
-        return artifacts_triton.keep_rows(images, first, last)
+    fast = _painted(images, "artifacts.keep_rows", first, last)
+    if fast is not None:
+        return fast
     column = torch.arange(images.shape[3], device=images.device)
     low, high = (torch.from_numpy(t).to(images.device)[:, None] for t in (first, last))
     return torch.where((column >= low) & (column < high), images, 0)
@@ -301,14 +283,9 @@ def characters(
     scales = sizes - LEAST_SIZE
     tops = baselines - ascents[scales]
     words = (counts, lengths, text, scales, places, phases, tops, colors)
-    if uses_native(images):
-        from medrobust.corruptions.numba.artifacts import write_words
-
-        return run_native_into(write_words, images, _copied(images), stamps, *_arrays(*words))
-    if uses_fused(images):
-        from medrobust.corruptions.triton import artifacts as artifacts_triton
-
-        return artifacts_triton.write_words(images, stamps, *words)
+    fast = _painted(images, "artifacts.write_words", stamps, *words)
+    if fast is not None:
+        return fast
     table = torch.from_numpy(stamps).to(images.device)
     margin = stamps.shape[3:]
     out = torch.nn.functional.pad(images, (margin[1], margin[1], margin[0], margin[0]))
@@ -351,12 +328,13 @@ def chosen(choice: Choice, low: int | Tensor, high: int | Tensor, count: int) ->
     return low + (words * (high - low + 1) >> 32)
 
 
-def _copied(images: Tensor) -> Tensor:
-    return images.clone(memory_format=torch.contiguous_format)
+def _painted(images: UInt8Batch, step: str, *tables: Any) -> UInt8Batch | None:
+    """Run a compiled step that paints on a copy of the images."""
 
+    def copied() -> Tensor:
+        return images.clone(memory_format=torch.contiguous_format)
 
-def _arrays(*choices: Tensor) -> tuple[Int64Array, ...]:
-    return tuple(np.ascontiguousarray(choice.numpy()) for choice in choices)
+    return compiled(images, step, *tables, out=copied)
 
 
 def _window(

@@ -1,11 +1,6 @@
-"""What every kernel needs: checks of a batch, and who computes it."""
+"""What every kernel needs: checks of a batch, levels, the way to grey."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache
-from importlib.util import find_spec
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.exceptions import InvalidImageError
-from medrobust.keys import Draws
 from medrobust.types import UInt8Batch
 
 Int32Array: TypeAlias = NDArray[np.int32]
@@ -46,52 +40,6 @@ def check_batch(images: UInt8Batch) -> None:
             f"a corruption takes images of {SMALLEST} to {LARGEST} pixels a side, got "
             f"{images.shape[2]} x {images.shape[3]}. Resize them first."
         )
-
-
-Route: TypeAlias = Literal["numba", "triton", "torch"]
-"""Who computes: numba on the CPU, Triton on a GPU, PyTorch wherever neither can."""
-
-_route: ContextVar[Route | None] = ContextVar("route", default=None)
-
-
-def route_of(images: Tensor) -> Route:
-    """Say whose kernels serve these images."""
-    forced = _route.get()
-    if forced is not None:
-        return forced
-    if images.device.type == "cpu":
-        return "numba"
-    return "triton" if images.is_cuda and _has_triton() else "torch"
-
-
-def uses_native(images: Tensor) -> bool:
-    """Say whether the numba kernels serve these images."""
-    return route_of(images) == "numba"
-
-
-def uses_fused(images: Tensor) -> bool:
-    """Say whether the Triton kernels serve these images."""
-    return route_of(images) == "triton"
-
-
-@lru_cache(maxsize=1)
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
-
-
-@contextmanager
-def kernels_of(route: Route) -> Iterator[None]:
-    """Within this context all images take one route: to compare them."""
-    token = _route.set(route)
-    try:
-        yield
-    finally:
-        _route.reset(token)
-
-
-def keyed(draws: Draws) -> tuple[Any, int, int, int]:
-    """Spread keyed draws into the last four arguments of a numba kernel."""
-    return draws.index.numpy(), draws.number, *draws.key
 
 
 def to_grey(images: UInt8Batch) -> UInt8Batch:

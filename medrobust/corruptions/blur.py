@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native
 from medrobust.keys import Draws
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
 
-from .batches import Int32Array, check_batch, uses_fused, uses_native
+from .batches import Int32Array, check_batch
+from .dispatch import compiled
 
 MOTION_BITS = 20
 """Fixed point of the weights of `motion_blur`: sums fit 32 bits and every device agrees."""
@@ -53,14 +53,9 @@ def motion_blur(
     dx, dy, taps = tail_offsets(angle, len(weights), height, width)
     if not cut:
         taps[:] = len(weights)
-    if uses_native(images):
-        from medrobust.corruptions.numba.blur import shifted_sum
-
-        return run_native(shifted_sum, images, weights, dx, dy, taps, MOTION_BITS)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import blur as blur_triton
-
-        return blur_triton.shifted_sum(images, weights, dx, dy, taps, MOTION_BITS)
+    fast = compiled(images, "blur.shifted_sum", weights, dx, dy, taps, MOTION_BITS)
+    if fast is not None:
+        return fast
     rows = torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)
     out = torch.empty_like(images)
@@ -121,14 +116,9 @@ def zoom_blur(
     check_batch(images)
     row, row_share = _zoom_axis(images.shape[2], count, step, trim)
     column, column_share = _zoom_axis(images.shape[3], count, step, trim)
-    if uses_native(images):
-        from medrobust.corruptions.numba.blur import zoom_mean
-
-        return run_native(zoom_mean, images, row, row_share, column, column_share)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import blur as blur_triton
-
-        return blur_triton.zoom_mean(images, row, row_share, column, column_share)
+    fast = compiled(images, "blur.zoom_mean", row, row_share, column, column_share)
+    if fast is not None:
+        return fast
     last_row, last_column = images.shape[2] - 1, images.shape[3] - 1
     source = images.float()
     total = source.clone()

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import empty, run_native_into
+from medrobust.base.numba_threads import empty
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, uses_fused, uses_native
+from .batches import Int32Array, check_batch
+from .dispatch import compiled
 
 RESAMPLE_BITS = 22
 """Fixed point of Pillow's 8-bit resampling."""
@@ -43,16 +44,9 @@ def pixelate(
     if upsample == "box":
         return _resize(small, height, width)
     row, column = _nearest(small.shape[2], height), _nearest(small.shape[3], width)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import pick
-
-        return run_native_into(pick, small, empty(images.shape), row, column)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        one = 1 << RESAMPLE_BITS
-        across, down = np.full((width, 1), one, np.int32), np.full((height, 1), one, np.int32)
-        return pointwise_triton.resize(small, column, across, row, down)
+    fast = compiled(small, "pointwise.pick", row, column, out=lambda: empty(images.shape))
+    if fast is not None:
+        return fast
     rows, columns = (torch.from_numpy(t).to(images.device).long() for t in (row, column))
     return small[:, :, rows][..., columns]
 
@@ -60,15 +54,10 @@ def pixelate(
 def _resize(images: UInt8Batch, height: int, width: int) -> UInt8Batch:
     column, column_weights = _box(images.shape[3], width)
     row, row_weights = _box(images.shape[2], height)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import resize
-
-        out = empty((*images.shape[:2], height, width))
-        return run_native_into(resize, images, out, column, column_weights, row, row_weights)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.resize(images, column, column_weights, row, row_weights)
+    tables, shape = (column, column_weights, row, row_weights), (*images.shape[:2], height, width)
+    fast = compiled(images, "pointwise.resize", *tables, out=lambda: empty(shape))
+    if fast is not None:
+        return fast
     across = _weighted(images, column, column_weights)
     return _weighted(across.mT, row, row_weights).mT
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native
 from medrobust.keys import Draws
 from medrobust.types import Float32Array, Float64Array, UInt8Batch
 
-from .batches import check_batch, keyed, uses_fused, uses_native
+from .batches import check_batch
+from .dispatch import compiled, route_of
 from .smoothing import (
     border_map,
     exact_weights,
@@ -61,20 +61,22 @@ def glass_blur(
     """
     check_batch(images)
     height, width = images.shape[2:]
-    if isinstance(words, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.displacement import glass
-
+    if not swap or route_of(images) == "numba":
         radius = int(4 * sigma + 0.5)
-        weights, exact = gaussian_weights(sigma, radius), exact_weights(sigma, radius)
-        flat = flat_levels(sigma, radius)
-        rows, columns = (border_map(side, radius, "nearest") for side in (height, width))
-        settings = (weights, exact, flat, rows, columns, delta, iterations, swap)
-        return run_native(glass, images, *settings, *keyed(words))
-    if isinstance(words, Draws) and uses_fused(images) and not swap:
-        from medrobust.corruptions.triton.displacement import displace, word_planes
-
-        planes = word_planes(words, iterations, height * width, images.device)
-        return gaussian_blur(displace(gaussian_blur(images, sigma), planes, delta), sigma)
+        tables = (
+            *(gaussian_weights(sigma, radius), exact_weights(sigma, radius)),
+            flat_levels(sigma, radius),
+            *(border_map(side, radius, "nearest") for side in (height, width)),
+        )
+        fast = compiled(
+            images,
+            "displacement.glass",
+            numba=(*tables, delta, iterations, swap),
+            triton=(*tables[1:], delta, iterations),
+            draws=words,
+        )
+        if fast is not None:
+            return fast
     if isinstance(words, Draws):
         words = words.word_planes(iterations, height, width, images.device)
     words = words.to(images.device)
@@ -151,20 +153,12 @@ def elastic_transform(images: UInt8Batch, strength: float, *, words: Tensor | Dr
     height, width = images.shape[2:]
     row_weights, column_weights = (_cut_at_three(0.01 * side) for side in (height, width))
     scale = np.float32(250 * strength * 0.005 * height)
-    if isinstance(words, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.displacement import elastic
-
-        rows = border_map(height, len(row_weights) // 2, "reflect")
-        columns = border_map(width, len(column_weights) // 2, "reflect")
-        settings = (row_weights, column_weights, rows, columns, scale)
-        return run_native(elastic, images, *settings, *keyed(words))
-    if isinstance(words, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import displacement as displacement_triton
-
-        rows = border_map(height, len(row_weights) // 2, "reflect")
-        columns = border_map(width, len(column_weights) // 2, "reflect")
-        tables = (row_weights, column_weights, rows, columns)
-        return displacement_triton.elastic(images, *tables, float(scale), words)
+    rows = border_map(height, len(row_weights) // 2, "reflect")
+    columns = border_map(width, len(column_weights) // 2, "reflect")
+    tables = (row_weights, column_weights, rows, columns, scale)
+    fast = compiled(images, "displacement.elastic", *tables, draws=words)
+    if fast is not None:
+        return fast
     if isinstance(words, Draws):
         words = words.word_planes(1, height, width, images.device)[:, 0]
     fields = smooth(_fields(words.to(images.device)), row_weights, "reflect", column_weights)
@@ -209,14 +203,13 @@ def elastic_transform_affine(
     if isinstance(corners, Draws):
         corners = corners.uniform(6)
     maps = _affine_maps(corners, affine, height, width)
-    if isinstance(words, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton.displacement import elastic_affine
-
+    if route_of(images) == "triton":
         exact = _cut_at_three(sigma).astype(np.float64)
-        row_map, column_map = (
-            border_map(side, len(exact) // 2, "reflect") for side in (height, width)
-        )
-        return elastic_affine(images, maps, exact, row_map, column_map, amplitude, words)
+        edges = (border_map(side, len(exact) // 2, "reflect") for side in (height, width))
+        tables = (maps, exact, *edges, amplitude)
+        fast = compiled(images, "displacement.elastic_affine", *tables, draws=words)
+        if fast is not None:
+            return fast
     if isinstance(words, Draws):
         words = words.word_planes(1, height, width, images.device)[:, 0]
     fields = _fields(words.to(images.device)).double()

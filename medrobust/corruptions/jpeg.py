@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, uses_fused, uses_native
+from .batches import Int32Array, check_batch
+from .dispatch import compiled
 
 LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
@@ -53,14 +53,9 @@ def jpeg_compression(images: UInt8Batch, quality: int) -> UInt8Batch:
     """
     check_batch(images)
     steps = quantisation_steps(quality)
-    if uses_native(images):
-        from medrobust.corruptions.numba.jpeg import compress
-
-        return run_native(compress, images, steps)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import jpeg as jpeg_triton
-
-        return jpeg_triton.compress(images, steps)
+    fast = compiled(images, "jpeg.compress", steps)
+    if fast is not None:
+        return fast
     height, width = images.shape[2:]
     luma_steps, chroma_steps = torch.from_numpy(steps).to(images.device)
     if images.shape[1] == 1:

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
+from .batches import Int32Array, check_batch
+from .dispatch import compiled
 
 UInt32Array: TypeAlias = NDArray[np.uint32]
 SPECKLE_BITS = 20
@@ -46,14 +46,9 @@ def gaussian_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> 
         [153]
     """
     check_batch(images)
-    if isinstance(noise, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.noise import add_from_table
-
-        return run_native(add_from_table, images, _steps(std), *keyed(noise))
-    if isinstance(noise, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import noise as noise_triton
-
-        return noise_triton.add_from_table(images, _steps(std), noise)
+    fast = compiled(images, "noise.add_from_table", _steps(std), draws=noise)
+    if fast is not None:
+        return fast
     if isinstance(noise, Draws):
         noise = noise.normal_planes(images)
     moves = torch.floor(255.0 * std * noise.to(images.device, torch.float64)).clamp(-255, 255)
@@ -92,14 +87,9 @@ def impulse_noise(images: UInt8Batch, amount: float, *, uniform: Tensor | Draws)
         [0]
     """
     check_batch(images)
-    if isinstance(uniform, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.noise import salt_and_pepper
-
-        return run_native(salt_and_pepper, images, *_limits(amount), *keyed(uniform))
-    if isinstance(uniform, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import noise as noise_triton
-
-        return noise_triton.salt_and_pepper(images, np.array(_limits(amount)), uniform)
+    fast = compiled(images, "noise.salt_and_pepper", *_limits(amount), draws=uniform)
+    if fast is not None:
+        return fast
     if isinstance(uniform, Draws):
         uniform = uniform.uniform_planes(images)
     uniform = uniform.to(images.device)
@@ -139,15 +129,10 @@ def speckle_noise(images: UInt8Batch, std: float, *, noise: Tensor | Draws) -> U
     check_batch(images)
     unit = std * (1 << SPECKLE_BITS)
     limit = 8 << SPECKLE_BITS
-    if isinstance(noise, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.noise import scale_from_table
-
-        table = _factors(unit, limit)
-        return run_native(scale_from_table, images, table, SPECKLE_BITS, *keyed(noise))
-    if isinstance(noise, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import noise as noise_triton
-
-        return noise_triton.scale_from_table(images, _factors(unit, limit), SPECKLE_BITS, noise)
+    table = _factors(unit, limit)
+    fast = compiled(images, "noise.scale_from_table", table, SPECKLE_BITS, draws=noise)
+    if fast is not None:
+        return fast
     if isinstance(noise, Draws):
         noise = noise.normal_planes(images)
     factors = torch.round(unit * noise.to(images.device, torch.float64)).clamp(1 - limit, limit - 1)
@@ -190,14 +175,9 @@ def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> U
     """
     check_batch(images)
     table = poisson_table(rate)
-    if isinstance(uniform, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.noise import choose_by_alias
-
-        return run_native(choose_by_alias, images, table, *keyed(uniform))
-    if isinstance(uniform, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import noise as noise_triton
-
-        return noise_triton.choose_by_alias(images, table, uniform)
+    fast = compiled(images, "noise.choose_by_alias", table, draws=uniform)
+    if fast is not None:
+        return fast
     if isinstance(uniform, Draws):
         uniform = uniform.uniform_planes(images)
     words = (uniform.to(images.device, torch.float64) * 2**32).long()

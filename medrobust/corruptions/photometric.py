@@ -5,11 +5,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from medrobust.base.numba_threads import run_native
 from medrobust.exceptions import InvalidImageError
 from medrobust.types import UInt8Array, UInt8Batch
 
-from .batches import GREY_WEIGHTS, LEVELS, check_batch, to_grey, uses_fused, uses_native
+from .batches import GREY_WEIGHTS, LEVELS, check_batch, to_grey
+from .dispatch import compiled
 
 
 def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
@@ -35,14 +35,9 @@ def brightness(images: UInt8Batch, shift: float) -> UInt8Batch:
     """
     check_batch(images)
     table = _brightness_table(shift)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import look_up_by_maximum
-
-        return run_native(look_up_by_maximum, images, table)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.look_up_by_maximum(images, table)
+    fast = compiled(images, "pointwise.look_up_by_maximum", table)
+    if fast is not None:
+        return fast
     values = images.amax(1, keepdim=True).long() * 256 + images
     return torch.from_numpy(table).to(images.device).flatten()[values]
 
@@ -77,14 +72,9 @@ def contrast(images: UInt8Batch, factor: float) -> UInt8Batch:
         arXiv:1903.12261.
     """
     check_batch(images)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import scale_about_mean
-
-        return run_native(scale_about_mean, images, float(factor))
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.scale_about_mean(images, float(factor))
+    fast = compiled(images, "pointwise.scale_about_mean", float(factor))
+    if fast is not None:
+        return fast
     pixels = images.shape[2] * images.shape[3]
     full = torch.tensor(255.0, dtype=torch.float64, device=images.device)
     mean = images.sum((2, 3), dtype=torch.int64).double()[..., None] / (full * pixels)
@@ -121,14 +111,9 @@ def saturate(images: UInt8Batch, factor: float, shift: float) -> UInt8Batch:
     check_batch(images)
     if images.shape[1] != 3:
         raise InvalidImageError("saturate takes 3 channels, got 1. Repeat the grey channel first.")
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import scale_saturation
-
-        return run_native(scale_saturation, images, float(factor), float(shift))
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.scale_saturation(images, float(factor), float(shift))
+    fast = compiled(images, "pointwise.scale_saturation", float(factor), float(shift))
+    if fast is not None:
+        return fast
     full, six = torch.tensor([255.0, 6.0], dtype=torch.float64, device=images.device)
     red, green, blue = (images[:, c].double() / full for c in range(3))
     value = torch.maximum(torch.maximum(red, green), blue)
@@ -178,22 +163,11 @@ def brightness_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
         [111]
     """
     check_batch(images)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import scale
-
-        return run_native(scale, images, np.float32(factor))
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.look_up(images, _scaled(factor))
+    fast = compiled(images, "pointwise.scale", np.float32(factor))
+    if fast is not None:
+        return fast
     scaled = images.float() * torch.tensor(factor, dtype=torch.float32, device=images.device)
     return scaled.clamp(max=255).to(torch.uint8)
-
-
-def _scaled(factor: float) -> UInt8Array:
-    """Tabulate the float32 products."""
-    products = np.arange(256, dtype=np.float32) * np.float32(factor)
-    return products.clip(max=255).astype(np.uint8)
 
 
 def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
@@ -215,14 +189,10 @@ def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
         arXiv:2406.17536.
     """
     check_batch(images)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import scale_about_luma
-
-        return run_native(scale_about_luma, images, np.float32(factor), *GREY_WEIGHTS)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.scale_about_luma(images, factor)
+    weighted = (np.float32(factor), *GREY_WEIGHTS)
+    fast = compiled(images, "pointwise.scale_about_luma", numba=weighted, triton=(factor,))
+    if fast is not None:
+        return fast
     luma = images if images.shape[1] == 1 else to_grey(images)
     pixels = images.shape[2] * images.shape[3]
     total = luma.sum((1, 2, 3), dtype=torch.int64)[:, None, None, None]
@@ -255,12 +225,7 @@ def gamma_correction(images: UInt8Batch, gamma: float) -> UInt8Batch:
     """
     check_batch(images)
     table = np.array([int(255.999 * (u / 255.0) ** gamma) for u in range(256)], np.uint8)
-    if uses_native(images):
-        from medrobust.corruptions.numba.pointwise import look_up
-
-        return run_native(look_up, images, table)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import pointwise as pointwise_triton
-
-        return pointwise_triton.look_up(images, table)
+    fast = compiled(images, "pointwise.look_up", table)
+    if fast is not None:
+        return fast
     return torch.from_numpy(table).to(images.device)[images.long()]

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
-from .batches import LEVELS, Int32Array, check_batch, uses_fused, uses_native
+from .batches import LEVELS, Int32Array, check_batch
+from .dispatch import compiled, route_of
 
 Border: TypeAlias = Literal["nearest", "mirror", "reflect"]
 """abc with a border of two: aaabccc, cbabcba (also called reflect-101), baabccb."""
@@ -45,15 +45,11 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
     radius = int(4 * sigma + 0.5)
     exact, flat = exact_weights(sigma, radius), flat_levels(sigma, radius)
     rows, columns = (border_map(side, radius, "nearest") for side in images.shape[2:])
-    if uses_native(images):
-        from medrobust.corruptions.numba.filter import soften
-
-        weights = gaussian_weights(sigma, radius)
-        return run_native(soften, images, weights, exact, flat, rows, columns)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import filter as filter_triton
-
-        return filter_triton.soften(images, exact, flat, rows, columns)
+    tables = (exact, flat, rows, columns)
+    rounded = (gaussian_weights(sigma, radius), *tables)  # numba sums in float32 first
+    fast = compiled(images, "filter.soften", numba=rounded, triton=tables)
+    if fast is not None:
+        return fast
     values = images.double()
     values = values / values.new_tensor(255)  # a GPU divides by a plain number inexactly
     for axis, where in ((-2, rows), (-1, columns)):
@@ -86,15 +82,9 @@ def gaussian_blur_kernel(images: UInt8Batch, taps: int) -> UInt8Batch:
     radius = taps // 2
     weights = gaussian_weights(0.15 * taps + 0.35, radius)
     rows, columns = (border_map(side, radius, "mirror") for side in images.shape[2:])
-    if uses_native(images):
-        from medrobust.corruptions.numba.filter import separable
-
-        return run_native(separable, images, weights, rows, columns, np.float32(0.5))
-    if uses_fused(images):
-        from medrobust.corruptions.triton import filter as filter_triton
-
-        smoothed = filter_triton.smooth(images, weights, weights, rows, columns)
-        return (smoothed + 0.5).clamp(max=255).to(torch.uint8)
+    fast = compiled(images, "filter.separable", weights, rows, columns, np.float32(0.5))
+    if fast is not None:
+        return fast
     smoothed = smooth(images.float(), weights, "mirror")
     return (smoothed + 0.5).clamp(max=255).to(torch.uint8)
 
@@ -124,14 +114,11 @@ def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
     reach, box, first = _disk_boxes(radius, alias)
     row_map = border_map(images.shape[2], reach, "mirror")
     column_map = border_map(images.shape[3], reach, "mirror")
-    if uses_native(images):
-        from medrobust.corruptions.numba.filter import boxes
-
-        return run_native(boxes, images, row_map, column_map, box, first, reach, DISK_BITS)
-    if uses_fused(images) and reach <= LARGEST_DISK:
-        from medrobust.corruptions.triton import filter as filter_triton
-
-        return filter_triton.boxes(images, row_map, column_map, box, first, reach, DISK_BITS)
+    if reach <= LARGEST_DISK or route_of(images) == "numba":
+        tables = (row_map, column_map, box, first)
+        fast = compiled(images, "filter.boxes", *tables, reach, DISK_BITS)
+        if fast is not None:
+            return fast
     height, width = images.shape[2:]
     rows, columns = (torch.from_numpy(m).to(images.device) for m in (row_map, column_map))
     padded = images.int()[:, :, rows][..., columns]

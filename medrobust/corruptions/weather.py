@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.base.numba_threads import run_native, run_native_into
 from medrobust.exceptions import InvalidImageError
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import UInt8Batch
 
-from .batches import Int32Array, check_batch, keyed, uses_fused, uses_native
+from .batches import Int32Array, check_batch
 from .blur import tail_offsets, tail_weights
+from .dispatch import compiled, route_of
 from .smoothing import border_map, gaussian_weights, smooth
 
 LAYER_BITS, STREAK_BITS = 14, 16
@@ -76,20 +76,11 @@ def snow(
     weights = tail_weights(radius, sigma, STREAK_BITS)
     dx, dy, taps = tail_offsets(angle, len(weights), len(row), len(column))
     cut, keep = np.int32(ceil(threshold * (1 << LAYER_BITS))), np.int32(mix * (1 << LAYER_BITS))
-    if isinstance(layer, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.weather import snowfall
-
-        table = _snow_table(mean, std)
-        settings = (table, row, row_share, column, column_share, cut, weights, dx, dy, taps, keep)
-        return run_native(snowfall, images, *settings, *keyed(layer))
-    if isinstance(layer, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import weather as weather_triton
-
-        down, across, smear = (row, row_share), (column, column_share), (weights, dx, dy, taps)
-        table = _snow_table(mean, std)
-        return weather_triton.snowfall(
-            images, table, down, across, int(cut), smear, int(keep), layer
-        )
+    enlarged, smear = (row, row_share, column, column_share), (weights, dx, dy, taps)
+    tables = (_snow_table(mean, std), *enlarged, cut, *smear, keep)
+    fast = compiled(images, "weather.snowfall", *tables, draws=layer)
+    if fast is not None:
+        return fast
     small = (ceil(height / zoom), ceil(width / zoom))
     if isinstance(layer, Draws):
         layer = layer.normal(small[0] * small[1], images.device).reshape(-1, *small)
@@ -192,28 +183,22 @@ def frost(
     top, left = (_placed(draw, rooms[:, i]) for i, draw in enumerate((top, left)))
     levels = np.arange(256, dtype=np.float64)
     image_share, frost_share = image_weight * levels, frost_weight * levels
-    if uses_native(images):
-        from medrobust.corruptions.numba.weather import blend_crops
-
-        crops = np.stack(
-            [
-                bank[t][:, y : y + height, x : x + width]
-                for t, y, x in zip(chosen, top.tolist(), left.tolist(), strict=True)
-            ]
-        )
-        return run_native(blend_crops, images, crops, image_share, frost_share)
-    if uses_fused(images):
-        from medrobust.corruptions.triton import weather as weather_triton
-
-        places = (chosen, top.numpy(), left.numpy())
-        shares = (image_share, frost_share)
-        return weather_triton.blend_crops(images, zoom, textures, shapes, *places, shares)
-    laid = torch.stack(
+    shares = (image_share, frost_share)
+    if route_of(images) == "triton":  # the whole bank lies on the device: no crop is copied
+        places = (shapes, chosen, top.numpy(), left.numpy())
+        fast = compiled(images, "weather.blend_crops", zoom, textures, *places, shares)
+        assert fast is not None
+        return fast
+    crops = np.stack(
         [
-            torch.from_numpy(bank[t][:, y : y + height, x : x + width]).to(images.device)
+            bank[t][:, y : y + height, x : x + width]
             for t, y, x in zip(chosen, top.tolist(), left.tolist(), strict=True)
         ]
     )
+    fast = compiled(images, "weather.blend_crops", crops, *shares)
+    if fast is not None:
+        return fast
+    laid = torch.from_numpy(crops).to(images.device)
     total = image_weight * images.double() + frost_weight * laid.double()
     return total.clamp(max=255).to(torch.uint8)
 
@@ -252,14 +237,9 @@ def fog(images: UInt8Batch, amount: float, decay: float, *, uniform: Tensor | Dr
     height, width = images.shape[2:]
     side = 1 << (max(height, width) - 1).bit_length()
     amount = float(np.float32(255 * amount))
-    if isinstance(uniform, Draws) and uses_native(images):
-        from medrobust.corruptions.numba.weather import fog_over
-
-        return run_native(fog_over, images, side, amount, float(decay), *keyed(uniform))
-    if isinstance(uniform, Draws) and uses_fused(images):
-        from medrobust.corruptions.triton import weather as weather_triton
-
-        return weather_triton.fog_over(images, side, amount, float(decay), uniform)
+    fast = compiled(images, "weather.fog_over", side, amount, float(decay), draws=uniform)
+    if fast is not None:
+        return fast
     if isinstance(uniform, Draws):
         uniform = uniform.uniform(side * side, images.device)
     noise = (uniform.to(images.device, torch.float64) * 2**24).long().float()
@@ -339,14 +319,9 @@ def spatter(
     else:
         masks = _puddles(layers, np.float32(threshold), strength)
     color = np.array(COLORS[liquid], np.float32)
-    if uses_native(images):
-        from medrobust.corruptions.numba.weather import spill
-
-        return run_native(spill, images, masks.numpy(), color, liquid == "mud")
-    if uses_fused(images):
-        from medrobust.corruptions.triton import weather as weather_triton
-
-        return weather_triton.spill(images, masks.to(images.device), color, liquid == "mud")
+    fast = compiled(images, "weather.spill", masks.to(images.device), color, liquid == "mud")
+    if fast is not None:
+        return fast
     cover = masks.to(images.device)[:, None]
     old = images.float()
     kept = old - old * cover if liquid == "mud" else old
@@ -365,18 +340,8 @@ def _liquid(
         return smooth(field, weights, "nearest")
     table = (mean + std * (normal_table() / NORMAL_SCALE)).astype(np.float32)
     rows, columns = (border_map(side, len(weights) // 2, "nearest") for side in (height, width))
-    if uses_fused(images):
-        from medrobust.corruptions.triton import filter as filter_triton
-        from medrobust.corruptions.triton import weather as weather_triton
-
-        field = weather_triton.look_up_draws(table, layer, (height, width), images.device)
-        return filter_triton.smooth(field, weights, weights, rows, columns)
-    from medrobust.corruptions.numba.weather import liquid_layers
-
-    scratch, out = torch.empty(2, len(images), height, width)
-    return run_native_into(
-        liquid_layers, scratch, out, table, weights, rows, columns, *keyed(layer)
-    )
+    scratch = torch.empty(len(images), height, width, device=images.device)
+    return _on_layers(scratch, "weather.liquid_layers", table, weights, rows, columns, draws=layer)
 
 
 def _relief(images: UInt8Batch, layers: Tensor, threshold: float, strength: float) -> Tensor:
@@ -384,15 +349,8 @@ def _relief(images: UInt8Batch, layers: Tensor, threshold: float, strength: floa
 
     OpenCV without Intel's library measures distances in fixed point: its reliefs differ.
     """
-    if uses_fused(images):
-        from medrobust.corruptions.triton import water as water_triton
-
-        bound = float(np.float32(threshold))
-        return water_triton.relief_of(layers.to(images.device), bound, strength)
-    from medrobust.corruptions.numba.water import relief_of
-
-    layers = layers.cpu()
-    return run_native_into(relief_of, layers, torch.empty_like(layers), threshold, strength)
+    layers = layers.to(images.device)
+    return _on_layers(layers, "water.relief_of", float(np.float32(threshold)), strength)
 
 
 def _puddles(layers: Tensor, threshold: Any, sigma: float) -> Tensor:
@@ -400,15 +358,19 @@ def _puddles(layers: Tensor, threshold: Any, sigma: float) -> Tensor:
     wet = (layers > float(threshold)).float()
     weights = gaussian_weights(sigma, int(4 * sigma + 0.5))
     rows, columns = (border_map(s, len(weights) // 2, "nearest") for s in wet.shape[1:])
-    if uses_fused(wet):
-        from medrobust.corruptions.triton import filter as filter_triton
-
-        masks = filter_triton.smooth(wet, weights, weights, rows, columns)
-    else:
-        from medrobust.corruptions.numba.weather import smooth_layers
-
-        masks = run_native_into(smooth_layers, wet, torch.empty_like(wet), weights, rows, columns)
+    masks = _on_layers(wet, "weather.smooth_layers", weights, rows, columns)
     return torch.where(masks < 0.8, 0.0, masks).clamp(max=1.0)
+
+
+def _on_layers(layers: Tensor, step: str, *tables: Any, draws: Draws | None = None) -> Tensor:
+    """Run a step on float32 layers (N, H, W): by Triton where they lie, else by numba."""
+
+    def out() -> Tensor:
+        return torch.empty(layers.shape)
+
+    made = compiled(layers, step, *tables, draws=draws, out=out, or_cpu=True)
+    assert made is not None
+    return made
 
 
 def _check_color(name: str, images: UInt8Batch) -> None:

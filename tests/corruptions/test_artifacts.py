@@ -21,7 +21,7 @@ from medrobust.corruptions.artifacts import (
     lens_rows,
     stain_deposit,
 )
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.ink import ink_masks
 from medrobust.corruptions.letters import BEARING, LETTERS, REACH, STEPS, font
 from medrobust.exceptions import ConfigurationError

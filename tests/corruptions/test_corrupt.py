@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medrobust.corruptions import corrupt, suites
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.suites import REGISTRIES
 from medrobust.exceptions import ConfigurationError, InvalidImageError, UnknownNameError
 

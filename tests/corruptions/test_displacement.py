@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medrobust.corruptions import corrupt
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.displacement import (
     elastic_transform,
     elastic_transform_affine,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medrobust.corruptions import smoothing
-from medrobust.corruptions.batches import kernels_of
 from medrobust.corruptions.contract import card, clauses
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.kernels import KERNELS, kernel_function
 from medrobust.corruptions.shell import run_kernel
 from medrobust.keys import Draws, derive_key

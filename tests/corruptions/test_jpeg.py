@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.jpeg import jpeg_compression
 from medrobust.exceptions import ConfigurationError
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageEnhance
 from skimage.color import hsv2rgb, rgb2hsv
 
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.photometric import (
     brightness,
     brightness_factor,

@@ -7,7 +7,7 @@ import torch
 from skimage.filters import gaussian
 from torchvision.transforms.v2.functional import gaussian_blur as torchvision_blur
 
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.smoothing import defocus_blur, gaussian_blur, gaussian_blur_kernel
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (61, 83, 3), dtype=np.uint8)

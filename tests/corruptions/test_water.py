@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
 
-from medrobust.corruptions.fused import launch
 from medrobust.corruptions.numba import water as water_numba
 from medrobust.corruptions.suites import find_entry
 from medrobust.corruptions.triton import water as water_triton
+from medrobust.corruptions.triton.launch import launch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WATER = [find_entry("imagenet_c", "spatter").parameters(severity) for severity in (1, 2, 3)]

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from medrobust.corruptions import corrupt
-from medrobust.corruptions.batches import kernels_of
+from medrobust.corruptions.dispatch import kernels_of
 from medrobust.corruptions.frost_textures import frost_textures
 from medrobust.corruptions.weather import fog, frost, snow, spatter
 from medrobust.exceptions import ConfigurationError, InvalidImageError

@@ -6,8 +6,9 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from medrobust.corruptions.fused import cover, fused, launch, on_device
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
+
+from .launch import cover, fused, launch, on_device
 
 PIXELS = 1024
 """Pixels of a program, row after row: its strip."""

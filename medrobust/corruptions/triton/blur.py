@@ -5,8 +5,9 @@ from typing import Any
 import triton.language as tl
 
 from medrobust.corruptions.batches import Int32Array
-from medrobust.corruptions.fused import fused, on_device, over_planes
 from medrobust.types import Float32Array, Int64Array, UInt8Batch
+
+from .launch import fused, on_device, over_planes
 
 
 def shifted_sum(

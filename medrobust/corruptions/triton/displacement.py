@@ -5,11 +5,11 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from medrobust.corruptions.fused import BLOCK, cover, fused, keyed, launch, on_device, over_planes
 from medrobust.keys import Draws
-from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Batch
+from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
-from .filter import smooth
+from .filter import smooth, soften
+from .launch import BLOCK, cover, fused, keyed, launch, on_device, over_planes
 from .philox import make_words
 
 BLOCKS = 256
@@ -80,6 +80,23 @@ def _displace(out, images, words, iterations, delta, channels, height, width, BL
     for c in range(channels):
         plane = (image * channels + c) * pixels
         tl.store(out + plane + places, tl.load(images + plane + at, inside, 0), inside)
+
+
+def glass(
+    images: UInt8Batch,
+    exact: Float64Array,
+    flat: UInt8Array,
+    row_map: Int64Array,
+    column_map: Int64Array,
+    delta: int,
+    iterations: int,
+    draws: Draws,
+) -> UInt8Batch:
+    """Soften, copy every pixel from a place near it, again and again, and soften once more."""
+    tables = (exact, flat, row_map, column_map)
+    pixels = images.shape[2] * images.shape[3]
+    words = word_planes(draws, iterations, pixels, images.device)
+    return soften(displace(soften(images, *tables), words, delta), *tables)
 
 
 def elastic(

@@ -9,8 +9,9 @@ import triton.language as tl
 from torch import Tensor
 
 from medrobust.corruptions.batches import LEVELS, Int32Array
-from medrobust.corruptions.fused import BLOCK, cover, fused, launch, on_device
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
+
+from .launch import BLOCK, cover, fused, launch, on_device
 
 ROWS, LANES, UNROLL = 32, 32, 4
 """Height and width of a tile that a program of `_filter` makes, and sums of a round of its loop."""
@@ -206,6 +207,18 @@ def _filter(
         pair += tl.load(base + after, inside, 0).to(weight.dtype)
         total += tl.load(weights + radius + k) * pair
     tl.store(out + plane + x[None, :] * height + y[:, None], total, inside)
+
+
+def separable(
+    images: UInt8Batch,
+    weights: Float32Array,
+    row_map: Int64Array,
+    column_map: Int64Array,
+    bias: np.float32,
+) -> UInt8Batch:
+    """Smooth along both axes by the same weights, in float32; add `bias`, clip and truncate."""
+    smoothed = smooth(images, weights, weights, row_map, column_map)
+    return (smoothed + float(bias)).clamp(max=255).to(torch.uint8)
 
 
 def boxes(

@@ -10,9 +10,10 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from medrobust.corruptions.fused import cover, fused, launch, on_device
 from medrobust.corruptions.numba import jpeg as jpeg_numba
 from medrobust.types import UInt8Batch
+
+from .launch import cover, fused, launch, on_device
 
 LANES = 512
 """Lanes of a program."""

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 import triton.language as tl
 
-from medrobust.corruptions.fused import cover, fused, keyed, launch, on_device
 from medrobust.keys import Draws
 from medrobust.types import UInt8Batch
 
+from .launch import cover, fused, keyed, launch, on_device
 from .philox import make_halves, make_words
 
 BLOCKS = 256
@@ -25,9 +26,9 @@ def scale_from_table(images: UInt8Batch, table: Any, bits: int, noise: Draws) ->
     return _with_draws(_scale, images, table, noise, 8 * BLOCKS, BITS=bits)
 
 
-def salt_and_pepper(images: UInt8Batch, limits: Any, uniform: Draws) -> UInt8Batch:
-    """Set a value to 0 where its draw is below limits[0], else to 255 below limits[1]; int64."""
-    return _with_draws(_salt, images, limits, uniform, 4 * BLOCKS)
+def salt_and_pepper(images: UInt8Batch, pepper: int, either: int, uniform: Draws) -> UInt8Batch:
+    """Set a value to 0 where its 32-bit draw is below `pepper`, else to 255 below `either`."""
+    return _with_draws(_salt, images, np.array([pepper, either]), uniform, 4 * BLOCKS)
 
 
 def choose_by_alias(images: UInt8Batch, table: Any, uniform: Draws) -> UInt8Batch:

@@ -2,8 +2,9 @@
 
 import triton.language as tl
 
-from medrobust.corruptions.fused import fused
 from medrobust.keys import MULTIPLIERS, ROUNDS, WEYL
+
+from .launch import fused
 
 M0, M1 = (tl.constexpr(multiplier) for multiplier in MULTIPLIERS)
 W0, W1 = (tl.constexpr(step) for step in WEYL)

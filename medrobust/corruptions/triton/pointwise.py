@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 import triton.language as tl
 from torch import Tensor
 
 from medrobust.corruptions.batches import GREY_WEIGHTS
-from medrobust.corruptions.fused import cover, fused, launch, on_device
 from medrobust.types import UInt8Batch
+
+from .launch import cover, fused, launch, on_device
 
 PIXELS = 1024
 """Pixels of a program."""
@@ -19,6 +21,12 @@ RED, GREEN, BLUE = (tl.constexpr(weight) for weight in GREY_WEIGHTS)
 def look_up(images: UInt8Batch, table: Any) -> UInt8Batch:
     """Replace every value u by table[u]; uint8 (256,)."""
     return _look_up_in(images, on_device(table, images.device)[None])
+
+
+def scale(images: UInt8Batch, factor: np.float32) -> UInt8Batch:
+    """Multiply every value by `factor` in float32, clip and truncate, by a table."""
+    products = np.arange(256, dtype=np.float32) * factor
+    return look_up(images, products.clip(max=255).astype(np.uint8))
 
 
 def look_up_by_maximum(images: UInt8Batch, table: Any) -> UInt8Batch:
@@ -61,6 +69,12 @@ def scale_saturation(images: UInt8Batch, factor: float, shift: float) -> UInt8Ba
     numbers = numbers.to(images.device, non_blocking=True)
     launch(_saturation, grid, out, images, numbers, height * width, PIXELS=PIXELS // 2)
     return out
+
+
+def pick(images: UInt8Batch, row: Any, column: Any) -> UInt8Batch:
+    """Take the pixel at [row[y], column[x]] for place (y, x)."""
+    down, across = (np.full((len(places), 1), 1 << 22, np.int32) for places in (row, column))
+    return resize(images, column, across, row, down)
 
 
 def resize(

@@ -11,10 +11,11 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from medrobust.corruptions.fused import BLOCK, cover, fused, launch, on_device
 from medrobust.corruptions.numba import water as water_numba
 from medrobust.corruptions.numba.water import DIAGONAL, KNIGHT, STEP
 from medrobust.types import Float32Array
+
+from .launch import BLOCK, cover, fused, launch, on_device
 
 WEAK, STRONG, TANGENT, FAR, NINTH = (
     tl.constexpr(getattr(water_numba, name))

@@ -10,11 +10,12 @@ import triton.language as tl
 from torch import Tensor
 
 from medrobust.corruptions.frost_textures import frost_textures
-from medrobust.corruptions.fused import BLOCK, cover, fused, keyed, launch, on_device, over_planes
 from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .displacement import word_planes
+from .filter import smooth
+from .launch import BLOCK, cover, fused, keyed, launch, on_device, over_planes
 from .philox import make_halves
 
 BLOCKS = 128
@@ -40,17 +41,37 @@ def _look_up(out, table, index, number, key0, key1, pixels, BLOCKS: tl.constexpr
     tl.store(at, tl.load(table + halves), places < pixels)
 
 
+def liquid_layers(
+    layers: Tensor, table: Any, weights: Any, row_map: Any, column_map: Any, draws: Draws
+) -> Tensor:
+    """Make smoothed layers of table[16-bit draw], float32 of the shape of `layers` (N, H, W)."""
+    field = look_up_draws(table, draws, layers.shape[1:], layers.device)
+    return smooth(field, weights, weights, row_map, column_map)
+
+
+def smooth_layers(layers: Tensor, weights: Any, row_map: Any, column_map: Any) -> Tensor:
+    """Smooth float32 layers (N, H, W) along both axes."""
+    return smooth(layers, weights, weights, row_map, column_map)
+
+
 def snowfall(
     images: UInt8Batch,
     table: Any,
-    rows: tuple[Any, Any],
-    columns: tuple[Any, Any],
-    cut: int,
-    smear: tuple[Any, Any, Any, Any],
-    keep: int,
+    row: Any,
+    row_share: Any,
+    column: Any,
+    column_share: Any,
+    cut: np.int32,
+    weights: Any,
+    dx: Any,
+    dy: Any,
+    taps: Any,
+    keep: np.int32,
     draws: Draws,
 ) -> UInt8Batch:
-    """Whiten images and lay streaks over them; `smear` holds weights, dx, dy and taps."""
+    """Whiten images and lay streaks over them; arguments as those of the kernel for the CPU."""
+    rows, columns, smear = (row, row_share), (column, column_share), (weights, dx, dy, taps)
+    cut, keep = int(cut), int(keep)
     count, channels, height, width = images.shape
     device = images.device
     tall, wide = len(rows[0]), len(columns[0])
