@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from medrobust.datasets.own.dicom_grey import Window
 from medrobust.datasets.own.dicom_headers import dicom_names, quiet_pydicom
-from medrobust.datasets.own.dicom_pixels import Picture, Window, read_dicom
+from medrobust.datasets.own.dicom_pixels import Picture, read_dicom
 from medrobust.datasets.own.pictures import Framing, framed
 from medrobust.exceptions import MedRobustError
 

@@ -180,6 +180,44 @@ def test_images_without_a_window_are_counted_by_what_was_used(tmp_path: Path) ->
         assert marks(table, window=window, **names) == ()
 
 
+def test_what_a_header_does_to_an_image_is_said_with_its_line_and_values(
+    tmp_path: Path, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep = slices(1)[0]
+    for name, centre in (("a", 1000), ("b", 60000), ("c", 61000)):
+        write_dicom(tmp_path / f"{name}.dcm", deep, WindowCenter=centre, WindowWidth=500)
+    write_dicom(tmp_path / "d.dcm", deep, RescaleSlope="0", WindowCenter="1000", WindowWidth="500")
+    rows = [{"path": f"{name}.dcm", "label": name in "ab"} for name in "abcd"]
+    table = write_table(tmp_path / "t.csv", rows)
+    few = (
+        "2 of 4 images{}: one or two greys are left of more stored values "
+        "(t.csv, line 3: WindowCenter 60000, WindowWidth 500; line 4: WindowCenter 61000, "
+        "WindowWidth 500)"
+    )
+    slope = "the rescale slope is 0 or no number: values were taken as stored (t.csv, line 5: Resc"
+    with caplog.at_level(logging.WARNING):
+        first = marks(table)
+    assert few.format("") in caplog.text
+    assert f"1 of 4 images: {slope}aleSlope 0" in caplog.text
+    assert few.format(" of test") in first
+    assert any(mark.startswith(f"1 of 4 images of test: {slope}") for mark in first)
+    assert marks(table) == first  # from the cache
+    for folder in own_cache.glob("arrays/dicom-notes-*"):
+        shutil.rmtree(folder)
+    assert marks(table) == first  # from the files
+
+
+def test_the_frame_that_was_taken_is_said_unless_the_table_names_it(tmp_path: Path) -> None:
+    frames = np.arange(4, dtype=np.uint8)[:, None, None] * np.full((1, 48, 48), 50, np.uint8)
+    write_dicom(tmp_path / "cine.dcm", frames, NumberOfFrames=4)
+    rows = [{"path": "cine.dcm", "label": "a", "frame": 3}]
+    table, names = write_table(tmp_path / "t.csv", rows), {"class_names": ["a", "b"]}
+    said = "1 of 1 image of test: of several frames one was taken (t.csv, line 2: {} of 4)"
+    assert said.format(2) in marks(table, **names)
+    assert said.format(4) in marks(table, frame=4, **names)
+    assert not any("frames" in m for m in marks(table, frame_column="frame", **names))
+
+
 @pytest.mark.parametrize("match", ["path", "instance"])
 def test_files_that_the_table_leaves_out_are_counted_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, match: str

@@ -1,7 +1,6 @@
 """Own data: a folder of DICOM files and a table of labels, matched by path, instance or patient."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.wording import counted
-from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array, unpacking_at_most
+from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -21,6 +20,7 @@ from medrobust.exceptions import (
 )
 from medrobust.types import UInt8Array
 
+from .dicom_grey import AS_STORED, VOI_TABLE, Window
 from .dicom_headers import (
     HeaderIndex,
     dicom_names,
@@ -29,15 +29,16 @@ from .dicom_headers import (
     quiet_pydicom,
 )
 from .dicom_pixels import (
-    AS_STORED,
+    LEAVING_LITTLE,
     NOTES,
-    VOI_TABLE,
+    ONE_FRAME,
+    RESOLVED,
     WINDOWLESS,
-    Window,
     is_grey_dicom,
     read_dicom,
     read_notes,
 )
+from .image_notes import cached_notes, sentence
 from .pictures import Framing, each, framed, write_images
 from .pseudonyms import data_key, keyed_hashes
 from .source import (
@@ -56,8 +57,8 @@ log = logging.getLogger(__name__)
 
 Match = Literal["path", "instance", "patient"]
 
-NOTES_FORMAT: Final = 1
-"""Version of the notes in the cache: to be raised with the order or the meaning of `NOTES`."""
+READING: Final = 2
+"""Version of the way pixels are read: to be raised where the cache may hold wrong ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +249,7 @@ class Dicom(OwnData):
 
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()
-        noted: dict[str, tuple[str, ...]] = {}
+        noted: dict[str, dict[str, str]] = {}
 
         def grey_file(sample: Sample) -> bool:
             with place_named(sample):
@@ -263,24 +264,28 @@ class Dicom(OwnData):
                         picture = read_dicom(
                             sample.file, frame=self._frame_of(sample), window=self.window
                         )
-                    noted[sample.name] = picture.notes
+                    details = picture.details
+                    noted[sample.name] = {n: details.get(n, "") for n in picture.notes}
                     return framed(picture.pixels, framing, grey=grey)
 
                 return write_images(each(read, samples), len(samples), framing.size, grey, target)
 
         found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
         if noted:
-            self._notes(samples, noted)
-        counts = Counter(note for notes in noted.values() for note in notes)
-        for note, count in sorted(counts.items()):
-            level = logging.INFO if note in (VOI_TABLE, AS_STORED) else logging.WARNING
-            log.log(level, "%d of %s: %s", count, counted(len(samples), "image"), note)
+            self._say(samples, self._notes(samples, noted))
         return found
+
+    def _say(self, samples: list[Sample], notes: list[dict[str, str]]) -> None:
+        """Log what is to be said of the images that were just read."""
+        for note, found in _by_note(samples, notes).items():
+            level = logging.INFO if note in (VOI_TABLE, AS_STORED, ONE_FRAME) else logging.WARNING
+            log.log(level, "%s", sentence(note, found, len(samples)))
 
     def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
         """Return what decides the pixels, for the cache."""
         return {
             "kind": "dicom",
+            "reading": READING,
             "files": sample_states(samples),
             "framing": [self.size, self.fit],
             "frames": [self._frame_of(sample) for sample in samples],
@@ -288,49 +293,44 @@ class Dicom(OwnData):
         }
 
     def _notes(
-        self, samples: list[Sample], noted: Mapping[str, Sequence[str]] = MappingProxyType({})
-    ) -> list[tuple[str, ...]]:
-        """Return what is to be said of each image, from the cache.
+        self, samples: list[Sample], noted: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> list[dict[str, str]]:
+        """Return what is to be said of each image, from the cache: note -> detail.
 
         Args:
             samples: The images.
             noted: Name -> notes, of those that were read just now.
         """
 
-        def bits(sample: Sample) -> int:
+        def notes_of(sample: Sample) -> Mapping[str, str]:
             notes = noted.get(sample.name)
             if notes is None:
                 with place_named(sample):
                     frame = self._frame_of(sample)
                     notes = read_notes(sample.file, frame=frame, window=self.window)
-            return sum(1 << NOTES.index(note) for note in notes)
+            named = sample.frame is not None  # by the table
+            return {note: told for note, told in notes.items() if not (named and note == ONE_FRAME)}
 
-        def write(target: Path) -> str:
-            shape = (len(samples),)
-            with (
-                quiet_pydicom(),
-                unpacking_at_most(None),
-                ArrayWriter(target, np.dtype("u2"), shape) as writer,
-            ):
-                for value in each(bits, samples):
-                    writer.write(np.array(value, dtype="u2").tobytes())
-                return writer.close()
+        def read() -> list[Mapping[str, str]]:
+            with quiet_pydicom():
+                return list(each(notes_of, samples))
 
-        key = {**self._made_from(samples), "kind": "dicom notes", "version": NOTES_FORMAT}
-        codes = cached_array("dicom-notes", key, write, cache_dir=self.cache_dir).open()
-        return [
-            tuple(note for bit, note in enumerate(NOTES) if code >> bit & 1)
-            for code in codes.tolist()
-        ]
+        key = self._made_from(samples)
+        return cached_notes("dicom-notes", key, NOTES, read, cache_dir=self.cache_dir)
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
-        counts = Counter(note for notes in self._notes(samples) for note in notes)
+        found = _by_note(samples, self._notes(samples))
         windowless = [
-            f"{counts[note]} of {counted(len(samples), 'image')} of {split}: {note}"
+            f"{len(found[note])} of {counted(len(samples), 'image')} of {split}: {note}"
             for note in WINDOWLESS
-            if counts[note]
+            if note in found
         ]
-        return (*windowless, *self._left_out(self._unlisted(table), "DICOM file"))
+        others = [
+            sentence(note, found[note], len(samples), f" of {split}")
+            for note in (*LEAVING_LITTLE, *RESOLVED, ONE_FRAME)
+            if note in found
+        ]
+        return (*windowless, *others, *self._left_out(self._unlisted(table), "DICOM file"))
 
     def _unlisted(self, table: Table) -> int:
         """Count the DICOM files below the folder that no row of the table stands for.
@@ -356,6 +356,17 @@ class Dicom(OwnData):
         if sample.frame is not None:
             return sample.frame
         return None if self.frame == "middle" else self.frame
+
+
+def _by_note(
+    samples: list[Sample], notes: list[dict[str, str]]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return note -> (place in the table, detail) of the images that it holds of."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for sample, told in zip(samples, notes, strict=True):
+        for note, detail in told.items():
+            found.setdefault(note, []).append((sample.place, detail))
+    return dict(sorted(found.items()))
 
 
 def _check_found(table: Table, missing: list[int], rows: list[int], what: Match) -> None:

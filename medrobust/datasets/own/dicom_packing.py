@@ -1,0 +1,276 @@
+"""One DICOM frame unpacked: what its header says of its bytes is checked against them first.
+
+Uncompressed pixels follow the header, compressed ones their stream (PS3.5, 8.2); what neither can
+explain is refused by the value of the header.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import InvalidImageError, MissingDependencyError
+
+from .codestream import Codestream, codestream
+from .dicom_headers import DEFLATED, dicom_errors_named, library
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
+    from pydicom.pixels import Decoder
+
+RLE: Final = "1.2.840.10008.1.2.5"
+J2K: Final = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
+"""What transfer syntaxes of JPEG 2000 (…4.90 to .93) and HTJ2K (…4.201 to .203) begin with."""
+
+INTEGERS: Final = 0x7FE00010
+PIXELS: Final = {0x7FE00008: 32, 0x7FE00009: 64, INTEGERS: None}
+"""Tag of pixels -> bits of the floating ones."""
+
+UNDEFINED: Final = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A frame as its decoder leaves it.
+
+    Attributes:
+        array: (H, W) or (H, W, 3), in containers of whole bytes.
+        stream: Head of the compressed stream, if it is one.
+        ready: Whether sign and unused bits are already as they should be.
+        converted: Whether the decoder has turned YCbCr into RGB by itself.
+    """
+
+    array: NDArray[Any]
+    stream: Codestream | None = None
+    ready: bool = False
+    converted: bool = False
+
+
+def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) -> Unpacked:
+    """Decompress a frame, without a change of colours.
+
+    Args:
+        header: Of the file.
+        stream: The file, where its pixels begin.
+        index: Of the frame, from 0.
+        file: Its name.
+
+    Raises:
+        InvalidImageError: If header and pixels cannot be told from one another; names the file and
+            the value of the header.
+        MissingDependencyError: If its compression needs a package that is not installed.
+    """
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise InvalidImageError(f"{file.name} does not say how its pixels are packed.")
+    decoder = _decoder(syntax, file.name)
+    with dicom_errors_named(file):
+        if syntax == DEFLATED:
+            return _deflated(header, index, file)
+        start = stream.tell()
+        tag, length = _pixel_element(header, stream)
+        if tag not in PIXELS:
+            raise InvalidImageError(f"{file.name} is a DICOM file without pixels.")
+        check_layout(header, tag, file.name)
+        if syntax.is_encapsulated:
+            return _encapsulated(header, index, file, decoder)
+        if length == UNDEFINED:
+            raise InvalidImageError(
+                f"{file.name} says that its pixels are uncompressed (TransferSyntaxUID "
+                f"{syntax.name}), but they are not."
+            )
+        left = file.stat().st_size - stream.tell()
+        check_length(header, PIXELS[tag], min(length, left), index, file.name)
+        stream.seek(start)
+        return _plain(header, stream, index, file)
+
+
+def _decoder(syntax: Any, name: str) -> "Decoder":
+    from pydicom.pixels import get_decoder
+
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise InvalidImageError(
+            f"{name} is packed as {syntax.name}, which is not read: unpack it with other "
+            f"software first."
+        ) from error
+    if not decoder.is_available:
+        raise MissingDependencyError(
+            f"{name} is packed as {syntax.name}, which needs a decoder: "
+            f"pip install 'medrobust[dicom]'."
+        )
+    return decoder
+
+
+def _pixel_element(header: "FileDataset", stream: BinaryIO) -> tuple[int, int]:
+    """Read tag and length of the element at which the stream stands, up to its value."""
+    order: Literal["big", "little"]
+    order = "big" if header.original_encoding[1] is False else "little"
+    head = stream.read(8)
+    head += stream.read(4) if _is_explicit(head) else b""
+    group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))
+    return group << 16 | element, int.from_bytes(head[-4:], order)
+
+
+def _is_explicit(head: bytes) -> bool:
+    """Say whether an element names its kind: no even length looks like these letters."""
+    return head[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN")
+
+
+def check_layout(header: "FileDataset", tag: int, name: str) -> None:
+    """Refuse whole pixels whose bits or sign the header does not name.
+
+    Raises:
+        InvalidImageError: Naming the file and the value of the header.
+    """
+    if tag != INTEGERS:
+        return
+    allocated, stored = header.BitsAllocated, header.get("BitsStored")
+    if not isinstance(stored, int) or not 1 <= stored <= allocated:
+        raise InvalidImageError(
+            f"{name} has {stored or 'no'} bits stored (BitsStored) of {allocated} allocated "
+            f"(BitsAllocated)."
+        )
+    if header.get("PixelRepresentation") not in (0, 1):
+        raise InvalidImageError(
+            f"{name} does not say whether its pixels are signed (PixelRepresentation "
+            f"{header.get('PixelRepresentation', 'missing')})."
+        )
+    if header.SamplesPerPixel > 1 and header.get("PlanarConfiguration") not in (None, 0, 1):
+        raise InvalidImageError(
+            f"{name} has a PlanarConfiguration of {header.PlanarConfiguration}; there are 0 and 1."
+        )
+
+
+def check_length(
+    header: "FileDataset", floating: int | None, held: int, index: int, name: str
+) -> None:
+    """Refuse uncompressed pixels of another length than the header says.
+
+    Padding at the end is passed over; bytes for a second image, or for colours that were not
+    thinned out, are not.
+
+    Args:
+        header: Of the file.
+        floating: Bits of a floating value; None for whole ones.
+        held: Bytes of the pixels.
+        index: Of the frame that is wanted.
+        name: Of the file.
+
+    Raises:
+        InvalidImageError: Naming the file and the values of the header.
+    """
+    kind, frames = header.PhotometricInterpretation, int(header.get("NumberOfFrames") or 1)
+    bits = floating or header.BitsAllocated
+    one = header.Rows * header.Columns * header.SamplesPerPixel * bits / 8
+    one *= 2 / 3 if kind == "YBR_FULL_422" else 1
+    told = (
+        f"Rows {header.Rows}, Columns {header.Columns}, SamplesPerPixel {header.SamplesPerPixel}, "
+        f"BitsAllocated {bits}, PhotometricInterpretation {kind}, NumberOfFrames {frames}"
+    )
+    if held < int((index + 1) * one):
+        raise InvalidImageError(
+            f"{name} cannot be read as DICOM: it holds {held} bytes of pixels, its header asks for "
+            f"{ceil(frames * one)} ({told}); it is damaged or cut off."
+        )
+    most = 1.5 if kind == "YBR_FULL_422" else 2
+    if held >= most * frames * one and held - frames * one > 1:
+        raise InvalidImageError(
+            f"{name} holds {held} bytes of pixels, of which its header explains "
+            f"{ceil(frames * one)} ({told})."
+        )
+
+
+def _plain(header: "FileDataset", stream: BinaryIO, index: int, file: Path) -> Unpacked:
+    from pydicom.pixels import pixel_array
+
+    options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
+    if header.SamplesPerPixel > 1 and header.get("PlanarConfiguration") is None:
+        raise InvalidImageError(
+            f"{file.name} does not say how its colours are ordered (PlanarConfiguration)."
+        )
+    if _is_explicit(stream.read(8)) != header.file_meta.TransferSyntaxUID.is_implicit_VR:
+        stream.seek(0)
+        return Unpacked(np.asarray(pixel_array(stream, index=index, **options)))  # that frame only
+    whole = library().dcmread(file)  # the file meta information names the other encoding
+    return Unpacked(np.asarray(pixel_array(whole, index=index, **options)))
+
+
+def _deflated(header: "FileDataset", index: int, file: Path) -> Unpacked:
+    from pydicom.pixels import pixel_array
+
+    whole = library().dcmread(file)
+    tag = next((tag for tag in PIXELS if tag in whole), 0)
+    if not tag:
+        raise InvalidImageError(f"{file.name} is a DICOM file without pixels.")
+    check_layout(header, tag, file.name)
+    check_length(header, PIXELS[tag], len(whole[tag].value), index, file.name)
+    options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
+    return Unpacked(np.asarray(pixel_array(whole, index=index, **options)))
+
+
+def _encapsulated(header: "FileDataset", index: int, file: Path, decoder: "Decoder") -> Unpacked:
+    from pydicom.pixels import pixel_array
+
+    whole, syntax = library().dcmread(file), header.file_meta.TransferSyntaxUID
+    options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
+    if header.SamplesPerPixel > 1:
+        options["planar_configuration"] = header.get("PlanarConfiguration") or 0
+    found = None
+    if syntax != RLE:
+        found = _checked_stream(whole, index, file.name)
+        options |= {
+            "bits_allocated": 8 if found.bits <= 8 else 16 if found.bits <= 16 else 32,
+            "bits_stored": found.bits,
+            "apply_jls_sign_correction": False,
+        }
+    try:
+        array = np.asarray(pixel_array(whole, index=index, **options))
+    except RuntimeError as error:  # of all decoders that are there
+        raise _not_decoded(decoder, syntax, file.name) from error
+    ready = syntax.startswith(J2K)
+    alone = "pylibjpeg" not in decoder.available_plugins
+    converted = alone and found is not None and found.adobe and not ready
+    return Unpacked(array, found, ready, converted)
+
+
+def _not_decoded(decoder: "Decoder", syntax: Any, name: str) -> InvalidImageError:
+    """Say that no installed decoder reads a file, and what might."""
+    tried = decoder.available_plugins
+    all_there = "pylibjpeg" in tried or syntax == RLE
+    lacking = "python-gdcm" if all_there else "'medrobust[dicom]'"
+    return InvalidImageError(
+        f"{name} is packed as {syntax.name}, of a kind that no installed decoder reads (tried: "
+        f"{', '.join(tried)}): pip install {lacking}, or unpack it with other software first "
+        f"(dcmdjpeg, gdcmconv --raw), unless it is damaged."
+    )
+
+
+def _checked_stream(whole: "FileDataset", index: int, name: str) -> Codestream:
+    """Refuse compressed pixels of another size or number of samples than the header declares."""
+    from pydicom.encaps import get_frame
+
+    offsets = whole.get("ExtendedOffsetTable"), whole.get("ExtendedOffsetTableLengths")
+    packed = get_frame(
+        whole.PixelData,
+        index,
+        number_of_frames=int(whole.get("NumberOfFrames") or 1),
+        extended_offsets=offsets if all(offsets) else None,
+    )
+    found = codestream(packed)
+    if found is None or (found.width, found.height) != (whole.Columns, whole.Rows):
+        declared = "no size" if found is None else f"{found.width} × {found.height}"
+        raise InvalidImageError(
+            f"{name} is damaged: its compressed pixels declare {declared}, its header "
+            f"{whole.Columns} × {whole.Rows}."
+        )
+    if found.components != whole.SamplesPerPixel:
+        raise InvalidImageError(
+            f"{name} has {found.components} samples in each compressed pixel, and "
+            f"{whole.SamplesPerPixel} in its header (SamplesPerPixel)."
+        )
+    return found
