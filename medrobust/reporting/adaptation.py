@@ -22,7 +22,6 @@ from medrobust.metrics.intervals import Bounds, mean_interval, wilson
 from medrobust.types import Float64Array
 
 from .matrix import Matrix
-from .measure import reading
 from .reference import as_published, is_probe, without_adapter
 from .sections import plain_table
 from .tables import csv_bytes, in_markdown, number
@@ -279,22 +278,21 @@ def _draw(matrix: Matrix, row: int) -> _Draw:
         keys = [[(row, name, severity) for severity in severities] for name in names]
         if not keys or not all(key in groups for column in keys for key in column):
             return None
-        return np.stack([_wrong([c for k in column for c in groups[k]], of) for column in keys])
+        return np.stack([_wrong(matrix, [c for k in column for c in groups[k]]) for column in keys])
 
-    of = _of(matrix)
     return _Draw(
         numbers=_numbers(matrix, row),
-        clean=_wrong(matrix.groups[row, "clean", 0], of),
+        clean=_wrong(matrix, matrix.groups[row, "clean", 0]),
         columns=columns(matrix.groups),
         reference=columns(matrix.reference_groups),
     )
 
 
-def _wrong(cells: Sequence[StoredCell], of: str) -> Float64Array:
+def _wrong(matrix: Matrix, cells: Sequence[StoredCell]) -> Float64Array:
     """Return how often each image is wrong: float64 (N,), or (N, L) for the balanced error."""
-    each = [reading(cell, None).predicted != cell.data.labels for cell in cells]
-    mean: Float64Array = np.mean(each, axis=0)
-    return mean if of == "balanced_error" or mean.ndim == 1 else mean.mean(axis=1)
+    found = matrix.measured.mean_terms(cells, _of(matrix))
+    assert found is not None  # `_of` is a number of the matrix
+    return found.values
 
 
 def _numbers(matrix: Matrix, row: int) -> dict[str, float]:

@@ -177,9 +177,8 @@ def area_difference(first: Areas, second: Areas, groups: Int64Array | None) -> C
 
 def _area(matrix: Matrix, measured: Measured, row: int, condition: str) -> Areas | None:
     cells = _cells(matrix, row, condition)
-    found = [measured.known(cell).area for cell in cells or []]
-    areas = [area for area in found if area is not None]
-    if not areas or len(areas) < len(found):
+    areas = measured.areas(cells or [], "auc")
+    if areas is None:
         return None
     influence = np.zeros(len(areas[0].influence))
     for area in areas:
@@ -206,13 +205,5 @@ def _terms(
     cells = _cells(matrix, row, condition)
     if cells is None:
         return None
-    labels = matrix.data.labels
-    wrong = np.zeros(labels.shape)
-    for cell in cells:
-        predicted = measured.known(cell).predicted
-        if predicted is None:
-            return None
-        wrong += predicted != labels
-    wrong /= len(cells)
-    balanced = (of or matrix.shown) == "balanced_error"
-    return error_terms(wrong, labels if balanced else None)
+    found = measured.mean_terms(cells, of or matrix.shown)
+    return None if found is None else error_terms(found.values, found.strata)

@@ -135,6 +135,7 @@ class Matrix:
         groups: (row, corruption, severity) -> the cells of all seeds.
         seen: For each row, training data of its weights that hold pictures of this set's source.
         reference_groups: As `groups`, of the reference.
+        measured: Numbers of all these cells, each computed once.
     """
 
     table: ExpectedTable
@@ -157,6 +158,7 @@ class Matrix:
     groups: Groups = field(default_factory=dict)
     seen: tuple[tuple[str, ...], ...] = ()
     reference_groups: Groups = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured, repr=False, compare=False)
 
     @property
     def shown(self) -> str:
@@ -456,6 +458,7 @@ def _matrix(
         groups=groups,
         seen=tuple(_seen(table.dataset, groups, row) for row in range(len(rows))),
         reference_groups=complete,
+        measured=measured,
     )
 
 
@@ -475,7 +478,7 @@ def _chance(data: DataRecord, groups: Groups, row: int, measured: Measured) -> b
     found = groups.get((row, "clean", 0))
     if found is None:
         return None
-    estimates = measured.known(found[0]).estimates
+    estimates = measured.scores(found[0]).estimates
     classes = 2 if data.labels.ndim == 2 else len(np.unique(data.labels))
     return at_chance(classes, estimates.get("balanced_error"), estimates.get("auc"))
 
@@ -529,7 +532,7 @@ def _label(key: tuple[str, str, str], found: Mapping[tuple[str, str, str], str])
 
 def _metric_names(cells: Sequence[StoredCell], measured: Measured) -> list[str]:
     """List the metrics that every cell has, in the order of the first."""
-    estimates = [measured.known(cell).estimates for cell in cells]
+    estimates = [measured.scores(cell).estimates for cell in cells]
     shared = set.intersection(*map(set, estimates))
     return [name for name in estimates[0] if name in shared]
 
@@ -549,7 +552,7 @@ def _arrays(
     levels = {severity: index for index, severity in enumerate(table.severities)}
     for (row, corruption, severity), group in groups.items():
         for name in names:
-            found = [measured.known(cell).estimates[name] for cell in group]
+            found = [measured.scores(cell).estimates[name] for cell in group]
             mean = _mean([getattr(estimate, part) for estimate in found])
             if severity == 0:
                 clean[name][row] = mean

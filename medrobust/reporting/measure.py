@@ -3,7 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.detection import operating_point
 from medrobust.metrics.influence import Areas
 from medrobust.metrics.intervals import mean_interval, mean_of_shares_interval
+from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
 MANY = 2000
@@ -31,23 +32,8 @@ Features: TypeAlias = Callable[[str], Float32Array | None]
 """Encoding fingerprint -> image features, or None where none were kept."""
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is kept of a cell.
-
-    Attributes:
-        estimates: Metric -> value and interval.
-        predicted: int16 (N,) or bool (N, L); None where nothing is predicted.
-        area: AUC with its influence values, None where it is not defined.
-    """
-
-    estimates: Mapping[str, Estimate]
-    predicted: NDArray[Any] | None
-    area: Areas | None
-
-
 class Measured:
-    """Metrics of cells, each computed once.
+    """Metrics of cells, and what each unit adds to them, each computed once.
 
     Args:
         validation: Variant of a row and data set -> its clean validation cell, on which operating
@@ -60,7 +46,7 @@ class Measured:
         validation: Mapping[tuple[str, str], StoredCell] | None = None,
         features: Features | None = None,
     ) -> None:
-        self._known: dict[str, Known] = {}
+        self._scores: dict[str, Scores] = {}
         self._groups: dict[str, Int64Array | None] = {}
         self._drawn: tuple[str, Int64Array] | None = None
         self._fits: dict[tuple[str, str], _Fit] = {}
@@ -69,16 +55,48 @@ class Measured:
 
     def __call__(self, cell: StoredCell) -> dict[str, float | None]:
         """Return name -> value of the cell."""
-        return {name: found.value for name, found in self.known(cell).estimates.items()}
+        return {name: found.value for name, found in self.scores(cell).estimates.items()}
 
-    def known(self, cell: StoredCell) -> Known:
-        """Return numbers, predictions and AUC of the cell."""
-        if cell.fingerprint not in self._known:
-            self._known[cell.fingerprint] = self._measure(cell)
-        return self._known[cell.fingerprint]
+    def scores(self, cell: StoredCell) -> Scores:
+        """Return the numbers of a cell and what each unit adds to them."""
+        if cell.fingerprint not in self._scores:
+            self._scores[cell.fingerprint] = self._measure(cell)
+        return self._scores[cell.fingerprint]
 
-    def groups(self, data: DataRecord) -> Int64Array | None:
-        """Return the number of each image's patient, None where images stand alone."""
+    def terms(self, cell: StoredCell, loss: str) -> Terms | Areas | None:
+        """Return what each unit of a cell adds to a loss; None where it is not defined."""
+        return self.scores(cell).terms.get(loss)
+
+    def mean_terms(self, cells: Sequence[StoredCell], loss: str) -> Terms | None:
+        """Return how much each unit adds on average over cells of the same units.
+
+        This is the one place that says how often an image is wrong.
+
+        Returns:
+            float64 terms, (U,), or (U, L) with strata (U, L); None where a cell has no terms.
+        """
+        parts = [self.terms(cell, loss) for cell in cells]
+        known = [part for part in parts if isinstance(part, Terms)]
+        if not known or len(known) < len(parts):
+            return None
+        total = np.zeros(known[0].values.shape)
+        for part in known:
+            total += part.values
+        total /= len(known)
+        if known[0].strata is None and total.ndim == 2:
+            total = total.mean(axis=1)
+        return replace(known[0], values=total)
+
+    def areas(self, cells: Sequence[StoredCell], loss: str) -> list[Areas] | None:
+        """Return the areas of all cells; None where one has none."""
+        areas = [self.terms(cell, loss) for cell in cells]
+        defined = [area for area in areas if isinstance(area, Areas)]
+        return defined if defined and len(defined) == len(areas) else None
+
+    def groups(self, data: DataRecord, unit: str = "image") -> Int64Array | None:
+        """Return the number of each image's patient, None where units stand alone."""
+        if unit != "image":
+            return None
         if data.fingerprint not in self._groups:
             self._groups[data.fingerprint] = group_codes(data.groups)
         return self._groups[data.fingerprint]
@@ -107,16 +125,15 @@ class Measured:
         context = multiprocessing.get_context("spawn")  # torch does not survive a fork
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
             for part, known in zip(parts, pool.map(measure_all, work), strict=True):
-                self._known |= {c.fingerprint: k for c, k in zip(part, known, strict=True)}
+                self._scores |= {c.fingerprint: k for c, k in zip(part, known, strict=True)}
 
-    def _measure(self, cell: StoredCell) -> Known:
+    def _measure(self, cell: StoredCell) -> Scores:
         given = reading(cell, self.groups(cell.data))
         known = measure(given)
         fit = self._fit(cell)
         if fit is None:
             return known
-        estimates = {**known.estimates, **fit.estimates(given)}
-        return Known(estimates, known.predicted, known.area)
+        return replace(known, estimates={**known.estimates, **fit.estimates(given)})
 
     def draws(self, data: DataRecord) -> Int64Array:
         """Return how often each image (or patient) is taken, 1,000 times: int64 (1000, units).
@@ -139,21 +156,22 @@ class Measured:
         return self._fits[key]
 
 
-def measure(given: Reading) -> Known:
+def measure(given: Reading) -> Scores:
     """Compute what is kept of a cell."""
-    estimates = cell_estimates(given)
-    predicted = None
+    terms: dict[str, Terms | Areas] = {}
+    answers = None
     if given.thresholded:
-        predicted = given.predicted.astype(bool if given.labels.ndim == 2 else np.int16)
-    area = given.area
-    if area is not None:
+        wrong = given.predicted != given.labels
+        terms = {"error": Terms(wrong), "balanced_error": Terms(wrong, given.labels)}
+        answers = given.predicted.astype(bool if given.labels.ndim == 2 else np.int16)
+    if (area := given.area) is not None:
         # half the memory; adding up is done in float64
         small: Any = area.influence.astype(np.float32)
-        area = Areas(area.value, small, area.smallest, area.degrees, area.unseen)
-    return Known(estimates, predicted, area)
+        terms["auc"] = replace(area, influence=small)
+    return Scores(cell_estimates(given), terms, answers)
 
 
-def measure_all(given: Sequence[Reading]) -> list[Known]:
+def measure_all(given: Sequence[Reading]) -> list[Scores]:
     """Compute what is kept of several cells: the work of one call to a process."""
     return [measure(one) for one in given]
 

@@ -66,7 +66,7 @@ def sanity(
         for corruption, name in SHOWING_NOTHING.items():
             cell = nothing.get((*identity, corruption))
             if cell is not None:
-                found |= _of_row(row, name, measured.known(cell).estimates)
+                found |= _of_row(row, name, measured.scores(cell).estimates)
         cells = groups.get((row, "clean", 0))
         for name, given in zip(TORN, readings(cells[0], measured) if cells else (), strict=False):
             found |= _of_row(row, name, cell_estimates(given))

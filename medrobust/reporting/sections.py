@@ -12,7 +12,7 @@ from medrobust.base.wording import counted
 from medrobust.metrics import METRICS, Estimate
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.intervals import share_interval
-from medrobust.metrics.scores import predictions
+from medrobust.types import Float64Array
 
 from .compare import Standing
 from .figures import (
@@ -255,14 +255,14 @@ def _classes(matrix: Matrix) -> str:
     lines = []
     counts = matrix.data.class_counts
     for row, line in enumerate(matrix.rows):
-        clean = _right(matrix, [(row, "clean", 0)])
+        clean = _wrong(matrix, [(row, "clean", 0)])
         table = matrix.table
         keys = [(row, name, level) for name in table.corruptions for level in table.severities]
-        corrupted = _right(matrix, keys) if keys else None
+        corrupted = _wrong(matrix, keys) if keys else None
         if clean is None and corrupted is None:
             continue
         for k, name in enumerate(matrix.data.class_names):
-            cells = [_recall(matrix, right, k) for right in (clean, corrupted)]
+            cells = [_recall(matrix, wrong, k) for wrong in (clean, corrupted)]
             lines.append((line.label, name, str(counts[k]), *cells))
     if not lines:
         return ""
@@ -270,28 +270,20 @@ def _classes(matrix: Matrix) -> str:
     return details("Classes", plain_table(head, lines, tight=True))
 
 
-def _right(
-    matrix: Matrix, keys: Sequence[tuple[int, str, int]]
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None":
+def _wrong(matrix: Matrix, keys: Sequence[tuple[int, str, int]]) -> Float64Array | None:
     if not all(key in matrix.groups for key in keys):
         return None
-    if "error" not in matrix.values:
-        return None
     cells = [cell for key in keys for cell in matrix.groups[key]]
-    total = np.zeros(matrix.data.labels.shape)
-    for cell in cells:
-        total += predictions(cell.logits, matrix.data.task) == matrix.data.labels
-    return total / len(cells)
+    found = matrix.measured.mean_terms(cells, "balanced_error")
+    return None if found is None else found.values
 
 
-def _recall(
-    matrix: Matrix, right: "np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None", k: int
-) -> str:
+def _recall(matrix: Matrix, wrong: Float64Array | None, k: int) -> str:
     labels = matrix.data.labels
     own = labels[:, k] == 1 if labels.ndim == 2 else labels == k
-    if right is None or not own.any():
+    if wrong is None or not own.any():
         return "–"
-    terms = right[own, k] if labels.ndim == 2 else right[own]
+    terms = 1 - (wrong[own, k] if labels.ndim == 2 else wrong[own])
     codes = group_codes(matrix.data.groups)
     low, high = share_interval(terms, None if codes is None else codes[own])
     return f"{100 * terms.mean():.1f} ({100 * low:.1f}–{100 * high:.1f})"

@@ -123,10 +123,10 @@ def _within(
     """Return the error of some images, by what is used for all of them."""
     if wrong is None:
         return Estimate(None)
-    labels = None if errors.labels is None else errors.labels[chosen]
+    strata = None if errors.strata is None else errors.strata[chosen]
     groups = group_codes(None if data.groups is None else data.groups[chosen])
     terms = wrong[chosen]
-    return with_bounds(mean_error(terms, labels), error_interval(terms, labels, groups))
+    return with_bounds(mean_error(terms, strata), error_interval(terms, strata, groups))
 
 
 def subgroup_rows(found: Sequence[Subgroup]) -> list[dict[str, str]]:

@@ -58,7 +58,7 @@ def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[st
             "cell": cell.fingerprint,
         }
         for cell in cells
-        for metric, found in measured.known(cell).estimates.items()
+        for metric, found in measured.scores(cell).estimates.items()
     ]
 
 

@@ -85,11 +85,17 @@ def aggregates(layout: Layout, measured: Measured) -> dict[Key, Estimate]:
 
 
 class Errors:
-    """Errors of one row, of one kind: plain (labels None) or balanced."""
+    """One loss of one row: what each unit adds to it, and every aggregate of that.
+
+    Attributes:
+        strata: Classes of the units where they count equally, else None.
+        unit: What the loss is a mean over.
+    """
 
     def __init__(self, layout: Layout, measured: Measured, row: int, of: str) -> None:
-        self.layout, self.measured, self.row = layout, measured, row
-        self.balanced = of == "balanced_error"
+        self.layout, self.measured, self.row, self.of = layout, measured, row, of
+        self.strata: Int64Array | None = None
+        self.unit = "image"
         clean = layout.groups.get((row, "clean", 0))
         self.clean = None if clean is None else self._wrong(clean)
         self.columns = self._columns(layout.groups)
@@ -106,26 +112,16 @@ class Errors:
         return [None if column is None else self._wrong(column) for column in cells]
 
     def _wrong(self, cells: Sequence[StoredCell]) -> Float64Array | None:
-        """Return how often each image is wrong: float64 (N,), or (N, L) for the balanced error."""
-        labels = cells[0].data.labels
-        total = np.zeros(labels.shape)
-        for cell in cells:
-            predicted = self.measured.known(cell).predicted
-            if predicted is None:
-                return None
-            total += predicted != labels
-        total /= len(cells)
-        return total if self.balanced or labels.ndim == 1 else total.mean(axis=1)
-
-    @property
-    def labels(self) -> Int64Array | None:
-        """Labels where classes count equally, else None."""
-        return self._any().data.labels if self.balanced else None
+        found = self.measured.mean_terms(cells, self.of)
+        if found is None:
+            return None
+        self.strata, self.unit = found.strata, found.unit
+        return found.values
 
     @property
     def groups(self) -> Int64Array | None:
-        """Patients, or None."""
-        return self.measured.groups(self._any().data)
+        """Patients of the units, or None."""
+        return self.measured.groups(self._any().data, self.unit)
 
     @property
     def over_columns(self) -> Float64Array | None:
@@ -150,11 +146,11 @@ class Errors:
         yield from self._published()
 
     def _mean(self, wrong: Float64Array) -> Estimate:
-        bounds = error_interval(wrong, self.labels, self.groups)
+        bounds = error_interval(wrong, self.strata, self.groups)
         return with_bounds(self._value(wrong), bounds)
 
     def _value(self, wrong: Float64Array) -> float:
-        return float(mean_error(wrong, self.labels))
+        return float(mean_error(wrong, self.strata))
 
     def _severity_areas(self) -> Iterator[tuple[str, int | None, Estimate]]:
         if self.clean is None or self.layout.severities != (1, 2, 3, 4, 5):
@@ -209,15 +205,17 @@ class Errors:
         return with_bounds(float((values / below).mean()), bounds)
 
     def _influence(self, wrong: Sequence[Float64Array]) -> Float64Array:
-        return np.stack([error_influence(terms, self.labels) for terms in wrong])
+        return np.stack([error_influence(terms, self.strata) for terms in wrong])
 
     def _published(self) -> Iterator[tuple[str, int | None, Estimate]]:
         """Yield BE and rBE where the suite is the registry of a set that AlexNet is known on."""
         layout = self.layout
-        known = self.balanced and layout.suite in baselines(MEDMNIST_C)
+        known = layout.suite in baselines(MEDMNIST_C)
         if not known or layout.suite != layout.dataset or layout.severities != (1, 2, 3, 4, 5):
             return
         published = baseline(MEDMNIST_C, layout.suite)
+        if published.error != self.of:
+            return
         wrong = {
             name: terms
             for name, terms in zip(layout.corruptions, self.columns, strict=True)
@@ -299,9 +297,8 @@ def _areas(
 
 
 def _mean_area(cells: Sequence[StoredCell], measured: Measured) -> Estimate | None:
-    areas = [measured.known(cell).area for cell in cells]
-    defined = [area for area in areas if area is not None]
-    if not defined or len(defined) < len(areas):
+    defined = measured.areas(cells, "auc")
+    if defined is None:
         return None
     value = float(np.mean([area.value for area in defined]))
     influence = np.zeros(len(defined[0].influence))
@@ -326,7 +323,7 @@ def _changes(
     if clean is None:
         return
     groups = measured.groups(clean[0].data)
-    before = measured.known(clean[0]).predicted
+    before = measured.scores(clean[0]).answers
     features = measured.features(clean[0])
     for c, name in enumerate(layout.corruptions):
         cells = layout.column(layout.groups, row, name)
@@ -335,7 +332,7 @@ def _changes(
         if before is not None:
             flips = np.zeros(before.shape)
             for cell in cells:
-                flips += measured.known(cell).predicted != before
+                flips += measured.scores(cell).answers != before
             terms = flips / len(cells)
             terms = terms.mean(axis=1) if terms.ndim == 2 else terms
             yield "flip_rate", c, with_bounds(float(terms.mean()), share_interval(terms, groups))

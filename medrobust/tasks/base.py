@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medrobust.metrics import Estimate, Metric
 from medrobust.metrics.influence import Areas
-from medrobust.types import Float64Array, Int64Array
+from medrobust.types import Int64Array
 
 Level: TypeAlias = Literal["image", "patches", "pixels", "text"]
 """What one pass of a model over the images must leave behind."""
@@ -66,13 +66,15 @@ class Terms:
     """What each unit adds to a loss; the mean over the strata of their means is the loss.
 
     Attributes:
-        values: float64 (U,), or (U, L) for a loss that is the mean over L labels.
+        values: Real (U,), or (U, L) for a loss that is the mean over L labels; bool where a unit is
+            either right or wrong, which takes little memory and lets McNemar's test apply. Sums
+            over cells are in float64.
         strata: int64 (U,) or (U, L), the class of each unit, for balanced means; None where all
             units count equally.
         unit: "image", "text", "lesion" or "patient".
     """
 
-    values: Float64Array
+    values: NDArray[Any]
     strata: Int64Array | None = None
     unit: str = "image"
 
@@ -102,10 +104,13 @@ class Scores:
     Attributes:
         estimates: Metric -> value with interval, in the order of the tables.
         terms: Loss -> per-unit terms, or value and influence where it is no mean of units.
+        answers: What is answered for each unit, (U,) or (U, L), for the share of answers that a
+            corruption flips; None where nothing is answered.
     """
 
     estimates: Mapping[str, Estimate]
     terms: Mapping[str, Terms | Areas]
+    answers: NDArray[Any] | None = None
 
 
 class Cell(Protocol):

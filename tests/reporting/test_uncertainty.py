@@ -80,7 +80,7 @@ def test_patients_widen_intervals(tmp_path):
     _, cells = write_matrix(tmp_path / "a", data, {"m": 1.0}, corruptions=(), severities=())
     groups = np.unique(data.groups, return_inverse=True)[1]
     measured = Measured()
-    found = measured.known(cells[0]).estimates["error"]
+    found = measured.scores(cells[0]).estimates["error"]
     assert (found.low, found.high) == pytest.approx(share_interval(wrong(cells[0]), groups))
 
 
