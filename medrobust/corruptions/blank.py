@@ -31,7 +31,7 @@ class NotAnImage:
         """Say whether draws are used: only then do seed and stream matter."""
         return self.name == "noise"
 
-    def identity(self, severity: int) -> dict[str, Any]:
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Give the plain values that decide the pixels, besides seed, stream and index."""
         if self.name == "blank":
             return {"name": "blank image", "version": VERSION, "grey": GREY}

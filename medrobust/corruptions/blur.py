@@ -92,7 +92,11 @@ def tail_offsets(
 
 
 def zoom_blur(
-    images: UInt8Batch, count: int, step: float, trim: Literal["corner", "centre"] = "corner"
+    images: UInt8Batch,
+    count: int,
+    step: float,
+    trim: Literal["corner", "centre"] = "corner",
+    spacing: Literal["published", "even"] = "published",
 ) -> UInt8Batch:
     """Average every image with magnifications of itself.
 
@@ -101,21 +105,29 @@ def zoom_blur(
     top left (`trim="corner"`, as imagecorruptions does, which shifts the image a little) or in the
     middle (`trim="centre"`, as the original and MedMNIST-C do) count.
 
+    The published code steps by `numpy.arange`, whose factors drift from 1 + i step by rounding: at
+    some sides a crop is a pixel larger. And it leaves a last row or column black in a magnification
+    where rounding puts its place beyond the crop. Both are kept; neither occurs at 224 pixels.
+
     Args:
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
         count: Number of factors.
         step: From one factor to the next.
         trim: "corner" or "centre".
+        spacing: "published", or "even": factors of exactly 1 + i step, and no black edge.
 
     Returns:
         uint8 batch of the same shape, truncated.
 
     Raises:
         InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        Hendrycks and Dietterich, ImageNet-C, arXiv:1903.12261, with scipy's `ndimage.zoom`.
     """
     check_batch(images)
-    row, row_share = _zoom_axis(images.shape[2], count, step, trim)
-    column, column_share = _zoom_axis(images.shape[3], count, step, trim)
+    row, row_share = _zoom_axis(images.shape[2], count, step, trim, spacing)
+    column, column_share = _zoom_axis(images.shape[3], count, step, trim, spacing)
     fast = compiled(images, "blur.zoom_mean", row, row_share, column, column_share)
     if fast is not None:
         return fast
@@ -124,22 +136,49 @@ def zoom_blur(
     total = source.clone()
     for z in range(len(row)):
         y, x = (torch.from_numpy(t[z]).to(images.device).long() for t in (row, column))
+        seen = (y <= last_row)[:, None] & (x <= last_column)
+        y, x = y.clamp(max=last_row), x.clamp(max=last_column)
         dy, dx = (torch.from_numpy(t[z]).to(images.device) for t in (row_share, column_share))
         top, bottom = source[:, :, y], source[:, :, (y + 1).clamp(max=last_row)]
         across = top + dy[:, None] * (bottom - top)
         left, right = across[..., x], across[..., (x + 1).clamp(max=last_column)]
-        total += left + dx * (right - left)
+        total += torch.where(seen, left + dx * (right - left), 0.0)
     layers = total.new_tensor(len(row) + 1)  # a tensor, since a GPU divides by numbers inexactly
     return (total / layers).clamp(max=255).to(torch.uint8)
 
 
-@lru_cache(maxsize=64)
-def _zoom_axis(side: int, count: int, step: float, trim: str) -> tuple[Int32Array, Float32Array]:
-    """Give, for each factor and output pixel, the lower source pixel and the share of the next."""
+def zoom_unchanged(
+    shape: tuple[int, int],
+    count: int,
+    step: float,
+    trim: str = "corner",
+    spacing: str = "published",
+) -> bool:
+    """Say whether images of that height and width have the pixels of version 1, which was even."""
+    return spacing == "even" or all(
+        np.array_equal(one, other)
+        for side in shape
+        for one, other in zip(
+            _zoom_axis(side, count, step, trim, "published"),
+            _zoom_axis(side, count, step, trim, "even"),
+            strict=True,
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _zoom_axis(
+    side: int, count: int, step: float, trim: str, spacing: str
+) -> tuple[Int32Array, Float32Array]:
+    """Give, for each factor and output pixel, the lower source pixel and the share of the next.
+
+    A pixel that lies beyond the crop, and is black, has side + 1 for the lower one.
+    """
     lower = np.empty((count, side), np.int32)
     share = np.empty((count, side), np.float32)
+    drifting = np.arange(1.0, 1.0 + (count - 0.5) * step, step)
     for z in range(count):
-        factor = 1 + z * step
+        factor = 1 + z * step if spacing == "even" else float(drifting[z])
         crop = ceil(side / factor)
         zoomed = round(crop * factor)
         first = (zoomed - side) // 2 if trim == "centre" else 0
@@ -147,4 +186,6 @@ def _zoom_axis(side: int, count: int, step: float, trim: str) -> tuple[Int32Arra
         lower[z] = place
         share[z] = place - lower[z]
         lower[z] += (side - crop) // 2
+        if spacing == "published":
+            lower[z, place > crop - 1] = side + 1
     return lower, share

@@ -48,10 +48,15 @@ class Corruption:
         find_entry(suite, self.name)
         return (replace(self, suite=suite),)
 
-    def identity(self, severity: int) -> dict[str, Any]:
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Give the plain values that decide the pixels, besides seed, stream and index.
 
-        The suite is none of them: equal parameters give equal pixels under any suite.
+        The suite is none of them: equal parameters give equal pixels under any suite. A version
+        that changed pixels of some sizes alone counts at these.
+
+        Args:
+            severity: 1 to 5; 0 for clean.
+            shape: Height and width of the stored images.
         """
         from medrobust import keys
 
@@ -62,7 +67,7 @@ class Corruption:
             "name": self.name,
             "kernel": entry.kernel,
             "parameters": entry.described(severity),
-            "version": entry.version,
+            "version": entry.version_at(severity, shape),
             "grey": self.grey,
             "keys": keys.FORMAT,
         }

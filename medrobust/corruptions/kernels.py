@@ -18,11 +18,14 @@ class Kernel:
         draws: Names of its random arguments, in the order in which they are numbered.
         channelwise: Whether three equal channels give three equal channels, each what one channel
             alone gives, so that grey images need no detour over RGB.
+        unchanged: Function in its module that says, of (height, width) and parameters, whether the
+            pixels are those of the version before; empty where the last version changed all.
     """
 
     module: str
     draws: tuple[str, ...] = ()
     channelwise: bool = True
+    unchanged: str = ""
 
 
 KERNELS: Mapping[str, Kernel] = MappingProxyType(
@@ -33,7 +36,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "speckle_noise": Kernel("noise", draws=("noise",), channelwise=False),
         "glass_blur": Kernel("displacement", draws=("words",)),
         "motion_blur": Kernel("blur", draws=("angle",)),
-        "zoom_blur": Kernel("blur"),
+        "zoom_blur": Kernel("blur", unchanged="zoom_unchanged"),
         "defocus_blur": Kernel("smoothing"),
         "gaussian_blur": Kernel("smoothing"),
         "gaussian_blur_kernel": Kernel("smoothing"),
@@ -65,9 +68,18 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
 
 def kernel_function(name: str) -> Callable[..., Any]:
     """Import the function of a kernel."""
-    function: Callable[..., Any] = getattr(
-        import_module(f"medrobust.corruptions.{KERNELS[name].module}"), name
-    )
+    return _function(name, name)
+
+
+def is_unchanged(name: str, shape: tuple[int, int], parameters: Mapping[str, Any]) -> bool:
+    """Say whether images of (height, width) have the pixels of the version before."""
+    known = KERNELS[name].unchanged
+    return bool(known) and bool(_function(name, known)(shape, **parameters))
+
+
+def _function(kernel: str, name: str) -> Callable[..., Any]:
+    module = import_module(f"medrobust.corruptions.{KERNELS[kernel].module}")
+    function: Callable[..., Any] = getattr(module, name)
     return function
 
 

@@ -12,7 +12,7 @@ import yaml
 from medrobust.base.fingerprints import file_fingerprint, fingerprint
 from medrobust.exceptions import ConfigurationError, UnknownNameError, unknown_name
 
-from .kernels import KERNELS
+from .kernels import KERNELS, is_unchanged
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -71,6 +71,12 @@ class Entry:
             if parameters[key] is not None:
                 parameters[key] = _folder_digest(Path(parameters[key]))
         return parameters
+
+    def version_at(self, severity: int, shape: tuple[int, int]) -> int:
+        """Return the version of the pixels of images of (height, width): the first with these."""
+        return self.version - (
+            self.version > 1 and is_unchanged(self.kernel, shape, self.parameters(severity))
+        )
 
     @property
     def random(self) -> bool:

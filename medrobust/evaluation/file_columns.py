@@ -22,7 +22,7 @@ class FilesColumn:
     name: str
     suite: str
 
-    def identity(self, severity: int) -> dict[str, Any]:
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Give the plain values that decide the pixels."""
         return self.source.identity(self.name, severity)
 

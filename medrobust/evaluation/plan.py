@@ -439,7 +439,9 @@ def _key(
     encoding: dict[str, Any] = {
         **encoder,
         "data": image_set.fingerprint,
-        "corruption": {"name": "clean"} if corruption is None else corruption.identity(severity),
+        "corruption": {"name": "clean"}
+        if corruption is None
+        else corruption.identity(severity, image_set.images.shape[1:3]),
     }
     if drawn:
         encoding |= {"seed": experiment.seed, "stream": image_set.stream}

@@ -38,8 +38,8 @@ class Wrapped:
     def inner(self) -> Corruption:
         return Corruption(self.name, self.suite)
 
-    def identity(self, severity: int) -> dict[str, Any]:
-        return self.inner.identity(severity)
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
+        return self.inner.identity(severity, shape)
 
     def random(self, severity: int) -> bool:
         return self.inner.random(severity)

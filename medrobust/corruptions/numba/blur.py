@@ -66,12 +66,13 @@ def zoom_mean(
     """Average the image with its bilinear zooms.
 
     Zoom z at (y, x) lies between rows row[z, y] and row[z, y] + 1 (share row_share[z, y] of the
-    latter) and columns likewise; tables of shapes (Z, H) and (Z, W).
+    latter) and columns likewise; tables of shapes (Z, H) and (Z, W). Row H + 1 and column W + 1
+    are black.
     """
     _, channels, height, width = images.shape
     layers = len(row)
-    plane = np.empty((height + 1, width + 1), np.float32)
-    across = np.empty(width + 1, np.float32)
+    plane = np.zeros((height + 3, width + 1), np.float32)
+    across = np.zeros(width + 3, np.float32)
     beyond = across[1:]
     total = np.empty(width, np.float32)
     count = np.float32(layers + 1)
