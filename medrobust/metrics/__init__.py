@@ -23,12 +23,12 @@ from .comparisons import (
     delong_variance,
     holm,
     mcnemar,
-    paired_bootstrap,
     rank_intervals,
     variance_split,
 )
 from .detection import auprc, average_precision, operating_point, sensitivity_specificity
 from .estimates import Estimate, cell_estimates
+from .pairs import compare_areas, compare_errors
 from .robustness import (
     Ratios,
     benchmark_error,
@@ -66,6 +66,8 @@ __all__ = [
     "cell_estimates",
     "cell_metrics",
     "class_scores",
+    "compare_areas",
+    "compare_errors",
     "corruption_error",
     "delong_test",
     "delong_variance",
@@ -81,7 +83,6 @@ __all__ = [
     "mean_corruption_error",
     "negative_log_likelihood",
     "operating_point",
-    "paired_bootstrap",
     "predictions",
     "probabilities",
     "quadratic_weighted_kappa",

@@ -27,17 +27,21 @@ class Comparison:
 
     Attributes:
         difference: Of the means.
-        low: Lower 95 % bound.
+        low: Lower 95 % bound; None where `reason` says why.
         high: Upper 95 % bound.
-        p: Two-sided.
+        p: Two-sided; None where `reason` says why.
         test: What gave `p`.
+        p_familywise: Bounds the chance of any false finding among all that were compared.
+        reason: Why an interval or a p-value is missing.
     """
 
     difference: float
-    low: float
-    high: float
-    p: float
+    low: float | None
+    high: float | None
+    p: float | None
     test: str
+    p_familywise: float | None = None
+    reason: str = ""
 
 
 def generator(key: str) -> np.random.Generator:
@@ -156,52 +160,6 @@ def delong_variance(scores: Float64Array, truth: NDArray[np.bool_]) -> float:
         raise InvalidDataError("DeLong's variance needs two positives and two negatives.")
     shares = curves(scores[:, None], truth[:, None]).shares[0]
     return sum(float(shares[s].var(ddof=1)) / int(s.sum()) for s in (truth, ~truth))
-
-
-def paired_bootstrap(
-    first: Float64Array,
-    second: Float64Array,
-    *,
-    counts: NDArray[np.int64],
-    groups: Int64Array | None = None,
-) -> Comparison:
-    """Compare two means over the same images by the studentized bootstrap of their difference.
-
-    Args:
-        first: float64 (N,), such as the error of each image, or its mean over conditions.
-        second: float64 (N,).
-        counts: From `resample_counts`, int64 (resamples, N), or (resamples, G) with groups.
-        groups: int64 (N,) from 0 without gaps: patients are resampled, not images.
-
-    References:
-        Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 12 and 16; Field
-        and Welsh, JRSS B 69 (2007) 369, for groups.
-    """
-    sums, sizes = totals(first - second, groups)
-    difference = float(sums.sum() / sizes.sum())
-    error = _standard_error(sums - difference * sizes, sizes.sum())
-    if error == 0:
-        same = abs(difference) < 1e-12
-        return Comparison(difference, difference, difference, float(same), "paired bootstrap")
-    weights = counts.astype(float)
-    sizes_drawn = weights @ sizes
-    means = weights @ sums / sizes_drawn
-    # sum of w (s - m n)^2, spelled out so that it is three products
-    squares = weights @ sums**2 - 2 * means * (weights @ (sums * sizes))
-    squares += means**2 * (weights @ sizes**2)
-    errors = np.sqrt(np.maximum(squares, 0.0)) / sizes_drawn
-    deviations = means - difference
-    ratios = np.where(errors > 0, deviations / np.where(errors > 0, errors, 1.0), np.inf)
-    ratios = np.where((errors == 0) & (np.abs(deviations) < 1e-15), 0.0, ratios)
-    observed = difference / error
-    p = (1 + int((np.abs(ratios) >= abs(observed) - 1e-12).sum())) / (len(weights) + 1)
-    half = float(np.quantile(np.abs(ratios), 0.95, method="higher")) * error
-    half = min(half, 1e6)
-    return Comparison(difference, difference - half, difference + half, p, "paired bootstrap")
-
-
-def _standard_error(centered: Float64Array, total: float) -> float:
-    return float(np.sqrt((centered**2).sum()) / total)
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -81,6 +81,30 @@ def variance_of_mean(
     return variance, min(degrees, count - 1.0), count
 
 
+def unit_variance(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the variance of B means and its degrees of freedom, from centered sums of units.
+
+    A unit that holds a share h of the images pulls the mean towards itself: its square is divided
+    by 1 - h (Bell and McCaffrey, Survey Methodology 28 (2002) 169; of equal units that is
+    U / (U - 1)). Degrees are 2 V^2 / Var(V), from the kurtosis.
+
+    Args:
+        sums: float64 (B, U).
+        sizes: float64 (U,).
+    """
+    count, total = len(sizes), float(sizes.sum())
+    if count < 2:
+        return np.zeros(len(sums)), np.zeros(len(sums))
+    squares = sums**2 / (1 - sizes / total)
+    spread = squares.sum(axis=1)
+    some = spread > 1e-18 * count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kurtosis = (squares**2).sum(axis=1) * count / spread**2
+        degrees = 2 * count / np.maximum(kurtosis - (count - 3) / (count - 1), 1e-9)
+    degrees = np.where(some, np.minimum(degrees, count - 1.0), 0.0)
+    return np.where(some, spread / total**2, 0.0), degrees
+
+
 def wilson(share: float, count: float, quantile: float = Z) -> Bounds:
     """Return Wilson's score interval of a share of `count` independent images.
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import erfc, sqrt
 
 import numpy as np
 
@@ -11,26 +10,23 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import (
     Comparison,
     benjamini_hochberg,
+    compare_areas,
+    compare_errors,
     effective_robustness,
     holm,
-    mcnemar,
-    paired_bootstrap,
     rank_intervals,
 )
 from medrobust.metrics.aggregates import error_terms
 from medrobust.metrics.influence import Areas
-from medrobust.metrics.intervals import Z, variance_of_mean
+from medrobust.tasks.base import Terms
 from medrobust.types import Float64Array, Int64Array
 
 from .matrix import Matrix
 from .measure import Measured
 
-ALL_PAIRS = 12
-"""Rows up to which every pair is compared; of more, each with the best one."""
-
 COMPARISON_COLUMNS = (
     "dataset", "split", "suite", "first", "second", "condition", "of", "difference", "low", "high",
-    "p", "p_holm", "p_bh", "test", "n",
+    "p", "p_holm", "p_bh", "test", "n", "p_familywise", "reason",
 )  # fmt: skip
 
 
@@ -53,7 +49,7 @@ class Standing:
 
 def standings(matrix: Matrix, measured: Measured) -> list[Standing]:
     """Rank the rows of a matrix by the mean of the error that is shown, images resampled."""
-    terms = [_terms(matrix, measured, row, "mean") for row in range(len(matrix.rows))]
+    terms = [_terms(matrix, measured, row) for row in range(len(matrix.rows))]
     whole = [row for row, found in enumerate(terms) if found is not None]
     result = [Standing() for _ in matrix.rows]
     if len(whole) < 2 or not matrix.table.corruptions:
@@ -78,101 +74,103 @@ def _effective(matrix: Matrix, whole: Sequence[int]) -> list[float | None]:
 
 
 def comparison_rows(matrix: Matrix, measured: Measured) -> list[dict[str, str]]:
-    """Compare pairs of rows on clean images and on the mean over corruptions.
+    """Compare all pairs of rows on clean images and on the mean over corruptions.
 
-    Plain error on clean images that stand alone: McNemar. Other errors: the paired bootstrap over
-    images, or patients. AUC: DeLong. p-values are corrected over the whole matrix, each number of
-    its own.
+    Each number is a family of its own: `p_familywise`, `p_holm` and `p_bh` are corrected over all
+    of its pairs, on clean images and on the mean.
     """
-    found: list[tuple[tuple[str, str, str, str], Comparison]] = []
+    found = []
     for of in ("error", "balanced_error", "auc"):
-        if of not in matrix.values:
-            continue
-        for first, second in _pairs(matrix):
-            for condition in ("clean", "mean"):
-                one = _compare(matrix, measured, first, second, condition, of)
-                if one is not None:
-                    labels = (matrix.rows[first].label, matrix.rows[second].label)
-                    found.append(((*labels, condition, of), one))
-    return [
-        row
-        for of in ("error", "balanced_error", "auc")
-        for row in _adjusted(matrix, [entry for entry in found if entry[0][3] == of])
+        if of in matrix.values:
+            found += _family(matrix, measured, of)
+    return found
+
+
+def _family(matrix: Matrix, measured: Measured, of: str) -> list[dict[str, str]]:
+    """Compare every pair of rows by one number."""
+    known: dict[tuple[int, str], int] = {}
+    parts: list[Terms | Areas] = []
+    for row in range(len(matrix.rows)):
+        for condition in ("clean", "mean"):
+            if of == "auc":
+                part: Terms | Areas | None = _area(matrix, measured, row, condition)
+            else:
+                part = _mean_terms(matrix, measured, row, condition, of)
+            if part is not None:
+                known[row, condition] = len(parts)
+                parts.append(part)
+    asked = [
+        (first, second, condition)
+        for first, second in combinations(range(len(matrix.rows)), 2)
+        for condition in ("clean", "mean")
+        if (first, condition) in known and (second, condition) in known
     ]
+    if not asked:
+        return []
+    pairs = np.array([(known[a, condition], known[b, condition]) for a, b, condition in asked])
+    return _written(matrix, of, asked, _compared(matrix, measured, parts, asked, pairs))
 
 
-def _pairs(matrix: Matrix) -> list[tuple[int, int]]:
-    rows = range(len(matrix.rows))
-    if len(rows) <= ALL_PAIRS:
-        return list(combinations(rows, 2))
-    means = {row: matrix.mean(matrix.shown, row).value for row in rows}
-    known = {row: value for row, value in means.items() if value is not None}
-    best = min(known, key=lambda row: known[row]) if known else 0
-    return [(best, row) for row in rows if row != best]
-
-
-def _adjusted(
-    matrix: Matrix, found: Sequence[tuple[tuple[str, str, str, str], Comparison]]
-) -> list[dict[str, str]]:
-    values = [one.p for _, one in found]
-    table = matrix.table
-    return [
-        {
-            "dataset": table.dataset,
-            "split": table.split,
-            "suite": table.suite,
-            "first": first,
-            "second": second,
-            "condition": condition,
-            "of": of,
-            "difference": repr(float(one.difference)),
-            "low": repr(float(one.low)),
-            "high": repr(float(one.high)),
-            "p": repr(float(one.p)),
-            "p_holm": repr(strict),
-            "p_bh": repr(mild),
-            "test": one.test,
-            "n": str(len(matrix.data.labels)),
-        }
-        for ((first, second, condition, of), one), strict, mild in zip(
-            found, holm(values), benjamini_hochberg(values), strict=True
-        )
-    ]
-
-
-def _compare(
+def _compared(
     matrix: Matrix,
     measured: Measured,
-    first: int,
-    second: int,
-    condition: str,
-    of: str,
-) -> Comparison | None:
-    groups = measured.groups(matrix.data)
-    if of == "auc":
-        areas = [_area(matrix, measured, row, condition) for row in (first, second)]
-        if areas[0] is None or areas[1] is None:
-            return None
-        return area_difference(areas[0], areas[1], groups)
-    pair = [_terms(matrix, measured, row, condition, of) for row in (first, second)]
-    if pair[0] is None or pair[1] is None:
-        return None
-    counts = measured.draws(matrix.data)
-    one = paired_bootstrap(pair[0], pair[1], counts=counts, groups=groups)
-    binary = matrix.data.labels.ndim == 1 and len(matrix.seeds) <= 1
-    if condition == "clean" and of == "error" and groups is None and binary:
-        p = mcnemar(pair[0] == 0, pair[1] == 0)
-        return Comparison(one.difference, one.low, one.high, p, "McNemar")
-    return one
+    parts: Sequence[Terms | Areas],
+    asked: Sequence[tuple[int, int, str]],
+    pairs: Int64Array,
+) -> list[Comparison]:
+    labels, key = matrix.data.labels, f"medrobust turns/{matrix.data.fingerprint}"
+    areas = [part for part in parts if isinstance(part, Areas)]
+    if areas:
+        groups, classes = measured.groups(matrix.data), labels if labels.ndim == 1 else None
+        return compare_areas(areas, pairs, labels=classes, groups=groups, key=key)
+    terms = [part for part in parts if isinstance(part, Terms)]
+    groups = measured.groups(matrix.data, terms[0].unit)
+    answers = terms[0].strata is None and labels.ndim == 1 and len(matrix.seeds) <= 1
+    return compare_errors(
+        np.stack([one.values for one in terms]).astype(np.float64),
+        pairs,
+        labels=terms[0].strata,
+        groups=groups,
+        key=key,
+        single=[answers and groups is None and c == "clean" for _, _, c in asked],
+    )
 
 
-def area_difference(first: Areas, second: Areas, groups: Int64Array | None) -> Comparison:
-    """Compare two AUCs (or means of AUCs) on the same images by DeLong's components."""
-    difference = first.value - second.value
-    variance = variance_of_mean(first.influence - second.influence, groups)[0]
-    error = sqrt(variance)
-    p = erfc(abs(difference) / error / sqrt(2)) if error > 0 else float(difference == 0)
-    return Comparison(difference, difference - Z * error, difference + Z * error, p, "DeLong")
+def _written(
+    matrix: Matrix, of: str, asked: Sequence[tuple[int, int, str]], found: Sequence[Comparison]
+) -> list[dict[str, str]]:
+    table = matrix.table
+    values = [one.p for one in found if one.p is not None]
+    corrected = iter(zip(holm(values), benjamini_hochberg(values), strict=True))
+    rows = []
+    for (first, second, condition), one in zip(asked, found, strict=True):
+        strict, mild = (None, None) if one.p is None else next(corrected)
+        rows.append(
+            {
+                "dataset": table.dataset,
+                "split": table.split,
+                "suite": table.suite,
+                "first": matrix.rows[first].label,
+                "second": matrix.rows[second].label,
+                "condition": condition,
+                "of": of,
+                "difference": _number(one.difference),
+                "low": _number(one.low),
+                "high": _number(one.high),
+                "p": _number(one.p),
+                "p_holm": _number(strict),
+                "p_bh": _number(mild),
+                "test": one.test,
+                "n": str(len(matrix.data.labels)),
+                "p_familywise": _number(one.p_familywise),
+                "reason": one.reason,
+            }
+        )
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
 
 
 def _area(matrix: Matrix, measured: Measured, row: int, condition: str) -> Areas | None:
@@ -184,7 +182,13 @@ def _area(matrix: Matrix, measured: Measured, row: int, condition: str) -> Areas
     for area in areas:
         influence += area.influence / len(areas)
     value = float(np.mean([area.value for area in areas]))
-    return Areas(value, influence, areas[0].smallest, areas[0].degrees, areas[0].unseen)
+    return Areas(
+        value,
+        influence,
+        smallest=min(area.smallest for area in areas),
+        degrees=float(np.median([area.degrees for area in areas])),
+        unseen=float(np.mean([area.unseen for area in areas])),
+    )
 
 
 def _cells(matrix: Matrix, row: int, condition: str) -> list[StoredCell] | None:
@@ -198,12 +202,14 @@ def _cells(matrix: Matrix, row: int, condition: str) -> list[StoredCell] | None:
     return [cell for key in keys for cell in matrix.groups[key]]
 
 
-def _terms(
-    matrix: Matrix, measured: Measured, row: int, condition: str, of: str | None = None
-) -> Float64Array | None:
-    """Return what each image adds to the error, float64 (N,), its mean being the error."""
-    cells = _cells(matrix, row, condition)
-    if cells is None:
-        return None
-    found = measured.mean_terms(cells, of or matrix.shown)
+def _terms(matrix: Matrix, measured: Measured, row: int) -> Float64Array | None:
+    """Return what each unit adds to the mean error that is shown, float64 (U,): its mean is it."""
+    found = _mean_terms(matrix, measured, row, "mean", matrix.shown)
     return None if found is None else error_terms(found.values, found.strata)
+
+
+def _mean_terms(
+    matrix: Matrix, measured: Measured, row: int, condition: str, of: str
+) -> Terms | None:
+    cells = _cells(matrix, row, condition)
+    return None if cells is None else measured.mean_terms(cells, of)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 THUMBNAIL = 208
 """Pixels a side of an example picture: twice the size it is shown at."""
 
+ALL_PAIRS = 12
+"""Models up to which every pair is shown on the page; of more, those with the best one."""
+
 WORST = 5
 """Cells that are told apart as the worst of a matrix."""
 
@@ -69,7 +72,7 @@ def matrix_section(
     parts += [
         _ranks(matrix, standings),
         _sanity(matrix),
-        _comparisons(comparisons),
+        _comparisons(matrix, standings, comparisons),
         _classes(matrix),
         _worst(matrix, pictures=pictures),
         _strip(matrix) if pictures else "",
@@ -217,35 +220,50 @@ def _sanity(matrix: Matrix) -> str:
     return details("Without looking at the image", note + table, shown=matrix.asked_sanity)
 
 
-def _comparisons(rows: Sequence[dict[str, str]]) -> str:
+def _comparisons(
+    matrix: Matrix, standings: Sequence[Standing], rows: Sequence[dict[str, str]]
+) -> str:
     if not rows:
         return ""
+    best = None
+    if len(matrix.rows) > ALL_PAIRS and any(standing.rank for standing in standings):
+        row = min(range(len(standings)), key=lambda row: standings[row].rank or len(standings) + 1)
+        best = matrix.rows[row].label
     lines = [
         (
             f"{row['first']} vs {row['second']}",
             row["condition"],
             METRICS[row["of"]].title,
             f"{100 * float(row['difference']):+.1f}",
-            f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}",
-            p_value(row["p"]),
-            p_value(row["p_holm"]),
-            p_value(row["p_bh"]),
-            row["test"],
+            f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}"
+            if row["low"]
+            else "–",
+            *(p_value(row[name]) for name in ("p", "p_familywise", "p_bh")),
+            "; ".join(part for part in (row["test"], row["reason"]) if part),
         )
         for row in rows
+        if best is None or best in (row["first"], row["second"])
     ]
-    head = ("pair", "images", "of", "difference", "95 %", "p", "p, Holm", "p, BH", "test")
+    head = ("pair", "images", "of", "difference", "95 %", "p", "p, family", "p, BH", "test")
     note = (
         '<p class="soft small">A vs B: the error of A minus the error of B on the same images, in '
         "points. Below 0, A errs less and is better; of the AUC, above 0. 95 %: the interval of "
-        'that difference. Images "mean": over all corruptions and severities. Holm bounds the '
-        "chance of any false finding in this table, Benjamini–Hochberg their share.</p>"
+        'that difference. Images "mean": over all corruptions and severities. Family: below .05, '
+        "the chance of any false finding among all pairs of this number is below 5 %; "
+        "Benjamini–Hochberg bounds the share of false findings.</p>"
     )
+    if best is not None:
+        note += (
+            '<p class="soft small">Pairs with the model of rank 1 are shown, all pairs are in '
+            "comparisons.csv: the p-values are corrected for all, so for the choice, too.</p>"
+        )
     return details("Pairs of models compared", note + plain_table(head, lines, tight=True))
 
 
 def p_value(text: str) -> str:
-    """Print a p-value with three digits, never as 0."""
+    """Print a p-value with three digits, never as 0; a dash where there is none."""
+    if not text:
+        return "–"
     value = float(text)
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 

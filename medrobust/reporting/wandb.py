@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NUMBERS = ("value", "low", "high", "difference", "p", "p_holm", "p_bh")
+NUMBERS = ("value", "low", "high", "difference", "p", "p_familywise", "p_holm", "p_bh")
 
 SHOWN = ("error", "balanced_error", "auc")
 """Metrics that get a table, a heat map and curves of their own."""

@@ -1,0 +1,258 @@
+"""All pairs of models of one number: differences with intervals, and p-values for each and for all.
+
+A p-value is the larger of two: that of sign flips, which needs no shape of a distribution but that
+a difference is as likely as its opposite, and that of the statistic which the interval inverts,
+which needs no symmetry but images enough. So a p-value below .05 has an interval that excludes 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import erfc, exp, lgamma, log, sqrt
+
+import numpy as np
+
+from medrobust.metrics.comparisons import Comparison, mcnemar
+from medrobust.metrics.flips import Scores, area_scores, error_scores, flip_tests
+from medrobust.metrics.influence import Areas
+from medrobust.metrics.intervals import FEWEST, Bounds, logit_interval, t_quantile, unit_variance
+from medrobust.metrics.paired import Paired, Part, bounds_of, paired, parts_of, score_statistic
+from medrobust.types import Float64Array, Int64Array
+
+FEWEST_UNITS = 5
+"""Images (or patients) of a class that a difference of means over classes needs."""
+
+AREA_INTERVAL, AREA_TEST = 9.0, 4.0
+"""Degrees of freedom (positives less one) that a difference of AUCs needs for interval and test."""
+
+MANY_DEGREES = 1e5
+TERMS = 200
+"""Terms of the continued fraction: 1e-9 over all that is asked of it."""
+
+AT_ONCE = 4_000_000
+"""Differences of images that are held at a time."""
+
+
+def t_tail(statistic: float, degrees: float) -> float:
+    """Return the two-sided p of Student's t, of four degrees of freedom at least.
+
+    References:
+        Abramowitz and Stegun 26.7.1 and 26.5.8 (the continued fraction of the incomplete beta).
+
+    Example:
+        >>> round(t_tail(2.228, 10), 4), round(t_tail(1.96, 1e12), 4)
+        (0.05, 0.05)
+    """
+    square = statistic**2
+    if degrees > MANY_DEGREES:
+        return erfc(sqrt(square / 2))
+    free = max(degrees, FEWEST)
+    inside, outside = free / (free + square), square / (free + square)
+    if outside == 0:
+        return 1.0
+    scale = lgamma((free + 1) / 2) - lgamma(free / 2) - lgamma(0.5)
+    front = exp(scale + free / 2 * log(inside) + 0.5 * log(outside))
+    if inside < (free / 2 + 1) / (free / 2 + 2.5):
+        return front / (free / 2) / _fraction(free / 2, 0.5, inside)
+    return 1 - front / 0.5 / _fraction(0.5, free / 2, outside)
+
+
+def _fraction(first: float, second: float, at: float) -> float:
+    """Return the continued fraction of the incomplete beta function, from its far end."""
+    value = 1.0
+    for step in range(TERMS, 0, -1):
+        half, odd = divmod(step, 2)
+        if odd:
+            above = -(first + half) * (first + second + half) * at
+        else:
+            above = half * (second - half) * at
+        value = 1 + above / ((first + step - 1) * (first + step)) / value
+    return value
+
+
+def compare_errors(
+    wrong: Float64Array,
+    pairs: Int64Array,
+    *,
+    labels: Int64Array | None,
+    groups: Int64Array | None,
+    key: str,
+    single: Sequence[bool] = (),
+) -> list[Comparison]:
+    """Compare errors of models under conditions, pair by pair and as one family.
+
+    Args:
+        wrong: float64 (C, N) or (C, N, L) in [0, 1]: whether an image is wrong, or its mean over
+            what a condition holds (corruptions, severities, seeds), a row a model and condition.
+        pairs: int64 (J, 2), rows of `wrong` that are compared.
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+        groups: int64 (N,) from 0, or None.
+        key: Of the turns of `flip_tests`.
+        single: For each pair, whether McNemar's test is right: answers of one model to one image,
+            images that stand alone.
+    """
+    values = wrong.mean(axis=2) if labels is None and wrong.ndim == 3 else wrong
+    parts = parts_of(labels, groups, wrong.shape[1])
+    step = max(1, AT_ONCE // int(np.prod(values.shape[1:])))
+    chunks = [pairs[start : start + step] for start in range(0, len(pairs), step)]
+    found = _joined([paired(values[c[:, 0]] - values[c[:, 1]], parts) for c in chunks])
+    low, high = bounds_of(found)
+    statistic = score_statistic(found)
+    by_score = [t_tail(float(t), float(d)) for t, d in zip(statistic, found.degrees, strict=True)]
+    reason = _too_few(parts)
+    whole = [
+        Comparison(float(d), float(a), float(b), p, "sign flips", reason=reason)
+        for d, a, b, p in zip(found.difference, low, high, by_score, strict=True)
+    ]
+    if reason:
+        return [replace(one, low=None, high=None, p=None, test="") for one in whole]
+    scores = [_part_of(values, c, found, k * step, parts) for k, c in enumerate(chunks)]
+    whole = _tested(whole, _stacked(scores), key)
+    for place, alone in enumerate(single):
+        if alone:
+            first, second = (values[row] == 0 for row in pairs[place])
+            whole[place] = _with_p(whole[place], mcnemar(first, second), "McNemar")
+    return whole
+
+
+def _part_of(
+    values: Float64Array, pairs: Int64Array, found: Paired, start: int, parts: Sequence[Part]
+) -> Scores:
+    stop = start + len(pairs)
+    one = Paired(*(getattr(found, name)[start:stop] for name in Paired.__slots__))
+    return error_scores(values, pairs, one, parts)
+
+
+def _joined(found: Sequence[Paired]) -> Paired:
+    columns = ([getattr(one, name) for one in found] for name in Paired.__slots__)
+    return Paired(*(np.concatenate(column) for column in columns))
+
+
+def _stacked(found: Sequence[Scores]) -> Scores:
+    first = found[0]
+    names = ("pairs", "shifts", "extra", "difference")
+    tests = {name: np.concatenate([getattr(one, name) for one in found]) for name in names}
+    return Scores(first.base, first.parts, **tests)
+
+
+def _too_few(parts: Sequence[Part]) -> str:
+    fewest = min(len(part.units) for part in parts)
+    if len(parts) == 1 or fewest >= FEWEST_UNITS:
+        return ""
+    unit = "image" if all(part.apart for part in parts) else "patient"
+    found = f"a class has {fewest} {unit}{'s' * (fewest > 1)}"
+    return f"no interval, no p-value: {found}, {FEWEST_UNITS} are needed"
+
+
+def _tested(found: list[Comparison], scores: Scores, key: str) -> list[Comparison]:
+    """Join what sign flips say of a family to p-values that are there."""
+    alone, family = flip_tests(scores, key)
+    result = []
+    for one, flipped, adjusted in zip(found, alone, family, strict=True):
+        p = max(float(one.p or 0.0), float(flipped))
+        result.append(replace(one, p=p, p_familywise=max(p, float(adjusted))))
+    return result
+
+
+def _with_p(one: Comparison, p: float, test: str) -> Comparison:
+    family = None if one.p_familywise is None else max(p, one.p_familywise)
+    return replace(one, p=p, test=test, p_familywise=family)
+
+
+def compare_areas(
+    areas: Sequence[Areas],
+    pairs: Int64Array,
+    *,
+    labels: Int64Array | None,
+    groups: Int64Array | None,
+    key: str,
+) -> list[Comparison]:
+    """Compare AUCs (or means of AUCs) of models under conditions, as `compare_errors` does.
+
+    Args:
+        areas: One a model and condition, on the same images.
+        pairs: int64 (J, 2), places in `areas`.
+        labels: int64 (N,), classes in which influence is centered; None with several labels.
+        groups: int64 (N,) from 0, or None.
+        key: Of the turns of `flip_tests`.
+    """
+    own = [_area_bounds(area, groups) for area in areas]
+    found = [_area_pair(areas, own, int(a), int(b), groups) for a, b in pairs]
+    tested = [place for place, one in enumerate(found) if one.p is not None]
+    if not tested:
+        return found
+    influence = np.stack([area.influence for area in areas]).astype(np.float64)
+    values = np.array([area.value for area in areas])
+    scores = area_scores(influence, values, pairs[tested], labels, groups)
+    for place, one in zip(tested, _tested([found[k] for k in tested], scores, key), strict=True):
+        found[place] = one
+    return found
+
+
+def _area_bounds(area: Areas, groups: Int64Array | None) -> Bounds:
+    return logit_interval(
+        area.value,
+        area.influence,
+        groups,
+        smallest=area.smallest,
+        degrees=area.degrees,
+        unseen=area.unseen,
+    )
+
+
+def _area_pair(
+    areas: Sequence[Areas],
+    bounds: Sequence[Bounds],
+    first: int,
+    second: int,
+    groups: Int64Array | None,
+) -> Comparison:
+    """Compare two AUCs: on each side the wider of DeLong's interval and MOVER over the logit's.
+
+    MOVER (Zou, Psychological Methods 12 (2007) 399) joins the intervals of both by the correlation
+    of their influence: it holds near 1, where one model has hardly an error left to vary.
+    """
+    one, two = areas[first], areas[second]
+    degrees = min(_degrees(one), _degrees(two))
+    difference = one.value - two.value
+    if degrees < AREA_TEST:
+        reason = "no interval, no p-value: fewer than five positives or negatives"
+        return Comparison(difference, None, None, None, "", reason=reason)
+    own = _covariance(one.influence, two.influence, groups)
+    variance = max(own[0, 0] + own[1, 1] - 2 * own[0, 1], 0.0)
+    p = t_tail(difference / sqrt(variance), degrees) if variance > 1e-18 else float(difference == 0)
+    if degrees < AREA_INTERVAL:
+        reason = "no interval: fewer than ten positives or negatives"
+        return Comparison(difference, None, None, p, "DeLong", reason=reason)
+    half = t_quantile(degrees) * sqrt(variance)
+    scale = sqrt(own[0, 0] * own[1, 1])
+    likeness = float(own[0, 1]) / scale if scale > 0 else 0.0
+    (low, high), (other_low, other_high) = bounds[first], bounds[second]
+    below = _side(one.value - low, other_high - two.value, likeness)
+    above = _side(high - one.value, two.value - other_low, likeness)
+    low, high = difference - max(below, half), difference + max(above, half)
+    return Comparison(difference, max(low, -1.0), min(high, 1.0), p, "DeLong")
+
+
+def _side(own: float, other: float, likeness: float) -> float:
+    return sqrt(max(own**2 + other**2 - 2 * likeness * own * other, 0.0))
+
+
+def _degrees(area: Areas) -> float:
+    """Return the degrees of freedom of an AUC: of a perfect one those of its smallest class."""
+    return area.degrees if np.isfinite(area.degrees) else area.smallest - 1
+
+
+def _covariance(
+    first: Float64Array, second: Float64Array, groups: Int64Array | None
+) -> Float64Array:
+    """Return the covariance of two means by their influence: float64 (2, 2)."""
+    both = np.stack([first, second]).astype(np.float64)
+    sizes: Float64Array = np.ones(both.shape[1])
+    if groups is not None:
+        count = int(groups.max()) + 1
+        sums = np.stack([np.bincount(groups, line, count) for line in both]).astype(np.float64)
+        counts = np.bincount(groups, minlength=count).astype(np.float64)
+        both, sizes = sums[:, counts > 0], counts[counts > 0]
+    own, other, together = unit_variance(np.vstack([both, both.sum(axis=0)]), sizes)[0]
+    between = (together - own - other) / 2
+    return np.array([[own, between], [between, other]])
