@@ -1,0 +1,88 @@
+"""Which task a stored head or a configuration means, found by name: there is no list to add to.
+
+A task is the object `TASK` of a package `medrobust.tasks.NAME`, or one that an installed package of
+somebody else names in its entry points:
+
+    [project.entry-points."medrobust.tasks"]
+    retrieval = "their_package.retrieval:TASK"
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
+
+from medrobust.exceptions import unknown_name
+
+from .base import Task
+
+GROUP = "medrobust.tasks"
+"""Of the entry points."""
+
+OLD_KINDS = dict.fromkeys(("zero_shot", "identity", "probe"), "classification")
+"""Kind of a head of the first task, which cells keep for ever -> its task."""
+
+_given: dict[str, Task] = {}
+
+
+def task_name(kind: str) -> str:
+    """Return the name of the task that a head's kind belongs to; any task may bring new kinds.
+
+    Example:
+        >>> task_name("probe"), task_name("retrieval")
+        ('classification', 'retrieval')
+    """
+    return OLD_KINDS.get(kind, kind)
+
+
+def task_of(kind: str) -> Task:
+    """Return the task that a head's kind, or a name of conf/task, belongs to.
+
+    Raises:
+        UnknownNameError: If there is none of that name; it names those that there are.
+    """
+    name = task_name(kind)
+    if name in _given:
+        return _given[name]
+    if name not in task_names():
+        raise unknown_name("task", name, task_names())
+    return _installed(name)
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks: the package's own, those of others, and given ones."""
+    return sorted({*_own(), *_of_others(), *_given})
+
+
+@contextmanager
+def given(task: Task) -> Iterator[None]:
+    """Know a task that no installed package names, as one of a test or a notebook."""
+    before = dict(_given)
+    _given[task.kind] = task
+    try:
+        yield
+    finally:
+        _given.clear()
+        _given.update(before)
+
+
+@cache
+def _own() -> frozenset[str]:
+    folder = Path(__file__).parent
+    return frozenset(path.parent.name for path in folder.glob("[a-z]*/__init__.py"))
+
+
+@cache
+def _of_others() -> frozenset[str]:
+    return frozenset(entry.name for entry in entry_points(group=GROUP))
+
+
+@cache
+def _installed(name: str) -> Task:
+    if name in _own():
+        return cast("Task", import_module(f"{__package__}.{name}").TASK)
+    (entry, *_) = entry_points(group=GROUP, name=name)
+    return cast("Task", entry.load())
