@@ -1,6 +1,7 @@
 """Imports go one way; start-up stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ ALLOWED = {
     "cli": JOBS | {"jobs"},
 }
 """Room or module at the root -> what of ours it may import beside itself."""
+PAGE = PACKAGE.parent / "docs" / "architecture.md"
 KNOW_HYDRA = {"cli/entry.py", "evaluation/plan.py"}
 
 
@@ -91,6 +93,22 @@ def test_a_planted_import_is_found(place: str, statement: str, tmp_path: Path) -
     planted = tmp_path / "planted.py"
     planted.write_text(statement)
     assert wrong_imports(Path(place), imported(planted))
+
+
+def test_the_page_tells_the_rooms_and_what_they_stand_on() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1:-1] for line in lines if line.startswith("| `")]
+    told = {row[0].strip(" `"): set(re.findall(r"`([\w.]+)`", row[2])) for row in rows}
+    there = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if _is_room(p)}
+    assert set(told) == there | {"readings"} - {"__init__", "__main__"}
+    everywhere = ROOT | {"keys", "base"}
+    for room, given in told.items():
+        assert given | everywhere == ALLOWED[room] | everywhere, room
+
+
+def _is_room(place: Path) -> bool:
+    folder = place.is_dir() and any(place.glob("*.py"))
+    return folder or (place.suffix == ".py" and not place.stem.startswith("__"))
 
 
 @pytest.mark.parametrize(
