@@ -485,7 +485,7 @@ def medimeta_readers() -> Iterator[Reader]:
 
 def configuration_readers() -> Iterator[Reader]:
     """Folders of `--config-dir`: composed and built as the entry does it."""
-    from medrobust.cli.entry import composed
+    from medrobust.cli.hydra_app import composed
     from medrobust.evaluation.plan import built
 
     options = {

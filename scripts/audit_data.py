@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.base.conf_folder import conf_folder
-from medrobust.cli.entry import composed
+from medrobust.cli.hydra_app import composed
 from medrobust.datasets.audits.of_sets import Audit, audit, between_sets
 from medrobust.datasets.cache import cache_of
 from medrobust.datasets.own.pseudonyms import read_key

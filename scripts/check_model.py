@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medrobust.cli.entry import composed
+from medrobust.cli.hydra_app import composed
 from medrobust.evaluation.plan import built
 from medrobust.exceptions import MedRobustError
 from medrobust.models import MicroBatcher

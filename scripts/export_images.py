@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medrobust.cli.entry import composed, leave
+from medrobust.cli.entry import leave
+from medrobust.cli.hydra_app import composed
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.evaluation.plan import built
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError

@@ -16,7 +16,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.base.conf_folder import conf_folder
-from medrobust.cli import entry as cli
+from medrobust.cli import hydra_app as cli
 from medrobust.cli import typed as arguments
 from medrobust.exceptions import ConfigurationError, MedRobustError
 

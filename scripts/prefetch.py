@@ -21,7 +21,8 @@ from typing import Any
 from medrobust.base.fingerprints import file_fingerprint
 from medrobust.base.whole_files import write_whole
 from medrobust.base.wording import agreeing, counted
-from medrobust.cli.entry import composed, leave
+from medrobust.cli.entry import leave
+from medrobust.cli.hydra_app import composed
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 
 ENVIRONMENT = """\

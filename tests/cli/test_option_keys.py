@@ -10,6 +10,7 @@ from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
 from medrobust.cli import entry as cli
+from medrobust.cli import hydra_app
 from medrobust.cli import typed as arguments
 from medrobust.cli.option_keys import option_help, option_keys
 from medrobust.datasets import Dicom, Folder
@@ -22,7 +23,7 @@ ALL = arguments.groups([CONF])
 def refused(*typed: str) -> str:
     """What a command with a wrong key is told."""
     with pytest.raises(ConfigurationError) as error:
-        cli.composed(typed)
+        hydra_app.composed(typed)
     return str(error.value)
 
 
@@ -72,7 +73,7 @@ def test_a_key_that_the_file_leaves_out_is_told_with_its_plus() -> None:
     assert refused("model=biomedclip", "model.image_size=336").endswith(
         "write +model.image_size=VALUE."
     )
-    assert cli.composed(["model=biomedclip", "+model.image_size=336"]).model.image_size == 336
+    assert hydra_app.composed(["model=biomedclip", "+model.image_size=336"]).model.image_size == 336
 
 
 def test_nothing_near_suggests_nothing() -> None:

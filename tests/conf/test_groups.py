@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from medrobust.base.conf_folder import conf_folder
-from medrobust.cli import entry as cli
+from medrobust.cli import hydra_app as cli
 
 CONF = conf_folder()
 FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))

@@ -29,6 +29,7 @@ from run_script import script
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.cli import entry as cli
+from medrobust.cli import hydra_app
 from medrobust.cli import typed as arguments
 from medrobust.corruptions import CorruptionTransform, RandomCorruption
 from medrobust.datasets.phantoms.source import phantom
@@ -71,7 +72,7 @@ def composed(given: list[str]) -> Iterator[DictConfig]:
     first = [values[0] for values in choices]
     for place, values in enumerate(choices or [[]]):
         for value in values[1:] if place else values or [None]:
-            yield cli.composed([*first[:place], value, *first[place + 1 :]] if value else [])
+            yield hydra_app.composed([*first[:place], value, *first[place + 1 :]] if value else [])
 
 
 def embedded(config: DictConfig) -> bool:

@@ -12,7 +12,7 @@ from datasets import write_folder, write_medmnist, write_table
 from dicoms import slices, write_dicom, write_scans
 from run_script import script
 
-from medrobust.cli.entry import composed
+from medrobust.cli.hydra_app import composed
 from medrobust.datasets import Dicom, MedMNIST
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.plan import built

@@ -1,0 +1,254 @@
+"""What Hydra does for a command: compose its configuration, and run it once or as a sweep."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medrobust.base.conf_folder import conf_folder
+from medrobust.base.wording import counted
+from medrobust.exceptions import ConfigurationError, MedRobustError
+
+from . import typed
+from .mistakes import explain
+from .packs import check_packs
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from medrobust.jobs.run import Job
+
+log = logging.getLogger(__name__)
+
+FAILURES: list[str] = []
+"""What went wrong in the jobs of the running command: Hydra would say it in words of its own."""
+
+LOST = {"BrokenProcessPool", "UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
+"""Errors by which joblib, submitit and Ray say that a process has ended before its job."""
+
+
+def composed(overrides: Sequence[str]) -> "DictConfig":
+    """Compose the configuration that a script works with, from what was typed for it.
+
+    Args:
+        overrides: As on the command line of run.py, with `--config-dir DIR` for files of one's own.
+
+    Raises:
+        ConfigurationError: If Hydra refuses a key or a value.
+        UnknownNameError: If an option does not exist; names near ones.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
+    check_packs(folders)
+    rewritten = typed.rewrite(typed.without_config_dirs(overrides))
+    typed.check_options(rewritten, typed.groups([*folders, conf_folder()]))
+    if folders:
+        rewritten += [f"hydra.searchpath={[f'file://{folder}' for folder in folders]}"]
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return compose("config", overrides=rewritten)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(explain(error, rewritten)) from error
+    except Exception as error:  # Hydra checks little of a file that it reads
+        raise _malformed(error) from error
+
+
+def run_hydra(overrides: Sequence[str]) -> int:
+    """Compose and run, once or as a sweep; every foreseen failure becomes one sentence.
+
+    Raises:
+        ConfigurationError: If Hydra refuses a key, a value or a combination.
+        MedRobustError: As a job raised it; the other jobs of a sweep have run.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    register_resolvers()
+    FAILURES.clear()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, and we say them once
+    sys.argv = [sys.argv[0], *overrides, *names_of_jobs(overrides)]
+    entry = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(
+        job
+    )
+    try:
+        entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(explain(error, overrides)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise ConfigurationError(
+            f"cannot write or read {error.filename} ({error.strerror}). Point hydra.run.dir, "
+            f"hydra.sweep.dir or store.dir to a folder that can be written."
+        ) from error
+    except Exception as error:
+        if not LOST.intersection(kind.__name__ for kind in type(error).__mro__):
+            raise
+        raise MedRobustError(
+            f"a process that ran a job was lost ({type(error).__name__}), with the cell it was "
+            f"computing; all finished cells are kept, run the same command to go on"
+        ) from error
+    if FAILURES:
+        more = f" ({counted(len(FAILURES) - 1, 'more job')} failed)" if len(FAILURES) > 1 else ""
+        raise MedRobustError(FAILURES[0] + more)
+    return 0
+
+
+def _malformed(error: Exception) -> ConfigurationError:
+    reason = " ".join(str(error).split())
+    return ConfigurationError(
+        f"the configuration cannot be composed ({type(error).__name__}: {reason}). See the files "
+        f"of --config-dir."
+    )
+
+
+def job(config: "DictConfig") -> None:
+    """Run one composed configuration: the function that Hydra calls, once a job.
+
+    A failure of one job of a sweep is left in its folder, for the joint report, and the next job
+    runs; what the job has set for the whole process is put back first.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from medrobust.base.process_state import left_as_found
+    from medrobust.evaluation.experiment import beside_others
+    from medrobust.evaluation.plan import experiment_from_config
+    from medrobust.jobs.run import leave_failure, run_job
+
+    register_resolvers()
+    hydra = HydraConfig.get()
+    number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
+    with closed_log_file(), left_as_found(), started_from_here():
+        try:
+            experiment = experiment_from_config(config)
+            if number is not None and (launcher := _launcher(hydra)) != "basic":
+                experiment = beside_others(experiment, launcher, number)
+            run_job(experiment, as_job(config, hydra, hydra.runtime.output_dir, number))
+        except MedRobustError as error:
+            if number is None:
+                FAILURES.append(str(error))
+            else:
+                leave_failure(Path(hydra.runtime.output_dir), number, error.for_records)
+        except Exception as error:
+            if number is None:
+                raise
+            log.exception("job %d failed", number)  # the others go on
+            leave_failure(
+                Path(hydra.runtime.output_dir), number, f"{type(error).__name__}: {error}"
+            )
+
+
+def _launcher(hydra: Any) -> str:
+    return str(hydra.runtime.choices.get("hydra/launcher", "basic")).removeprefix("medrobust_")
+
+
+def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) -> "Job":
+    """Collect what Hydra knows of a job, or of a sweep as a whole."""
+    from hydra.types import RunMode
+
+    from medrobust.evaluation.plan import built
+    from medrobust.jobs.run import Job
+
+    swept = hydra.mode == RunMode.MULTIRUN
+    if not isinstance(config.dry_run, bool):
+        raise ConfigurationError(f"dry_run={config.dry_run!r}: write true or false.")
+    choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
+    sources = hydra.runtime.config_sources
+    folders = [Path(source.path) for source in sources]
+    return Job(
+        folder=Path(folder).absolute(),
+        logger=built(config, "logger"),
+        overrides=tuple(hydra.overrides.task),
+        choices=choices,
+        preset=typed.experiment_keys(folders, choices.get("experiment", "null")),
+        packs=tuple(Path(one.path) for one in sources if one.provider == "command-line"),
+        number=number,
+        group=Path(hydra.sweep.dir).name if swept else None,
+        dry=config.dry_run,
+    )
+
+
+@contextmanager
+def started_from_here() -> Iterator[None]:
+    """Read relative paths from the folder the user started in, whatever `hydra.job.chdir` says."""
+    from hydra.core.hydra_config import HydraConfig
+
+    inside = Path.cwd()
+    os.chdir(HydraConfig.get().runtime.cwd)
+    try:
+        yield
+    finally:
+        os.chdir(inside)
+
+
+@contextmanager
+def closed_log_file() -> Iterator[None]:
+    """Close the log file that Hydra opened for a job; it would stay open until the process ends."""
+    try:
+        yield
+    finally:
+        root = logging.getLogger()
+        for handler in root.handlers[:]:
+            if isinstance(handler, logging.FileHandler):
+                root.removeHandler(handler)
+                handler.close()
+
+
+def register_resolvers() -> None:
+    """Teach OmegaConf `${medrobust.folder:...}`: overrides as a folder name."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("medrobust.folder", folder_name, replace=True)
+
+
+def names_of_jobs(overrides: Sequence[str]) -> list[str]:
+    """Leave out of the names of a sweep's jobs what all of them have in common.
+
+    Names are cut to a length that every file system takes: what tells jobs apart must be in it.
+
+    Args:
+        overrides: As rewritten.
+
+    Returns:
+        An override of Hydra's; none outside a sweep, or where Hydra will refuse what was typed.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    key = "hydra.job.config.override_dirname.exclude_keys"
+    words = [word for word in overrides if not word.startswith("-")]
+    if len(words) == len(overrides) or any(word.startswith(key) for word in words):
+        return []
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+    except HydraException:
+        return []
+    if not any(one.is_sweep_override() for one in parsed):
+        return []
+    ours = OmegaConf.select(OmegaConf.load(conf_folder() / "config.yaml"), key)
+    common = [one.get_key_element() for one in parsed if not one.is_sweep_override()]
+    listed = ",".join(f"'{name}'" for name in dict.fromkeys([*ours, *common]))
+    return [f"{key}=[{listed}]"]
+
+
+def folder_name(*parts: Any) -> str:
+    """Join a job's number and overrides to a name that every file system takes.
+
+    Example:
+        >>> folder_name(3, "corruption=pixelate", "dataset.root=data/mnist")
+        '3,corruption=pixelate,dataset.root=data-mnist'
+    """
+    joined = ",".join(str(part) for part in parts if str(part))
+    return "".join(c if c.isalnum() or c in "=,._-+" else "-" for c in joined)[:150]
