@@ -1,25 +1,21 @@
-"""Array aliases and the protocols that the rooms agree on."""
+"""Array aliases and the protocols that the rooms agree on.
 
-from typing import Literal, TypeAlias, get_args
+Aliases of tensors are imported when they are first asked for: what needs none needs no torch.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
-from torch import Tensor
 
-UInt8Batch: TypeAlias = UInt8[Tensor, "n c h w"]
-"""Images as stored: uint8, C = 1 or 3."""
-
-PixelBatch: TypeAlias = Float[Tensor, "n 3 h w"]
-"""Images as a model's visual encoder takes them, after its own preprocessing."""
-
-FeatureBatch: TypeAlias = Float[Tensor, "n d"]
-"""Unit-norm embeddings."""
-
-LogitBatch: TypeAlias = Float[Tensor, "n k"]
-
-IndexBatch: TypeAlias = Int64[Tensor, " n"]
-"""Row of each image in its source split (63-bit hash of the id for own data)."""
+if TYPE_CHECKING:
+    from medrobust.base.tensor_types import (
+        FeatureBatch,
+        IndexBatch,
+        LogitBatch,
+        PixelBatch,
+        UInt8Batch,
+    )
 
 UInt8Array: TypeAlias = NDArray[np.uint8]
 Int64Array: TypeAlias = NDArray[np.int64]
@@ -35,3 +31,29 @@ TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
 
 Origin: TypeAlias = Literal["phantom", "public", "own"]
 """Where images come from: decides on labels (phantom) and on example pictures (never own)."""
+
+_TENSORS = ("FeatureBatch", "IndexBatch", "LogitBatch", "PixelBatch", "UInt8Batch")
+
+__all__ = [
+    "TASK_KINDS",
+    "FeatureBatch",
+    "Float32Array",
+    "Float64Array",
+    "IndexBatch",
+    "Int64Array",
+    "LogitBatch",
+    "Origin",
+    "PixelBatch",
+    "TaskKind",
+    "UInt8Array",
+    "UInt8Batch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an alias of tensors when it is first used: torch takes seconds."""
+    if name not in _TENSORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from medrobust.base import tensor_types
+
+    return getattr(tensor_types, name)

@@ -17,7 +17,7 @@ JOBS = EVALUATION | {"evaluation", "reporting", "readings"}
 ALLOWED = {
     "__init__": {"jobs.notebook"},
     "exceptions": set(),
-    "types": ROOT,
+    "types": ROOT | {"base.tensor_types"},
     "keys": BASE,
     "base": BASE,
     "corruptions": BASE,
