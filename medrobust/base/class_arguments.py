@@ -35,6 +35,10 @@ def class_arguments(target: str, *, partial: bool = False) -> list[Argument]:
     Args:
         target: As `_target_` names it.
         partial: Whether the configuration leaves arguments without a default to the program.
+
+    Example:
+        >>> [argument.name for argument in class_arguments("medrobust.corruptions.Corruption")]
+        ['name', 'suite', 'grey']
     """
     found = source_class(target) if OWN_CLASSES.fullmatch(target) else None
     if found is None:

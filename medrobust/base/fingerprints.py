@@ -13,6 +13,10 @@ def canonical_json(value: Any) -> str:
     Raises:
         TypeError: If `value` holds something that JSON has no form for.
         ValueError: If a float is not finite.
+
+    Example:
+        >>> canonical_json({"b": 1, "a": [True, None]})
+        '{"a":[true,null],"b":1}'
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False

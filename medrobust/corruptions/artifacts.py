@@ -61,6 +61,13 @@ def stain_deposit(
 
     References:
         arXiv:2406.17536; `medmnistc:corruptions/microscopy.py`. Masks are our own: see `ink.py`.
+
+    Example:
+        >>> white = torch.full((1, 1, 28, 28), 255, dtype=torch.uint8)
+        >>> one, at = torch.tensor([1]), torch.tensor([[9]])
+        >>> first = torch.tensor([[0]])
+        >>> stain_deposit(white, 1, 10, count=one[None], mask=first, x=at, y=at).unique().tolist()
+        [0, 255]
     """
     from .ink import ink_masks, read_masks
 
@@ -123,6 +130,12 @@ def bubble(
     References:
         arXiv:2406.17536; `medmnistc:corruptions/microscopy.py`, which exchanges height and width
         (no difference on square images, which is all that MedMNIST-C has).
+
+    Example:
+        >>> black = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> one, four, middle = (torch.tensor([[value]]) for value in (1, 4, 14))
+        >>> bubble(black, 5, 1, count=one, radius=four, x=middle, y=middle)[0, 0, 14, 7:11].tolist()
+        [0, 130, 130, 100]
     """
     check_batch(images)
     height, width = images.shape[2:]
@@ -167,6 +180,10 @@ def disk_rows(largest: int) -> Int32Array:
 
     The outline is a walk from the rightmost pixel to the top one, each step (up, left, or both) to
     where |x^2 + y^2 - r^2| is least: the circles that Pillow fills.
+
+    Example:
+        >>> disk_rows(2)[2].tolist()  # rows 0, 1, 2 of a disk of radius 2; -1: none
+        [2, 2, 1, -1]
     """
     halves = np.full((largest + 1, largest + 2), -1, np.int32)
     for radius in range(largest + 1):
@@ -194,6 +211,11 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
 
     References:
         arXiv:2406.17536. The published severity 4 (0.90) is harsher than 5 (0.95).
+
+    Example:
+        >>> white = torch.full((1, 1, 28, 28), 255, dtype=torch.uint8)
+        >>> black_corner(white, 0.5)[0, 0, [0, 14], [0, 14]].tolist()
+        [0, 255]
     """
     check_batch(images)
     first, last = lens_rows(images.shape[2], images.shape[3], share)
@@ -210,6 +232,11 @@ def lens_rows(height: int, width: int, share: float) -> tuple[Int64Array, Int64A
     """Give, row by row, the first column of the lens and the one after its last: int64 (H,).
 
     The circle is the midpoint circle, as OpenCV fills it.
+
+    Example:
+        >>> first, last = lens_rows(5, 5, 0.8)
+        >>> first.tolist(), last.tolist()
+        ([3, 2, 1, 2, 3], [3, 3, 4, 3, 3])
     """
     x, y = width // 2, height // 2
     radius = int(min(x, y, width - x, height - y) * share)
@@ -318,7 +345,12 @@ def _typeset(
 
 
 def chosen(choice: Choice, low: int | Tensor, high: int | Tensor, count: int) -> Tensor:
-    """Give int64 (N, count) on the CPU: as given, or drawn from low to high inclusive."""
+    """Give int64 (N, count) on the CPU: as given, or drawn from low to high inclusive.
+
+    Example:
+        >>> chosen(torch.tensor([[3]]), 1, 5, 1).tolist()  # given: taken as it is
+        [[3]]
+    """
     if isinstance(choice, Tensor):
         return choice.cpu().long().reshape(len(choice), -1)
     from medrobust.corruptions.numba.philox import make_words

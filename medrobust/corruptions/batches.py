@@ -43,7 +43,13 @@ def check_batch(images: UInt8Batch) -> None:
 
 
 def to_grey(images: UInt8Batch) -> UInt8Batch:
-    """Convert (N, 3, H, W) to (N, 1, H, W) with the 601 weights, rounded as Pillow does."""
+    """Convert (N, 3, H, W) to (N, 1, H, W) with the 601 weights, rounded as Pillow does.
+
+    Example:
+        >>> pixel = torch.tensor([200, 100, 50], dtype=torch.uint8).reshape(1, 3, 1, 1)
+        >>> to_grey(pixel).item()
+        124
+    """
     red, green, blue = (images[:, c : c + 1].int() for c in range(3))
     weighted = GREY_WEIGHTS[0] * red + GREY_WEIGHTS[1] * green + GREY_WEIGHTS[2] * blue
     return ((weighted + 32768) >> 16).to(torch.uint8)

@@ -44,6 +44,12 @@ def motion_blur(
 
     References:
         The ImageMagick operator, as arXiv:1903.12261 and arXiv:2406.17536 use it.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> motion_blur(dot, 2, 1.0, angle=torch.tensor([0.0]))[0, 0, 14, 10:16].tolist()
+        [0, 1, 19, 88, 145, 0]
     """
     check_batch(images)
     if isinstance(angle, Draws):
@@ -69,7 +75,12 @@ def motion_blur(
 
 
 def tail_weights(radius: int, sigma: float, bits: int) -> Int32Array:
-    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^bits."""
+    """Give the one-sided Gaussian of 2 radius + 1 taps in fixed point, summing to 2^bits.
+
+    Example:
+        >>> tail_weights(1, 1.0, 8).tolist()  # they sum to 2^8
+        [147, 89, 20]
+    """
     kernel = np.exp(-(np.arange(2 * radius + 1) ** 2) / (2 * sigma**2))
     weights = np.rint(kernel / kernel.sum() * (1 << bits)).astype(np.int32)
     weights[0] += (1 << bits) - int(weights.sum())
@@ -82,6 +93,11 @@ def tail_offsets(
     """Place taps along lines: dx and dy (N, taps), and how many come before the first outside.
 
     On the CPU for every device, so that all agree.
+
+    Example:
+        >>> dx, dy, taps = tail_offsets(torch.tensor([0.0, 90.0]), 3, 28, 28)
+        >>> dx.tolist(), dy.tolist(), taps.tolist()
+        ([[0, 1, 2], [0, 0, 0]], [[0, 0, 0], [0, 1, 2]], [3, 3])
     """
     theta = np.deg2rad(angle.cpu().double().numpy())[:, None]
     step = np.arange(taps)
@@ -124,6 +140,12 @@ def zoom_blur(
 
     References:
         Hendrycks and Dietterich, ImageNet-C, arXiv:1903.12261, with scipy's `ndimage.zoom`.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> zoom_blur(dot, 2, 0.5)[0, 0, 12:17, 14].tolist()
+        [0, 0, 179, 28, 9]
     """
     check_batch(images)
     row, row_share = _zoom_axis(images.shape[2], count, step, trim, spacing)
@@ -154,7 +176,12 @@ def zoom_unchanged(
     trim: str = "corner",
     spacing: str = "published",
 ) -> bool:
-    """Say whether images of that height and width have the pixels of version 1, which was even."""
+    """Say whether images of that height and width have the pixels of version 1, which was even.
+
+    Example:
+        >>> [zoom_unchanged((side, side), 16, 0.01) for side in (224, 448)]
+        [True, False]
+    """
     return spacing == "even" or all(
         np.array_equal(one, other)
         for side in shape

@@ -95,7 +95,12 @@ def clauses() -> Iterator[Clause]:
 
 
 def card() -> UInt8Batch:
-    """Draw the card in integers: ramps, stripes, noise, flat black and white; (1, 3, 32, 40)."""
+    """Draw the card in integers: ramps, stripes, noise, flat black and white; (1, 3, 32, 40).
+
+    Example:
+        >>> card().shape
+        torch.Size([1, 3, 32, 40])
+    """
     row, column = np.arange(HEIGHT)[:, None], np.arange(WIDTH)[None]
     ramp = (6 * column + row) % 256 + np.zeros((HEIGHT, 1), np.int64)
     draws = Draws(derive_key(0, STREAM, "card", 0), torch.arange(3))
@@ -108,7 +113,12 @@ def card() -> UInt8Batch:
 
 
 def pixels_digest(pixels: UInt8Batch) -> str:
-    """Hash pixels: 64 hexadecimal digits."""
+    """Hash pixels: 64 hexadecimal digits.
+
+    Example:
+        >>> pixels_digest(torch.zeros(1, 3, 28, 28, dtype=torch.uint8))[:8]
+        'f81c4fa3'
+    """
     return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
 
 

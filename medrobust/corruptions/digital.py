@@ -37,6 +37,12 @@ def pixelate(
 
     Raises:
         InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> pixelate(dot, 0.5)[0, 0, 13:17, 14].tolist()
+        [0, 64, 64, 0]
     """
     check_batch(images)
     height, width = images.shape[2:]

@@ -50,6 +50,11 @@ def jpeg_compression(images: UInt8Batch, quality: int) -> UInt8Batch:
 
     References:
         ITU-T T.81; arXiv:1903.12261, arXiv:2406.17536.
+
+    Example:
+        >>> flat = torch.full((1, 1, 28, 28), 128, dtype=torch.uint8)
+        >>> jpeg_compression(flat, 10).unique().tolist()
+        [128]
     """
     check_batch(images)
     steps = quantisation_steps(quality)
@@ -79,7 +84,12 @@ def jpeg_compression(images: UInt8Batch, quality: int) -> UInt8Batch:
 
 @lru_cache(maxsize=32)
 def quantisation_steps(quality: int) -> Int32Array:
-    """Scale the tables of quality 50: int32 (2, 64), luma and chroma, 1 to 255."""
+    """Scale the tables of quality 50: int32 (2, 64), luma and chroma, 1 to 255.
+
+    Example:
+        >>> quantisation_steps(50)[0, :4].tolist()  # the standard's own at quality 50
+        [16, 11, 10, 16]
+    """
     if isinstance(quality, bool) or quality not in range(1, 101):
         raise ConfigurationError(f"JPEG has no quality {quality!r}. Choose 1 to 100.")
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality

@@ -67,12 +67,22 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
 
 
 def kernel_function(name: str) -> Callable[..., Any]:
-    """Import the function of a kernel."""
+    """Import the function of a kernel.
+
+    Example:
+        >>> kernel_function("contrast").__name__
+        'contrast'
+    """
     return _function(name, name)
 
 
 def is_unchanged(name: str, shape: tuple[int, int], parameters: Mapping[str, Any]) -> bool:
-    """Say whether images of (height, width) have the pixels of the version before."""
+    """Say whether images of (height, width) have the pixels of the version before.
+
+    Example:
+        >>> is_unchanged("zoom_blur", (448, 448), {"count": 16, "step": 0.01})
+        False
+    """
     known = KERNELS[name].unchanged
     return bool(known) and bool(_function(name, known)(shape, **parameters))
 
@@ -85,7 +95,12 @@ def _function(kernel: str, name: str) -> Callable[..., Any]:
 
 @lru_cache(maxsize=64)
 def kernel_parameters(name: str) -> Mapping[str, bool]:
-    """List the parameters of a kernel, images and draws aside: name -> whether it must be given."""
+    """List the parameters of a kernel, images and draws aside: name -> whether it must be given.
+
+    Example:
+        >>> dict(kernel_parameters("motion_blur"))
+        {'radius': True, 'sigma': True, 'cut': False}
+    """
     taken = signature(kernel_function(name)).parameters.values()
     return {
         parameter.name: parameter.default is Parameter.empty

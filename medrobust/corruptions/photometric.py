@@ -70,6 +70,12 @@ def contrast(images: UInt8Batch, factor: float) -> UInt8Batch:
 
     References:
         arXiv:1903.12261.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> contrast(dot, 0.5).unique().tolist()
+        [0, 127]
     """
     check_batch(images)
     fast = compiled(images, "pointwise.scale_about_mean", float(factor))
@@ -187,6 +193,12 @@ def contrast_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
 
     References:
         arXiv:2406.17536.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> contrast_factor(dot, 0.5).unique().tolist()
+        [0, 127]
     """
     check_batch(images)
     weighted = (np.float32(factor), *GREY_WEIGHTS)

@@ -153,6 +153,10 @@ def rows_of(images: UInt8Batch, index: IndexBatch | None) -> Tensor:
 
     Raises:
         InvalidImageError: If it is not one non-negative int64 an image.
+
+    Example:
+        >>> rows_of(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), None).tolist()
+        [0, 1, 2]
     """
     if index is None:
         return torch.arange(len(images))

@@ -40,6 +40,12 @@ def gaussian_blur(images: UInt8Batch, sigma: float) -> UInt8Batch:
 
     References:
         arXiv:1903.12261, with scikit-image's filter.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> gaussian_blur(dot, 1.0)[0, 0, 14, 12:17].tolist()
+        [5, 24, 40, 24, 5]
     """
     check_batch(images)
     radius = int(4 * sigma + 0.5)
@@ -77,6 +83,12 @@ def gaussian_blur_kernel(images: UInt8Batch, taps: int) -> UInt8Batch:
 
     References:
         arXiv:2406.17536, with torchvision's filter.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> gaussian_blur_kernel(dot, 5)[0, 0, 14, 12:17].tolist()
+        [7, 23, 35, 23, 7]
     """
     check_batch(images)
     radius = taps // 2
@@ -109,6 +121,12 @@ def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
 
     References:
         arXiv:1903.12261, arXiv:2406.17536.
+
+    Example:
+        >>> dot = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+        >>> dot[..., 14, 14] = 255
+        >>> defocus_blur(dot, 2.0, 0.1)[0, 0, 14, 11:18].tolist()
+        [0, 19, 19, 19, 19, 19, 0]
     """
     check_batch(images)
     reach, box, first = _disk_boxes(radius, alias)
@@ -135,7 +153,12 @@ def defocus_blur(images: UInt8Batch, radius: float, alias: float) -> UInt8Batch:
 
 
 def exact_weights(sigma: float, radius: int) -> Float64Array:
-    """Give the 2 radius + 1 normalised weights of a Gaussian, computed as scipy does."""
+    """Give the 2 radius + 1 normalised weights of a Gaussian, computed as scipy does.
+
+    Example:
+        >>> exact_weights(1.0, 1).round(3).tolist()
+        [0.274, 0.452, 0.274]
+    """
     places = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 / (sigma * sigma) * places**2)
     weights: Float64Array = kernel / kernel.sum()
@@ -164,7 +187,14 @@ def gaussian_weights(sigma: float, radius: int) -> Float32Array:
 
 @lru_cache(maxsize=256)
 def border_map(side: int, radius: int, border: Border) -> Int64Array:
-    """Say which pixel stands at each place of an axis with a border of `radius` on each side."""
+    """Say which pixel stands at each place of an axis with a border of `radius` on each side.
+
+    Example:
+        >>> border_map(3, 2, "mirror").tolist()
+        [2, 1, 0, 1, 2, 1, 0]
+        >>> border_map(3, 2, "reflect").tolist()
+        [1, 0, 0, 1, 2, 2, 1]
+    """
     place = np.arange(-radius, side + radius)
     if border == "nearest":
         return place.clip(0, side - 1)
@@ -180,6 +210,12 @@ def smooth(
     """Filter float32 (..., H, W) along both axes, in the order of the native kernel.
 
     `columns` are the weights along W where they are not those along H.
+
+    Example:
+        >>> ridge = torch.tensor([[0.0, 0.0, 4.0, 0.0, 0.0]]).expand(1, 5, 5)
+        >>> weights = np.array([0.25, 0.5, 0.25], np.float32)
+        >>> smooth(ridge.contiguous(), weights, "nearest")[0, 2].tolist()
+        [0.0, 1.0, 2.0, 1.0, 0.0]
     """
     for axis in (-2, -1):
         if axis == -1 and columns is not None:

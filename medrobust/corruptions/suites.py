@@ -109,6 +109,10 @@ def find_entry(suite: str, name: str) -> Entry:
     Raises:
         UnknownNameError: If there is no such suite, or no such corruption in it; the message says
             which suites have it.
+
+    Example:
+        >>> find_entry("imagenet_c", "brightness").parameters(5)
+        {'shift': 0.5}
     """
     entries = load_suite(suite)
     if name in entries:
@@ -129,6 +133,10 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
     Raises:
         UnknownNameError: If there is no such suite.
         ConfigurationError: If the file does not hold what a suite must.
+
+    Example:
+        >>> list(load_suite("medimeta_c"))[:2]
+        ['gaussian_noise', 'impulse_noise']
     """
     if suite.endswith(".yaml"):
         path = Path(suite)

@@ -169,6 +169,12 @@ def frost(
 
     References:
         arXiv:1903.12261, as bethgelab/imagecorruptions computes it.
+
+    Example:
+        >>> white = torch.full((1, 3, 28, 28), 255, dtype=torch.uint8)
+        >>> first = {draw: torch.tensor([0]) for draw in ("texture", "top", "left")}
+        >>> frost(white, 0.5, 0.0, 1.0, **first).unique().tolist()  # half the image, and no frost
+        [127]
     """
     from .frost_textures import frost_textures
 

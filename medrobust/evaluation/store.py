@@ -110,7 +110,13 @@ class CellKey:
 
 
 def head_fingerprint(head: Mapping[str, Any]) -> str:
-    """Fingerprint a head. The name of a prompt set is for people and decides nothing."""
+    """Fingerprint a head. The name of a prompt set is for people and decides nothing.
+
+    Example:
+        >>> head = {"kind": "identity"}
+        >>> head_fingerprint(head) == head_fingerprint({**head, "name": "for people"})
+        True
+    """
     return fingerprint({name: value for name, value in head.items() if name != "name"})
 
 

@@ -139,7 +139,12 @@ def relative_mce_interval(
 
 
 def group_codes(groups: NDArray[np.str_] | None) -> Int64Array | None:
-    """Number patients from 0; None without groups, or where no patient has two images."""
+    """Number patients from 0; None without groups, or where no patient has two images.
+
+    Example:
+        >>> group_codes(np.array(["a", "b", "a"])).tolist()
+        [0, 1, 0]
+    """
     if groups is None:
         return None
     names, codes = np.unique(groups, return_inverse=True)

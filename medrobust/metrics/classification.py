@@ -18,6 +18,10 @@ def accuracy(predicted: Int64Array, labels: Int64Array) -> float:
 
     References:
         Yang et al., MedMNIST v2, arXiv:2110.14795 (multi-label accuracy is per label).
+
+    Example:
+        >>> accuracy(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]))
+        0.75
     """
     return float((predicted == labels).mean())
 
@@ -71,7 +75,12 @@ def auc(
 
 
 def one_versus_rest(labels: Int64Array, classes: int) -> NDArray[np.bool_]:
-    """Return bool (N, K): whether an image is of a class, or has a label."""
+    """Return bool (N, K): whether an image is of a class, or has a label.
+
+    Example:
+        >>> one_versus_rest(np.array([0, 2]), 3).astype(int).tolist()
+        [[1, 0, 0], [0, 0, 1]]
+    """
     if labels.ndim == 2:
         return labels.astype(bool)
     truths: NDArray[np.bool_] = labels[:, None] == np.arange(classes)
@@ -131,6 +140,10 @@ def macro_f1(predicted: Int64Array, labels: Int64Array) -> float | None:
 
     References:
         Opitz and Burst, arXiv:1911.03347 (the mean of F1, not the F1 of means).
+
+    Example:
+        >>> round(macro_f1(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1])), 3)  # (2/3 + 4/5) / 2
+        0.733
     """
     if labels.ndim == 2:
         right = ((predicted == 1) & (labels == 1)).sum(axis=0)
@@ -159,6 +172,10 @@ def quadratic_weighted_kappa(
 
     References:
         Cohen, Psychological Bulletin 70 (1968) 213.
+
+    Example:
+        >>> quadratic_weighted_kappa(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]), classes=2)
+        0.5
     """
     observed = np.zeros((classes, classes))
     np.add.at(observed, (labels, predicted), 1.0)

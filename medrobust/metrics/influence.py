@@ -175,6 +175,11 @@ def balanced_influence(terms: Float64Array, labels: Int64Array) -> Float64Array:
     Args:
         terms: float64 (..., N): whether an image is wrong, or its mean over conditions.
         labels: int64 (N,).
+
+    Example:
+        >>> terms, labels = np.array([0.0, 1.0, 1.0, 1.0]), np.array([0, 0, 1, 1])
+        >>> balanced_influence(terms, labels).round(3).tolist()
+        [-0.707, 0.707, 0.0, 0.0]
     """
     result = np.zeros(terms.shape)
     classes = np.unique(labels)

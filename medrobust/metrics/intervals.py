@@ -65,6 +65,10 @@ def variance_of_mean(
     Returns:
         The variance; its degrees of freedom 2 V^2 / Var(V), from the kurtosis: few images with a
         large share of the spread mean few degrees; and the number of groups that occur.
+
+    Example:
+        >>> variance_of_mean(np.array([0.0, 1.0, 1.0, 1.0]))
+        (0.0625, 3.0, 4)
     """
     centered = terms - terms.mean()
     if groups is not None:
@@ -141,6 +145,11 @@ def share_interval(terms: Float64Array, groups: Int64Array | None = None) -> Bou
 
     References:
         Saha, Miller and Wang, International Journal of Biostatistics 12 (2016) 20150024.
+
+    Example:
+        >>> low, high = share_interval(np.array([0.0, 1.0, 1.0, 1.0] * 25))  # 75 of 100: Wilson
+        >>> round(low, 3), round(high, 3)
+        (0.657, 0.825)
     """
     share = float(np.clip(terms.mean(), 0.0, 1.0))
     binary = bool(((terms == 0) | (terms == 1)).all())
@@ -167,6 +176,11 @@ def recovered(estimates: Sequence[float], bounds: Sequence[Bounds], factor: floa
 
     References:
         Zou and Donner, Statistics in Medicine 27 (2008) 1693; Newcombe, 17 (1998) 873.
+
+    Example:
+        >>> low, high = recovered([0.2, 0.4], [(0.1, 0.3), (0.3, 0.5)])
+        >>> round(low, 3), round(high, 3)
+        (0.229, 0.371)
     """
     values, ends = np.asarray(estimates), np.asarray(bounds)
     center, count = float(values.mean()), len(values)
@@ -287,6 +301,11 @@ def mean_interval(
         groups: int64 (N,) from 0, or None.
         limits: Range of the number.
         value: The estimate, where `terms` are its influence values and not its parts.
+
+    Example:
+        >>> low, high = mean_interval(np.array([1.0, 2.0, 3.0] * 20))
+        >>> round(low, 3), round(high, 3)
+        (1.787, 2.213)
     """
     variance, degrees, _ = variance_of_mean(terms, groups)
     center = float(terms.mean()) if value is None else value
@@ -323,7 +342,12 @@ def logit_interval(
 
 
 def around_logit(value: float, half: float) -> Bounds:
-    """Return value +- half, `half` taken over to the logit by its slope; value in (0, 1)."""
+    """Return value +- half, `half` taken over to the logit by its slope; value in (0, 1).
+
+    Example:
+        >>> [round(bound, 3) for bound in around_logit(0.5, 1.0)]
+        [0.018, 0.982]
+    """
     center, wide = log(value / (1 - value)), half / (value * (1 - value))
     return _expit(center - wide), _expit(center + wide)
 

@@ -209,7 +209,12 @@ def _restore_buffers(module: nn.Module) -> None:
 
 
 def some(keys: Iterable[str]) -> str:
-    """List the first five keys, for a message."""
+    """List the first five keys, for a message.
+
+    Example:
+        >>> some(["a", "b"])
+        'a, b'
+    """
     listed = sorted(keys)
     more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
     return (", ".join(listed[:5]) or "none") + more

@@ -76,7 +76,12 @@ def perceptual_hashes(images: UInt8Array) -> Float32Array:
 
 
 def area_means(size: int, cells: int) -> Float32Array:
-    """Return the matrix (cells, size) that averages equal parts, cutting pixels where needed."""
+    """Return the matrix (cells, size) that averages equal parts, cutting pixels where needed.
+
+    Example:
+        >>> area_means(4, 2).tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
     edges = np.linspace(0, size, cells + 1)
     pixel = np.arange(size)
     cover = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
@@ -85,7 +90,12 @@ def area_means(size: int, cells: int) -> Float32Array:
 
 
 def cosine_table(size: int, low: int) -> Float32Array:
-    """Return the first `low` rows of the cosine transform (DCT-II) of `size` values."""
+    """Return the first `low` rows of the cosine transform (DCT-II) of `size` values.
+
+    Example:
+        >>> cosine_table(4, 2)[1].round(2).tolist()[:2]
+        [0.9200000166893005, 0.3799999952316284]
+    """
     angles = np.pi / size * (np.arange(size) + 0.5) * np.arange(low)[:, None]
     table: Float32Array = np.cos(angles).astype(np.float32)
     return table

@@ -317,5 +317,10 @@ def shared_group_marks(
 
 
 def split_order(split: str) -> tuple[int, str]:
-    """Return what splits are sorted by: train, val, test, then others by name."""
+    """Return what splits are sorted by: train, val, test, then others by name.
+
+    Example:
+        >>> sorted(["mine", "test", "train", "val"], key=split_order)
+        ['train', 'val', 'test', 'mine']
+    """
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)

@@ -113,6 +113,11 @@ def keyed_hashes(key: bytes, kind: str, names: Iterable[str]) -> NDArray[np.str_
         key: From `data_key`.
         kind: "sample" or "patient"; keeps equal texts of different kinds apart.
         names: The identifiers.
+
+    Example:
+        >>> one, same, other = keyed_hashes(b"key" * 11, "patient", ["a", "a", "b"])
+        >>> one == same, one == other, len(one)
+        (True, False, 32)
     """
     return np.array(
         [
@@ -127,6 +132,11 @@ def sample_index(names: Iterable[str]) -> Int64Array:
     """Return 63 bits of the hash of each sample's name: what corruption draws are keyed by.
 
     No key enters, so that a lost key changes no picture. The index is not stored.
+
+    Example:
+        >>> one, other = sample_index(["a", "b"]).tolist()
+        >>> one != other and min(one, other) >= 0
+        True
     """
     heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
     return (np.frombuffer(b"".join(heads), dtype=">u8") >> np.uint64(1)).astype(np.int64)

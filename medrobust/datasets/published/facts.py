@@ -139,7 +139,12 @@ def order_marks(
 
 
 def size_marks(size: int) -> tuple[str, ...]:
-    """Say that a size is not the one at which severity is defined."""
+    """Say that a size is not the one at which severity is defined.
+
+    Example:
+        >>> size_marks(128), size_marks(224)
+        (('128 pixels: severity is defined at 224',), ())
+    """
     if size == STANDARD_SIZE:
         return ()
     return (f"{size} pixels: severity is defined at {STANDARD_SIZE}",)
@@ -154,7 +159,12 @@ def absent_marks(labels: Int64Array, described: Description, split: str) -> tupl
 
 
 def count_marks(count: int, published: int, name: str, split: str) -> tuple[str, ...]:
-    """Say that a split has not as many images as were published."""
+    """Say that a split has not as many images as were published.
+
+    Example:
+        >>> count_marks(5, 6, "bloodmnist", "test")
+        ('5 images in test, where bloodmnist has 6',)
+    """
     return (
         () if count == published else (f"{count} images in {split}, where {name} has {published}",)
     )
@@ -222,6 +232,10 @@ def known_split(split: str) -> str:
 
     Raises:
         ConfigurationError: If not.
+
+    Example:
+        >>> known_split("val")
+        'val'
     """
     if split not in SPLITS:
         raise ConfigurationError(f"dataset.split={split!r}: there are {', '.join(SPLITS)}.")
