@@ -1,7 +1,7 @@
 """Images that show nothing: what a model says of them does not come from a picture."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from medrobust import keys
 
@@ -9,6 +9,8 @@ from .suites import SANITY
 
 if TYPE_CHECKING:
     from medrobust.types import IndexBatch, UInt8Batch
+
+Images = TypeVar("Images")
 
 VERSION = 1
 GREY = 128
@@ -20,9 +22,12 @@ class NotAnImage:
     """Stands in the place of a `Corruption`: every image of a set becomes one that shows nothing.
 
     Attributes:
+        computed: Always: from the shape of the clean images.
         name: "blank" (one grey) or "noise" (every value drawn on its own, 0 to 255 equally likely).
         suite: Always "sanity".
     """
+
+    computed: ClassVar[bool] = True
 
     name: Literal["blank", "noise"]
     suite: str = SANITY
@@ -36,6 +41,10 @@ class NotAnImage:
         if self.name == "blank":
             return {"name": "blank image", "version": VERSION, "grey": GREY}
         return {"name": "noise image", "version": VERSION, "keys": keys.FORMAT}
+
+    def images(self, clean: Images, severity: int) -> Images:
+        """Return what is read to be replaced: the clean images."""
+        return clean
 
     def __call__(
         self,

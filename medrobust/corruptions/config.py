@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from medrobust.exceptions import ConfigurationError
 
@@ -13,16 +13,21 @@ if TYPE_CHECKING:
 
     from .shell import Grey
 
+Images = TypeVar("Images")
+
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
     """One corruption of one suite; suite and name identify a column of every table.
 
     Attributes:
+        computed: Always: from the clean images.
         name: As its suite calls it.
         suite: Suite, path of a suite file, or None for the registry of the data set at hand.
         grey: "convert" or "rgb", see `corrupt`.
     """
+
+    computed: ClassVar[bool] = True
 
     name: str
     suite: str | None = "imagenet_c"
@@ -75,6 +80,10 @@ class Corruption:
     def random(self, severity: int) -> bool:
         """Say whether draws are used at this severity: only then do seed and stream matter."""
         return severity > 0 and find_entry(self._resolved(), self.name).random
+
+    def images(self, clean: Images, severity: int) -> Images:
+        """Return what is read to be corrupted: the clean images."""
+        return clean
 
     def __call__(
         self,

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from medrobust.corruptions import Corruption
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import StoredImages
 
@@ -116,7 +115,7 @@ def _time_corruptions(
     found = []
     for cell in cells:
         column = cell.corruption
-        if not isinstance(column, Corruption):
+        if column is None or not column.computed:
             continue
         name = (column.suite, column.name)
         if name not in known:

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from medrobust.datasets.image_set import CorruptedFiles, DatasetSource, ImageSet
+
+if TYPE_CHECKING:
+    from medrobust.types import IndexBatch, UInt8Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +16,13 @@ class FilesColumn:
     """Stands beside `Corruption`: the same table column, read instead of computed.
 
     Attributes:
+        computed: Never.
         source: Where the images come from.
         name: Of the corruption, as its files are called.
         suite: Such as "medmnist_c_files": keeps its tables apart from those made on the fly.
     """
+
+    computed: ClassVar[bool] = False
 
     source: CorruptedFiles
     name: str
@@ -33,6 +39,18 @@ class FilesColumn:
     def images(self, clean: ImageSet, severity: int) -> ImageSet:
         """Return the corrupted images of one severity, with the labels of the clean ones."""
         return self.source.corrupted(clean, self.name, severity)
+
+    def __call__(
+        self,
+        images: "UInt8Batch",
+        *,
+        severity: int,
+        seed: int = 0,
+        stream: str = "",
+        index: "IndexBatch",
+    ) -> "UInt8Batch":
+        """Return the images as they are: those of the files are corrupted."""
+        return images
 
 
 def files_columns(

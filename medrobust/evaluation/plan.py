@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.adapters.base import Tunable
@@ -14,12 +14,11 @@ from medrobust.adapters.linear_probe import LinearProbe
 from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
-from medrobust.corruptions import Corruption
-from medrobust.corruptions.blank import NotAnImage
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
+from .columns import Column
 from .experiment import Experiment
-from .file_columns import FilesColumn, files_columns
+from .file_columns import files_columns
 from .store import CellKey, CellSpec, DataRecord, head_fingerprint
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ FORMER_TARGETS = {
     "medrobust.tasks.ZeroShot": "medrobust.engine.EncodeImages",
 }
 """Names in the records of earlier releases, and where their parts are now."""
-
-Column: TypeAlias = Corruption | FilesColumn | NotAnImage
-"""Corrupted images are computed, or read from published files, or show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
