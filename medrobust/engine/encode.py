@@ -1,7 +1,6 @@
 """Zero-shot evaluation: one call of `Trainer.test` for many cells."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -17,6 +16,7 @@ from medrobust.types import FeatureBatch, LogitBatch, UInt8Array
 
 from .allocator import keep_freed_memory
 from .loader import CorruptedBatch
+from .passes import Encoded, Pass
 
 Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
@@ -25,25 +25,12 @@ JOINED = 64
 large ones between them from being used again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What one pass over a split leaves behind.
-
-    Attributes:
-        features: (N, D), on the device of the encoder, in the order of the split.
-        shown: Row -> the corrupted image, uint8 (C, H, W), for the rows asked for.
-    """
-
-    features: Tensor
-    shown: Mapping[int, UInt8Array] = field(default_factory=dict)
-
-
 class EncodeImages(LightningModule):
     """Preprocesses and encodes corrupted images on the device.
 
-    One module serves all passes of a model: `begin` says who gets the features, and `Trainer.test`
-    runs over the batches of many passes, one after the other. Nothing is aggregated per batch, and
-    the module knows nothing of heads and of the store.
+    One module serves all passes of a model: `begin` names the next ones, which get their features,
+    and `Trainer.test` runs over their batches, one pass after the other. Nothing is aggregated per
+    batch, and the module knows nothing of heads and of the store.
 
     Args:
         model: Frozen encoder, in eval mode.
@@ -54,12 +41,12 @@ class EncodeImages(LightningModule):
         super().__init__()
         self.model = model
         self.micro_batch = micro_batch
-        self._finished: Callable[[Encoded], None] | None = None
+        self._passes: Sequence[Pass] = ()
         self._begin_pass()
 
-    def begin(self, finished: Callable[[Encoded], None]) -> None:
-        """Say who gets what each pass leaves, when it ends, in the order of the passes."""
-        self._finished = finished
+    def begin(self, passes: Sequence[Pass]) -> None:
+        """Name the passes whose batches come next; each is given its features when it ends."""
+        self._passes = passes
 
     def _begin_pass(self) -> None:
         self._features: list[Tensor] = []
@@ -101,7 +88,7 @@ class EncodeImages(LightningModule):
             if batch.last or len(self._features) > JOINED:
                 self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
         if batch.last:
-            self._hand_over()
+            self._hand_over(self._passes[batch.number])
 
     def transfer_batch_to_device(
         self, batch: CorruptedBatch, device: torch.device, dataloader_index: int
@@ -109,15 +96,15 @@ class EncodeImages(LightningModule):
         """Leave the batch where it is: it was moved ahead of its use."""
         return batch
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, one: Pass) -> None:
         (features,), (rows,) = self._features, self._rows
         if self._stream is not None:
             torch.cuda.current_stream(self.device).wait_stream(self._stream)
-        if self._finished is None or not torch.equal(rows, torch.arange(len(features))):
+        if not torch.equal(rows, torch.arange(len(features))):
             raise MedRobustError("rows of a split were lost or doubled: this is an error of ours.")
         encoded = Encoded(features, self._shown)
         self._begin_pass()
-        self._finished(encoded)
+        one.finished(encoded)
 
 
 def classify(features: FeatureBatch, head: Head) -> LogitBatch:

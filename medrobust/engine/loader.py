@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias, TypeVar
@@ -17,10 +17,9 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.engine import streams
 from medrobust.types import UInt8Array, UInt8Batch
 
-Item = TypeVar("Item")
+from .passes import Pass
 
-Corrupt: TypeAlias = Callable[[UInt8Batch, Tensor], UInt8Batch]
-"""(images uint8 (n, C, H, W), index (n,)) -> corrupted images of the same shape and dtype."""
+Item = TypeVar("Item")
 
 Request: TypeAlias = tuple[int, Sequence[int]]
 """Number of a pass and rows of its images."""
@@ -124,27 +123,6 @@ def _loader(dataset: Dataset[ImageBatch], batches: Any, num_workers: int) -> Dat
 
 def _as_read(batch: Any) -> Any:
     return batch
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One pass over a split: what is read, and what becomes of it before it is encoded.
-
-    Attributes:
-        read: Opens the images; called where they are read.
-        count: Images.
-        corrupt: What corrupts them; None leaves them as they are.
-        show: Rows whose corrupted image is kept to be shown.
-        clean: Whether it reads the clean images, which are the same in all passes that do.
-        wanted: Asked once, right before the first batch is read: False leaves the pass out.
-    """
-
-    read: Callable[[], ImageSet]
-    count: int
-    corrupt: Corrupt | None = None
-    show: frozenset[int] = frozenset()
-    clean: bool = False
-    wanted: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +276,7 @@ class CorruptedBatches:
                 batch = kept[rows[0]] if is_kept else self._moved(next(reading))
                 if self._batches.keeps(request):
                     kept[rows[0]] = batch
-                images = batch.images
-                if one.corrupt is not None:
-                    images = one.corrupt(images, batch.index)
+                images = one.corrupt(batch.images, batch.index)
                 shown = {
                     row: images[position].cpu().numpy().copy()
                     for position, row in enumerate(rows)

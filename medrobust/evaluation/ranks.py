@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from medrobust.engine.encode import Encoded
+from medrobust.engine.passes import Encoded
 from medrobust.types import Int64Array, UInt8Array
 
 PATIENCE = timedelta(days=1)

@@ -1,12 +1,15 @@
 """What the encoder is given: the stored images, channels first, and nothing of the map itself."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from medrobust.engine.loader import CorruptedBatches, Pass, StoredImages
+from medrobust.engine.loader import CorruptedBatches, StoredImages
 
 SHAPES = [(5, 31, 17), (5, 31, 17, 3), (5, 1, 1, 3), (5, 1, 9, 3), (5, 9, 1, 3)]
 
@@ -33,6 +36,24 @@ class Few(SimpleNamespace):
         return len(self.index)
 
 
+@dataclass
+class Pass:
+    """What the engine asks of a pass, given beforehand."""
+
+    read: Callable[[], Any]
+    count: int
+    change: Callable[..., Any] = lambda images, index: images
+    show: frozenset[int] = frozenset()
+    clean: bool = False
+    ask: Callable[[], bool] = lambda: True
+
+    def wanted(self):
+        return self.ask()
+
+    def corrupt(self, images, index):
+        return self.change(images, index)
+
+
 def passes(wanted):
     """Four passes over seven images: clean, brighter, over published files, and brighter again."""
     stored = np.arange(7 * 4, dtype=np.uint8).reshape(7, 2, 2)
@@ -47,10 +68,10 @@ def passes(wanted):
         return images + 10 * index.to(torch.uint8)[:, None, None, None]
 
     return [
-        Pass(clean, 7, clean=True, wanted=lambda: wanted[0]),
-        Pass(clean, 7, brighter, clean=True, wanted=lambda: wanted[1]),
-        Pass(published, 7, wanted=lambda: wanted[2]),
-        Pass(clean, 7, brighter, frozenset({3}), clean=True, wanted=lambda: wanted[3]),
+        Pass(clean, 7, clean=True, ask=lambda: wanted[0]),
+        Pass(clean, 7, brighter, clean=True, ask=lambda: wanted[1]),
+        Pass(published, 7, ask=lambda: wanted[2]),
+        Pass(clean, 7, brighter, frozenset({3}), clean=True, ask=lambda: wanted[3]),
     ]
 
 

@@ -40,6 +40,16 @@ class Line:
         self.told.append(f"{self.name} waits for {other.name}")
 
 
+class Handed:
+    """A pass that writes down what it is handed."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def finished(self, encoded):
+        self.told.append(f"handed over {encoded.features.flatten().tolist()}")
+
+
 @pytest.fixture
 def told(monkeypatch):
     """Put two such streams in the place of a GPU's, and give what they write down."""
@@ -65,7 +75,7 @@ def told(monkeypatch):
 
 def test_features_are_handed_over_behind_their_stream(told) -> None:
     module = EncodeImages(Encoder(told=told), 2)
-    module.begin(lambda encoded: told.append(f"handed over {encoded.features.flatten().tolist()}"))
+    module.begin([Handed(told)])
     module.on_test_epoch_start()
     images = torch.arange(3, dtype=torch.uint8)[:, None, None, None]
     module.test_step(CorruptedBatch(images, torch.arange(3), 0, True, {}), 0)

@@ -15,11 +15,10 @@ from cells import COLUMNS, experiment
 from filelock import FileLock
 
 from medrobust.corruptions import Corruption
-from medrobust.evaluation import run as evaluation_run
 from medrobust.evaluation.locks import FOLDER, Claims
 from medrobust.evaluation.plan import PlannedCell, plan
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import CellRunner, Done
+from medrobust.evaluation.run import CellRunner, Done, runner
 from medrobust.evaluation.store import Store
 
 RESOURCES = Resources()
@@ -126,7 +125,7 @@ def test_a_cell_that_another_finishes_meanwhile_is_not_computed(tmp_path) -> Non
 
 
 def test_who_holds_a_cell_and_does_not_move_stops_nobody(tmp_path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(evaluation_run, "PATIENCE", 0.3)
+    monkeypatch.setattr(runner, "PATIENCE", 0.3)
     with Claims(tmp_path) as other:
         assert other.take(planned(tmp_path)[1].key.encoding_fingerprint)
         done = run(tmp_path)

@@ -1,0 +1,47 @@
+"""One encoding and the cells that it serves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from medrobust.datasets.image_set import ImageSet
+from medrobust.evaluation.plan import PlannedCell
+from medrobust.evaluation.resources import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One cell, finished now or found in the store."""
+
+    cell: PlannedCell
+    computed: bool
+    seconds: float
+
+
+OnCell: TypeAlias = Callable[[Done], None]
+"""Called with each cell once it is in the store, from whatever thread has put it there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """What one encoding serves: cells that differ in their head, or in the name of their suite.
+
+    Attributes:
+        image_set: Clean images of the split.
+        first: Any cell of it: names its images and its corruption.
+        missing: The cells that are not finished, each with its classifier.
+    """
+
+    image_set: ImageSet
+    first: PlannedCell
+    missing: tuple[tuple[PlannedCell, Head], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Under which its features lie."""
+        return self.first.key.encoding_fingerprint
+
+    @property
+    def cells(self) -> tuple[PlannedCell, ...]:
+        """The cells that it is wanted for; any of its cells where only its features are."""
+        return tuple(cell for cell, _ in self.missing) or (self.first,)

@@ -1,0 +1,86 @@
+"""What the store has of a job's cells already, and what it lacks."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell
+from medrobust.evaluation.resources import Head, Resources
+from medrobust.evaluation.store import Store
+
+from .encoding import Done, Encoding, OnCell
+
+
+class FinishedCells:
+    """Finds what is finished; with `resume=False` nothing counts as finished.
+
+    Args:
+        experiment: The job.
+        resources: Makes the classifiers of the cells that are missing.
+        store: Where finished cells lie.
+        on_cell: Hears of each cell that is found.
+    """
+
+    def __init__(
+        self, experiment: Experiment, resources: Resources, store: Store, on_cell: OnCell
+    ) -> None:
+        self._experiment = experiment
+        self._resources = resources
+        self._store = store
+        self._on_cell = on_cell
+
+    def missing(self, plan: DatasetPlan) -> list[Encoding]:
+        """Tell of the cells that are finished, and group the others by their encoding.
+
+        Raises:
+            StoreError: If a finished cell is damaged.
+        """
+        missing: dict[str, list[tuple[PlannedCell, Head]]] = {}
+        first: dict[str, PlannedCell] = {}
+        for cell in plan.cells:
+            encoding = cell.key.encoding_fingerprint
+            first.setdefault(encoding, cell)
+            cells = missing.setdefault(encoding, [])
+            if self._experiment.resume and (
+                self._store.has(cell.key) or self._store.adopt(cell.key)
+            ):
+                self._on_cell(Done(cell, computed=False, seconds=0.0))
+            else:
+                head = self._resources.head(self._experiment, dict(cell.key.head))
+                cells.append((cell, head))
+        return [
+            Encoding(plan.image_set, first[encoding], tuple(cells))
+            for encoding, cells in missing.items()
+            if cells or (self._experiment.keep_features and not self.has_features(encoding))
+        ]
+
+    def still_missing(self, encodings: Iterable[Encoding]) -> list[Encoding]:
+        """Tell of the cells that others have finished meanwhile, and return what is left.
+
+        Raises:
+            StoreError: If a finished cell is damaged.
+        """
+        left = []
+        for encoding in encodings:
+            missing = []
+            for cell, head in encoding.missing:
+                if self._store.has(cell.key):
+                    self._on_cell(Done(cell, computed=False, seconds=0.0))
+                else:
+                    missing.append((cell, head))
+            rest = replace(encoding, missing=tuple(missing))
+            left += [] if self.has_all(rest) else [rest]
+        return left
+
+    def has_all(self, encoding: Encoding) -> bool:
+        """Say whether the store has all that an encoding is wanted for, without reading it."""
+        keys = [cell.key for cell, _ in encoding.missing]
+        return (
+            self._experiment.resume
+            and all(self._store.holds(key.spec, key.fingerprint) for key in keys)
+            and (not self._experiment.keep_features or self.has_features(encoding.fingerprint))
+        )
+
+    def has_features(self, encoding: str) -> bool:
+        """Say whether the features of that fingerprint are kept, and may be used."""
+        return self._experiment.resume and self._store.has_features(encoding)

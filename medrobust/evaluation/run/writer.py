@@ -1,0 +1,195 @@
+"""Encoded images -> features and cells of the store, in a thread of its own."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from medrobust.adapters.artifact import Tuned
+from medrobust.base.redaction import without_paths
+from medrobust.datasets.image_set import ImageSet
+from medrobust.engine.encode import classify
+from medrobust.engine.passes import Encoded
+from medrobust.evaluation.environment import versions
+from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.locks import Claims
+from medrobust.evaluation.plan import PlannedCell
+from medrobust.evaluation.resources import Resources
+from medrobust.evaluation.store import Store
+from medrobust.exceptions import ConfigurationError
+
+from .encoder import Encoder
+from .encoding import Done, Encoding, OnCell
+from .failures import Failures
+from .pictures import png
+
+
+class CellWriter:
+    """Classifies what is encoded, and writes features and cells, behind the one who encodes.
+
+    Args:
+        experiment: The job.
+        resources: Keeps its model.
+        store: Where the cells go.
+        claims: Those of what is written are dropped.
+        encoder: Knows the device.
+        failures: Notes the cells that cannot be classified.
+        on_cell: Hears of each cell that is written, in the writer's thread.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        resources: Resources,
+        store: Store,
+        claims: Claims,
+        encoder: Encoder,
+        failures: Failures,
+        on_cell: OnCell,
+    ) -> None:
+        self._experiment = experiment
+        self._resources = resources
+        self._store = store
+        self._claims = claims
+        self._encoder = encoder
+        self._failures = failures
+        self._on_cell = on_cell
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def behind(self) -> Iterator[None]:
+        """Write in a thread while the block runs, and wait for all of it in the end.
+
+        Raises:
+            StoreError: If the store cannot be written.
+            ConfigurationError: If the model has other classes.
+        """
+        with InOrder() as self._calls:
+            yield
+
+    def start_clock(self) -> None:
+        """Count the seconds of the next encoding from now on."""
+        self._since = time.perf_counter()
+
+    def write(self, encoding: Encoding, encoded: Encoded) -> None:
+        """Write what was encoded since the clock was started, or since the last one.
+
+        Raises:
+            Exception: As an earlier one raised it; this one is written.
+        """
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        self._calls(self._finish, encoding, encoded, seconds)
+
+    def write_from_features(self, encoding: Encoding) -> None:
+        """Write the cells of an encoding whose features the store keeps.
+
+        Their pictures are those of the run that kept them.
+
+        Raises:
+            Exception: As an earlier one raised it; this one is written.
+        """
+        self._calls(self._classify_kept, encoding)
+
+    def _classify_kept(self, encoding: Encoding) -> None:
+        kept = self._store.read_features(encoding.fingerprint)
+        assert kept is not None
+        self._write_cells(encoding, Encoded(torch.from_numpy(kept)), 0.0)
+
+    def _finish(self, encoding: Encoding, encoded: Encoded, seconds: float) -> None:
+        features = encoded.features.float().cpu()
+        if self._experiment.keep_features and bool(features.isfinite().all()):
+            self._store.write_features(
+                encoding.fingerprint, features.numpy(), replace=not self._experiment.resume
+            )
+        self._write_cells(encoding, Encoded(features, encoded.shown), seconds)
+        self._claims.drop(encoding.fingerprint)  # after an error at the end of the run
+
+    def _write_cells(self, encoding: Encoding, encoded: Encoded, seconds: float) -> None:
+        pictures = {f"row-{row}.png": png(image) for row, image in encoded.shown.items()}
+        for cell, head in encoding.missing:
+            try:
+                logits = classify(encoded.features, head)
+            except Exception as error:
+                self._failures.note([cell], error)
+                continue
+            self._check_classes(logits, encoding.image_set)
+            self._write_cell(cell, logits, pictures, seconds)
+
+    def _write_cell(
+        self, cell: PlannedCell, logits: Tensor, pictures: Mapping[str, bytes], seconds: float
+    ) -> None:
+        self._store.write(
+            cell.key,
+            logits.numpy(),
+            {**self._record, "seconds": round(seconds, 4)},
+            examples=pictures,
+            replace=not self._experiment.resume,
+        )
+        self._on_cell(Done(cell, computed=True, seconds=seconds))
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        """What the JSON of each cell says of this run."""
+        record = {
+            "status": "done",
+            "config": without_paths(self._experiment.config),
+            "versions": versions(),
+            "device": self._encoder.device,
+            "load_report": asdict(self._resources.model(self._experiment).report),
+        }
+        if isinstance(self._experiment.adapter, Tuned):
+            classifies = self._resources.classifies(self._experiment)
+            record["adaptation"] = self._experiment.adapter.origin() | {
+                "base_classifies": classifies
+            }
+        return record
+
+    def _check_classes(self, logits: Tensor, image_set: ImageSet) -> None:
+        """Refuse what is not one column a class, before it is stored."""
+        given, wanted = logits.shape[1], len(image_set.class_names)
+        if given != wanted:
+            raise ConfigurationError(
+                f"model {self._experiment.model.name!r} gives {given} logits an image, and data "
+                f"set {image_set.name!r} has {wanted} classes: it was made for other classes."
+            )
+
+
+class InOrder:
+    """Runs calls in a thread, in the order given, while the caller goes on.
+
+    The caller goes on when the calls before the last one are done: a kill loses what the last one
+    was to write, and no more. The first error is raised at the next call, or on leaving; calls that
+    were given are run all the same, since what one loses another need not.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medrobust-behind")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __call__(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run `function(*arguments)` when those before it are done.
+
+        Raises:
+            Exception: As an earlier call raised it; this one is run.
+        """
+        self._waiting.append(self._thread.submit(function, *arguments))
+        while len(self._waiting) > 1:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for all calls; an error of the caller goes before one of theirs."""
+        self._thread.shutdown()
+        if kind is None:
+            for call in self._waiting:
+                call.result()
