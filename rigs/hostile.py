@@ -21,7 +21,8 @@ from medrobust.adapters.lora import CONFIG
 from medrobust.datasets import Folder, Npz
 from medrobust.datasets.own.dicom_headers import patient_id, quiet_pydicom
 from medrobust.datasets.own.dicom_pixels import is_grey_dicom, read_dicom
-from medrobust.datasets.own.pictures import Framing, is_grey, quiet_decoders, read_picture
+from medrobust.datasets.own.picture_files import is_grey, read_picture
+from medrobust.datasets.own.pictures import Framing, quiet_decoders
 from medrobust.datasets.own.table import read_table
 from medrobust.datasets.published.fetching import unpack
 from medrobust.datasets.published.hdf5 import hdf5_rows

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medrobust.datasets.own.pictures import Framing, fitted, is_grey, read_picture
+from medrobust.datasets.own.picture_files import is_grey, read_picture
+from medrobust.datasets.own.pictures import Framing, fitted
 from medrobust.types import UInt8Array
 
 from .cache import ArrayWriter, CachedArray, cached_array

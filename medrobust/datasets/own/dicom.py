@@ -45,6 +45,7 @@ from .source import (
     PATIENT_COLUMN,
     OwnData,
     Sample,
+    by_note,
     check_files,
     check_unique,
     place_named,
@@ -277,7 +278,7 @@ class Dicom(OwnData):
 
     def _say(self, samples: list[Sample], notes: list[dict[str, str]]) -> None:
         """Log what is to be said of the images that were just read."""
-        for note, found in _by_note(samples, notes).items():
+        for note, found in by_note(samples, notes).items():
             level = logging.INFO if note in (VOI_TABLE, AS_STORED, ONE_FRAME) else logging.WARNING
             log.log(level, "%s", sentence(note, found, len(samples)))
 
@@ -319,7 +320,7 @@ class Dicom(OwnData):
         return cached_notes("dicom-notes", key, NOTES, read, cache_dir=self.cache_dir)
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
-        found = _by_note(samples, self._notes(samples))
+        found = by_note(samples, self._notes(samples))
         windowless = [
             f"{len(found[note])} of {counted(len(samples), 'image')} of {split}: {note}"
             for note in WINDOWLESS
@@ -356,17 +357,6 @@ class Dicom(OwnData):
         if sample.frame is not None:
             return sample.frame
         return None if self.frame == "middle" else self.frame
-
-
-def _by_note(
-    samples: list[Sample], notes: list[dict[str, str]]
-) -> dict[str, list[tuple[str, str]]]:
-    """Return note -> (place in the table, detail) of the images that it holds of."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for sample, told in zip(samples, notes, strict=True):
-        for note, detail in told.items():
-            found.setdefault(note, []).append((sample.place, detail))
-    return dict(sorted(found.items()))
 
 
 def _check_found(table: Table, missing: list[int], rows: list[int], what: Match) -> None:

@@ -1,23 +1,23 @@
 """Own data: a folder of pictures and a table of path, label, and perhaps split and patient."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
 
+from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.types import UInt8Array
 
-from .pictures import (
-    Framing,
-    each,
-    is_grey,
-    pictures_left_out,
-    quiet_decoders,
-    read_picture,
-    write_images,
-)
+from .image_notes import cached_notes, sentence
+from .picture_files import DEEP, FIRST, NOTES, OPAQUE, is_grey, read_noted
+from .pictures import Framing, each, quiet_decoders, write_images
 from .source import (
     OwnData,
     Sample,
+    by_note,
     check_files,
     check_unique,
     place_named,
@@ -25,6 +25,15 @@ from .source import (
     sample_states,
 )
 from .table import Table
+from .unlisted import pictures_left_out
+
+log = logging.getLogger(__name__)
+
+READING: Final = 2
+"""Version of the way pictures are read: to be raised where the cache may hold wrong ones."""
+
+COMMON_BITS: Final = (8, 10, 12, 14)
+"""Depths that are kept in 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +44,7 @@ class Folder(OwnData):
 
     Args:
         name: Name in tables and in the store.
-        bit_depth: Of grey images with more than 8 bits (`Framing`).
+        bit_depth: Of images with more than 8 bits (`Framing`).
     """
 
     name: str = "folder"
@@ -59,10 +68,12 @@ class Folder(OwnData):
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
         listed = set(relative_paths(table, self.path_column))
-        return self._left_out(pictures_left_out(self.folder, listed), "picture")
+        said = [told for _, told in self._said(samples, self._notes(samples), f" of {split}")]
+        return (*said, *self._left_out(pictures_left_out(self.folder, listed), "picture"))
 
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()
+        noted: dict[str, Mapping[str, str]] = {}
 
         def grey_file(sample: Sample) -> bool:
             with place_named(sample):
@@ -74,13 +85,65 @@ class Folder(OwnData):
 
                 def read(sample: Sample) -> UInt8Array:
                     with place_named(sample):
-                        return read_picture(sample.file, framing, grey=grey)
+                        picture = read_noted(sample.file, framing, grey=grey)
+                    noted[sample.name] = picture.notes
+                    return picture.pixels
 
                 return write_images(each(read, samples), len(samples), framing.size, grey, target)
 
-        key = {
+        found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
+        if noted:
+            for level, told in self._said(samples, self._notes(samples, noted)):
+                log.log(level, "%s", told)
+        return found
+
+    def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
+        """Return what decides the pixels, for the cache."""
+        return {
             "kind": "pictures",
+            "reading": READING,
             "files": sample_states(samples),
             "framing": [self.size, self.fit, self.bit_depth],
         }
-        return cached_array(self.name, key, write, cache_dir=self.cache_dir)
+
+    def _notes(
+        self, samples: list[Sample], noted: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> list[dict[str, str]]:
+        """Return what is to be said of each picture, from the cache: note -> detail."""
+
+        def notes_of(sample: Sample) -> Mapping[str, str]:
+            if sample.name in noted:
+                return noted[sample.name]
+            with place_named(sample):
+                return read_noted(sample.file, self._framing(), grey=False).notes
+
+        def read() -> list[Mapping[str, str]]:
+            with quiet_decoders():
+                return list(each(notes_of, samples))
+
+        key = self._made_from(samples)
+        return cached_notes("picture-notes", key, NOTES, read, cache_dir=self.cache_dir)
+
+    def _said(
+        self, samples: list[Sample], notes: list[dict[str, str]], of: str = ""
+    ) -> list[tuple[int, str]]:
+        """Say what is to be said of a split: level of the log, sentence."""
+        found = by_note(samples, notes)
+        said = [
+            (
+                logging.INFO if note in (OPAQUE, FIRST) else logging.WARNING,
+                sentence(note, found[note], len(samples), of),
+            )
+            for note in NOTES
+            if note in found and note != DEEP
+        ]
+        greatest = max((int(detail) for _, detail in found.get(DEEP, ())), default=1 << 16)
+        bits = next((bits for bits in COMMON_BITS if greatest < 1 << bits), None)
+        if bits is not None:
+            images = f"{counted(len(found[DEEP]), 'image')}{of} of 16 bits"
+            said.append((logging.WARNING, f"{images}: no value exceeds {greatest}. {_hint(bits)}"))
+        return said
+
+
+def _hint(bits: int) -> str:
+    return f"If they hold {bits} bits, pass dataset.bit_depth={bits}; they are dark without it"

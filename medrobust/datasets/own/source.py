@@ -356,6 +356,15 @@ class OwnData(ABC):
         return rows
 
 
+def by_note(samples: list[Sample], notes: list[dict[str, str]]) -> dict[str, list[tuple[str, str]]]:
+    """Return note -> (place in the table, detail) of the images that it holds of."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for sample, told in zip(samples, notes, strict=True):
+        for note, detail in told.items():
+            found.setdefault(note, []).append((sample.place, detail))
+    return dict(sorted(found.items()))
+
+
 def read_metadata(table: Table, columns: Sequence[str]) -> NDArray[np.str_] | None:
     """Read the columns that subgroup tables use, (N, M), or None for no columns.
 
