@@ -1,0 +1,80 @@
+"""A store of release 0.1 goes on: resumed, reported and verified as that release left it."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from run_entry import medrobust
+
+from medrobust.reporting.from_store import report_store
+
+GIVEN = Path(__file__).parents[1] / "data" / "store_0_1"
+COMMON = ("trainer.accelerator=cpu", "store.dir=store", "store.examples=false")
+PHANTOMS = ("dataset.per_class=2", "corruption=gaussian_noise", "severity=2,5")
+RUNS = {
+    "two models": ("model=phantomclip", *PHANTOMS),
+    "kept features": ("model=phantomclip_small", *PHANTOMS, "prompts=bare", "store.features=true"),
+    "a probe": (
+        *("model=phantomclip_small", *PHANTOMS),
+        *("task=few_shot", "adapter=linear_probe", "task.shots=1"),
+    ),
+    "labels of own data": (
+        *("model=phantomclip_small", "dataset=npz", "dataset.file=scans.npz"),
+        *("dataset.class_names=[effusion,mass,nodule]", "dataset.modality=chest x-ray"),
+        *("prompts=cxr", "dataset.license=own", "corruption=gaussian_noise", "severity=2,5"),
+    ),
+}
+MOVED = {"nll_calibrated"}
+"""Metrics whose values a later release changed on purpose (CHANGELOG.md says by how much)."""
+
+
+@pytest.fixture
+def store(workplace: Path) -> Path:
+    shutil.copy(GIVEN / "scans.npz", workplace)
+    return Path(shutil.copytree(GIVEN / "store", workplace / "store"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_kind_of_run_is_resumed_and_nothing_is_computed(store: Path, name: str) -> None:
+    before = contents(store)
+    assert medrobust(*RUNS[name], *COMMON, "hydra.run.dir=out") == 0
+    run = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
+    assert run["computed"] == 0
+    assert run["cells"] >= 3
+    assert contents(store) == before
+
+
+def test_a_report_says_what_that_release_said(store: Path) -> None:
+    report_store(
+        *(store, Path("page")),
+        reference="phantomclip_small",
+        reference_prompts="phantoms",
+        interactive=False,
+        figures=False,
+    )
+    for name in ("results.csv", "summary.csv"):
+        assert values(Path("page", name)) == values(GIVEN / "report" / name)
+
+
+def values(path: Path) -> list[dict[str, str]]:
+    """Rows of a table without bounds, which later statistics give otherwise, to the last digit."""
+    found = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    assert found
+    kept = [{n: v for n, v in row.items() if n not in ("low", "high")} for row in found]
+    return [row for row in kept if row["metric"] not in MOVED]
+
+
+def test_its_cells_are_computed_again_to_the_same_numbers(store: Path, capsys) -> None:
+    assert medrobust("verify", "store", "--cells", "22", "dataset.file=scans.npz") == 0
+    assert "22 agree, 0 differ, 0 not computed" in capsys.readouterr().out
