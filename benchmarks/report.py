@@ -49,7 +49,7 @@ def write_store(root: Path, cells: int, images: int) -> None:
                 logits = rng.normal(size=truth.shape).astype(np.float32) + skill * truth
                 key = _key(record, f"model_{model:02d}", corruption, severity)
                 head = {"status": "done", "seconds": 1.0, "config": {}, "versions": {}}
-                store.write(key, logits, head)
+                store.write(key, {"logits": logits}, head)
                 count += 1
         model += 1
 

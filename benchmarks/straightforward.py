@@ -116,7 +116,7 @@ def stored(folder: Path) -> dict[tuple[str, int], np.ndarray]:
 
     cells = Store(folder / "outputs" / "store").cells()
     return {
-        (cell.spec.corruption, cell.spec.severity): cell.logits
+        (cell.spec.corruption, cell.spec.severity): cell.arrays["logits"]
         for cell in cells
         if cell.spec.split == "test"
     }

@@ -402,7 +402,7 @@ def store_readers() -> Iterator[Reader]:
     def read(folder: Path) -> None:
         opened = Store(folder)
         (cell,) = opened.cells()
-        assert np.array_equal(cell.logits, logits)
+        assert np.array_equal(cell.arrays["logits"], logits)
         assert opened.has(key)
         assert opened.read_features(key.encoding_fingerprint) is not None
 
@@ -433,7 +433,7 @@ def example_store(root: Path, number: int = 0) -> tuple[Store, CellKey]:
     store = Store(root)
     store.write_data(data)
     values = np.random.default_rng(number).normal(size=(COUNT, 3)).astype(np.float32)
-    store.write(key, values, {"status": "done"})
+    store.write(key, {"logits": values}, {"status": "done"})
     return store, key
 
 

@@ -252,16 +252,16 @@ def _judged(root: Path, folder: Path, *, runs: bool) -> list[str]:
     from medrobust.evaluation.store import Store
 
     found = {
-        cell.folder.relative_to(root / "store").as_posix(): cell.logits.tobytes()
+        cell.folder.relative_to(root / "store").as_posix(): cell.arrays["logits"].tobytes()
         for cell in Store(root / "store").cells()
     }
     left = [path.name for path in (root / "store").rglob(".*") if path.is_dir()]
     wrong = [f"left over: {left}"] if left else []
     if runs:
-        alone = Store(folder / "alone/outputs/store").cells()
+        alone = folder / "alone/outputs/store"
         expected = {
-            c.folder.relative_to(folder / "alone/outputs/store").as_posix(): c.logits.tobytes()
-            for c in alone
+            c.folder.relative_to(alone).as_posix(): c.arrays["logits"].tobytes()
+            for c in Store(alone).cells()
         }
         tables = _tables(folder / "alone")
         wrong += [

@@ -171,7 +171,7 @@ def test_logits_are_bit_identical_for_every_batch_size_and_worker_count(workplac
         how = (f"batch_size={size}", f"num_workers={workers}", store)
         assert medrobust("corruption=gaussian_noise", "severity=3", *SMALL, *how) == 0
     logits = [
-        [cell.logits.tobytes() for cell in Store(Path(f"store-{size}-{workers}")).cells()]
+        [cell.arrays["logits"].tobytes() for cell in Store(Path(f"store-{size}-{workers}")).cells()]
         for size, workers in variants
     ]
     assert len(logits[0]) == 2
@@ -190,7 +190,7 @@ def test_the_reference_makes_mce_and_a_lone_run_names_the_command(workplace, cap
         model: next(c for c in Store(Path("outputs/store")).cells() if is_corrupted(c, model))
         for model in ("phantomclip", "phantomclip_small")
     }
-    wrong = {m: np.mean(c.logits.argmax(1) != c.data.labels) for m, c in error.items()}
+    wrong = {m: np.mean(c.arrays["logits"].argmax(1) != c.data.labels) for m, c in error.items()}
     assert mce["error"] == pytest.approx(wrong["phantomclip"] / wrong["phantomclip_small"])
 
 

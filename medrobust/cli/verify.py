@@ -202,7 +202,7 @@ def compute_again(
                 runner.run(alone)
                 runner.complain()
                 (found,) = read_cells(runner.store, alone)
-                return found.logits, str(found.record["device"])
+                return found.arrays["logits"], str(found.record["device"])
             if planned.key.spec == cell.spec:
                 near = near or planned
     if near is None:
@@ -272,10 +272,11 @@ def compare(cell: StoredCell, again: Float32Array, device: str) -> Verdict:
 
     Within it, predictions may differ for one image, the share that tables agree in.
     """
-    if np.array_equal(cell.logits, again):
+    stored = cell.arrays["logits"]
+    if np.array_equal(stored, again):
         return Verdict("identical")
-    difference = float(np.abs(cell.logits.astype(np.float64) - again).max())
-    before, after = (predictions(logits, cell.data.task) for logits in (cell.logits, again))
+    difference = float(np.abs(stored.astype(np.float64) - again).max())
+    before, after = (predictions(logits, cell.data.task) for logits in (stored, again))
     unequal = before != after
     moved = int((unequal.any(axis=1) if unequal.ndim == 2 else unequal).sum())
     allowed = tolerance(cell.record, device)

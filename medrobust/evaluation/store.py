@@ -4,7 +4,8 @@ Layout (all names made safe; the fingerprint decides)::
 
     data/FP/          labels.npy ids.npy data.json      once for each data fingerprint;
                       groups.npy metadata.npy           where there are some
-    cells/MODEL/DATASET/SUITE.CORRUPTION/sK-FP12/                    logits.npy cell.json [*.png]
+    cells/MODEL/DATASET/SUITE.CORRUPTION/sK-FP12/                    cell.json NAME.npy [*.png]
+                      one array a name that the cell's task declares (`tasks.base.ArraySpec`)
     features/FP/      features.npy features.json   if kept, by encoding fingerprint
     adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
@@ -32,7 +33,9 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import json_object, plain_array
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.corruptions.suites import SANITY as SANITY
-from medrobust.exceptions import StoreError
+from medrobust.exceptions import StoreError, UnknownNameError
+from medrobust.tasks.base import ArraySpec
+from medrobust.tasks.lookup import task_name, task_of
 from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
 
 FORMAT = 1
@@ -84,7 +87,7 @@ class CellKey:
         spec: For people.
         encoding: What decides the image features: weights, adapter, preprocessing, precision,
             micro-batch, data, corruption and its version, and the seed where the kernel draws.
-        head: What turns features into logits: prompts, class texts, probe.
+        head: What turns features into the arrays of a cell: prompts, class texts, probe.
         data: Fingerprint of the data set's split.
     """
 
@@ -100,8 +103,13 @@ class CellKey:
 
     @property
     def fingerprint(self) -> str:
-        """Under which logits lie."""
+        """Under which the arrays of the cell lie."""
         return fingerprint([FORMAT, self.encoding_fingerprint, head_fingerprint(self.head)])
+
+    @property
+    def task(self) -> str:
+        """Name of the task that the head belongs to."""
+        return task_name(str(self.head["kind"]))
 
     @property
     def folder(self) -> Path:
@@ -174,7 +182,7 @@ class StoredCell:
         spec: For people.
         fingerprint: 64 hexadecimal digits.
         folder: Absolute path of the cell.
-        logits: float32 (N, K), in the order of `data.ids`.
+        arrays: Those that its task declares; axes over images are in the order of `data.ids`.
         data: Labels and names.
         record: The whole of `cell.json`: configuration, versions, device, seconds, load report.
         examples: Example pictures, at most eight.
@@ -183,10 +191,21 @@ class StoredCell:
     spec: CellSpec
     fingerprint: str
     folder: Path
-    logits: Float32Array
+    arrays: Mapping[str, NDArray[Any]]
     data: DataRecord
     record: dict[str, Any]
     examples: tuple[Path, ...] = ()
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """What turned features into the arrays, as it was planned."""
+        head: Mapping[str, Any] = self.record["head"]
+        return head
+
+    @property
+    def task(self) -> str:
+        """Name of the task that the head belongs to: cells of two tasks are never compared."""
+        return task_name(str(self.head["kind"]))
 
 
 @dataclass(slots=True)
@@ -233,20 +252,23 @@ class Store:
         try:
             spec = CellSpec(**record["cell"])
             data = self.data(record["data"])
-            stated = record["arrays"]["logits"]
-            own_fingerprint = str(record["fingerprint"])
-        except (KeyError, TypeError) as error:
+            stated = dict(record["arrays"])
+            own_fingerprint, kind = str(record["fingerprint"]), str(record["head"]["kind"])
+        except (KeyError, TypeError, ValueError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
-        logits = _read_array(folder / "logits.npy", np.float32, stated)
-        if logits.shape != self._shape(data.fingerprint):
-            raise damaged(folder, f"logits {logits.shape} do not fit the labels")
+        declared = _declared(kind, folder)
+        if set(stated) != set(declared):
+            raise damaged(folder, f"it holds {sorted(stated)}, not {sorted(declared)}")
+        arrays = {name: _stored_array(folder / f"{name}.npy", stated[name]) for name in declared}
+        if complaint := unlike(declared, arrays, data):
+            raise damaged(folder, complaint)
         examples = tuple(sorted(folder.glob("*.png")))
-        return StoredCell(spec, own_fingerprint, folder, logits, data, record, examples)
+        return StoredCell(spec, own_fingerprint, folder, arrays, data, record, examples)
 
     def write(
         self,
         key: CellKey,
-        logits: Float32Array,
+        arrays: Mapping[str, NDArray[Any]],
         record: Mapping[str, Any],
         *,
         examples: Mapping[str, bytes] | None = None,
@@ -256,16 +278,18 @@ class Store:
 
         Args:
             key: The cell; its data must have been written by `write_data`.
-            logits: float32 (N, K).
+            arrays: Exactly those that the task of its head declares.
             record: Further plain values for `cell.json`.
             examples: File name -> PNG bytes.
             replace: Put it in the place of a finished twin; else the twin stays.
 
         Raises:
-            StoreError: If the store cannot be written, or the logits are not one row an image.
+            StoreError: If the store cannot be written, or the arrays are not those.
+            UnknownNameError: If no task has the head's kind.
         """
-        if logits.shape != (shape := self._shape(key.data)):
-            raise StoreError(f"logits {logits.shape} of {key.spec} must be {shape}.")
+        declared = task_of(str(key.head["kind"])).arrays
+        if complaint := unlike(declared, arrays, self.data(key.data)):
+            raise StoreError(f"the arrays of {key.spec} cannot be stored: {complaint}.")
         body = {
             "format": FORMAT,
             "fingerprint": key.fingerprint,
@@ -274,10 +298,11 @@ class Store:
             "encoding": dict(key.encoding),
             "encoding_fingerprint": key.encoding_fingerprint,
             "head": dict(key.head),
-            "arrays": {"logits": _description(logits)},
+            "arrays": {name: _description(array) for name, array in arrays.items()},
             **record,
         }
-        files = {"logits.npy": _npy(logits), "cell.json": _json_bytes(body), **(examples or {})}
+        files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+        files |= {"cell.json": _json_bytes(body), **(examples or {})}
         _write_folder(self.root / key.folder, files, replace=replace)
 
     def adopt(self, key: CellKey) -> bool:
@@ -297,13 +322,9 @@ class Store:
                 continue
             pictures = {path.name: path.read_bytes() for path in twin.examples}
             own = {"cell": asdict(key.spec), "head": dict(key.head)}
-            self.write(key, twin.logits, {**twin.record, **own}, examples=pictures)
+            self.write(key, twin.arrays, {**twin.record, **own}, examples=pictures)
             return True
         return False
-
-    def _shape(self, fingerprint_: str) -> tuple[int, int]:
-        data = self.data(fingerprint_)
-        return len(data.labels), len(data.class_names)
 
     def data(self, fingerprint_: str) -> DataRecord:
         """Read labels and names of a data fingerprint (kept in memory afterwards).
@@ -461,6 +482,31 @@ def damaged(folder: Path, what: str) -> StoreError:
     )
 
 
+def unlike(
+    declared: Mapping[str, ArraySpec], arrays: Mapping[str, NDArray[Any]], data: DataRecord
+) -> str | None:
+    """Say why arrays are not those that a task declares for a split, or return None."""
+    if set(arrays) != set(declared):
+        return f"{sorted(arrays)} are not {sorted(declared)}"
+    sizes = {"image": len(data.ids), "class": len(data.class_names)}
+    for name, spec in declared.items():
+        if complaint := spec.complaint(arrays[name], sizes):
+            return f"{name}: {complaint}"
+        for axis, size in zip(spec.axes, arrays[name].shape, strict=True):
+            if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
+                return f"{name}: {arrays[name].shape} has two sizes of {axis!r}"
+    return None
+
+
+def _declared(kind: str, folder: Path) -> Mapping[str, ArraySpec]:
+    try:
+        return task_of(kind).arrays
+    except UnknownNameError as error:
+        raise StoreError(
+            f"{folder} holds the answers of a task that is not installed here: {error}"
+        ) from error
+
+
 def _description(array: NDArray[Any]) -> dict[str, Any]:
     """Say what an array must look like when it is read back."""
     contiguous = np.ascontiguousarray(array)
@@ -491,12 +537,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_array(path: Path, kind: type[Part], stated: Mapping[str, Any]) -> NDArray[Part]:
+def _read_array(path: Path, kind: type[Part], stated: Any) -> NDArray[Part]:
+    array = _stored_array(path, stated)
+    if not np.issubdtype(array.dtype, kind):
+        raise damaged(path.parent, f"{path.name} holds {array.dtype}, not {kind.__name__}")
+    return array
+
+
+def _stored_array(path: Path, stated: Any) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.array(plain_array(path))
     except (OSError, ValueError) as error:
         raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
-    if not np.issubdtype(array.dtype, kind) or _description(array) != dict(stated):
+    if _description(array) != stated:
         raise damaged(path.parent, f"{path.name} is not the array that was written")
     return array
 

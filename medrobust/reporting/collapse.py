@@ -45,8 +45,9 @@ def collapse(cell: StoredCell) -> str | None:
     labels = cell.data.labels
     if len(labels) < 2 or bool((labels == labels[:1]).all()):
         return None
-    if bool((cell.logits == cell.logits[:1]).all()):
+    logits = cell.arrays["logits"]
+    if bool((logits == logits[:1]).all()):
         return "the same logits"
-    if labels.ndim == 1 and len(np.unique(predictions(cell.logits, cell.data.task))) == 1:
+    if labels.ndim == 1 and len(np.unique(predictions(logits, cell.data.task))) == 1:
         return "the same prediction"
     return None

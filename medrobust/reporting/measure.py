@@ -231,7 +231,7 @@ def reading(cell: StoredCell, groups: Int64Array | None) -> Reading:
     data = cell.data
     multi_label = data.task == "multi-label, binary-class"
     return Reading(
-        cell.logits,
+        cell.arrays["logits"],
         data.labels,
         data.task,
         data.positive,

@@ -96,7 +96,7 @@ def test_an_open_run_of_wandb_is_finished_as_failed(monkeypatch: pytest.MonkeyPa
 def logits(store: str) -> dict[str, bytes]:
     """Name and logits of the cells of the model as published."""
     found = Store(Path(store).absolute()).cells()
-    return {str(c.spec): c.logits.tobytes() for c in found if c.spec.adapter == "none"}
+    return {str(c.spec): c.arrays["logits"].tobytes() for c in found if c.spec.adapter == "none"}
 
 
 def test_a_job_gives_the_same_bits_alone_and_as_the_tenth(

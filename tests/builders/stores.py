@@ -91,7 +91,7 @@ def write_cell(store, data, key, *, skill=1.0, logits=None, examples=False):
     }
     pictures = {"row-0.png": example_png(key.spec.severity)} if examples else None
     values = random_logits(data, key, skill) if logits is None else logits
-    store.write(key, values, record, examples=pictures)
+    store.write(key, {"logits": values}, record, examples=pictures)
     return store.read(key.spec, key.fingerprint)
 
 

@@ -147,6 +147,6 @@ def test_the_tolerance_follows_devices_and_precision(workplace) -> None:
     assert tolerance(half, "cpu: x86_64, 1 threads") == HALF_PRECISION
     assert medrobust(RUN[0], "corruption=clean", "dataset.per_class=1", RUN[-1]) == 0
     (cell,) = Store(Path("outputs/store")).cells()
-    near = cell.logits + np.float32(0.01)
+    near = cell.arrays["logits"] + np.float32(0.01)
     assert compare(cell, near, "cuda: X").kind == "agrees"
     assert compare(cell, near, cell.record["device"]).kind == "differs"

@@ -89,7 +89,7 @@ def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
         "base_classifies": True,
     }
     base = evaluated(replace(given, adapter=NoAdapter(), tuning=None))
-    assert not (clean.logits == base[0].logits).all()
+    assert not (clean.arrays["logits"] == base[0].arrays["logits"]).all()
     other = replace(given, tuning=tuning(shot_seed=1))
     assert plan_adaptation(other, RESOURCES, Store(tmp_path)).folder != folder
 
@@ -210,7 +210,7 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path) -> None:
         for name, tuned in (("one", alone), ("two", together))
     ]
     for left, right in zip(*map(evaluated, done), strict=True):
-        assert (left.logits.argmax(1) == right.logits.argmax(1)).all()
+        assert (left.arrays["logits"].argmax(1) == right.arrays["logits"].argmax(1)).all()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_every_recipe_goes_through_the_stage(tmp_path: Path, recipe: Any) -> Non
     done = adapted(given, RESOURCES, Store(tmp_path))
     clean, _ = evaluated(done)
     assert clean.spec.adapter == f"{recipe.name} 1 shots draw 0"
-    wrong = (clean.logits.argmax(1) != clean.data.labels).mean()
+    wrong = (clean.arrays["logits"].argmax(1) != clean.data.labels).mean()
     assert wrong < 0.8, "twenty classes: guessing is wrong 95 times of 100"
 
 

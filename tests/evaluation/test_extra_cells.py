@@ -61,9 +61,9 @@ def test_a_sweep_joins_its_validation_and_sanity_cells(workplace, capsys) -> Non
 def test_blank_images_get_one_answer_and_a_guesss_score(workplace) -> None:
     assert medrobust(*SMALL, "sanity=true", "hydra.run.dir=run") == 0
     cells = {c.spec.corruption: c for c in Store(Path("outputs/store")).cells()}
-    blank = cells["blank"].logits
+    blank = cells["blank"].arrays["logits"]
     assert np.array_equal(blank, np.repeat(blank[:1], len(blank), axis=0))
-    assert len(np.unique(cells["noise"].logits, axis=0)) == len(blank)
+    assert len(np.unique(cells["noise"].arrays["logits"], axis=0)) == len(blank)
     (balanced,) = [
         float(r["value"])
         for r in rows("run/summary.csv")

@@ -48,7 +48,7 @@ def names(done: list[Done]) -> list[str]:
 
 
 def stored(folder: Path) -> dict[str, bytes]:
-    return {cell.spec.corruption: cell.logits.tobytes() for cell in Store(folder).cells()}
+    return {cell.spec.corruption: cell.arrays["logits"].tobytes() for cell in Store(folder).cells()}
 
 
 def test_a_claim_is_one_process_s_until_it_is_dropped_and_leaves_nothing(tmp_path) -> None:

@@ -39,7 +39,8 @@ def write(root: Path, content: Content) -> Path:
     for model, seconds, pictured in cells:
         key = cell_key(DATA, model)
         pictures = {"row-0.png": b"png"} if pictured else None
-        store.write(key, random_logits(DATA, key, 1.0), {"seconds": seconds}, examples=pictures)
+        arrays = {"logits": random_logits(DATA, key, 1.0)}
+        store.write(key, arrays, {"seconds": seconds}, examples=pictures)
         store.write_features(key.encoding_fingerprint, np.full((6, 2), len(model), np.float32))
     store.write_adapter("f" * 64, {"medrobust.json": b'{"files": {}}', "README.md": b"card"})
     return root
@@ -79,7 +80,7 @@ def test_other_numbers_under_one_key_are_named_and_nothing_is_written(tmp_path: 
     a = write(tmp_path / "a", ((("a", 1, False), ("b", 1, False)), ()))
     b = write(tmp_path / "b", ((("c", 1, False),), ()))
     key = cell_key(DATA, "a")
-    Store(b).write(key, random_logits(DATA, key, 1.0) + 1, {})
+    Store(b).write(key, {"logits": random_logits(DATA, key, 1.0) + 1}, {})
     done = script("merge_stores", a, b, "--into", tmp_path / "joint")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -61,7 +61,10 @@ def run(wanted: Experiment) -> dict[str, tuple[bytes, list[bytes]]]:
         own = known_to_all(own, resources, store, ranks)
         CellRunner(own, resources, store, ranks).run(plan(own, resources))
     return {
-        str(cell.spec): (cell.logits.tobytes(), [path.read_bytes() for path in cell.examples])
+        str(cell.spec): (
+            cell.arrays["logits"].tobytes(),
+            [path.read_bytes() for path in cell.examples],
+        )
         for cell in store.cells()
     }
 

@@ -38,7 +38,8 @@ def run(given: Experiment) -> list[Done]:
 def logits(given: Experiment) -> list[bytes]:
     run(given)
     return [
-        cell.logits.tobytes() for cell in read_cells(Store(given.store), plan(given, RESOURCES))
+        cell.arrays["logits"].tobytes()
+        for cell in read_cells(Store(given.store), plan(given, RESOURCES))
     ]
 
 
@@ -65,7 +66,7 @@ def test_cells_that_are_equal_under_two_suites_are_encoded_once(tmp_path, monkey
     assert encoded == 2 * micro_batches * given.model.micro_batch  # clean and one pixelate
     cells = read_cells(Store(given.store), plan(given, RESOURCES))
     assert [cell.spec.suite for cell in cells] == ["none", "imagenet_c", "medimeta_c"]
-    assert np.array_equal(cells[1].logits, cells[2].logits)
+    assert np.array_equal(cells[1].arrays["logits"], cells[2].arrays["logits"])
 
 
 def test_a_cell_that_another_suite_has_in_the_store_is_copied(tmp_path, monkeypatch) -> None:
@@ -77,7 +78,7 @@ def test_a_cell_that_another_suite_has_in_the_store_is_copied(tmp_path, monkeypa
         read_cells(Store(tmp_path), plan(given, RESOURCES))[1] for given in (first, second)
     )
     assert after.spec == replace(before.spec, suite="medimeta_c")
-    assert np.array_equal(after.logits, before.logits)
+    assert np.array_equal(after.arrays["logits"], before.arrays["logits"])
     assert [path.name for path in after.examples] == [path.name for path in before.examples]
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from medrobust.evaluation import store as store_module
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store, safe_name
 from medrobust.exceptions import StoreError
+from medrobust.tasks.base import ArraySpec
+from medrobust.tasks.lookup import given as given_task
 
 SPEC = CellSpec("clip", "none", "blood", "test", "imagenet_c", "gaussian_noise", 3, 0)
 
@@ -36,11 +39,15 @@ def logits(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(6, 3)).astype(np.float32)
 
 
+def arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    return {"logits": logits(seed)}
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "store")
     store.write_data(record())
-    store.write(key(), logits(), {"status": "done"}, examples={"row-0.png": b"png"})
+    store.write(key(), arrays(), {"status": "done"}, examples={"row-0.png": b"png"})
     return Store(store.root)  # without what the first one has in memory
 
 
@@ -79,7 +86,7 @@ def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Pa
 def test_a_cell_comes_back_as_it_was_written(store: Store) -> None:
     assert store.has(key())
     cell = store.read(SPEC, key().fingerprint)
-    np.testing.assert_array_equal(cell.logits, logits())
+    np.testing.assert_array_equal(cell.arrays["logits"], logits())
     assert cell.spec == SPEC
     assert cell.record["status"] == "done"
     assert [path.name for path in cell.examples] == ["row-0.png"]
@@ -100,10 +107,10 @@ def test_other_weights_are_another_cell(store: Store) -> None:
 
 
 def test_the_first_to_arrive_wins_unless_replaced(store: Store) -> None:
-    store.write(key(), logits(1), {})
-    np.testing.assert_array_equal(store.read(SPEC, key().fingerprint).logits, logits(0))
-    store.write(key(), logits(1), {}, replace=True)
-    np.testing.assert_array_equal(store.read(SPEC, key().fingerprint).logits, logits(1))
+    store.write(key(), arrays(1), {})
+    np.testing.assert_array_equal(store.read(SPEC, key().fingerprint).arrays["logits"], logits(0))
+    store.write(key(), arrays(1), {}, replace=True)
+    np.testing.assert_array_equal(store.read(SPEC, key().fingerprint).arrays["logits"], logits(1))
     assert not list(store.root.rglob(".*"))
 
 
@@ -150,7 +157,7 @@ def test_a_write_that_fails_leaves_nothing_behind(store: Store, monkeypatch) -> 
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StoreError, match="No space left"):
-        store.write(other, logits(), {})
+        store.write(other, arrays(), {})
     assert sorted(store.root.rglob("*")) == before
 
 
@@ -160,12 +167,12 @@ def test_a_twin_that_arrives_while_we_write_wins(store: Store, monkeypatch) -> N
 
     def late(source, target) -> None:
         monkeypatch.setattr(store_module, "move_into_place", real)
-        Store(store.root).write(other, logits(7), {})
+        Store(store.root).write(other, arrays(7), {})
         real(source, target)
 
     monkeypatch.setattr(store_module, "move_into_place", late)
-    store.write(other, logits(8), {})
-    np.testing.assert_array_equal(store.read(SPEC, other.fingerprint).logits, logits(7))
+    store.write(other, arrays(8), {})
+    np.testing.assert_array_equal(store.read(SPEC, other.fingerprint).arrays["logits"], logits(7))
 
 
 def test_a_store_below_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -194,3 +201,77 @@ def test_the_fingerprint_depends_on_encoding_and_head_alone() -> None:
     other_head = CellKey(SPEC, {"weights": "w"}, {"kind": "probe"}, "d" * 64)
     assert other_head.fingerprint != key().fingerprint
     assert other_head.encoding_fingerprint == key().encoding_fingerprint
+
+
+class Matching:
+    """A task that only tests know: its cells hold arrays of other shapes than logits."""
+
+    kind = "matching"
+    arrays: ClassVar = {
+        "rank": ArraySpec("int32", ("image",)),
+        "similarity": ArraySpec("float32", ("image", "text")),
+        "heat": ArraySpec("uint8", ("image", "row", "row", 2)),
+        "first": ArraySpec("int64", ("text",)),
+    }
+
+
+def matches(texts: int = 4) -> dict[str, np.ndarray]:
+    return {
+        "rank": np.arange(6, dtype=np.int32),
+        "similarity": np.eye(6, texts, dtype=np.float32),
+        "heat": np.zeros((6, 5, 5, 2), np.uint8),
+        "first": np.zeros(texts, np.int64),
+    }
+
+
+MATCHING = CellKey(SPEC, {"weights": "w"}, {"kind": "matching"}, "d" * 64)
+
+
+def test_a_cell_holds_the_arrays_that_its_task_declares(store: Store) -> None:
+    with given_task(Matching()):
+        store.write(MATCHING, matches(), {})
+        cell = Store(store.root).read(SPEC, MATCHING.fingerprint)
+        assert cell.task == "matching"
+        assert cell.arrays.keys() == matches().keys()
+        for name, array in matches().items():
+            np.testing.assert_array_equal(cell.arrays[name], array)
+            assert cell.arrays[name].dtype == array.dtype
+        assert not (cell.folder / "logits.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("rank", np.arange(6)),
+        ("rank", np.arange(5, dtype=np.int32)),
+        ("rank", np.zeros((6, 3), np.int32)),
+        ("similarity", np.eye(6, 3, dtype=np.float32)),  # 4 texts elsewhere in the cell
+        ("heat", np.zeros((6, 5, 4, 2), np.uint8)),
+        ("heat", np.zeros((6, 5, 5, 3), np.uint8)),
+        ("first", None),
+        ("logits", logits()),
+    ],
+)
+def test_other_arrays_are_refused_on_the_way_in_and_out(store: Store, name: str, array) -> None:
+    wrong = {key: value for key, value in {**matches(), name: array}.items() if value is not None}
+    with given_task(Matching()):
+        with pytest.raises(StoreError, match=f"cannot be stored: .*({name}|text)"):
+            store.write(MATCHING, wrong, {})
+        store.write(MATCHING, matches(), {})
+        folder = store.root / MATCHING.folder
+        body = json.loads((folder / "cell.json").read_text())
+        body["arrays"].pop(name, None)
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
+            body["arrays"][name] = store_module._description(array)
+        (folder / "cell.json").write_text(json.dumps(body))
+        with pytest.raises(StoreError, match=folder.name):
+            store.read(SPEC, MATCHING.fingerprint)
+
+
+def test_a_cell_of_a_task_that_is_not_installed_is_named(store: Store) -> None:
+    with given_task(Matching()):
+        store.write(MATCHING, matches(), {})
+    with pytest.raises(StoreError, match=r"not installed here.*'matching'"):
+        store.read(SPEC, MATCHING.fingerprint)
+    assert store.read(SPEC, key().fingerprint).task == "classification"

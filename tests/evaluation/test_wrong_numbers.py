@@ -134,7 +134,7 @@ def test_a_collapsed_model_is_named_from_its_cells(tmp_path, logits, said) -> No
     store, data = Store(tmp_path), data_record()
     store.write_data(data)
     for key in (cell_key(data, "m"), cell_key(data, "m", "contrast", 3)):
-        store.write(key, logits.astype(np.float32), {"status": "done"})
+        store.write(key, {"logits": logits.astype(np.float32)}, {"status": "done"})
     notes = collapse_notes(list(store.cells()))
     if said is None:
         assert notes == []
@@ -148,5 +148,5 @@ def test_one_class_of_labels_says_nothing_of_a_collapse(tmp_path) -> None:
     store, data = Store(tmp_path), data_record()
     data.labels[:] = 1
     store.write_data(data)
-    store.write(cell_key(data, "m"), np.zeros((60, 3), np.float32), {"status": "done"})
+    store.write(cell_key(data, "m"), {"logits": np.zeros((60, 3), np.float32)}, {"status": "done"})
     assert collapse_notes(list(store.cells())) == []

@@ -100,7 +100,7 @@ def test_a_changed_model_is_another_model_and_ones_own_is_left_alone(images, tmp
     for scale in (10.0, 1.0):
         model.logit_scale = scale
         report = evaluate(model, images, LABELS, NAMES, **chosen)
-        values_.append(next(iter(report.matrices[0].cells.values())).logits)
+        values_.append(next(iter(report.matrices[0].cells.values())).arrays["logits"])
     assert np.allclose(values_[0], 10 * values_[1])
     assert model.training
     wrapped = OwnModel(model)

@@ -46,14 +46,14 @@ def test_a_sweep_over_prompt_sets_encodes_every_image_once(
     encoded.clear()
     assert medrobust("-m", "prompts=bare,medical,clip,biomedclip", *SMALL, "store.dir=four") == 0
     assert sum(encoded) == once > 0
-    alone = {cell.fingerprint: cell.logits for cell in Store(Path("one")).cells()}
-    swept = {cell.fingerprint: cell.logits for cell in Store(Path("four")).cells()}
+    alone = {cell.fingerprint: cell.arrays["logits"] for cell in Store(Path("one")).cells()}
+    swept = {cell.fingerprint: cell.arrays["logits"] for cell in Store(Path("four")).cells()}
     assert len(swept) == 4 * len(alone) == 8
     assert all((swept[key] == logits).all() for key, logits in alone.items())
 
 
 def logits(root: str) -> dict[str, np.ndarray]:
-    return {cell.fingerprint: cell.logits for cell in Store(Path(root)).cells()}
+    return {cell.fingerprint: cell.arrays["logits"] for cell in Store(Path(root)).cells()}
 
 
 def test_several_prompt_sets_in_one_run_encode_once_and_give_the_logits_of_separate_runs(

@@ -39,7 +39,7 @@ def written(root: Path, *, without: str = "") -> list:
             )
             if adapter == without and severity:
                 continue
-            store.write(key, logits, record)
+            store.write(key, {"logits": logits}, record)
             cells.append(store.read(key.spec, key.fingerprint))
     return cells
 
@@ -140,16 +140,16 @@ def test_gains_are_never_counted_from_another_configuration(tmp_path: Path, othe
     store.write_data(data)
     logits = np.eye(2, dtype=np.float32)[data.labels]
     tuned = cell_key(data, "m", adapter="lora draw 0")
-    store.write(tuned, logits, {"adaptation": {"label": "lora", "draw": 0}})
+    store.write(tuned, {"logits": logits}, {"adaptation": {"label": "lora", "draw": 0}})
     cells = [store.read(tuned.spec, tuned.fingerprint)]
     same = cell_key(data, "m", **other)
-    store.write(same, logits, {})
+    store.write(same, {"logits": logits}, {})
     found, (note,) = untuned_cells(store, cells)
     assert found == []
     assert "gains need m as published" in note
     assert "1 of 1 cell is not in the store. To make it: " in note
     own = cell_key(data, "m")
-    store.write(own, logits, {})
+    store.write(own, {"logits": logits}, {})
     assert [c.fingerprint for c in untuned_cells(store, cells)[0]] == [own.fingerprint]
 
 
@@ -177,7 +177,7 @@ def test_two_prompt_sets_are_two_lines_each_with_its_own_gain(tmp_path: Path) ->
             answers = data.labels.copy()
             answers[:wrong] = 1 - answers[:wrong]
             made = {"adaptation": {"label": "lora", "draw": 0}} if adapter != "none" else {}
-            store.write(key, np.eye(2, dtype=np.float32)[answers], made)
+            store.write(key, {"logits": np.eye(2, dtype=np.float32)[answers]}, made)
             cells.append(store.read(key.spec, key.fingerprint))
     table = table_of(report_of(tmp_path, cells))
     gains = {label: row["gain"] for (label, _), row in table.items()}
@@ -198,7 +198,7 @@ def cell_of(store: Store, wrong: int, adapter: str = "none", kind: str = "zero_s
     label, _, draw = adapter.partition(" draw ")
     made = {"label": label, "draw": int(draw) if draw else None}
     record = {"adaptation": made} if label not in ("none", "prompt_ensemble") else {}
-    store.write(key, np.eye(2, dtype=np.float32)[answers], record)
+    store.write(key, {"logits": np.eye(2, dtype=np.float32)[answers]}, record)
     return store.read(key.spec, key.fingerprint)
 
 

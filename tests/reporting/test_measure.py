@@ -23,7 +23,11 @@ def two_cells(root: Path, task: str, absent: object = ()) -> list[StoredCell]:
 
 
 def answers(cell: StoredCell) -> np.ndarray:
-    return (cell.logits > 0) if cell.data.labels.ndim == 2 else cell.logits.argmax(axis=1)
+    return (
+        (cell.arrays["logits"] > 0)
+        if cell.data.labels.ndim == 2
+        else cell.arrays["logits"].argmax(axis=1)
+    )
 
 
 @pytest.mark.parametrize("task", ["multi-class", "binary-class", MULTI_LABEL])

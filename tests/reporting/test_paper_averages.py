@@ -29,7 +29,7 @@ def report_of(root: Path, sets: list[str]):
                     key = replace(key, spec=replace(key.spec, suite="medimeta_c"))
                 answers = data.labels.copy()
                 answers[: wrong // share] = 1 - answers[: wrong // share]
-                store.write(key, np.eye(2, dtype=np.float32)[answers], {})
+                store.write(key, {"logits": np.eye(2, dtype=np.float32)[answers]}, {})
                 cells.append(store.read(key.spec, key.fingerprint))
         expected.append(ExpectedTable(name, "test", "medimeta_c", ("contrast",), (5,)))
     found, _ = reference_cells(store, cells, "reference", command="")

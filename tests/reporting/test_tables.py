@@ -37,7 +37,7 @@ def cells(tmp_path):
 
 
 def error(cell, balanced=False):
-    right = cell.logits.argmax(1) == cell.data.labels
+    right = cell.arrays["logits"].argmax(1) == cell.data.labels
     if not balanced:
         return 1 - right.mean()
     return 1 - np.mean([right[cell.data.labels == k].mean() for k in range(3)])

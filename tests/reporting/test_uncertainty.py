@@ -31,7 +31,7 @@ def report(store, cells, tmp_path, **more):
 
 
 def wrong(cell):
-    return (cell.logits.argmax(1) != cell.data.labels).astype(float)
+    return (cell.arrays["logits"].argmax(1) != cell.data.labels).astype(float)
 
 
 def find(rows, **wanted):
@@ -282,7 +282,10 @@ def test_flips_and_drift_compare_with_the_models_own_clean_cell(tmp_path):
         store.write_features(cell.record["encoding_fingerprint"], features.astype(np.float32))
     made = report(store, cells, tmp_path, features=store.read_features)
     rows = find(made.summary, metric="flip_rate")
-    flipped = [np.mean(c.logits.argmax(1) != cells[0].logits.argmax(1)) for c in cells[1:3]]
+    flipped = [
+        np.mean(c.arrays["logits"].argmax(1) != cells[0].arrays["logits"].argmax(1))
+        for c in cells[1:3]
+    ]
     assert float(rows[0]["value"]) == pytest.approx(np.mean(flipped))
     drifts = [float(row["value"]) for row in find(made.summary, metric="feature_drift")]
     assert 0 < drifts[0] < drifts[1]

@@ -128,7 +128,7 @@ class CellWriter:
     ) -> None:
         self._store.write(
             cell.key,
-            logits.numpy(),
+            {"logits": logits.numpy()},
             {**self._record, "seconds": round(seconds, 4)},
             examples=pictures,
             replace=not self._experiment.resume,
