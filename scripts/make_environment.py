@@ -9,11 +9,17 @@ this script if it fits, else `python3.11`, `python3.12`, `python3.13` on the pat
 import shutil
 import subprocess
 import sys
+import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 ROOT = Path(__file__).resolve().parent.parent
+SIZE = "7 GB"
+EVERY = 5.0
+"""Seconds between two lines."""
 
 
 def suitable_python() -> str:
@@ -48,15 +54,51 @@ def main() -> None:
     inside = str(folder / "bin" / "python")
     if not _answers(inside, "-m", "pip"):
         venv.create(folder, with_pip=True, clear=True)
-    pip = [inside, "-m", "pip", "install", "--disable-pip-version-check"]
+    print(f"Making {folder}, once: several minutes, up to {SIZE} of disk.", flush=True)
+    pip = [inside, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     for what in (["-r", wanted], ["--no-deps", "-e", str(ROOT)]):
-        done = subprocess.run([*pip, "-q", *what], check=False)
-        if done.returncode:
+        if install([*pip, *what], packages=_listed(wanted) if "-r" in what else 1):
             sys.exit(
                 "the environment could not be made: pip's message above says which package. "
                 "A company mirror is set in pip's own configuration "
                 "(pip config set global.index-url)."
             )
+
+
+def _listed(requirements: str) -> int:
+    """Count the packages of a list of versions."""
+    lines = Path(requirements).read_text(encoding="utf-8").splitlines()
+    return sum(line[:1].isalnum() for line in lines)
+
+
+def install(pip: Sequence[str], packages: int) -> int:
+    """Run pip, say in a line now and then how far it is, and return its status.
+
+    Warnings are gathered: pip repeats some for every package. After an error all it said is shown.
+    """
+    started = said = time.monotonic()
+    output, begun, warnings = [], 0, 0
+    with subprocess.Popen(pip, stdout=PIPE, stderr=STDOUT, text=True, errors="replace") as command:
+        assert command.stdout is not None
+        for line in command.stdout:
+            output.append(line)
+            begun += line.startswith(("Collecting ", "Obtaining ", "Requirement already satisfied"))
+            if line.startswith("WARNING:"):
+                warnings += 1
+                continue
+            last = line.startswith("Installing collected packages")
+            if last or time.monotonic() - said > EVERY:
+                said = time.monotonic()
+                doing = "installing all of them" if last else line.split(" (from", 1)[0].strip()
+                count = f"{min(begun, packages)} of {packages}"
+                print(f"  {said - started:4.0f} s  {count}: {doing[:60]}", flush=True)
+    status = command.returncode
+    if status:
+        sys.stdout.write("".join(line for line in output if not line.startswith("WARNING:")))
+    if warnings:
+        print(f"  pip gave {warnings} warnings; `pip check` and `pip config debug` say more.")
+    print(f"  {time.monotonic() - started:4.0f} s  {'failed' if status else 'done'}", flush=True)
+    return status
 
 
 if __name__ == "__main__":
