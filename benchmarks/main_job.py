@@ -41,7 +41,8 @@ from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
-from medrobust.jobs.run import RESOURCES, Job, run_job
+from medrobust.jobs.job import Job
+from medrobust.jobs.run import RESOURCES, run_job
 from medrobust.models import PhantomClip
 from medrobust.reporting import FilesOnly
 
@@ -205,9 +206,9 @@ class Numbered(Corruption):
         """Return it."""
         return (self,)
 
-    def identity(self, severity: int) -> dict[str, Any]:
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Differ from the others by the number."""
-        return {**super().identity(severity), "number": self.number}
+        return {**super().identity(severity, shape), "number": self.number}
 
 
 def cells_table() -> str:

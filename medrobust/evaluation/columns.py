@@ -29,8 +29,13 @@ class Column(Protocol):
         """Say whether draws are used: only then do seed and stream matter."""
         ...
 
-    def identity(self, severity: int) -> dict[str, Any]:
-        """Give the plain values that decide the pixels, besides seed, stream and index."""
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
+        """Give the plain values that decide the pixels, besides seed, stream and index.
+
+        Args:
+            severity: 1 to 5.
+            shape: Height and width of the images.
+        """
         ...
 
     def images(self, clean: "ImageSet", severity: int) -> "ImageSet":
