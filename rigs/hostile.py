@@ -28,7 +28,7 @@ from medrobust.datasets.published.fetching import unpack
 from medrobust.datasets.published.hdf5 import hdf5_rows
 from medrobust.datasets.published.medimeta_files import MedIMetaFiles
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
-from medrobust.jobs import run as jobs
+from medrobust.jobs.records import read_json
 from medrobust.models import OpenClip, PhantomClip, TransformersClip
 from medrobust.models.loading import read_checkpoint
 from rigs.fuzzing import Files, Reader, png_sums
@@ -412,7 +412,7 @@ def store_readers() -> Iterator[Reader]:
     yield Reader(
         "records of jobs",
         {"plan.json": json.dumps(plan).encode()},
-        lambda folder: jobs.read_json(folder / "plan.json"),
+        lambda folder: read_json(folder / "plan.json"),
         JSON_WORDS,
     )
 

@@ -17,6 +17,11 @@ class Adapter(Protocol):
         """Name in tables and in the store."""
         ...
 
+    @property
+    def protocol(self) -> tuple[str, ...]:
+        """What the reader of its figures must know of how it was tuned: sentences."""
+        ...
+
     def description(self) -> dict[str, Any]:
         """Plain values that decide what the adapter does: part of every cell's fingerprint."""
         ...
@@ -37,6 +42,11 @@ class NoAdapter:
 
     name: str = "none"
     baseline: bool = False
+
+    @property
+    def protocol(self) -> tuple[str, ...]:
+        """Nothing was tuned."""
+        return ()
 
     def description(self) -> dict[str, Any]:
         """Nothing that decides anything."""

@@ -19,7 +19,7 @@ from .packs import check_packs
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from medrobust.jobs.run import Job
+    from medrobust.jobs.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,8 @@ def job(config: "DictConfig") -> None:
     from medrobust.base.process_state import left_as_found
     from medrobust.evaluation.experiment import beside_others
     from medrobust.evaluation.plan import experiment_from_config
-    from medrobust.jobs.run import leave_failure, run_job
+    from medrobust.jobs.records import leave_failure
+    from medrobust.jobs.run import run_job
 
     register_resolvers()
     hydra = HydraConfig.get()
@@ -158,7 +159,7 @@ def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) ->
     from hydra.types import RunMode
 
     from medrobust.evaluation.plan import built
-    from medrobust.jobs.run import Job
+    from medrobust.jobs.job import Job
 
     swept = hydra.mode == RunMode.MULTIRUN
     if not isinstance(config.dry_run, bool):

@@ -26,7 +26,7 @@ class JointReport(Callback):
         """Read what each job planned and write the joint tables to the sweep folder."""
         from omegaconf import OmegaConf
 
-        from medrobust.jobs.run import report_sweep
+        from medrobust.jobs.sweep import report_sweep
 
         shared = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:

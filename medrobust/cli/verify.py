@@ -22,11 +22,10 @@ from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
 from medrobust.evaluation.plan import experiment_from_record, plan
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.staleness import differences
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
-from medrobust.jobs.run import read_cells
 from medrobust.metrics.scores import predictions
 from medrobust.types import Float32Array
 

@@ -18,16 +18,16 @@ from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.first_batch import check_images
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.base import ModelSource
 from medrobust.models.own import OwnModel
 from medrobust.models.prompts import PromptSet
-from medrobust.reporting import Report
+from medrobust.reporting import Report, ReportRequest, build_report
 from medrobust.types import TaskKind, UInt8Array
 
-from .run import Tally, expected_tables, read_cells, report_cells
+from .records import Tally, expected_tables
 
 
 def evaluate(
@@ -115,15 +115,14 @@ def _run(experiment: Experiment) -> Report:
     tally = Tally()
     runner.run(plans, tally.done.append)
     runner.complain()
-    return report_cells(
-        kept,
-        read_cells(kept, plans),
-        expected_tables(plans, experiment.severities),
-        reference=None,
-        commands={},
-        run=tally.record(None, "medrobust.evaluate(...)", {}),
+    request = ReportRequest(
+        store=kept,
+        cells=read_cells(kept, plans),
+        expected=expected_tables(plans, experiment.severities),
         folder=Path("outputs"),
+        run=tally.record(None, "medrobust.evaluate(...)", {}),
     )
+    return build_report(request)
 
 
 class _Given:

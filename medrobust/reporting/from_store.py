@@ -12,8 +12,9 @@ from .adaptation import draw_files
 from .matrix import ExpectedTable, belongs, expected_from_cells, versions_of
 from .measure import variant
 from .paper_averages import published_files
-from .reference import reference_cells, reference_title, untuned_cells, validation_cells
-from .report import Report, make_report, write_files
+from .reference import validation_cells
+from .report import Report, write_files
+from .request import ReportRequest, build_report
 
 CLEAN, ALL, REGISTRY, BOTH = "clean", "all", "medmnist_c", "medimeta_c_and_registry"
 """Names that `corruption=` takes beside those of corruptions and suites."""
@@ -156,37 +157,28 @@ def report_store(
     shown = [c for c in chosen if c.spec.suite != SANITY]
     shown = [c for c in shown if c.spec.split != "val"] or shown
     cells, expected, missing = _part(store, choice, shown)
-    found: list[StoredCell] = []
-    notes = []
     typed = _typed(
         root,
         choice,
         {"--reference": reference, "--reference-prompts": reference_prompts},
         {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
     )
-    if reference is not None:
-        command = f"python run.py model={reference} dataset=..."
-        found, note = reference_cells(
-            store, cells, reference, command=command, prompts=reference_prompts
-        )
-        notes = [note] if note else []
-        reference = reference_title(reference, reference_prompts)
-    published, lacking = untuned_cells(store, cells)
-    report = make_report(
-        cells,
+    request = ReportRequest(
+        store=store,
+        cells=cells,
         expected=expected,
-        missing=missing,
-        reference=reference,
-        reference_cells=found,
-        notes=[*choice.note, *notes, *lacking, *version_notes(expected)],
         folder=folder,
         run={"command": typed},
+        reference=reference,
+        reference_prompts=reference_prompts,
+        commands={reference: f"python run.py model={reference} dataset=..."} if reference else {},
         validation=validation_cells(store, cells),
         sanity=[c for c in chosen if c.spec.suite == SANITY],
-        features=store.read_features,
-        untuned=published,
+        missing=missing,
+        notes=[*choice.note, *version_notes(expected)],
         processes=processes,
     )
+    report = build_report(request)
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
     write_files(folder, draw_files(report.matrices, report.untuned))
     write_files(folder, published_files(report.matrices))

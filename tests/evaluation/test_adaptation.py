@@ -27,10 +27,9 @@ from medrobust.evaluation.adaptation import CHECKPOINT, adapted, plan_adaptation
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import check, plan
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
-from medrobust.jobs.run import read_cells
 from medrobust.models import PhantomClip, PromptSet
 from medrobust.models.loading import read_checkpoint
 from medrobust.tuning import CorruptedShots, FewShot, TuningError

@@ -17,10 +17,9 @@ from medrobust.datasets import Phantoms
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import CellRunner, Done, InOrder
+from medrobust.evaluation.run import CellRunner, Done, InOrder, read_cells
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError, MedRobustError
-from medrobust.jobs.run import read_cells
 from medrobust.models import OwnModel, PhantomClip
 from medrobust.models.phantomclip import PhantomCLIP
 from medrobust.models.speed import Speed

@@ -34,6 +34,10 @@ def test_a_model_is_tuned_and_its_adapter_serves_any_later_run(
     (folder,) = Path("outputs/store/adapters").iterdir()
     assert {path.name for path in folder.iterdir()} == set(ARTIFACT)
     assert {row["adapter"] for row in rows("first/results.csv")} == {"lora 1 shots draw 0"}
+    made = folder.stat().st_mtime_ns
+    assert medrobust(*tuned, "dry_run=true", "resume=false", "hydra.run.dir=dry") == 0
+    assert "tune  phantomclip_small" in capsys.readouterr().out
+    assert folder.stat().st_mtime_ns == made
     card = (folder / "README.md").read_text()
     assert "base_model: package:phantomclip_small.safetensors" in card
     assert str(workplace) not in card + (folder / "medrobust.json").read_text()

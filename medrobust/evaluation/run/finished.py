@@ -1,12 +1,12 @@
 """What the store has of a job's cells already, and what it lacks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.resources import Head, Resources
-from medrobust.evaluation.store import Store
+from medrobust.evaluation.store import Store, StoredCell
 
 from .encoding import Done, Encoding, OnCell
 
@@ -84,3 +84,14 @@ class FinishedCells:
     def has_features(self, encoding: str) -> bool:
         """Say whether the features of that fingerprint are kept, and may be used."""
         return self._experiment.resume and self._store.has_features(encoding)
+
+
+def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:
+    """Read the cells of plans, in their order; those that failed are left out.
+
+    Raises:
+        StoreError: If a finished cell is damaged.
+    """
+    keys = (cell.key for dataset in plans for cell in dataset.cells)
+    known = ((key.spec, key.fingerprint) for key in keys)
+    return [store.read(*names) for names in known if store.holds(*names)]

@@ -1,0 +1,112 @@
+"""What a report is asked to show, and the one place that looks up what belongs beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medrobust.evaluation.store import CellSpec, Store, StoredCell
+
+from .matrix import ExpectedTable
+from .reference import (
+    References,
+    reference_cells,
+    reference_of,
+    reference_title,
+    untuned_cells,
+)
+from .report import Report, make_report
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """A report as a job, a sweep, a store or a notebook asks for it.
+
+    Attributes:
+        store: Where the cells lie, and those that they are compared with.
+        cells: Finished ones, in plan order.
+        expected: Tables, in plan order.
+        folder: Of the report.
+        run: Content of run.json.
+        reference: One reference model, or one for each data set; None: no CE and mCE.
+        reference_prompts: Prompt set of the reference; None: the one of each cell, or the only one.
+        commands: Reference model -> what makes its cells.
+        validation: (variant, data set) -> clean validation cell, for operating points and
+            temperature; see `by_variant`.
+        sanity: Cells of images that show nothing.
+        missing: Planned cells that are not finished.
+        notes: Lines for the reader.
+        processes: How many measure the cells of a large store side by side.
+    """
+
+    store: Store
+    cells: Sequence[StoredCell]
+    expected: Sequence[ExpectedTable]
+    folder: Path
+    run: Mapping[str, Any]
+    reference: References = None
+    reference_prompts: str | None = None
+    commands: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[tuple[str, str], StoredCell] = field(default_factory=dict)
+    sanity: Sequence[StoredCell] = ()
+    missing: Sequence[CellSpec] = ()
+    notes: Sequence[str] = ()
+    processes: int = 1
+
+
+def build_report(request: ReportRequest) -> Report:
+    """Lay out the tables of a request beside the reference's, and beside models as published.
+
+    Nothing is written before `Report.write`.
+
+    Raises:
+        StoreError: If a cell of the reference, or of a model as published, is damaged.
+        ConfigurationError: If a cell is in no expected table.
+    """
+    found, notes = _of_references(request)
+    published, lacking = untuned_cells(request.store, request.cells)
+    return make_report(
+        request.cells,
+        expected=request.expected,
+        missing=request.missing,
+        reference=_title(request),
+        reference_cells=found,
+        notes=[*request.notes, *notes, *lacking],
+        folder=request.folder,
+        run=dict(request.run),
+        validation=request.validation,
+        sanity=request.sanity,
+        features=request.store.read_features,
+        untuned=published,
+        processes=request.processes,
+    )
+
+
+def _of_references(request: ReportRequest) -> tuple[list[StoredCell], list[str]]:
+    """Find the cells of each reference model; with a line for each that lacks some."""
+    corrupted = {table.dataset for table in request.expected if table.corruptions}
+    found: list[StoredCell] = []
+    notes: list[str] = []
+    for name, command in request.commands.items():
+        cells = [
+            cell
+            for cell in request.cells
+            if cell.spec.dataset in corrupted
+            and reference_of(request.reference, cell.spec.dataset) == name
+        ]
+        of_it, note = reference_cells(
+            request.store, cells, name, command=command, prompts=request.reference_prompts
+        )
+        found += of_it
+        notes += [note] if note else []
+    return found, notes
+
+
+def _title(request: ReportRequest) -> References:
+    """Name the reference in tables, with its prompt set where that was chosen."""
+    reference, prompts = request.reference, request.reference_prompts
+    if isinstance(reference, Mapping):
+        return {
+            dataset: name and reference_title(name, prompts) for dataset, name in reference.items()
+        }
+    return reference and reference_title(reference, prompts)
