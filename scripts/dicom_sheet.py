@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from medrobust.datasets.own.dicom_grey import Window
-from medrobust.datasets.own.dicom_headers import dicom_names, quiet_pydicom
+from medrobust.datasets.own.dicom_headers import quiet_pydicom
 from medrobust.datasets.own.dicom_pixels import Picture, read_dicom
+from medrobust.datasets.own.dicom_search import dicom_names
 from medrobust.datasets.own.pictures import Framing, framed
 from medrobust.exceptions import MedRobustError
 

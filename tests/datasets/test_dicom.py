@@ -258,19 +258,22 @@ def refuse(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
     monkeypatch.setattr(Path, method, refused)
 
 
-def test_a_file_that_cannot_be_looked_at_is_passed_over_or_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["lstat", "open"])
+def test_a_file_that_cannot_be_looked_at_is_passed_over_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     table = write_scans(tmp_path)
-    (tmp_path / "Doe.dcm").write_bytes(b"")
-    refuse(monkeypatch, "lstat", "Doe.dcm")
-    assert marks(table) == ()
-    with pytest.raises(InvalidImageError, match=r"^Doe\.dcm cannot be read") as caught:
+    shutil.copy(tmp_path / "series/IM0000.dcm", tmp_path / "series/Doe.dcm")
+    with monkeypatch.context() as patched:
+        refuse(patched, method, "Doe.dcm")
+        told = "series/Doe.dcm (it cannot be read (permission denied))"
+        said = f"1 file in the folder was passed over: {told}"
+        assert marks(table, match="instance") == (said,)
+    with pytest.raises(InvalidDataError, match="2 files in the folder"):  # it is looked at again
         dicom(table, match="instance").load()
-    assert caught.value.for_records.startswith("a file in the folder of the images cannot")
 
 
-def test_a_folder_that_cannot_be_listed_is_named_where_images_are_looked_for(
+def test_a_folder_that_cannot_be_listed_is_passed_over_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, listed = write_scans(tmp_path), os.scandir
@@ -283,8 +286,9 @@ def test_a_folder_that_cannot_be_listed_is_named_where_images_are_looked_for(
 
     monkeypatch.setattr(os, "scandir", refused)
     assert marks(table) == ()
-    with pytest.raises(InvalidImageError, match=r"^Doe cannot be read .*permission denied"):
-        dicom(table, match="instance").load()
+    assert marks(table, match="instance") == (
+        "1 file in the folder was passed over: Doe (it cannot be read (permission denied))",
+    )
 
 
 def test_a_file_that_is_deleted_during_a_job_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -353,7 +357,7 @@ def test_a_job_searches_the_folder_once_and_a_load_looks_at_each_file_once(
         looked.append(self.name)
         return lstat(self)
 
-    monkeypatch.setattr("medrobust.datasets.own.dicom_headers.os.walk", walked)
+    monkeypatch.setattr("medrobust.datasets.own.dicom_search.os.walk", walked)
     monkeypatch.setattr(Path, "lstat", looked_at)
     with one_job():
         for _ in range(3):
@@ -530,16 +534,84 @@ def test_rows_without_an_image_and_images_found_twice_are_refused_by_line(tmp_pa
     assert "MRN" not in str(caught.value)
 
 
-def test_a_damaged_header_in_the_folder_stops_the_search_by_patient(tmp_path: Path) -> None:
+def test_a_damaged_header_in_the_folder_is_passed_over_with_its_folder_and_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_scans(tmp_path)
     whole = (tmp_path / "series/IM0001.dcm").read_bytes()
     table = write_table(tmp_path / "p.csv", [{"patient": "MRN-00000", "label": "a"}])
     rows = whole.index(b"\x28\x00\x10\x00US")
-    for broken in (b"\0" * 128 + b"DICM" + b"\7" * 50, whole[:rows], whole[: rows // 2], b"text"):
-        (tmp_path / "Doe.dcm").write_bytes(broken)
-        with pytest.raises(InvalidImageError, match=r"^Doe\.dcm (is|cannot)") as caught:
-            dicom(table, match="patient", class_names=["a", "b"]).load()
-        assert caught.value.for_records.startswith("a file in the folder of the images ")
+    (tmp_path / "in").mkdir()
+    for broken, why in (
+        (b"\0" * 128 + b"DICM" + b"\7" * 50, "it is cut off or damaged"),
+        (whole[:rows], "it is cut off or damaged before its pixels"),
+        (b"text", "it is no DICOM file"),
+    ):
+        (tmp_path / "in/bad.dcm").write_bytes(broken)
+        source = dicom(table, match="patient", class_names=["a", "b"])
+        with caplog.at_level(logging.WARNING), one_job():
+            found = source.load()
+        assert len(found) == 2
+        said = f"1 file in the folder was passed over: in/bad.dcm ({why}"
+        assert said in caplog.text
+        assert any(mark.startswith(said) for mark in found.marks)
+        assert "MRN" not in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("match", ["path", "instance", "patient"])
+def test_hidden_companions_of_files_are_passed_over_without_a_word(
+    tmp_path: Path, match: str
+) -> None:
+    """As macOS leaves them on foreign disks and in archives: AppleDouble, with a suffix."""
+    table = write_scans(tmp_path, columns=("path", "label", "sop_instance_uid"))
+    rows = [{"patient": f"MRN-{n:05d}", "label": "ab"[n % 2]} for n in range(4)]
+    table = write_table(tmp_path / "p.csv", rows) if match == "patient" else table
+    before = dicom(table, match=match).load()
+    double = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4064)
+    (tmp_path / "__MACOSX/series").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    for name in ("series/._IM0000.dcm", "__MACOSX/series/IM0000.dcm", ".hidden/a.dcm", ".a.dcm"):
+        (tmp_path / name).write_bytes(double)
+    after = dicom(table, match=match).load()
+    assert (after.fingerprint, after.marks) == (before.fingerprint, before.marks)
+
+
+def test_rows_without_an_image_are_named_at_once_with_the_files_that_may_be_theirs(
+    tmp_path: Path,
+) -> None:
+    table = write_scans(tmp_path)
+    for number in (2, 5):
+        file = tmp_path / f"series/IM000{number}.dcm"
+        file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(DatasetNotFoundError) as caught:
+        dicom(table, match="instance").load()
+    assert str(caught.value).startswith("2 of 8 rows of labels.csv have no DICOM image of that ")
+    assert "line 4 first (then 7)" in str(caught.value)
+    assert "passed over: series/IM0002.dcm, series/IM0005.dcm (each " in str(caught.value)
+    assert "IM000" not in caught.value.for_records
+
+
+def test_files_with_one_uid_are_both_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write_scans(tmp_path)
+    (tmp_path / "copies").mkdir()
+    for number in (2, 4):
+        shutil.copy(tmp_path / f"series/IM000{number}.dcm", tmp_path / f"copies/{number}.dcm")
+    with pytest.raises(InvalidDataError) as caught:
+        dicom(table, match="instance").load()
+    assert str(caught.value) == (
+        "labels.csv, line 4: 2 files in the folder (copies/2.dcm, series/IM0002.dcm) carry the SOP "
+        "instance UID of this row; keep one of them. So it is with line 6."
+    )
+    assert "copies" not in caught.value.for_records
+    patients = write_table(tmp_path / "p.csv", [{"patient": "MRN-00001", "label": "a"}])
+    with caplog.at_level(logging.WARNING), one_job():
+        found = dicom(patients, match="patient", class_names=["a", "b"]).load()
+    assert len(found) == 3
+    told = "1 SOP instance UID in several files, each of which is taken: copies/2.dcm and series/"
+    assert told in caplog.text
 
 
 def test_choices_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from medrobust.base.once import one_job
 from medrobust.datasets import Folder
 from medrobust.datasets.own import folder as folder_module
 from medrobust.datasets.own.pseudonyms import read_key
-from medrobust.datasets.own.source import file_states, states_kept
+from medrobust.datasets.own.samples import file_states, states_kept
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,

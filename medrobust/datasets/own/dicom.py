@@ -2,32 +2,29 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.once import say_once
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
     InvalidDataError,
+    InvalidImageError,
     hiding,
 )
 from medrobust.types import UInt8Array
 
 from .dicom_grey import AS_STORED, VOI_TABLE, Window
-from .dicom_headers import (
-    HeaderIndex,
-    dicom_names,
-    header_index,
-    patient_id,
-    quiet_pydicom,
-)
+from .dicom_headers import patient_id, quiet_pydicom
+from .dicom_matching import Match, check_found, check_single, in_several_files
 from .dicom_pixels import (
     LEAVING_LITTLE,
     NOTES,
@@ -38,25 +35,24 @@ from .dicom_pixels import (
     read_dicom,
     read_notes,
 )
+from .dicom_search import HeaderIndex, dicom_files, header_index, passed_sentences
 from .image_notes import cached_notes, sentence
-from .pictures import Framing, each, framed, write_images
+from .pictures import Framing, framed, write_images
 from .pseudonyms import data_key, keyed_hashes
-from .source import (
-    PATIENT_COLUMN,
-    OwnData,
+from .samples import (
     Sample,
     by_note,
     check_files,
     check_unique,
+    each_sample,
     place_named,
     relative_paths,
     sample_states,
 )
+from .source import PATIENT_COLUMN, OwnData
 from .table import Table
 
 log = logging.getLogger(__name__)
-
-Match = Literal["path", "instance", "patient"]
 
 READING: Final = 2
 """Version of the way pixels are read: to be raised where the cache may hold wrong ones."""
@@ -158,13 +154,9 @@ class Dicom(OwnData):
         found: dict[str, list[str]] = {}
         for name, instance in zip(index.files, index.instances, strict=True):
             found.setdefault(instance, []).append(name)
-        _check_found(table, [row for row in rows if wanted[row] not in found], rows, "instance")
-        for row in rows:
-            if len(found[wanted[row]]) > 1:
-                raise InvalidDataError(
-                    f"{table.place(row)}: {len(found[wanted[row]])} files in the folder carry the "
-                    f"SOP instance UID of this row; keep one of them."
-                )
+        missing = [row for row in rows if wanted[row] not in found]
+        check_found(table, missing, rows, "instance", index.passed)
+        check_single(table, {row: found[wanted[row]] for row in rows})
         paths = {row: found[wanted[row]][0] for row in rows}
         samples = self._framed_samples(table, paths, rows)
         frames = [""] * len(table) if self.frame_column is None else self._frames(table)
@@ -181,7 +173,11 @@ class Dicom(OwnData):
         wanted = keyed_hashes(key, "patient", patients).tolist()
         number = {wanted[row]: row for row in rows}
         known = set(index.patients)
-        _check_found(table, [row for row in rows if wanted[row] not in known], rows, "patient")
+        missing = [row for row in rows if wanted[row] not in known]
+        check_found(table, missing, rows, "patient", index.passed)
+        twice = in_several_files(index, set(number))
+        if twice:
+            say_once(log, logging.WARNING, f"{self.name}: {twice}")
         return [
             Sample(name, self.folder / name, number[one], table.place(number[one]))
             for name, one in zip(index.files, index.patients, strict=True)
@@ -227,13 +223,15 @@ class Dicom(OwnData):
             raise DatasetNotFoundError(
                 f"folder {self.folder} not found. Pass dataset.root=<folder of the images>."
             )
-        return header_index(self.folder, dicom_names(self.folder), key, cache_dir=self.cache_dir)
+        searched = dicom_files(self.folder)
+        index = header_index(self.folder, searched.names, key, cache_dir=self.cache_dir)
+        return replace(index, passed={**searched.passed, **index.passed})
 
     def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
         if self._patients_in_table(table):
             return super()._patient_names(table, samples)
         with quiet_pydicom():
-            return list(each(lambda sample: patient_id(sample.file), samples))
+            return list(each_sample(lambda sample: patient_id(sample.file), samples))
 
     def _patients_in_table(self, table: Table) -> bool:
         return self.patient_column != PATIENT_COLUMN or PATIENT_COLUMN in table.columns
@@ -243,6 +241,9 @@ class Dicom(OwnData):
             return super()._groups(table, samples, key)
         names = [sample.file.relative_to(self.folder).as_posix() for sample in samples]
         index = header_index(self.folder, names, key, cache_dir=self.cache_dir)
+        for name, reason in index.passed.items():
+            with place_named(next(s for s in samples if s.file == self.folder / name)):
+                raise InvalidImageError(f"{PurePosixPath(name).name} {reason}.")
         if not all(index.patients):
             log.warning("some images name no patient, so images are taken as independent")
             return None
@@ -252,24 +253,21 @@ class Dicom(OwnData):
         framing = self._framing()
         noted: dict[str, dict[str, str]] = {}
 
-        def grey_file(sample: Sample) -> bool:
-            with place_named(sample):
-                return is_grey_dicom(sample.file)
-
         def write(target: Path) -> str:
             with quiet_pydicom():
-                grey = all(each(grey_file, samples))
+                grey = all([*each_sample(lambda s: is_grey_dicom(s.file), samples)])
 
                 def read(sample: Sample) -> UInt8Array:
-                    with place_named(sample):
-                        picture = read_dicom(
-                            sample.file, frame=self._frame_of(sample), window=self.window
-                        )
+                    picture = read_dicom(
+                        sample.file, frame=self._frame_of(sample), window=self.window
+                    )
                     details = picture.details
                     noted[sample.name] = {n: details.get(n, "") for n in picture.notes}
                     return framed(picture.pixels, framing, grey=grey)
 
-                return write_images(each(read, samples), len(samples), framing.size, grey, target)
+                return write_images(
+                    each_sample(read, samples), len(samples), framing.size, grey, target
+                )
 
         found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
         if noted:
@@ -306,15 +304,14 @@ class Dicom(OwnData):
         def notes_of(sample: Sample) -> Mapping[str, str]:
             notes = noted.get(sample.name)
             if notes is None:
-                with place_named(sample):
-                    frame = self._frame_of(sample)
-                    notes = read_notes(sample.file, frame=frame, window=self.window)
+                frame = self._frame_of(sample)
+                notes = read_notes(sample.file, frame=frame, window=self.window)
             named = sample.frame is not None  # by the table
             return {note: told for note, told in notes.items() if not (named and note == ONE_FRAME)}
 
         def read() -> list[Mapping[str, str]]:
             with quiet_pydicom():
-                return list(each(notes_of, samples))
+                return list(each_sample(notes_of, samples))
 
         key = self._made_from(samples)
         return cached_notes("dicom-notes", key, NOTES, read, cache_dir=self.cache_dir)
@@ -331,7 +328,17 @@ class Dicom(OwnData):
             for note in (*LEAVING_LITTLE, *RESOLVED, ONE_FRAME)
             if note in found
         ]
-        return (*windowless, *others, *self._left_out(self._unlisted(table), "DICOM file"))
+        left_out = self._left_out(self._unlisted(table), "DICOM file")
+        return (*windowless, *others, *left_out, *self._passed_over())
+
+    def _passed_over(self) -> list[str]:
+        """Say, once in the log, what the search for images has passed over."""
+        if self.match == "path":
+            return []
+        said = passed_sentences(self._whole_index(data_key(self.folder, self.key_file)).passed)
+        for one in said:
+            say_once(log, logging.WARNING, f"{self.name}: {one}")
+        return said
 
     def _unlisted(self, table: Table) -> int:
         """Count the DICOM files below the folder that no row of the table stands for.
@@ -341,7 +348,7 @@ class Dicom(OwnData):
         """
         if self.match == "path":
             listed = set(relative_paths(table, self.path_column))
-            return sum(name not in listed for name in dicom_names(self.folder, opening=False))
+            return sum(name not in listed for name in dicom_files(self.folder, opening=False).names)
         key = data_key(self.folder, self.key_file)
         index = self._whole_index(key)
         if self.match == "instance":
@@ -357,13 +364,3 @@ class Dicom(OwnData):
         if sample.frame is not None:
             return sample.frame
         return None if self.frame == "middle" else self.frame
-
-
-def _check_found(table: Table, missing: list[int], rows: list[int], what: Match) -> None:
-    if missing:
-        named = {"instance": "SOP instance UID", "patient": "patient id", "path": "path"}[what]
-        raise DatasetNotFoundError(
-            f"{len(missing)} of {len(rows)} rows of {table.file} have no DICOM image of that "
-            f"{named} in the folder, line {table.lines[missing[0]]} first. Images are looked for "
-            f"below dataset.root, by default the folder of the table."
-        )

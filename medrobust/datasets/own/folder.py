@@ -13,17 +13,17 @@ from medrobust.types import UInt8Array
 
 from .image_notes import cached_notes, sentence
 from .picture_files import DEEP, FIRST, NOTES, OPAQUE, is_grey, read_noted
-from .pictures import Framing, each, quiet_decoders, write_images
-from .source import (
-    OwnData,
+from .pictures import Framing, quiet_decoders, write_images
+from .samples import (
     Sample,
     by_note,
     check_files,
     check_unique,
-    place_named,
+    each_sample,
     relative_paths,
     sample_states,
 )
+from .source import OwnData
 from .table import Table
 from .unlisted import pictures_left_out
 
@@ -75,21 +75,18 @@ class Folder(OwnData):
         framing = self._framing()
         noted: dict[str, Mapping[str, str]] = {}
 
-        def grey_file(sample: Sample) -> bool:
-            with place_named(sample):
-                return is_grey(sample.file)
-
         def write(target: Path) -> str:
             with quiet_decoders():
-                grey = all(each(grey_file, samples))
+                grey = all([*each_sample(lambda s: is_grey(s.file), samples)])
 
                 def read(sample: Sample) -> UInt8Array:
-                    with place_named(sample):
-                        picture = read_noted(sample.file, framing, grey=grey)
+                    picture = read_noted(sample.file, framing, grey=grey)
                     noted[sample.name] = picture.notes
                     return picture.pixels
 
-                return write_images(each(read, samples), len(samples), framing.size, grey, target)
+                return write_images(
+                    each_sample(read, samples), len(samples), framing.size, grey, target
+                )
 
         found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
         if noted:
@@ -114,12 +111,11 @@ class Folder(OwnData):
         def notes_of(sample: Sample) -> Mapping[str, str]:
             if sample.name in noted:
                 return noted[sample.name]
-            with place_named(sample):
-                return read_noted(sample.file, self._framing(), grey=False).notes
+            return read_noted(sample.file, self._framing(), grey=False).notes
 
         def read() -> list[Mapping[str, str]]:
             with quiet_decoders():
-                return list(each(notes_of, samples))
+                return list(each_sample(notes_of, samples))
 
         key = self._made_from(samples)
         return cached_notes("picture-notes", key, NOTES, read, cache_dir=self.cache_dir)

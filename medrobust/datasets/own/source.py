@@ -4,21 +4,16 @@ Identifiers (paths, patients) leave this room as keyed hashes only; see `private
 """
 
 import logging
-import os
-import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.once import say_once
-from medrobust.base.safe_files import system_errors_named
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import shared_group_marks, split_order
@@ -29,9 +24,7 @@ from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
     InvalidDataError,
-    MedRobustError,
     hiding,
-    printable,
 )
 from medrobust.types import TaskKind
 
@@ -44,6 +37,7 @@ from .pseudonyms import (
     sample_index,
     unnamed,
 )
+from .samples import Sample, states_kept
 from .table import Table, few, read_table
 
 log = logging.getLogger(__name__)
@@ -54,26 +48,6 @@ PATH_COLUMN = "path"
 
 MOST_SUBGROUPS = 50
 """Values of a metadata column beyond which it is taken for one that could point to a patient."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image of own data.
-
-    Attributes:
-        name: What identifies it: the path in the folder as POSIX text, with `#3` for frame 3 where
-            the table names frames. Leaves this room hashed only.
-        file: Where it lies.
-        row: Of the table.
-        place: "labels.csv, line 4", for messages.
-        frame: Number of the frame from 1, where the table names one.
-    """
-
-    name: str
-    file: Path
-    row: int
-    place: str
-    frame: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,15 +330,6 @@ class OwnData(ABC):
         return rows
 
 
-def by_note(samples: list[Sample], notes: list[dict[str, str]]) -> dict[str, list[tuple[str, str]]]:
-    """Return note -> (place in the table, detail) of the images that it holds of."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for sample, told in zip(samples, notes, strict=True):
-        for note, detail in told.items():
-            found.setdefault(note, []).append((sample.place, detail))
-    return dict(sorted(found.items()))
-
-
 def read_metadata(table: Table, columns: Sequence[str]) -> NDArray[np.str_] | None:
     """Read the columns that subgroup tables use, (N, M), or None for no columns.
 
@@ -384,152 +349,3 @@ def read_metadata(table: Table, columns: Sequence[str]) -> NDArray[np.str_] | No
                 f"off dataset.metadata_columns."
             )
     return np.ascontiguousarray(values)
-
-
-def relative_paths(table: Table, column: str) -> list[str]:
-    """Return the paths of a table as POSIX text, each inside the folder by its words.
-
-    Raises:
-        InvalidDataError: For an empty path, an absolute one or one with `..`; names the line.
-    """
-    paths = [text.replace("\\", "/") for text in table.column(column, "path_column")]
-    for line, path in zip(table.lines, paths, strict=True):
-        pure = PurePosixPath(path)
-        leaves = not pure.parts or pure.is_absolute() or ".." in pure.parts
-        if leaves or "\0" in path or ":" in pure.parts[0]:
-            raise InvalidDataError(
-                f"{table.file}, line {line}: the path is empty or leaves the folder of the "
-                f"images; paths are relative to dataset.root."
-            )
-    return [str(PurePosixPath(path)) for path in paths]
-
-
-def check_unique(table: Table, names: Sequence[str], what: str) -> None:
-    """Refuse a table that names one thing in two rows.
-
-    Args:
-        table: The table.
-        names: One a row.
-        what: What stands in one row ("image").
-
-    Raises:
-        InvalidDataError: Naming the lines, not the thing.
-    """
-    first: dict[str, int] = {}
-    for line, name in zip(table.lines, names, strict=True):
-        if name in first:
-            raise InvalidDataError(
-                f"{table.file} names one {what} in lines {first[name]} and {line}: each {what} "
-                f"stands in one row."
-            )
-        first[name] = line
-
-
-def check_files(samples: Sequence[Sample], root: Path) -> None:
-    """Refuse files that are missing, or that a link leads out of the folder.
-
-    Raises:
-        DatasetNotFoundError: With the number of missing files, and the first one.
-        InvalidDataError: For a link that leaves the folder.
-    """
-    missing = [sample for sample in samples if not os.path.isfile(sample.file)]
-    if missing:
-        with place_named(missing[0]):
-            raise DatasetNotFoundError(
-                f"{len(missing)} of {len(samples)} images are not in the folder, "
-                f"{missing[0].file.name} first. Paths start from dataset.root, by default the "
-                f"folder of the table."
-            )
-    inside = os.path.realpath(root)
-    for sample in samples:
-        real = os.path.realpath(sample.file)
-        if os.path.commonpath((inside, real)) != inside:
-            with place_named(sample):
-                raise InvalidDataError(
-                    f"{sample.file.name} is a link out of the folder of the images, which is not "
-                    f"followed. Copy the file, or pass dataset.root=<folder that holds both>."
-                )
-
-
-@contextmanager
-def place_named(sample: Sample) -> Iterator[None]:
-    """Add the line of the table to an error that names a file, and keep the name off records."""
-    try:
-        with system_errors_named(sample.file):
-            yield
-    except MedRobustError as error:
-        sentence = str(error)
-        name = printable(sample.file.name)
-        raise hiding(
-            type(error)(sentence.replace(name, f"{name} ({sample.place})", 1)),
-            sentence.replace(name, f"the file of {sample.place}"),
-        ) from error.__cause__
-
-
-@contextmanager
-def states_kept() -> Iterator[None]:
-    """Within, the state of each file is looked up once."""
-    token = _STATES.set({})
-    try:
-        yield
-    finally:
-        _STATES.reset(token)
-
-
-_STATES: ContextVar[dict[Path, list[Any]] | None] = ContextVar("states", default=None)
-
-
-def file_states(
-    files: Sequence[Path],
-    *,
-    named: Callable[[Path], AbstractContextManager[None]] = system_errors_named,
-) -> list[list[Any]]:
-    """Identify files for the cache: path, size and time.
-
-    Args:
-        files: They exist.
-        named: Entered for a file whose state cannot be told, to name it.
-
-    Raises:
-        InvalidImageError: For a file that is gone meanwhile.
-    """
-    known = _STATES.get()
-    known = {} if known is None else known
-    folders: dict[Path, str] = {}
-    for file in files:
-        if file in known:
-            continue
-        try:
-            known[file] = _state(file, folders)
-        except OSError:
-            with named(file):
-                raise
-    return [known[file] for file in files]
-
-
-def sample_states(samples: Sequence[Sample]) -> list[list[Any]]:
-    """Identify the files of samples for the cache.
-
-    Raises:
-        InvalidImageError: For a file that is gone meanwhile, with its line of the table.
-    """
-
-    def named(file: Path) -> AbstractContextManager[None]:
-        return place_named(next(sample for sample in samples if sample.file == file))
-
-    return file_states([sample.file for sample in samples], named=named)
-
-
-def _state(file: Path, folders: dict[Path, str]) -> list[Any]:
-    """Return real path, size and time of a file.
-
-    Args:
-        file: The file.
-        folders: Folder -> real path, of those that were looked up; filled here.
-    """
-    if file.parent not in folders:
-        folders[file.parent] = os.path.realpath(file.parent)
-    real, status = os.path.join(folders[file.parent], file.name), file.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        real, status = os.path.realpath(file), file.stat()
-    return [real, status.st_size, status.st_mtime_ns]
