@@ -19,6 +19,8 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "patients in two splits": ("in two splits", "patients of"),
     "DICOM window": ("no usable window",),
     "files not in the table": ("not in the table",),
+    "files passed over": ("passed over",),
+    "header against pixels": ("greys are left", "are clipped", "frames one was taken"),
 }
 """Topic -> words by which a finding is told to belong to it; the first that fits counts."""
 

@@ -662,3 +662,27 @@ def test_pictures_beside_the_shared_folder_are_counted_in_the_folders_above_alon
     assert folder(table).load().marks[1:] == (
         "1 picture in the folder is not in the table: left out",
     )
+
+
+def test_all_files_that_rows_name_and_that_cannot_be_read_are_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    table = write_folder(tmp_path)
+    for number in (1, 2, 4):
+        (tmp_path / f"images/scan00{number}.png").write_text("text")
+    (tmp_path / "images/scan005.png").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    with pytest.raises(InvalidImageError) as caught:
+        folder(table).load()
+    told = str(caught.value)
+    assert told.startswith("scan001.png (labels.csv, line 3) cannot be read as an image")
+    assert "In all 4 of 6 images cannot be used." in told
+    assert "scan002.png (line 4), scan004.png (line 6): likewise." in told
+    assert "scan005.png (line 7): is HEIC" in told
+    assert "scan" not in caught.value.for_records
+    assert "line 4, line 6: likewise." in caught.value.for_records
+    for number in (0, 3):
+        (tmp_path / f"images/scan00{number}.png").unlink()
+    with pytest.raises(
+        DatasetNotFoundError, match=r"^2 of 6 images .*, scan000\.png .*then lines 5"
+    ):
+        folder(table).load()

@@ -35,7 +35,7 @@ from .dicom_pixels import (
     read_dicom,
     read_notes,
 )
-from .dicom_search import HeaderIndex, dicom_files, header_index, passed_sentences
+from .dicom_search import MOST_LISTED, HeaderIndex, dicom_files, header_index, passed_sentences
 from .image_notes import cached_notes, sentence
 from .pictures import Framing, framed, write_images
 from .pseudonyms import data_key, keyed_hashes
@@ -335,10 +335,10 @@ class Dicom(OwnData):
         """Say, once in the log, what the search for images has passed over."""
         if self.match == "path":
             return []
-        said = passed_sentences(self._whole_index(data_key(self.folder, self.key_file)).passed)
-        for one in said:
+        passed = self._whole_index(data_key(self.folder, self.key_file)).passed
+        for one in passed_sentences(passed):
             say_once(log, logging.WARNING, f"{self.name}: {one}")
-        return said
+        return passed_sentences(passed, MOST_LISTED)
 
     def _unlisted(self, table: Table) -> int:
         """Count the DICOM files below the folder that no row of the table stands for.

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Final
 
@@ -44,7 +44,10 @@ HEADERS_FORMAT: Final = 2
 """Version of these entries."""
 
 MOST_NAMED: Final = 20
-"""Files that a sentence names."""
+"""Files that a sentence of the log or of an error names."""
+
+MOST_LISTED: Final = 1000
+"""Files that the report lists for each reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +232,15 @@ def _hashes(file: Path, key: bytes) -> tuple[bytes, bytes]:
         return str(instance).encode(), str(hashed).encode()
 
 
-def passed_sentences(passed: Mapping[str, str]) -> list[str]:
-    """Say which files were passed over and why, a sentence a reason.
+def passed_sentences(passed: Mapping[str, str], most: int = MOST_NAMED) -> list[str]:
+    """Say which files were passed over, folder by folder, and why: a sentence a reason.
+
+    Args:
+        passed: Path in the folder -> why.
+        most: Files that a sentence names.
 
     Example:
-        >>> passed_sentences({"a/x.dcm": "is no DICOM file", "y.dcm": "is no DICOM file"})
+        >>> passed_sentences({"a/x.dcm": "is no DICOM file", "a/y.dcm": "is no DICOM file"})
         ['2 files in the folder were passed over: a/x.dcm, y.dcm (each is no DICOM file)']
     """
     found: dict[str, list[str]] = {}
@@ -241,10 +248,19 @@ def passed_sentences(passed: Mapping[str, str]) -> list[str]:
         found.setdefault(reason, []).append(name)
     said = []
     for reason, names in sorted(found.items()):
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        folders: dict[str, list[str]] = {}
+        for path in map(PurePosixPath, names[:most]):
+            folders.setdefault(f"{path.parent}/".removeprefix("./"), []).append(path.name)
+        listed = "; ".join(folder + ", ".join(inside) for folder, inside in folders.items())
+        more = f" and {len(names) - most} more" if len(names) > most else ""
         were, which = ("was", "it") if len(names) == 1 else ("were", "each")
         said.append(
             f"{counted(len(names), 'file')} in the folder {were} passed over: "
-            f"{', '.join(map(printable, names[:MOST_NAMED]))}{more} ({which} {reason})"
+            f"{printable_whole(listed)}{more} ({which} {reason})"
         )
     return said
+
+
+def printable_whole(names: str) -> str:
+    """Write what moves a terminal's cursor as its escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in names)
