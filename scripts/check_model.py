@@ -16,7 +16,7 @@ from torch import Tensor
 
 from medrobust.cli.hydra_app import composed
 from medrobust.evaluation.plan import built
-from medrobust.exceptions import MedRobustError
+from medrobust.exceptions import MedRobustError, WeightsMismatchError
 from medrobust.models import MicroBatcher
 
 SIDE = 224
@@ -52,16 +52,33 @@ def describe(source: Any, speed: Any) -> Iterator[str]:
     yield f"speed           {speed.description() or 'exact'}"
     if hasattr(model, "logit_scale"):
         yield f"logit scale     {model.logit_scale:.4f}"
+        _check_finite(torch.tensor(model.logit_scale), "its logit scale is")
     with torch.no_grad():
         features = model.encode_image(model.preprocess(test_card()))
+    _check_finite(features, "its features of the test card are")
     yield f"features        {features.shape[1]}, test card {checksum(features):+.5f}"
     if hasattr(model, "encode_text"):
-        yield f"                a sentence {checksum(model.encode_text(['a test card'])):+.5f}"
+        texts = model.encode_text(["a test card"])
+        _check_finite(texts, "its features of a sentence are")
+        yield f"                a sentence {checksum(texts):+.5f}"
     model.to(device)
     rate = images_per_second(model, source.micro_batch)
     place = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     yield f"rate            {rate:.1f} images per second, {source.micro_batch} at a time, {place}"
     yield f"memory          {peak_memory(device):.0f} MB at most"
+
+
+def _check_finite(values: Tensor, what: str) -> None:
+    """Refuse a model that computes nothing.
+
+    Raises:
+        WeightsMismatchError: If a value is NaN or infinite.
+    """
+    if not values.isfinite().all():
+        raise WeightsMismatchError(
+            f"the model loads, but {what} NaN or infinite: its weights are broken, or the chosen "
+            f"precision is too small for them (speed=exact is full precision)."
+        )
 
 
 def report_lines(source: Any, report: Any) -> Iterator[str]:

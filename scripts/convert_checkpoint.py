@@ -10,6 +10,7 @@ of numpy) are met with a stand-in that keeps nothing and runs nothing; any other
 
 import argparse
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +22,8 @@ from torch import Tensor
 from medrobust.adapters.lora import WEIGHTS
 from medrobust.adapters.robustmedclip import peft_files
 from medrobust.exceptions import MedRobustError
+from medrobust.models.file_kinds import not_weights
+from medrobust.models.loading import check_kinds
 from medrobust.models.robustmedclip import Vision
 
 HARMLESS = (
@@ -89,14 +92,22 @@ def tensors(path: Path, entry: str | None) -> dict[str, Tensor]:
     Raises:
         ValueError: If the file holds a name that is not harmless, or no table of tensors.
     """
+    why = not_weights(path)
+    if why is not None:
+        raise ValueError(why)
     try:
         with torch.serialization.safe_globals(stand_ins()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), str(error))
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise ValueError(
-            f"{path.name} holds what is not on the list of harmless types, and stays closed: "
-            f"{reason.strip()}"
+            f"{path.name} holds {named[1] if named else 'a type'}, which is not on the list of "
+            f"harmless types, and stays closed. Where it was made, save the tensors alone by "
+            f"torch.save(model.state_dict(), FILE)."
+        ) from error
+    except Exception as error:  # the reader of PyTorch raises nearly every class there is
+        raise ValueError(
+            f"{path.name} is damaged or no checkpoint of PyTorch. Fetch it again."
         ) from error
     for name in (entry,) if entry else ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
@@ -106,6 +117,7 @@ def tensors(path: Path, entry: str | None) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} has no table of tensors; name its place with --entry.")
     found = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    check_kinds(found, (), path.name)
     if not found:
         raise ValueError(f"{path.name} has no tensors there; name their place with --entry.")
     left_out = len(content) - len(found)

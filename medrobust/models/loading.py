@@ -4,7 +4,7 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.exceptions import WeightsMismatchError
+
+from .file_kinds import not_weights
 
 POSITION_IDS = {r".*\.position_ids": "index buffer, which the model makes itself"}
 """Drop rule for checkpoints of transformers 4."""
@@ -64,6 +66,9 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
     """
     if path.suffix == ".safetensors":
         return _plain_names(_read_safetensors(path))
+    reason = not_weights(path)
+    if reason is not None:
+        raise WeightsMismatchError(reason)
     try:
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
@@ -88,6 +93,8 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
         content = {"": content}
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsMismatchError(f"{path.name} is no table of tensors by name.")
+    if not all(isinstance(key, str) for key in content):
+        raise WeightsMismatchError(f"{path.name} has tensors that are numbered, not named.")
     return _plain_names(content)
 
 
@@ -148,6 +155,10 @@ def load_strict(
             f"{file} does not fit the model it was named for. Missing: {some(missing)}. "
             f"Left over: {some(extra)}. Nothing was loaded."
         )
+    needed = module.state_dict()
+    floating = {o.key for key, o in origins.items() if needed[key].is_floating_point()}
+    check_kinds({key: state[key] for key in wanted}, floating, file)
+    check_finite({key: state[key] for key in wanted}, file)
     taken = {key: _take(state[origin.key], origin.part) for key, origin in origins.items()}
     _check_shapes(module, taken, origins, file)
     module.load_state_dict(taken, strict=True, assign=True)
@@ -155,6 +166,61 @@ def load_strict(
     return Loaded(
         used=len(wanted), renamed=_renamed(origins), dropped=dict(sorted(dropped.items()))
     )
+
+
+def check_kinds(state: Mapping[str, Tensor], floating: Collection[str], file: str) -> None:
+    """Refuse tensors that are no plain numbers, as quantised weights are not.
+
+    Args:
+        state: Checkpoint key -> tensor.
+        floating: Keys that the model needs as floating-point numbers.
+        file: Name of the checkpoint, for messages.
+
+    Raises:
+        WeightsMismatchError: If there are; names their keys.
+    """
+    odd = {key: kind for key, value in state.items() if (kind := _odd_kind(value, key in floating))}
+    if odd:
+        raise WeightsMismatchError(
+            f"{file} holds {', '.join(sorted(set(odd.values())))} where the model needs "
+            f"floating-point weights of 16 bits or more: {some(odd)}. Take the weights as they "
+            f"were before quantisation or compression."
+        )
+
+
+def check_finite(state: Mapping[str, Tensor], file: str) -> None:
+    """Refuse weights with which no features can be computed. A mask may be infinite.
+
+    Args:
+        state: Checkpoint key -> tensor.
+        file: Name of the checkpoint, for messages.
+
+    Raises:
+        WeightsMismatchError: If a value is NaN or infinite; names its key.
+    """
+    broken = [
+        key
+        for key, value in state.items()
+        if value.is_floating_point() and not value.isfinite().all() and not key.endswith("mask")
+    ]
+    if broken:
+        raise WeightsMismatchError(
+            f"{file} has weights that are NaN or infinite: {some(broken)}. No image could be "
+            f"classified with them. Take a checkpoint from before its training broke down."
+        )
+
+
+def _odd_kind(value: Tensor, floating: bool) -> str | None:
+    """Name what a tensor is, if no model can be made of it."""
+    name = str(value.dtype).removeprefix("torch.")
+    if value.is_meta:
+        return "names without values (meta tensors)"
+    if value.is_quantized or value.is_complex():
+        return name
+    if value.layout != torch.strided:
+        return "sparse tensors"
+    small = value.is_floating_point() and value.element_size() == 1
+    return name if floating and (small or not value.is_floating_point()) else None
 
 
 def _origin(key: str, renames: Sequence[Rename]) -> _Origin:

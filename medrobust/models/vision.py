@@ -14,7 +14,7 @@ from medrobust.types import PixelBatch
 
 from .base import ImageModel, LoadReport
 from .hub import HubSource, Names
-from .loading import load_strict, quiet_libraries, read_checkpoint, some
+from .loading import check_finite, check_kinds, load_strict, quiet_libraries, read_checkpoint, some
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
 from .settings import read_settings
@@ -70,6 +70,9 @@ class VisionEncoder(HubSource):
         settings, pictures, weights = files.values()
         config = AutoConfig.for_model(**read_settings(settings))
         state = read_checkpoint(weights)
+        floating = {key for key in state if key.endswith((".weight", ".bias"))}
+        check_kinds(state, floating, weights.name)
+        check_finite(state, weights.name)
         with torch.device("meta"):
             kind: Any = type(AutoModel.from_config(config))
         with quiet_libraries():

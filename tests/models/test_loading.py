@@ -1,9 +1,13 @@
+import gzip
+import io
+import pickle
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from medrobust.exceptions import WeightsMismatchError
@@ -118,3 +122,91 @@ def test_a_trainers_own_entry_and_a_bare_tensor_are_read(tmp_path: Path) -> None
     assert list(read_checkpoint(tmp_path / "x.tar", entry="model")) == ["a"]
     torch.save(torch.ones(2), tmp_path / "y.pth")
     assert read_checkpoint(tmp_path / "y.pth")[""].tolist() == [1.0, 1.0]
+
+
+def broken(kind: str) -> dict[str, torch.Tensor]:
+    """Return the two tensors of a linear layer, one of them of a kind that no model is made of."""
+    weight = torch.ones(3, 2)
+    made = {
+        "int8": lambda: weight.to(torch.int8),
+        "uint8": lambda: weight.to(torch.uint8),
+        "bool": lambda: weight > 0,
+        "complex64": lambda: weight.to(torch.complex64),
+        "float8_e4m3fn": lambda: weight.to(torch.float8_e4m3fn),
+        "sparse": lambda: weight.to_sparse(),
+        "meta": lambda: weight.to("meta"),
+        "NaN": lambda: weight.index_fill(0, torch.tensor([1]), float("nan")),
+        "infinite": lambda: weight.index_fill(0, torch.tensor([1]), float("-inf")),
+    }[kind]()
+    return {"weight": made, "bias": torch.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["int8", "uint8", "bool", "complex64", "float8_e4m3fn", "sparse", "meta", "NaN", "infinite"],
+)
+def test_weights_that_are_no_finite_plain_numbers_are_refused_by_key(kind: str) -> None:
+    with pytest.raises(WeightsMismatchError, match=rf"^x\.pt h\w+ .*{kind}.*weight") as caught:
+        load_strict(nn.Linear(2, 3), broken(kind), file="x.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floating_weights_of_other_widths_become_float32(dtype: torch.dtype) -> None:
+    layer = nn.Linear(2, 3)
+    state = {key: value.to(dtype) for key, value in layer.state_dict().items()}
+    load_strict(layer, state, file="x.pt")
+    assert layer.weight.dtype is torch.float32
+
+
+def test_a_dropped_tensor_may_be_anything() -> None:
+    state = {"weight": torch.ones(3, 2), "bias": torch.zeros(3), "steps": torch.tensor([7])}
+    load_strict(nn.Linear(2, 3), state, file="x.pt", drops={"steps": "of the trainer"})
+
+
+OTHERS = {
+    "a plain pickle": lambda state: pickle.dumps(state),
+    "a plain pickle of numpy": lambda state: pickle.dumps({"a": state["a"].numpy()}, protocol=4),
+    "an old pickle": lambda state: pickle.dumps({"a": [1.5]}, protocol=0),
+    "a pointer of Git": lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "a text": lambda _: b"<!DOCTYPE html><title>404</title>",
+    "safetensors": lambda state: save(state),
+    "gzip": lambda _: gzip.compress(b"anything"),
+    "numbered": lambda state: saved({0: state["a"]}),
+    "archive": lambda state: archive({"inner/weights.txt": b"1"}),
+}
+"""What a file may be instead of a checkpoint, and a word that the sentence must say of it."""
+
+
+def saved(content: object) -> bytes:
+    written = io.BytesIO()
+    torch.save(content, written)
+    return written.getvalue()
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as into:
+        for name, content in files.items():
+            into.writestr(name, content)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_file_of_another_kind_is_called_what_it_is_in_one_sentence(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(OTHERS[kind]({"a": torch.ones(2)}))
+    word = {"a plain pickle of numpy": "a plain pickle", "an old pickle": "a plain pickle"}
+    with pytest.raises(WeightsMismatchError, match=word.get(kind, kind)) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).startswith("weights.bin ")
+    for libraries_word in ("torch.load", "Traceback", "WeightsUnpickler", "\n"):
+        assert libraries_word not in str(caught.value)
+
+
+def test_a_file_that_torch_saved_long_ago_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    assert read_checkpoint(path)["a"].tolist() == [1.0, 1.0]

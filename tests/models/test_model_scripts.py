@@ -3,9 +3,11 @@
 import argparse
 import importlib.util
 import os
+import pickle
 from pathlib import Path
 from types import ModuleType
 
+import checkpoints
 import numpy as np
 import pytest
 import torch
@@ -126,3 +128,38 @@ def test_every_published_model_states_license_gate_resolution_and_training_data(
         assert {"gated", "resolution", "trained_on", "micro_batch", "local_dir"} <= content.keys()
         general = content["license"] == "unknown"
         assert general or (content["resolution"] and content["trained_on"]), name
+
+
+def with_weights(folder: Path, changed: dict[str, torch.Tensor]) -> list[str]:
+    """Write a small CLIP with some of its tensors replaced, and name it as check_model wants."""
+    checkpoints.write_random_clip(folder)
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.save(state | changed, folder / "pytorch_model.bin")
+    return ["model=transformers_clip", f"model.local_dir={folder}", "model.micro_batch=1"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("visual_projection.weight", torch.full((24, 48), float("nan")), "NaN"),
+        ("visual_projection.weight", torch.ones(24, 48, dtype=torch.int8), "int8"),
+        ("logit_scale", torch.tensor(1e4), "logit scale"),
+        ("text_projection.weight", torch.full((24, 32), 3e38), "features of a sentence"),
+    ],
+)
+def test_a_model_that_computes_nothing_is_no_success(tmp_path, capsys, key, value, words) -> None:
+    assert script("check_model").main(with_weights(tmp_path, {key: value})) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", pickle.dumps({"a": 1}), b"PK\x03\x04 half"])
+def test_the_converter_says_of_what_it_cannot_read_one_sentence(tmp_path, capsys, content) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    assert script("convert_checkpoint").main([str(path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: x.pt is ")
+    assert len(error.strip().splitlines()) == 1
+    assert "weights_only" not in error
