@@ -44,7 +44,7 @@ from medrobust.types import Float32Array
 from .environment import versions
 from .experiment import Experiment
 from .locks import Claims
-from .plan import head_description
+from .plan import as_read, head_description
 from .ranks import started_by_others
 from .resources import Resources, zero_shot_head
 from .run import quiet_lightning
@@ -325,7 +325,7 @@ def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict
         if not isinstance(experiment.adapter, LinearProbe):
             resources.check_classifies(base)
         return {"kind": "identity"}
-    head = head_description(experiment.prompts, drawn.shots)
+    head = as_read(head_description(experiment.prompts, drawn.shots), experiment.model)
     if drawn.shots.labels.ndim == 2 and not head["absent"]:
         raise ConfigurationError(
             f"prompt set {experiment.prompts.name!r} has no absent texts, which tuning on the "

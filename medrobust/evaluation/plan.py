@@ -15,17 +15,19 @@ from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
 from medrobust.exceptions import ConfigurationError, MedRobustError
+from medrobust.models.text_cleaning import reworded
 
 from .columns import Column
 from .experiment import Experiment
 from .file_columns import files_columns
-from .store import CellKey, CellSpec, DataRecord, head_fingerprint
+from .store import READ_AS, CellKey, CellSpec, DataRecord, head_fingerprint
 
 if TYPE_CHECKING:
     from hydra.errors import InstantiationException
     from omegaconf import DictConfig, MissingMandatoryValue
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
+    from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
 
     from .resources import Resources
@@ -363,7 +365,7 @@ def _heads(
     check_class_texts(image_set)
     distinct: dict[str, dict[str, Any]] = {}
     for prompts in experiment.prompt_sets:
-        head = head_description(prompts, image_set)
+        head = as_read(head_description(prompts, image_set), experiment.model)
         first = distinct.setdefault(head_fingerprint(head), head)
         if first is not head:
             log.info(
@@ -406,6 +408,16 @@ def head_description(prompts: "PromptSet", image_set: "ImageSet") -> dict[str, A
         "texts": prompts.texts(**names),
         "absent": _absent(prompts, image_set, names),
     }
+
+
+def as_read(head: dict[str, Any], model: "ModelSource") -> dict[str, Any]:
+    """Add what the model's tokenizer makes of sentences that release 0.1 read otherwise.
+
+    A head of other sentences stays as it was, and so do the fingerprints of its stored cells.
+    """
+    classes = [*head["texts"], *(head["absent"] or ())]
+    altered = reworded(model, sorted({sentence for texts in classes for sentence in texts}))
+    return {**head, READ_AS: altered} if altered else head
 
 
 def _absent(

@@ -117,6 +117,10 @@ class CellKey:
         return cell_folder(self.spec, self.fingerprint)
 
 
+READ_AS = "read_as"
+"""Key of a head: what the model's own tokenizer makes of some of the sentences."""
+
+
 def head_fingerprint(head: Mapping[str, Any]) -> str:
     """Fingerprint a head. The name of a prompt set is for people and decides nothing.
 
@@ -126,6 +130,11 @@ def head_fingerprint(head: Mapping[str, Any]) -> str:
         True
     """
     return fingerprint({name: value for name, value in head.items() if name != "name"})
+
+
+def texts_fingerprint(head: Mapping[str, Any]) -> str:
+    """Fingerprint a head as people wrote it, however the model of the cell reads its sentences."""
+    return head_fingerprint({name: value for name, value in head.items() if name != READ_AS})
 
 
 @dataclass(frozen=True, slots=True)

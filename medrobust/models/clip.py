@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -16,13 +15,8 @@ from .hub import HubSource, Names
 from .loading import POSITION_IDS, load_strict, read_checkpoint
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import read_settings, read_table
-from .tokenizer import (
-    ClipTokenizer,
-    Tokenize,
-    is_clip_vocabulary,
-    read_tokenizer,
-)
+from .settings import read_settings
+from .tokenizer import Tokenize, altered_without_ftfy, read_clip_tokenizer
 
 
 @dataclass
@@ -36,6 +30,12 @@ class TransformersClip(HubSource):
         ("model.safetensors", "pytorch_model.bin"),
     )
     INTERPOLATES: ClassVar[bool] = True
+
+    def reworded(self, sentences: Sequence[str]) -> dict[str, str]:
+        """Return sentence -> what is read: beside a `vocab.json`, 0.1 cleaned as open_clip does."""
+        if "tokenizer.json" in self.files():
+            return {}
+        return altered_without_ftfy(sentences)
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode."""
@@ -53,12 +53,14 @@ class TransformersClip(HubSource):
         with torch.device("meta"):
             clip = CLIPModel(config)
         loaded = load_strict(clip, read_checkpoint(weights), file=weights.name, drops=POSITION_IDS)
-        context = config.text_config.max_position_embeddings
+        text = config.text_config
         preprocess = read_preprocess(pictures, config.vision_config.image_size)
         self.check_resolution(preprocess.size)
         return ClipModel(
             clip,
-            tokenizer=_tokenizer(words, context),
+            tokenizer=read_clip_tokenizer(
+                words, text.max_position_embeddings, text.vocab_size, text.eos_token_id
+            ),
             preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()
@@ -104,18 +106,3 @@ class ClipModel(VisionLanguageModel):
         ids, _ = self.tokenizer(sentences)
         embedding: Tensor = self.text_encoder(input_ids=ids.to(self.device))
         return embedding
-
-
-def _tokenizer(path: Path, context: int) -> Tokenize:
-    """Read a `tokenizer.json`; a `vocab.json` has to be the one that open_clip brings along.
-
-    Raises:
-        WeightsMismatchError: If it is another vocabulary.
-    """
-    if path.name == "tokenizer.json":
-        return read_tokenizer(path, context, "<|endoftext|>")
-    if not is_clip_vocabulary(read_table(path)):
-        raise WeightsMismatchError(
-            f"{path.name} is not the vocabulary of CLIP. Put a tokenizer.json beside it."
-        )
-    return ClipTokenizer(context)

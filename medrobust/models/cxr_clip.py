@@ -81,7 +81,7 @@ class CxrClip(HubSource):
         mean, std = STATISTICS[architecture["vision"]]
         return CxrClipModel(
             towers,
-            tokenizer=read_tokenizer(words, CONTEXT, "[PAD]"),
+            tokenizer=read_tokenizer(words, CONTEXT, "[PAD]", architecture["text"]["vocab_size"]),
             preprocess=Preprocess(size, mean, std, interpolation="bilinear"),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()

@@ -99,7 +99,13 @@ class MedClip(HubSource):
         context = CONTEXT if own else LONG_CONTEXT
         return MedClipModel(
             towers,
-            tokenizer=read_tokenizer(words, context, "[PAD]", fixed=self.padding == "context"),
+            tokenizer=read_tokenizer(
+                words,
+                context,
+                "[PAD]",
+                architecture["text"]["vocab_size"],
+                fixed=self.padding == "context",
+            ),
             preprocess=Preprocess(size, (MEAN,) * 3, (STD,) * 3, fit="pad", grey=True)
             if own
             else Preprocess(size, CLIP_MEAN, CLIP_STD),

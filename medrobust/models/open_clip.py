@@ -33,9 +33,13 @@ from .loading import (
 )
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .settings import read_settings
-from .tokenizer import ClipTokenizer, Tokenize, read_tokenizer
+from .text_cleaning import open_clip_text
+from .tokenizer import ClipTokenizer, OpenClipBertTokenizer, Tokenize, read_tokenizer
 
 CONFIG = "open_clip_config.json"
+CLIP_VOCABULARY = 49408
+"""Rows of the embedding where a configuration does not say otherwise."""
+
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 VISION_KEYS = (
@@ -85,7 +89,8 @@ TIMM_KEYS = (
 KEYS = (*VISION_KEYS, *TIMM_KEYS, *TEXT_KEYS, *BLOCK_KEYS)
 
 LIBRARYS_OWN = {"timm_model_pretrained", "hf_model_pretrained", "hf_tokenizer_name"}
-"""Keys of a configuration that say how open_clip starts a training, not what a model is."""
+LIBRARYS_OWN |= {"tokenizer_kwargs", "tokenizer_mode"}
+"""Keys of a configuration that say nothing of the towers: how open_clip starts, and reads words."""
 
 COVERED = {
     "vit": {"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio"},
@@ -151,6 +156,11 @@ class OpenClip(HubSource):
             chosen["quick_gelu"] = self.quick_gelu
         return chosen
 
+    def reworded(self, sentences: Sequence[str]) -> dict[str, str]:
+        """Return sentence -> what is read, for those that open_clip cleans and 0.1 did not."""
+        said = self._said()
+        return {} if said is None else reworded_text(said, sentences, self.config or CONFIG)
+
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
 
@@ -175,7 +185,7 @@ class OpenClip(HubSource):
             preprocess = preprocess.at(self.image_size, _interpolated(towers))
         return OpenClipModel(
             towers,
-            tokenize=_tokenizer(architecture["text_cfg"], files),
+            tokenize=_tokenizer(architecture["text_cfg"], files, self.config or CONFIG),
             preprocess=preprocess,
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()
@@ -248,7 +258,7 @@ class ClipText(nn.Module):
                 num_hidden_layers=said.get("layers", 12),
                 num_attention_heads=said.get("heads", 8),
                 max_position_embeddings=said.get("context_length", 77),
-                vocab_size=said.get("vocab_size", 49408),
+                vocab_size=said.get("vocab_size", CLIP_VOCABULARY),
                 hidden_act=activation,
                 eos_token_id=2,  # asks for the largest id, as open_clip does
             )
@@ -423,6 +433,14 @@ def _interpolated(towers: Towers | LibraryTowers) -> int:
     return side
 
 
+def reworded_text(
+    architecture: Mapping[str, Any], sentences: Sequence[str], source: str
+) -> dict[str, str]:
+    """Return the sentences that a configuration of open_clip alters: sentence -> as it is read."""
+    text = open_clip_text(architecture["text_cfg"], source)
+    return {sentence: text(sentence) for sentence in sentences if text.altered(sentence)}
+
+
 def modified_resnet(said: Mapping[str, Any], width: int, *, heads: int | None = None) -> nn.Module:
     """Build the ResNet of CLIP (three-layer stem, attention pool) from open_clip.
 
@@ -495,12 +513,28 @@ def _library_model(architecture: Mapping[str, Any], source: str) -> Any:
             )
 
 
-def _tokenizer(said: Mapping[str, Any], files: Mapping[str, Path]) -> Tokenize:
-    context = said.get("context_length", 77)
+def _tokenizer(said: Mapping[str, Any], files: Mapping[str, Path], source: str) -> Tokenize:
+    context, text = said.get("context_length", 77), open_clip_text(said, source)
     words = next((files[name] for name in ("tokenizer.json", "vocab.txt") if name in files), None)
-    if words is not None:
-        return read_tokenizer(words, context, "[PAD]")
-    return ClipTokenizer(context)
+    if words is None:
+        return ClipTokenizer(context, said.get("vocab_size", CLIP_VOCABULARY), text.clean)
+    return bert_tokenizer(words, said, source)
+
+
+def bert_tokenizer(words: Path, said: Mapping[str, Any], source: str) -> Tokenize:
+    """Read a BERT's vocabulary as a configuration of open_clip uses it.
+
+    Args:
+        words: `tokenizer.json` or `vocab.txt`.
+        said: The `text_cfg`.
+        source: Where that was read, for messages.
+
+    Raises:
+        WeightsMismatchError: If vocabulary and model do not belong together.
+    """
+    rows = known("bert", said["hf_model_name"], source)["vocab_size"]
+    tokenize = read_tokenizer(words, said.get("context_length", 77), "[PAD]", rows)
+    return OpenClipBertTokenizer(tokenize, open_clip_text(said, source))
 
 
 def _preprocess(architecture: Mapping[str, Any], pictures: Mapping[str, Any]) -> Preprocess:

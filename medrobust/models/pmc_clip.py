@@ -119,7 +119,9 @@ class PmcClip(HubSource):
         return PmcClipModel(
             towers,
             pooler=pooled,
-            tokenizer=read_tokenizer(words, CONTEXT, "[PAD]", fixed=True),
+            tokenizer=read_tokenizer(
+                words, CONTEXT, "[PAD]", architecture["text"]["vocab_size"], fixed=True
+            ),
             preprocess=Preprocess(size, CLIP_MEAN, CLIP_STD),
             report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
         ).eval()

@@ -6,8 +6,9 @@ and were never zero.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -20,9 +21,9 @@ from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, Loaded, Rename, load_strict, read_checkpoint
-from .open_clip import OpenClipModel, build_towers
+from .open_clip import OpenClipModel, bert_tokenizer, build_towers, reworded_text
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
-from .tokenizer import TextTokenizer, read_tokenizer
+from .tokenizer import read_tokenizer
 
 Vision: TypeAlias = Literal["vit", "resnet"]
 
@@ -33,7 +34,8 @@ WORDS = {
     "resnet": "emilyalsentzer/Bio_ClinicalBERT",
 }
 UNREPORTED = LoadReport(source="", files={}, used=0)
-CONTEXT = {"vit": 256, "resnet": 512}
+CONTEXT = 256
+"""Tokens of a sentence for BiomedCLIP."""
 
 NAMES: dict[Vision, tuple[Rename, ...]] = {
     "vit": (
@@ -90,6 +92,12 @@ class RobustMedClip(HubSource):
             self.config or {"vit": "biomedclip", "resnet": "medclip_resnet50"}[self.vision]
         )
 
+    def reworded(self, sentences: Sequence[str]) -> dict[str, str]:
+        """Return sentence -> what is read, for those that open_clip cleans and 0.1 did not."""
+        if self.vision == "resnet":
+            return {}
+        return reworded_text(self._architecture(), sentences, self.weights)
+
     def load(self) -> VisionLanguageModel:
         """Build the model, merge the adapters, and load strictly, on the CPU, in eval mode.
 
@@ -103,33 +111,33 @@ class RobustMedClip(HubSource):
         merged = merge(read_checkpoint(weights), self.vision, self.rank, file=weights.name)
         merged.state["logit_scale"] = torch.tensor(self.logit_scale).log()
         build = self._vit if self.vision == "vit" else self._resnet
-        model, loaded = build(merged.state, read_tokenizer(words, CONTEXT[self.vision], "[PAD]"))
+        model, loaded = build(merged.state, words)
         used = merged.count - len(merged.dropped) - len(loaded.dropped)
         renamed, dropped = merged.added | loaded.renamed, merged.dropped | loaded.dropped
         model.report = self.report(files, used, renamed, dropped)
         return model.eval()
 
-    def _vit(
-        self, state: dict[str, Tensor], tokenizer: TextTokenizer
-    ) -> tuple[VisionLanguageModel, Loaded]:
+    def _vit(self, state: dict[str, Tensor], words: Path) -> tuple[VisionLanguageModel, Loaded]:
         architecture = self._architecture()
         towers, renames = build_towers(architecture, self.weights)
         preprocess = self._preprocess(architecture["vision_cfg"]["image_size"])
         loaded = load_strict(
             towers, state, file=self.weights, renames=(*renames, *NAMES["vit"]), drops=POSITION_IDS
         )
-        model = OpenClipModel(towers, tokenize=tokenizer, preprocess=preprocess, report=UNREPORTED)
+        text = architecture["text_cfg"] | {"context_length": CONTEXT}
+        tokenize = bert_tokenizer(words, text, self.weights)
+        model = OpenClipModel(towers, tokenize=tokenize, preprocess=preprocess, report=UNREPORTED)
         return model, loaded
 
-    def _resnet(
-        self, state: dict[str, Tensor], tokenizer: TextTokenizer
-    ) -> tuple[VisionLanguageModel, Loaded]:
+    def _resnet(self, state: dict[str, Tensor], words: Path) -> tuple[VisionLanguageModel, Loaded]:
         architecture = self._architecture()
         towers = medclip.build_towers(architecture)
         preprocess = self._preprocess(architecture["image_size"])
         loaded = load_strict(
             towers, state, file=self.weights, renames=NAMES["resnet"], drops=medclip.DROPS
         )
+        rows = architecture["text"]["vocab_size"]
+        tokenizer = read_tokenizer(words, medclip.LONG_CONTEXT, "[PAD]", rows)
         model = medclip.MedClipModel(
             towers, tokenizer=tokenizer, preprocess=preprocess, report=UNREPORTED
         )

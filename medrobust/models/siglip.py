@@ -19,10 +19,12 @@ from .loading import POSITION_IDS, load_strict, read_checkpoint
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
 from .settings import read_settings
-from .tokenizer import Tokenize
+from .tokenizer import Tokenize, check_size, check_special
 
-UNKNOWN = "<unk>"
+UNKNOWN, END = "<unk>", "</s>"
 SPACE = "▁"
+SPECIAL = re.compile(rf"\s*({UNKNOWN}|{END})\s*")
+"""Tokens that a sentence may write out; the blanks around them go."""
 
 
 @dataclass
@@ -40,6 +42,10 @@ class TransformersSiglip(HubSource):
         ("model.safetensors", "pytorch_model.bin"),
     )
     INTERPOLATES: ClassVar[bool] = True
+
+    def reworded(self, sentences: Sequence[str]) -> dict[str, str]:
+        """Return the sentences with marks of the tokenizer itself, which 0.1 took for letters."""
+        return {one: one for one in sentences if SPECIAL.search(one) or SPACE in one}
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
@@ -63,6 +69,7 @@ class TransformersSiglip(HubSource):
         preprocess = read_preprocess(pictures, config.vision_config.image_size)
         self.check_resolution(preprocess.size)
         tokenizer = SiglipTokenizer(words, config.text_config.max_position_embeddings)
+        tokenizer.check(config.text_config.vocab_size)
         with torch.device("meta"):
             siglip = SiglipModel(config)
         loaded = load_strict(
@@ -102,19 +109,43 @@ class SiglipTokenizer:
         # Encoded behind a known start, because sentencepiece strips a space at the very start.
         self._start = len(self._pieces.encode(UNKNOWN))
         self._context = context
+        self._file = path.name
 
     def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids and mask (all ones: padding counts), int64 (K, context)."""
         ids = torch.tensor([self._one(sentence) for sentence in sentences])
         return ids, torch.ones_like(ids)
 
+    def check(self, rows: int) -> None:
+        """Compare the pieces with the embedding of the text tower, of so many rows.
+
+        Raises:
+            WeightsMismatchError: If they are not those of the model.
+        """
+        size = self._pieces.get_piece_size()
+        check_size(size, size, rows, self._file)
+        pieces = {self._pieces.id_to_piece(index): index for index in range(size)}
+        check_special(pieces, {END: 1, UNKNOWN: None}, self._file)
+
     def _one(self, sentence: str) -> list[int]:
-        plain = sentence.lower().translate(str.maketrans("", "", string.punctuation))
-        plain = re.sub(r"\s+", " ", SPACE + plain).strip()
         end: int = self._pieces.eos_id()
-        pieces: list[int] = self._pieces.encode(UNKNOWN + plain)[self._start :]
+        # Text and special tokens in turn: the pattern's group keeps what it splits at.
+        parts = SPECIAL.split(SPACE + sentence.replace(SPACE, " "))
+        if len(parts) > 1 and parts[0] == SPACE:
+            parts[0] = ""
+        pieces: list[int] = []
+        for number, part in enumerate(parts):
+            pieces += [self._pieces.piece_to_id(part)] if number % 2 else self._plain(part)
         kept = pieces[: self._context - 1]
         return kept + [end] * (self._context - len(kept))
+
+    def _plain(self, text: str) -> list[int]:
+        if not text:
+            return []
+        plain = text.lower().translate(str.maketrans("", "", string.punctuation))
+        plain = re.sub(r"\s+", " ", plain).strip()
+        pieces: list[int] = self._pieces.encode(UNKNOWN + plain)[self._start :]
+        return pieces
 
 
 class _Pooled(nn.Module):

@@ -1,14 +1,27 @@
 """Tokenizers of published models, read from their own files or from open_clip's package."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from medrobust.exceptions import WeightsMismatchError
+
+from .settings import read_table
+from .text_cleaning import OpenClipText
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+"""Marks of CLIP as transformers writes them."""
+
+BERT_MARKS = {"[PAD]": 0, "[UNK]": None, "[CLS]": None, "[SEP]": None}
+"""Special tokens of a BERT; every published one pads with 0, which its embedding leaves out."""
 
 
 class Tokenize(Protocol):
@@ -40,6 +53,14 @@ class TextTokenizer:
         )
         self._backend = backend
 
+    def vocabulary(self) -> dict[str, int]:
+        """Return token -> id."""
+        return dict(self._backend.get_vocab(with_added_tokens=True))
+
+    def id_of(self, token: str) -> int:
+        """Return the id of a token of the vocabulary."""
+        return self.vocabulary()[token]
+
     def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids and mask (1 for a token, 0 for padding), int64 (K, length)."""
         encodings = self._backend.encode_batch(list(sentences))
@@ -53,12 +74,19 @@ class ClipTokenizer:
 
     Args:
         context: Most tokens a sentence may have.
+        rows: Of the embedding that the ids are looked up in.
+        clean: What is done to a sentence before.
+
+    Raises:
+        WeightsMismatchError: If the embedding is one for another vocabulary.
     """
 
-    def __init__(self, context: int) -> None:
+    def __init__(self, context: int, rows: int, clean: str = "lower") -> None:
         from open_clip.tokenizer import SimpleTokenizer
 
-        self._backend = SimpleTokenizer(context_length=context)
+        self._backend = SimpleTokenizer(context_length=context, clean=clean)
+        ids = self._backend.vocab_size
+        check_size(ids, ids, rows, "the vocabulary of CLIP, which the configuration asks for,")
 
     def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids, padded with 0 to the context, and mask, int64 (K, context)."""
@@ -66,20 +94,189 @@ class ClipTokenizer:
         return ids, (ids != 0).long()
 
 
-def is_clip_vocabulary(vocabulary: dict[str, int]) -> bool:
-    """Say whether token ids are those of CLIP, whose end marks transformers writes otherwise."""
+class OpenClipBertTokenizer:
+    """A BERT's vocabulary as open_clip uses it: over cleaned sentences, the mask from the ids.
+
+    Args:
+        tokenize: Over the vocabulary.
+        text: How sentences are treated.
+    """
+
+    def __init__(self, tokenize: TextTokenizer, text: OpenClipText) -> None:
+        self._tokenize = tokenize
+        self._text = text
+        self._separator = tokenize.id_of("[SEP]")
+
+    def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids and mask (0 for every padding token, wherever it is), int64 (K, length)."""
+        ids, _ = self._tokenize([self._text(sentence) for sentence in sentences])
+        if self._text.strip_sep:
+            ids = ids.masked_fill(ids == self._separator, 0)
+        return ids, (ids != 0).long()
+
+
+@cache
+def clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return token -> id and the merges of CLIP, from open_clip, with the marks of transformers."""
     from open_clip.tokenizer import SimpleTokenizer
 
-    marks = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
-    ids = SimpleTokenizer().encoder
-    return vocabulary == {marks.get(token, token): index for token, index in ids.items()}
+    marks = {"<start_of_text>": START, "<end_of_text>": END}
+    published = SimpleTokenizer()
+    ids = {marks.get(token, token): index for token, index in published.encoder.items()}
+    return ids, list(published.bpe_ranks)
 
 
-def read_tokenizer(path: Path, context: int, padding: str, *, fixed: bool = False) -> TextTokenizer:
-    """Read a `tokenizer.json`, or the `vocab.txt` of a BERT, whose sentences become lower case."""
-    from tokenizers import BertWordPieceTokenizer, Tokenizer
+def transformers_normalizer() -> "Normalizer":
+    """Return what CLIP's tokenizer in transformers does to a sentence, which is less than ftfy."""
+    from tokenizers import Regex, normalizers
 
-    if path.suffix == ".txt":
-        backend = BertWordPieceTokenizer(str(path), lowercase=True)
-        return TextTokenizer(backend, context, padding, fixed=fixed)
-    return TextTokenizer(Tokenizer.from_file(str(path)), context, padding, fixed=fixed)
+    blank = normalizers.Replace(Regex(r"\s+"), " ")
+    return normalizers.Sequence([normalizers.NFC(), blank, normalizers.Lowercase()])
+
+
+def transformers_clip_tokenizer(context: int) -> TextTokenizer:
+    """Build CLIP's tokenizer as transformers does from `vocab.json` and `merges.txt`."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
+    ids, merges = clip_vocabulary()
+    model = models.BPE(ids, merges, unk_token=END, end_of_word_suffix="</w>")
+    words = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    backend = Tokenizer(model)
+    backend.normalizer = transformers_normalizer()
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    backend.post_processor = processors.RobertaProcessing(
+        (END, ids[END]), (START, ids[START]), trim_offsets=False, add_prefix_space=False
+    )
+    backend.add_special_tokens([START, END])
+    return TextTokenizer(backend, context, END)
+
+
+def altered_without_ftfy(sentences: Sequence[str]) -> dict[str, str]:
+    """Return sentences that CLIP's tokenizers in open_clip and transformers read differently.
+
+    Returns:
+        Sentence -> as the one in transformers reads it.
+    """
+    normalizer, cleaned = transformers_normalizer(), OpenClipText("lower", False, False)
+    marks = (START, END, "<start_of_text>", "<end_of_text>")
+    read = {sentence: normalizer.normalize_str(sentence).strip() for sentence in sentences}
+    return {
+        sentence: plain
+        for sentence, plain in read.items()
+        if plain != cleaned(sentence) or any(mark in sentence.lower() for mark in marks)
+    }
+
+
+def read_clip_tokenizer(path: Path, context: int, rows: int, end: int) -> TextTokenizer:
+    """Read CLIP's tokenizer in the layout of transformers: `tokenizer.json` or `vocab.json`.
+
+    A `vocab.json` has to be the vocabulary of CLIP, whose merges open_clip brings along.
+
+    Args:
+        path: The file.
+        context: Most tokens a sentence may have.
+        rows: Of the embedding that the ids are looked up in.
+        end: `eos_token_id` of the configuration; 2 stands for the largest id, in older ones.
+
+    Raises:
+        WeightsMismatchError: If the vocabulary is not that of the model.
+    """
+    whole = path.name == "tokenizer.json"
+    tokenizer = (
+        read_tokenizer(path, context, END, rows) if whole else transformers_clip_tokenizer(context)
+    )
+    vocabulary = tokenizer.vocabulary() if whole else read_table(path)
+    published = clip_vocabulary()[0]
+    if vocabulary != published and (not whole or len(vocabulary) == len(published)):
+        raise WeightsMismatchError(
+            f"{path.name} is not the vocabulary of CLIP. Put the one that was published with the "
+            f"weights in its place{'' if whole else ', or a tokenizer.json beside it'}."
+        )
+    check_size(len(vocabulary), len(vocabulary), rows, path.name)
+    check_special(vocabulary, {START: None, END: rows - 1 if end == 2 else end}, path.name)
+    return tokenizer
+
+
+def read_tokenizer(
+    path: Path, context: int, padding: str, rows: int | None = None, *, fixed: bool = False
+) -> TextTokenizer:
+    """Read a `tokenizer.json`, or the `vocab.txt` of a BERT, whose sentences become lower case.
+
+    Args:
+        path: The file.
+        context: Most tokens a sentence may have.
+        padding: Token that fills shorter sentences.
+        rows: Of the embedding that the ids are looked up in; None: of a file of this package.
+        fixed: As of `TextTokenizer`.
+
+    Raises:
+        WeightsMismatchError: If the vocabulary is not that of the model.
+    """
+    from tokenizers import BertWordPieceTokenizer, Tokenizer, models
+
+    backend = None if path.suffix == ".txt" else Tokenizer.from_file(str(path))
+    vocabulary: dict[str, int] = (
+        models.WordPiece.read_file(str(path))
+        if backend is None
+        else backend.get_vocab(with_added_tokens=True)
+    )
+    if rows is not None:
+        check_size(len(vocabulary), max(vocabulary.values(), default=-1) + 1, rows, path.name)
+    check_special(vocabulary, BERT_MARKS if padding == "[PAD]" else {padding: None}, path.name)
+    backend = backend or BertWordPieceTokenizer(vocabulary, lowercase=True)
+    return TextTokenizer(backend, context, padding, fixed=fixed)
+
+
+def check_size(entries: int, ids: int, rows: int, file: str) -> None:
+    """Compare a vocabulary with the embedding that its ids are looked up in.
+
+    Args:
+        entries: Tokens of the vocabulary.
+        ids: One more than the largest id.
+        rows: Of the embedding.
+        file: Name of the vocabulary, for the message.
+
+    Raises:
+        WeightsMismatchError: If it is longer or shorter, or has gaps.
+    """
+    if entries == ids == rows:
+        return
+    gaps = "" if entries == ids else f" with ids up to {ids - 1} (some double or left out)"
+    raise WeightsMismatchError(
+        f"{file} is the vocabulary of another model, or not whole: it has {entries:,} tokens"
+        f"{gaps}, and the embedding of the text tower {rows:,} rows. Put the vocabulary that was "
+        f"published with the weights in its place."
+    )
+
+
+def check_special(
+    vocabulary: Mapping[str, int], marks: Mapping[str, int | None], file: str
+) -> None:
+    """Look special tokens up.
+
+    Args:
+        vocabulary: Token -> id.
+        marks: Token -> the id that it must have, or None for any.
+        file: Name of the vocabulary, for the message.
+
+    Raises:
+        WeightsMismatchError: If one is missing or elsewhere.
+    """
+    lacking = [token for token in marks if token not in vocabulary]
+    if lacking:
+        raise WeightsMismatchError(
+            f"{file} is no vocabulary of this model: it has no {', '.join(lacking)}. Put the one "
+            f"that was published with the weights in its place."
+        )
+    for token, wanted in marks.items():
+        if wanted is not None and vocabulary[token] != wanted:
+            raise WeightsMismatchError(
+                f"{file} is the vocabulary of another model: {token} has the id "
+                f"{vocabulary[token]:,}, and this one needs it at {wanted:,}. Put the one that was "
+                f"published with the weights in its place."
+            )

@@ -5,7 +5,13 @@ from typing import Any, TypeAlias
 
 from medrobust.base.fingerprints import canonical_json
 from medrobust.base.wording import agreeing, counted
-from medrobust.evaluation.store import CellSpec, Store, StoredCell, head_fingerprint
+from medrobust.evaluation.store import (
+    CellSpec,
+    Store,
+    StoredCell,
+    head_fingerprint,
+    texts_fingerprint,
+)
 
 from .measure import variant
 
@@ -58,7 +64,12 @@ def _of_these_texts(
     cell: StoredCell, candidates: Mapping[tuple[Any, ...], Mapping[str, StoredCell]]
 ) -> list[StoredCell]:
     same = candidates.get(condition(cell), {}).values()
-    return [c for c in same if head_name(c) != head_name(cell) or _head(c) == _head(cell)]
+    texts = texts_fingerprint(cell.record["head"])
+    return [
+        c
+        for c in same
+        if head_name(c) != head_name(cell) or texts_fingerprint(c.record["head"]) == texts
+    ]
 
 
 def reference_title(reference: str, prompts: str | None) -> str:

@@ -84,14 +84,21 @@ def write_clip_tokenizer(folder: Path) -> None:
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
 
 
-def write_bert_tokenizer(folder: Path) -> None:
-    """Write a small uncased WordPiece vocabulary, special tokens where PubMedBERT has them."""
+def write_bert_tokenizer(folder: Path, size: int = BERT_TINY["vocab_size"]) -> None:
+    """Write an uncased WordPiece vocabulary, special tokens where PubMedBERT has them.
+
+    Args:
+        folder: For its files.
+        size: Tokens; those that no sentence needs fill it up.
+    """
     from tokenizers import BertWordPieceTokenizer
 
     letters = list("abcdefghijklmnopqrstuvwxyz0123456789")
     pieces = [f"##{letter}" for letter in letters]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocab = [*special, *letters, *pieces, *",.-:", *WORDS.split()]
+    marks = [*",.-:&;<>'\"“”‘’–—_/#°µﬁ…", "sch"]
+    vocab = [*special, *letters, *pieces, *marks, *WORDS.split()]
+    vocab += [f"[unused{number}]" for number in range(size - len(vocab))]
     (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
     BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True).save(
         str(folder / "tokenizer.json")
@@ -381,7 +388,7 @@ IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
-def write_siglip_pieces(path: Path) -> None:
+def write_siglip_pieces(path: Path, size: int = 70) -> None:
     """Train a few pieces with the special ids of SigLIP: padding 0, end 1, unknown 2."""
     import io
 
@@ -392,7 +399,7 @@ def write_siglip_pieces(path: Path) -> None:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=written,
-        vocab_size=70,
+        vocab_size=size,
         pad_id=0,
         eos_id=1,
         unk_id=2,
@@ -413,7 +420,7 @@ def write_random_siglip(folder: Path, *, seed: int = 0) -> Any:
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
     sizes |= {"num_attention_heads": 2}
     config = SiglipConfig(
-        text_config=sizes | {"vocab_size": 90, "max_position_embeddings": 64},
+        text_config=sizes | {"vocab_size": 70, "max_position_embeddings": 64},
         vision_config=sizes | {"image_size": 64, "patch_size": 16},
     )
     model = SiglipModel(config).eval()

@@ -199,7 +199,7 @@ def _medclip(folder: Path, image: Any, vision: dict[str, Tensor], name: str) -> 
     state["text_model.model.embeddings.position_ids"] = torch.arange(512)[None]
     state |= {"text_model.projection_head.weight": projection, "logit_scale": torch.tensor(9.0)}
     torch.save(state, folder / "pytorch_model.bin")
-    checkpoints.write_bert_tokenizer(folder)
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
     architecture = {
         "vit": checkpoints.SWIN_ARCHITECTURE,
         "resnet": checkpoints.RESNET_ARCHITECTURE,
@@ -258,7 +258,7 @@ def _cxr_clip(folder: Path, name: str) -> Family:
     state |= image_head | text_head | {"logit_scale": torch.tensor(2.659)}
     content = {"model": state, "optimizer": {"state": {}}, "config": {"model": {"name": "x"}}}
     torch.save(content | {"epoch": 3}, folder / "weights.tar")
-    checkpoints.write_bert_tokenizer(folder)
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
     architecture = {
         "swin": checkpoints.SWIN_ARCHITECTURE,
         "resnet": checkpoints.RESNET_ARCHITECTURE,
@@ -320,7 +320,7 @@ def _pmc_architecture(folder: Path) -> str:
     vision = checkpoints.TINY_RESNET
     content = {"embed_dim": 24, "vision_cfg": vision, "text": checkpoints.BERT_SMALL}
     checkpoints.write_json(folder / "architecture.json", content)
-    checkpoints.write_bert_tokenizer(folder)
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
     return str(folder / "architecture.json")
 
 
@@ -478,7 +478,7 @@ def robustmedclip_resnet(folder: Path) -> Family:
     state["text_encoder.projection_head.weight"] = projection
     torch.save({key: value.detach() for key, value in state.items()}, folder / "model.pth")
     checkpoints.write_json(folder / "architecture.json", checkpoints.RESNET_ARCHITECTURE)
-    checkpoints.write_bert_tokenizer(folder)
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
     pixels, tokens = clip_transform(32), bert_tokens(folder, context=512)
     return Family(
         source=lambda at: models.RobustMedClip(
