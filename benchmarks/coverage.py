@@ -28,10 +28,10 @@ from medrobust.metrics import Reading
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.curves import curves
 from medrobust.metrics.draws import hierarchical_interval, t_interval
-from medrobust.metrics.estimates import precision_interval
 from medrobust.metrics.influence import areas
 from medrobust.metrics.intervals import balanced_interval, logit_interval, share_interval
 from medrobust.metrics.scores import log_odds
+from medrobust.tasks.classification.intervals import precision_interval
 
 SIZES = (150, 600, 3000)
 ERRORS = (0.02, 0.2, 0.5)

@@ -27,7 +27,7 @@ ALLOWED = {
     "adapters": BASE | {"models"},
     "engine": ROOMS,
     "tuning": ROOMS | {"engine"},
-    "tasks": BASE | {"models", "metrics"},
+    "tasks": BASE | {"models", "metrics", "reporting.markup"},
     "readings": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store", "reporting"},
     "reporting": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store"},
     "evaluation": EVALUATION,

@@ -1,5 +1,7 @@
 """Numbers in sentences."""
 
+from collections.abc import Sequence
+
 IRREGULAR = {
     "class": "classes",
     "is": "are",
@@ -29,3 +31,13 @@ def agreeing(number: int, word: str) -> str:
         ('is', 'are', 'models')
     """
     return word if number == 1 else IRREGULAR.get(word, f"{word}s")
+
+
+def listed(things: Sequence[str]) -> str:
+    """Join things as a sentence does.
+
+    Example:
+        >>> listed(["sensitivity", "specificity", "kappa"]), listed(["kappa"])
+        ('sensitivity, specificity and kappa', 'kappa')
+    """
+    return " and ".join(filter(None, (", ".join(things[:-1]), *things[-1:])))

@@ -1,5 +1,8 @@
 """Pure functions from (logits, labels), and from tables of errors, to numbers with intervals."""
 
+from importlib import import_module
+from typing import Any
+
 from .baselines import Baseline, baseline, baselines
 from .calibration import (
     adaptive_calibration_error,
@@ -8,7 +11,6 @@ from .calibration import (
     fit_temperature,
     negative_log_likelihood,
 )
-from .cell import METRICS, Metric, Reading, cell_metrics
 from .classification import (
     accuracy,
     auc,
@@ -27,7 +29,7 @@ from .comparisons import (
     variance_split,
 )
 from .detection import auprc, average_precision, operating_point, sensitivity_specificity
-from .estimates import Estimate, cell_estimates
+from .estimates import Estimate, Metric
 from .pairs import compare_areas, compare_errors
 from .robustness import (
     Ratios,
@@ -93,3 +95,20 @@ __all__ = [
     "severity_area",
     "variance_split",
 ]
+
+_OF_CLASSIFICATION = {
+    "METRICS": ("answers", "METRICS"),
+    "Reading": ("answers", "Answers"),
+    "cell_estimates": ("intervals", "cell_estimates"),
+    "cell_metrics": ("answers", "cell_metrics"),
+}
+"""Public name -> module and name in `medrobust.tasks.classification`, imported at first use: a
+task stands on this room, not this room on a task."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to classification on first use (PEP 562)."""
+    if name not in _OF_CLASSIFICATION:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, there = _OF_CLASSIFICATION[name]
+    return getattr(import_module(f"medrobust.tasks.classification.{module}"), there)

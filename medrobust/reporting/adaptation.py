@@ -1,7 +1,7 @@
 """Adaptations compared over draws of shots: means over draws, intervals over draws and images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import inf
 from typing import Any
@@ -13,17 +13,17 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import (
     error_influence,
     error_interval,
-    group_codes,
     mce_interval,
     ratio_influence,
 )
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds, mean_interval, wilson
+from medrobust.tasks.base import Terms
 from medrobust.types import Float64Array
 
+from .markup import plain_table
 from .matrix import Matrix
 from .reference import as_published, is_probe, without_adapter
-from .sections import plain_table
 from .tables import csv_bytes, in_markdown, number
 from .uncertainty import Groups, mean_error
 
@@ -66,13 +66,13 @@ class _Draw:
 
     Attributes:
         numbers: Metric -> value, those that every cell is there for.
-        clean: float64 (N,) or (N, L).
-        columns: float64 (C, N) or (C, N, L), mean over severities.
+        clean: What each unit adds.
+        columns: float64 (C, U) or (C, U, L), mean over severities.
         reference: As `columns`, of the reference; None where a cell of it is missing.
     """
 
     numbers: Mapping[str, float]
-    clean: Float64Array
+    clean: Terms
     columns: Float64Array | None
     reference: Float64Array | None
 
@@ -120,7 +120,7 @@ def draw_rows(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> lis
     """
     rows: list[dict[str, str]] = []
     for matrix in matrices:
-        if _of(matrix) not in matrix.values:
+        if matrix.shown not in matrix.ratios:
             continue
         lines = _lines(matrix)
         if any(line.adapted for line in lines):
@@ -237,7 +237,7 @@ def _lines(matrix: Matrix) -> list[_Line]:
         made = cell.record.get("adaptation") or {}
         label = str(made.get("label") or (row.adapter if row.adapter != "none" else PUBLISHED))
         head = cell.record["head"]
-        prompts = str(head.get("name", "")) if head["kind"] == "zero_shot" else ""
+        prompts = str(head.get("name", ""))
         draw = made.get("draw")
         shared = fingerprint([without_adapter(cell), "" if is_probe(cell) else head])
         key = (row.model, label, prompts, row.variant if draw is None else shared)
@@ -278,25 +278,27 @@ def _draw(matrix: Matrix, row: int) -> _Draw:
         keys = [[(row, name, severity) for severity in severities] for name in names]
         if not keys or not all(key in groups for column in keys for key in column):
             return None
-        return np.stack([_wrong(matrix, [c for k in column for c in groups[k]]) for column in keys])
+        return np.stack(
+            [_terms(matrix, [c for k in column for c in groups[k]]).values for column in keys]
+        )
 
     return _Draw(
         numbers=_numbers(matrix, row),
-        clean=_wrong(matrix, matrix.groups[row, "clean", 0]),
+        clean=_terms(matrix, matrix.groups[row, "clean", 0]),
         columns=columns(matrix.groups),
         reference=columns(matrix.reference_groups),
     )
 
 
-def _wrong(matrix: Matrix, cells: Sequence[StoredCell]) -> Float64Array:
-    """Return how often each image is wrong: float64 (N,), or (N, L) for the balanced error."""
-    found = matrix.measured.mean_terms(cells, _of(matrix))
-    assert found is not None  # `_of` is a number of the matrix
-    return found.values
+def _terms(matrix: Matrix, cells: Sequence[StoredCell]) -> Terms:
+    """Return how much each unit adds to the error shown, on average over cells."""
+    found = matrix.measured.mean_terms(cells, matrix.shown)
+    assert found is not None  # it is a number of every cell of the matrix
+    return found
 
 
 def _numbers(matrix: Matrix, row: int) -> dict[str, float]:
-    of = _of(matrix)
+    of = matrix.shown
     numbers = {"clean error": float(matrix.clean[of][row])}
     values = matrix.values[of][row]  # (corruptions, severities)
     if values.size:
@@ -305,10 +307,6 @@ def _numbers(matrix: Matrix, row: int) -> dict[str, float]:
         if not np.isnan(reference).any() and (reference > 0).all():
             numbers["mCE"] = float((values.sum(axis=1) / reference).mean())
     return {name: value for name, value in numbers.items() if not np.isnan(value)}
-
-
-def _of(matrix: Matrix) -> str:
-    return "balanced_error" if "balanced_error" in matrix.values else "error"
 
 
 def _rows(matrix: Matrix, own: Sequence[_Line], added: Sequence[_Line]) -> list[dict[str, str]]:
@@ -334,7 +332,7 @@ def _rows(matrix: Matrix, own: Sequence[_Line], added: Sequence[_Line]) -> list[
                     "adaptation": _told_apart(line, lines),
                     "draws": "" if None in line.draws else str(len(values)),
                     "metric": metric,
-                    "of": _of(matrix),
+                    "of": matrix.shown,
                     **_bounds("", values, over_images.value(metric), LIMITS[metric]),
                     **_bounds("gain", gains, over_images.gain(metric), (-inf, inf)),
                     "n": str(len(matrix.data.labels)),
@@ -348,13 +346,14 @@ class _OverImages:
     """Intervals over images of the mean over draws, draws taken as given."""
 
     def __init__(self, matrix: Matrix, draws: Sequence[_Draw], base: _Draw | None) -> None:
-        self.labels = matrix.data.labels if _of(matrix) == "balanced_error" else None
-        self.groups = group_codes(matrix.data.groups)
+        first = draws[0].clean
+        self.strata = first.strata
+        self.groups = matrix.measured.groups(matrix.data, first.unit)
         self.base = base
         columns = [draw.columns for draw in draws if draw.columns is not None]
         self.mean = _Draw(
             numbers={},
-            clean=np.mean([draw.clean for draw in draws], axis=0),
+            clean=replace(first, values=np.mean([draw.clean.values for draw in draws], axis=0)),
             columns=np.mean(columns, axis=0) if len(columns) == len(draws) else None,
             reference=draws[0].reference,
         )
@@ -372,7 +371,7 @@ class _OverImages:
                 return 1 - unseen, 1 + unseen
             return mce_interval(*self._ratio(own), *self._ratio(reference), groups=self.groups)
         wrong = self._wrong(self.mean, metric)
-        return None if wrong is None else error_interval(wrong, self.labels, self.groups)
+        return None if wrong is None else error_interval(wrong, self.strata, self.groups)
 
     def gain(self, metric: str) -> Bounds | None:
         """Return the interval of base minus adapted, image by image; None without a base."""
@@ -389,8 +388,8 @@ class _OverImages:
             wrong = self._wrong(draw, metric)
             if wrong is None:
                 return None
-            value = mean_error(wrong, self.labels)
-            influences.append((value, error_influence(wrong, self.labels)))
+            value = mean_error(wrong, self.strata)
+            influences.append((value, error_influence(wrong, self.strata)))
         (first, one), (second, other) = influences
         if np.array_equal(one, other):
             return -self._unseen(), self._unseen()
@@ -398,18 +397,18 @@ class _OverImages:
 
     def _unseen(self) -> float:
         """Return the share of answers that may change where none of these images' has."""
-        images = len(self.mean.clean) if self.groups is None else len(np.unique(self.groups))
+        images = len(self.mean.clean.values) if self.groups is None else len(np.unique(self.groups))
         return wilson(0.0, images)[1]
 
     def _wrong(self, draw: _Draw, metric: str) -> Float64Array | None:
         if metric == "clean error":
-            return draw.clean
+            return draw.clean.values
         return None if draw.columns is None else draw.columns.mean(axis=0)
 
     def _ratio(self, columns: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the errors of the columns, and their influence values."""
-        values = np.array([mean_error(wrong, self.labels) for wrong in columns])
-        return values, np.stack([error_influence(wrong, self.labels) for wrong in columns])
+        values = np.array([mean_error(wrong, self.strata) for wrong in columns])
+        return values, np.stack([error_influence(wrong, self.strata) for wrong in columns])
 
 
 def _bounds(

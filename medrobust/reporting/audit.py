@@ -8,7 +8,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import DataRecord
 
-from .sections import plain_table
+from .markup import plain_table
 
 if TYPE_CHECKING:
     from .report import Report

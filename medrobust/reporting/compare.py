@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 
-from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import (
     Comparison,
     benjamini_hochberg,
@@ -49,7 +48,7 @@ class Standing:
 
 def standings(matrix: Matrix, measured: Measured) -> list[Standing]:
     """Rank the rows of a matrix by the mean of the error that is shown, images resampled."""
-    terms = [_terms(matrix, measured, row) for row in range(len(matrix.rows))]
+    terms = [_terms(matrix, row) for row in range(len(matrix.rows))]
     whole = [row for row, found in enumerate(terms) if found is not None]
     result = [Standing() for _ in matrix.rows]
     if len(whole) < 2 or not matrix.table.corruptions:
@@ -80,9 +79,8 @@ def comparison_rows(matrix: Matrix, measured: Measured) -> list[dict[str, str]]:
     of its pairs, on clean images and on the mean.
     """
     found = []
-    for of in ("error", "balanced_error", "auc"):
-        if of in matrix.values:
-            found += _family(matrix, measured, of)
+    for of in matrix.losses:
+        found += _family(matrix, measured, of)
     return found
 
 
@@ -92,10 +90,7 @@ def _family(matrix: Matrix, measured: Measured, of: str) -> list[dict[str, str]]
     parts: list[Terms | Areas] = []
     for row in range(len(matrix.rows)):
         for condition in ("clean", "mean"):
-            if of == "auc":
-                part: Terms | Areas | None = _area(matrix, measured, row, condition)
-            else:
-                part = _mean_terms(matrix, measured, row, condition, of)
+            part = matrix.mean_terms(row, condition, of) or _area(matrix, row, condition, of)
             if part is not None:
                 known[row, condition] = len(parts)
                 parts.append(part)
@@ -173,9 +168,8 @@ def _number(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def _area(matrix: Matrix, measured: Measured, row: int, condition: str) -> Areas | None:
-    cells = _cells(matrix, row, condition)
-    areas = measured.areas(cells or [], "auc")
+def _area(matrix: Matrix, row: int, condition: str, of: str) -> Areas | None:
+    areas = matrix.measured.areas(matrix.cells_of(row, condition) or [], of)
     if areas is None:
         return None
     influence = np.zeros(len(areas[0].influence))
@@ -191,25 +185,7 @@ def _area(matrix: Matrix, measured: Measured, row: int, condition: str) -> Areas
     )
 
 
-def _cells(matrix: Matrix, row: int, condition: str) -> list[StoredCell] | None:
-    """Return the cells of a condition, None if one is missing."""
-    keys = [(row, "clean", 0)]
-    if condition == "mean":
-        table = matrix.table
-        keys = [(row, name, level) for name in table.corruptions for level in table.severities]
-    if not keys or not all(key in matrix.groups for key in keys):
-        return None
-    return [cell for key in keys for cell in matrix.groups[key]]
-
-
-def _terms(matrix: Matrix, measured: Measured, row: int) -> Float64Array | None:
+def _terms(matrix: Matrix, row: int) -> Float64Array | None:
     """Return what each unit adds to the mean error that is shown, float64 (U,): its mean is it."""
-    found = _mean_terms(matrix, measured, row, "mean", matrix.shown)
+    found = matrix.mean_terms(row, "mean", matrix.shown)
     return None if found is None else error_terms(found.values, found.strata)
-
-
-def _mean_terms(
-    matrix: Matrix, measured: Measured, row: int, condition: str, of: str
-) -> Terms | None:
-    cells = _cells(matrix, row, condition)
-    return None if cells is None else measured.mean_terms(cells, of)

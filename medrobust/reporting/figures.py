@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medrobust.metrics import METRICS, Estimate
+from medrobust.metrics import Estimate
 
 from .matrix import Matrix, plain
 from .tables import coverage
@@ -68,7 +68,7 @@ def title(matrix: Matrix) -> str:
     table = matrix.table
     suite = "" if table.suite == "none" else f" · {table.suite}"
     version = f" (data {table.version[:8]})" if table.version else ""
-    return f"{table.dataset}/{table.split}{version}{suite} · {METRICS[matrix.shown].title}, %"
+    return f"{table.dataset}/{table.split}{version}{suite} · {matrix.metric.title}, %"
 
 
 def scale_top(matrix: Matrix) -> float:
@@ -311,7 +311,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
         limits = (max(0.0, min(ends) - 2), max(ends) + 2)
         axis.plot(limits, limits, color="#8090a0", linewidth=0.8, linestyle=":")
         axis.set(xlim=limits, ylim=limits)
-    name = METRICS[matrix.shown].title
+    name = matrix.metric.title
     axis.set_xlabel(f"{name} on clean images, %", color=ink, size=9)
     axis.set_ylabel("mean over corruptions, %", color=ink, size=9)
     _plain_axes(axis, ink)

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.metrics import METRICS
-
 from .figures import STYLES, drawn_rows
 from .matrix import Matrix
 
@@ -131,7 +129,7 @@ def _scatter(matrix: Matrix) -> dict[str, Any] | None:
         data.append(point)
     if len(data) < 2:
         return None
-    name = METRICS[matrix.shown].title
+    name = matrix.metric.title
     layout = _layout(420)
     layout["xaxis"] = {"title": {"text": f"{name} on clean images, %"}}
     layout["yaxis"] = {"title": {"text": "mean over corruptions, %"}}

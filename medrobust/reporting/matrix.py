@@ -11,20 +11,22 @@ from medrobust.evaluation.store import CellSpec, DataRecord, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import (
     Estimate,
+    Metric,
     corruption_error,
     mean_corruption_error,
     relative_corruption_error,
 )
+from medrobust.tasks.base import Task, Terms
+from medrobust.tasks.lookup import task_of
 from medrobust.types import Float64Array
 
 from .contamination import seen
 from .measure import Measured, variant
 from .reference import References, choose_reference, conditions, reference_of
-from .sanity import SHOWING_NOTHING, Nothing, nothing_shown, sanity
+from .sanity import IMAGES_OF_NOTHING, SHOWING_NOTHING, Nothing, nothing_shown, sanity
 from .uncertainty import Groups, Key, Layout, aggregates, at_chance
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
-ERRORS = ("error", "balanced_error")
 DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
 
 
@@ -125,6 +127,7 @@ class Matrix:
         table: What the plan wanted.
         data: Labels and names.
         rows: Models, in plan order.
+        task: What was asked: it says what its numbers mean.
         seeds: Corruption seeds that the cells are means over.
         values: Metric -> float64 (rows, corruptions, severities).
         clean: Metric -> float64 (rows,).
@@ -148,6 +151,7 @@ class Matrix:
     table: ExpectedTable
     data: DataRecord
     rows: tuple[Row, ...]
+    task: Task
     seeds: tuple[int, ...]
     values: Mapping[str, Float64Array]
     clean: Mapping[str, Float64Array]
@@ -169,8 +173,52 @@ class Matrix:
 
     @property
     def shown(self) -> str:
-        """The metric that is printed first: balanced error where the task has one, else AUC."""
-        return "balanced_error" if "balanced_error" in self.values else "auc"
+        """The metric that is printed first: the first loss of the task that all cells have."""
+        return next(name for name in self.task.losses if name in self.values)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What means, tests and subgroups are made of, in the order of the tables."""
+        return tuple(name for name in self.values if name in self.task.losses)
+
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """Losses of which less is better: CE and mCE are made of them."""
+        return ratios(self.task, self.losses)
+
+    @property
+    def metric(self) -> Metric:
+        """What is said of the metric shown."""
+        return self.task.metrics[self.shown]
+
+    @property
+    def controls(self) -> Mapping[str, str]:
+        """Aggregate of what not looking at the image scores -> what people call it."""
+        return {**IMAGES_OF_NOTHING, **self.task.controls}
+
+    def mean_terms(self, row: int, condition: str, of: str) -> Terms | None:
+        """Return how much each unit adds to a loss, on average over a condition.
+
+        Args:
+            row: Of the matrix.
+            condition: "clean", or "mean" over all corruptions and severities.
+            of: One of the losses.
+
+        Returns:
+            None where a cell is missing, or the loss is no mean of units.
+        """
+        cells = self.cells_of(row, condition)
+        return None if cells is None else self.measured.mean_terms(cells, of)
+
+    def cells_of(self, row: int, condition: str) -> list[StoredCell] | None:
+        """Return the cells of a condition, as in `mean_terms`; None if one is missing."""
+        keys = [(row, "clean", 0)]
+        if condition == "mean":
+            levels = self.table.severities
+            keys = [(row, name, level) for name in self.table.corruptions for level in levels]
+        if not keys or not all(key in self.groups for key in keys):
+            return None
+        return [cell for key in keys for cell in self.groups[key]]
 
     @property
     def demonstration(self) -> bool:
@@ -278,7 +326,7 @@ class Matrix:
     def _pair(
         self, error: str, row: int, corruption: int
     ) -> tuple[list[float], list[float]] | None:
-        if error not in ERRORS or error not in self.values:
+        if error not in self.ratios:
             return None
         own = self.values[error][row, corruption]
         reference = self.reference_values[error][row, corruption]
@@ -295,6 +343,11 @@ def without_ids(finding: str) -> str:
         '2 images of test nearly repeat one of val, 0 identical'
     """
     return _PAIRS.sub("", finding)
+
+
+def ratios(task: Task, losses: Iterable[str]) -> tuple[str, ...]:
+    """Return the losses of which less is better."""
+    return tuple(name for name in losses if not task.metrics[name].higher_is_better)
 
 
 def plain(value: float) -> float | None:
@@ -367,13 +420,19 @@ def build_matrices(
             there = {(c.spec.model, c.spec.adapter) for c in ours}
             gaps = [spec for spec in gaps if (spec.model, spec.adapter) in there]
         name = reference_of(reference, table.dataset)
-        for data in {c.data.fingerprint: c.data for c in ours}.values():
-            same_data = [c for c in ours if c.data.fingerprint == data.fingerprint]
-            nothing = nothing_shown(sanity_cells, data.fingerprint)
-            matrices.append(
-                _matrix(table, data, same_data, gaps, name, reference_cells, nothing, measured)
-            )
+        for alike in _by_data_and_task(ours):
+            nothing = nothing_shown(sanity_cells, alike[0].data.fingerprint)
+            matrices.append(_matrix(table, alike, gaps, name, reference_cells, nothing, measured))
     return matrices
+
+
+def _by_data_and_task(cells: Sequence[StoredCell]) -> list[list[StoredCell]]:
+    """Part cells of other images, or of another question to the model: they share no number."""
+    found: dict[tuple[str, str], list[StoredCell]] = {}
+    for cell in cells:
+        key = (cell.data.fingerprint, cell.task)
+        found.setdefault(key, []).append(cell)
+    return list(found.values())
 
 
 def belongs(spec: CellSpec, table: ExpectedTable) -> bool:
@@ -398,7 +457,6 @@ def _check_expected(cells: Sequence[StoredCell], expected: Sequence[ExpectedTabl
 
 def _matrix(
     table: ExpectedTable,
-    data: DataRecord,
     cells: Sequence[StoredCell],
     gaps: Sequence[CellSpec],
     reference: str | None,
@@ -406,6 +464,7 @@ def _matrix(
     nothing: Nothing,
     measured: Measured,
 ) -> Matrix:
+    data, task = cells[0].data, task_of(cells[0].task)
     rows = _rows(cells, gaps)
     place = {(row.model, row.adapter, row.variant): index for index, row in enumerate(rows)}
     candidates = conditions(reference_cells)
@@ -426,9 +485,10 @@ def _matrix(
     values, clean = _arrays(table, len(rows), groups, names, measured, "value")
     low, clean_low = _arrays(table, len(rows), groups, names, measured, "low")
     high, clean_high = _arrays(table, len(rows), groups, names, measured, "high")
-    names_of_reference = [name for name in names if name in ERRORS]
+    losses = tuple(name for name in names if name in task.losses)
+    divided = ratios(task, losses)
     reference_values, reference_clean = _arrays(
-        table, len(rows), complete, names_of_reference, measured, "value"
+        table, len(rows), complete, divided, measured, "value"
     )
     layout = Layout(
         table.corruptions,
@@ -436,6 +496,8 @@ def _matrix(
         len(rows),
         table.suite,
         table.dataset,
+        losses,
+        divided,
         groups,
         complete,
     )
@@ -443,6 +505,7 @@ def _matrix(
         table=table,
         data=data,
         rows=rows,
+        task=task,
         seeds=tuple(sorted({c.spec.seed for c in cells if c.spec.seed is not None})),
         values=values,
         clean=clean,
@@ -456,12 +519,10 @@ def _matrix(
         clean_high=clean_high,
         aggregates={
             **aggregates(layout, measured),
-            **sanity(groups, list(place), nothing, measured),
+            **sanity(groups, list(place), nothing, measured, losses),
         },
-        at_chance=tuple(_chance(data, groups, row, measured) is True for row in range(len(rows))),
-        reference_at_chance=tuple(
-            _chance(data, complete, row, measured) for row in range(len(rows))
-        ),
+        at_chance=tuple(_chance(groups, row, measured) is True for row in range(len(rows))),
+        reference_at_chance=tuple(_chance(complete, row, measured) for row in range(len(rows))),
         groups=groups,
         seen=tuple(_seen(table.dataset, groups, row) for row in range(len(rows))),
         reference_groups=complete,
@@ -480,14 +541,12 @@ def _seen(dataset: str, groups: Groups, row: int) -> tuple[str, ...]:
     return seen(dataset, dict.fromkeys(map(str, names)))
 
 
-def _chance(data: DataRecord, groups: Groups, row: int, measured: Measured) -> bool | None:
+def _chance(groups: Groups, row: int, measured: Measured) -> bool | None:
     """Say whether the first clean cell of a row is at chance; None without one."""
     found = groups.get((row, "clean", 0))
     if found is None:
         return None
-    estimates = measured.scores(found[0]).estimates
-    classes = 2 if data.labels.ndim == 2 else len(np.unique(data.labels))
-    return at_chance(classes, estimates.get("balanced_error"), estimates.get("auc"))
+    return at_chance(measured.scores(found[0]), task_of(found[0].task).metrics)
 
 
 def _gap(

@@ -4,24 +4,18 @@ import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import DataRecord, StoredCell
-from medrobust.metrics import Estimate, Reading, cell_estimates
 from medrobust.metrics.aggregates import group_codes
-from medrobust.metrics.calibration import fit_temperature, likelihood_terms
-from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.comparisons import resample_counts
-from medrobust.metrics.detection import operating_point
 from medrobust.metrics.influence import Areas
-from medrobust.metrics.intervals import mean_interval, mean_of_shares_interval
-from medrobust.tasks.base import Scores, Terms
-from medrobust.types import Float32Array, Float64Array, Int64Array
+from medrobust.tasks.base import Cell, Scores, Terms
+from medrobust.tasks.lookup import task_of
+from medrobust.types import Float32Array, Int64Array
 
 MANY = 2000
 """Cells from which on processes of their own are worth their start."""
@@ -49,7 +43,7 @@ class Measured:
         self._scores: dict[str, Scores] = {}
         self._groups: dict[str, Int64Array | None] = {}
         self._drawn: tuple[str, Int64Array] | None = None
-        self._fits: dict[tuple[str, str], _Fit] = {}
+        self._fits: dict[tuple[str, str], Any] = {}
         self._validation = dict(validation or {})
         self._features = features
 
@@ -118,22 +112,21 @@ class Measured:
         different = list({c.fingerprint: c for c in cells}.values())
         if len(different) < MANY or processes < 2:
             return
-        fitted = {c.fingerprint for c in different if self._fit(c) is not None}
-        plain = [c for c in different if c.fingerprint not in fitted]
-        parts = [plain[start : start + CHUNK] for start in range(0, len(plain), CHUNK)]
-        work = [[reading(c, self.groups(c.data)) for c in part] for part in parts]
+        parts = [different[start : start + CHUNK] for start in range(0, len(different), CHUNK)]
+        work = [[(self.cell(c), self._fit(c)) for c in part] for part in parts]
         context = multiprocessing.get_context("spawn")  # torch does not survive a fork
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
-            for part, known in zip(parts, pool.map(measure_all, work), strict=True):
-                self._scores |= {c.fingerprint: k for c, k in zip(part, known, strict=True)}
+            for part, known in zip(parts, pool.map(scores_of, work), strict=True):
+                prints = (cell.fingerprint for cell in part)
+                self._scores |= dict(zip(prints, known, strict=True))
 
     def _measure(self, cell: StoredCell) -> Scores:
-        given = reading(cell, self.groups(cell.data))
-        known = measure(given)
-        fit = self._fit(cell)
-        if fit is None:
-            return known
-        return replace(known, estimates={**known.estimates, **fit.estimates(given)})
+        return task_of(cell.task).scores(self.cell(cell), self._fit(cell))
+
+    def cell(self, cell: StoredCell) -> Cell:
+        """Return what a task may know of a stored cell."""
+        data = cell.data
+        return Cell(cell.fingerprint, cell.arrays, cell.head, data, self.groups(data))
 
     def draws(self, data: DataRecord) -> Int64Array:
         """Return how often each image (or patient) is taken, 1,000 times: int64 (1000, units).
@@ -147,97 +140,20 @@ class Measured:
             self._drawn = (data.fingerprint, counts)
         return self._drawn[1]
 
-    def _fit(self, cell: StoredCell) -> "_Fit | None":
+    def _fit(self, cell: StoredCell) -> Any:
+        """Return what was fitted on the clean validation cell of a cell's row, or None."""
         key = (variant(cell), cell.spec.dataset)
         if cell.spec.split == "val" or key not in self._validation:
             return None
         if key not in self._fits:
-            self._fits[key] = _Fit(reading(self._validation[key], None))
+            clean_val = self.cell(self._validation[key])
+            self._fits[key] = task_of(cell.task).fit(clean_val)
         return self._fits[key]
 
 
-def measure(given: Reading) -> Scores:
-    """Compute what is kept of a cell."""
-    terms: dict[str, Terms | Areas] = {}
-    answers = None
-    if given.thresholded:
-        wrong = given.predicted != given.labels
-        terms = {"error": Terms(wrong), "balanced_error": Terms(wrong, given.labels)}
-        answers = given.predicted.astype(bool if given.labels.ndim == 2 else np.int16)
-    if (area := given.area) is not None:
-        # half the memory; adding up is done in float64
-        small: Any = area.influence.astype(np.float32)
-        terms["auc"] = replace(area, influence=small)
-    return Scores(cell_estimates(given), terms, answers)
-
-
-def measure_all(given: Sequence[Reading]) -> list[Scores]:
-    """Compute what is kept of several cells: the work of one call to a process."""
-    return [measure(one) for one in given]
-
-
-class _Fit:
-    """Operating points and temperature of one model, fitted on clean validation images."""
-
-    def __init__(self, given: Reading) -> None:
-        self.given = given
-
-    @cached_property
-    def temperature(self) -> float:
-        return fit_temperature(self.given.logits, self.given.labels, self.given.task)
-
-    @cached_property
-    def thresholds(self) -> list[float | None]:
-        """Youden's threshold of each class that is judged, None where it has none."""
-        scores, truths = _columns(self.given)
-        points = [operating_point(scores[:, c], truths[:, c]) for c in range(truths.shape[1])]
-        return [None if point is None else point.threshold for point in points]
-
-    def estimates(self, given: Reading) -> dict[str, Estimate]:
-        """Judge a cell of the test split: the mean over classes where there are several."""
-        found = {}
-        scores, truths = _columns(given)
-        chosen = [
-            (c, threshold)
-            for c, threshold in enumerate(self.thresholds)
-            if threshold is not None and 0 < truths[:, c].sum() < len(truths)
-        ]
-        if chosen:
-            right = np.stack([(scores[:, c] >= t) == truths[:, c] for c, t in chosen], axis=1)
-            for name, sides in (("sensitivity", truths), ("specificity", ~truths)):
-                parts = [sides[:, c] for c, _ in chosen]
-                shares = [float(right[side, i].mean()) for i, side in enumerate(parts)]
-                bounds = mean_of_shares_interval(right.astype(float), parts, given.groups)
-                found[name] = Estimate(float(np.mean(shares)), *bounds)
-        if given.thresholded:
-            terms = likelihood_terms(
-                given.logits, given.labels, given.task, temperature=self.temperature
-            )
-            limits = (0.0, float("inf"))
-            bounds = mean_interval(terms, given.groups, limits=limits)
-            found["nll_calibrated"] = Estimate(float(terms.mean()), *bounds)
-        return found
-
-
-def _columns(given: Reading) -> tuple[Float64Array, NDArray[np.bool_]]:
-    if given.task == "binary-class":
-        assert given.positive is not None
-        return given.scores[:, given.positive, None], given.truths
-    return given.scores, one_versus_rest(given.labels, given.logits.shape[1])
-
-
-def reading(cell: StoredCell, groups: Int64Array | None) -> Reading:
-    """Put logits and labels of a stored cell together."""
-    data = cell.data
-    multi_label = data.task == "multi-label, binary-class"
-    return Reading(
-        cell.arrays["logits"],
-        data.labels,
-        data.task,
-        data.positive,
-        thresholded=not multi_label or bool(cell.record["head"].get("absent", True)),
-        groups=groups,
-    )
+def scores_of(pairs: Sequence[tuple[Cell, Any]]) -> list[Scores]:
+    """Score several cells, each with what was fitted for it: the work of one call."""
+    return [task_of(cell.head["kind"]).scores(cell, fitted) for cell, fitted in pairs]
 
 
 def variant(cell: StoredCell) -> str:

@@ -8,7 +8,7 @@ are averaged apart: two models at chance both score an mCE of 100 and it means n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from medrobust.metrics import Estimate
+from medrobust.metrics import Estimate, Metric
 
 from .matrix import Matrix
 from .modalities import modality
@@ -25,6 +25,7 @@ class Average:
         over: "all sets", "sets beyond chance", "sets at chance", or "modality: NAME".
         metric: "clean", "mean" or "mCE".
         of: What it is made from.
+        metric_of: What tables say of that.
         estimate: The mean with its interval, empty where a set is missing.
         sets: Data sets that it covers.
         planned: How many there are.
@@ -35,6 +36,7 @@ class Average:
     over: str
     metric: str
     of: str
+    metric_of: Metric
     estimate: Estimate
     sets: tuple[str, ...]
     planned: int
@@ -114,7 +116,8 @@ def _average(
             sets.append(matrix.table.dataset)
     complete = len(parts) == len(matrices)
     estimate = _joined(parts) if complete else Estimate(None)
-    return Average(label, suite, over, metric, of, estimate, tuple(sets), len(matrices))
+    said = matrices[0].task.metrics[of]
+    return Average(label, suite, over, metric, of, said, estimate, tuple(sets), len(matrices))
 
 
 def _joined(parts: Sequence[Estimate]) -> Estimate:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.base.licenses import described
 from medrobust.base.redaction import command_without_paths, without_paths
-from medrobust.base.wording import counted
-from medrobust.metrics import METRICS
+from medrobust.base.wording import counted, listed
 
 from .adaptation import draw_rows, draw_section
 from .audit import audit_section
 from .figures import title, with_range
+from .markup import details, plain_table
 from .paper_averages import published_section
-from .sections import details, matrix_section, plain_table
+from .sections import matrix_section
 from .subgroups import subgroup_section
 from .switches import form, script
 
@@ -108,12 +108,12 @@ def _averages(report: "Report") -> str:
     lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))
     several = len({suite for _, suite, *_ in lines}) > 1
     rows = []
-    for (over, suite, of, label), found in lines.items():
+    for (over, suite, _, label), found in lines.items():
         sets = found["mean"]
         numbers = [with_range(found[name].estimate) for name in ("clean", "mean", "mCE")]
         count = f"{len(sets.sets)} of {sets.planned}"
         named = f"{over}, {suite}" if several else over
-        rows.append((named, count, label, METRICS[of].title, *numbers))
+        rows.append((named, count, label, sets.metric_of.title, *numbers))
     head = ("over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
     return (
         '\n<section aria-labelledby="averages"><h2 id="averages">Means over data sets</h2>'
@@ -173,18 +173,15 @@ def _missing(report: "Report") -> str:
 def _left_out(report: "Report") -> list[str]:
     lines = []
     why = report.run.get("without_validation") or {}
-    lacking = [
-        f"{name} ({why[name]})" if name in why else name
-        for name in dict.fromkeys(
-            m.table.dataset
-            for m in report.matrices
-            if "nll_calibrated" not in m.values and "sensitivity" not in m.values
-        )
-    ]
-    if lacking:
+    lacking: dict[str, dict[str, None]] = {}
+    for m in report.matrices:
+        if m.task.fitted and not any(name in m.values for name in m.task.fitted):
+            lacking.setdefault(listed(list(m.task.fitted.values())), {})[m.table.dataset] = None
+    for metrics, sets in lacking.items():
+        names = [f"{name} ({why[name]})" if name in why else name for name in sets]
         lines.append(
-            "sensitivity, specificity and NLL after temperature scaling need clean validation "
-            f"images under the same model and texts, and there are none of: {', '.join(lacking)}"
+            f"{metrics} need clean validation images under the same model and texts, and there are "
+            f"none of: {', '.join(names)}"
         )
     if report.matrices and not any(row["metric"] == "feature_drift" for row in report.summary):
         lines.append("feature drift: no features were kept (run with store.features=true)")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .markup import plain_table
 from .matrix import Matrix, plain
-from .sections import plain_table
 from .tables import in_markdown
 
 NUMBERS = ("clean error", "mCE")

@@ -231,8 +231,8 @@ def as_published(cell: StoredCell, candidates: Iterable[StoredCell]) -> list[Sto
 
 
 def is_probe(cell: StoredCell) -> bool:
-    """Whether a trained head classifies, no prompts."""
-    return bool(cell.record["head"]["kind"] == "probe")
+    """Whether a trained head answers, no prompts."""
+    return "weights" in cell.head
 
 
 def _head(cell: StoredCell) -> str:

@@ -218,7 +218,7 @@ def make_report(
         summary=tuple(summary),
         missing=tuple(missing),
         total=len(store_cells) + len(missing),
-        notes=tuple(dict.fromkeys([*notes, *collapse_notes(store_cells)])),
+        notes=tuple(dict.fromkeys([*notes, *collapse_notes(store_cells, measured)])),
         folder=folder,
         run=run,
         comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),

@@ -2,17 +2,15 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medrobust.base.wording import counted
-from medrobust.metrics import METRICS, Estimate
+from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import group_codes
-from medrobust.metrics.intervals import share_interval
-from medrobust.types import Float64Array
 
 from .compare import Standing
 from .figures import (
@@ -26,8 +24,8 @@ from .figures import (
     title,
     with_range,
 )
+from .markup import breakable, details, plain_table
 from .matrix import Matrix
-from .sanity import SANITY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +71,7 @@ def matrix_section(
         _ranks(matrix, standings),
         _sanity(matrix),
         _comparisons(matrix, standings, comparisons),
-        _classes(matrix),
+        *(section.html(matrix) for section in matrix.task.sections()),
         _worst(matrix, pictures=pictures),
         _strip(matrix) if pictures else "",
         "</section>",
@@ -145,7 +143,7 @@ def intervals(matrix: Matrix) -> str:
 
 def words(matrix: Matrix) -> str:
     """Name the metric shown, to begin a sentence."""
-    name = METRICS[matrix.shown].title
+    name = matrix.metric.title
     return name[0].upper() + name[1:]
 
 
@@ -193,7 +191,7 @@ def _ranks(matrix: Matrix, standings: Sequence[Standing]) -> str:
             effective = standing.effective
             line.append("–" if effective is None else f"{100 * effective:+.1f}")
         lines.append(line)
-    head = ["rank", "model", f"mean {METRICS[matrix.shown].title}, %"]
+    head = ["rank", "model", f"mean {matrix.metric.title}, %"]
     head += ["effective robustness, points"] if with_effective else []
     return "<h3>Ranks with 95 % intervals</h3>\n" + plain_table(head, lines, tight=True)
 
@@ -204,7 +202,7 @@ def _sanity(matrix: Matrix) -> str:
     lines = []
     for row in range(len(matrix.rows)):
         clean = matrix.estimate(of, row, "clean")
-        found = [clean, *(matrix.estimate(of, row, name) for name in SANITY)]
+        found = [clean, *(matrix.estimate(of, row, name) for name in matrix.controls)]
         if clean.value is not None:
             lines.append((matrix.marked(row), *(with_range(estimate) for estimate in found)))
     if not lines:
@@ -215,7 +213,7 @@ def _sanity(matrix: Matrix) -> str:
         "answers torn from their images or classes. A model that scores no better on clean images "
         "does not look at them. No rank, mean or comparison counts these numbers.</p>"
     )
-    head = ("model", "clean images", *SANITY.values())
+    head = ("model", "clean images", *matrix.controls.values())
     table = plain_table(head, lines, tight=True)
     return details("Without looking at the image", note + table, shown=matrix.asked_sanity)
 
@@ -233,7 +231,7 @@ def _comparisons(
         (
             f"{row['first']} vs {row['second']}",
             row["condition"],
-            METRICS[row["of"]].title,
+            matrix.task.metrics[row["of"]].title,
             f"{100 * float(row['difference']):+.1f}",
             f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}"
             if row["low"]
@@ -268,45 +266,6 @@ def p_value(text: str) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _classes(matrix: Matrix) -> str:
-    """Show the recall of each class on clean and on corrupted images."""
-    lines = []
-    counts = matrix.data.class_counts
-    for row, line in enumerate(matrix.rows):
-        clean = _wrong(matrix, [(row, "clean", 0)])
-        table = matrix.table
-        keys = [(row, name, level) for name in table.corruptions for level in table.severities]
-        corrupted = _wrong(matrix, keys) if keys else None
-        if clean is None and corrupted is None:
-            continue
-        for k, name in enumerate(matrix.data.class_names):
-            cells = [_recall(matrix, wrong, k) for wrong in (clean, corrupted)]
-            lines.append((line.label, name, str(counts[k]), *cells))
-    if not lines:
-        return ""
-    head = ("model", "class", "images", "recall, clean", "recall, corrupted")
-    return details("Classes", plain_table(head, lines, tight=True))
-
-
-def _wrong(matrix: Matrix, keys: Sequence[tuple[int, str, int]]) -> Float64Array | None:
-    if not all(key in matrix.groups for key in keys):
-        return None
-    cells = [cell for key in keys for cell in matrix.groups[key]]
-    found = matrix.measured.mean_terms(cells, "balanced_error")
-    return None if found is None else found.values
-
-
-def _recall(matrix: Matrix, wrong: Float64Array | None, k: int) -> str:
-    labels = matrix.data.labels
-    own = labels[:, k] == 1 if labels.ndim == 2 else labels == k
-    if wrong is None or not own.any():
-        return "–"
-    terms = 1 - (wrong[own, k] if labels.ndim == 2 else wrong[own])
-    codes = group_codes(matrix.data.groups)
-    low, high = share_interval(terms, None if codes is None else codes[own])
-    return f"{100 * terms.mean():.1f} ({100 * low:.1f}–{100 * high:.1f})"
-
-
 def _worst(matrix: Matrix, *, pictures: bool) -> str:
     """Show the cells that lose most against the same model's clean images."""
     of = matrix.shown
@@ -320,7 +279,9 @@ def _worst(matrix: Matrix, *, pictures: bool) -> str:
             matrix.table.severities.index(severity),
         )
         loss = float(matrix.values[of][place] - matrix.clean[of][row])
-        losses.append((loss if not METRICS[of].higher_is_better else -loss, place, cell))
+        losses.append(
+            (loss if not matrix.task.metrics[of].higher_is_better else -loss, place, cell)
+        )
     losses.sort(key=lambda entry: (-entry[0], entry[1]))
     lines = []
     for loss, (row, c, s), cell in losses[:WORST]:
@@ -395,29 +356,3 @@ def thumbnail(path: "Path") -> str:
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def breakable(name: str) -> str:
-    """Let a browser break a name at its underscores."""
-    return escape(name).replace("_", "_<wbr>")
-
-
-def plain_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, tight: bool = False
-) -> str:
-    """Write a table without colors; a tight one scrolls sideways rather than break lines."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table class="plain{" tight" if tight else ""}">'
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-    )
-
-
-def details(summary: str, content: str, *, shown: bool = False) -> str:
-    """Write a part that opens on demand, or one that is open until it is closed."""
-    opened = " open" if shown else ""
-    return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>"

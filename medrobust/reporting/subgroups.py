@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import DataRecord
-from medrobust.metrics import METRICS, Estimate
+from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import error_interval, group_codes
 from medrobust.metrics.estimates import with_bounds
 from medrobust.types import Float64Array
 
 from .figures import title, with_range
-from .matrix import ERRORS, Matrix
+from .markup import plain_table
+from .matrix import Matrix
 from .measure import Measured
-from .sections import plain_table
 from .tables import coverage, number
 from .uncertainty import Errors, Layout, mean_error
 
@@ -73,8 +73,7 @@ def subgroups(matrices: Sequence[Matrix], measured: Measured) -> list[Subgroup]:
         for matrix in matrices
         if matrix.data.metadata is not None
         for row in range(len(matrix.rows))
-        for of in ERRORS
-        if of in matrix.values
+        for of in matrix.ratios
         for found in _of_row(matrix, row, of, measured)
     ]
 
@@ -88,6 +87,8 @@ def _of_row(matrix: Matrix, row: int, of: str, measured: Measured) -> Iterator[S
         len(matrix.rows),
         table.suite,
         table.dataset,
+        matrix.losses,
+        (),
         matrix.groups,
         {},
     )
@@ -189,7 +190,7 @@ def subgroup_section(found: Sequence[Subgroup]) -> str:
         ]
         head = (
             *("column", "group", "images", "patients", "model"),
-            *("clean, %", f"mean {METRICS[matrix.shown].title} over corruptions, %"),
+            *("clean, %", f"mean {matrix.metric.title} over corruptions, %"),
         )
         tables.append(f"<h3>{escape(title(matrix))}</h3>{plain_table(head, rows, tight=True)}")
     return (

@@ -11,24 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.metrics import METRICS
+from medrobust.metrics import Metric
 
 from .figures import shade, title
 from .matrix import Matrix
-
-OFFERED = (
-    "error", "balanced_error", "auc", "macro_f1", "auprc", "brier", "ece", "sensitivity",
-    "specificity", "quadratic_weighted_kappa",
-)  # fmt: skip
-"""Metrics that can be switched to, where they were computed."""
 
 SHADES = 64
 
 
 def form(matrices: Sequence[Matrix]) -> str:
     """Return the form, hidden until the script is there."""
-    names = [name for name in OFFERED if any(name in m.values for m in matrices)]
-    metrics = [("", "as printed"), *((name, METRICS[name].title) for name in names)]
+    offered = _offered(matrices).items()
+    known = [(name, m.title) for name, m in offered if any(name in one.values for one in matrices)]
+    metrics = [("", "as printed"), *known]
     levels = sorted({level for matrix in matrices for level in matrix.table.severities})
     severities = [("", "mean"), *((str(level), str(level)) for level in levels)]
     sets = [("", "all"), *((str(i), title(matrix)) for i, matrix in enumerate(matrices))]
@@ -39,6 +34,11 @@ def form(matrices: Sequence[Matrix]) -> str:
         + _select("dataset", "Data set", sets)
         + "</form>"
     )
+
+
+def _offered(matrices: Sequence[Matrix]) -> dict[str, Metric]:
+    """Return the metrics that can be switched to, each once."""
+    return {name: m.task.metrics[name] for m in matrices for name in m.task.offered}
 
 
 def _select(name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
@@ -55,8 +55,7 @@ def script(matrices: Sequence[Matrix]) -> str:
     """Return the numbers as JSON and the script that shows them."""
     metrics = {
         name: {"title": m.title, "share": m.share, "higher": m.higher_is_better}
-        for name, m in METRICS.items()
-        if name in OFFERED
+        for name, m in _offered(matrices).items()
     }
     data = {
         "metrics": metrics,
@@ -65,7 +64,9 @@ def script(matrices: Sequence[Matrix]) -> str:
             {
                 "shown": matrix.shown,
                 "severities": matrix.table.severities,
-                "metrics": {n: _numbers(matrix, n) for n in OFFERED if n in matrix.values},
+                "metrics": {
+                    n: _numbers(matrix, n) for n in matrix.task.offered if n in matrix.values
+                },
             }
             for matrix in matrices
         ],

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
-from medrobust.metrics import METRICS, Estimate, baseline
+from medrobust.metrics import Estimate, baseline
 from medrobust.metrics.baselines import MEDMNIST_C
+from medrobust.tasks.base import Scores, Terms
+from medrobust.tasks.lookup import task_of
 
 from .compare import Standing
-from .matrix import ERRORS, STANDARD_SEVERITIES, Matrix, Mean, plain
+from .matrix import STANDARD_SEVERITIES, Matrix, Mean, plain
 from .measure import Measured
 from .overview import Average
-from .sanity import SANITY
 
 RESULT_COLUMNS = (
     "model", "adapter", "dataset", "split", "suite", "corruption", "severity", "seed",
@@ -53,13 +54,20 @@ def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[st
             "value": number(found.value),
             "low": number(found.low),
             "high": number(found.high),
-            "n": str(len(cell.data.labels)),
-            "higher_is_better": str(METRICS[metric].higher_is_better).lower(),
+            "n": str(units(cell, scores, metric)),
+            "higher_is_better": str(metrics[metric].higher_is_better).lower(),
             "cell": cell.fingerprint,
         }
         for cell in cells
-        for metric, found in measured.scores(cell).estimates.items()
+        for metrics, scores in [(task_of(cell.task).metrics, measured.scores(cell))]
+        for metric, found in scores.estimates.items()
     ]
+
+
+def units(cell: StoredCell, scores: Scores, metric: str) -> int:
+    """Count what a metric is over: the units of its terms, else the images."""
+    found = scores.terms.get(metric)
+    return len(found.values) if isinstance(found, Terms) else len(cell.data.ids)
 
 
 def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
@@ -76,8 +84,7 @@ def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
         row
         for matrix in matrices
         for index in range(len(matrix.rows))
-        for of in matrix.values
-        if of in ("auc", *ERRORS)
+        for of in matrix.losses
         for row in _of_one(matrix, index, of)
     ]
 
@@ -91,7 +98,7 @@ def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
         mean = matrix.severity_mean(of, row, c)
         rows.append(_summary(matrix, row, "severity_mean", of, mean, column=c, covers=severities))
     rows.append(_mean_row(matrix, row, "mean", of, matrix.mean(of, row)))
-    if of == "auc":
+    if of not in matrix.ratios:
         return rows + _further(matrix, row, of)
     for relative, prefix in ((False, ""), (True, "relative_")):
         one = matrix.relative_corruption_error if relative else matrix.corruption_error
@@ -119,7 +126,7 @@ def _further(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
 
 def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
     """Say how many corruptions of the baseline an aggregate over columns covers."""
-    if metric == "clean_error_ratio" or metric in SANITY:
+    if metric == "clean_error_ratio" or metric in matrix.controls:
         return "clean"
     each = f"{metric.removesuffix('_ratio_of_sums')}_c"
     count = sum(key[:3] == (of, row, each) for key in matrix.aggregates)
@@ -160,7 +167,7 @@ def _summary(
         "low": number(bounds.low),
         "high": number(bounds.high),
         "n": str(len(matrix.data.labels)),
-        "higher_is_better": str(METRICS[of].higher_is_better).lower(),
+        "higher_is_better": str(matrix.task.metrics[of].higher_is_better).lower(),
         "reference": reference,
         "covers": covers,
         "marks": "; ".join((*matrix.row_marks(row), *matrix.remarks)),
@@ -211,7 +218,7 @@ def average_rows(averages: Sequence[Average], reference: str | None) -> list[dic
             "low": number(mean.estimate.low),
             "high": number(mean.estimate.high),
             "n": "",
-            "higher_is_better": str(METRICS[mean.of].higher_is_better).lower(),
+            "higher_is_better": str(mean.metric_of.higher_is_better).lower(),
             "reference": (reference or "") if mean.metric == "mCE" else "",
             "covers": f"{len(mean.sets)} of {counted(mean.planned, 'set')}: {', '.join(mean.sets)}",
             "marks": "at chance" if mean.over == "sets at chance" else "",
@@ -284,7 +291,7 @@ def _matrix_lines(matrix: Matrix, labels: Sequence[str]) -> Iterator[list[str]]:
         texts = ["" if value is None else f"{100 * value:.1f}" for value in found]
         yield [
             *place,
-            f"{METRICS[of].title}, %",
+            f"{matrix.metric.title}, %",
             name,
             count if name in ("mean", "mCE") else "",
             "" if name == "clean" else severities,

@@ -5,11 +5,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
-from medrobust.metrics import METRICS
-
 from .figures import heat_cells, percent_range, printed_estimates, title, with_range
 from .matrix import Matrix
-from .sanity import SANITY
 from .sections import intervals
 
 if TYPE_CHECKING:
@@ -37,7 +34,7 @@ def print_matrix(matrix: Matrix, console: "Console") -> None:
     console.print(heading(matrix), style="bold", markup=False, highlight=False)
     console.print(matrix_table(matrix, console.width))
     if matrix.asked_sanity:
-        name = METRICS[matrix.shown].title
+        name = matrix.metric.title
         line = f"without looking at the image · {name}, % (in no rank, mean or comparison)"
         console.print(line, style="bold", markup=False, highlight=False)
         console.print(sanity_table(matrix, console.width))
@@ -68,7 +65,7 @@ def matrix_table(matrix: Matrix, width: int) -> "Table":
 
 def sanity_table(matrix: Matrix, width: int) -> "Table":
     """Lay out what each model scores on clean images and on what is none."""
-    names = {"clean": "clean images", **SANITY}
+    names = {"clean": "clean images", **matrix.controls}
     found = [
         [matrix.estimate(matrix.shown, row, name) for name in names]
         for row in range(len(matrix.rows))

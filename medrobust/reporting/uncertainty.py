@@ -9,6 +9,7 @@ import numpy as np
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import (
     Estimate,
+    Metric,
     baseline,
     baselines,
     benchmark_error,
@@ -25,6 +26,7 @@ from medrobust.metrics.baselines import MEDMNIST_C
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import Bounds, logit_interval, recovered, share_interval
 from medrobust.metrics.robustness import GUARD, Ratios
+from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
 from .measure import Measured
@@ -46,6 +48,8 @@ class Layout:
         rows: Number of rows.
         suite: Of the columns.
         dataset: Name of the data set.
+        losses: What aggregates are made of, in table order.
+        ratios: Those of them that are divided by a reference's.
         groups: Cells of the rows.
         reference: Cells of the reference under the same conditions, by the same keys.
     """
@@ -55,6 +59,8 @@ class Layout:
     rows: int
     suite: str
     dataset: str
+    losses: tuple[str, ...]
+    ratios: tuple[str, ...]
     groups: Groups
     reference: Groups
 
@@ -75,13 +81,26 @@ def aggregates(layout: Layout, measured: Measured) -> dict[Key, Estimate]:
     """
     found: dict[Key, Estimate] = {}
     for row in range(layout.rows):
-        for of in ("error", "balanced_error"):
+        for of in layout.losses:
             errors = Errors(layout, measured, row, of)
             found |= {(of, row, name, c): value for name, c, value in errors.all()}
-        found |= {("auc", row, name, c): value for name, c, value in _areas(layout, measured, row)}
-        for name, c, value in _changes(layout, measured, row):
-            found["error", row, name, c] = value
+            areas = _areas(layout, measured, row, of)
+            found |= {(of, row, name, c): value for name, c, value in areas}
+        clean = layout.groups.get((row, "clean", 0))
+        alike = None if clean is None else _counted_alike(layout, measured, clean[0])
+        if clean is not None and alike is not None:
+            for name, c, value in _changes(layout, measured, row, clean[0]):
+                found[alike, row, name, c] = value
     return found
+
+
+def _counted_alike(layout: Layout, measured: Measured, cell: StoredCell) -> str | None:
+    """Return the loss that every unit counts alike in, as in shares of changed answers."""
+    for of in layout.losses:
+        found = measured.terms(cell, of)
+        if isinstance(found, Terms) and found.strata is None:
+            return of
+    return None
 
 
 class Errors:
@@ -142,8 +161,9 @@ class Errors:
         if (mean := self.over_columns) is not None:
             yield "mean", None, self._mean(mean)
         yield from self._severity_areas()
-        yield from self._ratios()
-        yield from self._published()
+        if self.of in self.layout.ratios:
+            yield from self._ratios()
+            yield from self._published()
 
     def _mean(self, wrong: Float64Array) -> Estimate:
         bounds = error_interval(wrong, self.strata, self.groups)
@@ -279,25 +299,25 @@ def mean_error(wrong: Float64Array, labels: Int64Array | None) -> float:
 
 
 def _areas(
-    layout: Layout, measured: Measured, row: int
+    layout: Layout, measured: Measured, row: int, of: str
 ) -> Iterator[tuple[str, int | None, Estimate]]:
-    """Yield the AUC on clean images, its mean over severities, and over columns."""
+    """Yield an area on clean images, its mean over severities, and over columns."""
     clean = layout.groups.get((row, "clean", 0))
-    if clean is not None and (found := _mean_area(clean, measured)) is not None:
+    if clean is not None and (found := _mean_area(clean, measured, of)) is not None:
         yield "clean", None, found
     whole: list[StoredCell] = []
     for c, name in enumerate(layout.corruptions):
         cells = layout.column(layout.groups, row, name)
-        found = None if cells is None else _mean_area(cells, measured)
+        found = None if cells is None else _mean_area(cells, measured, of)
         if cells is not None and found is not None:
             whole += cells
             yield "severity_mean", c, found
-    if whole and (found := _mean_area(whole, measured)) is not None:
+    if whole and (found := _mean_area(whole, measured, of)) is not None:
         yield "mean", None, found
 
 
-def _mean_area(cells: Sequence[StoredCell], measured: Measured) -> Estimate | None:
-    defined = measured.areas(cells, "auc")
+def _mean_area(cells: Sequence[StoredCell], measured: Measured, of: str) -> Estimate | None:
+    defined = measured.areas(cells, of)
     if defined is None:
         return None
     value = float(np.mean([area.value for area in defined]))
@@ -316,15 +336,12 @@ def _mean_area(cells: Sequence[StoredCell], measured: Measured) -> Estimate | No
 
 
 def _changes(
-    layout: Layout, measured: Measured, row: int
+    layout: Layout, measured: Measured, row: int, clean: StoredCell
 ) -> Iterator[tuple[str, int | None, Estimate]]:
     """Yield the flip rate of each column, and the feature drift where features were kept."""
-    clean = layout.groups.get((row, "clean", 0))
-    if clean is None:
-        return
-    groups = measured.groups(clean[0].data)
-    before = measured.scores(clean[0]).answers
-    features = measured.features(clean[0])
+    groups = measured.groups(clean.data)
+    before = measured.scores(clean).answers
+    features = measured.features(clean)
     for c, name in enumerate(layout.corruptions):
         cells = layout.column(layout.groups, row, name)
         if cells is None:
@@ -342,20 +359,22 @@ def _changes(
             yield "feature_drift", c, Estimate(float(np.mean(drifts)))
 
 
-def at_chance(classes: int, clean: Estimate | None, area: Estimate | None) -> bool:
+def at_chance(scores: Scores, metrics: Mapping[str, Metric]) -> bool:
     """Say whether a model's clean images are answered no better than by guessing.
 
-    True where the interval of the balanced error holds 1 - 1 / K or lies above it; without
-    predictions, where that of the AUC holds 1/2 or lies below it.
+    True where the interval of the first loss that has one holds what guessing scores, or lies on
+    the worse side of it.
 
     Args:
-        classes: Number of classes that occur; 2 for multi-label sets.
-        clean: Balanced error on clean images.
-        area: AUC on clean images.
+        scores: Of the clean cell; they say what guessing scores.
+        metrics: Of the task.
     """
-    if clean is not None and clean.high is not None:
-        return clean.high >= 1 - 1 / classes
-    return area is not None and area.low is not None and area.low <= 0.5
+    for loss, level in scores.chance.items():
+        found = scores.estimates.get(loss, Estimate(None))
+        best = found.low if metrics[loss].higher_is_better else found.high
+        if best is not None:
+            return best <= level if metrics[loss].higher_is_better else best >= level
+    return False
 
 
 def _same(some: Sequence[StoredCell], others: Sequence[StoredCell]) -> bool:

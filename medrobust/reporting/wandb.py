@@ -15,12 +15,11 @@ import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.redaction import without_paths
-from medrobust.metrics import METRICS, Estimate
+from medrobust.metrics import Estimate
 
 from .compare import COMPARISON_COLUMNS
 from .figures import drawn_rows, printed_estimates, shade
 from .matrix import Matrix
-from .sanity import SANITY
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 
 if TYPE_CHECKING:
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NUMBERS = ("value", "low", "high", "difference", "p", "p_familywise", "p_holm", "p_bh")
-
-SHOWN = ("error", "balanced_error", "auc")
-"""Metrics that get a table, a heat map and curves of their own."""
 
 
 def send(
@@ -219,7 +215,7 @@ def _tables(report: "Report") -> dict[str, Any]:
         "comparisons": _table(report.comparisons, COMPARISON_COLUMNS),
     }
     for matrix in report.matrices:
-        for metric in (name for name in SHOWN if name in matrix.values):
+        for metric in matrix.losses:
             key = f"{matrix.table.dataset}/{matrix.table.suite}/{metric}"
             content[f"matrix/{key}"] = _matrix_table(matrix, metric)
             content[f"heat_map/{key}"] = _heat_map(matrix, metric)
@@ -259,10 +255,10 @@ def _matrix_table(matrix: Matrix, metric: str) -> Any:
 def _sanity_table(matrix: Matrix, metric: str) -> Any:
     """Return what each model scores without looking, beside its clean images."""
     found = [
-        [matrix.estimate(metric, row, name) for name in ("clean", *SANITY)]
+        [matrix.estimate(metric, row, name) for name in ("clean", *matrix.controls)]
         for row in range(len(matrix.rows))
     ]
-    return _bounded_table(matrix, ["clean images", *SANITY.values()], found)
+    return _bounded_table(matrix, ["clean images", *matrix.controls.values()], found)
 
 
 def _bounded_table(
@@ -290,7 +286,7 @@ def _heat_map(matrix: Matrix, metric: str) -> Any:
     ]
     text = [["–" if value is None else f"{value:.1f}" for value in line] for line in values]
     darker = [(step / 10, shade(step / 10)[0]) for step in range(11)]
-    if METRICS[metric].higher_is_better:
+    if matrix.task.metrics[metric].higher_is_better:
         darker = [(1 - share, color) for share, color in darker[::-1]]
     figure = plotly.Figure(
         plotly.Heatmap(
@@ -302,7 +298,9 @@ def _heat_map(matrix: Matrix, metric: str) -> Any:
             colorscale=darker,
         )
     )
-    figure.update_layout(title=f"{METRICS[metric].title}, %", yaxis={"autorange": "reversed"})
+    figure.update_layout(
+        title=f"{matrix.task.metrics[metric].title}, %", yaxis={"autorange": "reversed"}
+    )
     return wandb.Plotly(figure)
 
 
@@ -311,6 +309,7 @@ def _curve(matrix: Matrix, metric: str) -> Any:
     import wandb
 
     severities = [0, *matrix.table.severities]
+    name = matrix.task.metrics[metric].title
     rows = drawn_rows(matrix)
     lines = [[matrix.clean[metric][row], *matrix.values[metric][row].mean(axis=0)] for row in rows]
     kept = [(row, line) for row, line in zip(rows, lines, strict=True) if not np.isnan(line).any()]
@@ -318,7 +317,7 @@ def _curve(matrix: Matrix, metric: str) -> Any:
         xs=severities,
         ys=[[round(100 * float(value), 4) for value in line] for _, line in kept],
         keys=[matrix.rows[row].label for row, _ in kept],
-        title=f"{matrix.table.dataset}: {METRICS[metric].title}, %, mean over corruptions",
+        title=f"{matrix.table.dataset}: {name}, %, mean over corruptions",
         xname="severity",
     )
 

@@ -4,8 +4,10 @@ Knows numpy alone: no torch, no store, no page. Whoever gives terms gets the mat
 intervals, ranks, paired tests, subgroups and gains of adapters for nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -106,30 +108,33 @@ class Scores:
         terms: Loss -> per-unit terms, or value and influence where it is no mean of units.
         answers: What is answered for each unit, (U,) or (U, L), for the share of answers that a
             corruption flips; None where nothing is answered.
+        chance: Loss -> what guessing scores; the first that has an interval decides whether a
+            model is at chance.
     """
 
     estimates: Mapping[str, Estimate]
     terms: Mapping[str, Terms | Areas]
     answers: NDArray[Any] | None = None
+    chance: Mapping[str, float] = field(default_factory=dict)
 
 
-class Cell(Protocol):
-    """What a task may know of a stored cell."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a task may know of a stored cell.
 
-    @property
-    def fingerprint(self) -> str:
-        """64 hexadecimal digits."""
-        ...
+    Attributes:
+        fingerprint: 64 hexadecimal digits.
+        arrays: Those that the task declares, checked.
+        head: As it was planned.
+        data: Facts and target of the split.
+        patients: int64 (N,) from 0, the patient of each image; None where each stands alone.
+    """
 
-    @property
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Those that the task declares, checked."""
-        ...
-
-    @property
-    def head(self) -> HeadDescription:
-        """As it was planned."""
-        ...
+    fingerprint: str
+    arrays: Mapping[str, NDArray[Any]]
+    head: HeadDescription
+    data: Any
+    patients: Int64Array | None = None
 
 
 class Head(Protocol):
@@ -144,15 +149,49 @@ class Head(Protocol):
         ...
 
 
-class Task(Protocol):
+class TrainedHeads(Protocol):
+    """A tuned adapter that may bring heads of its own, one a data set."""
+
+    def head_description(self, dataset: str, class_names: Sequence[str]) -> HeadDescription | None:
+        """Return what decides the outputs of its head, or None where it brings none."""
+        ...
+
+    def head(self, dataset: str, class_names: Sequence[str]) -> Any:
+        """Return the module, or None where it brings none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSide:
+    """What a task may ask about the model that answers.
+
+    Attributes:
+        name: Of the model, for sentences.
+        prompt_sets: Those that were chosen, in table order.
+        model: Returns the adapted model, loaded once, in eval mode.
+        trained: Heads that a tuned adapter brings; None without one.
+    """
+
+    name: str
+    prompt_sets: Sequence[Any]
+    model: Callable[[], Any]
+    trained: TrainedHeads | None = None
+
+
+class Task(ABC):
     """What is asked of a model on one split, and what the answer is worth.
 
     Attributes:
         kind: Name, as in conf/task and, for tasks after the first, in `head["kind"]`.
         level: What one pass must leave behind.
         arrays: Name -> what a cell holds under it.
-        metrics: Name -> title, direction and unit; names are unique over all tasks.
-        losses: Metrics that CE, mCE, ranks, tests and subgroups are made of; the first is shown.
+        metrics: Name -> title, direction and unit, in the order of the tables; names are unique
+            over all tasks.
+        losses: Metrics that have terms: means, ranks, tests and subgroups are made of them, and CE
+            and mCE of those of which less is better. The first that all cells have is shown.
+        offered: Metrics that a page can switch to.
+        fitted: Metrics that need a clean validation cell, in words, as a sentence lists them.
+        controls: What answers score that were torn from their images: name -> words.
     """
 
     kind: str
@@ -160,20 +199,89 @@ class Task(Protocol):
     arrays: Mapping[str, ArraySpec]
     metrics: Mapping[str, Metric]
     losses: tuple[str, ...]
+    offered: tuple[str, ...]
+    fitted: Mapping[str, str] = MappingProxyType({})
+    controls: Mapping[str, str] = MappingProxyType({})
 
-    def heads(self, data: Any, side: Any) -> Sequence[HeadDescription]:
-        """Say what answers: one description a prompt set, or the model's own alone. No weights.
+    @abstractmethod
+    def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
+        """Say what answers: one description a prompt set, or the model's own alone.
 
         Args:
-            data: Facts of the split.
-            side: What planning knows of the model: whether it has a text side, its prompts.
+            data: Facts and target of the split.
+            side: The model and what was chosen for it.
+
+        Raises:
+            ConfigurationError: If the model or the prompts do not suit the data.
         """
-        ...
 
-    def head(self, model: Any, description: HeadDescription) -> Head:
+    @abstractmethod
+    def head(self, side: ModelSide, description: HeadDescription) -> Head:
         """Make the head that a description stands for; imports torch inside."""
+
+    @abstractmethod
+    def scores(self, cell: Cell, fitted: Any = None) -> Scores:
+        """Compute the numbers of a cell.
+
+        Args:
+            cell: Of the evaluated split.
+            fitted: What `fit` made of its row's clean validation cell; None without one.
+        """
+
+    def fit(self, clean_val: Cell) -> Any:
+        """Fit thresholds, temperatures, ... that all cells of a row are judged with, once."""
+        return None
+
+    def torn(self, cell: Cell) -> Mapping[str, Mapping[str, Estimate]]:
+        """Compute what a clean cell scores without looking: name of `controls` -> loss -> value."""
+        return {}
+
+    def collapsed(self, cell: Cell) -> str | None:
+        """Name what is the same for every image of a cell, which none should be; None if fine."""
+        return None
+
+    def sections(self) -> Sequence["Section"]:
+        """Return what pages show of a matrix of this task alone."""
+        return ()
+
+
+class Table(Protocol):
+    """What a task's section may know of a matrix."""
+
+    @property
+    def data(self) -> Any:
+        """Facts and target of the split."""
         ...
 
-    def scores(self, cell: Cell, clean_val: Cell | None) -> Scores:
-        """Compute the numbers of a cell, fitted on the clean validation cell where one is given."""
+    @property
+    def rows(self) -> Sequence[Any]:
+        """Models, each with its `label`."""
         ...
+
+    def mean_terms(self, row: int, condition: str, of: str) -> Terms | None:
+        """Return how much each unit adds to a loss on "clean" images or on the "mean"."""
+        ...
+
+
+def no_files(shown: Any) -> Mapping[str, bytes]:
+    """Write nothing beside the page."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page, and the files that hold its numbers.
+
+    A task brings sections of a matrix, a reading sections of the whole report.
+
+    Attributes:
+        title: Heading; also what its place in the page is called.
+        order: Where it stands: sections go up by it.
+        html: Matrix or report -> what the page shows; an empty text leaves the section out.
+        files: Matrix or report -> name -> content of what is written beside the page.
+    """
+
+    title: str
+    order: int
+    html: Callable[[Any], str]
+    files: Callable[[Any], Mapping[str, bytes]] = no_files

@@ -12,10 +12,8 @@ from medrobust.metrics.aggregates import (
     group_codes,
     mce_interval,
 )
-from medrobust.metrics.cell import metrics_of
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
-from medrobust.metrics.estimates import precision_interval
 from medrobust.metrics.influence import areas, balanced_influence
 from medrobust.metrics.intervals import (
     around_logit,
@@ -28,6 +26,8 @@ from medrobust.metrics.intervals import (
     variance_of_mean,
     wilson,
 )
+from medrobust.tasks.classification.answers import metrics_of
+from medrobust.tasks.classification.intervals import precision_interval
 
 TASKS = ("multi-class", "ordinal-regression", "binary-class", "multi-label, binary-class")
 

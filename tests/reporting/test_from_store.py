@@ -170,7 +170,7 @@ def test_many_cells_are_measured_in_processes_with_the_same_numbers(root, tmp_pa
 def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_path, monkeypatch):
     report_store(root, tmp_path, **LIGHT)
     before = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr("medrobust.reporting.measure.cell_estimates", lambda given: 1 / 0)
+    monkeypatch.setattr("medrobust.tasks.classification.scores.cell_estimates", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         report_store(root, tmp_path, **LIGHT)
     assert (tmp_path / "report.html").read_bytes() == before

@@ -1,4 +1,4 @@
-"""Every metric of one cell, and what tables say of it."""
+"""Logits and labels of a cell, and every metric that follows from them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,35 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.types import Float64Array, Int64Array, TaskKind
-
-from .calibration import brier_terms, calibration_errors
-from .classification import (
+from medrobust.metrics.calibration import brier_terms, calibration_errors
+from medrobust.metrics.classification import (
     accuracy,
     balanced_accuracy,
     macro_f1,
     one_versus_rest,
     quadratic_weighted_kappa,
 )
-from .curves import Curves, curves
-from .influence import Areas, mean_area
-from .scores import class_scores, predictions, probabilities
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What tables say of a metric.
-
-    Attributes:
-        title: In words, for headings.
-        higher_is_better: Direction.
-        share: True for a number in [0, 1] that is printed in percent.
-    """
-
-    title: str
-    higher_is_better: bool
-    share: bool = True
-
+from medrobust.metrics.curves import Curves, curves
+from medrobust.metrics.estimates import Metric
+from medrobust.metrics.influence import Areas, mean_area
+from medrobust.metrics.scores import class_scores, predictions, probabilities
+from medrobust.types import Float64Array, Int64Array, TaskKind
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("accuracy", True),
@@ -58,7 +42,7 @@ METRICS: dict[str, Metric] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class Answers:
     """Logits and labels of a cell, and what follows from them, each computed once.
 
     Attributes:
@@ -137,7 +121,7 @@ def cell_metrics(
 ) -> dict[str, float | None]:
     """Compute every metric that the task has and that needs no other cell.
 
-    Args: as the attributes of `Reading`.
+    Args: as the attributes of `Answers`.
 
     Returns:
         Name -> value, or None where it is not defined.
@@ -145,29 +129,29 @@ def cell_metrics(
     Raises:
         InvalidDataError: If a logit is not finite.
     """
-    return metrics_of(Reading(logits, labels, task, positive, thresholded))
+    return metrics_of(Answers(logits, labels, task, positive, thresholded))
 
 
-def metrics_of(reading: Reading) -> dict[str, float | None]:
-    """Compute the metrics of a reading, as `cell_metrics` does."""
-    labels, task = reading.labels, reading.task
+def metrics_of(answers: Answers) -> dict[str, float | None]:
+    """Compute the metrics of a cell, as `cell_metrics` does."""
+    labels, task = answers.labels, answers.task
     values: dict[str, float | None] = {}
-    if reading.thresholded:
-        right = accuracy(reading.predicted, labels)
-        balanced = balanced_accuracy(reading.predicted, labels)
+    if answers.thresholded:
+        right = accuracy(answers.predicted, labels)
+        balanced = balanced_accuracy(answers.predicted, labels)
         values |= {"accuracy": right, "balanced_accuracy": balanced}
         values |= {"error": 1.0 - right, "balanced_error": 1.0 - balanced}
-    values["auc"] = _mean(reading.curves.areas)
-    if reading.thresholded:
-        values["macro_f1"] = macro_f1(reading.predicted, labels)
-    values["auprc"] = _mean(reading.curves.precisions)
-    if reading.thresholded:
-        values["brier"] = float(reading.brier_terms.mean())
-        values |= {name: value for name, (value, _) in reading.calibration.items()}
+    values["auc"] = _mean(answers.curves.areas)
+    if answers.thresholded:
+        values["macro_f1"] = macro_f1(answers.predicted, labels)
+    values["auprc"] = _mean(answers.curves.precisions)
+    if answers.thresholded:
+        values["brier"] = float(answers.brier_terms.mean())
+        values |= {name: value for name, (value, _) in answers.calibration.items()}
     if task == "ordinal-regression":
-        kappa = quadratic_weighted_kappa(reading.predicted, labels, classes=reading.logits.shape[1])
+        kappa = quadratic_weighted_kappa(answers.predicted, labels, classes=answers.logits.shape[1])
         values["quadratic_weighted_kappa"] = kappa
-        values["mean_absolute_grade_error"] = float(np.abs(reading.predicted - labels).mean())
+        values["mean_absolute_grade_error"] = float(np.abs(answers.predicted - labels).mean())
     return values
 
 

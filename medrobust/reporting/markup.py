@@ -1,0 +1,30 @@
+"""Pieces of HTML that every part of a page is written with, tasks' own parts too."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+
+def breakable(name: str) -> str:
+    """Let a browser break a name at its underscores."""
+    return escape(name).replace("_", "_<wbr>")
+
+
+def plain_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, tight: bool = False
+) -> str:
+    """Write a table without colors; a tight one scrolls sideways rather than break lines."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table class="plain{" tight" if tight else ""}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def details(summary: str, content: str, *, shown: bool = False) -> str:
+    """Write a part that opens on demand, or one that is open until it is closed."""
+    opened = " open" if shown else ""
+    return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>"

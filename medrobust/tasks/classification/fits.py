@@ -1,0 +1,73 @@
+"""Operating points and temperature: what is fitted on clean validation images."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.metrics.calibration import fit_temperature, likelihood_terms
+from medrobust.metrics.classification import one_versus_rest
+from medrobust.metrics.detection import operating_point
+from medrobust.metrics.estimates import Estimate
+from medrobust.metrics.intervals import mean_interval, mean_of_shares_interval
+from medrobust.types import Float64Array
+
+from .answers import Answers
+
+FITTED = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "nll_calibrated": "NLL after temperature scaling",
+}
+"""Metric -> words of a sentence that says what lacks."""
+
+
+class Fit:
+    """Operating points and temperature of one model, fitted on clean validation images."""
+
+    def __init__(self, given: Answers) -> None:
+        self.given = given
+
+    @cached_property
+    def temperature(self) -> float:
+        """What logits are divided by, so that probabilities fit."""
+        return fit_temperature(self.given.logits, self.given.labels, self.given.task)
+
+    @cached_property
+    def thresholds(self) -> list[float | None]:
+        """Youden's threshold of each class that is judged, None where it has none."""
+        scores, truths = _columns(self.given)
+        points = [operating_point(scores[:, c], truths[:, c]) for c in range(truths.shape[1])]
+        return [None if point is None else point.threshold for point in points]
+
+    def estimates(self, given: Answers) -> dict[str, Estimate]:
+        """Judge a cell of the test split: the mean over classes where there are several."""
+        found = {}
+        scores, truths = _columns(given)
+        chosen = [
+            (c, threshold)
+            for c, threshold in enumerate(self.thresholds)
+            if threshold is not None and 0 < truths[:, c].sum() < len(truths)
+        ]
+        if chosen:
+            right = np.stack([(scores[:, c] >= t) == truths[:, c] for c, t in chosen], axis=1)
+            for name, sides in (("sensitivity", truths), ("specificity", ~truths)):
+                parts = [sides[:, c] for c, _ in chosen]
+                shares = [float(right[side, i].mean()) for i, side in enumerate(parts)]
+                bounds = mean_of_shares_interval(right.astype(float), parts, given.groups)
+                found[name] = Estimate(float(np.mean(shares)), *bounds)
+        if given.thresholded:
+            terms = likelihood_terms(
+                given.logits, given.labels, given.task, temperature=self.temperature
+            )
+            limits = (0.0, float("inf"))
+            bounds = mean_interval(terms, given.groups, limits=limits)
+            found["nll_calibrated"] = Estimate(float(terms.mean()), *bounds)
+        return found
+
+
+def _columns(given: Answers) -> tuple[Float64Array, NDArray[np.bool_]]:
+    if given.task == "binary-class":
+        assert given.positive is not None
+        return given.scores[:, given.positive, None], given.truths
+    return given.scores, one_versus_rest(given.labels, given.logits.shape[1])

@@ -1,0 +1,117 @@
+"""What classifies: class texts, a trained probe, or the model itself. Planned without torch."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.base import HeadDescription, ModelSide
+
+if TYPE_CHECKING:
+    from medrobust.models.prompts import PromptSet
+
+log = logging.getLogger(__name__)
+
+TEXTS, PROBE, ITSELF = "zero_shot", "probe", "identity"
+"""Kinds of heads, as fingerprints hold them."""
+
+
+def heads(data: Any, side: ModelSide) -> list[HeadDescription]:
+    """Say what classifies: one head a prompt set, or the model's or adapter's own alone.
+
+    Prompt sets that give this data set the same sentences are one head, named after the first.
+
+    Raises:
+        ConfigurationError: If the model cannot classify, or prompts do not suit the data set.
+    """
+    if side.trained is not None:
+        probe = side.trained.head_description(data.name, data.class_names)
+        if probe is not None:
+            return [probe]
+    if not has_text_side(side):
+        check_classifies(side)
+        return [{"kind": ITSELF}]
+    check_class_texts(data)
+    distinct: dict[str, HeadDescription] = {}
+    for prompts in side.prompt_sets:
+        head = head_description(prompts, data)
+        decides = fingerprint({name: value for name, value in head.items() if name != "name"})
+        first = distinct.setdefault(decides, head)
+        if first is not head:
+            log.info(
+                "prompt sets %r and %r give %s the same sentences: they are one row.",
+                first["name"],
+                head["name"],
+                data.name,
+            )
+    return list(distinct.values())
+
+
+def has_text_side(side: ModelSide) -> bool:
+    """Say whether the model has a text side, so that class texts classify."""
+    from medrobust.models.base import VisionLanguageModel
+
+    return isinstance(side.model(), VisionLanguageModel)
+
+
+def classifies(side: ModelSide) -> bool:
+    """Say whether the model classifies without a probe: no image tower alone does."""
+    from medrobust.models.base import ImageModel
+
+    return has_text_side(side) or not isinstance(side.model(), ImageModel)
+
+
+def check_classifies(side: ModelSide) -> None:
+    """Refuse an image tower alone, whose features are no logits.
+
+    Raises:
+        ConfigurationError: Naming the model.
+    """
+    if not classifies(side):
+        raise ConfigurationError(
+            f"model {side.name!r} has no text side, so that it cannot classify "
+            f"by prompts. Train a probe on its features, or choose a model with a text side."
+        )
+
+
+def check_class_texts(data: Any) -> None:
+    """Refuse prompts like "a photo of 1": class names that are numbers say nothing to a model.
+
+    Raises:
+        ConfigurationError: If all texts of the classes are numbers.
+    """
+    if all(text.strip().isdecimal() for text in data.texts):
+        raise ConfigurationError(
+            f"the classes of data set {data.name!r} are named {', '.join(data.texts)}, "
+            f"and prompts need words: pass dataset.class_names=[...] or dataset.prompt_names=[...] "
+            f"in label order."
+        )
+
+
+def head_description(prompts: "PromptSet", data: Any) -> dict[str, Any]:
+    """Say what turns features into logits: the sentences of each class.
+
+    Raises:
+        ConfigurationError: If the prompt set does not suit the data set.
+    """
+    names: dict[str, Any] = {
+        "dataset": data.name,
+        "class_texts": data.texts,
+        "modality": data.modality,
+    }
+    return {
+        "kind": TEXTS,
+        "name": prompts.name,
+        "texts": prompts.texts(**names),
+        "absent": _absent(prompts, data, names),
+    }
+
+
+def _absent(
+    prompts: "PromptSet", data: Any, names: Mapping[str, Any]
+) -> Sequence[Sequence[str]] | Literal[False] | None:
+    """Return the texts that deny each label; False where the prompt set has none."""
+    if data.task != "multi-label, binary-class":
+        return None
+    return prompts.absent_texts(**names) or False

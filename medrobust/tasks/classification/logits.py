@@ -1,0 +1,75 @@
+"""From features to logits: the classifier that a head's description stands for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from medrobust.exceptions import NotFiniteError
+from medrobust.models.base import VisionLanguageModel
+from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+from medrobust.tasks.base import HeadDescription, ModelSide
+from medrobust.types import FeatureBatch, LogitBatch
+
+from .heads import ITSELF, PROBE
+
+
+class ClassHead:
+    """Gives the logits of a classifier as the array of a cell.
+
+    Args:
+        module: Has `logits(features)`.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def outputs(self, features: FeatureBatch) -> Mapping[str, NDArray[Any]]:
+        """Classify features, float32 (N, D) on the CPU: the one device and shape for all of them.
+
+        Returns:
+            "logits": float32 (N, K).
+
+        Raises:
+            NotFiniteError: If features or logits are not finite.
+        """
+        return {"logits": classify(features, self.module).numpy()}
+
+
+def class_head(side: ModelSide, description: HeadDescription) -> ClassHead:
+    """Return the classifier that a cell's head describes, its texts encoded once."""
+    if description["kind"] == ITSELF:
+        return ClassHead(IdentityHead())
+    if description["kind"] == PROBE:
+        assert side.trained is not None
+        return ClassHead(side.trained.head(description["dataset"], description["class_names"]))
+    return ClassHead(zero_shot_head(side.model(), description))
+
+
+def zero_shot_head(model: VisionLanguageModel, description: HeadDescription) -> ZeroShotHead:
+    """Encode the sentences of each class, on the CPU in full precision."""
+    model.to("cpu", torch.float32)
+    absent = description["absent"]
+    return ZeroShotHead(
+        class_features(model, description["texts"]),
+        class_features(model, absent) if absent else None,
+        model.logit_scale,
+    )
+
+
+def classify(features: FeatureBatch, module: Any) -> LogitBatch:
+    """Classify features, float32 (N, D) on the CPU.
+
+    Raises:
+        NotFiniteError: If features or logits are not finite.
+    """
+    logits: LogitBatch = module.cpu().logits(features)
+    for name, values in (("features", features), ("logits", logits)):
+        broken = int((~torch.isfinite(values)).any(dim=1).sum())
+        if broken:
+            raise NotFiniteError(
+                f"{name} of {broken} of {len(values)} images are not finite: the weights, the "
+                f"precision or the preprocessing do not suit these images. The cell was not stored."
+            )
+    return logits

@@ -1,0 +1,71 @@
+"""Classification as a task: logits in, errors, AUC and calibration out."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from medrobust.metrics.estimates import Estimate
+from medrobust.tasks.base import (
+    ArraySpec,
+    Cell,
+    Head,
+    HeadDescription,
+    ModelSide,
+    Scores,
+    Section,
+    Task,
+)
+
+from . import heads, scores
+from .answers import METRICS
+from .fits import FITTED, Fit
+from .sections import SECTIONS
+
+
+class Classification(Task):
+    """Multi-class, binary, ordinal and multi-label, as MedMNIST names them."""
+
+    kind = "classification"
+    level = "image"
+    arrays = MappingProxyType({"logits": ArraySpec("float32", ("image", "class"))})
+    metrics = METRICS
+    losses = ("balanced_error", "error", "auc")
+    offered = (
+        "error", "balanced_error", "auc", "macro_f1", "auprc", "brier", "ece", "sensitivity",
+        "specificity", "quadratic_weighted_kappa",
+    )  # fmt: skip
+    fitted = FITTED
+    controls = scores.CONTROLS
+
+    def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
+        """Say what classifies, as `heads.heads` has it."""
+        return heads.heads(data, side)
+
+    def head(self, side: ModelSide, description: HeadDescription) -> Head:
+        """Encode class texts, or take the trained or the model's own classifier."""
+        from .logits import class_head
+
+        return class_head(side, description)
+
+    def scores(self, cell: Cell, fitted: Any = None) -> Scores:
+        """Compute numbers and terms, as `scores.scores` has it."""
+        return scores.scores(cell, fitted)
+
+    def fit(self, clean_val: Cell) -> Fit:
+        """Fit operating points and temperature."""
+        return Fit(scores.answers_of(clean_val))
+
+    def torn(self, cell: Cell) -> Mapping[str, Mapping[str, Estimate]]:
+        """Compute what shuffled images, shuffled texts and the majority class score."""
+        return scores.torn(cell)
+
+    def collapsed(self, cell: Cell) -> str | None:
+        """Name logits or predictions that are the same for every image."""
+        return scores.collapsed(cell)
+
+    def sections(self) -> Sequence[Section]:
+        """Return the table of classes."""
+        return SECTIONS
+
+
+TASK = Classification()
