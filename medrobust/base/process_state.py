@@ -6,7 +6,9 @@ Jobs of a sweep share a process: what one of them sets globally would reach the 
 import logging
 import os
 import random
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,20 +17,34 @@ from typing import Any, NamedTuple, TypeAlias
 
 Restore: TypeAlias = Callable[[], None]
 
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGPIPE")
+    if hasattr(signal, name)
+]
+"""Signals that trainers and loggers wait for."""
+
 
 @contextmanager
-def left_as_found() -> Iterator[None]:
+def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
     """Put back, whatever happens inside, all that libraries and jobs set for a whole process.
 
-    Torch: default dtype, determinism, matmul precision, cudnn, threads, gradients; the generators
-    of Python, numpy and torch; logging: handlers, levels, propagation; the environment; the filters
-    of warnings; the current folder. An open run of Weights & Biases is finished as failed.
+    Torch: default dtype and device, determinism, matmul precision, cudnn, threads, gradients; the
+    generators of Python, numpy and torch; logging: handlers, levels, propagation; the environment;
+    the filters of warnings; numpy's answer to divisions by zero; signal handlers and hooks;
+    matplotlib's backend and settings; the current folder.
+
+    Args:
+        finish_wandb: Whether an open run of Weights & Biases is finished as failed: of a job that
+            is over, not of a caller who goes on with it.
     """
-    restores = [_torch(), _generators(), _logging(), _environment(), _warnings(), _folder()]
+    states = (_torch, _generators, _logging, _environment, _warnings, _numpy, _hooks, _matplotlib)
+    restores = [remember() for remember in (*states, _folder)]
     try:
         yield
     finally:
-        _finish_wandb()
+        if finish_wandb:
+            _finish_wandb()
         for restore in restores:
             restore()
 
@@ -47,6 +63,7 @@ def _torch() -> Restore:
 
     flags = [
         _Flag(torch.get_default_dtype, torch.set_default_dtype),
+        _Flag(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         _Flag(
             torch.get_deterministic_debug_mode,
             torch.set_deterministic_debug_mode,
@@ -57,6 +74,8 @@ def _torch() -> Restore:
         attribute(cudnn, "benchmark"),
         attribute(cudnn, "deterministic"),
         attribute(cudnn, "enabled"),
+        attribute(cudnn, "allow_tf32"),
+        attribute(torch.backends.cuda.matmul, "allow_tf32"),
     ]
     found = [flag.get() for flag in flags]
 
@@ -120,12 +139,55 @@ def _environment() -> Restore:
 
 def _warnings() -> Restore:
     found, show = warnings.filters[:], warnings.showwarning
+    layout = warnings.formatwarning
 
     def restore() -> None:
         if warnings.filters != found:
             warnings.filters[:] = found  # type: ignore[index]  # a list, typed as a sequence
             warnings._filters_mutated()  # type: ignore[attr-defined]  # as catch_warnings does
-        warnings.showwarning = show
+        warnings.showwarning, warnings.formatwarning = show, layout
+
+    return restore
+
+
+def _numpy() -> Restore:
+    import numpy as np
+
+    answers, printing = np.geterr(), np.get_printoptions()
+
+    def restore() -> None:
+        np.seterr(**answers)
+        if np.get_printoptions() != printing:
+            np.set_printoptions(**printing)
+
+    return restore
+
+
+def _hooks() -> Restore:
+    hooks = (sys.excepthook, sys.unraisablehook, threading.excepthook)
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
+
+    def restore() -> None:
+        sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+        for number, handler in handlers.items():
+            # None is a handler that was not set from Python, and cannot be set from there.
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+    return restore
+
+
+def _matplotlib() -> Restore:
+    """Matplotlib, where it is loaded: else there is nothing to lose."""
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is None or not hasattr(matplotlib, "rcParams"):
+        return lambda: None
+    settings = dict.copy(matplotlib.rcParams)  # by the class: reading the backend chooses one
+
+    def restore() -> None:
+        if dict.copy(matplotlib.rcParams) != settings:
+            dict.update(matplotlib.rcParams, settings)
 
     return restore
 

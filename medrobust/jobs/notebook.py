@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.process_state import left_as_found
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.encode import EncodeImages
@@ -48,6 +49,9 @@ def evaluate(
 ) -> Report:
     """Evaluate a model on clean and corrupted images.
 
+    The process is left as it was found, generators of random numbers and flags included, so that a
+    call between two epochs changes nothing of the next one.
+
     Args:
         model: A file's worth of conf/model (a `ModelSource`), an `nn.Module` that turns pixels
             (N, 3, H, W) in [0, 1] into logits (N, K), or one with `encode_image` and
@@ -74,36 +78,37 @@ def evaluate(
         ConfigurationError: If names, labels and images do not belong together.
         InvalidDataError: If the images are not uint8 of one of the two shapes.
     """
-    import pytorch_lightning
+    with left_as_found(finish_wandb=False):
+        import pytorch_lightning
 
-    source: ModelSource
-    if isinstance(model, OwnModel):
-        source = replace(model)  # its module may have changed since the last call
-    elif hasattr(model, "weights_fingerprint"):
-        source = model
-    else:
-        source = OwnModel(model, name=model_name, logit_scale=logit_scale)
-    image_set = _image_set(images, labels, class_names, name, positive)
-    with tempfile.TemporaryDirectory(prefix="medrobust-") as temporary:
-        experiment = Experiment(
-            model=source,
-            datasets=(_Given(image_set),),
-            corruption=_columns(corruptions),
-            severities=(severities,) if isinstance(severities, int) else tuple(severities),
-            prompts=PromptSet(name="given", templates=list(templates)),
-            store=Path(store) if store is not None else Path(temporary),
-            trainer=partial(
-                pytorch_lightning.Trainer,
-                accelerator="auto",
-                devices=1,
-                default_root_dir=temporary,
-            ),
-            precision="32-true",
-            task=EncodeImages,
-            seed=seed,
-            validation=False,
-        )
-        return _run(experiment)
+        source: ModelSource
+        if isinstance(model, OwnModel):
+            source = replace(model)  # its module may have changed since the last call
+        elif hasattr(model, "weights_fingerprint"):
+            source = model
+        else:
+            source = OwnModel(model, name=model_name, logit_scale=logit_scale)
+        image_set = _image_set(images, labels, class_names, name, positive)
+        with tempfile.TemporaryDirectory(prefix="medrobust-") as temporary:
+            experiment = Experiment(
+                model=source,
+                datasets=(_Given(image_set),),
+                corruption=_columns(corruptions),
+                severities=(severities,) if isinstance(severities, int) else tuple(severities),
+                prompts=PromptSet(name="given", templates=list(templates)),
+                store=Path(store) if store is not None else Path(temporary),
+                trainer=partial(
+                    pytorch_lightning.Trainer,
+                    accelerator="auto",
+                    devices=1,
+                    default_root_dir=temporary,
+                ),
+                precision="32-true",
+                task=EncodeImages,
+                seed=seed,
+                validation=False,
+            )
+            return _run(experiment)
 
 
 def _run(experiment: Experiment) -> Report:

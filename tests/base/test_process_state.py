@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,16 @@ DISTURBED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "environment": (lambda: os.environ.update(LOCAL_RANK="3"), lambda: dict(os.environ)),
     "warnings": (lambda: warnings.simplefilter("ignore"), lambda: warnings.filters[:]),
     "folder": (lambda: os.chdir("/"), Path.cwd),
+    "divisions by zero": (lambda: np.seterr(all="ignore"), np.geterr),
+    "signals": (
+        lambda: signal.signal(signal.SIGTERM, lambda *_: None),
+        lambda: signal.getsignal(signal.SIGTERM),
+    ),
+    "hooks": (lambda: setattr(sys, "excepthook", print), lambda: sys.excepthook),
+    "matplotlib": (
+        lambda: dict.update(matplotlib.rcParams, {"font.size": 3.0}),
+        lambda: matplotlib.rcParams["font.size"],
+    ),
 }
 
 

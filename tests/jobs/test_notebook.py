@@ -1,14 +1,24 @@
 """The main job in one call: own models and own arrays, as in a notebook."""
 
+import logging
+import os
+import random
+import signal
+import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from medrobust import evaluate
-from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 from medrobust.models import OwnModel, PhantomClip
 
 NAMES = ["dark", "bright"]
@@ -128,3 +138,99 @@ def test_what_does_not_fit_is_refused(images, change, error, sentence) -> None:
     given = {"images": images, "labels": LABELS, "class_names": NAMES, "corruptions": "contrast"}
     with pytest.raises(error, match=sentence):
         evaluate(Brightness(), **(given | change))
+
+
+LOOKS: dict[str, Callable[[], Any]] = {
+    "python's generator": random.getstate,
+    "numpy's generator": lambda: [np.asarray(part).tolist() for part in np.random.get_state()],  # noqa: NPY002
+    "torch's generator": lambda: torch.get_rng_state().tolist(),
+    "default dtype": torch.get_default_dtype,
+    "deterministic algorithms": torch.get_deterministic_debug_mode,
+    "matmul precision": torch.get_float32_matmul_precision,
+    "anomalies": torch.is_anomaly_enabled,
+    "threads": torch.get_num_threads,
+    "gradients": torch.is_grad_enabled,
+    "cudnn": lambda: [
+        getattr(torch.backends.cudnn, name)
+        for name in ("benchmark", "deterministic", "enabled", "allow_tf32")
+    ],
+    "numpy's errors": np.geterr,
+    "numpy's printing": np.get_printoptions,
+    "filters of warnings": lambda: warnings.filters[:],
+    "how warnings are shown": lambda: (warnings.showwarning, warnings.formatwarning),
+    "levels": lambda: [logging.getLogger(name).level for name in ("", "medrobust", "mine")],
+    "handlers": lambda: [logging.getLogger(name).handlers[:] for name in ("", "mine")],
+    "logging off": lambda: logging.root.manager.disable,
+    "environment": lambda: dict(os.environ),
+    "folder": os.getcwd,
+    "arguments": lambda: sys.argv[:],
+    "hooks": lambda: (sys.excepthook, sys.unraisablehook, sys.stdout, sys.stderr),
+    "signals": lambda: [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)],
+    "matplotlib": lambda: dict.copy(matplotlib.rcParams),
+}
+"""All that a caller may have set for its process, and how to look at it."""
+
+
+class Careless(Brightness):
+    """Disturbs whatever a model or a library of its own may disturb while it is evaluated."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002
+        torch.manual_seed(1)
+        np.seterr(all="ignore")
+        np.set_printoptions(precision=2)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_float32_matmul_precision("medium")
+        torch.autograd.set_detect_anomaly(True)
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        warnings.simplefilter("ignore")
+        logging.getLogger("mine").setLevel(logging.CRITICAL)
+        logging.getLogger().addHandler(logging.NullHandler())
+        os.environ["OF_A_MODEL"] = "1"
+        sys.excepthook = lambda *_: None
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        dict.update(matplotlib.rcParams, {"font.size": 3.0})
+        return super().forward(pixels)
+
+
+@pytest.mark.parametrize("model", [Brightness(), Two(), PhantomClip(variant="small"), Careless()])
+def test_the_caller_s_process_is_left_as_it_was_found(images, model) -> None:
+    torch.rand(3), random.random(), np.random.rand(2)  # noqa: NPY002
+    before = {name: look() for name, look in LOOKS.items()}
+    evaluate(model, images, LABELS, NAMES, corruptions="gaussian_noise", severities=1)
+    after = {name: look() for name, look in LOOKS.items()}
+    assert [name for name in LOOKS if after[name] != before[name]] == []
+
+
+def test_a_call_that_fails_leaves_the_process_as_well(images) -> None:
+    class Failing(Careless):
+        def forward(self, pixels: Tensor) -> Tensor:
+            super().forward(pixels)
+            raise KeyError("of the model")
+
+    before = {name: look() for name, look in LOOKS.items()}
+    with pytest.raises(MedRobustError, match="of the model"):
+        evaluate(Failing(), images, LABELS, NAMES, corruptions="clean")
+    assert [name for name, look in LOOKS.items() if look() != before[name]] == []
+
+
+def test_a_call_between_two_epochs_changes_nothing_of_the_next(images) -> None:
+    def epoch(between: bool) -> list[float]:
+        torch.manual_seed(3)
+        layer = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+        losses = []
+        for _ in range(2):
+            losses.append(float(layer(torch.rand(8, 4)).detach().square().mean()))
+            if between:
+                evaluate(Brightness(), images, LABELS, NAMES, corruptions="clean")
+        assert layer.training
+        return losses
+
+    assert epoch(between=True) == epoch(between=False)
+
+
+def test_a_run_of_wandb_that_the_caller_has_open_stays_open(images, monkeypatch) -> None:
+    run = SimpleNamespace(finish=lambda **_: pytest.fail("finished by evaluate"))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=run))
+    evaluate(Brightness(), images, LABELS, NAMES, corruptions="clean")
