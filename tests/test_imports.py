@@ -16,6 +16,7 @@ EVALUATION = ROOMS | {"engine", "tuning", "tasks.base", "tasks.lookup"}
 JOBS = EVALUATION | {"evaluation", "reporting", "readings"}
 ALLOWED = {
     "__init__": {"jobs.notebook"},
+    "__main__": {"cli"},
     "exceptions": set(),
     "types": ROOT | {"base.tensor_types"},
     "keys": BASE,

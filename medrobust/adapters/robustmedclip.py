@@ -170,5 +170,5 @@ def _card(vision: Vision, rank: int, updated: str) -> str:
         f"whose license is not stated. Scale 1 (alpha = rank), updates of the keys as they were "
         f"saved, logit scale of the base model.{more}\n\n"
         f"- base model: {BASES[vision]}, updated weights {updated[:12]}\n\n"
-        f"    python run.py {ADVICE[vision]} model.adapter=FOLDER\n"
+        f"    medrobust {ADVICE[vision]} model.adapter=FOLDER\n"
     )

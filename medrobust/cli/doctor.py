@@ -1,6 +1,5 @@
 """`medrobust doctor`: what is installed and what is here, and what to do about what is not."""
 
-import argparse
 import json
 import os
 import platform
@@ -18,6 +17,8 @@ import yaml
 from rich.console import Console
 
 from medrobust.base.conf_folder import conf_folder
+
+from .parsing import subcommand_parser
 
 State: TypeAlias = Literal["ok", "note", "wrong"]
 
@@ -50,8 +51,8 @@ class Finding:
 
 def main(arguments: Sequence[str]) -> int:
     """Print what was found: 0 if the demonstration can run here, 1 if something is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="medrobust doctor", description="Say what is here, what is missing and what to do."
+    parser = subcommand_parser(
+        "doctor", "Say what is here, what is missing and what to do.", "--json"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--store", type=Path, default=Path("outputs/store"), help="to be written")
@@ -215,7 +216,7 @@ def _fetched(part: str, here: Sequence[str], what: str, otherwise: str) -> Findi
     found = f"{len(here)} {what}"
     if here:
         return Finding(part, "ok", f"{found}: {', '.join(here)}")
-    advice = f"scripts/prefetch.py fetches them where there is a network; {otherwise}"
+    advice = f"`medrobust prefetch` fetches them where there is a network; {otherwise}"
     return Finding(part, "note", found, advice)
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from medrobust.base.conf_folder import conf_folder
+from medrobust.base.program import program
 from medrobust.exceptions import MedRobustError, unknown_name
 
 from . import typed
 from .option_keys import option_help
 from .packs import check_packs
+from .subcommands import SUBCOMMANDS
 
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -20,22 +22,6 @@ QUIET = {
     "WANDB_ERROR_REPORTING": "false",
 }
 """Keeps libraries from reporting to their makers; who wants that sets the variable otherwise."""
-
-
-def _verify(arguments: Sequence[str]) -> int:
-    from .verify import main
-
-    return main(arguments)
-
-
-def _doctor(arguments: Sequence[str]) -> int:
-    from .doctor import main
-
-    return main(arguments)
-
-
-SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"verify": _verify, "doctor": _doctor}
-"""Words that are jobs of their own: name -> function of the arguments after it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -87,9 +73,9 @@ def _help(given: Sequence[str], folders: Sequence[Path]) -> str:
     typed.check_options(rewritten, known)
     named = typed.options_named(rewritten, known)
     if not named:
-        return typed.help_text(folders)
+        return typed.help_text(folders, {word: one.headline for word, one in SUBCOMMANDS.items()})
     blocks = [option_help(folders, group, option, known[group][option]) for group, option in named]
-    return "\n".join([*blocks, "All groups, options and run-wide keys: python run.py --help\n"])
+    return "\n".join([*blocks, f"All groups, options and run-wide keys: {program()} --help\n"])
 
 
 def _complain(sentence: str) -> int:

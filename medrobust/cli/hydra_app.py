@@ -34,7 +34,7 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     """Compose the configuration that a script works with, from what was typed for it.
 
     Args:
-        overrides: As on the command line of run.py, with `--config-dir DIR` for files of one's own.
+        overrides: As for a run, with `--config-dir DIR` for files of one's own.
 
     Raises:
         ConfigurationError: If Hydra refuses a key or a value.

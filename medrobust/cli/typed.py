@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.base.conf_folder import conf_folder
+from medrobust.base.program import program
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
 SEVERITIES = range(1, 6)
@@ -26,6 +27,14 @@ LAUNCHERS = {
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
 BRACKETED = re.compile(r"^(?!['\"]).*\[[^\]]*,[^\]]*\]")
 """A list of several options, which Hydra lays one over another."""
+RUNS = (
+    ("", "demonstration, offline"),
+    ("model=biomedclip corruption=gaussian_noise", "one model, one corruption"),
+    ("-m model=clip_vit_b16,biomedclip severity=1,3", "a sweep"),
+    ("prompts=paper,clip,bare", "one run, a row a prompt set"),
+    ("... --cfg job", "show the configuration only"),
+)
+"""What help shows first: what may be typed, and what it does."""
 LAID_OVER = ("experiment",)
 """Groups whose options complete one another, so that a list of them has a meaning."""
 
@@ -305,23 +314,28 @@ def options_named(
     return list(dict.fromkeys(pair for pair in pairs if pair[1] in known[pair[0]]))
 
 
-def help_text(folders: Sequence[Path]) -> str:
-    """List every group and option with a line each, and the run-wide keys."""
-    return "\n".join(_help_lines(folders)) + "\n"
+def help_text(folders: Sequence[Path], subcommands: Mapping[str, str]) -> str:
+    """List subcommands, every group and option with a line each, and the run-wide keys.
+
+    Args:
+        folders: Of configuration; earlier ones win.
+        subcommands: Word -> what it does.
+    """
+    return "\n".join(_help_lines(folders, subcommands)) + "\n"
 
 
-def _help_lines(folders: Sequence[Path]) -> Iterator[str]:
+def _help_lines(folders: Sequence[Path], subcommands: Mapping[str, str]) -> Iterator[str]:
     yield "How a medical vision-language model behaves when images get worse."
     yield ""
-    yield "  python run.py                                             demonstration, offline"
-    yield "  python run.py model=biomedclip corruption=gaussian_noise  one model, one corruption"
-    yield "  python run.py -m model=clip_vit_b16,biomedclip severity=1,3,5   a sweep"
-    yield "  python run.py prompts=paper,clip,bare                     one run, a row a prompt set"
-    yield "  python run.py ... --cfg job                               show the configuration only"
-    yield "  python run.py verify outputs/store                       compute some cells again"
-    yield "  python run.py doctor                                     what is here and what is not"
-    yield "  (`medrobust ...` is the same from an installed package)"
-    yield "Options before --help list the keys they accept: python run.py dataset=folder --help"
+    run = program()
+    for command, what in RUNS:
+        yield f"  {f'{run} {command}':<60}{what}".rstrip()
+    yield f"Options before --help list the keys they accept: {run} dataset=folder --help"
+    yield ""
+    yield f"Subcommands, each with a --help of its own ({run} report --help):"
+    width = max(map(len, subcommands)) + 2
+    for word, headline in subcommands.items():
+        yield f"  {word:<{width}}{headline}"
     for group, options in groups(folders).items():
         if group == "local":
             continue

@@ -5,13 +5,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medrobust.base.program import program
+
 
 def command_line(
     overrides: Sequence[str], *, swept: bool = False, packs: Sequence[Path] = ()
 ) -> str:
     """Write a command that can be pasted into a shell."""
     words = [*(f"--config-dir={pack}" for pack in packs), *overrides]
-    return " ".join(["python run.py", *(["-m"] if swept else []), *map(shlex.quote, words)])
+    return " ".join([program(), *(["-m"] if swept else []), *map(shlex.quote, words)])
 
 
 def reference_command(

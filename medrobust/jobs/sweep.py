@@ -71,7 +71,7 @@ def _one_store(plans: Sequence[Mapping[str, Any]]) -> Store:
     if len(stores) > 1:
         raise StoreError(
             f"the jobs of this sweep wrote to {len(stores)} stores, and a report is made from one. "
-            f"Make one with scripts/report.py for each."
+            f"Make one with `medrobust report STORE` for each."
         )
     return Store(Path(stores.pop()))
 

@@ -76,7 +76,7 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise WeightsMismatchError(
             f"{path.name} holds more than tensors, which could run code when opened, and is "
-            f"refused. Turn it into safetensors with: python scripts/convert_checkpoint.py FILE"
+            f"refused. Turn it into safetensors with: medrobust convert FILE"
         ) from error
     except Exception as error:  # the reader of PyTorch raises nearly every class there is
         if "TorchScript" in str(error):

@@ -236,7 +236,7 @@ class PhantomClip:
         if missing:
             raise WeightsNotFoundError(
                 f"model {self.name!r}: {', '.join(missing)} should be in the package and is not. "
-                f"Install medrobust again, or run scripts/train_phantomclip.py."
+                f"Install medrobust again."
             )
         return {path.name: path for path in paths}
 

@@ -45,7 +45,7 @@ def audit_section(report: "Report") -> str:
         '\n<section aria-labelledby="audit"><h2 id="audit">Audit of the data</h2>'
         '<p class="soft small">What was found when the data were opened, and by looking for '
         "repeated pictures, once for the same data. "
-        "<code>python scripts/audit_data.py NAME</code> also looks at what a run leaves out; its "
+        "<code>medrobust audit NAME</code> also looks at what a run leaves out; its "
         "findings stand here from the next run on.</p>"
         f"{plain_table(('data set', 'asked', 'found'), rows)}</section>"
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medrobust.base.program import program
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
@@ -38,7 +39,7 @@ class Choice:
 
     @property
     def words(self) -> list[str]:
-        """The switches of `scripts/report.py` that make it."""
+        """The switches of `medrobust report` that make it."""
         named = (
             ("--model", self.models),
             ("--dataset", self.datasets),
@@ -171,7 +172,7 @@ def report_store(
         run={"command": typed},
         reference=reference,
         reference_prompts=reference_prompts,
-        commands={reference: f"python run.py model={reference} dataset=..."} if reference else {},
+        commands={reference: f"{program()} model={reference} dataset=..."} if reference else {},
         validation=validation_cells(store, cells),
         sanity=[c for c in chosen if c.spec.suite == SANITY],
         missing=missing,
@@ -189,7 +190,7 @@ def _typed(
     root: Path, choice: Choice, values: Mapping[str, str | None], switches: Mapping[str, bool]
 ) -> str:
     """Write the command that makes the report again, without where it goes."""
-    words = ["python", "scripts/report.py", root.name, *choice.words]
+    words = ["medrobust", "report", root.name, *choice.words]
     words += [word for switch, value in values.items() if value for word in (switch, value)]
     return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
 

@@ -1,7 +1,7 @@
 """The report as one HTML file: no outside requests, readable without JavaScript and on paper.
 
 The page of a run has static curves and a script of a few kilobytes for the switches. The page that
-`scripts/report.py` makes adds plotly (5 MB, inline) for curves and scatter that answer the mouse:
+`medrobust report` makes adds plotly (5 MB, inline) for curves and scatter that answer the mouse:
 too heavy for every run, and not needed to read the numbers.
 """
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from checkpoints import write_random_biomedclip
 from families import FAMILIES
-from run_script import script
+from run_entry import answer
 from torch import Tensor
 
 from medrobust.adapters import Tuned
@@ -86,7 +86,7 @@ def test_a_released_checkpoint_becomes_a_folder_of_peft_with_equal_logits(
 
     made, out = released(tmp_path), tmp_path / "adapter"
     convert = ("--peft", released.__name__, tmp_path / "model.pth", out)
-    assert script("convert_checkpoint", *convert).returncode == 0
+    assert answer("convert", *convert).returncode == 0
     names = {"README.md", "adapter_config.json", "adapter_model.safetensors", "medrobust.json"}
     assert {path.name for path in out.iterdir()} == names
     told = json.loads((out / "medrobust.json").read_text())["base"]

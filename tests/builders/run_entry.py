@@ -1,7 +1,10 @@
 """Runs the entry in this process, and reads the tables that it leaves."""
 
 import csv
+import io
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -15,6 +18,14 @@ def medrobust(*arguments: str) -> int:
     with pytest.raises(SystemExit) as done:
         cli.main(list(arguments))
     return done.value.code
+
+
+def answer(*arguments: object) -> SimpleNamespace:
+    """Run the entry in this process and return `returncode`, `stdout` and `stderr`."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = medrobust(*map(str, arguments))
+    return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def rows(path: str) -> list[dict[str, str]]:

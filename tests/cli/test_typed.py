@@ -158,7 +158,7 @@ def test_a_plain_word_is_a_subcommand_and_a_flag_value_is_not() -> None:
 
 
 def test_help_lists_every_option_of_every_group_with_its_headline() -> None:
-    text = arguments.help_text([conf_folder()])
+    text = arguments.help_text([conf_folder()], {"report": "a report"})
     for group, options in arguments.groups([conf_folder()]).items():
         assert group == "local" or f"\n{group}=\n" in text
         for option, headline in options.items():

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from run_entry import medrobust
 
-from medrobust.cli.verify import HALF_PRECISION, OTHER_DEVICE, compare, tolerance
 from medrobust.evaluation.store import Store, _description
+from medrobust.jobs.verification import HALF_PRECISION, OTHER_DEVICE, compare, tolerance
 
 RUN = (
     *("model=phantomclip_small", "corruption=brightness", "severity=1,2", "dataset.per_class=2"),

@@ -1,13 +1,11 @@
-import importlib.util
 import io
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from datasets import medmnist_arrays, write_medimeta, write_medmnist, write_robustmedclip
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from run_entry import answer
 
 from medrobust.datasets import MedIMeta, MedMNIST, RobustMedCLIPFiles
 from medrobust.datasets.audits.of_sets import audit, between_sets
@@ -18,8 +16,6 @@ from medrobust.datasets.audits.perceptual import (
     perceptual_hashes,
 )
 from medrobust.datasets.phantoms.source import phantom
-
-SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "audit_data.py"
 
 
 @pytest.fixture(scope="module")
@@ -221,34 +217,25 @@ def test_the_report_says_how_the_counts_fit_the_known_orders(tmp_path: Path) -> 
     assert "test: furthest from the known shares: normal, +4.2 points" in facts
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("audit_data", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_script_prints_the_whole_report(
-    tmp_path: Path, pictures: np.ndarray, capsys: pytest.CaptureFixture[str]
-) -> None:
-    GlobalHydra.instance().clear()
+def test_the_command_prints_the_whole_report(tmp_path: Path, pictures: np.ndarray) -> None:
     planted(tmp_path, pictures)
     write_medmnist(tmp_path, "retinamnist", (5, 5, 5))
     root = f"dataset.root={tmp_path}"
-    assert script().main(["dermamnist", "retinamnist", root]) == 0
-    printed = capsys.readouterr().out
+    whole = answer("audit", "dermamnist", "retinamnist", root)
+    assert whole.returncode == 0
     for part in (
         "test: 20 images of 224×224×3, multi-class",
         "! 2 images of test nearly repeat one of train",
         "melanoma 3 (15.0 %)",
         "ordinal-regression",
     ):
-        assert part in printed
-    assert script().main(["octmnist", root, "--fast"]) == 1
-    assert "no split test: octmnist_224.npz not found" in capsys.readouterr().out
-    assert script().main(["octmnst", root]) == 1
-    assert "Did you mean 'octmnist'" in capsys.readouterr().err
-    assert script().main(["octmnist", "dataset.siz=28"]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+        assert part in whole.stdout
+    absent = answer("audit", "octmnist", root, "--fast")
+    assert absent.returncode == 1
+    assert "no split test: octmnist_224.npz not found" in absent.stdout
+    unknown = answer("audit", "octmnst", root)
+    assert unknown.returncode == 1
+    assert "Did you mean 'octmnist'" in unknown.stderr
+    misspelt = answer("audit", "octmnist", "dataset.siz=28")
+    assert misspelt.returncode == 1
+    assert misspelt.stderr.startswith("error: ")

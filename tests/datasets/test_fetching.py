@@ -177,7 +177,7 @@ def test_medmnist_c_is_fetched_with_its_clean_file(
     clean_set = source.load()
     assert len(source.corrupted(clean_set, "pixelate", 3)) == 4
     assert [file.name for file in source.fetch()] == ["octmnist_224.npz", "pixelate.npz"]
-    with pytest.raises(DatasetNotFoundError, match=r"scripts/make_benchmark\.py"):
+    with pytest.raises(DatasetNotFoundError, match=r"medrobust benchmark-files"):
         MedMNISTC("tissuemnist", download=True, **folders).load()
 
 
@@ -265,5 +265,5 @@ def test_what_the_hub_does_not_hold_is_named(tmp_path: Path, hub: Path) -> None:
 
 
 def test_a_set_that_was_not_published_in_a_layout_is_not_asked_for() -> None:
-    with pytest.raises(DatasetNotFoundError, match=r"scripts/make_benchmark\.py"):
+    with pytest.raises(DatasetNotFoundError, match=r"medrobust benchmark-files"):
         RobustMedCLIPFiles("octmnist", download=True).fetch()

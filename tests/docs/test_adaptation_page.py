@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from pages import commands
-from run_script import script
+from run_entry import answer
 
 from medrobust.cli import entry as cli
 
 RUN = next(c for c in commands() if c.page == "docs/adaptation.md" and "scans/labels.csv" in c.text)
-EXPORT = next(c for c in commands() if c.page == "docs/adaptation.md" and "export_images" in c.text)
+EXPORT = next(
+    c for c in commands() if c.page == "docs/adaptation.md" and "medrobust export" in c.text
+)
 
 
 def run(given: list[str]) -> int:
@@ -27,10 +29,10 @@ def gains(folder: str) -> dict[tuple[str, str], str]:
 
 
 def test_the_commands_of_the_page_end_in_gains(workplace: Path) -> None:
-    program, *given = EXPORT.words[1:]
+    given = EXPORT.words[1:]
     small = [word.replace("per_class=10", "per_class=2") for word in given]
     assert small != given
-    done = script(Path(program).stem, *small)
+    done = answer(*small)
     assert done.returncode == 0, done.stderr
     whole = RUN.words[2:]
     assert run([*whole, "task.epochs=1", "hydra.sweep.dir=sweep"]) == 0
@@ -46,7 +48,7 @@ def test_the_commands_of_the_page_end_in_gains(workplace: Path) -> None:
     assert run([*alone, f"model.adapter={folder}", "hydra.sweep.dir=alone"]) == 0
     assert gains("alone") == found
 
-    done = script(
+    done = answer(
         "report", "outputs/store", "--reference", "phantomclip", "--light", "--no-figures"
     )
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,8 @@
 
 `pages.py` finds them. A command of `run.py` on phantoms is run, smaller; every other one is
 composed by Hydra, every value of a sweep, and its parts are built, so that no option is misspelt.
-Scripts have their arguments parsed; those that tiny files in published layouts can feed are run.
+Subcommands and scripts have their arguments parsed, choices and keys of subcommands are composed;
+those that tiny files in published layouts can feed are run.
 What can be neither is marked in the page by `<!-- not run: REASON -->`.
 """
 
@@ -25,12 +26,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pages import ROOT, Command, blocks, commands, pages
+from run_entry import answer
 from run_script import script
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.cli import entry as cli
 from medrobust.cli import hydra_app
 from medrobust.cli import typed as arguments
+from medrobust.cli.subcommands import SUBCOMMANDS
 from medrobust.corruptions import CorruptionTransform, RandomCorruption
 from medrobust.datasets.phantoms.source import phantom
 
@@ -83,7 +86,7 @@ def embedded(config: DictConfig) -> bool:
 
 def is_subcommand(command: Command) -> bool:
     """Whether a word such as `verify` follows run.py or medrobust."""
-    return (overrides(command) or [""])[0] in cli.SUBCOMMANDS
+    return (overrides(command) or [""])[0] in SUBCOMMANDS
 
 
 RUNS = [c for c in OTHERS if overrides(c) is not None and not is_subcommand(c)]
@@ -163,10 +166,19 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "command", [c for c in OTHERS if is_subcommand(c)], ids=lambda c: f"{c.page}: {c.text[:60]}"
 )
-def test_every_subcommand_takes_its_arguments(command: Command, parse_only: None) -> None:
+def test_every_subcommand_takes_its_arguments(
+    command: Command, parse_only: None, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     word, *given = overrides(command) or []
-    with pytest.raises(Parsed):
-        cli.SUBCOMMANDS[word](given)
+    sets = arguments.groups([conf_folder()])["dataset"]
+    keys = [f"dataset={name}" for name in given if name in sets and word == "audit"][:1]
+    keys += [text for text in given if re.match(r"[a-z_./]+=", text)]
+    monkeypatch.chdir(files)
+    for config in composed(["-m", *keys]) if keys and word != "verify" else ():
+        instantiate(config.dataset, _convert_="all")
+    if given:  # a word alone is a mention
+        with pytest.raises(Parsed):
+            SUBCOMMANDS[word](given)
 
 
 def is_script(command: Command) -> bool:
@@ -176,9 +188,7 @@ def is_script(command: Command) -> bool:
 @pytest.mark.parametrize(
     "command", [c for c in OTHERS if is_script(c)], ids=lambda c: f"{c.page}: {c.text[:60]}"
 )
-def test_every_script_is_there_and_takes_its_arguments(
-    command: Command, parse_only: None, files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_script_is_there_and_takes_its_arguments(command: Command, parse_only: None) -> None:
     program, *given = command.words[1:]
     if program == "-m":
         program, *given = given[0].replace(".", "/"), *given[1:]
@@ -190,13 +200,6 @@ def test_every_script_is_there_and_takes_its_arguments(
         assert "def main(" in (ROOT / module).read_text()
         return
     assert (ROOT / program).is_file()
-    sets = arguments.groups([conf_folder()])["dataset"]
-    named = [word for word in given if word in sets and "audit_data" in program]
-    keys = [f"dataset={word}" for word in named[:1]]
-    keys += [word for word in given if re.match(r"[a-z_./]+=", word)]
-    monkeypatch.chdir(files)
-    for config in composed(["-m", *keys]) if keys else ():
-        instantiate(config.dataset, _convert_="all")
     if "argparse" in (ROOT / program).read_text() and program.startswith("scripts/"):
         with pytest.raises(Parsed):
             script(Path(program).stem, *given)
@@ -227,26 +230,25 @@ HOW = "Neither run nor composed. Mark its block with <!-- not run: REASON -->, o
 @pytest.mark.parametrize(
     ("text", "smaller"),
     [
-        ("python scripts/check_model.py model=biomedclip model.local_dir=WEIGHTS", True),
-        ("python scripts/make_benchmark.py --out FOLDER dataset=bloodmnist", False),
-        ("python scripts/convert_checkpoint.py FILE", False),
+        ("medrobust check-model model=biomedclip model.local_dir=WEIGHTS", True),
+        ("medrobust benchmark-files --out FOLDER dataset=bloodmnist", False),
+        ("medrobust convert FILE", False),
     ],
 )
-def test_scripts_run_on_tiny_files(
+def test_subcommands_run_on_tiny_files(
     text: str, smaller: bool, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (command, *_) = [c for c in OTHERS if c.text.startswith(text)]
     monkeypatch.chdir(files)
     monkeypatch.setenv("MEDROBUST_DATA", "data")
-    program, *given = command.words[1:]
     more = ["model.resolution=160"] if smaller else []
-    done = script(Path(program).stem, *given, *more)
+    done = answer(*command.words[1:], *more)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_store_becomes_the_report_that_the_pages_promise(workplace: Path) -> None:
     assert run(["corruption=gaussian_noise", "severity=3", *SMALL, "store.dir=STORE"]) == 0
-    done = script("report", "STORE", "--light")
+    done = answer("report", "STORE", "--light")
     assert done.returncode == 0, done.stderr
     assert Path("outputs/report/report.html").is_file()
 

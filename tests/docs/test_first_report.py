@@ -8,13 +8,15 @@ from datasets import write_folder, write_table
 from dicoms import slices, write_dicom
 from hydra.core.global_hydra import GlobalHydra
 from pages import ROOT, Command, commands
-from run_script import script
+from run_entry import answer
 
 from medrobust.cli import entry as cli
 
 PAGE = "docs/first-report.md"
 COMMANDS = [c for c in commands() if c.page == PAGE and "\n" not in c.text and "--" not in c.text]
-OFFLINE = [c for c in COMMANDS if c.words[0] == "python" and "biomedclip" not in c.text]
+OFFLINE = [
+    c for c in COMMANDS if c.words[0] in ("python", "medrobust") and "biomedclip" not in c.text
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +39,15 @@ def test_each_step_of_the_first_report_works(
     command: Command, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folders)
-    program, *given = command.words[1:]
-    if program != "run.py":
-        done = script(Path(program).stem, *given)
+    program, *given = command.words
+    if program == "medrobust":
+        done = answer(*given)
         assert done.returncode == 0, done.stderr
         assert (folders / "dicoms" / "sheet.png").is_file()
         return
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as done:
-        cli.main([*given, "hydra.run.dir=last", "hydra.sweep.dir=last"])
+        cli.main([*given[1:], "hydra.run.dir=last", "hydra.sweep.dir=last"])
     assert done.value.code == 0
     if "dry_run=true" not in given:
         page = (folders / "last" / "report.html").read_text(encoding="utf-8")

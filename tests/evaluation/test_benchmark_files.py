@@ -1,7 +1,6 @@
 """Benchmarks as files: published layouts, pixels of a run, resume, refusals."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import random_images, write_medmnist
+from run_entry import answer
 
 from medrobust.corruptions import Corruption, Suite, corrupt
 from medrobust.datasets import MedMNIST
@@ -21,7 +21,6 @@ from medrobust.evaluation.benchmark_files import BenchmarkWriter, benchmark_file
 from medrobust.exceptions import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "make_benchmark.py"
 
 
 def image_set(channels=3, count=5, split="test", labels=None, size=40):
@@ -168,9 +167,9 @@ def test_what_a_layout_cannot_hold_is_refused(tmp_path):
         BenchmarkWriter(tmp_path, "medmnist_c", image_set(), COLUMNS, seed=1)
 
 
-def test_the_script_writes_a_registry_for_a_published_set(tmp_path):
+def test_the_command_writes_a_registry_for_a_published_set(tmp_path):
     write_medmnist(tmp_path / "data", "octmnist", (4, 4, 4))
-    command = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "medrobust", "benchmark-files", "--out", str(tmp_path / "out")]
     given = ["dataset=octmnist", f"dataset.root={tmp_path / 'data'}", "corruption=medmnist_c"]
     for word in ("written", "kept"):
         done = subprocess.run(
@@ -186,10 +185,7 @@ def test_the_script_writes_a_registry_for_a_published_set(tmp_path):
         assert np.array_equal(file["test_labels"][:, 0], np.tile(clean.labels, 5))
 
 
-def test_the_script_answers_a_wrong_name_in_one_sentence(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("make_benchmark", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    monkeypatch.setattr(sys, "argv", ["x", "--out", str(tmp_path), "dataset=octmnis"])
-    assert script.main() == 1
-    assert "Did you mean 'octmnist'" in capsys.readouterr().err
+def test_a_wrong_name_is_answered_in_one_sentence(tmp_path):
+    done = answer("benchmark-files", "--out", tmp_path, "dataset=octmnis")
+    assert done.returncode == 1
+    assert "Did you mean 'octmnist'" in done.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_script import script
+from run_entry import answer
 from stores import cell_key, data_record, random_logits
 
 from medrobust.evaluation.merge import merge
@@ -81,7 +81,7 @@ def test_other_numbers_under_one_key_are_named_and_nothing_is_written(tmp_path: 
     b = write(tmp_path / "b", ((("c", 1, False),), ()))
     key = cell_key(DATA, "a")
     Store(b).write(key, {"logits": random_logits(DATA, key, 1.0) + 1}, {})
-    done = script("merge_stores", a, b, "--into", tmp_path / "joint")
+    done = answer("merge", a, b, "--into", tmp_path / "joint")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert str(key.folder) in line
@@ -89,14 +89,14 @@ def test_other_numbers_under_one_key_are_named_and_nothing_is_written(tmp_path: 
     assert str(b) in line
     assert not (tmp_path / "joint").exists()
     before = files(a)
-    assert script("merge_stores", b, "--into", a).returncode == 1
+    assert answer("merge", b, "--into", a).returncode == 1
     assert files(a) == before
 
 
-def test_the_script_says_what_it_did_and_leaves_hidden_folders_alone(tmp_path: Path) -> None:
+def test_the_command_says_what_it_did_and_leaves_hidden_folders_alone(tmp_path: Path) -> None:
     a = write(tmp_path / "a", ((("a", 1, False),), ()))
     (a / "adapters" / ".unfinished-training").mkdir()
-    done = script("merge_stores", a, "--into", tmp_path / "joint")
+    done = answer("merge", a, "--into", tmp_path / "joint")
     assert done.returncode == 0
     assert "4 parts copied, 0 were there" in done.stdout
     assert files(tmp_path / "joint") == files(a)

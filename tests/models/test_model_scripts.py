@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES
+from run_entry import medrobust
 from safetensors.torch import load_file
 
 from medrobust.exceptions import WeightsMismatchError
@@ -45,9 +46,9 @@ def test_settings_beside_tensors_are_left_out_and_the_model_then_loads(tmp_path,
     truth = family.source(str(tmp_path)).load().encode_text(["no mass"])
     settings = argparse.Namespace(rate=np.float64(0.1), where=Path("a"), size=np.zeros(3))
     torch.save(content | {"args": settings}, path)
-    with pytest.raises(WeightsMismatchError, match=r"convert_checkpoint\.py"):
+    with pytest.raises(WeightsMismatchError, match="medrobust convert FILE"):
         family.source(str(tmp_path)).load()
-    assert script("convert_checkpoint").main([str(path)]) == 0
+    assert medrobust("convert", str(path)) == 0
     assert f"{len(content['model'])} tensors" in capsys.readouterr().out
     written = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(written[key], value) for key, value in content["model"].items())
@@ -60,7 +61,7 @@ def test_anything_else_stays_closed_and_is_never_run(tmp_path, capsys) -> None:
     witness = tmp_path / "witness"
     path = tmp_path / "x.pt"
     torch.save({"state_dict": {"a": torch.ones(1)}, "evil": Payload(witness)}, path)
-    assert script("convert_checkpoint").main([str(path)]) == 1
+    assert medrobust("convert", str(path)) == 1
     assert "system" in capsys.readouterr().err
     assert not witness.exists()
     assert not path.with_suffix(".safetensors").exists()
@@ -69,18 +70,16 @@ def test_anything_else_stays_closed_and_is_never_run(tmp_path, capsys) -> None:
 def test_a_table_at_another_place_is_named_by_its_entry(tmp_path, capsys) -> None:
     path = tmp_path / "x.pt"
     torch.save({"ema": {"a": torch.ones(2), "step": 3}, "epoch": 1}, path)
-    convert = script("convert_checkpoint")
-    assert convert.main([str(path)]) == 1
+    assert medrobust("convert", str(path)) == 1
     assert "--entry" in capsys.readouterr().err
-    assert convert.main([str(path), str(tmp_path / "y.safetensors"), "--entry", "ema"]) == 0
+    assert medrobust("convert", str(path), str(tmp_path / "y.safetensors"), "--entry", "ema") == 0
     assert load_file(tmp_path / "y.safetensors")["a"].tolist() == [1.0, 1.0]
 
 
 def test_a_model_is_described_with_a_checksum_that_repeats(capsys) -> None:
-    check = script("check_model")
     printed = []
     for _ in range(2):
-        assert check.main(["model=phantomclip_small", "model.micro_batch=2"]) == 0
+        assert medrobust("check-model", "model=phantomclip_small", "model.micro_batch=2") == 0
         printed.append(capsys.readouterr().out)
     facts = [{line[:16].strip(): line[16:] for line in text.splitlines()} for text in printed]
     for name in (
@@ -102,15 +101,14 @@ def test_a_file_of_ones_own_is_found_and_a_wrong_name_is_one_sentence(tmp_path, 
     (mine / "model").mkdir(parents=True)
     content = "defaults: [phantomclip_small, _self_]\nname: mine\nmicro_batch: 2\n"
     (mine / "model" / "mine.yaml").write_text(content)
-    check = script("check_model")
-    assert check.main(["--config-dir", str(mine), "model=mine"]) == 0
+    assert medrobust("check-model", "--config-dir", str(mine), "model=mine") == 0
     assert capsys.readouterr().out.startswith("model           mine\n")
-    assert check.main(["model=mine"]) == 1
+    assert medrobust("check-model", "model=mine") == 1
     assert "model 'mine'" in capsys.readouterr().err.replace('"', "'")
 
 
 def test_a_model_without_its_files_is_refused_in_one_sentence(tmp_path, capsys) -> None:
-    assert script("check_model").main(["model=medclip_vit", f"model.local_dir={tmp_path}"]) == 1
+    assert medrobust("check-model", "model=medclip_vit", f"model.local_dir={tmp_path}") == 1
     error = capsys.readouterr().err
     assert "pytorch_model.bin" in error
     assert len(error.strip().splitlines()) == 1
@@ -148,7 +146,7 @@ def with_weights(folder: Path, changed: dict[str, torch.Tensor]) -> list[str]:
     ],
 )
 def test_a_model_that_computes_nothing_is_no_success(tmp_path, capsys, key, value, words) -> None:
-    assert script("check_model").main(with_weights(tmp_path, {key: value})) == 1
+    assert medrobust("check-model", *with_weights(tmp_path, {key: value})) == 1
     error = capsys.readouterr().err
     assert words in error
     assert len(error.strip().splitlines()) == 1
@@ -158,7 +156,7 @@ def test_a_model_that_computes_nothing_is_no_success(tmp_path, capsys, key, valu
 def test_the_converter_says_of_what_it_cannot_read_one_sentence(tmp_path, capsys, content) -> None:
     path = tmp_path / "x.pt"
     path.write_bytes(content)
-    assert script("convert_checkpoint").main([str(path)]) == 1
+    assert medrobust("convert", str(path)) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: x.pt is ")
     assert len(error.strip().splitlines()) == 1

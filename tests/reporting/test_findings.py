@@ -1,12 +1,11 @@
 """Audit, contamination, choice of the reference's prompts, lineage and layout at W&B."""
 
 import json
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from run_entry import answer
 from stores import cell_key, data_record, random_logits, write_cell, write_matrix
 from wandb_files import read_records
 
@@ -16,7 +15,6 @@ from medrobust.reporting.audit import findings
 from medrobust.reporting.from_store import report_store
 
 LIGHT = {"interactive": False, "figures": False}
-ROOT = Path(__file__).parents[2]
 
 
 def rewritten(cell, **more):
@@ -144,18 +142,16 @@ def test_a_run_uses_its_adapters_and_makes_its_results(tmp_path, weights):
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # the library's own, of pydantic
-def test_the_workspace_names_what_a_run_logs(tmp_path, monkeypatch, capsys):
+def test_the_workspace_names_what_a_run_logs(tmp_path):
     pytest.importorskip("wandb_workspaces")
     data = data_record()
     write_matrix(tmp_path / "s", data, {"a": 1.0}, corruptions=["contrast"], severities=(1,))
     report_store(tmp_path / "s", tmp_path / "out", **LIGHT)
-    script = runpy.run_path(str(ROOT / "scripts" / "wandb_workspace.py"))
     target = tmp_path / "workspace.json"
-    monkeypatch.setattr("sys.argv", ["x", str(tmp_path / "out"), "--out", str(target)])
-    assert script["main"]() == 0
+    assert answer("workspace", tmp_path / "out", "--out", target).returncode == 0
     text = target.read_text()
     for key in ("heat_map/toy/imagenet_c/error", "toy/imagenet_c/a/mCE", "curve/toy/imagenet_c/"):
         assert key in text
-    monkeypatch.setattr("sys.argv", ["x", str(tmp_path / "none")])
-    assert script["main"]() == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    none = answer("workspace", tmp_path / "none")
+    assert none.returncode == 1
+    assert none.stderr.startswith("error: ")

@@ -1,13 +1,10 @@
 """A report from the store alone: what is found, what is missing, which files there are."""
 
 import re
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from run_script import script
+from run_entry import answer
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import StoreError, UnknownNameError
@@ -15,7 +12,6 @@ from medrobust.reporting.figures import title
 from medrobust.reporting.from_store import Choice, report_store
 from medrobust.reporting.matrix import ExpectedTable
 
-ROOT = Path(__file__).parents[2]
 TWO = ("contrast", "pixelate")
 LIGHT = {"interactive": False, "figures": False}
 
@@ -176,21 +172,19 @@ def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_pat
     assert (tmp_path / "report.html").read_bytes() == before
 
 
-def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path, monkeypatch, capsys):
-    script = runpy.run_path(str(ROOT / "scripts" / "report.py"))
-    given = [str(root), "--out", str(tmp_path / "out"), "--light", "--no-figures"]
-    monkeypatch.setattr(sys, "argv", ["report.py", *given, "--dataset", "ward"])
-    assert script["main"]() == 0
-    assert capsys.readouterr().out.rstrip().endswith("report.html")
+def test_the_command_says_where_the_page_is_or_what_is_wrong(root, tmp_path):
+    given = ["report", root, "--out", tmp_path / "out", "--light", "--no-figures"]
+    whole = answer(*given, "--dataset", "ward")
+    assert whole.returncode == 0
+    assert whole.stdout.rstrip().endswith("report.html")
     part = ["--corruption", "contrast, pixelate", "--severity", "1", "--severity", "2"]
-    monkeypatch.setattr(sys, "argv", ["report.py", *given, *part])
-    assert script["main"]() == 0
-    assert "(--corruption contrast,pixelate --severity 1,2)" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path)])
-    assert script["main"]() == 1
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("error: ")
-    assert complaint.count("\n") == 1
+    cut = answer(*given, *part)
+    assert cut.returncode == 0
+    assert "(--corruption contrast,pixelate --severity 1,2)" in cut.stdout
+    wrong = answer("report", tmp_path)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: ")
+    assert wrong.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -205,12 +199,12 @@ def test_the_script_says_where_the_page_is_or_what_is_wrong(root, tmp_path, monk
 def test_the_page_has_the_command_that_makes_it_again(root, tmp_path, switches):
     pages = []
     for name in ("first", "again"):
-        done = script("report", root, "--out", tmp_path / name, *switches.split())
+        done = answer("report", root, "--out", tmp_path / name, *switches.split())
         assert done.returncode == 0, done.stderr
         pages.append((tmp_path / name / "report.html").read_text(encoding="utf-8"))
-        (command,) = re.findall(r"<code>(python scripts/report\.py [^<]*)</code>", pages[-1])
-        assert command == f"python scripts/report.py store {switches}"
-        switches = command.removeprefix("python scripts/report.py store ")
+        (command,) = re.findall(r"<code>(medrobust report [^<]*)</code>", pages[-1])
+        assert command == f"medrobust report store {switches}"
+        switches = command.removeprefix("medrobust report store ")
     assert pages[0] == pages[1]
 
 

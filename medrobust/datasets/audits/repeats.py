@@ -2,7 +2,7 @@
 
 A run looks by itself: at the evaluated split, at the other splits of its set, at the evaluated
 splits of its other sets, and at whatever the cache has of a set that is known to share pictures.
-What that would take too long for is left to `scripts/audit_data.py` and named as such.
+What that would take too long for is left to `medrobust audit` and named as such.
 """
 
 import logging

@@ -92,7 +92,7 @@ class MedMNISTC(PublishedSource):
         if self.flag == NOT_PUBLISHED:
             raise DatasetNotFoundError(
                 f"MedMNIST-C was not published for {self.flag}: make its files with "
-                f"scripts/make_benchmark.py."
+                f"`medrobust benchmark-files`."
             )
         clean = self._clean().fetch()
         name, md5 = f"{self.flag}.zip", MD5.get(self.flag)

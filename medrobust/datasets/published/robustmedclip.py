@@ -102,7 +102,7 @@ class RobustMedCLIPFiles(PublishedSource):
         if self.flag in MEDMNIST:
             raise DatasetNotFoundError(
                 f"{self.flag} was not published in this layout: make its files with "
-                f"scripts/make_benchmark.py."
+                f"`medrobust benchmark-files`."
             )
         return fetch_hub_set(MEDIMETA_C_HUB, self.flag, self.folder)
 

@@ -14,10 +14,12 @@ from checkpoints import write_random_biomedclip
 from datasets import write_medimeta, write_medmnist
 from hub import serve
 from medmnist.info import INFO
-from run_script import SCRIPTS, script
+from run_entry import answer
 from zenodo import pack, serve_zenodo
 
 from medrobust.datasets import MedIMeta
+from medrobust.exceptions import InvalidDataError
+from medrobust.jobs.prefetch import check_hub_file
 
 ROOT = Path(__file__).parents[2]
 HUB_ID = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
@@ -63,7 +65,8 @@ def test_weights_and_data_are_fetched_once_and_then_run_without_network(
     tmp_path: Path, zenodo: Path
 ) -> None:
     write_random_biomedclip(tmp_path / "published")
-    command = [sys.executable, str(SCRIPTS / "prefetch.py"), "box", "model=biomedclip,phantomclip"]
+    models = "model=biomedclip,phantomclip"
+    command = [sys.executable, "-m", "medrobust", "prefetch", "box", models]
     with serve({HUB_ID: tmp_path / "published"}) as endpoint:
         done = subprocess.run(
             command, cwd=tmp_path, env=environment(endpoint), capture_output=True, text=True
@@ -72,7 +75,7 @@ def test_weights_and_data_are_fetched_once_and_then_run_without_network(
     assert "model biomedclip: " in done.stdout
     assert "model phantomclip: needs no files" in done.stdout
     box = tmp_path / "box"
-    data = script("prefetch", box, "dataset=bloodmnist,phantoms")
+    data = answer("prefetch", box, "dataset=bloodmnist,phantoms")
     assert data.returncode == 0, data.stdout + data.stderr
     assert "dataset bloodmnist: 1 file," in data.stdout
     manifest = json.loads((box / "manifest.json").read_text())["files"]
@@ -100,37 +103,37 @@ def test_weights_and_data_are_fetched_once_and_then_run_without_network(
 
 def test_a_copy_is_checked_against_its_manifest(tmp_path: Path, zenodo: Path) -> None:
     box = tmp_path / "box"
-    assert script("prefetch", box, "dataset=bloodmnist").returncode == 0
-    done = script("prefetch", box, "--check")
+    assert answer("prefetch", box, "dataset=bloodmnist").returncode == 0
+    done = answer("prefetch", box, "--check")
     assert (done.returncode, done.stdout) == (0, "1 of 1 file is as fetched\n")
     file = box / "data/bloodmnist_224.npz"
     content = bytearray(file.read_bytes())
     content[100] ^= 1
     file.write_bytes(bytes(content))
-    done = script("prefetch", box, "--check")
+    done = answer("prefetch", box, "--check")
     assert done.returncode == 1
     assert "damaged  data/bloodmnist_224.npz (bloodmnist)" in done.stdout
-    again = script("prefetch", box, "dataset=bloodmnist")
+    again = answer("prefetch", box, "dataset=bloodmnist")
     assert again.returncode == 1
     assert "MD5" in again.stdout
     file.unlink()
-    assert "missing  data/bloodmnist_224.npz" in script("prefetch", box, "--check").stdout
-    assert script("prefetch", box, "dataset=bloodmnist").returncode == 0
-    assert script("prefetch", box, "--check").returncode == 0
+    assert "missing  data/bloodmnist_224.npz" in answer("prefetch", box, "--check").stdout
+    assert answer("prefetch", box, "dataset=bloodmnist").returncode == 0
+    assert answer("prefetch", box, "--check").returncode == 0
 
 
 def test_medimeta_is_fetched_and_its_files_are_checked_one_by_one(
     tmp_path: Path, zenodo: Path
 ) -> None:
     box = tmp_path / "box"
-    done = script("prefetch", box, "dataset=pbc", "dataset.size=16")
+    done = answer("prefetch", box, "dataset=pbc", "dataset.size=16")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dataset pbc: 8 files" in done.stdout
-    assert script("prefetch", box, "--check").stdout.startswith("8 of 8 files are as")
+    assert answer("prefetch", box, "--check").stdout.startswith("8 of 8 files are as")
     moved = MedIMeta("pbc", root=str(box / "data/medimeta"), size=16, cache_dir=str(tmp_path / "c"))
     assert len(moved.load()) == 5
     (box / "data/medimeta/pbc/splits/test.txt").write_text("images/000000.tiff")
-    told = script("prefetch", box, "--check").stdout
+    told = answer("prefetch", box, "--check").stdout
     assert "damaged  data/medimeta/pbc/splits/test.txt (pbc)" in told
 
 
@@ -138,7 +141,7 @@ def test_what_cannot_be_fetched_is_said_and_the_rest_goes_on(
     tmp_path: Path, zenodo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zenodo.write_bytes(b"another file")
-    done = script("prefetch", tmp_path / "box", "dataset=bloodmnist,phantoms")
+    done = answer("prefetch", tmp_path / "box", "dataset=bloodmnist,phantoms")
     assert done.returncode == 1
     assert (
         "dataset bloodmnist: bloodmnist_224.npz was fetched, but its MD5 sum is not" in done.stdout
@@ -147,23 +150,22 @@ def test_what_cannot_be_fetched_is_said_and_the_rest_goes_on(
     assert done.stdout.splitlines()[-1] == "1 of 2 fetched: box is not complete."
     assert "On the other machine" not in done.stdout
     assert [p.name for p in (tmp_path / "box/data").iterdir()] == [".bloodmnist_224.npz.lock"]
-    own = script("prefetch", tmp_path / "box", "dataset=folder", "dataset.csv=labels.csv")
-    assert "is not fetched by this script" in own.stdout
+    own = answer("prefetch", tmp_path / "box", "dataset=folder", "dataset.csv=labels.csv")
+    assert "is not fetched by this command" in own.stdout
     for arguments in ([tmp_path / "box"], [tmp_path / "empty", "--check"]):
-        done = script("prefetch", *arguments)
+        done = answer("prefetch", *arguments)
         assert done.returncode == 1
         assert done.stderr.startswith("error: ")
 
 
 def test_damaged_files_of_the_hubs_cache_are_found(tmp_path: Path) -> None:
-    module = script("prefetch", tmp_path, "--check").module
     for content in (b"small", b"large" * 20_000):
         name = hashlib.sha256(content).hexdigest()
         if len(content) < 100:
             name = hashlib.sha1(b"blob 5\0" + content).hexdigest()
         (tmp_path / name).write_bytes(content)
-        module.check_hub_file(tmp_path / name)
+        check_hub_file(tmp_path / name)
         (tmp_path / name).write_bytes(content[:-1] + b"x")
         os.utime(tmp_path / name, (1, 1))
-        with pytest.raises(module.InvalidDataError, match="is damaged"):
-            module.check_hub_file(tmp_path / name)
+        with pytest.raises(InvalidDataError, match="is damaged"):
+            check_hub_file(tmp_path / name)

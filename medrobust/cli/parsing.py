@@ -1,0 +1,58 @@
+"""The parser that every subcommand builds on."""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+
+
+def subcommand_parser(name: str, about: str, *examples: str, ends: str = "") -> ArgumentParser:
+    """Make a parser whose help says what the subcommand does, with commands that can be typed.
+
+    Args:
+        name: As typed after `medrobust`.
+        about: What it does, lines broken as they shall stand.
+        examples: What may follow the name, each a command of its own.
+        ends: A last paragraph, such as on the exit status.
+    """
+    shown = "\n".join(f"  medrobust {name} {example}" for example in examples)
+    word = "examples" if len(examples) > 1 else "example"
+    return ArgumentParser(
+        prog=f"medrobust {name}",
+        description=about,
+        epilog=f"{word}:\n{shown}" + (f"\n\n{ends}" if ends else ""),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+
+
+def listed(given: Sequence[str]) -> list[str]:
+    """Take lists apart: every name once, in the order given.
+
+    Example:
+        >>> listed(["a,b", "b, c"])
+        ['a', 'b', 'c']
+    """
+    parts = (name.strip() for text in given for name in text.split(","))
+    return [name for name in dict.fromkeys(parts) if name]
+
+
+def add_overrides(parser: ArgumentParser, shown: str, *, nargs: str = "*") -> None:
+    """Let a subcommand take choices and keys as a run does, `--config-dir DIR` included.
+
+    Args:
+        parser: Its arguments must be read by `parse_intermixed_args`.
+        shown: What help calls one of them.
+        nargs: "+" if there must be one.
+    """
+    parser.add_argument(
+        "-cd",
+        "--config-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="options of your own (repeatable)",
+    )
+    parser.add_argument("overrides", nargs=nargs, metavar=shown)
+
+
+def as_typed(given: Namespace) -> list[str]:
+    """Return what was given for `add_overrides`, in the order in which a run takes it."""
+    return [*(f"--config-dir={folder}" for folder in given.config_dir), *given.overrides]

@@ -1,0 +1,138 @@
+"""Words that are jobs of their own: through each way to start the package, with and without it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from run_entry import answer
+
+from medrobust.base.program import program
+from medrobust.cli.subcommands import SUBCOMMANDS
+from medrobust.models.robustmedclip import Vision
+
+ROOT = Path(__file__).parents[2]
+CONSOLE = Path(sys.executable).with_name("medrobust")
+DOORS = {
+    "report": "report",
+    "audit_data": "audit",
+    "prefetch": "prefetch",
+    "merge_stores": "merge",
+    "convert_checkpoint": "convert",
+    "export_images": "export",
+    "check_model": "check-model",
+    "dicom_sheet": "sheet",
+    "make_benchmark": "benchmark-files",
+    "wandb_workspace": "workspace",
+}
+"""Former name of a script -> the word."""
+
+
+def started(*command: object, folder: Path, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command where nothing of the checkout is, the package found at `path`."""
+    environment = {**os.environ, "PYTHONPATH": str(path), "COLUMNS": "100"}
+    words = [str(word) for word in command]
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a wheel puts into site-packages: the package, and conf/ inside it."""
+    root = tmp_path_factory.mktemp("installed")
+    ignored = shutil.ignore_patterns("__pycache__", "local")
+    shutil.copytree(ROOT / "medrobust", root / "medrobust", ignore=ignored)
+    shutil.copytree(ROOT / "conf", root / "medrobust" / "conf", ignore=ignored)
+    return root
+
+
+@pytest.mark.parametrize("word", SUBCOMMANDS)
+def test_help_of_a_word_says_what_can_be_typed(word: str, tmp_path: Path) -> None:
+    done = started(sys.executable, "-m", "medrobust", word, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: medrobust {word} ")
+    assert f"\n  medrobust {word} " in done.stdout.partition("\nexample")[2]
+
+
+@pytest.mark.parametrize("word", SUBCOMMANDS)
+def test_an_installed_package_has_every_word(word: str, tmp_path: Path, installed: Path) -> None:
+    done = started(
+        sys.executable, "-m", "medrobust", word, "--help", folder=tmp_path, path=installed
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: medrobust {word} ")
+
+
+def test_an_installed_package_names_the_program_that_it_has(
+    tmp_path: Path, installed: Path
+) -> None:
+    assert program() == "python run.py"
+    done = started(sys.executable, "-m", "medrobust", "--help", folder=tmp_path, path=installed)
+    assert "run.py" not in done.stdout
+    assert "  medrobust model=biomedclip corruption=gaussian_noise" in done.stdout
+    for word, subcommand in SUBCOMMANDS.items():
+        assert f"  {word:<15}  {subcommand.headline}\n" in done.stdout
+
+
+@pytest.mark.skipif(not CONSOLE.is_file(), reason="medrobust is not installed")
+@pytest.mark.parametrize("word", SUBCOMMANDS)
+def test_the_installed_program_has_every_word(word: str, tmp_path: Path) -> None:
+    done = started(CONSOLE, word, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: medrobust {word} ")
+
+
+@pytest.mark.parametrize("script", DOORS)
+def test_a_former_script_is_a_door_to_its_word(script: str, tmp_path: Path) -> None:
+    file = ROOT / "scripts" / f"{script}.py"
+    statements = file.read_text(encoding="utf-8").partition('"""\n')[2].split("\n")
+    assert len([line for line in statements if line]) == 3
+    done = started(sys.executable, file, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: medrobust {DOORS[script]} ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("report nowhere", "nowhere holds no cells."),
+        ("verify nowhere", "nowhere holds no cells."),
+        ("verify nowhere 3", "'3' is no KEY=VALUE"),
+        ("merge nowhere --into joint", "nowhere"),
+        ("audit bloodmnst", "unknown data set 'bloodmnst'. Did you mean 'bloodmnist'"),
+        ("sheet nowhere sheet.png", "folder nowhere not found."),
+        ("sheet . sheet.png --window wide", "--window wide: write header, range, stored or"),
+        ("export out dataset=phantomz", "unknown dataset 'phantomz'. Did you mean 'phantoms'"),
+        ("export out dataset=robustmedclip_12", "is a collection: export its members one by one."),
+        ("benchmark-files --out out datset.split=x", "Did you mean 'dataset.split'?"),
+        ("prefetch box", "nothing to fetch: name model=A,B or dataset=C,D or both."),
+        ("prefetch box --check", "manifest.json not found: nothing was fetched to there."),
+        ("check-model model=biomedclipp", "unknown model 'biomedclipp'. Did you mean 'biomedclip'"),
+        ("convert nowhere.pt", "file nowhere.pt not found."),
+        ("workspace nowhere", "summary.csv cannot be read"),
+        ("reprot outputs/store", "unknown command 'reprot'. Did you mean 'report'"),
+    ],
+)
+def test_a_wrong_word_or_place_is_one_sentence(workplace: Path, typed: str, said: str) -> None:
+    done = answer(*typed.split())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_word_takes_options_of_ones_own(workplace: Path) -> None:
+    (workplace / "mine" / "dataset").mkdir(parents=True)
+    file = workplace / "mine" / "dataset" / "few.yaml"
+    file.write_text("# Few phantoms\n_target_: medrobust.datasets.Phantoms\nper_class: 1\n")
+    done = answer("audit", "few", "--config-dir", "mine", "--fast")
+    assert done.returncode == 0, done.stderr
+    assert "test: 20 images of 224" in done.stdout
+
+
+def test_convert_offers_every_tower_of_robustmedclip() -> None:
+    assert f"{{{','.join(get_args(Vision))}}}" in answer("convert", "--help").stdout
