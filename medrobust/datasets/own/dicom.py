@@ -51,6 +51,7 @@ from .samples import (
 )
 from .source import PATIENT_COLUMN, OwnData
 from .table import Table
+from .unlabelled import check_unlabelled, whole_number
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Dicom(OwnData):
             ConfigurationError: Naming the key.
         """
         self._framing()
+        check_unlabelled(self.unlabelled)
         if self.match not in get_args(Match):
             raise ConfigurationError(
                 f"dataset.match={self.match!r}: there are {', '.join(get_args(Match))}."
@@ -208,14 +210,14 @@ class Dicom(OwnData):
         assert self.frame_column is not None
         texts = table.column(self.frame_column, "frame_column")
         for row, text in enumerate(texts):
-            if not text.isdecimal() or int(text) < 1:
+            if (whole_number(text) or 0) < 1:
                 raise hiding(
                     InvalidDataError(
                         f"{table.place(row)}: frame is {text!r}; frames are numbered from 1."
                     ),
                     f"{table.place(row)}: that is no number of a frame.",
                 )
-        return [int(text) for text in texts]
+        return [whole_number(text) or 0 for text in texts]
 
     def _whole_index(self, key: bytes) -> HeaderIndex:
         """Say whose image every file below the folder is."""
@@ -347,18 +349,21 @@ class Dicom(OwnData):
         large folder is not opened file by file.
         """
         if self.match == "path":
-            listed = set(relative_paths(table, self.path_column))
+            listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}
             return sum(name not in listed for name in dicom_files(self.folder, opening=False).names)
         key = data_key(self.folder, self.key_file)
         index = self._whole_index(key)
-        if self.match == "instance":
-            column, found = table.column(self.instance_column, "instance_column"), index.instances
-        else:
-            column = self._table_patients(table) or table.column(PATIENT_COLUMN, "patient_column")
-            found = index.patients
-        listed = set(keyed_hashes(key, self.match, column).tolist())
+        found = index.instances if self.match == "instance" else index.patients
+        named = [one for part in table.parts() for one in self._named(part)]
+        listed = set(keyed_hashes(key, self.match, named).tolist())
         images = zip(found, index.instances, strict=True)
         return sum(bool(instance) and one not in listed for one, instance in images)
+
+    def _named(self, table: Table) -> Sequence[str]:
+        """Return the instances or patients that rows name."""
+        if self.match == "instance":
+            return table.column(self.instance_column, "instance_column")
+        return self._table_patients(table) or table.column(PATIENT_COLUMN, "patient_column")
 
     def _frame_of(self, sample: Sample) -> int | None:
         if sample.frame is not None:

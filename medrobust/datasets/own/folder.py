@@ -25,6 +25,7 @@ from .samples import (
 )
 from .source import OwnData
 from .table import Table
+from .unlabelled import check_unlabelled
 from .unlisted import pictures_left_out
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,9 @@ class Folder(OwnData):
     bit_depth: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse a framing that does not exist."""
+        """Refuse choices that do not exist."""
         self._framing()
+        check_unlabelled(self.unlabelled)
 
     def _framing(self) -> Framing:
         return Framing(self.size, self.fit, self.bit_depth)
@@ -67,7 +69,7 @@ class Folder(OwnData):
         return samples
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
-        listed = set(relative_paths(table, self.path_column))
+        listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}
         said = [told for _, told in self._said(samples, self._notes(samples), f" of {split}")]
         return (*said, *self._left_out(pictures_left_out(self.folder, listed), "picture"))
 

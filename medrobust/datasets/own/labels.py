@@ -13,6 +13,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import TASK_KINDS, Int64Array, TaskKind
 
 from .table import Table
+from .unlabelled import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +144,10 @@ def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int64Array:
     number = {name: position for position, name in enumerate(names)}
-    if not number.keys() & set(texts) and all(text.isdecimal() for text in texts):
+    whole = [whole_number(text) for text in texts]
+    if not number.keys() & set(texts) and all(value is not None for value in whole):
         number = {str(position): position for position in range(len(names))}
-        texts = [str(int(text)) for text in texts]
+        texts = [str(value) for value in whole]
     for line, text in zip(table.lines, texts, strict=True):
         if text not in number:
             rest = (
@@ -163,13 +165,14 @@ def _flags(table: Table, columns: Sequence[str]) -> Int64Array:
     values = np.empty((len(table), len(columns)), dtype=np.int64)
     for position, column in enumerate(columns):
         for row, text in enumerate(table.column(column, "label_column")):
-            if text not in ("0", "1"):
+            flag = whole_number(text)
+            if flag not in (0, 1):
                 place = f"{table.place(row)}: {column} is"
                 raise hiding(
                     InvalidDataError(f"{place} {text!r}; label columns hold 0 or 1."),
                     f"{place} not 0 or 1.",
                 )
-            values[row, position] = int(text)
+            values[row, position] = flag
     return values
 
 

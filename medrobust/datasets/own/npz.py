@@ -1,5 +1,6 @@
 """Own data: one `.npz` file with images and labels, whole or one pair for each split."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.once import say_once
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import shared_group_marks
 from medrobust.datasets.cache import CachedArray, cached_array
@@ -21,6 +24,9 @@ from .labels import array_labels
 from .pictures import Fit, Framing, each, framed, quiet_decoders, write_images
 from .pseudonyms import Identity, data_key, keyed_hashes, unnamed
 from .table import few
+from .unlabelled import Unlabelled, check_unlabelled, labelled_rows
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,7 @@ class Npz:
         modality: A few words for prompts.
         task: One of the four task strings; None: by the labels.
         positive: Positive class of a binary set; the last one if None.
+        unlabelled: What becomes of images whose label is -1: "refuse", or "drop".
         size: Pixels a side that images are brought to, once.
         fit: "pad", "crop" or "squash" (`Framing`).
         limit: A stratified part of at most so many images.
@@ -63,6 +70,7 @@ class Npz:
     modality: str = ""
     task: TaskKind | None = None
     positive: str | int | None = None
+    unlabelled: Unlabelled = "refuse"
     size: int = STANDARD_SIZE
     fit: Fit = "pad"
     limit: int | None = None
@@ -71,8 +79,9 @@ class Npz:
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a framing that does not exist."""
+        """Refuse choices that do not exist."""
         Framing(self.size, self.fit)
+        check_unlabelled(self.unlabelled)
 
     @property
     def suite(self) -> None:
@@ -97,8 +106,10 @@ class Npz:
         chosen = split or self.split
         prefix = self._prefix(chosen)
         stored = self._array(prefix + self.images, "images")
+        given = self._array(prefix + self.labels, "labels").open()
+        kept, dropped = labelled_rows(given, self.path.name, self.unlabelled)
         labels = array_labels(
-            self._array(prefix + self.labels, "labels").open(),
+            np.where(np.asarray(given) == -1, 0, given) if dropped else given,
             self.class_names,
             self.path.name,
             task=self.task,
@@ -119,7 +130,7 @@ class Npz:
         }
         rows = np.arange(len(labels.values), dtype=np.int64)
         groups = self._groups(prefix)
-        kept = {} if groups is None else {"groups": groups.tolist()}
+        grouped = {} if groups is None else {"groups": groups.tolist()}
         image_set = ImageSet(
             **described,
             images=images.open(),
@@ -128,13 +139,17 @@ class Npz:
             index=rows,
             groups=groups,
             fingerprint=data_fingerprint(
-                images.digest, rows.astype(np.str_), labels.values, **described, **kept
+                images.digest, rows.astype(np.str_), labels.values, **described, **grouped
             ),
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
             license=self.license,
             marks=(*size_marks(self.size), *self._shared_patients(chosen, prefix)),
         )
+        if dropped:
+            print_ = fingerprint([image_set.fingerprint, "labelled", kept.tolist()])
+            image_set = image_set.take(kept, fingerprint=print_, marks=dropped)
+            say_once(log, logging.INFO, f"{self.name}: {dropped[0]}")
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _shared_patients(self, split: str, prefix: str) -> tuple[str, ...]:

@@ -105,14 +105,7 @@ def check_files(samples: Sequence[Sample], root: Path) -> None:
     """
     missing = [sample for sample in samples if not os.path.isfile(sample.file)]
     if missing:
-        lines = [sample.place.rpartition(" ")[2] for sample in missing[1:]]
-        others = f" (then lines {few(lines, MOST_REFUSED)})" if lines else ""
-        with place_named(missing[0]):
-            raise DatasetNotFoundError(
-                f"{len(missing)} of {len(samples)} images are not in the folder, "
-                f"{missing[0].file.name} first{others}. Paths start from dataset.root, by "
-                f"default the folder of the table."
-            )
+        raise _missing(missing, len(samples))
     inside = os.path.realpath(root)
     for sample in samples:
         real = os.path.realpath(sample.file)
@@ -122,6 +115,30 @@ def check_files(samples: Sequence[Sample], root: Path) -> None:
                     f"{sample.file.name} is a link out of the folder of the images, which is not "
                     f"followed. Copy the file, or pass dataset.root=<folder that holds both>."
                 )
+
+
+def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
+    """Build the error for images that are not there, all at once."""
+    first = missing[0]
+    lines = [sample.place.rpartition(" ")[2] for sample in missing[1:]]
+    others = f" (then lines {few(lines, MOST_REFUSED)})" if lines else ""
+    head = f"{len(missing)} of {total} images are not in the folder,"
+    paths = "Paths start from dataset.root, by default the folder of the table."
+    name = f"{printable(first.file.name)} ({first.place})"
+    return hiding(
+        DatasetNotFoundError(f"{head} {name} first{others}. {_alike(first.file)}{paths}"),
+        f"{head} the file of {first.place} first{others}. {paths}",
+    )
+
+
+def _alike(file: Path) -> str:
+    """Name a file that differs in upper and lower case alone, as systems that ignore it have it."""
+    try:
+        names = os.listdir(file.parent)
+    except OSError:
+        return ""
+    found = next((name for name in names if name.lower() == file.name.lower()), None)
+    return f"{printable(found)} is there: upper and lower case count. " if found else ""
 
 
 @contextmanager

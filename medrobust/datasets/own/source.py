@@ -39,6 +39,7 @@ from .pseudonyms import (
 )
 from .samples import Sample, states_kept
 from .table import Table, few, read_table
+from .unlabelled import Unlabelled, dropped_rows, labelled
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class OwnData(ABC):
         modality: A few words for prompts.
         task: One of the four task strings; None: by the labels (two classes are binary).
         positive: Positive class of a binary set; the last one if None.
+        unlabelled: What becomes of rows whose label is empty, NaN or -1: "refuse", or "drop".
         size: Pixels a side that all images are brought to.
         fit: "pad", "crop" or "squash" (`Framing`).
         limit: A stratified part of at most so many images.
@@ -94,6 +96,7 @@ class OwnData(ABC):
     modality: str = ""
     task: TaskKind | None = None
     positive: str | int | None = None
+    unlabelled: Unlabelled = "refuse"
     size: int = STANDARD_SIZE
     fit: Fit = "pad"
     limit: int | None = None
@@ -124,8 +127,8 @@ class OwnData(ABC):
             return self._load(split or self.split)
 
     def _load(self, chosen: str) -> ImageSet:
-        table = read_table(Path(self.csv).expanduser())
         self._check_roles()
+        table = self._labelled_table()
         samples = self._samples(table, self._rows(table, chosen))
         labels = read_labels(
             table, self.label_column, self.class_names, task=self.task, positive=self.positive
@@ -135,10 +138,22 @@ class OwnData(ABC):
         image_set = self._image_set(table, chosen, samples, labels, metadata, images)
         marks = (
             *image_set.marks,
+            *self._dropped_rows(table, chosen),
             *self._shared_patients(table, chosen),
             *self._of_files(table, samples, chosen),
         )
         return finished(replace(image_set, marks=marks), limit=self.limit, cache_dir=self.cache_dir)
+
+    def _labelled_table(self) -> Table:
+        table = read_table(Path(self.csv).expanduser())
+        return labelled(table, self.label_column, self.class_names, self.unlabelled)
+
+    def _dropped_rows(self, table: Table, split: str) -> tuple[str, ...]:
+        """Say, once in the log, how many rows of a split have no label."""
+        said = dropped_rows(table, self.split_column, split)
+        for one in said:
+            say_once(log, logging.INFO, f"{self.name}: {one}")
+        return said
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
         """Say what a reader of the results should know of the files of a split."""
@@ -172,7 +187,7 @@ class OwnData(ABC):
         Raises:
             MedRobustError: If the table cannot be read.
         """
-        table = read_table(Path(self.csv).expanduser())
+        table = self._labelled_table()
         if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
             return [self.split]
         return sorted(set(table.column(self.split_column, "split_column")), key=split_order)
@@ -183,7 +198,7 @@ class OwnData(ABC):
         Raises:
             MedRobustError: As `load` raises it for a table that cannot be used.
         """
-        table = read_table(Path(self.csv).expanduser())
+        table = self._labelled_table()
         samples = self._samples(table, self._rows(table, split))
         return self._groups(table, samples, data_key(self.folder, self.key_file))
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +17,16 @@ from medrobust.exceptions import (
     hiding,
 )
 
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
+SEPARATOR = re.compile(r'\ufeff*"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+"""Excel's own first line, which names the delimiter."""
+
+SNIFFED = 1 << 20
+"""Letters in which the delimiter is looked for."""
+
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""What UTF-16 begins with, as Excel's "Unicode text" does."""
+
 PARQUET = (".parquet", ".pq")
 
 LARGEST = 1 << 30
@@ -31,14 +41,25 @@ class Table:
         file: Name of the file, for messages.
         columns: Name -> its values, one a row.
         lines: Line of the file in which each row ends; for Parquet its number from 1.
+        dropped: Rows that were left out, as those without a label.
     """
 
     file: str
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
+    dropped: "Table | None" = None
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def rows(self, chosen: Sequence[int]) -> "Table":
+        """Return some of the rows, with the lines that they have in the file."""
+        columns = {name: [values[row] for row in chosen] for name, values in self.columns.items()}
+        return Table(self.file, columns, [self.lines[row] for row in chosen])
+
+    def parts(self) -> tuple["Table", ...]:
+        """Return the rows, and those that were left out, which the file names all the same."""
+        return (self,) if self.dropped is None else (self, self.dropped)
 
     def place(self, row: int) -> str:
         """Name the line of a row, for messages."""
@@ -80,8 +101,8 @@ def read_table(file: Path) -> Table:
     """Read a table.
 
     Args:
-        file: Parquet by its suffix, else CSV: UTF-8 with or without BOM, any line ends, `,`, `;` or
-            tab between fields.
+        file: Parquet by its suffix, else CSV: UTF-8 with or without BOM, or UTF-16 with one; any
+            line ends; `,`, `;`, tab or `|` between fields, or what a first line `sep=` says.
 
     Raises:
         DatasetNotFoundError: If the file does not exist.
@@ -96,8 +117,9 @@ def read_table(file: Path) -> Table:
     if file.stat().st_size > LARGEST:
         raise _too_large(file)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            return _parsed(file.name, stream.read())
+        packed = file.read_bytes()
+        encoding = "utf-16" if packed.startswith(UTF_16) else "utf-8-sig"
+        return _parsed(file.name, packed.decode(encoding).lstrip("\ufeff"))
     except UnicodeDecodeError as error:
         raise InvalidDataError(f"{file.name} is not UTF-8 text; save it as CSV UTF-8.") from error
     except csv.Error as error:
@@ -105,9 +127,9 @@ def read_table(file: Path) -> Table:
 
 
 def _parsed(name: str, text: str) -> Table:
-    head = text.split("\n", 1)[0]
-    delimiter = max(DELIMITERS, key=head.count)
-    rows = _rows(text, delimiter)
+    told = SEPARATOR.match(text)
+    delimiter = told[1] if told else _delimiter(text)
+    rows = _rows(text[told.end() :], delimiter, 1) if told else _rows(text, delimiter)
     header = [field.strip() for field in next(rows, (0, []))[1]]
     _check_names(name, header)
     found = list(rows)
@@ -179,9 +201,32 @@ def _check_names(file: str, names: Sequence[str]) -> None:
         raise hiding(InvalidDataError(f"{complaint}: {few(names)}."), f"{complaint}.")
 
 
-def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not empty, each with the line it ends in."""
+def _delimiter(text: str) -> str:
+    """Return what stands between fields: what cuts all rows into as many, and most, fields.
+
+    A delimiter within quotation marks counts for nothing, nor does a comma of decimals.
+    """
+
+    def fitting(delimiter: str) -> tuple[bool, int]:
+        try:
+            widths = [len(fields) for _, fields in _rows(text[:SNIFFED], delimiter)]
+        except csv.Error:
+            return False, 0
+        widths = widths[:-1] if len(text) > SNIFFED else widths  # the last one may be cut off
+        return len(set(widths)) == 1 and widths[0] > 1, widths[0] if widths else 0
+
+    return max(DELIMITERS, key=fitting)
+
+
+def _rows(text: str, delimiter: str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not empty, each with the line it ends in.
+
+    Args:
+        text: Of the file, or what follows its first lines.
+        delimiter: Between fields.
+        before: Lines before the text.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     for fields in reader:
         if any(field.strip() for field in fields):
-            yield reader.line_num, fields
+            yield before + reader.line_num, fields

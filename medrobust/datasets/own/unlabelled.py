@@ -1,0 +1,167 @@
+"""Rows and rows of arrays without a label: refused with their lines, or left out and counted."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.wording import agreeing, counted
+from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
+
+from .pseudonyms import unnamed
+from .table import Table, few
+
+Unlabelled = Literal["refuse", "drop"]
+
+NO_LABEL: Final = ("-1", "n/a", "#n/a", "nat")
+"""What marks a row without a label, beside what names no patient (`unnamed`)."""
+
+MOST_LINES: Final = 20
+"""Lines that a sentence lists."""
+
+
+def check_unlabelled(given: str) -> None:
+    """Refuse a choice that does not exist.
+
+    Raises:
+        ConfigurationError: Naming the key.
+    """
+    if given not in get_args(Unlabelled):
+        raise ConfigurationError(f"dataset.unlabelled={given!r}: there are refuse and drop.")
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number, also where a program has written it with decimals; None for others.
+
+    Example:
+        >>> [whole_number(text) for text in ("1", "1.0", "1,00", "-1", "1.5", "")]
+        [1, 1, 1, -1, None, None]
+    """
+    found = re.fullmatch(r"([+-]?\d+)(?:[.,]0*)?", text.strip())
+    return int(found[1]) if found else None
+
+
+def is_unlabelled(text: str, named: Collection[str] = ()) -> bool:
+    """Say whether a text is no label: empty, NaN or -1, unless a class has that name.
+
+    Example:
+        >>> is_unlabelled("NaN"), is_unlabelled("-1.0"), is_unlabelled("-1", ["-1", "1"])
+        (True, True, False)
+    """
+    if text in named:
+        return False
+    return unnamed(text) or text.lower() in NO_LABEL or whole_number(text) == -1
+
+
+def labelled(
+    table: Table,
+    columns: str | Sequence[str],
+    class_names: Sequence[str] | None,
+    unlabelled: Unlabelled,
+) -> Table:
+    """Return the rows that have a label.
+
+    Args:
+        table: All rows.
+        columns: The label column, or several of 0 and 1: a row needs all of them.
+        class_names: Labels that are classes, whatever they look like.
+        unlabelled: "refuse", or "drop" for the rows that have none.
+
+    Raises:
+        InvalidDataError: If rows have no label and are not to be dropped, or none has one; names
+            the lines.
+    """
+    several = not isinstance(columns, str)
+    named = () if several else tuple(map(str, class_names or ()))
+    found = {
+        column: table.column(column, "label_column")
+        for column in ([columns] if isinstance(columns, str) else columns)
+    }
+    bare = [
+        row
+        for row in range(len(table))
+        if any(is_unlabelled(texts[row], named) for texts in found.values())
+    ]
+    if not bare:
+        return table
+    if unlabelled == "refuse":
+        raise _refused(table, bare, found, named, several)
+    kept = sorted(set(range(len(table))) - set(bare))
+    if not kept:
+        raise InvalidDataError(f"no row of {table.file} has a label.")
+    return replace(table.rows(kept), dropped=table.rows(bare))
+
+
+def _refused(
+    table: Table,
+    bare: Sequence[int],
+    found: dict[str, Sequence[str]],
+    named: Collection[str],
+    several: bool,
+) -> InvalidDataError:
+    row = bare[0]
+    column, text = next((c, t[row]) for c, t in found.items() if is_unlabelled(t[row], named))
+    what = column if several else "the label"
+    told = f"{what} is empty" if not text else f"{what} is {text!r}, which marks a row without one"
+    lines = [str(table.lines[other]) for other in bare[1:]]
+    more = f" So it is with {agreeing(len(lines), 'line')} {few(lines, MOST_LINES)}."
+    named_all = "" if several else "; if it is a class, name all by dataset.class_names=[...]"
+    rest = (
+        f"{more if lines else ''} Fill it in, or pass dataset.unlabelled=drop to leave such rows "
+        f"out{named_all}."
+    )
+    place = table.place(row)
+    return hiding(
+        InvalidDataError(f"{place}: {told}.{rest}"),
+        f"{place}: {what} marks a row without one.{rest}",
+    )
+
+
+def dropped_rows(table: Table, column: str, split: str) -> tuple[str, ...]:
+    """Say how many rows of a split have no label and were left out."""
+    if table.dropped is None:
+        return ()
+    splits = table.dropped.columns.get(column)
+    number = len(table.dropped) if splits is None else list(splits).count(split)
+    return _said(number, f"of {split}") if number else ()
+
+
+def _said(number: int, of: str) -> tuple[str, ...]:
+    rows = counted(number, "row")
+    has, were = ("has", "was") if number == 1 else ("have", "were")
+    return (f"{rows} {of} {has} no label and {were} left out (dataset.unlabelled=drop)",)
+
+
+def labelled_rows(
+    stored: NDArray[Any], file: str, unlabelled: Unlabelled
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the rows of an array of labels that have one, and what is to be said of the others.
+
+    Args:
+        stored: (N,) or (N, L); NaN and -1 are none.
+        file: Name of the file.
+        unlabelled: As for `labelled`.
+
+    Raises:
+        InvalidDataError: As `labelled` raises it; names the rows.
+    """
+    values = np.asarray(stored).reshape(len(stored), -1)
+    none = values == -1
+    if values.dtype.kind == "f":
+        none |= np.isnan(values)
+    bare = np.flatnonzero(none.any(axis=1))
+    if not len(bare):
+        return np.arange(len(values)), ()
+    if unlabelled == "refuse":
+        rows = f"{agreeing(len(bare), 'row')} {few(map(str, bare.tolist()), MOST_LINES)}"
+        raise InvalidDataError(
+            f"{file} has labels from {np.nanmin(values):g} to {np.nanmax(values):g}: NaN and -1 "
+            f"mark rows without one ({rows}, counted from 0). Correct them, or pass "
+            f"dataset.unlabelled=drop to leave them out."
+        )
+    if len(bare) == len(values):
+        raise InvalidDataError(f"no row of {file} has a label.")
+    return np.flatnonzero(~none.any(axis=1)), _said(len(bare), f"of {file}")

@@ -1,0 +1,108 @@
+"""Tables as programs write them: delimiters, quotation marks, encodings, decimals, paths."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from medrobust.datasets import Folder
+from medrobust.datasets.own.table import read_table
+from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
+
+
+def table(tmp_path: Path, text: str | bytes) -> Any:
+    file = tmp_path / "t.csv"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_table(file)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_delimiters_are_found_whatever_stands_within_quotation_marks(
+    tmp_path: Path, delimiter: str, end: str
+) -> None:
+    header = ["path", "label", '"age, sex; a\tb | c"']
+    rows = [["a.png", "x", '"1, 2; 3\t4 | 5"'], ["b.png", '"y ""z"""', "6"]]
+    text = end.join(delimiter.join(row) for row in (header, *rows)) + end
+    found = table(tmp_path, text)
+    assert list(found.columns) == ["path", "label", "age, sex; a\tb | c"]
+    assert found.columns["label"] == ["x", 'y "z"']
+    assert found.columns["age, sex; a\tb | c"] == ["1, 2; 3\t4 | 5", "6"]
+
+
+def test_decimal_commas_are_no_delimiters(tmp_path: Path) -> None:
+    found = table(tmp_path, "age, years;path;label\n63,5;a.png;1\n7,25;b.png;0\n")
+    assert found.columns == {
+        "age, years": ["63,5", "7,25"],
+        "path": ["a.png", "b.png"],
+        "label": ["1", "0"],
+    }
+    tabs = table(tmp_path, "path\tlabel\tx,y\na.png\t1\t0,5\n")
+    assert list(tabs.columns) == ["path", "label", "x,y"]
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=; "])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf"])
+def test_the_first_line_of_excel_names_the_delimiter(
+    tmp_path: Path, first: str, bom: bytes
+) -> None:
+    text = f"{first}\r\npath;label,text\r\na.png;1,5\r\nb.png;2\r\n"
+    found = table(tmp_path, bom + text.encode())
+    assert found.columns == {"path": ["a.png", "b.png"], "label,text": ["1,5", "2"]}
+    assert found.place(0) == "t.csv, line 3"
+    odd = table(tmp_path, bom + b"sep=~\npath~label\na,b.png~1\n")
+    assert odd.columns == {"path": ["a,b.png"], "label": ["1"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_marks_of_the_order_of_bytes_are_no_part_of_the_first_column(
+    tmp_path: Path, encoding: str
+) -> None:
+    text = '"path"\tlabel\nü.png\tx\n'
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    found = table(tmp_path, (mark + text).encode(encoding))
+    assert found.columns == {"path": ["ü.png"], "label": ["x"]}
+
+
+def test_a_row_of_another_length_is_still_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match="line 3: 3 fields, but 2 columns"):
+        table(tmp_path, "path,label\na.png,1\nb.png,1,2\n")
+    with pytest.raises(InvalidDataError, match="line 4: 1 fields, but 2 columns"):
+        table(tmp_path, "sep=;\npath;label\na.png;1\nb.png\n")
+
+
+def scans(tmp_path: Path, text: str, **options: Any) -> Any:
+    for name in ("a", "b"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("L", (32, 32), ord(name)).save(tmp_path / f"in/{name}.png")
+    (tmp_path / "t.csv").write_text(text)
+    return Folder(csv=str(tmp_path / "t.csv"), size=32, **options).load()
+
+
+def test_numbers_with_decimals_are_labels_where_classes_are_named(tmp_path: Path) -> None:
+    for text in (
+        "path,label\nin/a.png,0.0\nin/b.png,1.0\n",
+        "path;label\nin/a.png;0,0\nin/b.png;1,0\n",
+    ):
+        assert scans(tmp_path, text, class_names=["no", "yes"]).labels.tolist() == [0, 1]
+    flags = "path;mass;cyst\nin/a.png;0,0;1.0\nin/b.png;1,0;0\n"
+    assert scans(tmp_path, flags, label_column=["mass", "cyst"]).labels.tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(InvalidDataError, match=r"line 2: label '0\.5' is none of"):
+        scans(tmp_path, "path,label\nin/a.png,0.5\nin/b.png,1.0\n", class_names=["no", "yes"])
+
+
+def test_paths_of_windows_are_read_and_those_with_a_drive_refused(tmp_path: Path) -> None:
+    found = scans(tmp_path, "path,label\nin\\a.png,0\n.\\in\\b.png,1\n")
+    assert found.images[:, 0, 0].tolist() == [97, 98]
+    for path in ("C:\\in\\a.png", "C:a.png", "\\\\server\\in\\a.png", "\\in\\a.png", "..\\a.png"):
+        with pytest.raises(InvalidDataError, match="line 2: the path is empty or leaves"):
+            scans(tmp_path, f"path,label\n{path},0\nin\\b.png,1\n")
+
+
+def test_a_file_in_other_letters_is_pointed_at(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError) as caught:
+        scans(tmp_path, "path,label\nin/A.PNG,0\nin/b.png,1\n")
+    assert "A.PNG" in str(caught.value)
+    assert "a.png is there: upper and lower case count" in str(caught.value)
+    assert "a.png" not in caught.value.for_records
