@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from medrobust.base.findings import Finding
 from medrobust.datasets.published.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.published.medimeta import MedIMeta
 from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
@@ -126,11 +127,14 @@ class Collection:
             return self.label_order if self.label_order in self._orders(name) else None
         return None if self.label_order is None else self.label_order.get(name)
 
-    def _notes(self, name: str) -> tuple[str, ...]:
+    def _notes(self, name: str) -> tuple[Finding, ...]:
         """Say which other members were made from the same pictures."""
         return tuple(
-            f"{' and '.join(sorted(pair))} hold {what}: a mean over both counts them twice, and "
-            f"tuning on one shows test images of the other"
+            Finding(
+                "repeated images",
+                f"{' and '.join(sorted(pair))} hold {what}: a mean over both counts them twice, "
+                f"and tuning on one shows test images of the other",
+            )
             for pair, what in SHARED_SOURCES
             if name in pair and pair <= set(self.sets)
         )

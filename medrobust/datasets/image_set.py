@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import TASK_KINDS, Int64Array, Origin, TaskKind, UInt8Array
@@ -40,7 +41,7 @@ class ImageSet:
         suite: Registry of MedMNIST-C of this set, None outside MedMNIST.
         origin: "phantom" (synthetic), "public" (a published benchmark) or "own".
         license: As published; empty if unknown.
-        marks: Sentences that every table made from this set must carry (a subset, other size).
+        findings: What every table made from this set must carry (a subset, other size).
         metadata: (N, M) strings for subgroup tables, one column a name of `metadata_columns`; None
             without. Own data: only columns that the user names, never an identifier.
         metadata_columns: Names of the M columns.
@@ -62,7 +63,7 @@ class ImageSet:
     suite: str | None = None
     origin: Origin = "own"
     license: str = ""
-    marks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     metadata: NDArray[np.str_] | None = None
     metadata_columns: tuple[str, ...] = ()
 
@@ -138,19 +139,28 @@ class ImageSet:
         return f"{self.name}/{self.split}"
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """The findings in words."""
+        return tuple(map(str, self.findings))
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """Class names for prompts, in label order."""
         return self.prompt_names or self.class_names
 
     def take(
-        self, rows: Sequence[int] | Int64Array, *, fingerprint: str, marks: tuple[str, ...] = ()
+        self,
+        rows: Sequence[int] | Int64Array,
+        *,
+        fingerprint: str,
+        findings: tuple[Finding, ...] = (),
     ) -> "ImageSet":
         """Return the given rows, in the given order, as a set of its own; images stay unread.
 
         Args:
             rows: Positions in this set, each at most once.
             fingerprint: Of the new set; the caller knows what the choice depended on.
-            marks: Further sentences for the tables.
+            findings: Further ones, for the tables.
         """
         chosen = np.asarray(rows, dtype=np.int64)
         return replace(
@@ -162,7 +172,7 @@ class ImageSet:
             groups=None if self.groups is None else self.groups[chosen],
             metadata=None if self.metadata is None else self.metadata[chosen],
             fingerprint=fingerprint,
-            marks=(*self.marks, *marks),
+            findings=(*self.findings, *findings),
         )
 
 

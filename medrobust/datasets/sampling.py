@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
@@ -61,7 +62,7 @@ def limited(image_set: ImageSet, limit: int | None, seed: int = 0) -> ImageSet:
     return image_set.take(
         rows,
         fingerprint=fingerprint([image_set.fingerprint, "limit", limit, seed]),
-        marks=(f"subset of {limit} of {len(image_set)} images",),
+        findings=(Finding("further remarks", f"subset of {limit} of {len(image_set)} images"),),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from medrobust.base.findings import Finding
 from medrobust.datasets.audits.findings import read_findings, read_looked
 from medrobust.datasets.audits.repeats import look, look_beside
 from medrobust.datasets.cache import cache_of
@@ -15,7 +16,8 @@ from .experiment import Experiment
 from .extra_cells import Beside
 from .plan import DatasetPlan
 
-Remarks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+Remarks: TypeAlias = tuple[tuple[Finding, ...], tuple[str, ...], tuple[str, ...]]
+"""What was found, what was compared, what was not."""
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +43,10 @@ def audited(
         found = _remarks(plans, experiment.datasets)
 
     def noted(plan: DatasetPlan) -> DatasetPlan:
-        marks, compared, not_compared = found.get(plan.record.fingerprint, ((), (), ()))
+        findings, compared, not_compared = found.get(plan.record.fingerprint, ((), (), ()))
         record = replace(
             plan.record,
-            marks=tuple(dict.fromkeys((*plan.record.marks, *marks))),
+            findings=tuple(dict.fromkeys((*plan.record.findings, *findings))),
             compared=compared,
             not_compared=not_compared,
         )

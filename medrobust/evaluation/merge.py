@@ -174,6 +174,6 @@ def _join_remarks(target: Store, stores: Sequence[Store], name: str) -> None:
     if all(remarks == own.remarks for remarks in found):
         return
     joint: dict[str, Any] = {
-        part: tuple(sorted({s for one in found for s in one[part]})) for part in OF_AUDITS
+        part: tuple(sorted({s for one in found for s in one[part]}, key=str)) for part in OF_AUDITS
     }
     target.write_data(replace(own, **joint))

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding, read_finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import json_object, plain_array
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
@@ -44,7 +45,7 @@ FORMAT = 1
 FURTHER = ("groups", "metadata")
 """Arrays of a `DataRecord` that not every data set has."""
 
-OF_AUDITS = ("marks", "compared", "not_compared")
+OF_AUDITS = ("findings", "compared", "not_compared")
 """Facts of a `DataRecord` that a later run replaces."""
 
 Part = TypeVar("Part", bound=np.generic)
@@ -158,7 +159,7 @@ class DataRecord:
     positive: int | None = None
     origin: Origin = "own"
     license: str = ""
-    marks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     metadata: NDArray[np.str_] | None = None
     metadata_columns: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
@@ -178,7 +179,7 @@ class DataRecord:
         return ", ".join(f"{name} {count}" for name, count in both)
 
     @property
-    def remarks(self) -> dict[str, tuple[str, ...]]:
+    def remarks(self) -> dict[str, tuple[Any, ...]]:
         """What audits have added, which may differ between runs on the same data."""
         return {name: getattr(self, name) for name in OF_AUDITS}
 
@@ -356,10 +357,12 @@ class Store:
                 for name in FURTHER
                 if name in arrays
             }
+            of_release_0_1 = facts.pop("marks", ())
+            facts["findings"] = map(read_finding, facts.get("findings", of_release_0_1))
             for name in ("class_names", "metadata_columns", *OF_AUDITS):
                 facts[name] = tuple(facts.get(name, ()))
             data = DataRecord(labels=labels, ids=ids, **further, **facts)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise damaged(folder, f"data.json lacks a part ({error})") from error
         if data.task not in TASK_KINDS or len(labels) != len(ids):
             raise damaged(folder, "labels, ids and task do not fit")
@@ -395,6 +398,7 @@ class Store:
         """Replace the sentences that tables carry: an audit may have found more meanwhile."""
         body = _read_json(folder / "data.json")
         body["facts"] |= data.remarks
+        body["facts"].pop("marks", None)  # as release 0.1 called them
         try:
             write_whole(folder / "data.json", _json_bytes(body))
         except OSError as error:
@@ -533,7 +537,15 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    return (
+        json.dumps(value, default=_plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    ).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Finding):
+        return value.record()
+    raise TypeError(f"{type(value).__name__} {value!r} cannot be kept in a JSON file")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

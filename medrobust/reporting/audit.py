@@ -1,10 +1,10 @@
 """What is known to be wrong with the evaluated data, from what the store keeps of them."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medrobust.base.findings import TOPICS
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import DataRecord
 
@@ -13,18 +13,6 @@ from .markup import plain_table
 if TYPE_CHECKING:
     from .report import Report
 
-TOPICS: Mapping[str, tuple[str, ...]] = {
-    "label order": ("label order", "fit the order"),
-    "repeated images": ("repeat", "hold the same", "hold slices"),
-    "patients in two splits": ("in two splits", "patients of"),
-    "DICOM window": ("no usable window",),
-    "files not in the table": ("not in the table",),
-    "files passed over": ("passed over",),
-    "header against pixels": ("greys are left", "are clipped", "frames one was taken"),
-}
-"""Topic -> words by which a finding is told to belong to it; the first that fits counts."""
-
-OTHER = "further remarks"
 CLASSES = "classes without an image"
 UNITS = "patients"
 NOT_LOOKED = "not looked for"
@@ -52,16 +40,15 @@ def audit_section(report: "Report") -> str:
 
 
 def findings(data: DataRecord) -> dict[str, str]:
-    """Sort what the store keeps of a split: topic -> sentence.
+    """Say what the store keeps of a split: topic -> sentence.
 
     Args:
-        data: Its `marks` are the sentences of the checks at opening and of the last audit, which
-            has looked at `compared`.
+        data: Its `findings` are those of the checks at opening and of the last audit, which has
+            looked at `compared`.
     """
-    sorted_: dict[str, list[str]] = {}
-    for mark in data.marks:
-        topic = next((t for t, words in TOPICS.items() if any(w in mark for w in words)), OTHER)
-        sorted_.setdefault(topic, []).append(mark)
+    of_topic: dict[str, list[str]] = {}
+    for finding in data.findings:
+        of_topic.setdefault(finding.topic, []).append(str(finding))
     found = {
         "label order": ORDER_NOT_CHECKED
         if data.origin == "own"
@@ -73,7 +60,7 @@ def findings(data: DataRecord) -> dict[str, str]:
         found |= dict.fromkeys(("repeated images", "patients in two splits"), NOT_LOOKED)
     if data.groups is None:
         found["patients in two splits"] = "the set names no patients"
-    found |= {topic: "; ".join(sorted_[topic]) for topic in found if topic in sorted_}
+    found |= {topic: "; ".join(of_topic[topic]) for topic in found if topic in of_topic}
     if data.not_compared:
         found["repeated images"] += f". Not looked at: {'; '.join(data.not_compared)}"
     absent = [
@@ -87,9 +74,9 @@ def findings(data: DataRecord) -> dict[str, str]:
         found[UNITS] = f"{len(sizes)}, with {each} each"
     else:
         found[UNITS] = "not named: intervals take every image for an independent one"
-    for topic in (*TOPICS, OTHER):
-        if topic in sorted_ and topic not in found:
-            found[topic] = "; ".join(sorted_[topic])
+    for topic in TOPICS:
+        if topic in of_topic and topic not in found:
+            found[topic] = "; ".join(of_topic[topic])
     return found
 
 

@@ -1,6 +1,5 @@
 """From stored cells to matrices: one for each data set, split and suite, never merged."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,18 +61,6 @@ class ExpectedTable:
         """Say whether a cell belongs into this table."""
         return self.is_of(cell) and belongs(cell.spec, self)
 
-
-_PAIRS = re.compile(r" \((ids|id=row) [^)]*\)$")
-
-AUDIT_ALONE = (
-    "its VOI table was used",
-    "bits were taken as they are",
-    "passed over",
-    "frames one was taken",
-    "in one file the first was taken",
-    "hides nothing was left out",
-)
-"""Words of findings that are as they should be, or long: they stand in the audit section alone."""
 
 DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
 """Models that were trained on synthetic phantoms and are shipped with the package."""
@@ -290,8 +277,8 @@ class Matrix:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What stands below every table: a demonstration, a part of the set, findings of audits."""
-        marks = (mark for mark in self.data.marks if not any(w in mark for w in AUDIT_ALONE))
-        return (*self.notices, *map(without_ids, marks))
+        shown = (one.sentence for one in self.data.findings if not one.audit_only)
+        return (*self.notices, *shown)
 
     @property
     def legend(self) -> tuple[str, ...]:
@@ -333,16 +320,6 @@ class Matrix:
         if np.isnan(own).any() or np.isnan(reference).any():
             return None
         return own.tolist(), reference.tolist()
-
-
-def without_ids(finding: str) -> str:
-    """Return a finding as it stands below a table: the pairs it names are for the audit section.
-
-    Example:
-        >>> without_ids("2 images of test nearly repeat one of val, 0 identical (ids 0=7, 1=8)")
-        '2 images of test nearly repeat one of val, 0 identical'
-    """
-    return _PAIRS.sub("", finding)
 
 
 def ratios(task: Task, losses: Iterable[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from medrobust.base.findings import read_finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
 
@@ -40,7 +41,7 @@ def data_record(
         positive=0 if task == "binary-class" else None,
         origin=origin,
         license="CC BY 4.0",
-        marks=marks,
+        findings=tuple(map(read_finding, marks)),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from datasets import medmnist_arrays, write_robustmedclip
 
+from medrobust.base.findings import Finding
 from medrobust.datasets import MedMNIST, RobustMedCLIPFiles
 from medrobust.datasets.audits import of_sets as audits
 from medrobust.datasets.audits import repeats
@@ -44,11 +45,12 @@ def test_the_evaluated_split_is_compared_once_and_again_when_the_other_changes(
         patch.setattr(repeats, "near_repeats", None)
         assert look(replace(source, limit=4)).fingerprint == looked.fingerprint
     write_set(tmp_path, pictures[:9], pictures[8:16])
-    assert read_findings(look(source)) == (
-        "1 image of test nearly repeats one of train, 1 identical (ids 0=8)",
+    (found,) = read_findings(look(source))
+    assert found == Finding(
+        "repeated images", "1 image of test nearly repeats one of train, 1 identical", ("0=8",)
     )
-    assert source.load().marks[-1] == read_findings(looked)[0]
-    assert replace(source, limit=4).load().marks.count(read_findings(looked)[0]) == 1
+    assert source.load().findings[-1] == found
+    assert replace(source, limit=4).load().findings.count(found) == 1
 
 
 def test_a_large_split_is_left_to_the_script_and_what_it_finds_is_kept(
@@ -115,7 +117,7 @@ def test_a_set_is_compared_with_the_others_of_the_run_and_with_kept_hashes_of_it
         "1 image of bloodmnist/test nearly repeats one of pbc/test (id=row 1=1)",
         "1 image of bloodmnist/test nearly repeats one of dermamnist/test, 1 identical (ids 7=0)",
     )
-    assert read_findings(blood) == found
+    assert tuple(map(str, read_findings(blood))) == found
     assert compared(blood)[-2:] == ["pbc/test", "dermamnist/test"]
     monkeypatch.setattr(repeats, "near_repeats", None)
     look_beside(blood, [derma])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from run_entry import answer
 from stores import cell_key, data_record, random_logits
 
+from medrobust.base.findings import read_finding
 from medrobust.evaluation.merge import merge
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import StoreError
@@ -20,7 +21,7 @@ DATA = data_record(count=6)
 MODELS = ("a", "b", "c")
 
 Content = tuple[tuple[tuple[str, int, bool], ...], tuple[str, ...]]
-"""Cells as (model, seconds, with a picture), and the marks of the data."""
+"""Cells as (model, seconds, with a picture), and what is known of the data."""
 
 contents = st.tuples(
     st.lists(
@@ -33,9 +34,9 @@ contents = st.tuples(
 
 
 def write(root: Path, content: Content) -> Path:
-    cells, marks = content
+    cells, found = content
     store = Store(root)
-    store.write_data(replace(DATA, marks=marks))
+    store.write_data(replace(DATA, findings=tuple(map(read_finding, found))))
     for model, seconds, pictured in cells:
         key = cell_key(DATA, model)
         pictures = {"row-0.png": b"png"} if pictured else None
@@ -73,7 +74,8 @@ def test_merging_is_commutative_associative_and_idempotent(
         assert files(ab) == before
         names = {cell.spec.model for cell in Store(ab).cells()}
         assert names == {model for cells, _ in (first, second) for model, *_ in cells}
-        assert set(Store(ab).data(DATA.fingerprint).marks) == {*first[1], *second[1]}
+        found = Store(ab).data(DATA.fingerprint).findings
+        assert set(map(str, found)) == {*first[1], *second[1]}
 
 
 def test_other_numbers_under_one_key_are_named_and_nothing_is_written(tmp_path: Path) -> None:

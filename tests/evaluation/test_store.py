@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from medrobust.base.findings import Finding
 from medrobust.evaluation import store as store_module
 from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store, safe_name
 from medrobust.exceptions import StoreError
@@ -27,7 +28,7 @@ def record(count: int = 6) -> DataRecord:
         labels=np.arange(count) % 3,
         ids=np.array([f"i{row}" for row in range(count)]),
         groups=np.array([f"p{row // 2}" for row in range(count)]),
-        marks=("a subset",),
+        findings=(Finding("further remarks", "a subset"),),
     )
 
 
@@ -55,10 +56,12 @@ def test_what_an_audit_finds_later_reaches_the_tables_of_cells_that_are_there(
     store: Store,
 ) -> None:
     before = (store.root / "data" / ("d" * 64) / "labels.npy").stat().st_mtime_ns
-    store.write_data(replace(record(), marks=("a subset", "2 images repeat others")))
-    assert store.read(SPEC, key().fingerprint).data.marks == ("a subset", "2 images repeat others")
+    more = Finding("repeated images", "2 images repeat others", ("0=7", "1=8"))
+    found = (*record().findings, more)
+    store.write_data(replace(record(), findings=found))
+    assert store.read(SPEC, key().fingerprint).data.findings == found
     again = Store(store.root).read(SPEC, key().fingerprint).data
-    assert again.marks == ("a subset", "2 images repeat others")
+    assert again.findings == found
     np.testing.assert_array_equal(again.labels, record().labels)
     folder = store.root / "data" / ("d" * 64)
     assert (folder / "labels.npy").stat().st_mtime_ns == before
@@ -93,7 +96,7 @@ def test_a_cell_comes_back_as_it_was_written(store: Store) -> None:
     for name in ("labels", "ids", "groups"):
         np.testing.assert_array_equal(getattr(cell.data, name), getattr(record(), name))
     assert cell.data.class_names == ("a", "b", "c")
-    assert cell.data.marks == ("a subset",)
+    assert cell.data.findings == record().findings
     assert [found.fingerprint for found in store.cells()] == [cell.fingerprint]
     assert cell.folder.relative_to(store.root).as_posix() == (
         f"cells/clip/blood/imagenet_c.gaussian_noise/s3-{cell.fingerprint[:12]}"

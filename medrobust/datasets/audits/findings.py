@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medrobust.base.findings import Finding, read_finding
 from medrobust.base.whole_files import write_whole
 from medrobust.datasets.cache import cache_folder
 from medrobust.datasets.image_set import ImageSet
@@ -25,7 +26,7 @@ def finished(
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
     """
     found = read_findings(image_set, cache_dir)
-    return limited(replace(image_set, marks=(*image_set.marks, *found)), limit)
+    return limited(replace(image_set, findings=(*image_set.findings, *found)), limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Looked:
 
 def read_findings(
     image_set: ImageSet, cache_dir: str | os.PathLike[str] | None = None
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Return what audits have found of a split, by itself and beside other sets."""
     kept = _record(image_set, cache_dir).values()
-    return tuple(sentence for part in kept for sentence in part["findings"])
+    return tuple(finding for part in kept for finding in part["findings"])
 
 
 def read_looked(
@@ -62,7 +63,7 @@ def read_looked(
 
 def write_findings(
     image_set: ImageSet,
-    sentences: Sequence[str],
+    found: Sequence[Finding],
     cache_dir: str | os.PathLike[str] | None = None,
     *,
     looked: Looked,
@@ -72,7 +73,7 @@ def write_findings(
 
     Args:
         image_set: The split.
-        sentences: What was found; may be none.
+        found: What was found; may be none.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
         looked: How far it has looked.
         beside: The other set that the split was compared with; empty for an audit of its own set.
@@ -83,14 +84,14 @@ def write_findings(
     """
     record = _record(image_set, cache_dir)
     record[beside] = {
-        "findings": list(sentences),
+        "findings": list(found),
         "compared": dict(looked.compared),
         "left_out": dict(looked.left_out),
     }
     file = _file(image_set, cache_dir)
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(file, json.dumps(record).encode())
+        write_whole(file, json.dumps(record, default=Finding.record).encode())
     except OSError as error:
         raise StoreError(
             f"cannot write the cache folder {cache_folder(cache_dir)} ({error.strerror}). "
@@ -106,7 +107,7 @@ def _record(
         record = json.loads(_file(image_set, cache_dir).read_text(encoding="utf-8"))
         return {
             str(beside): {
-                "findings": [str(sentence) for sentence in part["findings"]],
+                "findings": [read_finding(kept) for kept in part["findings"]],
                 "compared": {str(k): str(v) for k, v in part["compared"].items()},
                 "left_out": {str(k): str(v) for k, v in part["left_out"].items()},
             }

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from medrobust.base.findings import Finding
 from medrobust.base.wording import counted
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.datasets.own.source import OwnData
@@ -35,13 +36,13 @@ class Audit:
     Attributes:
         name: Of the set.
         facts: Sentences that describe it.
-        findings: Sentences that a reader of its results must know; none if all is well.
+        findings: What a reader of its results must know; none if all is well.
         splits: Split -> the images, as opened.
     """
 
     name: str
     facts: tuple[str, ...]
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     splits: Mapping[str, ImageSet]
 
 
@@ -71,7 +72,7 @@ def audit(
     """
     source = whole(source)
     facts: list[str] = []
-    findings: list[str] = []
+    findings: list[Finding] = []
     opened: dict[str, ImageSet] = {}
     for split in splits or _splits_of(source):
         try:
@@ -79,29 +80,30 @@ def audit(
         except DatasetNotFoundError as error:
             facts.append(f"no split {split}: {error}")
         except MedRobustError as error:
-            findings.append(f"{split} cannot be used: {error}")
+            said = f"{split} cannot be used: {error}"
+            findings.append(Finding("further remarks", said))
     for image_set in opened.values():
         facts += describe(image_set)
     of_patients = [
-        sentence
-        for one, other in combinations(opened.values(), 2)
-        for sentence in shared_patients(other, one)
+        (pair, finding)
+        for pair in combinations(opened, 2)
+        for finding in shared_patients(opened[pair[1]], opened[pair[0]])
     ]
     findings += [
-        mark
+        finding
         for image_set in opened.values()
-        for mark in image_set.marks
-        if mark not in read_findings(image_set, cache_dir)
+        for finding in image_set.findings
+        if finding not in read_findings(image_set, cache_dir)
     ]
-    findings += of_patients
+    findings += [finding for _, finding in of_patients]
     if pictures:
         for name, image_set in opened.items():
             found = repeats_by_split(image_set, opened, cache_dir)
             later = list(opened)[list(opened).index(name) + 1 :]
-            findings += [s for other, said in found.items() if other not in later for s in said]
-            about = [s for s in of_patients if f" {name} (" in s]
-            sentences = [*(s for said in found.values() for s in said), *about]
-            keep(image_set, sentences, opened.values(), cache_dir)
+            findings += [f for other, part in found.items() if other not in later for f in part]
+            about = [finding for pair, finding in of_patients if name in pair]
+            of_split = [*(f for part in found.values() for f in part), *about]
+            keep(image_set, of_split, opened.values(), cache_dir)
     return Audit(source.name, tuple(facts), tuple(dict.fromkeys(findings)), opened)
 
 
@@ -158,7 +160,7 @@ def _fit_of_known_shares(image_set: ImageSet, counts: Int64Array) -> list[str]:
 
 def between_sets(
     one: Audit, other: Audit, cache_dir: str | os.PathLike[str] | None = None
-) -> list[str]:
+) -> list[Finding]:
     """Say how many pictures of one set repeat pictures of another one.
 
     Each split of both keeps what was found of it in the cache, so that its later tables carry it.
@@ -166,13 +168,16 @@ def between_sets(
     Raises:
         StoreError: If the cache cannot be written.
     """
-    said: dict[str, list[str]] = {one.name: [], other.name: []}
+    found: dict[str, list[Finding]] = {one.name: [], other.name: []}
     for audited, beside in ((one, other), (other, one)):
         splits = [
             Pictures(split, hashes_of(image_set, cache_dir), image_set)
             for split, image_set in beside.splits.items()
         ]
         for image_set in audited.splits.values():
-            said[audited.name] += compare_with_set(image_set, beside.name, splits, cache_dir)
+            found[audited.name] += compare_with_set(image_set, beside.name, splits, cache_dir)
     known = [what for pair, what in SHARED_SOURCES if pair == {one.name, other.name}]
-    return [*(f"{one.name} and {other.name} hold {what}" for what in known), *said[one.name]]
+    shared = [
+        Finding("repeated images", f"{one.name} and {other.name} hold {what}") for what in known
+    ]
+    return [*shared, *found[one.name]]

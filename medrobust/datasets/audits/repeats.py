@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.cache import CachedArray, cache_of, unpacking_at_most
 from medrobust.datasets.image_set import DatasetSource, ImageSet
@@ -92,9 +93,9 @@ def look(source: DatasetSource) -> ImageSet:
     if _compared(splits, cache_dir).items() <= known.compared.items():
         return image_set
     repeats = repeats_by_split(image_set, opened, cache_dir)
-    patients = (s for other in opened.values() for s in shared_patients(image_set, other))
-    sentences = [*(s for said in repeats.values() for s in said), *patients]
-    keep(image_set, sentences, splits, cache_dir, left_out)
+    patients = (f for other in opened.values() for f in shared_patients(image_set, other))
+    found = [*(f for part in repeats.values() for f in part), *patients]
+    keep(image_set, found, splits, cache_dir, left_out)
     return image_set
 
 
@@ -175,7 +176,7 @@ def compare_with_set(
     others: Sequence[Pictures],
     cache_dir: str | os.PathLike[str] | None,
     left_out: Mapping[str, str] = MappingProxyType({}),
-) -> list[str]:
+) -> list[Finding]:
     """Say how many pictures of a split repeat pictures of another set, and keep what was found.
 
     Args:
@@ -189,10 +190,10 @@ def compare_with_set(
         StoreError: If the cache cannot be written.
     """
     hashes = hashes_of(image_set, cache_dir).open()
-    sentences = [
-        sentence
+    found = [
+        finding
         for other in others
-        for sentence in _sentence(
+        for finding in _repeated(
             image_set,
             f"one of {name}/{other.split}",
             other.image_set,
@@ -202,15 +203,15 @@ def compare_with_set(
     ]
     compared = {f"{name}/{other.split}": other.hashes.digest for other in others}
     looked = Looked(compared, left_out)
-    write_findings(image_set, sentences, cache_dir, looked=looked, beside=name)
-    return sentences
+    write_findings(image_set, found, cache_dir, looked=looked, beside=name)
+    return found
 
 
 def repeats_by_split(
     image_set: ImageSet,
     opened: Mapping[str, ImageSet],
     cache_dir: str | os.PathLike[str] | None,
-) -> dict[str, list[str]]:
+) -> dict[str, list[Finding]]:
     """Say how many pictures of a split repeat others of it, or of another split, or show nothing.
 
     Args:
@@ -219,7 +220,7 @@ def repeats_by_split(
         cache_dir: Where hashes are kept.
 
     Returns:
-        Split -> sentences, the split itself first.
+        Split -> findings, the split itself first.
     """
     count = sum(map(len, opened.values()))
     if count > MANY:
@@ -228,23 +229,23 @@ def repeats_by_split(
     blank = int((~hashes.any(axis=1)).sum())
     own = f"an earlier one of {image_set.split}"
     said = f"{counted(blank, 'image')} of {image_set.split} {agreeing(blank, 'shows')}"
-    grey = f"{said} one grey only"
+    grey = Finding("further remarks", f"{said} one grey only")
     found = {
         image_set.split: [
-            *_sentence(image_set, own, image_set, near_repeats(hashes)),
+            *_repeated(image_set, own, image_set, near_repeats(hashes)),
             *([grey] if blank else []),
         ]
     }
     for split, other in opened.items():
         if split != image_set.split:
             repeats = near_repeats(hashes, hashes_of(other, cache_dir).open())
-            found[split] = _sentence(image_set, f"one of {split}", other, repeats)
+            found[split] = _repeated(image_set, f"one of {split}", other, repeats)
     return found
 
 
 def keep(
     image_set: ImageSet,
-    sentences: Sequence[str],
+    found: Sequence[Finding],
     splits: Iterable[ImageSet],
     cache_dir: str | os.PathLike[str] | None,
     left_out: Mapping[str, str] = MappingProxyType({}),
@@ -255,10 +256,10 @@ def keep(
         StoreError: If the cache cannot be written.
     """
     earlier = read_findings(image_set, cache_dir)
-    by_itself = set(image_set.marks) - set(earlier)
+    by_itself = set(image_set.findings) - set(earlier)
     write_findings(
         image_set,
-        [sentence for sentence in sentences if sentence not in by_itself],
+        [finding for finding in found if finding not in by_itself],
         cache_dir,
         looked=Looked(_compared(splits, cache_dir), left_out),
     )
@@ -270,9 +271,9 @@ def _compared(
     return {split.split: hashes_of(split, cache_dir).digest for split in splits}
 
 
-def _sentence(
+def _repeated(
     one: ImageSet, what: str, other: ImageSet | None, repeats: Repeats, *, which: str = ""
-) -> list[str]:
+) -> list[Finding]:
     if not len(repeats):
         return []
     rows, partners = (part[:EXAMPLES].tolist() for part in (repeats.rows, repeats.partners))
@@ -282,22 +283,22 @@ def _sentence(
     verb = agreeing(len(repeats), "repeats")
     said = f"{counted(len(repeats), 'image')} of {which or one.split} nearly {verb} {what}"
     if other is None:
-        return [f"{said} (id=row {', '.join(pairs)})"]
+        return [Finding("repeated images", said, tuple(pairs), "id=row")]
     equal = equal_pictures(one, other, repeats)
-    return [f"{said}, {equal} identical (ids {', '.join(pairs)})"]
+    return [Finding("repeated images", f"{said}, {equal} identical", tuple(pairs))]
 
 
-def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[str, ...]:
+def shared_patients(image_set: ImageSet, other: ImageSet) -> tuple[Finding, ...]:
     """Say how many patients of a split are in another split too."""
     if image_set.groups is None or other.groups is None:
         return ()
-    return shared_group_marks(image_set.groups, other.groups, image_set.split, other.split)
+    return patients_in_two(image_set.groups, other.groups, image_set.split, other.split)
 
 
-def shared_group_marks(
+def patients_in_two(
     here: NDArray[Any], there: NDArray[Any], split: str, other: str
-) -> tuple[str, ...]:
-    """Say how many patients are in two splits; the same sentence, whichever is named first.
+) -> tuple[Finding, ...]:
+    """Say how many patients are in two splits; the same finding, whichever is named first.
 
     Args:
         here: Patient of each image of the split, by name or number.
@@ -313,7 +314,7 @@ def shared_group_marks(
         f"{name} ({counted(int(np.isin(groups, both).sum()), 'image')})" for name, groups in named
     ]
     said = f"{counted(len(both), 'patient')} {agreeing(len(both), 'is')} in two splits"
-    return (f"{said}: {' and '.join(parts)}",)
+    return (Finding("patients in two splits", f"{said}: {' and '.join(parts)}"),)
 
 
 def split_order(split: str) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.base.once import say_once
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
@@ -54,6 +55,12 @@ from .table import Table
 from .unlabelled import check_unlabelled, whole_number
 
 log = logging.getLogger(__name__)
+
+AS_IT_SHOULD_BE = (VOI_TABLE, AS_STORED, ONE_FRAME)
+"""Notes of what was done as the standard or the user has it: for the audit section alone."""
+
+AGAINST_PIXELS = (*LEAVING_LITTLE, ONE_FRAME)
+"""Notes of what the header makes of the pixels."""
 
 READING: Final = 2
 """Version of the way pixels are read: to be raised where the cache may hold wrong ones."""
@@ -279,7 +286,7 @@ class Dicom(OwnData):
     def _say(self, samples: list[Sample], notes: list[dict[str, str]]) -> None:
         """Log what is to be said of the images that were just read."""
         for note, found in by_note(samples, notes).items():
-            level = logging.INFO if note in (VOI_TABLE, AS_STORED, ONE_FRAME) else logging.WARNING
+            level = logging.INFO if note in AS_IT_SHOULD_BE else logging.WARNING
             log.log(level, "%s", sentence(note, found, len(samples)))
 
     def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
@@ -318,29 +325,41 @@ class Dicom(OwnData):
         key = self._made_from(samples)
         return cached_notes("dicom-notes", key, NOTES, read, cache_dir=self.cache_dir)
 
-    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         found = by_note(samples, self._notes(samples))
+        images = f"of {counted(len(samples), 'image')} of {split}"
         windowless = [
-            f"{len(found[note])} of {counted(len(samples), 'image')} of {split}: {note}"
+            Finding(
+                "DICOM window",
+                f"{len(found[note])} {images}: {note}",
+                audit_only=note in AS_IT_SHOULD_BE,
+            )
             for note in WINDOWLESS
             if note in found
         ]
         others = [
-            sentence(note, found[note], len(samples), f" of {split}")
+            Finding(
+                "header against pixels" if note in AGAINST_PIXELS else "further remarks",
+                sentence(note, found[note], len(samples), f" of {split}"),
+                audit_only=note in AS_IT_SHOULD_BE,
+            )
             for note in (*LEAVING_LITTLE, *RESOLVED, ONE_FRAME)
             if note in found
         ]
         left_out = self._left_out(self._unlisted(table), "DICOM file")
         return (*windowless, *others, *left_out, *self._passed_over())
 
-    def _passed_over(self) -> list[str]:
+    def _passed_over(self) -> list[Finding]:
         """Say, once in the log, what the search for images has passed over."""
         if self.match == "path":
             return []
         passed = self._whole_index(data_key(self.folder, self.key_file)).passed
         for one in passed_sentences(passed):
             say_once(log, logging.WARNING, f"{self.name}: {one}")
-        return passed_sentences(passed, MOST_LISTED)
+        return [
+            Finding("files passed over", one, audit_only=True)
+            for one in passed_sentences(passed, MOST_LISTED)
+        ]
 
     def _unlisted(self, table: Table) -> int:
         """Count the DICOM files below the folder that no row of the table stands for.

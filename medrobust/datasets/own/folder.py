@@ -7,12 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from medrobust.base.findings import Finding
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.types import UInt8Array
 
 from .image_notes import cached_notes, sentence
-from .picture_files import DEEP, FIRST, NOTES, OPAQUE, is_grey, read_noted
+from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .samples import (
     Sample,
@@ -68,10 +69,10 @@ class Folder(OwnData):
         check_files(samples, self.folder)
         return samples
 
-    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}
-        said = [told for _, told in self._said(samples, self._notes(samples), f" of {split}")]
-        return (*said, *self._left_out(pictures_left_out(self.folder, listed), "picture"))
+        found = self._found(samples, self._notes(samples), f" of {split}")
+        return (*found, *self._left_out(pictures_left_out(self.folder, listed), "picture"))
 
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()
@@ -92,8 +93,9 @@ class Folder(OwnData):
 
         found = cached_array(self.name, self._made_from(samples), write, cache_dir=self.cache_dir)
         if noted:
-            for level, told in self._said(samples, self._notes(samples, noted)):
-                log.log(level, "%s", told)
+            for finding in self._found(samples, self._notes(samples, noted)):
+                level = logging.INFO if finding.audit_only else logging.WARNING
+                log.log(level, "%s", finding)
         return found
 
     def _made_from(self, samples: list[Sample]) -> dict[str, Any]:
@@ -122,15 +124,16 @@ class Folder(OwnData):
         key = self._made_from(samples)
         return cached_notes("picture-notes", key, NOTES, read, cache_dir=self.cache_dir)
 
-    def _said(
+    def _found(
         self, samples: list[Sample], notes: list[dict[str, str]], of: str = ""
-    ) -> list[tuple[int, str]]:
-        """Say what is to be said of a split: level of the log, sentence."""
+    ) -> list[Finding]:
+        """Say what is to be said of the pictures of a split."""
         found = by_note(samples, notes)
         said = [
-            (
-                logging.INFO if note in (OPAQUE, FIRST) else logging.WARNING,
+            Finding(
+                "header against pixels" if note == FEW_GREYS else "further remarks",
                 sentence(note, found[note], len(samples), of),
+                audit_only=note in (OPAQUE, FIRST),
             )
             for note in NOTES
             if note in found and note != DEEP
@@ -139,7 +142,8 @@ class Folder(OwnData):
         bits = next((bits for bits in COMMON_BITS if greatest < 1 << bits), None)
         if bits is not None:
             images = f"{counted(len(found[DEEP]), 'image')}{of} of 16 bits"
-            said.append((logging.WARNING, f"{images}: no value exceeds {greatest}. {_hint(bits)}"))
+            dark = f"{images}: no value exceeds {greatest}. {_hint(bits)}"
+            said.append(Finding("further remarks", dark))
         return said
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.once import say_once
 from medrobust.datasets.audits.findings import finished
-from medrobust.datasets.audits.repeats import shared_group_marks
+from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.npz import members, npz_array, npz_names
-from medrobust.datasets.published.facts import size_marks
+from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.types import TaskKind
 
@@ -144,15 +145,15 @@ class Npz:
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
             license=self.license,
-            marks=(*size_marks(self.size), *self._shared_patients(chosen, prefix)),
+            findings=(*other_size(self.size), *self._shared_patients(chosen, prefix)),
         )
         if dropped:
             print_ = fingerprint([image_set.fingerprint, "labelled", kept.tolist()])
-            image_set = image_set.take(kept, fingerprint=print_, marks=dropped)
+            image_set = image_set.take(kept, fingerprint=print_, findings=dropped)
             say_once(log, logging.INFO, f"{self.name}: {dropped[0]}")
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
-    def _shared_patients(self, split: str, prefix: str) -> tuple[str, ...]:
+    def _shared_patients(self, split: str, prefix: str) -> tuple[Finding, ...]:
         """Say how many patients of the split stand in other splits of the file, too."""
         if self.patients is None or not prefix:
             return ()
@@ -163,9 +164,9 @@ class Npz:
         }
         here = names.pop(split)
         return tuple(
-            mark
+            finding
             for other, there in sorted(names.items())
-            for mark in shared_group_marks(here, there, split, other)
+            for finding in patients_in_two(here, there, split, other)
         )
 
     def patients_of(self, split: str) -> NDArray[np.str_] | None:

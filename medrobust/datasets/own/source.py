@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.base.once import say_once
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.findings import finished
-from medrobust.datasets.audits.repeats import shared_group_marks, split_order
+from medrobust.datasets.audits.repeats import patients_in_two, split_order
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
-from medrobust.datasets.published.facts import size_marks
+from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -136,39 +137,40 @@ class OwnData(ABC):
         metadata = read_metadata(table, self.metadata_columns)
         images = self._images(samples)
         image_set = self._image_set(table, chosen, samples, labels, metadata, images)
-        marks = (
-            *image_set.marks,
+        findings = (
+            *image_set.findings,
             *self._dropped_rows(table, chosen),
             *self._shared_patients(table, chosen),
             *self._of_files(table, samples, chosen),
         )
-        return finished(replace(image_set, marks=marks), limit=self.limit, cache_dir=self.cache_dir)
+        whole = replace(image_set, findings=findings)
+        return finished(whole, limit=self.limit, cache_dir=self.cache_dir)
 
     def _labelled_table(self) -> Table:
         table = read_table(Path(self.csv).expanduser())
         return labelled(table, self.label_column, self.class_names, self.unlabelled)
 
-    def _dropped_rows(self, table: Table, split: str) -> tuple[str, ...]:
+    def _dropped_rows(self, table: Table, split: str) -> tuple[Finding, ...]:
         """Say, once in the log, how many rows of a split have no label."""
-        said = dropped_rows(table, self.split_column, split)
-        for one in said:
+        found = dropped_rows(table, self.split_column, split)
+        for one in found:
             say_once(log, logging.INFO, f"{self.name}: {one}")
-        return said
+        return found
 
-    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[str, ...]:
+    def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         """Say what a reader of the results should know of the files of a split."""
         return ()
 
-    def _left_out(self, number: int, thing: str) -> tuple[str, ...]:
+    def _left_out(self, number: int, thing: str) -> tuple[Finding, ...]:
         """Say, once in the log, how many files of a kind the table does not list."""
         if not number:
             return ()
         files = counted(number, thing)
         said = f"{files} in the folder {agreeing(number, 'is')} not in the table: left out"
         say_once(log, logging.WARNING, f"{self.name}: {said}")
-        return (said,)
+        return (Finding("files not in the table", said),)
 
-    def _shared_patients(self, table: Table, split: str) -> tuple[str, ...]:
+    def _shared_patients(self, table: Table, split: str) -> tuple[Finding, ...]:
         """Say how many patients of the split stand in other splits of the table, too."""
         named = self._table_patients(table)
         if named is None or self.split_column not in table.columns:
@@ -176,9 +178,9 @@ class OwnData(ABC):
         patients, splits = np.array(named), np.array(table.columns[self.split_column])
         here = patients[splits == split]
         return tuple(
-            mark
+            finding
             for other in np.unique(splits[splits != split]).tolist()
-            for mark in shared_group_marks(here, patients[splits == other], split, other)
+            for finding in patients_in_two(here, patients[splits == other], split, other)
         )
 
     def splits_in_table(self) -> list[str]:
@@ -319,7 +321,7 @@ class OwnData(ABC):
             index=sample_index(names),
             fingerprint=data_fingerprint(images.digest, ids, labels.values[rows], **deciding),
             license=self.license,
-            marks=size_marks(self.size),
+            findings=other_size(self.size),
             metadata=kept,
             metadata_columns=tuple(self.metadata_columns),
         )

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 
@@ -120,24 +121,25 @@ def _refused(
     )
 
 
-def dropped_rows(table: Table, column: str, split: str) -> tuple[str, ...]:
+def dropped_rows(table: Table, column: str, split: str) -> tuple[Finding, ...]:
     """Say how many rows of a split have no label and were left out."""
     if table.dropped is None:
         return ()
     splits = table.dropped.columns.get(column)
     number = len(table.dropped) if splits is None else list(splits).count(split)
-    return _said(number, f"of {split}") if number else ()
+    return _left_out(number, f"of {split}") if number else ()
 
 
-def _said(number: int, of: str) -> tuple[str, ...]:
+def _left_out(number: int, of: str) -> tuple[Finding, ...]:
     rows = counted(number, "row")
     has, were = ("has", "was") if number == 1 else ("have", "were")
-    return (f"{rows} {of} {has} no label and {were} left out (dataset.unlabelled=drop)",)
+    said = f"{rows} {of} {has} no label and {were} left out (dataset.unlabelled=drop)"
+    return (Finding("further remarks", said),)
 
 
 def labelled_rows(
     stored: NDArray[Any], file: str, unlabelled: Unlabelled
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+) -> tuple[NDArray[np.int64], tuple[Finding, ...]]:
     """Return the rows of an array of labels that have one, and what is to be said of the others.
 
     Args:
@@ -164,4 +166,4 @@ def labelled_rows(
         )
     if len(bare) == len(values):
         raise InvalidDataError(f"no row of {file} has a label.")
-    return np.flatnonzero(~none.any(axis=1)), _said(len(bare), f"of {file}")
+    return np.flatnonzero(~none.any(axis=1)), _left_out(len(bare), f"of {file}")

@@ -1,4 +1,4 @@
-"""What all published sets share: rows as ids, facts in the fingerprint, marks for the tables."""
+"""What all published sets share: rows as ids, facts in the fingerprint, findings for the tables."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.lazy_rows import picked
 from medrobust.exceptions import ConfigurationError, InvalidDataError
@@ -68,7 +69,7 @@ def published_set(
     groups: NDArray[np.str_] | None = None,
     label_order: str | None = None,
     labels_of: LabelsOf | None = None,
-    marks: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
 ) -> ImageSet:
     """Put the parts of a published split together; ids and index are its row numbers.
 
@@ -82,7 +83,7 @@ def published_set(
         label_order: Another order of the classes, as the user asked for it.
         labels_of: Gives the labels of another split, None where it is not at hand: the counts of
             this one may say nothing about the order.
-        marks: Further sentences for the tables.
+        findings: Further ones, for the tables.
 
     Raises:
         InvalidDataError: If the labels fit another known order clearly better.
@@ -111,16 +112,19 @@ def published_set(
         suite=described.suite,
         origin="public",
         license=described.license,
-        marks=(*size_marks(images.shape[1]), *absent_marks(labels, described, split), *marks),
+        findings=(
+            *other_size(images.shape[1]),
+            *absent_classes(labels, described, split),
+            *findings,
+        ),
     )
-    return replace(
-        image_set, marks=(*image_set.marks, *order_marks(image_set, label_order, labels_of))
-    )
+    of_order = doubted_order(image_set, label_order, labels_of)
+    return replace(image_set, findings=(*image_set.findings, *of_order))
 
 
-def order_marks(
+def doubted_order(
     image_set: ImageSet, label_order: str | None, labels_of: LabelsOf | None
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Compare the counts of the classes with what is known of the set, see `check_label_order`.
 
     Where nothing is known of this split, as of a balanced one, the first other split decides of
@@ -138,36 +142,40 @@ def order_marks(
     )
 
 
-def size_marks(size: int) -> tuple[str, ...]:
+def other_size(size: int) -> tuple[Finding, ...]:
     """Say that a size is not the one at which severity is defined.
 
     Example:
-        >>> size_marks(128), size_marks(224)
-        (('128 pixels: severity is defined at 224',), ())
+        >>> [str(finding) for finding in other_size(128)], other_size(224)
+        (['128 pixels: severity is defined at 224'], ())
     """
     if size == STANDARD_SIZE:
         return ()
-    return (f"{size} pixels: severity is defined at {STANDARD_SIZE}",)
+    said = f"{size} pixels: severity is defined at {STANDARD_SIZE}"
+    return (Finding("further remarks", said),)
 
 
-def absent_marks(labels: Int64Array, described: Description, split: str) -> tuple[str, ...]:
+def absent_classes(labels: Int64Array, described: Description, split: str) -> tuple[Finding, ...]:
     """Name the classes that a split has no image of."""
     present = np.flatnonzero(labels.any(axis=0)) if labels.ndim == 2 else np.unique(labels)
     missing = sorted(set(range(len(described.class_names))) - set(present.tolist()))
     names = ", ".join(described.class_names[number] for number in missing)
-    return (f"no image of {names} in {split}",) if missing else ()
+    if not missing:
+        return ()
+    return (Finding("further remarks", f"no image of {names} in {split}"),)
 
 
-def count_marks(count: int, published: int, name: str, split: str) -> tuple[str, ...]:
+def unlike_published(count: int, published: int, name: str, split: str) -> tuple[Finding, ...]:
     """Say that a split has not as many images as were published.
 
     Example:
-        >>> count_marks(5, 6, "bloodmnist", "test")
-        ('5 images in test, where bloodmnist has 6',)
+        >>> [str(finding) for finding in unlike_published(5, 6, "bloodmnist", "test")]
+        ['5 images in test, where bloodmnist has 6']
     """
-    return (
-        () if count == published else (f"{count} images in {split}, where {name} has {published}",)
-    )
+    if count == published:
+        return ()
+    said = f"{count} images in {split}, where {name} has {published}"
+    return (Finding("further remarks", said),)
 
 
 def label_array(stored: NDArray[Any], task: TaskKind, file: Path) -> Int64Array:

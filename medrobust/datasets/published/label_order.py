@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medrobust.base.findings import Finding
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.types import Int64Array
 
@@ -60,7 +61,7 @@ def check_label_order(
     order: str | None,
     split: str,
     name: str,
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Compare the counts of a split with the known shares, under each known order.
 
     Args:
@@ -72,13 +73,13 @@ def check_label_order(
         name: Of the set.
 
     Returns:
-        Marks for the tables: the order that was asked for, or a warning.
+        Findings for the tables: the order that was asked for, or a warning.
 
     Raises:
         InvalidDataError: If shares are exact and another order is `CLEARLY` better.
     """
     if order is not None:
-        return (f"label order of {name}: {order}, as asked for",)
+        return (Finding("label order", f"label order of {name}: {order}, as asked for"),)
     if known is None or split not in known.splits or set(class_names) != set(known.counts):
         return ()
     if labels.max() >= len(class_names):
@@ -89,14 +90,14 @@ def check_label_order(
     gain = fits[best] - log_likelihood(counts, known, class_names)
     if gain <= np.log(CLEARLY):
         return ()
-    finding = (
+    said = (
         f"labels of {name}/{split} fit the order {best!r} ({', '.join(known.orders[best])}) better "
         f"than their own, by a likelihood ratio of {ratio_text(float(gain))}"
     )
     if not known.exact:
-        return (f"{finding}; its shares are known approximately only",)
+        return (Finding("label order", f"{said}; its shares are known approximately only"),)
     raise InvalidDataError(
-        f"{finding}. Pass dataset.label_order={best}, or dataset.label_order="
+        f"{said}. Pass dataset.label_order={best}, or dataset.label_order="
         f"{next(iter(known.orders))} to keep the set's own."
     )
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from medrobust.base.findings import Finding
 from medrobust.base.wording import agreeing, counted
-from medrobust.datasets.audits.repeats import shared_group_marks
+from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.own.pictures import Framing
@@ -120,7 +121,7 @@ class MedIMeta(PublishedSource):
             images.digest,
             labels_of,
             groups=None if patients is None else patients.names[people],
-            marks=self._overlap_marks(files, chosen, rows, patients),
+            findings=self._overlaps(files, chosen, rows, patients),
         )
 
     def fetch(self) -> list[Path]:
@@ -174,21 +175,21 @@ class MedIMeta(PublishedSource):
             )
         return people
 
-    def _overlap_marks(
+    def _overlaps(
         self, files: MedIMetaFiles, split: str, rows: Int64Array, patients: Patients | None
-    ) -> tuple[str, ...]:
+    ) -> tuple[Finding, ...]:
         """Say which images, or patients, of this split stand in another one too."""
-        marks: list[str] = []
+        found: list[Finding] = []
         for other in SPLITS:
             if other == split or not files.has_split(other):
                 continue
             theirs = files.rows(other)
             if both := int(np.isin(rows, theirs).sum()):
                 said = f"{counted(both, 'image')} of {split} {agreeing(both, 'stands')}"
-                marks.append(f"{said} in {other} too")
+                found.append(Finding("further remarks", f"{said} in {other} too"))
             here, there = self._people(patients, rows), self._people(patients, theirs)
-            marks += shared_group_marks(here, there, split, other)
-        return tuple(marks)
+            found += patients_in_two(here, there, split, other)
+        return tuple(found)
 
 
 def described(flag: str) -> Description:

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from medrobust.base.findings import Finding
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
@@ -19,9 +20,9 @@ from .facts import (
     SPLITS,
     Description,
     LabelsOf,
-    count_marks,
     known_split,
     published_set,
+    unlike_published,
 )
 from .medimeta_facts import MedIMetaFacts
 from .medmnist_facts import MedMNISTFacts
@@ -42,7 +43,7 @@ class PublishedSource(ABC):
         full_hash: Know source files by a hash of all their bytes.
         limit: A stratified part of at most so many images.
         cache_dir: Where arrays are unpacked to.
-        notes: Further sentences for the tables.
+        notes: Further findings, for the tables.
     """
 
     flag: str
@@ -54,7 +55,7 @@ class PublishedSource(ABC):
     full_hash: bool = False
     limit: int | None = None
     cache_dir: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what does not exist.
@@ -126,7 +127,7 @@ class PublishedSource(ABC):
         labels_of: LabelsOf,
         *,
         groups: NDArray[Any] | None = None,
-        marks: tuple[str, ...] = (),
+        findings: tuple[Finding, ...] = (),
     ) -> ImageSet:
         """Put the parts of a split together, see `published_set`."""
         published = dict(zip(SPLITS, self.facts.counts, strict=True))[split]
@@ -141,6 +142,10 @@ class PublishedSource(ABC):
             groups=groups,
             label_order=self.label_order,
             labels_of=labels_of,
-            marks=(*count_marks(len(images), published, self.flag, split), *marks, *self.notes),
+            findings=(
+                *unlike_published(len(images), published, self.flag, split),
+                *findings,
+                *self.notes,
+            ),
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
