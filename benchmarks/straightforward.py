@@ -98,8 +98,8 @@ def main(arguments: Sequence[str]) -> int:
 def write_arrays(path: Path, count: int) -> str:
     """Write images, index and class texts as a compressed .npz; return their stream."""
     from medrobust.datasets import Phantoms
-    from medrobust.evaluation.plan import head_description
     from medrobust.models import PromptSet
+    from medrobust.tasks.classification.heads import head_description
 
     image_set = Phantoms(limit=count).load()
     prompts = PromptSet(

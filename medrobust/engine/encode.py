@@ -1,24 +1,19 @@
 """Zero-shot evaluation: one call of `Trainer.test` for many cells."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from medrobust.adapters.linear_probe import Probe
 from medrobust.engine import streams
-from medrobust.exceptions import MedRobustError, NotFiniteError
+from medrobust.exceptions import MedRobustError
 from medrobust.models.encoding import ImageEncoder, MicroBatcher
-from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
-from medrobust.types import FeatureBatch, LogitBatch, UInt8Array
+from medrobust.types import UInt8Array
 
 from .allocator import keep_freed_memory
 from .loader import CorruptedBatch
 from .passes import Encoded, Pass
-
-Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
 JOINED = 64
 """Micro-batches whose features are joined: many small pieces of memory that stay would keep the
@@ -105,23 +100,3 @@ class EncodeImages(LightningModule):
         encoded = Encoded(features, self._shown)
         self._begin_pass()
         one.finished(encoded)
-
-
-def classify(features: FeatureBatch, head: Head) -> LogitBatch:
-    """Classify features, float32 (N, D) on the CPU: the one device and shape for all of them.
-
-    Returns:
-        float32 (N, K).
-
-    Raises:
-        NotFiniteError: If features or logits are not finite.
-    """
-    logits = head.cpu().logits(features)
-    for name, values in (("features", features), ("logits", logits)):
-        broken = int((~torch.isfinite(values)).any(dim=1).sum())
-        if broken:
-            raise NotFiniteError(
-                f"{name} of {broken} of {len(values)} images are not finite: the weights, the "
-                f"precision or the preprocessing do not suit these images. The cell was not stored."
-            )
-    return logits

@@ -37,6 +37,7 @@ from medrobust.models.base import ImageModel
 from medrobust.models.encoding import MicroBatcher
 from medrobust.models.own import OwnModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
+from medrobust.tasks.base import HeadDescription
 from medrobust.tuning.few_shot import FewShot
 from medrobust.tuning.recipe import Tuning, TuningError
 from medrobust.types import Float32Array
@@ -44,9 +45,8 @@ from medrobust.types import Float32Array
 from .environment import versions
 from .experiment import Experiment
 from .locks import Claims
-from .plan import as_read, head_description
 from .ranks import started_by_others
-from .resources import Resources, zero_shot_head
+from .resources import Resources
 from .run import quiet_lightning
 from .store import Store
 
@@ -81,7 +81,7 @@ class Adaptation:
     folder: Path
     name: str
     drawn: tuple[FewShots, ...]
-    heads: tuple[dict[str, Any], ...]
+    heads: tuple[HeadDescription, ...]
     protocol: tuple[str, ...] = ()
 
 
@@ -319,19 +319,11 @@ def _kept(pool: ImageSet, free: NDArray[np.bool_], note: str, why: str) -> Image
     return pool.take(kept, fingerprint=print_)
 
 
-def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> dict[str, Any]:
-    base = replace(experiment, adapter=NoAdapter())
-    if not resources.is_dual_encoder(base):
-        if not isinstance(experiment.adapter, LinearProbe):
-            resources.check_classifies(base)
-        return {"kind": "identity"}
-    head = as_read(head_description(experiment.prompts, drawn.shots), experiment.model)
-    if drawn.shots.labels.ndim == 2 and not head["absent"]:
-        raise ConfigurationError(
-            f"prompt set {experiment.prompts.name!r} has no absent texts, which tuning on the "
-            f"labels of {drawn.shots.name} needs. Choose another prompt set."
-        )
-    return head
+def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> HeadDescription:
+    published = resources.side(replace(experiment, adapter=NoAdapter()))
+    trains_head = isinstance(experiment.adapter, LinearProbe)
+    task = resources.task(experiment)
+    return task.tuned_head(drawn.shots, published, trains_head=trains_head)
 
 
 def progress_folder(store: Store, wanted: Adaptation) -> Path:
@@ -395,11 +387,9 @@ def class_heads(
     experiment: Experiment, resources: Resources, wanted: Adaptation
 ) -> list[ZeroShotHead | IdentityHead]:
     """Encode the class texts of each data set once, by the model as published."""
-    model = resources.model(replace(experiment, adapter=NoAdapter()))
-    return [
-        IdentityHead() if head["kind"] == "identity" else zero_shot_head(model, head)
-        for head in wanted.heads
-    ]
+    published = replace(experiment, adapter=NoAdapter())
+    heads: list[Any] = [resources.head(published, head) for head in wanted.heads]
+    return [head.module for head in heads]
 
 
 def private_copy(experiment: Experiment) -> Any:
@@ -476,7 +466,7 @@ def _fit_probe(
     if not isinstance(model, ImageModel):
         raise ConfigurationError(
             f"adapter=linear_probe needs image features, and {experiment.model.name} is a "
-            f"classifier, whose output is logits."
+            f"classifier that gives none."
         )
     heads = {}
     for one in wanted.drawn:

@@ -15,6 +15,7 @@ import torch
 
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import StoredImages
+from medrobust.tasks.lookup import task_of
 
 from .experiment import Experiment
 from .plan import DatasetPlan, PlannedCell, data_record
@@ -134,13 +135,15 @@ def _time_corruptions(
 
 
 def _disk(experiment: Experiment, image_set: ImageSet, cells: int, widths: int) -> int:
-    """Return the bytes of logits, records and pictures, and of features where they are kept."""
-    count, classes = len(image_set), len(image_set.class_names)
+    """Return the bytes of arrays, records and pictures, and of features where they are kept."""
+    count = len(image_set)
+    sizes = {"image": count, "class": len(image_set.class_names)}
+    arrays = sum(spec.nbytes(sizes) for spec in task_of(experiment.asked).arrays.values())
     record = 2 * len(json.dumps(experiment.config, default=str)) + 4096
     shown = experiment.examples if experiment.examples is not None else image_set.origin != "own"
     pictures = EXAMPLES * int(np.prod(image_set.images.shape[1:])) // 2 if shown else 0
     features = 4 * count * widths if experiment.keep_features else 0
-    return cells * (4 * count * classes + record + pictures) + features + image_set.ids.nbytes
+    return cells * (arrays + record + pictures) + features + image_set.ids.nbytes
 
 
 def _duration(seconds: float) -> str:

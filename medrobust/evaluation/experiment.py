@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from medrobust.adapters import Adapter, NoAdapter
 from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.lookup import FIRST
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,7 @@ class Experiment:
         store: Folder of the store.
         trainer: Builds the Trainer from further keyword arguments.
         precision: Lightning's name of the precision that `trainer` runs in.
+        asked: Name of the task: what the model is asked.
         task: Builds the LightningModule from (model, micro_batch).
         adapter: How the model is changed first.
         tuning: How the adapter is tuned before that, or None where nothing is.
@@ -78,6 +80,7 @@ class Experiment:
     trainer: "Callable[..., Trainer]"
     precision: str
     task: "Callable[[torch.nn.Module, int], EncodeImages]"
+    asked: str = FIRST
     adapter: Adapter = field(default_factory=NoAdapter)
     tuning: "Tuning | None" = None
     speed: "Speed | None" = None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.adapters.base import Tunable
@@ -15,20 +15,17 @@ from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
 from medrobust.exceptions import ConfigurationError, MedRobustError
-from medrobust.models.text_cleaning import reworded
 
 from .columns import Column
 from .experiment import Experiment
 from .file_columns import files_columns
-from .store import READ_AS, CellKey, CellSpec, DataRecord, head_fingerprint
+from .store import CellKey, CellSpec, DataRecord
 
 if TYPE_CHECKING:
     from hydra.errors import InstantiationException
     from omegaconf import DictConfig, MissingMandatoryValue
 
     from medrobust.datasets.image_set import DatasetSource, ImageSet
-    from medrobust.models.base import ModelSource
-    from medrobust.models.prompts import PromptSet
 
     from .resources import Resources
 
@@ -340,93 +337,12 @@ def planned_cells(
     Raises:
         MedRobustError: If prompts or the model do not suit the data set.
     """
-    heads = _heads(experiment, resources, image_set)
+    heads = resources.task(experiment).heads(image_set, resources.side(experiment))
     encoder = resources.encoder_description(experiment)
     return tuple(
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
         for (corruption, severity), head in product(conditions, heads)
     )
-
-
-def _heads(
-    experiment: Experiment, resources: "Resources", image_set: "ImageSet"
-) -> list[dict[str, Any]]:
-    """Say what classifies: one head a prompt set, or the model's or adapter's own alone.
-
-    Prompt sets that give this data set the same sentences are one head, named after the first.
-    """
-    if isinstance(experiment.adapter, Tuned):
-        probe = experiment.adapter.head_description(image_set.name, image_set.class_names)
-        if probe is not None:
-            return [probe]
-    if not resources.is_dual_encoder(experiment):
-        resources.check_classifies(experiment)
-        return [{"kind": "identity"}]
-    check_class_texts(image_set)
-    distinct: dict[str, dict[str, Any]] = {}
-    for prompts in experiment.prompt_sets:
-        head = as_read(head_description(prompts, image_set), experiment.model)
-        first = distinct.setdefault(head_fingerprint(head), head)
-        if first is not head:
-            log.info(
-                "prompt sets %r and %r give %s the same sentences: they are one row.",
-                first["name"],
-                head["name"],
-                image_set.name,
-            )
-    return list(distinct.values())
-
-
-def check_class_texts(image_set: "ImageSet") -> None:
-    """Refuse prompts like "a photo of 1": class names that are numbers say nothing to a model.
-
-    Raises:
-        ConfigurationError: If all texts of the classes are numbers.
-    """
-    if all(text.strip().isdecimal() for text in image_set.texts):
-        raise ConfigurationError(
-            f"the classes of data set {image_set.name!r} are named {', '.join(image_set.texts)}, "
-            f"and prompts need words: pass dataset.class_names=[...] or dataset.prompt_names=[...] "
-            f"in label order."
-        )
-
-
-def head_description(prompts: "PromptSet", image_set: "ImageSet") -> dict[str, Any]:
-    """Say what turns features into logits: the sentences of each class.
-
-    Raises:
-        ConfigurationError: If the prompt set does not suit the data set.
-    """
-    names: dict[str, Any] = {
-        "dataset": image_set.name,
-        "class_texts": image_set.texts,
-        "modality": image_set.modality,
-    }
-    return {
-        "kind": "zero_shot",
-        "name": prompts.name,
-        "texts": prompts.texts(**names),
-        "absent": _absent(prompts, image_set, names),
-    }
-
-
-def as_read(head: dict[str, Any], model: "ModelSource") -> dict[str, Any]:
-    """Add what the model's tokenizer makes of sentences that release 0.1 read otherwise.
-
-    A head of other sentences stays as it was, and so do the fingerprints of its stored cells.
-    """
-    classes = [*head["texts"], *(head["absent"] or ())]
-    altered = reworded(model, sorted({sentence for texts in classes for sentence in texts}))
-    return {**head, READ_AS: altered} if altered else head
-
-
-def _absent(
-    prompts: "PromptSet", image_set: "ImageSet", names: dict[str, Any]
-) -> list[list[str]] | Literal[False] | None:
-    """Return the texts that deny each label; False where the prompt set has none."""
-    if image_set.task != "multi-label, binary-class":
-        return None
-    return prompts.absent_texts(**names) or False
 
 
 def data_record(image_set: "ImageSet") -> DataRecord:

@@ -3,21 +3,18 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
 from medrobust.adapters.artifact import Tuned
-from medrobust.adapters.linear_probe import Probe
 from medrobust.base.fingerprints import fingerprint
 from medrobust.datasets.image_set import DatasetSource, ImageSet
-from medrobust.exceptions import ConfigurationError
-from medrobust.models.base import ImageModel, VisionLanguageModel
-from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+from medrobust.tasks.base import Head, HeadDescription, ModelSide, Task
+from medrobust.tasks.lookup import task_of
 
 from .experiment import Experiment
-
-Head: TypeAlias = ZeroShotHead | IdentityHead | Probe
 
 Thing = TypeVar("Thing")
 
@@ -68,26 +65,18 @@ class Resources:
         key = fingerprint([*_where_paths_begin(), repr(source), split or source.split])
         return _kept(self._image_sets, key, lambda: source.load(split), DATA_SETS_KEPT)
 
-    def is_dual_encoder(self, experiment: Experiment) -> bool:
-        """Say whether the model has a text side, so that class texts classify."""
-        return isinstance(self.model(experiment), VisionLanguageModel)
+    def task(self, experiment: Experiment) -> Task:
+        """Return what is asked of the model."""
+        return task_of(experiment.asked)
 
-    def classifies(self, experiment: Experiment) -> bool:
-        """Say whether the model classifies without a probe: no image tower alone does."""
-        model = self.model(experiment)
-        return isinstance(model, VisionLanguageModel) or not isinstance(model, ImageModel)
-
-    def check_classifies(self, experiment: Experiment) -> None:
-        """Refuse an image tower alone, whose features are no logits.
-
-        Raises:
-            ConfigurationError: Naming the model.
-        """
-        if not self.classifies(experiment):
-            raise ConfigurationError(
-                f"model {experiment.model.name!r} has no text side, so that it cannot classify "
-                f"by prompts. Train a probe on its features, or choose a model with a text side."
-            )
+    def side(self, experiment: Experiment) -> ModelSide:
+        """Return what the task may ask about the model."""
+        return ModelSide(
+            experiment.model,
+            experiment.prompt_sets,
+            partial(self.model, experiment),
+            experiment.adapter if isinstance(experiment.adapter, Tuned) else None,
+        )
 
     def encoder_description(self, experiment: Experiment) -> dict[str, Any]:
         """Return what of the encoder decides features: the start of each cell's encoding."""
@@ -101,22 +90,11 @@ class Resources:
             "micro_batch": experiment.model.micro_batch,
         }
 
-    def head(self, experiment: Experiment, description: dict[str, Any]) -> Head:
-        """Return the classifier that a cell's head describes, its texts encoded once."""
-        if description["kind"] == "identity":
-            return IdentityHead()
-        if description["kind"] == "probe":
-            assert isinstance(experiment.adapter, Tuned)
-            probe = experiment.adapter.head(description["dataset"], description["class_names"])
-            assert probe is not None
-            return probe
+    def head(self, experiment: Experiment, description: HeadDescription) -> Head:
+        """Return what a cell's head describes, its texts encoded once."""
         key = fingerprint([self._model_key(experiment), description])
-        return _kept(
-            self._heads,
-            key,
-            lambda: zero_shot_head(self.model(experiment), description),
-            HEADS_KEPT,
-        )
+        task, side = task_of(str(description["kind"])), self.side(experiment)
+        return _kept(self._heads, key, lambda: task.head(side, description), HEADS_KEPT)
 
     def _model_key(self, experiment: Experiment) -> str:
         return fingerprint(
@@ -152,17 +130,6 @@ def _adapted(experiment: Experiment) -> Any:
 
 def _with_speed(experiment: Experiment, model: Any) -> Any:
     return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
-
-
-def zero_shot_head(model: VisionLanguageModel, description: dict[str, Any]) -> ZeroShotHead:
-    """Encode the sentences of each class, on the CPU in full precision."""
-    model.to("cpu", torch.float32)
-    absent = description["absent"]
-    return ZeroShotHead(
-        class_features(model, description["texts"]),
-        class_features(model, absent) if absent else None,
-        model.logit_scale,
-    )
 
 
 def _kept(

@@ -31,7 +31,7 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
     found = [name for name in names if key.encoding.get(name) != before.get(name)]
     head = {name: value for name, value in key.head.items() if name != "name"}
     if head != {name: value for name, value in record["head"].items() if name != "name"}:
-        found.append("prompts" if key.head["kind"] == "zero_shot" else "classifier")
+        found.append("prompts" if "name" in key.head else "classifier")
     return found
 
 

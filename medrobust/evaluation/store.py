@@ -35,7 +35,7 @@ from medrobust.base.safe_files import json_object, plain_array
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError, UnknownNameError
-from medrobust.tasks.base import ArraySpec
+from medrobust.tasks.base import READ_AS, ArraySpec, unlike
 from medrobust.tasks.lookup import task_name, task_of
 from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
 
@@ -118,15 +118,11 @@ class CellKey:
         return cell_folder(self.spec, self.fingerprint)
 
 
-READ_AS = "read_as"
-"""Key of a head: what the model's own tokenizer makes of some of the sentences."""
-
-
 def head_fingerprint(head: Mapping[str, Any]) -> str:
     """Fingerprint a head. The name of a prompt set is for people and decides nothing.
 
     Example:
-        >>> head = {"kind": "identity"}
+        >>> head = {"kind": "retrieval"}
         >>> head_fingerprint(head) == head_fingerprint({**head, "name": "for people"})
         True
     """
@@ -493,22 +489,6 @@ def damaged(folder: Path, what: str) -> StoreError:
     return StoreError(
         f"{folder} is damaged: {what}. Delete that folder, or compute it again with resume=false."
     )
-
-
-def unlike(
-    declared: Mapping[str, ArraySpec], arrays: Mapping[str, NDArray[Any]], data: DataRecord
-) -> str | None:
-    """Say why arrays are not those that a task declares for a split, or return None."""
-    if set(arrays) != set(declared):
-        return f"{sorted(arrays)} are not {sorted(declared)}"
-    sizes = {"image": len(data.ids), "class": len(data.class_names)}
-    for name, spec in declared.items():
-        if complaint := spec.complaint(arrays[name], sizes):
-            return f"{name}: {complaint}"
-        for axis, size in zip(spec.axes, arrays[name].shape, strict=True):
-            if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
-                return f"{name}: {arrays[name].shape} has two sizes of {axis!r}"
-    return None
 
 
 def _declared(kind: str, folder: Path) -> Mapping[str, ArraySpec]:

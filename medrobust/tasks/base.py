@@ -7,12 +7,14 @@ intervals, ranks, paired tests, subgroups and gains of adapters for nothing.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate, Metric
 from medrobust.metrics.influence import Areas
 from medrobust.types import Int64Array
@@ -22,6 +24,11 @@ Level: TypeAlias = Literal["image", "patches", "pixels", "text"]
 
 HeadDescription: TypeAlias = Mapping[str, Any]
 """Plain values that decide the outputs of a head; `kind` names its task. Part of fingerprints."""
+
+
+READ_AS = "read_as"
+"""Key of a head: sentence -> what the model's tokenizer makes of it where release 0.1 read it
+otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,38 @@ class ArraySpec:
             return None
         shown = ", ".join(map(str, wanted))
         return f"{array.shape} is not ({shown}): {', '.join(map(str, self.axes))}"
+
+    def nbytes(self, sizes: Mapping[str, int]) -> int:
+        """Return the bytes of one; an axis of the task's own counts as one over the images.
+
+        Example:
+            >>> ArraySpec("float32", ("image", 2)).nbytes({"image": 10})
+            80
+        """
+        axes = (sizes.get(a, sizes["image"]) if isinstance(a, str) else a for a in self.axes)
+        return prod(axes) * np.dtype(self.dtype).itemsize
+
+
+def unlike(
+    declared: Mapping[str, ArraySpec], arrays: Mapping[str, NDArray[Any]], data: Any
+) -> str | None:
+    """Say why arrays are not those that a task declares for a split, or return None.
+
+    Args:
+        declared: `Task.arrays`.
+        arrays: What a head gave, or what lies in a store.
+        data: Facts of the split.
+    """
+    if set(arrays) != set(declared):
+        return f"{sorted(arrays)} are not {sorted(declared)}"
+    sizes = {"image": len(data.ids), "class": len(data.class_names)}
+    for name, spec in declared.items():
+        if complaint := spec.complaint(arrays[name], sizes):
+            return f"{name}: {complaint}"
+        for axis, size in zip(spec.axes, arrays[name].shape, strict=True):
+            if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
+                return f"{name}: {arrays[name].shape} has two sizes of {axis!r}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +205,13 @@ class ModelSide:
     """What a task may ask about the model that answers.
 
     Attributes:
-        name: Of the model, for sentences.
+        source: What conf/model has built: its name, how it reads sentences.
         prompt_sets: Those that were chosen, in table order.
         model: Returns the adapted model, loaded once, in eval mode.
         trained: Heads that a tuned adapter brings; None without one.
     """
 
-    name: str
+    source: Any
     prompt_sets: Sequence[Any]
     model: Callable[[], Any]
     trained: TrainedHeads | None = None
@@ -231,6 +270,35 @@ class Task(ABC):
     def fit(self, clean_val: Cell) -> Any:
         """Fit thresholds, temperatures, ... that all cells of a row are judged with, once."""
         return None
+
+    def check(self, arrays: Mapping[str, NDArray[Any]], data: Any, side: ModelSide) -> None:
+        """Refuse outputs that do not fit a split, before they are stored.
+
+        Raises:
+            ConfigurationError: Naming model and data set.
+        """
+        if complaint := unlike(self.arrays, arrays, data):
+            raise ConfigurationError(
+                f"what model {side.source.name!r} answers does not fit data set {data.name!r}: "
+                f"{complaint}."
+            )
+
+    def answers_untuned(self, side: ModelSide) -> bool:
+        """Say whether the model answers without a trained head, so that gains can be counted."""
+        return True
+
+    def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
+        """Say what answers while an adapter is tuned.
+
+        Args:
+            data: Facts and target of the images that are tuned on.
+            side: The model as published, with one prompt set.
+            trains_head: Whether the adapter is a head itself.
+
+        Raises:
+            ConfigurationError: If nothing can be tuned for this task, on this data.
+        """
+        raise ConfigurationError(f"nothing can be tuned for the task {self.kind!r}.")
 
     def torn(self, cell: Cell) -> Mapping[str, Mapping[str, Estimate]]:
         """Compute what a clean cell scores without looking: name of `controls` -> loss -> value."""

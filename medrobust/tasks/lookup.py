@@ -25,6 +25,9 @@ GROUP = "medrobust.tasks"
 OLD_KINDS = dict.fromkeys(("zero_shot", "identity", "probe"), "classification")
 """Kind of a head of the first task, which cells keep for ever -> its task."""
 
+FIRST = "classification"
+"""What is asked where nobody says what."""
+
 _given: dict[str, Task] = {}
 
 

@@ -53,7 +53,7 @@ def test_prompt_sets_with_the_same_sentences_are_one_row_and_the_log_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     twin = replace(PROMPTS, name="twin")
-    with caplog.at_level(logging.INFO, "medrobust.evaluation.plan"):
+    with caplog.at_level(logging.INFO, "medrobust.tasks.classification.heads"):
         (planned,) = plan(evaluated(tmp_path, twin, OTHER), RESOURCES)
     assert [cell.key.head["name"] for cell in planned.cells] == ["plain", "other"] * 2
     assert "'plain' and 'twin' give phantoms_site_b the same sentences" in caplog.text

@@ -11,10 +11,10 @@ import torch
 from families import FAMILIES, Family
 from torch.nn import functional
 
-from medrobust.evaluation.plan import as_read
 from medrobust.evaluation.store import head_fingerprint, texts_fingerprint
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.models.text_cleaning import open_clip_text, reworded
+from medrobust.tasks.classification.heads import as_read
 
 PLAIN = [
     "",

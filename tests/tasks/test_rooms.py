@@ -8,7 +8,7 @@ import pytest
 from medrobust.tasks import lookup
 
 PACKAGE = Path(__file__).parents[2] / "medrobust"
-ROOMS = ("reporting",)
+ROOMS = ("reporting", "evaluation")
 
 
 def kinds() -> list[str]:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.plan import PlannedCell
-from medrobust.evaluation.resources import Head
+from medrobust.tasks.base import Head
 
 
 @dataclass(frozen=True, slots=True)

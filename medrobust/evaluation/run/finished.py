@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
-from medrobust.evaluation.resources import Head, Resources
+from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store, StoredCell
+from medrobust.tasks.base import Head
 
 from .encoding import Done, Encoding, OnCell
 

@@ -7,15 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.base.redaction import without_paths
-from medrobust.datasets.image_set import ImageSet
-from medrobust.engine.encode import classify
 from medrobust.engine.passes import Encoded
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
@@ -23,16 +21,17 @@ from medrobust.evaluation.locks import Claims
 from medrobust.evaluation.plan import PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError
 
 from .encoder import Encoder
 from .encoding import Done, Encoding, OnCell
 from .failures import Failures
 from .pictures import png
 
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
 
 class CellWriter:
-    """Classifies what is encoded, and writes features and cells, behind the one who encodes.
+    """Answers from what is encoded, and writes features and cells, behind the one who encodes.
 
     Args:
         experiment: The job.
@@ -56,6 +55,7 @@ class CellWriter:
     ) -> None:
         self._experiment = experiment
         self._resources = resources
+        self._task, self._side = resources.task(experiment), resources.side(experiment)
         self._store = store
         self._claims = claims
         self._encoder = encoder
@@ -116,19 +116,19 @@ class CellWriter:
         pictures = {f"row-{row}.png": png(image) for row, image in encoded.shown.items()}
         for cell, head in encoding.missing:
             try:
-                logits = classify(encoded.features, head)
+                arrays = head.outputs(encoded.features)
             except Exception as error:
                 self._failures.note([cell], error)
                 continue
-            self._check_classes(logits, encoding.image_set)
-            self._write_cell(cell, logits, pictures, seconds)
+            self._task.check(arrays, encoding.image_set, self._side)
+            self._write_cell(cell, arrays, pictures, seconds)
 
     def _write_cell(
-        self, cell: PlannedCell, logits: Tensor, pictures: Mapping[str, bytes], seconds: float
+        self, cell: PlannedCell, arrays: Arrays, pictures: Mapping[str, bytes], seconds: float
     ) -> None:
         self._store.write(
             cell.key,
-            {"logits": logits.numpy()},
+            arrays,
             {**self._record, "seconds": round(seconds, 4)},
             examples=pictures,
             replace=not self._experiment.resume,
@@ -146,20 +146,9 @@ class CellWriter:
             "load_report": asdict(self._resources.model(self._experiment).report),
         }
         if isinstance(self._experiment.adapter, Tuned):
-            classifies = self._resources.classifies(self._experiment)
-            record["adaptation"] = self._experiment.adapter.origin() | {
-                "base_classifies": classifies
-            }
+            answers = self._task.answers_untuned(self._side)
+            record["adaptation"] = self._experiment.adapter.origin() | {"base_classifies": answers}
         return record
-
-    def _check_classes(self, logits: Tensor, image_set: ImageSet) -> None:
-        """Refuse what is not one column a class, before it is stored."""
-        given, wanted = logits.shape[1], len(image_set.class_names)
-        if given != wanted:
-            raise ConfigurationError(
-                f"model {self._experiment.model.name!r} gives {given} logits an image, and data "
-                f"set {image_set.name!r} has {wanted} classes: it was made for other classes."
-            )
 
 
 class InOrder:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import HeadDescription, ModelSide
+from medrobust.tasks.base import READ_AS, HeadDescription, ModelSide
 
 if TYPE_CHECKING:
     from medrobust.models.prompts import PromptSet
@@ -35,7 +35,7 @@ def heads(data: Any, side: ModelSide) -> list[HeadDescription]:
     check_class_texts(data)
     distinct: dict[str, HeadDescription] = {}
     for prompts in side.prompt_sets:
-        head = head_description(prompts, data)
+        head = as_read(head_description(prompts, data), side.source)
         decides = fingerprint({name: value for name, value in head.items() if name != "name"})
         first = distinct.setdefault(decides, head)
         if first is not head:
@@ -70,7 +70,7 @@ def check_classifies(side: ModelSide) -> None:
     """
     if not classifies(side):
         raise ConfigurationError(
-            f"model {side.name!r} has no text side, so that it cannot classify "
+            f"model {side.source.name!r} has no text side, so that it cannot classify "
             f"by prompts. Train a probe on its features, or choose a model with a text side."
         )
 
@@ -106,6 +106,38 @@ def head_description(prompts: "PromptSet", data: Any) -> dict[str, Any]:
         "texts": prompts.texts(**names),
         "absent": _absent(prompts, data, names),
     }
+
+
+def as_read(head: dict[str, Any], source: Any) -> dict[str, Any]:
+    """Add what the model's tokenizer makes of sentences that release 0.1 read otherwise.
+
+    A head of other sentences stays as it was, and so do the fingerprints of its stored cells.
+    """
+    from medrobust.models.text_cleaning import reworded
+
+    classes = [*head["texts"], *(head["absent"] or ())]
+    altered = reworded(source, sorted({sentence for texts in classes for sentence in texts}))
+    return {**head, READ_AS: altered} if altered else head
+
+
+def tuned_head(data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
+    """Say what classifies while an adapter is tuned: texts, the model itself, or what is trained.
+
+    Raises:
+        ConfigurationError: If the model cannot classify, or the prompts deny no label.
+    """
+    if not has_text_side(side):
+        if not trains_head:
+            check_classifies(side)
+        return {"kind": ITSELF}
+    (prompts,) = side.prompt_sets
+    head = as_read(head_description(prompts, data), side.source)
+    if data.labels.ndim == 2 and not head["absent"]:
+        raise ConfigurationError(
+            f"prompt set {prompts.name!r} has no absent texts, which tuning on the "
+            f"labels of {data.name} needs. Choose another prompt set."
+        )
+    return head
 
 
 def _absent(

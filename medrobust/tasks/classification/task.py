@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from numpy.typing import NDArray
+
+from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.estimates import Estimate
 from medrobust.tasks.base import (
     ArraySpec,
@@ -46,6 +49,23 @@ class Classification(Task):
         from .logits import class_head
 
         return class_head(side, description)
+
+    def check(self, arrays: Mapping[str, NDArray[Any]], data: Any, side: ModelSide) -> None:
+        """Refuse what is not one column a class."""
+        given, wanted = arrays["logits"].shape[1], len(data.class_names)
+        if given != wanted:
+            raise ConfigurationError(
+                f"model {side.source.name!r} gives {given} logits an image, and data "
+                f"set {data.name!r} has {wanted} classes: it was made for other classes."
+            )
+
+    def answers_untuned(self, side: ModelSide) -> bool:
+        """Say whether the model classifies without a probe."""
+        return heads.classifies(side)
+
+    def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
+        """Say what classifies while an adapter is tuned."""
+        return heads.tuned_head(data, side, trains_head=trains_head)
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
