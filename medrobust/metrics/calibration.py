@@ -1,5 +1,7 @@
 """Whether probabilities mean what they say: Brier score, ECE, NLL, temperature."""
 
+from dataclasses import dataclass
+from math import erfc, exp, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,10 @@ BINS = 15
 """Bins of both calibration errors (Guo et al., arXiv:1706.04599)."""
 
 MULTI_LABEL = "multi-label, binary-class"
+STEPS = np.linspace(0, 4, 401)
+FOLDED = np.array([2 * exp(-u * u / 2) / sqrt(2 * pi) - u * erfc(u / sqrt(2)) for u in STEPS])
+"""E abs(u + z) - u of a standard normal z, at `STEPS`."""
+
 LOWEST, HIGHEST = 1e-4, 1e4
 """Limits of the search for the inverse temperature, far from what any logits need."""
 
@@ -77,7 +83,7 @@ def expected_calibration_error(
     References:
         Naeini et al., AAAI 2015; Guo et al., arXiv:1706.04599.
     """
-    return calibration_errors(chances, labels, task, bins=bins)["ece"][0]
+    return calibration_errors(chances, labels, task, bins=bins)["ece"].value
 
 
 def adaptive_calibration_error(
@@ -91,32 +97,62 @@ def adaptive_calibration_error(
     References:
         Nixon et al., arXiv:1904.01685; Nguyen and O'Connor, EMNLP 2015.
     """
-    return calibration_errors(chances, labels, task, bins=bins)["adaptive_ece"][0]
+    return calibration_errors(chances, labels, task, bins=bins)["adaptive_ece"].value
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """A calibration error, and what its interval needs.
+
+    Attributes:
+        value: The mean over labels where there are several.
+        influence: float64 (N,), mean 0, the bins held fixed.
+        excess: By how much the value is too large on so few images: a bin whose confidence is
+            right has a gap by chance.
+    """
+
+    value: float
+    influence: Float64Array
+    excess: float
 
 
 def calibration_errors(
     chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
-) -> dict[str, tuple[float, Float64Array]]:
-    """Return "ece" and "adaptive_ece", each with the influence of every image, float64 (N,).
-
-    The influence holds the bins fixed. Where a bin's gap is near 0 the number is not smooth and
-    its interval too short on the low side; ECE is also biased upwards on few images (Kumar et al.,
-    arXiv:1909.10155).
-    """
+) -> dict[str, CalibrationError]:
+    """Return "ece" and "adaptive_ece"; both are biased upwards (Kumar et al., arXiv:1909.10155)."""
     pairs = confidences(chances, labels, task)
-    totals = {name: (0.0, np.zeros(len(chances))) for name in ("ece", "adaptive_ece")}
-    for confidence, right in pairs:
-        order = np.argsort(confidence, kind="stable")
-        ordered, truth = confidence[order], right[order]
-        gap = ordered - shared(ordered, truth)
-        places = {"ece": equal_width(ordered, bins), "adaptive_ece": equal_mass(ordered, bins)}
-        for name, place in places.items():
+    found = {}
+    for name, places in (("ece", equal_width), ("adaptive_ece", equal_mass)):
+        value, excess, influence = 0.0, 0.0, np.zeros(len(chances))
+        for confidence, right in pairs:
+            order = np.argsort(confidence, kind="stable")
+            ordered, truth = confidence[order], right[order]
+            gap = ordered - shared(ordered, truth)
+            place = places(ordered, bins)
             gaps = np.bincount(place, weights=gap)
-            value, influence = totals[name]
             influence[order] += np.sign(gaps)[place] * (ordered - truth) / len(pairs)
-            error = float(np.abs(gaps).sum() / len(ordered))
-            totals[name] = (value + error / len(pairs), influence)
-    return {name: (value, terms - terms.mean()) for name, (value, terms) in totals.items()}
+            value += float(np.abs(gaps).sum() / len(ordered)) / len(pairs)
+            excess += _excess(ordered, truth, place) / len(pairs)
+        found[name] = CalibrationError(value, influence - influence.mean(), excess)
+    return found
+
+
+def _excess(confidence: Float64Array, right: Float64Array, place: Int64Array) -> float:
+    """Return the mean over images of E abs(g + s z) - abs(g), g the gap of a bin and s its error.
+
+    The gap is taken less what chance adds to its square, twice over, so that a bin near 0 counts
+    as one at 0; a bin of few images has at least half the variance that its confidence gives.
+    """
+    counts = np.bincount(place).astype(float)
+    filled = counts > 0
+    counts = counts[filled]
+    gap, mean = ((np.bincount(place, w)[filled] / counts) for w in (confidence - right, confidence))
+    squares = np.bincount(place, (confidence - right) ** 2)[filled] / counts - gap**2
+    variance = np.maximum(squares / np.maximum(counts - 1, 1), mean * (1 - mean) / counts / 2)
+    error = np.sqrt(variance)
+    rest = np.sqrt(np.maximum(gap**2 - 2 * variance, 0.0))
+    steps = rest / np.where(error > 0, error, np.inf)
+    return float((error * np.interp(steps, STEPS, FOLDED) * counts).sum() / counts.sum())
 
 
 def shared(ordered: Float64Array, values: Float64Array) -> Float64Array:

@@ -19,12 +19,15 @@ class Curves:
             positive image is right against the negatives below it, a negative one against the
             positives above it.
         precision_influence: float64 (K, N): what an image adds to the average precision, mean 0.
+        precision_excess: float64 (K,): what average precision gains because each positive counts
+            itself among the images that score at least as high, (1 - precision) / (images - 1).
     """
 
     areas: Float64Array
     precisions: Float64Array
     shares: Float64Array
     precision_influence: Float64Array
+    precision_excess: Float64Array
 
 
 def curves(scores: Float64Array, truths: NDArray[np.bool_]) -> Curves:
@@ -69,6 +72,8 @@ def curves(scores: Float64Array, truths: NDArray[np.bool_]) -> Curves:
         losses = _within(runs * found / above_all**2, row, classes)
         hit = (found / above_all - precisions[row] + gains) / positives[row]
         missed = -losses / positives[row]
+        own = runs * (1 - found / above_all) / np.maximum(above_all - 1, 1) / positives[row]
+        excess = np.bincount(row, weights=own, minlength=classes).astype(np.float64)
         sorted_influence = count * np.where(
             truth.reshape(-1), np.repeat(hit, lengths), np.repeat(missed, lengths)
         ).reshape(classes, count)
@@ -77,7 +82,7 @@ def curves(scores: Float64Array, truths: NDArray[np.bool_]) -> Curves:
     np.put_along_axis(influence, order, sorted_influence, axis=1)
     undefined = (positives == 0) | (negatives == 0)
     areas[undefined] = precisions[undefined] = np.nan
-    return Curves(areas, precisions, shares, influence)
+    return Curves(areas, precisions, shares, influence, excess)
 
 
 def _within(terms: Float64Array, row: NDArray[np.int64], classes: int) -> Float64Array:

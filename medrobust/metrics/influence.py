@@ -17,6 +17,9 @@ from .classification import one_versus_rest
 from .curves import Curves, curves
 from .intervals import variance_of_mean
 
+DRAWN = 0.25
+"""Degrees of freedom that the usual variance of an AUC counts as, beside that of patients."""
+
 
 @dataclass(frozen=True, slots=True)
 class Areas:
@@ -25,7 +28,8 @@ class Areas:
     Attributes:
         value: Mean over the classes that have positives and negatives.
         influence: float64 (N,).
-        smallest: Harmonic mean over these classes of the smaller of positives and negatives.
+        smallest: Harmonic mean over these classes of the smaller of positives and negatives (or of
+            patients who have them).
         degrees: Of freedom of the variance (Satterthwaite): a class of three images has two.
         unseen: Variance of the classes with a single image, taken to be as that of the others.
     """
@@ -80,33 +84,66 @@ def mean_area(
     own, values = truths.T[defined], found.areas[defined]
     sides = np.stack([own, ~own])  # (2, K, N)
     sizes = sides.sum(axis=2)
-    units = sizes if groups is None else _patients(sides, groups)
-    scales = np.sqrt(units / np.maximum(units - 1, 1)) / sizes
     centered = found.shares[defined] - values[:, None]
-    influence = centered * np.where(own, scales[0][:, None], scales[1][:, None])
-    smallest = len(values) / float((1 / sizes.min(axis=0)).sum())
+    if groups is None:
+        units: Float64Array = sizes.astype(np.float64)
+        scales = (np.sqrt(units / np.maximum(units - 1, 1)) / sizes)[:, :, None]
+    else:
+        units, larger = _patients(sides, groups)
+        scales = larger / sizes[:, :, None]
+    influence = centered * np.where(own, scales[0], scales[1])
+    smallest = len(values) / float((1 / units.min(axis=0)).sum())
     spread = (np.where(sides, centered, 0.0) ** 2).sum(axis=2) / sizes  # (2, K)
     degrees, unseen = _degrees(spread, units)
     mean = influence.mean(axis=0) * len(truths)
+    if groups is not None:
+        usual = float(_usual(values, units).sum()) / len(values) ** 2
+        unseen += DRAWN * max(usual - variance_of_mean(mean, groups)[0], 0.0) / (degrees + 1)
     return Areas(float(values.mean()), mean, smallest, degrees, unseen)
 
 
-def _degrees(spread: Float64Array, units: NDArray[np.int64]) -> tuple[float, float]:
+def _usual(areas: Float64Array, units: Float64Array) -> Float64Array:
+    """Return the variance of areas (K,) of (2, K) units as exponential scores would have it.
+
+    References:
+        Hanley and McNeil, Radiology 143 (1982) 29.
+    """
+    ahead, behind = areas / (2 - areas) - areas**2, 2 * areas**2 / (1 + areas) - areas**2
+    pairs = areas * (1 - areas) + (units[0] - 1) * ahead + (units[1] - 1) * behind
+    result: Float64Array = pairs / (units[0] * units[1])
+    return result
+
+
+def _degrees(spread: Float64Array, units: Float64Array) -> tuple[float, float]:
     """Return degrees of freedom and what classes of one unit hide, of mean squares (2, K)."""
     free = units - 1
-    shares = spread / np.maximum(free, 1)  # of the variance
+    single = free < 1e-9
+    shares = spread / np.where(single, 1.0, free)  # of the variance
     usual = (spread * units).sum(axis=1) / np.maximum(free.sum(axis=1), 1)  # over classes
-    hidden = np.where(free == 0, usual[:, None], 0.0)
-    shares = np.where(free == 0, hidden, shares)
-    weights = float((shares**2 / np.maximum(free, 1)).sum())
+    hidden = np.where(single, usual[:, None], 0.0)
+    shares = np.where(single, hidden, shares)
+    weights = float((shares**2 / np.where(single, 1.0, free)).sum())
     degrees = float(shares.sum()) ** 2 / weights if weights > 0 else float("inf")
     return degrees, float(hidden.sum()) / units.shape[1] ** 2
 
 
-def _patients(sides: NDArray[np.bool_], groups: Int64Array) -> NDArray[np.int64]:
+def _patients(sides: NDArray[np.bool_], groups: Int64Array) -> tuple[Float64Array, Float64Array]:
+    """Say of how many patients each side (..., N) is, and by what they pull it towards themselves.
+
+    Returns:
+        float64 (...), patients of equal size that would tell as much, 1 / sum of h^2, h being the
+        share of a side's images that a patient holds; and float64 (..., N), 1 / sqrt(1 - h), by
+        which a patient's images are enlarged (Bell and McCaffrey, Survey Methodology 28 (2002)
+        169).
+    """
     size = int(groups.max()) + 1
-    counts = [[(np.bincount(groups[s], minlength=size) > 0).sum() for s in k] for k in sides]
-    return np.array(counts)
+    flat = sides.reshape(-1, sides.shape[-1])
+    counts = np.stack([np.bincount(groups[side], minlength=size) for side in flat])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with np.errstate(divide="ignore"):
+        larger = np.where(shares < 1, 1 / np.sqrt(np.maximum(1 - shares, 1e-12)), 1.0)
+        units = 1 / (shares**2).sum(axis=1)
+    return units.reshape(sides.shape[:-1]), larger[:, groups].reshape(sides.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +158,7 @@ class Precisions:
         unseen: Variance of the classes with a single positive, as Boyd et al. have it.
         usual: Variance that the number of positives alone gives (Boyd, Eng and Page, ECML 2013):
             A (1 - A) / n for each class.
+        excess: By how much the value is too large on so few positives, as `Curves` has it.
     """
 
     value: float
@@ -129,6 +167,7 @@ class Precisions:
     degrees: float
     unseen: float
     usual: float
+    excess: float
 
 
 def mean_precision(
@@ -145,8 +184,11 @@ def mean_precision(
     if not defined.any():
         return None
     own, values = truths.T[defined], found.precisions[defined]
-    units = own.sum(axis=1) if groups is None else _patients(own[None], groups)[0]
-    larger = np.sqrt(units / np.maximum(units - 1, 1))[:, None]
+    if groups is None:
+        units: Float64Array = own.sum(axis=1).astype(np.float64)
+        larger = np.sqrt(units / np.maximum(units - 1, 1))[:, None]
+    else:
+        units, larger = _patients(own, groups)
     influence = found.precision_influence[defined] * np.where(own, larger, 1.0)
     parts = [
         variance_of_mean(np.where(k, i, 0.0), groups)[0]
@@ -160,8 +202,9 @@ def mean_precision(
         influence.mean(axis=0),
         len(values) / float((1 / units).sum()),
         degrees,
-        float(usual[units == 1].sum()) / len(values) ** 2,
+        float(usual[units < 1 + 1e-9].sum()) / len(values) ** 2,
         float(usual.sum()) / len(values) ** 2,
+        float(found.precision_excess[defined].mean()),
     )
 
 

@@ -72,8 +72,11 @@ def variance_of_mean(
     """
     centered = terms - terms.mean()
     if groups is not None:
-        occurring = np.bincount(groups) > 0
-        centered = np.bincount(groups, weights=centered)[occurring]
+        counts = np.bincount(groups)
+        sums = np.bincount(groups, weights=centered)[counts > 0].astype(np.float64)
+        sizes = counts[counts > 0].astype(np.float64)
+        variances, free = unit_variance(sums[None], sizes)
+        return float(variances[0]), float(free[0]), len(sums)
     count = len(centered)
     squares = centered**2
     spread = float(squares.sum())
@@ -156,14 +159,34 @@ def share_interval(terms: Float64Array, groups: Int64Array | None = None) -> Bou
     if groups is None and binary:
         return wilson(share, len(terms))
     variance, degrees, count = variance_of_mean(terms, groups)
+    most = float(len(terms)) if binary else float("inf")
+    return drawn_share(share, variance, degrees, count, most=most)
+
+
+def drawn_share(
+    share: float,
+    variance: float,
+    degrees: float,
+    count: int,
+    *,
+    most: float = float("inf"),
+    least: float = 8.0,
+) -> Bounds:
+    """Return Wilson's interval of as many images as give a variance that is drawn to one answer.
+
+    Args:
+        share: In [0, 1].
+        variance: Of the share; where it or share (1 - share) is 0, `count` answers stand for it.
+        degrees: Of freedom of the variance.
+        count: Units that it was found from.
+        most: Images that there are.
+        least: Degrees of freedom that are taken at least.
+    """
     own = share * (1 - share)
     if own == 0 or variance == 0:
         return wilson(share, count, t_quantile(count - 1))
     pooled = (degrees * variance + own / count) / (degrees + 1)
-    effective = own / pooled
-    if binary:
-        effective = min(effective, float(len(terms)))
-    return wilson(share, effective, t_quantile(max(degrees, 8.0)))
+    return wilson(share, min(own / pooled, most), t_quantile(max(degrees, least)))
 
 
 def recovered(estimates: Sequence[float], bounds: Sequence[Bounds], factor: float = 1.0) -> Bounds:

@@ -302,4 +302,8 @@ def _footer(report: "Report") -> str:
         links.append('<a href="subgroups.csv">subgroups.csv</a> (one row a model and group)')
     links.append('<a href="matrix.csv">matrix.csv</a> (one row a corruption, one column a model)')
     links.append('<a href="matrix.png">matrix.png</a>')
-    return f"\n<footer><p>Numbers behind this page: {', '.join(links)}.</p></footer>"
+    return (
+        f"\n<footer><p>Numbers behind this page: {', '.join(links)}.</p>\n"
+        "<p>A bound is empty where a number rests on too few images, patients or positives for an "
+        "interval that holds; docs/metrics.md says when.</p></footer>"
+    )

@@ -14,7 +14,7 @@ from medrobust.metrics.aggregates import (
 )
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
-from medrobust.metrics.influence import areas, balanced_influence
+from medrobust.metrics.influence import areas, balanced_influence, mean_precision
 from medrobust.metrics.intervals import (
     around_logit,
     balanced_interval,
@@ -75,8 +75,11 @@ def test_every_interval_agrees_with_the_plain_bootstrap(task):
         assert estimate.value == plain[name]
         spread = np.std([values[name] for values in drawn])
         assert estimate.low < estimate.value < estimate.high
-        half = (estimate.high - estimate.low) / 2
-        rough = 0.6 if "ece" in name else 0.2  # the first is not smooth
+        if "ece" in name:  # not smooth; the lower side holds what chance adds to the value, too
+            half, rough = estimate.high - estimate.value, 0.4
+            assert estimate.value - estimate.low >= half or estimate.low == 0
+        else:
+            half, rough = (estimate.high - estimate.low) / 2, 0.2
         assert half == pytest.approx(1.96 * spread, rel=rough), name
 
 
@@ -107,7 +110,9 @@ def test_no_cell_has_a_point_interval_even_if_it_is_perfect_or_single():
     one = Reading(np.array([[0.0, 1.0]]), np.array([1]), "multi-class")
     for given in (perfect, one):
         for name, estimate in cell_estimates(given).items():
-            if estimate.value is not None and name not in ("brier", "ece", "adaptive_ece"):
+            if name in ("auprc", "ece", "adaptive_ece"):
+                assert estimate.low is estimate.high is None  # too few images to know
+            elif estimate.value is not None and name != "brier":
                 assert estimate.high - estimate.low > 0.1, name
     assert cell_estimates(one)["auc"].low is None
 
@@ -298,3 +303,99 @@ def test_an_area_next_to_a_border_has_an_interval_without_overflow(area):
     low, high = around_logit(area, 0.5)
     assert 0 <= low <= area <= high <= 1
     assert (low, high) == pytest.approx((0, 1))
+
+
+def graded(count, off, rng, shares=(0.5, 0.2, 0.15, 0.1, 0.05)):
+    """Grades, and answers of which a share is off by one."""
+    labels = rng.choice(5, size=count, p=shares)
+    step = np.where(labels == 0, 1, np.where(labels == 4, -1, rng.choice([-1, 1], size=count)))
+    return labels, labels + step * (rng.random(count) < off)
+
+
+@pytest.mark.parametrize(("count", "off"), [(60, 0.005), (200, 0.02), (200, 0.3)])
+def test_intervals_of_kappa_and_grade_error_hold_the_truth_and_are_no_points(count, off):
+    rng = np.random.default_rng(1)
+    names = ("quadratic_weighted_kappa", "mean_absolute_grade_error")
+    labels, answers = graded(400_000, off, rng)
+    known = cell_metrics(np.eye(5)[answers], labels, task="ordinal-regression")
+    held = dict.fromkeys(names, 0)
+    for _ in range(200):
+        labels, answers = graded(count, off, rng)
+        found = cell_estimates(Reading(np.eye(5)[answers], labels, "ordinal-regression"))
+        for name in names:
+            assert found[name].high > found[name].low
+            held[name] += found[name].low <= known[name] <= found[name].high
+    assert min(held.values()) / 200 >= 0.93
+
+
+def test_a_calibrated_model_may_have_no_calibration_error():
+    """Its value is above 0 by chance alone; the interval of 0.1 covered 0 to 5 times of 10."""
+    rng = np.random.default_rng(2)
+    held = {"ece": 0, "adaptive_ece": 0}
+    for _ in range(200):
+        chances = rng.dirichlet([1.0, 1.0, 1.0], size=300)
+        labels = (chances.cumsum(axis=1) < rng.random((300, 1))).sum(axis=1)
+        found = cell_estimates(Reading(np.log(chances), labels, "multi-class"))
+        for name in held:
+            assert found[name].value > 0
+            held[name] += found[name].low == 0
+    assert min(held.values()) / 200 >= 0.93
+
+
+@pytest.mark.parametrize(("count", "empty"), [(149, True), (150, False)])
+def test_calibration_errors_of_few_images_have_no_interval(count, empty):
+    found = cell_estimates(reading(count=count))
+    assert (found["ece"].low is None) == (found["adaptive_ece"].high is None) == empty
+
+
+def test_the_auprc_of_few_positives_has_no_interval_and_the_excess_of_others_is_taken_off():
+    few = cell_estimates(reading(count=40))
+    assert few["auprc"].low is None
+    rng = np.random.default_rng(3)
+    values, excess = [], []
+    for _ in range(300):  # eight classes told hardly apart: the value is too large by .02
+        labels = rng.integers(8, size=300)
+        logits = rng.normal(size=(300, 8)) + 0.3 * np.eye(8)[labels]
+        given = Reading(logits, labels, "multi-class")
+        found = mean_precision(given.curves, given.truths)
+        values.append(found.value)
+        excess.append(found.excess)
+    labels = rng.integers(8, size=200_000)
+    logits = rng.normal(size=(200_000, 8)) + 0.3 * np.eye(8)[labels]
+    known = cell_metrics(logits, labels, task="multi-class")["auprc"]
+    assert np.mean(values) - known > 0.01
+    assert np.mean(excess) == pytest.approx(np.mean(values) - known, rel=0.25)
+
+
+def test_a_patient_with_a_quarter_of_the_images_does_not_shorten_the_interval_of_accuracy():
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(120), np.r_[np.full(119, 4), 160])
+    held = 0
+    for _ in range(400):
+        hard = np.sqrt(0.6) * rng.normal(size=120)[groups] + np.sqrt(0.4) * rng.normal(size=636)
+        low, high = share_interval((hard < stats.norm.ppf(0.8)).astype(float), groups)
+        held += low <= 0.8 <= high
+    assert held / 400 >= 0.93
+
+
+def test_the_auc_over_patients_of_uneven_size_holds_the_truth():
+    rng = np.random.default_rng(5)
+    sizes = np.maximum(1, 20 * 0.85 ** np.arange(60)).astype(int)
+    groups = np.repeat(np.arange(60), sizes)
+    held = 0
+    for _ in range(300):
+        ill = (rng.random(60) < 0.3)[groups]
+        own = np.sqrt(0.3) * rng.normal(size=60)[groups]
+        scores = own + np.sqrt(0.7) * rng.normal(size=len(groups)) + 0.954 * ill  # AUC .75
+        labels = ill.astype(int)
+        area = areas(np.c_[-scores, scores], labels, task="binary-class", positive=1, groups=groups)
+        low, high = logit_interval(
+            area.value,
+            area.influence,
+            groups,
+            smallest=area.smallest,
+            degrees=area.degrees,
+            unseen=area.unseen,
+        )
+        held += low <= 0.75 <= high
+    assert held / 300 >= 0.93

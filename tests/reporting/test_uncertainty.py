@@ -51,7 +51,9 @@ def test_every_cell_has_wilsons_interval_and_every_number_lies_in_its_own(tmp_pa
     for row in (*made.results, *made.summary):
         by_definition = row.get("reference") == row["model"]
         assert not (by_definition and row["low"]), row
-        if row["value"] and row["metric"] != "effective_robustness" and not by_definition:
+        if row["metric"] in ("ece", "adaptive_ece"):
+            assert row["low"] == row["high"] == ""  # 60 images are too few
+        elif row["value"] and row["metric"] != "effective_robustness" and not by_definition:
             low, high = bounds(row)
             assert low <= float(row["value"]) <= high
             degenerate = row["metric"] == "rank" or row["model"] == made.matrices[0].reference

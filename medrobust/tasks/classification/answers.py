@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.calibration import brier_terms, calibration_errors
+from medrobust.metrics.calibration import CalibrationError, brier_terms, calibration_errors
 from medrobust.metrics.classification import (
     accuracy,
     balanced_accuracy,
@@ -101,7 +101,7 @@ class Answers:
         return mean_area(self.curves, self.truths, self.groups)
 
     @cached_property
-    def calibration(self) -> dict[str, tuple[float, Float64Array]]:
+    def calibration(self) -> dict[str, CalibrationError]:
         """As `calibration_errors` has it."""
         return calibration_errors(self.chances, self.labels, self.task)
 
@@ -147,7 +147,7 @@ def metrics_of(answers: Answers) -> dict[str, float | None]:
     values["auprc"] = _mean(answers.curves.precisions)
     if answers.thresholded:
         values["brier"] = float(answers.brier_terms.mean())
-        values |= {name: value for name, (value, _) in answers.calibration.items()}
+        values |= {name: found.value for name, found in answers.calibration.items()}
     if task == "ordinal-regression":
         kappa = quadratic_weighted_kappa(answers.predicted, labels, classes=answers.logits.shape[1])
         values["quadratic_weighted_kappa"] = kappa

@@ -9,8 +9,10 @@ from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
 from medrobust.metrics.intervals import (
+    FEWEST,
     Bounds,
     around_logit,
+    drawn_share,
     logit_interval,
     mean_interval,
     share_interval,
@@ -18,9 +20,15 @@ from medrobust.metrics.intervals import (
     variance_of_mean,
     wilson,
 )
-from medrobust.types import Float64Array
+from medrobust.types import Float64Array, Int64Array
 
 from .answers import METRICS, Answers, metrics_of
+
+FEWEST_POSITIVES = 12
+"""Positives a class (harmonic mean; patients who have one) that the interval of the AUPRC needs."""
+
+FEWEST_CALIBRATED = 150
+"""Images (or patients) that the interval of a calibration error needs: ten a bin."""
 
 
 def cell_estimates(answers: Answers) -> dict[str, Estimate]:
@@ -38,7 +46,7 @@ def cell_estimates(answers: Answers) -> dict[str, Estimate]:
         Name -> estimate, in the order of `cell_metrics`.
     """
     values = metrics_of(answers)
-    bounds: dict[str, Bounds] = {}
+    bounds: dict[str, Bounds | None] = {}
     if answers.thresholded:
         bounds |= _of_predictions(answers, values)
         bounds |= _of_chances(answers)
@@ -77,7 +85,7 @@ def _smallest(answers: Answers) -> float:
     return float(len(sizes) / (1 / sizes).sum()) if len(sizes) else float(len(truths))
 
 
-def _of_scores(answers: Answers) -> dict[str, Bounds]:
+def _of_scores(answers: Answers) -> dict[str, Bounds | None]:
     found = answers.area
     if found is None:
         return {}
@@ -92,41 +100,77 @@ def _of_scores(answers: Answers) -> dict[str, Bounds]:
     return {"auc": area, "auprc": precision_interval(answers)}
 
 
-def precision_interval(answers: Answers) -> Bounds:
+def precision_interval(answers: Answers) -> Bounds | None:
     """Return the interval of the mean AUPRC, over images or patients, by way of its logit.
 
     The variance is that of the influence values, drawn by one degree of freedom towards the one
-    that the number of positives alone gives: a perfect class gets no point interval.
+    that the number of positives alone gives: a perfect class gets no point interval. On few
+    positives the value is too large, so the lower bound starts from the value less this excess.
+
+    Returns:
+        None with fewer than twelve positives a class, where no interval is known that holds.
     """
     found = mean_precision(answers.curves, answers.truths, answers.groups)
     assert found is not None
+    if found.smallest < FEWEST_POSITIVES:
+        return None
     value = found.value
     variance, degrees, _ = variance_of_mean(found.influence, answers.groups)
     pooled = (degrees * (variance + found.unseen) + found.usual) / (degrees + 1)
     if value <= 0 or value >= 1 or pooled == 0:
         return wilson(value, found.smallest)
-    quantile = t_quantile(min(max(degrees + 1, 8.0), found.degrees + 1))
-    return around_logit(value, quantile * sqrt(pooled))
+    half = t_quantile(min(max(degrees + 1, 8.0), found.degrees + 1)) * sqrt(pooled)
+    low, _ = around_logit(max(value - found.excess, value / 2), half)
+    return low, around_logit(value, half)[1]
 
 
-def _of_chances(answers: Answers) -> dict[str, Bounds]:
-    bounds = {"brier": mean_interval(answers.brier_terms, answers.groups, limits=(0.0, 2.0))}
-    for name, (value, influence) in answers.calibration.items():
-        bounds[name] = mean_interval(influence, answers.groups, limits=(0.0, 1.0), value=value)
+def _of_chances(answers: Answers) -> dict[str, Bounds | None]:
+    groups = answers.groups
+    bounds: dict[str, Bounds | None] = {
+        "brier": mean_interval(answers.brier_terms, groups, limits=(0.0, 2.0))
+    }
+    units = len(answers.labels) if groups is None else len(np.unique(groups))
+    for name, found in answers.calibration.items():
+        low, high = mean_interval(found.influence, groups, limits=(0.0, 1.0), value=found.value)
+        excess = found.excess * sqrt(_likeness(found.influence, groups))
+        enough = units >= FEWEST_CALIBRATED
+        bounds[name] = (max(0.0, low - excess), high) if enough else None
     return bounds
 
 
-def _of_grades(answers: Answers, values: dict[str, float | None]) -> dict[str, Bounds]:
+def _likeness(influence: Float64Array, groups: Int64Array | None) -> float:
+    """Return the variance of a mean over what it would be if images stood alone."""
+    if groups is None:
+        return 1.0
+    alone = variance_of_mean(influence)[0]
+    return variance_of_mean(influence, groups)[0] / alone if alone > 0 else 1.0
+
+
+def _of_grades(answers: Answers, values: dict[str, float | None]) -> dict[str, Bounds | None]:
+    """Return the intervals of grade error and kappa.
+
+    Both are shares of the worst there could be (all off by K - 1; kappa = -1) with Wilson's
+    interval of as many images as give the variance. Where no image is off, the share of images
+    that may be has Wilson's bound, every second one off by two grades.
+    """
     distance = np.abs(answers.predicted - answers.labels).astype(float)
-    bounds = {"mean_absolute_grade_error": mean_interval(distance, answers.groups)}
+    classes, groups = answers.logits.shape[1], answers.groups
     kappa = values["quadratic_weighted_kappa"]
+    units = len(distance) if groups is None else len(np.unique(groups))
+    bounds: dict[str, Bounds | None] = {}
+    if not distance.any():
+        most = share_interval(distance, groups)[1]
+        bounds["mean_absolute_grade_error"] = (0.0, 1.5 * most)
+        if kappa is not None:
+            spread = 2 * float(answers.labels.var())  # mean square of two answers by chance
+            bounds["quadratic_weighted_kappa"] = (max(-1.0, 1 - 2.5 * most / spread), 1.0)
+        return bounds
+    low, high = share_interval(distance / (classes - 1), groups)
+    bounds["mean_absolute_grade_error"] = (low * (classes - 1), high * (classes - 1))
     if kappa is not None:
-        influence = kappa_influence(
-            answers.predicted, answers.labels, classes=answers.logits.shape[1]
-        )
-        limits = (-1.0, 1.0)
-        bounds["quadratic_weighted_kappa"] = mean_interval(
-            influence, answers.groups, limits=limits, value=kappa
-        )
+        influence = kappa_influence(answers.predicted, answers.labels, classes=classes)
+        variance, degrees, _ = variance_of_mean(influence / 2, groups)
+        low, high = drawn_share((1 - kappa) / 2, variance, degrees, units, least=FEWEST)
+        bounds["quadratic_weighted_kappa"] = (1 - 2 * high, 1 - 2 * low)
     assert set(bounds) <= set(METRICS)
     return bounds
