@@ -326,6 +326,16 @@ def test_files_of_other_kinds_are_called_by_their_name(tmp_path: Path) -> None:
     refused(tmp_path, stream.getvalue(), "(LAB)", ".tif")
 
 
+def test_damaged_colours_of_sixteen_bits_are_refused_without_a_librarys_words(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = png(coloured(16), 16, "rgb")
+    for broken in (whole[:-30], whole.replace(b"IDAT", b"IDAT" + b"xyz", 1)):
+        with pytest.raises(InvalidImageError, match=r"^a\.png cannot be read as an image"):
+            read(tmp_path, broken)
+    assert capfd.readouterr().err == ""
+
+
 def test_values_that_leave_two_greys_are_said(tmp_path: Path) -> None:
     assert read(tmp_path, png(TRUTH % 200, 16))[1][FEW_GREYS] == "dataset.bit_depth=16"
     assert FEW_GREYS not in read(tmp_path, png(TRUTH % 2, 16))[1]

@@ -218,6 +218,7 @@ def _deep_colours(
         raise _tiff_refused(file)
     if said.scaled and not narrower:
         return None
+    opened.load()  # refuses what is damaged, of which OpenCV would read a part
     found = undiminished(file) if said.colours else None
     if found is None or (said.associated and not narrower):
         if narrower or said.transparent:
