@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,15 +83,17 @@ def _named_cells(plans: Sequence[DatasetPlan]) -> list[dict[str, Any]]:
 
 
 def expected_tables(plans: Iterable[DatasetPlan], severities: Sequence[int]) -> list[ExpectedTable]:
-    """Say which tables a plan makes: one a data set and suite, clean alone without a suite."""
+    """Say which tables a plan makes: one a data set, suite and task, clean alone without suite."""
     tables = []
     for dataset in plans:
+        record = dataset.record
+        tasks = dict.fromkeys(cell.key.task for cell in dataset.cells)
         suites = list(dict.fromkeys(str(column.suite) for column in dataset.columns))
         for suite in suites or ["none"]:
             names = tuple(c.name for c in dataset.columns if str(c.suite) == suite)
             levels = tuple(severities) if names else ()
-            record = dataset.record
-            tables.append(ExpectedTable(record.name, record.split, suite, names, levels))
+            table = ExpectedTable(record.name, record.split, suite, names, levels)
+            tables += [replace(table, task=task) for task in tasks]
     return tables
 
 

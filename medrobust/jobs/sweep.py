@@ -135,18 +135,18 @@ def _of_plans(plans: Iterable[Mapping[str, Any]], part: str) -> dict[tuple[CellS
 
 def join_tables(plans: Iterable[Iterable[Mapping[str, Any]]]) -> list[ExpectedTable]:
     """Join what the jobs of a sweep expect: columns and severities in order of first sight."""
-    joint: dict[tuple[str, str, str], tuple[dict[str, None], dict[int, None]]] = {}
+    joint: dict[tuple[str, str, str, str], tuple[dict[str, None], dict[int, None]]] = {}
     for tables in plans:
         for table in tables:
-            key = (table["dataset"], table["split"], table["suite"])
+            key = (table["dataset"], table["split"], table["task"], table["suite"])
             names, levels = joint.setdefault(key, ({}, {}))
             names.update(dict.fromkeys(table["corruptions"]))
             levels.update(dict.fromkeys(table["severities"]))
-    with_columns = {key[:2] for key, (names, _) in joint.items() if names}
+    with_columns = {key[:3] for key, (names, _) in joint.items() if names}
     return [
-        ExpectedTable(*key, tuple(names), tuple(sorted(levels)))
+        ExpectedTable(*key[:2], key[3], tuple(names), tuple(sorted(levels)), task=key[2])
         for key, (names, levels) in joint.items()
-        if names or key[:2] not in with_columns
+        if names or key[:3] not in with_columns
     ]
 
 

@@ -10,7 +10,7 @@ from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
 from .adaptation import draw_files
-from .matrix import ExpectedTable, belongs, expected_from_cells, versions_of
+from .matrix import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .measure import variant
 from .paper_averages import published_files
 from .reference import validation_cells
@@ -237,17 +237,18 @@ def _part(
 
 
 def expected_tables(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
-    """Derive the tables: one a data set, split and suite; clean alone where there is no suite.
+    """Derive the tables: one a task, data set, split and suite; clean alone without a suite.
 
     Data of one name that differ make tables of their own.
     """
     tables = expected_from_cells(cells)
-    covered = {(table.dataset, table.split, table.version) for table in tables}
-    alone = [(*key, one) for key, versions in versions_of(cells).items() for one in versions]
+    covered = {(table.dataset, table.split, table.task, table.version) for table in tables}
+    tasks, versions = tasks_of(cells), versions_of(cells)
+    alone = [(*key, task, one) for key in tasks for task in tasks[key] for one in versions[key]]
     return tables + [
-        ExpectedTable(dataset, split, "none", (), (), version)
-        for dataset, split, version in alone
-        if (dataset, split, version) not in covered
+        ExpectedTable(dataset, split, "none", (), (), version, task=task)
+        for dataset, split, task, version in alone
+        if (dataset, split, task, version) not in covered
     ]
 
 

@@ -42,6 +42,7 @@ class ExpectedTable:
         version: Fingerprint of the data, where a store holds several of one name; empty: of any.
         in_store: How many corruptions the table has in the store, of which these are chosen; 0:
             these are all.
+        task: Name of the task, where several are asked of the data; empty: of any, a matrix each.
     """
 
     dataset: str
@@ -51,11 +52,13 @@ class ExpectedTable:
     severities: tuple[int, ...] = STANDARD_SEVERITIES
     version: str = ""
     in_store: int = 0
+    task: str = ""
 
     def is_of(self, cell: StoredCell) -> bool:
-        """Say whether a cell is of the data of this table."""
+        """Say whether a cell is of the data and the task of this table."""
         same_set = (cell.spec.dataset, cell.spec.split) == (self.dataset, self.split)
-        return same_set and self.version in ("", cell.data.fingerprint)
+        same_task = self.task in ("", cell.task)
+        return same_set and same_task and self.version in ("", cell.data.fingerprint)
 
     def holds(self, cell: StoredCell) -> bool:
         """Say whether a cell belongs into this table."""
@@ -341,16 +344,25 @@ def versions_of(cells: Iterable[StoredCell]) -> dict[tuple[str, str], tuple[str,
     return {key: tuple(prints) if len(prints) > 1 else ("",) for key, prints in found.items()}
 
 
+def tasks_of(cells: Iterable[StoredCell]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return what a table of a data set and split is asked: each of several tasks, or ""."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        found.setdefault((cell.spec.dataset, cell.spec.split), {})[cell.task] = None
+    return {key: tuple(tasks) if len(tasks) > 1 else ("",) for key, tasks in found.items()}
+
+
 def expected_from_cells(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
     """Derive tables from cells alone: every suite that occurs, columns in alphabetical order."""
-    versions = versions_of(cells)
-    columns: dict[tuple[str, str, str, str], set[tuple[str, int]]] = {}
+    versions, tasks = versions_of(cells), tasks_of(cells)
+    columns: dict[tuple[str, str, str, str, str], set[tuple[str, int]]] = {}
     for cell in cells:
         spec = cell.spec
         if spec.severity:
             version = cell.data.fingerprint
             version = version if version in versions[spec.dataset, spec.split] else ""
-            key = (spec.dataset, spec.split, spec.suite, version)
+            task = cell.task if cell.task in tasks[spec.dataset, spec.split] else ""
+            key = (spec.dataset, spec.split, spec.suite, version, task)
             columns.setdefault(key, set()).add((spec.corruption, spec.severity))
     return [
         ExpectedTable(
@@ -358,6 +370,7 @@ def expected_from_cells(cells: Sequence[StoredCell]) -> list[ExpectedTable]:
             corruptions=tuple(sorted({name for name, _ in found})),
             severities=tuple(sorted({severity for _, severity in found})),
             version=key[3],
+            task=key[4],
         )
         for key, found in columns.items()
     ]
@@ -373,7 +386,7 @@ def build_matrices(
     sanity_cells: Sequence[StoredCell] = (),
     measured: Measured | None = None,
 ) -> list[Matrix]:
-    """Lay cells out as one matrix for each expected table and data fingerprint.
+    """Lay cells out as one matrix for each expected table, task and data fingerprint.
 
     Args:
         cells: The plan's cells that are finished, in plan order.
@@ -393,7 +406,7 @@ def build_matrices(
     for table in expected:
         ours = [c for c in cells if table.holds(c)]
         gaps = [spec for spec in missing if belongs(spec, table)]
-        if table.version:  # a gap does not name its version: it may be another's
+        if table.version or _shares_its_place(table, expected):  # a gap may be the other's
             there = {(c.spec.model, c.spec.adapter) for c in ours}
             gaps = [spec for spec in gaps if (spec.model, spec.adapter) in there]
         name = reference_of(reference, table.dataset)
@@ -410,6 +423,13 @@ def _by_data_and_task(cells: Sequence[StoredCell]) -> list[list[StoredCell]]:
         key = (cell.data.fingerprint, cell.task)
         found.setdefault(key, []).append(cell)
     return list(found.values())
+
+
+def _shares_its_place(table: ExpectedTable, expected: Sequence[ExpectedTable]) -> bool:
+    """Say whether another task has a table of the same data and suite."""
+    place = (table.dataset, table.split, table.suite)
+    same = (t for t in expected if (t.dataset, t.split, t.suite) == place)
+    return any(other.task != table.task for other in same)
 
 
 def belongs(spec: CellSpec, table: ExpectedTable) -> bool:

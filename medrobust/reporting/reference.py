@@ -25,11 +25,11 @@ def reference_of(reference: References, dataset: str) -> str | None:
 
 
 def condition(cell: StoredCell) -> tuple[Any, ...]:
-    """What two models' cells must share to be compared."""
+    """What two models' cells must share to be compared: first of all, the task."""
     spec = cell.spec
     identity = canonical_json(cell.record["encoding"].get("corruption"))
     column = (spec.suite, spec.corruption, spec.severity, spec.seed)
-    return (spec.dataset, spec.split, cell.data.fingerprint, *column, identity)
+    return (cell.task, spec.dataset, spec.split, cell.data.fingerprint, *column, identity)
 
 
 def conditions(cells: Sequence[StoredCell]) -> dict[tuple[Any, ...], dict[str, StoredCell]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from run_entry import medrobust
 
+from medrobust.evaluation.store import OF_AUDITS
 from medrobust.reporting.from_store import report_store
 
 GIVEN = Path(__file__).parents[1] / "data" / "store_0_1"
@@ -38,11 +39,22 @@ def store(workplace: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
+    files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+    return {
+        name: without_audit(file) if "data.json" in name else file for name, file in files.items()
+    }
+
+
+def without_audit(file: bytes) -> bytes:
+    """Leave out what an audit may find anew: it depends on the pictures that lie in the cache."""
+    body = json.loads(file)
+    for name in (*OF_AUDITS, "marks"):
+        body["facts"].pop(name, None)
+    return json.dumps(body).encode()
 
 
 @pytest.mark.parametrize("name", RUNS)

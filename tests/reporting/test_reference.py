@@ -5,6 +5,10 @@ from dataclasses import replace
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.reporting import reference_cells
+from medrobust.reporting.from_store import expected_tables, gaps
+from medrobust.reporting.matrix import build_matrices
+from medrobust.tasks.classification.task import Classification
+from medrobust.tasks.lookup import given
 
 COMMAND = "python run.py model=weak"
 
@@ -88,3 +92,46 @@ def test_configurations_that_cannot_be_told_apart_leave_the_reference_out(tmp_pa
     found, note = look_up(store, cells[3:4])
     assert found == []
     assert "several configurations" in note
+
+
+class Marking(Classification):
+    """A task that only tests know, whose arrays look like a classifier's."""
+
+    kind = "marking"
+
+
+def marked(store, cells):
+    """Write the same cells under the head of another task; return them."""
+    done = []
+    for cell in cells:
+        corruption = cell.spec.corruption, cell.spec.severity
+        key = cell_key(cell.data, cell.spec.model, *corruption, seed=cell.spec.seed)
+        key = replace(key, head={"kind": "marking"})
+        store.write(key, cell.arrays, {"status": "done"})
+        done.append(store.read(key.spec, key.fingerprint))
+    return done
+
+
+def test_an_answer_to_another_question_is_no_reference_of_a_classifier(tmp_path):
+    _, weak = run(tmp_path / "weak", {"weak": 0.5})
+    with given(Marking()):
+        other, strong = run(tmp_path / "strong", {"strong": 1})
+        other.write_data(weak[0].data)
+        found, note = look_up(other, strong + marked(other, weak))
+        of_the_other_task = [c for c in found if c.task != "classification"]
+        assert len(of_the_other_task) == len(found) == 3  # for themselves alone
+        assert "3 of 6 cells are not in the store" in note
+        assert look_up(other, strong)[0] == []
+
+
+def test_answers_to_two_questions_never_share_a_matrix(tmp_path):
+    store, cells = run(tmp_path, {"weak": 0.5, "strong": 1})
+    with given(Marking()):
+        both = [*cells, *marked(store, cells[3:])]
+        tables = expected_tables(both)
+        assert [table.task for table in tables] == ["classification", "marking"]
+        assert [sum(map(table.holds, both)) for table in tables] == [6, 3]
+        matrices = build_matrices(both, expected=expected_tables(cells))
+        assert [len(matrix.rows) for matrix in matrices] == [2, 1]
+        (clean, *_) = marked(store, cells[3:4])
+        assert gaps([*cells, clean], tables[:1]) == []
