@@ -64,9 +64,9 @@ def experiment(
     """Return a job on the CPU, as a configuration would."""
     from pytorch_lightning import Trainer
 
-    from medrobust.engine import EncodeImages
     from medrobust.evaluation.experiment import Experiment
     from medrobust.models import PromptSet
+    from medrobust.tasks.lookup import task_of
 
     return Experiment(
         model=model,
@@ -77,7 +77,7 @@ def experiment(
         store=store,
         trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=store),
         precision="32-true",
-        task=EncodeImages,
+        task=task_of("classification"),
     )
 
 

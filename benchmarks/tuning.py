@@ -2,7 +2,7 @@
 
 Both sides tune the same low-rank updates of the same model on the same batches: uint8 images,
 preprocessing, image tower, cosine with frozen class texts, cross-entropy, backward, clipping,
-AdamW, cosine rate. One side is `task=few_shot` through Lightning with its guards on; the other is
+AdamW, cosine rate. One side is `tuning=few_shot` through Lightning with its guards on; the other is
 peft's `get_peft_model` and a loop in plain PyTorch. Sides take turns, each in a fresh process;
 printed is the median step of all rounds, and the largest memory.
 

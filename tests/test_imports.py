@@ -41,7 +41,7 @@ KNOW_HYDRA = {
     "cli/hydra_app.py",
     "cli/joint_report.py",
     "cli/mistakes.py",
-    "evaluation/plan.py",
+    "evaluation/config.py",
 }
 
 

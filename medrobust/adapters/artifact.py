@@ -110,7 +110,7 @@ def card(record: Mapping[str, Any]) -> str:
         "",
         f"# {record['name']} for {base['name']}",
         "",
-        f"Made by `task=few_shot` of medrobust {record['versions'].get('medrobust', '')}. "
+        f"Made by `tuning=few_shot` of medrobust {record['versions'].get('medrobust', '')}. "
         "The weights of the base model are not in this folder; its license holds for this one too.",
         "",
         f"- base model: {base['source']} {base['revision']}".rstrip()
@@ -229,7 +229,7 @@ class Tuned:
             raise ConfigurationError(
                 f"adapter.path={self.path!r} was tuned on {base['name']} with weights "
                 f"{base['weights'][:12]}, and model={model_name} has weights {weights[:12]}. "
-                f"Choose that model, or tune this one with task=few_shot."
+                f"Choose that model, or tune this one with tuning=few_shot."
             )
 
     def description(self) -> dict[str, Any]:
@@ -288,7 +288,7 @@ class Tuned:
             raise ConfigurationError(
                 f"adapter.path={self.path!r} was tuned on {base['name']} with updated weights "
                 f"{base['updated'][:12]}, and those of this model are {found[:12]}. Choose that "
-                f"model, or tune this one with task=few_shot."
+                f"model, or tune this one with tuning=few_shot."
             )
 
     def _recipe(self, model: nn.Module, state: Mapping[str, Tensor]) -> Tunable:

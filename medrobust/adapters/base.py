@@ -37,7 +37,7 @@ class NoAdapter:
 
     Attributes:
         name: In tables and in the store.
-        baseline: Whether `task=few_shot` may be given it: nothing is tuned, on purpose.
+        baseline: Whether `tuning=few_shot` may be given it: nothing is tuned, on purpose.
     """
 
     name: str = "none"
@@ -59,7 +59,7 @@ class NoAdapter:
 
 @runtime_checkable
 class Tunable(Protocol):
-    """A way to change a model by gradient steps: what `task=few_shot` tunes.
+    """A way to change a model by gradient steps: what `tuning=few_shot` tunes.
 
     The model is changed in place. Right after `attach` it computes what it computed before, to the
     last bit.

@@ -122,8 +122,8 @@ def job(config: "DictConfig") -> None:
     from hydra.types import RunMode
 
     from medrobust.base.process_state import left_as_found
+    from medrobust.evaluation.config import experiment_from_config
     from medrobust.evaluation.experiment import beside_others
-    from medrobust.evaluation.plan import experiment_from_config
     from medrobust.jobs.records import leave_failure
     from medrobust.jobs.run import run_job
 
@@ -158,7 +158,7 @@ def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) ->
     """Collect what Hydra knows of a job, or of a sweep as a whole."""
     from hydra.types import RunMode
 
-    from medrobust.evaluation.plan import built
+    from medrobust.evaluation.config import built
     from medrobust.jobs.job import Job
 
     swept = hydra.mode == RunMode.MULTIRUN

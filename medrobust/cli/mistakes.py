@@ -67,12 +67,15 @@ def _same_key(key: str, known: Sequence[str]) -> str | None:
 def _in_a_group(key: str, known: Sequence[str], groups: Mapping[str, Mapping[str, str]]) -> str:
     """Put a key below the group that its first word may stand for: an option, or a misspelt group.
 
-    Such as `task.shots` for `few_shot.shots`, `dataset.csv` for `datset.csv`.
+    Such as `tuning.shots` for `few_shot.shots`, `dataset.csv` for `datset.csv`.
     """
     head, dot, rest = key.partition(".")
     if not dot or any(name.partition(".")[0] == head for name in known):
         return key
-    owners = (group for group, options in groups.items() if head in options)
+    former = {"task": typed.FORMER_TASKS}
+    owners = (
+        g for g, options in groups.items() if head in options and head not in former.get(g, ())
+    )
     group = next(owners, None) or nearest_key(head, list(groups)) or head
     return f"{group}.{rest}"
 

@@ -136,7 +136,7 @@ def few_shots(
         pool: Split that shots come from.
         fraction: Share of the pool, above 0 and at most 1; or
         shots: Images a class.
-        seed: Of the draw (`task.shot_seed`).
+        seed: Of the draw (`tuning.shot_seed`).
         select_from: Another split for the selection part, such as val.
 
     Raises:
@@ -167,19 +167,19 @@ def few_shots(
 def _check_request(
     pool: ImageSet, select_from: ImageSet | None, fraction: float | None, shots: int | None
 ) -> None:
-    for image_set, key in ((pool, "task.pool"), (select_from, "task.select_from")):
+    for image_set, key in ((pool, "tuning.pool"), (select_from, "tuning.select_from")):
         if image_set is not None and image_set.split == "test":
             raise ConfigurationError(
                 f"{key}=test: the test split is only ever evaluated. Choose train or val."
             )
     if (fraction is None) == (shots is None):
         raise ConfigurationError(
-            f"task.fraction={fraction} and task.shots={shots}: give one of the two."
+            f"tuning.fraction={fraction} and tuning.shots={shots}: give one of the two."
         )
     if fraction is not None and not 0 < fraction <= 1:
-        raise ConfigurationError(f"task.fraction={fraction} must be above 0 and at most 1.")
+        raise ConfigurationError(f"tuning.fraction={fraction} must be above 0 and at most 1.")
     if shots is not None and shots < 1:
-        raise ConfigurationError(f"task.shots={shots} must be at least 1.")
+        raise ConfigurationError(f"tuning.shots={shots} must be at least 1.")
 
 
 def _drawn(

@@ -1,7 +1,7 @@
 """The stage before the plan: an adapter is tuned once, kept as an artifact, and found afterwards.
 
 Tuning opens the pool and what chooses the epoch. It never opens the test split, unless
-`task.choose=best_on_test` or `task.leave_out_repeats` asks for it by name; of own data it reads
+`tuning.choose=best_on_test` or `tuning.leave_out_repeats` asks for it by name; of own data it reads
 whose images are in it, and leaves those patients out.
 """
 
@@ -191,7 +191,7 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
 def _tuning(experiment: Experiment) -> Tuning:
     if experiment.tuning is None or not isinstance(experiment.adapter, Tunable | LinearProbe):
         raise ConfigurationError(
-            f"task=few_shot tunes an adapter, and adapter={experiment.adapter.name} is none that "
+            f"tuning=few_shot tunes an adapter, and adapter={experiment.adapter.name} is none that "
             f"can be tuned. Add adapter=lora, norm, full or linear_probe."
         )
     return experiment.tuning
@@ -204,7 +204,7 @@ def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
     unknown = [name for name in wanted if name not in names]
     if unknown or not wanted:
         raise ConfigurationError(
-            f"task.datasets={wanted}: the data sets of this run are {', '.join(names)}."
+            f"tuning.datasets={wanted}: the data sets of this run are {', '.join(names)}."
         )
     return [source for source in experiment.datasets if source.name in wanted]
 

@@ -15,7 +15,6 @@ import torch
 
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import StoredImages
-from medrobust.tasks.lookup import task_of
 
 from .experiment import Experiment
 from .plan import DatasetPlan, PlannedCell, data_record
@@ -138,7 +137,7 @@ def _disk(experiment: Experiment, image_set: ImageSet, cells: int, widths: int) 
     """Return the bytes of arrays, records and pictures, and of features where they are kept."""
     count = len(image_set)
     sizes = {"image": count, "class": len(image_set.class_names)}
-    arrays = sum(spec.nbytes(sizes) for spec in task_of(experiment.asked).arrays.values())
+    arrays = sum(spec.nbytes(sizes) for spec in experiment.task.arrays.values())
     record = 2 * len(json.dumps(experiment.config, default=str)) + 4096
     shown = experiment.examples if experiment.examples is not None else image_set.origin != "own"
     pictures = EXAMPLES * int(np.prod(image_set.images.shape[1:])) // 2 if shown else 0

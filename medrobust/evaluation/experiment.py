@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from medrobust.adapters import Adapter, NoAdapter
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.lookup import FIRST
 
 if TYPE_CHECKING:
-    import torch
     from pytorch_lightning import Trainer
 
     from medrobust.corruptions import Corruption
     from medrobust.datasets.image_set import DatasetSource
-    from medrobust.engine.encode import EncodeImages
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
     from medrobust.models.speed import Speed
+    from medrobust.tasks.base import Task
     from medrobust.tuning.recipe import Tuning
 
 
@@ -50,8 +48,7 @@ class Experiment:
         store: Folder of the store.
         trainer: Builds the Trainer from further keyword arguments.
         precision: Lightning's name of the precision that `trainer` runs in.
-        asked: Name of the task: what the model is asked.
-        task: Builds the LightningModule from (model, micro_batch).
+        task: What is asked of the model.
         adapter: How the model is changed first.
         tuning: How the adapter is tuned before that, or None where nothing is.
         speed: How the image tower runs; None: exactly.
@@ -79,8 +76,7 @@ class Experiment:
     store: Path
     trainer: "Callable[..., Trainer]"
     precision: str
-    task: "Callable[[torch.nn.Module, int], EncodeImages]"
-    asked: str = FIRST
+    task: "Task"
     adapter: Adapter = field(default_factory=NoAdapter)
     tuning: "Tuning | None" = None
     speed: "Speed | None" = None
@@ -126,7 +122,7 @@ class Experiment:
         if self.tuning is not None and self.further_prompts:
             names = ",".join(prompts.name for prompts in self.prompt_sets)
             raise ConfigurationError(
-                f"task=few_shot tunes with one prompt set, got prompts={names}: name one, or add "
+                f"tuning=few_shot tunes with one prompt set, got prompts={names}: name one, or add "
                 f"-m to tune with each."
             )
 

@@ -67,7 +67,7 @@ class Resources:
 
     def task(self, experiment: Experiment) -> Task:
         """Return what is asked of the model."""
-        return task_of(experiment.asked)
+        return experiment.task
 
     def side(self, experiment: Experiment) -> ModelSide:
         """Return what the task may ask about the model."""

@@ -41,6 +41,7 @@ def reference_command(
         "reference_prompts",
         "adapter",
         "task",
+        "tuning",
         "logger",
     )
     kept = [

@@ -14,7 +14,6 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.process_state import left_as_found
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
-from medrobust.engine.encode import EncodeImages
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.first_batch import check_images
 from medrobust.evaluation.plan import plan
@@ -26,6 +25,7 @@ from medrobust.models.base import ModelSource
 from medrobust.models.own import OwnModel
 from medrobust.models.prompts import PromptSet
 from medrobust.reporting import Report, ReportRequest, build_report
+from medrobust.tasks.lookup import task_of
 from medrobust.types import TaskKind, UInt8Array
 
 from .records import Tally, expected_tables
@@ -104,7 +104,7 @@ def evaluate(
                     default_root_dir=temporary,
                 ),
                 precision="32-true",
-                task=EncodeImages,
+                task=task_of("classification"),
                 seed=seed,
                 validation=False,
             )

@@ -13,10 +13,11 @@ from medrobust.adapters import NoAdapter
 from medrobust.base.redaction import HIDDEN
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.config import experiment_from_record
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
-from medrobust.evaluation.plan import experiment_from_record, plan
+from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.staleness import differences
@@ -32,7 +33,7 @@ image may differ by a grey level; 16 bits, or a faster way to run the tower, on 
 
 REBUILT = (
     *("model", "dataset", "corruption", "prompts", "further_prompts", "trainer", "task"),
-    *("adapter", "speed"),
+    *("tuning", "adapter", "speed"),
 )
 """Groups of the recorded configuration that a cell is computed from."""
 

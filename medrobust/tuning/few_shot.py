@@ -396,7 +396,7 @@ def _joint_classes(heads: Sequence[Head], shots: Sequence[ImageSet]) -> Joint:
     for head, image_set in zip(heads, shots, strict=True):
         if not isinstance(head, ZeroShotHead) or image_set.labels.ndim == 2:
             raise ConfigurationError(
-                f"task.label_space=joint is for class texts of one label an image; "
+                f"tuning.label_space=joint is for class texts of one label an image; "
                 f"{image_set.name} has others. Choose per_dataset."
             )
         firsts.append(len(names))
@@ -407,7 +407,7 @@ def _joint_classes(heads: Sequence[Head], shots: Sequence[ImageSet]) -> Joint:
     if len(names) > 1 and float(cosine.max()) > 1 - 1e-6:
         first, second = divmod(int(cosine.argmax()), len(names))
         raise ConfigurationError(
-            f"task.label_space=joint: {names[first]} and {names[second]} have the same text, so "
+            f"tuning.label_space=joint: {names[first]} and {names[second]} have the same text, so "
             f"that they could not be told apart. Use prompts that name the data set "
             f"(prompts=paper), or label_space=per_dataset."
         )
@@ -468,6 +468,6 @@ def _not_finite(shots: Sequence[ImageSet], batch: ShotBatch, losses: Sequence[Te
         ]
     return (
         f"the loss is not finite in epoch {batch.epoch} for {', '.join(named[:8])}"
-        f"{f' and {len(named) - 8} more' if len(named) > 8 else ''}. Lower task.optimizer.lr, or "
+        f"{f' and {len(named) - 8} more' if len(named) > 8 else ''}. Lower tuning.optimizer.lr, or "
         f"use trainer.precision=32-true."
     )

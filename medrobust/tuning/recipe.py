@@ -50,11 +50,11 @@ class CorruptedShots:
         wrong = [level for level in self.severities if level not in range(1, 6)]
         if wrong or not self.severities or not 0 <= self.probability <= 1:
             raise ConfigurationError(
-                f"task.corrupt.severities={list(self.severities)} must be of 1 to 5 and "
-                f"task.corrupt.probability={self.probability} in [0, 1]."
+                f"tuning.corrupt.severities={list(self.severities)} must be of 1 to 5 and "
+                f"tuning.corrupt.probability={self.probability} in [0, 1]."
             )
         if not self.expanded(None):
-            raise ConfigurationError("task.corrupt.columns names no corruption.")
+            raise ConfigurationError("tuning.corrupt.columns names no corruption.")
 
     def expanded(self, registry: str | None) -> tuple[Corruption, ...]:
         """Return the corruptions for a data set with that registry of MedMNIST-C."""
@@ -102,7 +102,7 @@ class CorruptedShots:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How an adapter is tuned (`task=few_shot`).
+    """How an adapter is tuned (`tuning=few_shot`).
 
     Args:
         optimizer: Builds the optimiser from parameters.
@@ -173,7 +173,7 @@ class Tuning:
         whole = {n: getattr(self, n) for n in ("epochs", "batch_size", "accumulate")}
         for name, value in whole.items():
             if value < 1:
-                raise ConfigurationError(f"task.{name}={value} must be at least 1.")
+                raise ConfigurationError(f"tuning.{name}={value} must be at least 1.")
         for name, known in (
             ("label_space", LabelSpace),
             ("schedule", Schedule),
@@ -182,21 +182,25 @@ class Tuning:
         ):
             if getattr(self, name) not in get_args(known):
                 raise ConfigurationError(
-                    f"task.{name}={getattr(self, name)!r} is none of {', '.join(get_args(known))}."
+                    f"tuning.{name}={getattr(self, name)!r} is none of "
+                    f"{', '.join(get_args(known))}."
                 )
         if not isinstance(self.leave_out_repeats, bool) and self.leave_out_repeats != "count":
             raise ConfigurationError(
-                f"task.leave_out_repeats={self.leave_out_repeats!r}: write true, false or count."
+                f"tuning.leave_out_repeats={self.leave_out_repeats!r}: write true, false or count."
             )
         for name in ("pool", "select_from"):
             if getattr(self, name) == "test":
                 raise ConfigurationError(
-                    f"task.{name}=test: the test split is only ever evaluated. Choose train or val."
+                    f"tuning.{name}=test: the test split is only ever evaluated. Choose train or "
+                    f"val."
                 )
         if not 0 <= self.interpolation <= 1:
-            raise ConfigurationError(f"task.interpolation={self.interpolation} must be in [0, 1].")
+            raise ConfigurationError(
+                f"tuning.interpolation={self.interpolation} must be in [0, 1]."
+            )
         if not 0 <= self.warmup < 1:
-            raise ConfigurationError(f"task.warmup={self.warmup} must be a share below 1.")
+            raise ConfigurationError(f"tuning.warmup={self.warmup} must be a share below 1.")
 
     @property
     def amount(self) -> dict[str, Any]:

@@ -205,8 +205,8 @@ class Shots(Dataset[ShotBatch]):
         shapes = {one.shape for one in done}
         if len(shapes) > 1 or done[0].dtype != np.uint8:
             raise ConfigurationError(
-                f"task.augment gives images {sorted(shapes)} of {done[0].dtype}: they must all be "
-                f"uint8 and of one size."
+                f"tuning.augment gives images {sorted(shapes)} of {done[0].dtype}: they must all "
+                f"be uint8 and of one size."
             )
         return done
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from medrobust.corruptions import Corruption
 from medrobust.datasets import Phantoms
-from medrobust.engine import EncodeImages
 from medrobust.evaluation.experiment import Experiment
 from medrobust.models import PhantomClip, PromptSet
+from medrobust.tasks.lookup import task_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
         store=folder,
         trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=folder),
         precision="32-true",
-        task=EncodeImages,
+        task=task_of("classification"),
     )
     return replace(given, **changes)
 

@@ -11,10 +11,10 @@ import torch
 from medrobust.adapters import Lora
 from medrobust.corruptions import Corruption
 from medrobust.datasets import Phantoms
-from medrobust.engine import EncodeImages
 from medrobust.evaluation.experiment import Experiment
 from medrobust.exceptions import ConfigurationError
 from medrobust.models import PhantomClip, PromptSet
+from medrobust.tasks.lookup import task_of
 from medrobust.tuning import Tuning
 
 PROMPTS = PromptSet(name="plain", templates=["an image of {}"])
@@ -50,7 +50,7 @@ def experiment(store: Path, *, devices: int = 1, **options: Any) -> Experiment:
         "store": store,
         "trainer": partial(pytorch_lightning.Trainer, **trainer),
         "precision": "32-true",
-        "task": EncodeImages,
+        "task": task_of("classification"),
         "adapter": Lora(rank=4, alpha=8),
         "tuning": tuning(),
         "reference": "phantomclip_small",

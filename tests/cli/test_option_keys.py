@@ -37,8 +37,8 @@ def refused(*typed: str) -> str:
         (["dataset=npz", "dataset.clas_names=x"], "dataset.class_names"),
         (["adapter=lora", "adapter.rnk=3"], "adapter.rank"),
         (["adapter=full", "adapter.wich=all"], "adapter.which"),
-        (["task=few_shot", "few_shot.shots=3"], "task.shots"),
-        (["task=few_shot", "task.optimiser.lr=3"], "task.optimizer.lr"),
+        (["tuning=few_shot", "few_shot.shots=3"], "tuning.shots"),
+        (["tuning=few_shot", "tuning.optimiser.lr=3"], "tuning.optimizer.lr"),
         (["logger=wandb", "logger.projekt=x"], "logger.project"),
         (["store.dirr=x"], "store.dir"),
         (["model=biomedclip", "model.imagesize=3"], "+model.image_size"),
@@ -59,8 +59,9 @@ def test_the_answer_says_how_the_keys_are_listed() -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["task.shots=3"], "in task=zero_shot; task=few_shot has it."),
-        (["few_shot.shots=3"], "in task=zero_shot; task=few_shot has 'task.shots'."),
+        (["task.shots=3"], "in tuning=none; tuning=few_shot has it."),
+        (["tuning.shots=3"], "in tuning=none; tuning=few_shot has it."),
+        (["few_shot.shots=3"], "in tuning=none; tuning=few_shot has 'tuning.shots'."),
         (["lora.rank=3"], "in adapter=none; adapter=lora has 'adapter.rank'."),
         (["dataset.csv=x"], "in dataset=phantoms; dataset=dicom, folder have it."),
     ],
@@ -109,23 +110,25 @@ def test_arguments_of_foreign_classes_are_not_loaded() -> None:
     assert class_arguments("medrobust.datasets.NoSuchSet") == []
 
 
-@pytest.mark.parametrize("group", ["dataset", "task", "adapter", "logger", "model"])
+@pytest.mark.parametrize("group", ["dataset", "tuning", "adapter", "logger", "model"])
 def test_help_gives_every_key_a_line_and_a_meaning(group: str) -> None:
     for option in ALL[group]:
         for key in option_keys([CONF], group, option):
-            plain = not key.name.startswith("task.optimizer.") and key.name.startswith(group)
+            plain = not key.name.startswith("tuning.optimizer.") and key.name.startswith(group)
             assert key.meaning or not plain, f"{group}={option}: {key.name} has no meaning"
 
 
 def test_help_of_an_option_lists_what_its_file_says(capsys) -> None:
-    assert cli.dispatch(["dataset=folder", "task=few_shot", "--help"]) == 0
+    assert (
+        cli.dispatch(["dataset=folder", "task=few_shot", "--help"]) == 0
+    )  # the former name of tuning=few_shot
     said = capsys.readouterr().out
     assert said.startswith(f"dataset=folder: {ALL['dataset']['folder']}\n")
     for name, default in yaml.safe_load((CONF / "dataset" / "folder.yaml").read_text()).items():
         if name != "_target_":
             written = "null" if default is None else str(default) or '""'
             assert f"dataset.{name}={written}" in said
-    assert re.search(r"task\.shots=null +images a class, in place of fraction\n", said)
+    assert re.search(r"tuning\.shots=null +images a class, in place of fraction\n", said)
     assert "corruption=" not in said
 
 
@@ -135,4 +138,4 @@ def test_help_names_a_mistyped_option() -> None:
 
 
 def test_help_of_an_option_without_keys_says_so() -> None:
-    assert "It takes no keys." in option_help([CONF], "task", "zero_shot", "")
+    assert "It takes no keys." in option_help([CONF], "tuning", "none", "")

@@ -166,3 +166,11 @@ def test_help_lists_every_option_of_every_group_with_its_headline() -> None:
             assert headline in text
     for key in ("seed=0", "batch_size=", "store.dir=", "reference=", "resume=true"):
         assert key in text
+
+
+def test_former_names_of_tuning_are_taken() -> None:
+    typed = ["task=few_shot", "task.shots=4", "+task.corrupt.columns=[]", "task.kind=retrieval"]
+    rewritten = ["tuning=few_shot", "tuning.shots=4", "+tuning.corrupt.columns=[]"]
+    assert arguments.rewrite(typed) == [*rewritten, "task.kind=retrieval"]
+    assert arguments.rewrite(["-m", "task=zero_shot,few_shot"]) == ["-m", "tuning=none,few_shot"]
+    assert arguments.rewrite(["task=classification"]) == ["task=classification"]

@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.cli import hydra_app as cli
+from medrobust.evaluation.config import with_present_groups
+from medrobust.exceptions import ConfigurationError
+from medrobust.tuning import Tuning
 
 CONF = conf_folder()
 FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
@@ -48,11 +51,13 @@ def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -
         pytest.importorskip("hydra_plugins.hydra_ray_launcher") if "ray" in option else None
         assert composed(f"{group}={option}").hydra[group.split("/")[1]]
         return
-    config = composed(f"{group}={option}", *given(file, tmp_path))
+    config = with_present_groups(composed(f"{group}={option}", *given(file, tmp_path)))
     OmegaConf.to_container(config.get(group), resolve=True) if group in config else None
     parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
     for part in parts:
         assert built(config, part) is not None
+    if config.get("tuning"):
+        assert isinstance(built(config, "tuning"), Tuning)
 
 
 def test_a_models_file_names_its_own_data_set_and_the_command_line_wins() -> None:
@@ -91,3 +96,47 @@ def test_the_preset_per_set_sweeps_over_every_set_of_the_joint_one() -> None:
     assert swept == list(joint.dataset.sets)
     assert len(swept) == 12
     assert (apart.adapter.name, apart.adapter.alpha) == ("lora_per_set_r16", 16)
+
+
+OURS = """# @package _global_
+defaults:
+  - override /task: few_shot
+task:
+  shots: 4
+  optimizer: {lr: 0.5}
+  corrupt:
+    _target_: medrobust.tuning.CorruptedShots
+    columns: []
+"""
+"""An experiment of somebody's own, as release 0.1 had it."""
+
+
+def test_files_of_release_0_1_mean_what_they_meant(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "ours.yaml").write_text(OURS)
+    pack = f"hydra.searchpath=[file://{tmp_path}]"
+    config = with_present_groups(composed(pack, "experiment=ours", "task.shot_seed=7"))
+    assert config.task == {"_target_": "medrobust.tasks.lookup.task_of", "kind": "classification"}
+    plain = composed("tuning=few_shot").tuning
+    assert (config.tuning.shots, config.tuning.shot_seed) == (4, 7)
+    assert config.tuning.optimizer == {**plain.optimizer, "lr": 0.5}
+    assert config.tuning.corrupt._target_ == "medrobust.tuning.CorruptedShots"
+    kept = {key for key in plain if key not in ("shots", "shot_seed", "optimizer", "corrupt")}
+    assert all(config.tuning[key] == plain[key] for key in kept)
+
+
+def test_a_record_of_release_0_1_has_its_recipe_as_its_task() -> None:
+    recipe = {"_target_": "medrobust.tasks.Tuning", "shots": 2}
+    config = with_present_groups(OmegaConf.create({"task": recipe, "seed": 0}))
+    assert config.tuning == {"_target_": "medrobust.tuning.Tuning", "shots": 2}
+    assert config.task.kind == "classification"
+    encoder = {"_target_": "medrobust.tasks.ZeroShot", "_partial_": True}
+    config = with_present_groups(OmegaConf.create({"task": encoder}))
+    assert config.task.kind == "classification"
+    assert config.get("tuning") is None
+
+
+def test_a_key_of_tuning_where_nothing_is_tuned_is_refused() -> None:
+    config = OmegaConf.create({"task": {"_target_": "medrobust.tasks.lookup.task_of", "shots": 2}})
+    with pytest.raises(ConfigurationError, match="add tuning=few_shot"):
+        with_present_groups(config)

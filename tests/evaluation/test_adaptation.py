@@ -242,7 +242,7 @@ def test_a_probe_shares_its_features_with_the_model_as_published(tmp_path: Path)
 
 def test_what_cannot_be_tuned_or_evaluated_is_refused(tmp_path: Path) -> None:
     given = experiment(tmp_path)
-    with pytest.raises(ConfigurationError, match="has to be tuned first: add task=few_shot"):
+    with pytest.raises(ConfigurationError, match="has to be tuned first: add tuning=few_shot"):
         check(replace(given, tuning=None))
     with pytest.raises(ConfigurationError, match="adapter=none is none that can be tuned"):
         plan_adaptation(replace(given, adapter=NoAdapter()), RESOURCES, Store(tmp_path))

@@ -126,7 +126,7 @@ def test_the_papers_protocols_run_on_phantoms(
     ("arguments", "sentence"),
     [
         (["task=few_shot"], "adapter=none is none that can be tuned"),
-        (["adapter=lora"], "add task=few_shot"),
+        (["adapter=lora"], "add tuning=few_shot"),
         (["task=few_shot", "adapter=lora", "task.pool=test"], "only ever evaluated"),
         (["task=few_shot", "adapter=lora", "task.shots=1", "task.fraction=0.1"], "give one"),
         (["model.adapter=nowhere"], "adapter_model.safetensors"),

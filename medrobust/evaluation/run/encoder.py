@@ -105,7 +105,7 @@ class Encoder:
     def _ready_module(self) -> EncodeImages:
         if self._module is None:
             model = self._resources.model(self._experiment)
-            self._module = self._experiment.task(model, self._experiment.model.micro_batch)
+            self._module = EncodeImages(model, self._experiment.model.micro_batch)
         return self._module
 
     def _ready_trainer(self) -> "Trainer":
