@@ -60,7 +60,7 @@ def dispatch(given: Sequence[str]) -> int:
     from .hydra_app import run_hydra
 
     check_packs(typed.config_dirs(given))
-    rewritten = typed.rewrite(given or ["experiment=demonstration"])
+    rewritten = typed.rewrite(typed.with_default_job(given))
     typed.check_options(rewritten, typed.groups(folders))
     return run_hydra(rewritten)
 

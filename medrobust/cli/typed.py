@@ -337,6 +337,24 @@ def options_named(
     return list(dict.fromkeys(pair for pair in pairs if pair[1] in known[pair[0]]))
 
 
+def with_default_job(arguments: Sequence[str]) -> list[str]:
+    """Put the demonstration before arguments that choose nothing, as `dry_run=true`.
+
+    Arguments choose something where they name a group, a part of one, a file or a flag: any that is
+    no run-wide key.
+
+    Example:
+        >>> with_default_job(["dry_run=true", "store.dir=mine"])
+        ['experiment=demonstration', 'dry_run=true', 'store.dir=mine']
+        >>> with_default_job(["corruption=fog", "dry_run=true"])
+        ['corruption=fog', 'dry_run=true']
+    """
+    wide = {key for key, _, _ in _run_wide_keys(conf_folder() / "config.yaml")}
+    matches = [OVERRIDE.match(argument) for argument in arguments]
+    chosen = [match is None or match["key"] not in wide for match in matches]
+    return list(arguments) if any(chosen) else ["experiment=demonstration", *arguments]
+
+
 def help_text(folders: Sequence[Path], subcommands: Mapping[str, str]) -> str:
     """List subcommands, every group and option with a line each, and the run-wide keys.
 
@@ -369,10 +387,13 @@ def _help_lines(folders: Sequence[Path], subcommands: Mapping[str, str]) -> Iter
             yield f"  {option:<{width}}{headline}"
     yield ""
     yield "Run-wide keys, with their defaults (KEY=VALUE):"
-    yield from _run_wide_keys(conf_folder() / "config.yaml")
+    for key, default, comment in _run_wide_keys(conf_folder() / "config.yaml"):
+        setting = f"{key}={default}"
+        yield f"  {setting:<28}{comment}"
 
 
-def _run_wide_keys(file: Path) -> Iterator[str]:
+def _run_wide_keys(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield key, default and comment of every key of the main file that is no part's."""
     parent = ""
     for line in file.read_text(encoding="utf-8").splitlines():
         match = re.match(
@@ -386,5 +407,4 @@ def _run_wide_keys(file: Path) -> Iterator[str]:
             continue
         key = f"{parent}.{match['key']}" if match["indent"] else match["key"]
         if parent != "hydra":
-            setting = f"{key}={match['value'].strip()}"
-            yield f"  {setting:<28}{(match['comment'] or '').strip()}"
+            yield key, match["value"].strip(), (match["comment"] or "").strip()

@@ -174,3 +174,9 @@ def test_former_names_of_tuning_are_taken() -> None:
     assert arguments.rewrite(typed) == [*rewritten, "task.kind=retrieval"]
     assert arguments.rewrite(["-m", "task=zero_shot,few_shot"]) == ["-m", "tuning=none,few_shot"]
     assert arguments.rewrite(["task=classification"]) == ["task=classification"]
+
+
+def test_run_wide_keys_alone_leave_the_default_job_as_it_is() -> None:
+    assert arguments.with_default_job([]) == ["experiment=demonstration"]
+    for chosen in (["model=phantomclip"], ["dataset.per_class=1"], ["-m"], ["hydra.run.dir=x"]):
+        assert arguments.with_default_job([*chosen, "seed=1"]) == [*chosen, "seed=1"]
