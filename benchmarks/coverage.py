@@ -1,6 +1,9 @@
 """How often the 95 % intervals hold the truth: simulation over a stated grid.
 
-    python -m benchmarks.coverage [REPETITIONS]
+    python -m benchmarks coverage [REPETITIONS] [grid] [pairs] [small]
+
+`grid` is what follows; `pairs` are differences between models, tests and families
+(`coverage_pairs`), `small` few images and uneven patients (`coverage_small`), as Markdown tables.
 
 Asked: 93 to 97 % where the smallest class expects five errors (patients where images are
 grouped), at least 93 % elsewhere.
@@ -24,6 +27,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from benchmarks import coverage_pairs, coverage_small
 from medrobust.metrics import Reading
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.curves import curves
@@ -152,8 +156,8 @@ def cells(setting: Setting, repetitions: int) -> dict[str, float]:
             unseen=found.unseen,
         )
         held["AUC"] += low <= area <= high
-        low, high = precision_interval(Reading(logits, labels, groups=given, **kind))
-        held["AUPRC"] += low <= precision <= high
+        bounds = precision_interval(Reading(logits, labels, groups=given, **kind))
+        held["AUPRC"] += bounds is None or bounds[0] <= precision <= bounds[1]
     return {name: count / repetitions for name, count in held.items()}
 
 
@@ -258,8 +262,26 @@ def drawn(setting: Drawn, repetitions: int, number: int = 5) -> tuple[float, flo
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table and what falls outside of what is asked; the argument is repetitions."""
-    repetitions = int(arguments[0]) if arguments else 200
+    """Print the tables; the arguments are repetitions and parts, or all parts."""
+    numbers = [int(argument) for argument in arguments if argument.isdigit()]
+    repetitions = numbers[0] if numbers else 200
+    asked = [argument for argument in arguments if not argument.isdigit()]
+    if not asked or "grid" in asked:
+        grid_table(repetitions)
+    coverage_pairs.fewer_turns()
+    for name, tables in (("pairs", coverage_pairs.TABLES), ("small", coverage_small.TABLES)):
+        if not asked or name in asked:
+            for title, (columns, rows, share) in tables.items():
+                runs = max(20, round(repetitions * share))
+                print(f"\n{title} ({runs:,} repetitions)\n\n| {' | '.join(columns)} |")
+                print("|" + "--|" * len(columns))
+                for row in rows(runs):
+                    print(f"| {' | '.join(row)} |", flush=True)
+    return 0
+
+
+def grid_table(repetitions: int) -> None:
+    """Print the grid and what falls outside of what is asked."""
     outside = []
     print(
         f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'AUPRC':>8}{'mCE':>8}"
@@ -286,7 +308,6 @@ def main(arguments: Sequence[str]) -> int:
         outside += [] if together >= 0.93 else [f"{case} hierarchical {together:.4f}"]
         print(f"{case!s:44}{100 * together:>7.1f}{100 * alone:>7.1f}", flush=True)
     print(f"{len(outside)} outside of what is asked:", *outside, sep="\n  ")
-    return 0
 
 
 if __name__ == "__main__":

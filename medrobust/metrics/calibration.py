@@ -121,20 +121,22 @@ def calibration_errors(
 ) -> dict[str, CalibrationError]:
     """Return "ece" and "adaptive_ece"; both are biased upwards (Kumar et al., arXiv:1909.10155)."""
     pairs = confidences(chances, labels, task)
-    found = {}
-    for name, places in (("ece", equal_width), ("adaptive_ece", equal_mass)):
-        value, excess, influence = 0.0, 0.0, np.zeros(len(chances))
-        for confidence, right in pairs:
-            order = np.argsort(confidence, kind="stable")
-            ordered, truth = confidence[order], right[order]
-            gap = ordered - shared(ordered, truth)
-            place = places(ordered, bins)
-            gaps = np.bincount(place, weights=gap)
-            influence[order] += np.sign(gaps)[place] * (ordered - truth) / len(pairs)
-            value += float(np.abs(gaps).sum() / len(ordered)) / len(pairs)
-            excess += _excess(ordered, truth, place) / len(pairs)
-        found[name] = CalibrationError(value, influence - influence.mean(), excess)
-    return found
+    sums = {name: [0.0, 0.0] for name in ("ece", "adaptive_ece")}
+    influence = {name: np.zeros(len(chances)) for name in sums}
+    for confidence, right in pairs:
+        order = np.argsort(confidence, kind="stable")
+        ordered, truth = confidence[order], right[order]
+        smooth = shared(ordered, truth)
+        places = {"ece": equal_width(ordered, bins), "adaptive_ece": equal_mass(ordered, bins)}
+        for name, place in places.items():
+            gaps = np.bincount(place, weights=ordered - smooth)
+            influence[name][order] += np.sign(gaps)[place] * (ordered - truth) / len(pairs)
+            sums[name][0] += float(np.abs(gaps).sum() / len(ordered)) / len(pairs)
+            sums[name][1] += _excess(ordered, truth, place) / len(pairs)
+    return {
+        name: CalibrationError(value, influence[name] - influence[name].mean(), excess)
+        for name, (value, excess) in sums.items()
+    }
 
 
 def _excess(confidence: Float64Array, right: Float64Array, place: Int64Array) -> float:
@@ -143,12 +145,15 @@ def _excess(confidence: Float64Array, right: Float64Array, place: Int64Array) ->
     The gap is taken less what chance adds to its square, twice over, so that a bin near 0 counts
     as one at 0; a bin of few images has at least half the variance that its confidence gives.
     """
-    counts = np.bincount(place).astype(float)
-    filled = counts > 0
-    counts = counts[filled]
-    gap, mean = ((np.bincount(place, w)[filled] / counts) for w in (confidence - right, confidence))
-    squares = np.bincount(place, (confidence - right) ** 2)[filled] / counts - gap**2
-    variance = np.maximum(squares / np.maximum(counts - 1, 1), mean * (1 - mean) / counts / 2)
+    counts = np.bincount(place)
+    starts = (np.cumsum(counts) - counts)[counts > 0]  # places are sorted
+    counts = counts[counts > 0]
+    off = confidence - right
+    gap, mean, squares = (
+        np.add.reduceat(terms, starts) / counts for terms in (off, confidence, off * off)
+    )
+    own = (squares - gap**2) / np.maximum(counts - 1, 1)
+    variance = np.maximum(own, mean * (1 - mean) / counts / 2)
     error = np.sqrt(variance)
     rest = np.sqrt(np.maximum(gap**2 - 2 * variance, 0.0))
     steps = rest / np.where(error > 0, error, np.inf)

@@ -72,7 +72,7 @@ def curves(scores: Float64Array, truths: NDArray[np.bool_]) -> Curves:
         losses = _within(runs * found / above_all**2, row, classes)
         hit = (found / above_all - precisions[row] + gains) / positives[row]
         missed = -losses / positives[row]
-        own = runs * (1 - found / above_all) / np.maximum(above_all - 1, 1) / positives[row]
+        own = (runs / positives[row] - steps) / np.maximum(above_all - 1, 1)
         excess = np.bincount(row, weights=own, minlength=classes).astype(np.float64)
         sorted_influence = count * np.where(
             truth.reshape(-1), np.repeat(hit, lengths), np.repeat(missed, lengths)

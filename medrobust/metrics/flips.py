@@ -203,9 +203,12 @@ def _turned(
     for start in range(0, turns, CHUNK):
         number = min(CHUNK, turns - start)
         if every:
-            turned = (np.arange(start, start + number)[:, None] >> np.arange(units)) & 1
+            bits = (np.arange(start, start + number)[:, None] >> np.arange(units)) & 1
+            signs = bits.astype(np.float32)
         else:
-            bits = np.frombuffer(rng.bytes(number * width), np.uint8).reshape(number, width)
-            turned = np.unpackbits(bits, axis=1, count=units).astype(np.int64)
+            drawn = np.frombuffer(rng.bytes(number * width), np.uint8).reshape(number, width)
+            signs = np.unpackbits(drawn, axis=1, count=units).astype(np.float32)
+        signs *= -2
+        signs += 1
         noise = rng.standard_normal((number, parts), dtype=np.float32)
-        yield np.hstack([(1 - 2 * turned).astype(np.float32) @ columns, noise])
+        yield np.hstack([signs @ columns, noise])

@@ -32,6 +32,7 @@ class Areas:
             patients who have them).
         degrees: Of freedom of the variance (Satterthwaite): a class of three images has two.
         unseen: Variance of the classes with a single image, taken to be as that of the others.
+        classes: How many these are.
     """
 
     value: float
@@ -39,6 +40,12 @@ class Areas:
     smallest: float
     degrees: float
     unseen: float
+    classes: int = 1
+
+    @property
+    def free(self) -> float:
+        """Degrees of freedom that may be relied on: no more than the rarer sides give."""
+        return min(self.degrees, self.classes * (self.smallest - 1))
 
 
 def areas(
@@ -99,7 +106,7 @@ def mean_area(
     if groups is not None:
         usual = float(_usual(values, units).sum()) / len(values) ** 2
         unseen += DRAWN * max(usual - variance_of_mean(mean, groups)[0], 0.0) / (degrees + 1)
-    return Areas(float(values.mean()), mean, smallest, degrees, unseen)
+    return Areas(float(values.mean()), mean, smallest, degrees, unseen, len(values))
 
 
 def _usual(areas: Float64Array, units: Float64Array) -> Float64Array:
@@ -136,9 +143,10 @@ def _patients(sides: NDArray[np.bool_], groups: Int64Array) -> tuple[Float64Arra
         which a patient's images are enlarged (Bell and McCaffrey, Survey Methodology 28 (2002)
         169).
     """
-    size = int(groups.max()) + 1
     flat = sides.reshape(-1, sides.shape[-1])
-    counts = np.stack([np.bincount(groups[side], minlength=size) for side in flat])
+    first, order = np.cumsum(np.bincount(groups)), np.argsort(groups, kind="stable")
+    total = np.pad(np.cumsum(flat[:, order], axis=1, dtype=np.int64), ((0, 0), (1, 0)))
+    counts = np.diff(total[:, first], axis=1, prepend=0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with np.errstate(divide="ignore"):
         larger = np.where(shares < 1, 1 / np.sqrt(np.maximum(1 - shares, 1e-12)), 1.0)

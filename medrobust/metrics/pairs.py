@@ -212,7 +212,7 @@ def _area_pair(
     of their influence: it holds near 1, where one model has hardly an error left to vary.
     """
     one, two = areas[first], areas[second]
-    degrees = min(_degrees(one), _degrees(two))
+    degrees = min(one.free, two.free)
     difference = one.value - two.value
     if degrees < AREA_TEST:
         reason = "no interval, no p-value: fewer than five positives or negatives"
@@ -235,11 +235,6 @@ def _area_pair(
 
 def _side(own: float, other: float, likeness: float) -> float:
     return sqrt(max(own**2 + other**2 - 2 * likeness * own * other, 0.0))
-
-
-def _degrees(area: Areas) -> float:
-    """Return the degrees of freedom of an AUC: of a perfect one those of its smallest class."""
-    return area.degrees if np.isfinite(area.degrees) else area.smallest - 1
 
 
 def _covariance(

@@ -182,6 +182,7 @@ def _area(matrix: Matrix, row: int, condition: str, of: str) -> Areas | None:
         smallest=min(area.smallest for area in areas),
         degrees=float(np.median([area.degrees for area in areas])),
         unseen=float(np.mean([area.unseen for area in areas])),
+        classes=areas[0].classes,
     )
 
 
