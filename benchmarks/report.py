@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
+from medrobust.base.split_facts import SplitFacts
+from medrobust.evaluation.store import CellKey, CellSpec, Store
 from medrobust.reporting.from_store import report_store
 
 CLASSES = 8
@@ -54,9 +55,9 @@ def write_store(root: Path, cells: int, images: int) -> None:
         model += 1
 
 
-def _record(number: int, images: int) -> DataRecord:
+def _record(number: int, images: int) -> SplitFacts:
     labels = np.random.default_rng(number).integers(CLASSES, size=images)
-    return DataRecord(
+    return SplitFacts(
         fingerprint=fingerprint(["benchmark", number, images]),
         name=f"set_{number}",
         split="test",
@@ -68,7 +69,7 @@ def _record(number: int, images: int) -> DataRecord:
     )
 
 
-def _key(record: DataRecord, model: str, corruption: str, severity: int) -> CellKey:
+def _key(record: SplitFacts, model: str, corruption: str, severity: int) -> CellKey:
     encoding = {
         "weights": model,
         "data": record.fingerprint,

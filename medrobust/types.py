@@ -22,12 +22,12 @@ Int64Array: TypeAlias = NDArray[np.int64]
 Float32Array: TypeAlias = NDArray[np.float32]
 Float64Array: TypeAlias = NDArray[np.float64]
 
-TaskKind: TypeAlias = Literal[
+LabelKind: TypeAlias = Literal[
     "multi-class", "binary-class", "multi-label, binary-class", "ordinal-regression"
 ]
-"""The four task strings of MedMNIST."""
+"""The four words of MedMNIST for kinds of labels, which it calls tasks."""
 
-TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
+LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 Origin: TypeAlias = Literal["phantom", "public", "own"]
 """Where images come from: decides on labels (phantom) and on example pictures (never own)."""
@@ -35,16 +35,16 @@ Origin: TypeAlias = Literal["phantom", "public", "own"]
 _TENSORS = ("FeatureBatch", "IndexBatch", "LogitBatch", "PixelBatch", "UInt8Batch")
 
 __all__ = [
-    "TASK_KINDS",
+    "LABEL_KINDS",
     "FeatureBatch",
     "Float32Array",
     "Float64Array",
     "IndexBatch",
     "Int64Array",
+    "LabelKind",
     "LogitBatch",
     "Origin",
     "PixelBatch",
-    "TaskKind",
     "UInt8Array",
     "UInt8Batch",
 ]

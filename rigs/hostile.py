@@ -18,6 +18,7 @@ import yaml
 from medrobust.adapters import Lora, Tuned
 from medrobust.adapters.artifact import RECORD, with_record
 from medrobust.adapters.lora import CONFIG
+from medrobust.base.split_facts import SplitFacts
 from medrobust.datasets import Folder, Npz
 from medrobust.datasets.own.dicom_headers import patient_id, quiet_pydicom
 from medrobust.datasets.own.dicom_pixels import is_grey_dicom, read_dicom
@@ -27,7 +28,7 @@ from medrobust.datasets.own.table import read_table
 from medrobust.datasets.published.fetching import unpack
 from medrobust.datasets.published.hdf5 import hdf5_rows
 from medrobust.datasets.published.medimeta_files import MedIMetaFiles
-from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
+from medrobust.evaluation.store import CellKey, CellSpec, Store
 from medrobust.jobs.records import read_json
 from medrobust.models import OpenClip, PhantomClip, TransformersClip
 from medrobust.models.loading import read_checkpoint
@@ -419,7 +420,7 @@ def store_readers() -> Iterator[Reader]:
 
 def example_store(root: Path, number: int = 0) -> tuple[Store, CellKey]:
     """Write a store of one small cell."""
-    data = DataRecord(
+    data = SplitFacts(
         fingerprint="d" * 64,
         name="toy",
         split="test",

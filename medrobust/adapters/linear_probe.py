@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.types import FeatureBatch, LogitBatch, TaskKind
+from medrobust.types import FeatureBatch, LabelKind, LogitBatch
 
 ITERATIONS = 2000
 
@@ -52,7 +52,7 @@ class LinearProbe:
         """Return the model itself: features do not change."""
         return model
 
-    def fit(self, features: FeatureBatch, labels: Tensor, task: TaskKind, classes: int) -> "Probe":
+    def fit(self, features: FeatureBatch, labels: Tensor, task: LabelKind, classes: int) -> "Probe":
         """Fit one data set.
 
         Args:

@@ -60,7 +60,7 @@ def exported(image_set: ImageSet, folder: Path) -> Iterator[dict[str, str]]:
         file = place / f"{name.replace('/', '-')}.png"
         Image.fromarray(np.asarray(image_set.images[row])).save(file)
         entry = {"path": file.relative_to(folder).as_posix(), "split": image_set.split}
-        if image_set.task == MULTI_LABEL:
+        if image_set.label_kind == MULTI_LABEL:
             flags = image_set.labels[row].tolist()
             entry |= {n: str(f) for n, f in zip(image_set.class_names, flags, strict=True)}
         else:
@@ -83,11 +83,11 @@ def command(image_set: ImageSet, folder: Path) -> str:
         f"dataset.split={image_set.split}",
         f"dataset.size={image_set.images.shape[1]}",
     ]
-    if image_set.task == MULTI_LABEL:
+    if image_set.label_kind == MULTI_LABEL:
         parts.append(f"'dataset.label_column=[{names}]'")
     else:
         parts.append(f"'dataset.class_names=[{names}]'")
-    if image_set.task == "ordinal-regression":
+    if image_set.label_kind == "ordinal-regression":
         parts.append("dataset.task=ordinal-regression")
     if image_set.positive is not None:
         parts.append(f"dataset.positive={image_set.positive}")

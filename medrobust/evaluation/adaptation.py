@@ -472,8 +472,9 @@ def _fit_probe(
     for one in wanted.drawn:
         features = encode(model, one.shots, experiment)
         labels = torch.from_numpy(one.shots.labels)
-        classes = len(one.shots.class_names)
-        heads[one.shots.name] = recipe.fit(features, labels, one.shots.task, classes)
+        kind, classes = one.shots.label_kind, len(one.shots.class_names)
+        assert kind is not None  # a set without labels has no shots
+        heads[one.shots.name] = recipe.fit(features, labels, kind, classes)
     metrics = {"trained parameters": sum(v.numel() for h in heads.values() for v in h.buffers())}
     return probe_files(heads, _record(experiment, resources, wanted, metrics, started))
 

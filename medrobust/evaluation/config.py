@@ -150,7 +150,7 @@ def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, st
     from omegaconf import OmegaConf
 
     files = [file.read_text(encoding="utf-8") for file in conf_folder().rglob("*.yaml")]
-    allowed = set(re.findall(r"\b_target_:\s*([\w.]+)", "\n".join(files)))
+    allowed = set(re.findall(r"\b_target_:\s*([\w.]+)", "\n".join(files))) | {ENCODER}
     for key, value in _leaves(recorded):
         if key.endswith("_target_") and FORMER_TARGETS.get(value, value) not in allowed:
             raise ConfigurationError(

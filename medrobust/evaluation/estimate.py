@@ -17,7 +17,7 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import StoredImages
 
 from .experiment import Experiment
-from .plan import DatasetPlan, PlannedCell, data_record
+from .plan import DatasetPlan, PlannedCell
 from .resources import Resources
 from .run import EXAMPLES, CellRunner
 from .store import Store
@@ -93,7 +93,7 @@ def _time_micro_batch(
         store = Store(Path(scratch))
         short = replace(experiment, store=store.root, resume=False, keep_features=True)
         runner = CellRunner(short, resources, store)
-        part = DatasetPlan(few, data_record(few), (), (clean,))
+        part = DatasetPlan(few, few, (), (clean,))
         taken = 0.0
         for _ in range(2):  # the first one warms up
             started = time.perf_counter()

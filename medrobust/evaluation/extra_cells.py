@@ -6,7 +6,7 @@ from medrobust.corruptions.blank import SANITY_IMAGES
 from medrobust.exceptions import DatasetNotFoundError
 
 from .experiment import Experiment
-from .plan import DatasetPlan, data_record, planned_cells
+from .plan import DatasetPlan, planned_cells
 from .resources import Resources
 
 VALIDATION = "val"
@@ -50,7 +50,7 @@ def beside(experiment: Experiment, resources: Resources) -> Beside:
             image_set = resources.image_set(source)
             conditions = [(column, 1) for column in SANITY_IMAGES]
             cells = planned_cells(experiment, resources, image_set, conditions)
-            sanity.append(DatasetPlan(image_set, data_record(image_set), SANITY_IMAGES, cells))
+            sanity.append(DatasetPlan(image_set, image_set, SANITY_IMAGES, cells))
         if not experiment.validation:
             without[source.name] = "validation=false"
             continue
@@ -63,5 +63,5 @@ def beside(experiment: Experiment, resources: Resources) -> Beside:
             without[source.name] = "it has no validation split"
             continue
         cells = planned_cells(experiment, resources, image_set, [(None, 0)])
-        validation.append(DatasetPlan(image_set, data_record(image_set), (), cells))
+        validation.append(DatasetPlan(image_set, image_set, (), cells))
     return Beside(tuple(validation), tuple(sanity), without)

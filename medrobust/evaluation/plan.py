@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from medrobust.adapters.artifact import Tuned
 from medrobust.adapters.base import Tunable
 from medrobust.adapters.linear_probe import LinearProbe
+from medrobust.base.split_facts import SplitFacts
 from medrobust.exceptions import ConfigurationError
 
 from .columns import Column
 from .experiment import Experiment
 from .file_columns import files_columns
-from .store import CellKey, CellSpec, DataRecord
+from .store import CellKey, CellSpec
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import DatasetSource, ImageSet
@@ -46,7 +47,7 @@ class DatasetPlan:
     """
 
     image_set: "ImageSet"
-    record: DataRecord
+    record: SplitFacts
     columns: tuple[Column, ...]
     cells: tuple[PlannedCell, ...]
 
@@ -111,7 +112,7 @@ def _dataset_plan(
     image_set = resources.image_set(source)
     conditions = [(None, 0), *product(columns, experiment.severities)]
     cells = planned_cells(experiment, resources, image_set, conditions)
-    return DatasetPlan(image_set, data_record(image_set), columns, cells)
+    return DatasetPlan(image_set, image_set, columns, cells)
 
 
 def planned_cells(
@@ -131,12 +132,6 @@ def planned_cells(
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
         for (corruption, severity), head in product(conditions, heads)
     )
-
-
-def data_record(image_set: "ImageSet") -> DataRecord:
-    """Return what the store keeps of a split: everything but the images."""
-    kept = [name for name in DataRecord.__dataclass_fields__ if hasattr(image_set, name)]
-    return DataRecord(**{name: getattr(image_set, name) for name in kept})
 
 
 def _key(

@@ -24,31 +24,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.findings import Finding, read_finding
+from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import json_object, plain_array
+from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
+from medrobust.base.split_facts import SplitFacts
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError, UnknownNameError
 from medrobust.tasks.base import READ_AS, ArraySpec, unlike
 from medrobust.tasks.lookup import task_name, task_of
-from medrobust.types import TASK_KINDS, Float32Array, Int64Array, Origin, TaskKind
+from medrobust.types import Float32Array
+
+from .facts_record import ARRAYS, arrays_of, facts_of, read_facts
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
-
-FURTHER = ("groups", "metadata")
-"""Arrays of a `DataRecord` that not every data set has."""
-
-OF_AUDITS = ("findings", "compared", "not_compared")
-"""Facts of a `DataRecord` that a later run replaces."""
-
-Part = TypeVar("Part", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,52 +131,6 @@ def texts_fingerprint(head: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class DataRecord:
-    """Labels and names of one split, as the store keeps them (no images).
-
-    Attributes: as those of `medrobust.datasets.ImageSet`, and
-
-        compared: What its pictures were compared with: splits of its set, "SET/SPLIT" of others.
-        not_compared: Sentences, one a split that they were not compared with.
-    """
-
-    fingerprint: str
-    name: str
-    split: str
-    task: TaskKind
-    class_names: tuple[str, ...]
-    labels: Int64Array
-    ids: NDArray[np.str_]
-    groups: NDArray[np.str_] | None = None
-    positive: int | None = None
-    origin: Origin = "own"
-    license: str = ""
-    findings: tuple[Finding, ...] = ()
-    metadata: NDArray[np.str_] | None = None
-    metadata_columns: tuple[str, ...] = ()
-    compared: tuple[str, ...] = ()
-    not_compared: tuple[str, ...] = ()
-
-    @property
-    def class_counts(self) -> list[int]:
-        """Images of each class, or with each label, in their order."""
-        if self.labels.ndim == 2:
-            return list(map(int, self.labels.sum(axis=0)))
-        return list(map(int, np.bincount(self.labels, minlength=len(self.class_names))))
-
-    @property
-    def counted(self) -> str:
-        """The same in words: "normal 74, pneumonia 46"."""
-        both = zip(self.class_names, self.class_counts, strict=True)
-        return ", ".join(f"{name} {count}" for name, count in both)
-
-    @property
-    def remarks(self) -> dict[str, tuple[Any, ...]]:
-        """What audits have added, which may differ between runs on the same data."""
-        return {name: getattr(self, name) for name in OF_AUDITS}
-
-
-@dataclass(frozen=True, slots=True)
 class StoredCell:
     """A finished cell, read back and checked.
 
@@ -198,7 +148,7 @@ class StoredCell:
     fingerprint: str
     folder: Path
     arrays: Mapping[str, NDArray[Any]]
-    data: DataRecord
+    data: SplitFacts
     record: dict[str, Any]
     examples: tuple[Path, ...] = ()
 
@@ -223,7 +173,7 @@ class Store:
     """
 
     root: Path
-    _data: dict[str, DataRecord] = field(default_factory=dict, repr=False)
+    _data: dict[str, SplitFacts] = field(default_factory=dict, repr=False)
 
     def has(self, key: CellKey) -> bool:
         """Say whether the cell is finished and undamaged.
@@ -332,7 +282,7 @@ class Store:
             return True
         return False
 
-    def data(self, fingerprint_: str) -> DataRecord:
+    def data(self, fingerprint_: str) -> SplitFacts:
         """Read labels and names of a data fingerprint (kept in memory afterwards).
 
         Raises:
@@ -342,29 +292,20 @@ class Store:
             self._data[fingerprint_] = self._read_data(self.root / "data" / fingerprint_)
         return self._data[fingerprint_]
 
-    def _read_data(self, folder: Path) -> DataRecord:
+    def _read_data(self, folder: Path) -> SplitFacts:
         record = _read_json(folder / "data.json")
         try:
-            arrays, facts = record["arrays"], record["facts"]
-            labels = _read_array(folder / "labels.npy", np.int64, arrays["labels"])
-            ids = _read_array(folder / "ids.npy", np.str_, arrays["ids"])
-            further: dict[str, Any] = {
-                name: _read_array(folder / f"{name}.npy", np.str_, arrays[name])
-                for name in FURTHER
-                if name in arrays
+            stated = dict(record["arrays"])
+            arrays = {
+                name: _stored_array(folder / f"{name}.npy", stated[name])
+                for name in ARRAYS
+                if name in stated
             }
-            of_release_0_1 = facts.pop("marks", ())
-            facts["findings"] = map(read_finding, facts.get("findings", of_release_0_1))
-            for name in ("class_names", "metadata_columns", *OF_AUDITS):
-                facts[name] = tuple(facts.get(name, ()))
-            data = DataRecord(labels=labels, ids=ids, **further, **facts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise damaged(folder, f"data.json lacks a part ({error})") from error
-        if data.task not in TASK_KINDS or len(labels) != len(ids):
-            raise damaged(folder, "labels, ids and task do not fit")
-        return data
+            return read_facts(record["facts"], arrays)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(folder, f"data.json does not say what it must ({error})") from error
 
-    def write_data(self, data: DataRecord) -> None:
+    def write_data(self, data: SplitFacts) -> None:
         """Write labels and names once for each data fingerprint; remarks are those of the last run.
 
         Raises:
@@ -375,13 +316,8 @@ class Store:
             if self.data(data.fingerprint).remarks != data.remarks:
                 self._write_remarks(folder, data)
             return
-        arrays: dict[str, NDArray[Any]] = {"labels": data.labels, "ids": data.ids}
-        arrays |= {name: value for name in FURTHER if (value := getattr(data, name)) is not None}
-        facts = {
-            name: getattr(data, name)
-            for name in DataRecord.__dataclass_fields__
-            if name not in ("labels", "ids", *FURTHER)
-        }
+        arrays = arrays_of(data)
+        facts = facts_of(data)
         body = {
             "format": FORMAT,
             "facts": facts,
@@ -390,7 +326,7 @@ class Store:
         files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
         _write_folder(folder, {**files, "data.json": _json_bytes(body)}, replace=False)
 
-    def _write_remarks(self, folder: Path, data: DataRecord) -> None:
+    def _write_remarks(self, folder: Path, data: SplitFacts) -> None:
         """Replace the sentences that tables carry: an audit may have found more meanwhile."""
         body = _read_json(folder / "data.json")
         body["facts"] |= data.remarks
@@ -416,7 +352,7 @@ class Store:
             return None
         record = _read_json(folder / "features.json")
         try:
-            return _read_array(folder / "features.npy", np.float32, record["arrays"]["features"])
+            return _stored_array(folder / "features.npy", record["arrays"]["features"])
         except KeyError as error:
             raise damaged(folder, f"features.json lacks a part ({error})") from error
 
@@ -536,13 +472,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if value.get("format") != FORMAT:
         raise damaged(path.parent, f"{path.name} is not of format {FORMAT}")
     return value
-
-
-def _read_array(path: Path, kind: type[Part], stated: Any) -> NDArray[Part]:
-    array = _stored_array(path, stated)
-    if not np.issubdtype(array.dtype, kind):
-        raise damaged(path.parent, f"{path.name} holds {array.dtype}, not {kind.__name__}")
-    return array
 
 
 def _stored_array(path: Path, stated: Any) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import numpy as np
 from rich.console import Console
 
 from medrobust.adapters import NoAdapter
+from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.estimate import estimate
@@ -13,7 +14,7 @@ from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.store import DataRecord, Store
+from medrobust.evaluation.store import Store
 
 
 def print_dry_job(experiment: Experiment, resources: Resources) -> None:
@@ -74,7 +75,7 @@ def _print_cells_of(
     return to_run
 
 
-def contents(data: DataRecord) -> str:
+def contents(data: SplitFacts) -> str:
     """Count a split: "ward/test: 120 images, 60 patients, normal 74, pneumonia 46"."""
     parts = [counted(len(data.labels), "image")]
     if data.groups is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.process_state import left_as_found
+from medrobust.base.targets import Labels
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.experiment import Experiment
@@ -26,7 +27,7 @@ from medrobust.models.own import OwnModel
 from medrobust.models.prompts import PromptSet
 from medrobust.reporting import Report, ReportRequest, build_report
 from medrobust.tasks.lookup import task_of
-from medrobust.types import TaskKind, UInt8Array
+from medrobust.types import LabelKind, UInt8Array
 
 from .records import Tally, expected_tables
 
@@ -172,11 +173,11 @@ def _image_set(
         raise ConfigurationError(
             f"labels {truth.shape} are one class an image in a column: pass labels.ravel()."
         )
-    task: TaskKind = "multi-class"
+    label_kind: LabelKind = "multi-class"
     if truth.ndim == 2:
-        task = "multi-label, binary-class"
+        label_kind = "multi-label, binary-class"
     elif len(class_names) == 2:
-        task = "binary-class"
+        label_kind = "binary-class"
         positive = 1 if positive is None else positive
     pixels = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
     facts = [pixels, list(images.shape), truth.tolist(), list(class_names), positive]
@@ -184,8 +185,8 @@ def _image_set(
         name=name,
         split="test",
         images=images,
-        labels=truth.astype(np.int64),
-        task=task,
+        target=Labels(truth.astype(np.int64)),
+        label_kind=label_kind,
         class_names=tuple(class_names),
         ids=np.array([str(row) for row in range(len(images))]),
         index=np.arange(len(images), dtype=np.int64),

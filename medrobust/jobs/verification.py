@@ -221,7 +221,9 @@ def compare(cell: StoredCell, again: Float32Array, device: str) -> Verdict:
     if np.array_equal(stored, again):
         return Verdict("identical")
     difference = float(np.abs(stored.astype(np.float64) - again).max())
-    before, after = (predictions(logits, cell.data.task) for logits in (stored, again))
+    kind = cell.data.label_kind
+    assert kind is not None
+    before, after = (predictions(logits, kind) for logits in (stored, again))
     unequal = before != after
     moved = int((unequal.any(axis=1) if unequal.ndim == 2 else unequal).sum())
     allowed = tolerance(cell.record, device)

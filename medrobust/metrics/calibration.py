@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .scores import probabilities
 
@@ -24,7 +24,7 @@ LOWEST, HIGHEST = 1e-4, 1e4
 """Limits of the search for the inverse temperature, far from what any logits need."""
 
 
-def brier_terms(chances: Float64Array, labels: Int64Array, task: TaskKind) -> Float64Array:
+def brier_terms(chances: Float64Array, labels: Int64Array, task: LabelKind) -> Float64Array:
     """Return what each image adds to the Brier score: float64 (N,).
 
     Multi-class and ordinal: sum_k (p_k - y_k)^2, in [0, 2], as Brier (1950) has it. Binary: of
@@ -43,7 +43,7 @@ def brier_terms(chances: Float64Array, labels: Int64Array, task: TaskKind) -> Fl
     return total / 2 if task == "binary-class" else total
 
 
-def brier(chances: Float64Array, labels: Int64Array, task: TaskKind) -> float:
+def brier(chances: Float64Array, labels: Int64Array, task: LabelKind) -> float:
     """Mean over images of `brier_terms`; 0 is best, a proper score (Brier, MWR 78 (1950) 1).
 
     Example:
@@ -54,7 +54,7 @@ def brier(chances: Float64Array, labels: Int64Array, task: TaskKind) -> float:
 
 
 def confidences(
-    chances: Float64Array, labels: Int64Array, task: TaskKind
+    chances: Float64Array, labels: Int64Array, task: LabelKind
 ) -> list[tuple[Float64Array, Float64Array]]:
     """Return (confidence, whether it came true), both float64 (N,), for what is calibrated.
 
@@ -68,7 +68,7 @@ def confidences(
 
 
 def expected_calibration_error(
-    chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
+    chances: Float64Array, labels: Int64Array, task: LabelKind, *, bins: int = BINS
 ) -> float:
     """ECE = sum_b (n_b / N) abs(mean confidence_b - share right_b) over bins of equal width.
 
@@ -87,7 +87,7 @@ def expected_calibration_error(
 
 
 def adaptive_calibration_error(
-    chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
+    chances: Float64Array, labels: Int64Array, task: LabelKind, *, bins: int = BINS
 ) -> float:
     """As ECE, over bins of equally many images: no bin is empty, none holds nearly all.
 
@@ -117,7 +117,7 @@ class CalibrationError:
 
 
 def calibration_errors(
-    chances: Float64Array, labels: Int64Array, task: TaskKind, *, bins: int = BINS
+    chances: Float64Array, labels: Int64Array, task: LabelKind, *, bins: int = BINS
 ) -> dict[str, CalibrationError]:
     """Return "ece" and "adaptive_ece"; both are biased upwards (Kumar et al., arXiv:1909.10155)."""
     pairs = confidences(chances, labels, task)
@@ -189,7 +189,7 @@ def equal_mass(confidence: Float64Array, bins: int) -> Int64Array:
 def negative_log_likelihood(
     logits: NDArray[np.floating[Any]],
     labels: Int64Array,
-    task: TaskKind,
+    task: LabelKind,
     *,
     temperature: float = 1.0,
 ) -> float:
@@ -203,7 +203,7 @@ def negative_log_likelihood(
 def likelihood_terms(
     logits: NDArray[np.floating[Any]],
     labels: Int64Array,
-    task: TaskKind,
+    task: LabelKind,
     *,
     temperature: float = 1.0,
 ) -> Float64Array:
@@ -225,7 +225,9 @@ def likelihood_terms(
     return result
 
 
-def fit_temperature(logits: NDArray[np.floating[Any]], labels: Int64Array, task: TaskKind) -> float:
+def fit_temperature(
+    logits: NDArray[np.floating[Any]], labels: Int64Array, task: LabelKind
+) -> float:
     """Find the temperature of least NLL on clean validation data, one for all classes.
 
     The labels are smoothed as Platt did for his sigmoid, over all N images at once since one
@@ -258,7 +260,7 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: Int64Array, task:
     return 1 / float(np.sqrt(low * high))
 
 
-def smoothed_targets(labels: Int64Array, classes: int, task: TaskKind) -> Float64Array:
+def smoothed_targets(labels: Int64Array, classes: int, task: LabelKind) -> Float64Array:
     """Return the chances that `fit_temperature` fits to: float64 (N, K).
 
     Example:
@@ -271,6 +273,6 @@ def smoothed_targets(labels: Int64Array, classes: int, task: TaskKind) -> Float6
     return np.where(hit, 1 - missed, missed / others)
 
 
-def _slope(logits: Float64Array, targets: Float64Array, task: TaskKind, inverse: float) -> float:
+def _slope(logits: Float64Array, targets: Float64Array, task: LabelKind, inverse: float) -> float:
     """Return the derivative of the NLL by the inverse temperature, up to a positive factor."""
     return float((logits * (probabilities(logits * inverse, task) - targets)).mean())

@@ -6,7 +6,7 @@ A number that is not defined (AUC with a single class) is None, never 0 and neve
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 
 def accuracy(predicted: Int64Array, labels: Int64Array) -> float:
@@ -51,7 +51,7 @@ def balanced_accuracy(predicted: Int64Array, labels: Int64Array) -> float:
 
 
 def auc(
-    scores: Float64Array, labels: Int64Array, *, task: TaskKind, positive: int | None = None
+    scores: Float64Array, labels: Int64Array, *, task: LabelKind, positive: int | None = None
 ) -> tuple[float | None, int]:
     """Area under the ROC curve, one versus rest, mean over classes; ties count one half.
 

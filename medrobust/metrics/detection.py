@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .classification import one_versus_rest
 
@@ -40,7 +40,7 @@ def average_precision(scores: Float64Array, truth: NDArray[np.bool_]) -> float |
 
 
 def auprc(
-    scores: Float64Array, labels: Int64Array, *, task: TaskKind, positive: int | None = None
+    scores: Float64Array, labels: Int64Array, *, task: LabelKind, positive: int | None = None
 ) -> tuple[float | None, int]:
     """Mean over classes of the average precision of the class against the rest.
 

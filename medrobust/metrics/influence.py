@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .classification import one_versus_rest
 from .curves import Curves, curves
@@ -52,7 +52,7 @@ def areas(
     scores: Float64Array,
     labels: Int64Array,
     *,
-    task: TaskKind,
+    task: LabelKind,
     positive: int | None = None,
     groups: Int64Array | None = None,
 ) -> Areas | None:

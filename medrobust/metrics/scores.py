@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 
-def predictions(logits: NDArray[np.floating[Any]], task: TaskKind) -> Int64Array:
+def predictions(logits: NDArray[np.floating[Any]], task: LabelKind) -> Int64Array:
     """Return what is predicted.
 
     Args:
@@ -30,7 +30,7 @@ def predictions(logits: NDArray[np.floating[Any]], task: TaskKind) -> Int64Array
     return largest
 
 
-def class_scores(logits: NDArray[np.floating[Any]], task: TaskKind) -> Float64Array:
+def class_scores(logits: NDArray[np.floating[Any]], task: LabelKind) -> Float64Array:
     """Return what AUC ranks by: float64 (N, K), larger for "more of this class".
 
     Multi-label: the logits themselves. All other tasks: the log-odds of the softmax,
@@ -76,7 +76,7 @@ def log_odds(logits: Float64Array) -> Float64Array:
     return result
 
 
-def probabilities(logits: NDArray[np.floating[Any]], task: TaskKind) -> Float64Array:
+def probabilities(logits: NDArray[np.floating[Any]], task: LabelKind) -> Float64Array:
     """Return float64 (N, K): softmax over the classes; multi-label: sigmoid of each logit."""
     _check_finite(logits)
     exact = logits.astype(np.float64)

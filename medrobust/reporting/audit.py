@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medrobust.base.findings import TOPICS
+from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
-from medrobust.evaluation.store import DataRecord
 
 from .markup import plain_table
 
@@ -39,7 +39,7 @@ def audit_section(report: "Report") -> str:
     )
 
 
-def findings(data: DataRecord) -> dict[str, str]:
+def findings(data: SplitFacts) -> dict[str, str]:
     """Say what the store keeps of a split: topic -> sentence.
 
     Args:
@@ -80,5 +80,5 @@ def findings(data: DataRecord) -> dict[str, str]:
     return found
 
 
-def _looked_at(data: DataRecord) -> str:
+def _looked_at(data: SplitFacts) -> str:
     return ", ".join(data.compared)

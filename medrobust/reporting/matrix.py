@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.evaluation.store import CellSpec, DataRecord, StoredCell
+from medrobust.base.split_facts import SplitFacts
+from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import (
     Estimate,
@@ -139,7 +140,7 @@ class Matrix:
     """
 
     table: ExpectedTable
-    data: DataRecord
+    data: SplitFacts
     rows: tuple[Row, ...]
     task: Task
     seeds: tuple[int, ...]

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.evaluation.store import DataRecord, StoredCell
+from medrobust.base.split_facts import SplitFacts
+from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.influence import Areas
@@ -87,7 +88,7 @@ class Measured:
         defined = [area for area in areas if isinstance(area, Areas)]
         return defined if defined and len(defined) == len(areas) else None
 
-    def groups(self, data: DataRecord, unit: str = "image") -> Int64Array | None:
+    def groups(self, data: SplitFacts, unit: str = "image") -> Int64Array | None:
         """Return the number of each image's patient, None where units stand alone."""
         if unit != "image":
             return None
@@ -128,7 +129,7 @@ class Measured:
         data = cell.data
         return Cell(cell.fingerprint, cell.arrays, cell.head, data, self.groups(data))
 
-    def draws(self, data: DataRecord) -> Int64Array:
+    def draws(self, data: SplitFacts) -> Int64Array:
         """Return how often each image (or patient) is taken, 1,000 times: int64 (1000, units).
 
         The same for all models, severities and reports of a data set.

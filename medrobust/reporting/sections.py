@@ -54,7 +54,7 @@ def matrix_section(
     anchor = f"m{number}"
     data = matrix.data
     size = counted(len(data.labels), "image")
-    facts = f"{size} · {counted(len(data.class_names), 'class')} · {data.task}"
+    facts = f"{size} · {counted(len(data.class_names), 'class')} · {data.label_kind}"
     if (codes := group_codes(data.groups)) is not None:
         facts += f" · {counted(len(np.unique(codes)), 'patient')}"
     pictures = own_examples or data.origin != "own"

@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
-from medrobust.evaluation.store import DataRecord
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import error_interval, group_codes
 from medrobust.metrics.estimates import with_bounds
@@ -112,14 +112,14 @@ def _of_row(matrix: Matrix, row: int, of: str, measured: Measured) -> Iterator[S
             )
 
 
-def _too_little(data: DataRecord, chosen: NDArray[np.bool_]) -> str:
+def _too_little(data: SplitFacts, chosen: NDArray[np.bool_]) -> str:
     if chosen.sum() < FEWEST:
         return f"fewer than {FEWEST} images"
     return "one class only" if len(np.unique(data.labels[chosen], axis=0)) < 2 else ""
 
 
 def _within(
-    wrong: Float64Array | None, errors: Errors, data: DataRecord, chosen: NDArray[np.bool_]
+    wrong: Float64Array | None, errors: Errors, data: SplitFacts, chosen: NDArray[np.bool_]
 ) -> Estimate:
     """Return the error of some images, by what is used for all of them."""
     if wrong is None:

@@ -92,7 +92,7 @@ def unlike(
     """
     if set(arrays) != set(declared):
         return f"{sorted(arrays)} are not {sorted(declared)}"
-    sizes = {"image": len(data.ids), "class": len(data.class_names)}
+    sizes = dict(data.sizes)
     for name, spec in declared.items():
         if complaint := spec.complaint(arrays[name], sizes):
             return f"{name}: {complaint}"

@@ -7,7 +7,8 @@ from PIL import Image
 
 from medrobust.base.findings import read_finding
 from medrobust.base.fingerprints import fingerprint
-from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store
+from medrobust.base.split_facts import SplitFacts
+from medrobust.evaluation.store import CellKey, CellSpec, Store
 
 SEVEN = (
     "gaussian_noise",
@@ -29,7 +30,7 @@ def data_record(
     labels = np.arange(count) % classes
     if task == "multi-label, binary-class":
         labels = (rng.random((count, classes)) < 0.3).astype(np.int64)
-    return DataRecord(
+    return SplitFacts(
         fingerprint=fingerprint([name, classes, count, task]),
         name=name,
         split="test",

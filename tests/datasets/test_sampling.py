@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medrobust.base.lazy_rows import PickedRows
 from medrobust.datasets.image_set import ImageSet
-from medrobust.datasets.lazy_rows import PickedRows
 from medrobust.datasets.sampling import FewShots, draw_order, few_shots, limited, stratified_rows
 from medrobust.exceptions import ConfigurationError
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from medrobust.base.findings import Finding
+from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation import store as store_module
-from medrobust.evaluation.store import CellKey, CellSpec, DataRecord, Store, safe_name
+from medrobust.evaluation.store import CellKey, CellSpec, Store, safe_name
 from medrobust.exceptions import StoreError
 from medrobust.tasks.base import ArraySpec
 from medrobust.tasks.lookup import given as given_task
@@ -18,8 +19,8 @@ from medrobust.tasks.lookup import given as given_task
 SPEC = CellSpec("clip", "none", "blood", "test", "imagenet_c", "gaussian_noise", 3, 0)
 
 
-def record(count: int = 6) -> DataRecord:
-    return DataRecord(
+def record(count: int = 6) -> SplitFacts:
+    return SplitFacts(
         fingerprint="d" * 64,
         name="blood",
         split="test",

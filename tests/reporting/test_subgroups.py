@@ -11,7 +11,8 @@ from sklearn.metrics import balanced_accuracy_score
 from stores import SEVEN, cell_key, data_record, random_logits, write_cell
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.evaluation.store import DataRecord, Store
+from medrobust.base.split_facts import SplitFacts
+from medrobust.evaluation.store import Store
 from medrobust.reporting import ExpectedTable, Report, make_report
 from medrobust.reporting.subgroups import SUBGROUP_COLUMNS
 
@@ -22,14 +23,14 @@ CLASSES = np.where(np.arange(COUNT) % 3 == 0, "one", "mixed")
 PATIENTS = np.array([f"p{i // 4}" for i in range(COUNT)])
 
 
-def record(task: str = "multi-class", classes: int = 3) -> DataRecord:
+def record(task: str = "multi-class", classes: int = 3) -> SplitFacts:
     data = data_record("ward", count=COUNT, classes=classes, task=task, origin="own")
     metadata = np.stack([SITES, CLASSES], axis=1)
     columns = ("site", "kind")
     return replace(data, groups=PATIENTS, metadata=metadata, metadata_columns=columns)
 
 
-def report(folder: Path, data: DataRecord, rows: np.ndarray | None = None) -> Report:
+def report(folder: Path, data: SplitFacts, rows: np.ndarray | None = None) -> Report:
     """Report two models, on all images or on some rows, whose logits are the same."""
     store, cells = Store(folder / "store"), []
     kept = data

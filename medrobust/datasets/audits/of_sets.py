@@ -132,7 +132,7 @@ def describe(image_set: ImageSet) -> list[str]:
     )
     size = counted(len(image_set), "image")
     lines = [
-        f"{image_set.split}: {size} of {side}{patients}, {image_set.task}",
+        f"{image_set.split}: {size} of {side}{patients}, {image_set.label_kind}",
         f"{image_set.split}: {shares}",
     ]
     return [*lines, *_fit_of_known_shares(image_set, counts)]

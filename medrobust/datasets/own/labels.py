@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.once import say_once
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
-from medrobust.types import TASK_KINDS, Int64Array, TaskKind
+from medrobust.types import LABEL_KINDS, Int64Array, LabelKind
 
 from .table import Table
 from .unlabelled import whole_number
@@ -31,7 +31,7 @@ class Labels:
 
     values: Int64Array
     class_names: tuple[str, ...]
-    task: TaskKind
+    task: LabelKind
     positive: int | None
 
 
@@ -40,7 +40,7 @@ def read_labels(
     columns: str | Sequence[str],
     class_names: Sequence[str] | None,
     *,
-    task: TaskKind | None = None,
+    task: LabelKind | None = None,
     positive: str | int | None = None,
 ) -> Labels:
     """Read the labels of a table.
@@ -60,7 +60,7 @@ def read_labels(
         texts = table.column(columns, "label_column")
         names = _names(class_names) if class_names is not None else _sorted_names(texts)
         values = _numbered(table, texts, names)
-        kind: TaskKind = "binary-class" if len(names) == 2 else "multi-class"
+        kind: LabelKind = "binary-class" if len(names) == 2 else "multi-class"
     else:
         names = _names(class_names if class_names is not None else columns)
         values = _flags(table, columns)
@@ -78,7 +78,7 @@ def array_labels(
     class_names: Sequence[str],
     file: str,
     *,
-    task: TaskKind | None = None,
+    task: LabelKind | None = None,
     positive: str | int | None = None,
 ) -> Labels:
     """Read the labels of an array.
@@ -98,7 +98,7 @@ def array_labels(
     values: Int64Array = np.asarray(stored).astype(np.int64)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    kind: TaskKind = "binary-class" if len(names) == 2 else "multi-class"
+    kind: LabelKind = "binary-class" if len(names) == 2 else "multi-class"
     if values.ndim == 2:
         kind = "multi-label, binary-class"
         if values.shape[1] != len(names):
@@ -176,21 +176,21 @@ def _flags(table: Table, columns: Sequence[str]) -> Int64Array:
     return values
 
 
-def _task(asked: TaskKind | None, found: TaskKind) -> TaskKind:
+def _task(asked: LabelKind | None, found: LabelKind) -> LabelKind:
     if asked is None:
         return found
     several = "multi-label, binary-class"
-    if asked not in TASK_KINDS or (asked == several) != (found == several):
+    if asked not in LABEL_KINDS or (asked == several) != (found == several):
         raise ConfigurationError(
             f"dataset.task={asked!r} does not suit these labels, which are {found!r}; there are: "
-            f"{'; '.join(TASK_KINDS)}."
+            f"{'; '.join(LABEL_KINDS)}."
         )
     if asked == "binary-class" and found != "binary-class":
         raise ConfigurationError("dataset.task='binary-class' needs two classes.")
     return asked
 
 
-def _positive(given: str | int | None, names: tuple[str, ...], task: TaskKind) -> int | None:
+def _positive(given: str | int | None, names: tuple[str, ...], task: LabelKind) -> int | None:
     if task != "binary-class":
         return None
     if given is None:

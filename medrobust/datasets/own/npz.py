@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.once import say_once
+from medrobust.base.targets import Labels
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray, cached_array
@@ -19,7 +20,7 @@ from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerpri
 from medrobust.datasets.npz import members, npz_array, npz_names
 from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
-from medrobust.types import TaskKind
+from medrobust.types import LabelKind
 
 from .labels import array_labels
 from .pictures import Fit, Framing, each, framed, quiet_decoders, write_images
@@ -69,7 +70,7 @@ class Npz:
     split: str = "test"
     prompt_names: Sequence[str] | None = None
     modality: str = ""
-    task: TaskKind | None = None
+    task: LabelKind | None = None
     positive: str | int | None = None
     unlabelled: Unlabelled = "refuse"
     size: int = STANDARD_SIZE
@@ -135,7 +136,7 @@ class Npz:
         image_set = ImageSet(
             **described,
             images=images.open(),
-            labels=labels.values,
+            target=Labels(labels.values),
             ids=rows.astype(np.str_),
             index=rows,
             groups=groups,

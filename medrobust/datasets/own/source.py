@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base import targets
 from medrobust.base.findings import Finding
 from medrobust.base.once import say_once
 from medrobust.base.wording import agreeing, counted
@@ -27,7 +28,7 @@ from medrobust.exceptions import (
     InvalidDataError,
     hiding,
 )
-from medrobust.types import TaskKind
+from medrobust.types import LabelKind
 
 from .labels import Labels, read_labels
 from .pictures import Fit
@@ -95,7 +96,7 @@ class OwnData(ABC):
     class_names: Sequence[str] | None = None
     prompt_names: Sequence[str] | None = None
     modality: str = ""
-    task: TaskKind | None = None
+    task: LabelKind | None = None
     positive: str | int | None = None
     unlabelled: Unlabelled = "refuse"
     size: int = STANDARD_SIZE
@@ -313,7 +314,7 @@ class OwnData(ABC):
         return ImageSet(
             **described,
             images=images.open(),
-            labels=labels.values[rows],
+            target=targets.Labels(labels.values[rows]),
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
             ids=ids,

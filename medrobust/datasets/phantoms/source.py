@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medrobust.base.targets import Labels
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.cache import ArrayWriter, cached_array
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
@@ -168,8 +169,8 @@ class Phantoms:
             name=self.name,
             split=chosen,
             images=images.open(),
-            labels=labels,
-            task="multi-class",
+            target=Labels(labels),
+            label_kind="multi-class",
             class_names=CLASS_NAMES,
             prompt_names=PROMPT_NAMES,
             modality="medical image",

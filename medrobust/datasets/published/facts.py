@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
+from medrobust.base.lazy_rows import picked
+from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
-from medrobust.datasets.lazy_rows import picked
 from medrobust.exceptions import ConfigurationError, InvalidDataError
-from medrobust.types import Int64Array, TaskKind, UInt8Array
+from medrobust.types import Int64Array, LabelKind, UInt8Array
 
 from .known_shares import KNOWN_SHARES
 from .label_order import check_label_order, classes_in_order
@@ -21,7 +22,7 @@ from .label_order import check_label_order, classes_in_order
 LabelsOf: TypeAlias = Callable[[str], Int64Array | None]
 
 SPLITS = ("train", "val", "test")
-MULTI_LABEL: TaskKind = "multi-label, binary-class"
+MULTI_LABEL: LabelKind = "multi-label, binary-class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Description:
     """What is known of a published set beside its arrays; attributes as those of `ImageSet`."""
 
     name: str
-    task: TaskKind
+    task: LabelKind
     class_names: tuple[str, ...]
     prompt_names: tuple[str, ...] = ()
     modality: str = ""
@@ -102,7 +103,7 @@ def published_set(
     image_set = ImageSet(
         **kept,
         images=images,
-        labels=labels,
+        target=Labels(labels),
         ids=ids,
         index=rows,
         groups=groups,
@@ -178,7 +179,7 @@ def unlike_published(count: int, published: int, name: str, split: str) -> tuple
     return (Finding("further remarks", said),)
 
 
-def label_array(stored: NDArray[Any], task: TaskKind, file: Path) -> Int64Array:
+def label_array(stored: NDArray[Any], task: LabelKind, file: Path) -> Int64Array:
     """Bring stored labels to int64 (N,), or (N, L) for multi-label sets.
 
     Raises:

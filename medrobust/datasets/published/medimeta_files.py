@@ -25,7 +25,7 @@ from medrobust.exceptions import (
     MedRobustError,
     unknown_name,
 )
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .medimeta_facts import RECORD
 
@@ -40,7 +40,7 @@ MOST_IMAGES = 100_000_000
 
 IMAGE_PATH = re.compile(r"(?:images/)?(\d{1,8})\.\w+")
 
-TASKS: Mapping[str, TaskKind] = MappingProxyType(
+TASKS: Mapping[str, LabelKind] = MappingProxyType(
     {
         "BINARY_CLASSIFICATION": "binary-class",
         "MULTICLASS_CLASSIFICATION": "multi-class",
@@ -59,7 +59,7 @@ class MedIMetaTask:
         class_names: As `info.yaml` has them, in label order.
     """
 
-    kind: TaskKind
+    kind: LabelKind
     class_names: tuple[str, ...]
 
 

@@ -155,7 +155,8 @@ class MedMNISTC(PublishedSource):
                 f"{clean.stream} are {SEVERITIES * len(clean)}."
             )
         block = slice((severity - 1) * count, severity * count)
-        labels = label_array(stored[block], clean.task, file)
+        assert clean.label_kind is not None
+        labels = label_array(stored[block], clean.label_kind, file)
         return with_images(clean, images[block], labels, file)
 
     def _file(self, corruption: str) -> Path:

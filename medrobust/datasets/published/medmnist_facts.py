@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from medrobust.exceptions import unknown_name
-from medrobust.types import TaskKind
+from medrobust.types import LabelKind
 
 SIZES = (28, 64, 128, 224)
 RECORD = "10519652"
@@ -32,7 +32,7 @@ class MedMNISTFacts:
         license: Of the data.
     """
 
-    task: TaskKind
+    task: LabelKind
     channels: int
     counts: tuple[int, int, int]
     class_names: tuple[str, ...]

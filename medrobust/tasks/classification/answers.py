@@ -19,7 +19,7 @@ from medrobust.metrics.curves import Curves, curves
 from medrobust.metrics.estimates import Metric
 from medrobust.metrics.influence import Areas, mean_area
 from medrobust.metrics.scores import class_scores, predictions, probabilities
-from medrobust.types import Float64Array, Int64Array, TaskKind
+from medrobust.types import Float64Array, Int64Array, LabelKind
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("accuracy", True),
@@ -57,7 +57,7 @@ class Answers:
 
     logits: NDArray[np.floating[Any]]
     labels: Int64Array
-    task: TaskKind
+    task: LabelKind
     positive: int | None = None
     thresholded: bool = True
     groups: Int64Array | None = None
@@ -115,7 +115,7 @@ def cell_metrics(
     logits: NDArray[np.floating[Any]],
     labels: Int64Array,
     *,
-    task: TaskKind,
+    task: LabelKind,
     positive: int | None = None,
     thresholded: bool = True,
 ) -> dict[str, float | None]:

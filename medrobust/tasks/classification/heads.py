@@ -144,6 +144,6 @@ def _absent(
     prompts: "PromptSet", data: Any, names: Mapping[str, Any]
 ) -> Sequence[Sequence[str]] | Literal[False] | None:
     """Return the texts that deny each label; False where the prompt set has none."""
-    if data.task != "multi-label, binary-class":
+    if data.label_kind != "multi-label, binary-class":
         return None
     return prompts.absent_texts(**names) or False

@@ -30,11 +30,11 @@ image."""
 def answers_of(cell: Cell) -> Answers:
     """Put logits and labels of a stored cell together, with the number of each image's patient."""
     data = cell.data
-    multi_label = data.task == "multi-label, binary-class"
+    multi_label = data.label_kind == "multi-label, binary-class"
     return Answers(
         cell.arrays["logits"],
         data.labels,
-        data.task,
+        data.label_kind,
         data.positive,
         thresholded=not multi_label or bool(cell.head.get("absent", True)),
         groups=cell.patients,

@@ -1,0 +1,204 @@
+"""What a split is judged by: labels, masks, texts or boxes, one of them for each set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.types import Float32Array, Int64Array, UInt8Array
+
+from .lazy_rows import picked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """A class an image, or zeros and ones for several labels an image.
+
+    Attributes:
+        values: int64 (N,), or (N, L).
+    """
+
+    values: Int64Array
+    kind: ClassVar = "labels"
+
+    def take(self, rows: Int64Array) -> Self:
+        """Return the labels of these images, in this order."""
+        return type(self)(self.values[rows])
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Name what a store keeps."""
+        return {"labels": self.values}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Say how many there are of what is no image."""
+        return {}
+
+    def complaint(self, images: int, classes: int) -> str | None:
+        """Say why they are not the target of so many images and classes, or return None."""
+        values = self.values
+        if values.dtype != np.int64:
+            return (
+                f"labels are {values.dtype}, and must be whole numbers (int64): convert them by "
+                f"labels.astype(numpy.int64) if each is one"
+            )
+        if values.ndim == 2:
+            if values.shape[1] != classes:
+                return f"labels {values.shape} for {classes} label names"
+            return None if bool(np.isin(values, (0, 1)).all()) else "labels must be 0 or 1"
+        if values.ndim != 1:
+            return f"labels must be (N,), got {values.shape}"
+        if not len(values):
+            return None
+        low, high = int(values.min()), int(values.max())
+        if low >= 0 and high < classes:
+            return None
+        return f"labels span {low}..{high}, but there are {classes} classes (0..{classes - 1})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """A class a pixel. A store keeps none of them, as it keeps no images.
+
+    Attributes:
+        values: uint8 (N, H, W), the class of each pixel of the stored image; usually a memory map.
+        digest: Of the pixels, in order: decides which masks a stored cell was judged by.
+    """
+
+    values: UInt8Array
+    digest: str = ""
+    kind: ClassVar = "masks"
+
+    def take(self, rows: Int64Array) -> Self:
+        """Return the masks of these images, in this order, read when they are asked for."""
+        return type(self)(picked(self.values, rows), self.digest)
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Name what a store keeps: nothing."""
+        return {}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Say how many rows and columns a mask has."""
+        return {"row": self.values.shape[1], "column": self.values.shape[2]}
+
+    def complaint(self, images: int, classes: int) -> str | None:
+        """Say why they are not the target of so many images and classes, or return None."""
+        if self.values.dtype != np.uint8 or self.values.ndim != 3:
+            return f"masks must be uint8 (N, H, W), got {self.values.dtype} {self.values.shape}"
+        if len(self.values) != images:
+            return f"{images} images and {len(self.values)} masks: they must be as many"
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """What people wrote of images: one or several an image, or one shared by several.
+
+    Attributes:
+        values: (T,) strings.
+        pairs: int64 (P, 2), each an image and a text that belong together, by their rows.
+    """
+
+    values: NDArray[np.str_]
+    pairs: Int64Array
+    kind: ClassVar = "texts"
+
+    def take(self, rows: Int64Array) -> Self:
+        """Return the texts that belong to these images, each once, in the order they had."""
+        place = {row: turn for turn, row in enumerate(rows.tolist())}
+        kept = [(place[i], text) for i, text in self.pairs.tolist() if i in place]
+        texts = sorted({text for _, text in kept})
+        turn = {text: number for number, text in enumerate(texts)}
+        pairs = [(image, turn[text]) for image, text in sorted(kept)]
+        return type(self)(self.values[texts], np.array(pairs, np.int64).reshape(-1, 2))
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Name what a store keeps."""
+        return {"texts": self.values, "text_pairs": self.pairs}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Say how many texts there are."""
+        return {"text": len(self.values)}
+
+    def complaint(self, images: int, classes: int) -> str | None:
+        """Say why they are not the target of so many images and classes, or return None."""
+        pairs = self.pairs
+        if self.values.ndim != 1 or self.values.dtype.kind != "U":
+            return f"texts must be strings (T,), got {self.values.dtype} {self.values.shape}"
+        if pairs.dtype != np.int64 or pairs.ndim != 2 or pairs.shape[1] != 2:
+            return f"pairs of images and texts must be int64 (P, 2), got {pairs.dtype}"
+        inside = (pairs >= 0).all() and (pairs < (images, len(self.values))).all()
+        if not inside:
+            return f"a pair names none of {images} images and {len(self.values)} texts"
+        if len(np.unique(pairs[:, 0])) < images:
+            return "an image has no text"
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """Where things lie in an image, none, one or several an image.
+
+    Attributes:
+        values: float32 (B, 4): left, top, right and bottom in pixels of the stored image.
+        images: int64 (B,), the row of each box's image.
+        classes: int64 (B,), what lies in it.
+    """
+
+    values: Float32Array
+    images: Int64Array
+    classes: Int64Array
+    kind: ClassVar = "boxes"
+
+    def take(self, rows: Int64Array) -> Self:
+        """Return the boxes of these images, in the order of the images."""
+        found = [np.flatnonzero(self.images == row) for row in rows]
+        kept = np.concatenate([np.zeros(0, np.int64), *found]).astype(np.int64)
+        images = np.repeat(np.arange(len(rows), dtype=np.int64), [len(part) for part in found])
+        return type(self)(self.values[kept], images, self.classes[kept])
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Name what a store keeps."""
+        return {"boxes": self.values, "box_images": self.images, "box_classes": self.classes}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Say how many boxes there are."""
+        return {"box": len(self.values)}
+
+    def complaint(self, images: int, classes: int) -> str | None:
+        """Say why they are not the target of so many images and classes, or return None."""
+        if self.values.dtype != np.float32 or self.values.shape != (len(self.values), 4):
+            return f"boxes must be float32 (B, 4), got {self.values.dtype} {self.values.shape}"
+        for name, given, below in (
+            ("images", self.images, images),
+            ("classes", self.classes, classes),
+        ):
+            if given.dtype != np.int64 or given.shape != (len(self.values),):
+                return f"{name} of boxes must be int64 (B,), got {given.dtype} {given.shape}"
+            if len(given) and not (given.min() >= 0 and given.max() < below):
+                return f"{name} of boxes must be 0..{below - 1}"
+        left, top, right, bottom = self.values.T
+        if not ((left <= right) & (top <= bottom)).all():
+            return "a box ends before it begins: give left, top, right, bottom"
+        return None
+
+
+Target: TypeAlias = Labels | Masks | Texts | Boxes
+
+
+def read_target(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Target | None:
+    """Build a target from what a store keeps of it; None where it keeps nothing.
+
+    Raises:
+        KeyError: If the kind is none, or an array is missing.
+    """
+    if kind == "labels":
+        return Labels(arrays["labels"])
+    if kind == "texts":
+        return Texts(arrays["texts"], arrays["text_pairs"])
+    if kind == "boxes":
+        return Boxes(arrays["boxes"], arrays["box_images"], arrays["box_classes"])
+    if kind == "masks":
+        return None
+    raise KeyError(f"{kind!r} is no kind of target")
