@@ -38,7 +38,17 @@ def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
         finish_wandb: Whether an open run of Weights & Biases is finished as failed: of a job that
             is over, not of a caller who goes on with it.
     """
-    states = (_torch, _generators, _logging, _environment, _warnings, _numpy, _hooks, _matplotlib)
+    states = (
+        _torch,
+        _rank,
+        _generators,
+        _logging,
+        _environment,
+        _warnings,
+        _numpy,
+        _hooks,
+        _matplotlib,
+    )
     restores = [remember() for remember in (*states, _folder)]
     try:
         yield
@@ -85,6 +95,16 @@ def _torch() -> Restore:
                 flag.set(value)
 
     return restore
+
+
+def _rank() -> Restore:
+    """The rank that Lightning takes this process for, where it is loaded."""
+    module = sys.modules.get("lightning_utilities.core.rank_zero")
+    only = getattr(module, "rank_zero_only", None)
+    if not hasattr(only, "rank"):
+        return lambda: None
+    rank = only.rank  # type: ignore[union-attr]  # it was asked above
+    return lambda: setattr(only, "rank", rank)
 
 
 def _generators() -> Restore:

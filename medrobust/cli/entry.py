@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from medrobust.base.conf_folder import conf_folder
+from medrobust.base.console import open_standard_files, patient_streams, why_lost
 from medrobust.base.program import program
 from medrobust.exceptions import MedRobustError, unknown_name
 
@@ -14,14 +15,8 @@ from . import typed
 from .option_keys import option_help
 from .packs import check_packs
 from .subcommands import SUBCOMMANDS
-
-QUIET = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "WANDB_ERROR_REPORTING": "false",
-}
-"""Keeps libraries from reporting to their makers; who wants that sets the variable otherwise."""
+from .surroundings import prepare
+from .unforeseen import not_foreseen
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -35,15 +30,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def leave(job: Callable[[], int]) -> NoReturn:
     """Run the job of a command or script and leave with its status, errors said in one sentence."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        status = job()
-    except MedRobustError as error:
-        status = _complain(str(error))
-    except KeyboardInterrupt:
-        status = _complain("stopped; finished cells are kept, run the same command to go on") + 129
+    open_standard_files()
+    with patient_streams() as streams:
+        status = _status(job)
+    lost = [why for stream in streams[:1] if (why := why_lost(stream)) is not None]
+    if lost and status == 0:
+        status = _complain(
+            f"not all could be written to standard output ({lost[0]}); files are complete"
+        )
     sys.exit(status)
+
+
+def _status(job: Callable[[], int]) -> int:
+    """Do the job; return its status, whatever happens."""
+    try:
+        prepare()
+        return job()
+    except MedRobustError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        stopped = "stopped; finished cells are kept, run the same command to go on"
+        return _complain(stopped) + 129
+    except Exception as error:
+        return _complain(not_foreseen(error, Path("outputs")))
 
 
 def dispatch(given: Sequence[str]) -> int:

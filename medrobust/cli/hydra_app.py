@@ -15,6 +15,7 @@ from medrobust.exceptions import ConfigurationError, MedRobustError
 from . import typed
 from .mistakes import explain
 from .packs import check_packs
+from .unforeseen import FULL, about_files, not_foreseen
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -75,7 +76,6 @@ def run_hydra(overrides: Sequence[str]) -> int:
 
     register_resolvers()
     FAILURES.clear()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, and we say them once
     sys.argv = [sys.argv[0], *overrides, *names_of_jobs(overrides)]
     entry = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(
         job
@@ -85,12 +85,9 @@ def run_hydra(overrides: Sequence[str]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(explain(error, overrides)) from error
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
-        raise ConfigurationError(
-            f"cannot write or read {error.filename} ({error.strerror}). Point hydra.run.dir, "
-            f"hydra.sweep.dir or store.dir to a folder that can be written."
-        ) from error
+        raise ConfigurationError(about_files(error)) from error
     except Exception as error:
         if not LOST.intersection(kind.__name__ for kind in type(error).__mro__):
             raise
@@ -121,6 +118,7 @@ def job(config: "DictConfig") -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from medrobust.base.console import patient_streams
     from medrobust.base.process_state import left_as_found
     from medrobust.evaluation.config import experiment_from_config
     from medrobust.evaluation.experiment import beside_others
@@ -130,7 +128,7 @@ def job(config: "DictConfig") -> None:
     register_resolvers()
     hydra = HydraConfig.get()
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-    with closed_log_file(), left_as_found(), started_from_here():
+    with patient_streams(), closed_log_file(), left_as_found(), started_from_here():
         try:
             experiment = experiment_from_config(config)
             if number is not None and (launcher := _launcher(hydra)) != "basic":
@@ -142,12 +140,12 @@ def job(config: "DictConfig") -> None:
             else:
                 leave_failure(Path(hydra.runtime.output_dir), number, error.for_records)
         except Exception as error:
+            folder = Path(hydra.runtime.output_dir)
             if number is None:
-                raise
-            log.exception("job %d failed", number)  # the others go on
-            leave_failure(
-                Path(hydra.runtime.output_dir), number, f"{type(error).__name__}: {error}"
-            )
+                FAILURES.append(not_foreseen(error, folder))
+            else:  # the others go on
+                log.error("job %d failed: %s", number, not_foreseen(error, folder))
+                leave_failure(folder, number, f"{type(error).__name__}: {error}")
 
 
 def _launcher(hydra: Any) -> str:

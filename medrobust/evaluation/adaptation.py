@@ -45,7 +45,7 @@ from medrobust.types import Float32Array
 from .environment import versions
 from .experiment import Experiment
 from .locks import Claims
-from .ranks import started_by_others
+from .ranks import OneProcess, launcher_of, wants_several
 from .resources import Resources
 from .run import quiet_lightning
 from .store import Store
@@ -129,7 +129,7 @@ def adapted(
         log.info("%s", sentence)
     if _is_there(experiment, wanted):
         return evaluating(experiment, wanted)
-    with Claims(store.root, sharing=started_by_others() is None) as claims:
+    with Claims(store.root, sharing=launcher_of(experiment.trainer) is None) as claims:
         _wait_for_others(experiment, wanted, claims)
         if not _is_there(experiment, wanted):
             files = make(experiment, resources, store, wanted, curves)
@@ -427,6 +427,7 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
     chooses = tuning.choose != "last" and any(one is not None for one in module.selection)
     if tuning.patience is not None and chooses:
         callbacks.append(EarlyStopping("selection/error", patience=tuning.patience))
+    alone = [] if wants_several(experiment.trainer) else [OneProcess()]
     checkpoint = folder / CHECKPOINT
     with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch, quiet_lightning():
         trainer: Any = experiment.trainer(
@@ -437,7 +438,7 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
             limit_val_batches=None if chooses else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
-            plugins=[WholeCheckpoints()],
+            plugins=[WholeCheckpoints(), *alone],
             logger=logger,
             log_every_n_steps=1,
             enable_progress_bar=False,

@@ -181,9 +181,11 @@ def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]"
 
     if not isinstance(trainer, partial):
         return trainer
-    given: dict[str, Any] = {}
+    from .ranks import OneProcess
+
+    given: dict[str, Any] = {"plugins": [*trainer.keywords.get("plugins", ()), OneProcess()]}
     if "strategy" in trainer.keywords:
-        given = {"strategy": "auto", "devices": 1, "num_nodes": 1}
+        given |= {"strategy": "auto", "devices": 1, "num_nodes": 1}
     accelerator = trainer.keywords.get("accelerator", "auto")
     if accelerator == "mps":
         raise ConfigurationError(

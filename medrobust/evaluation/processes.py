@@ -25,7 +25,7 @@ from .adaptation import evaluating, plan_adaptation
 from .experiment import Experiment
 from .extra_cells import beside
 from .plan import plan
-from .ranks import ALONE, PATIENCE, Ranks, started_by_others
+from .ranks import ALONE, PATIENCE, Ranks, launcher_of
 from .resources import Resources
 from .run import CellRunner
 from .store import Store
@@ -72,7 +72,7 @@ def evaluation_ranks(experiment: Experiment) -> Iterator[tuple[Experiment, Ranks
     """
     count = processes_wanted(experiment.trainer)
     nodes = getattr(experiment.trainer, "keywords", {}).get("num_nodes", 1)
-    environment = started_by_others() if count * nodes > 1 else None
+    environment = launcher_of(experiment.trainer) if count * nodes > 1 else None
     if environment is not None:
         with _joined(environment) as ranks:
             yield _on_device(experiment, environment.local_rank()), ranks

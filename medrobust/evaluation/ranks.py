@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import distributed
 
 from medrobust.engine.passes import Encoded
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
 
 PATIENCE = timedelta(days=1)
@@ -87,6 +89,64 @@ def _by_row(rows: Int64Array, pictures: Mapping[int, UInt8Array]) -> dict[int, U
 
 ALONE = Ranks()
 """One process."""
+
+
+class OneProcess(LightningEnvironment):
+    """A process that computes by itself, whatever a launcher has exported around it.
+
+    Lightning would take the tasks of a Slurm allocation, or a rank that was left in the shell, for
+    processes that it has to meet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_global_rank(0)
+        self.set_world_size(1)
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Nobody has started others."""
+        return False
+
+    @staticmethod
+    def detect() -> bool:
+        """Never taken unasked."""
+        return False
+
+    def local_rank(self) -> int:
+        """The only one on its machine."""
+        return 0
+
+    def node_rank(self) -> int:
+        """The only machine."""
+        return 0
+
+
+def wants_several(trainer: Any) -> bool:
+    """Whether a builder of a Trainer is one for several processes, on one machine or more."""
+    given: dict[str, Any] = getattr(trainer, "keywords", {})
+    several = given.get("devices", 1) not in (1, "1") or given.get("num_nodes", 1) != 1
+    return several or str(given.get("strategy", "auto")).startswith("ddp")
+
+
+def launcher_of(trainer: Any) -> Any:
+    """Return Lightning's view of the launcher whose processes share a job, or None.
+
+    Args:
+        trainer: Builder of the job's Trainer; one for a single device shares with nobody.
+
+    Raises:
+        ConfigurationError: If the launcher has started processes in a way that Lightning refuses.
+    """
+    if not wants_several(trainer):
+        return None
+    try:
+        return started_by_others()
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"the processes that Slurm or torchrun has started cannot be joined: {reason}"
+        ) from error
 
 
 def started_by_others() -> Any:

@@ -50,7 +50,7 @@ def send(
     out. A run that is kept offline says how to send it. No picture is sent unless
     `settings.images` asks for it, none of own data in any case that the store does not hold it.
     """
-    if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) != 0:
+    if _rank() != 0:
         return
     import wandb
 
@@ -87,6 +87,16 @@ def send(
         opened.finish(exit_code=exit_code)
     if opened.offline and kind != "job":
         log.info("W&B: kept offline; to send it: %s", _sync_command(folder))
+
+
+def _rank() -> int:
+    """Return the rank of this process in what torchrun or Slurm has started; 0 if neither has.
+
+    A rank that is left in the shell without its launcher says nothing.
+    """
+    name = "RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID"
+    value = os.environ.get(name, "0")
+    return int(value) if value.isdecimal() else 0
 
 
 def _sync_command(folder: Path) -> str:

@@ -15,7 +15,7 @@ import pytest
 from dicoms import slices, write_dicom
 from run_entry import medrobust
 
-from medrobust.cli import entry as cli
+from medrobust.cli import entry, surroundings
 from medrobust.evaluation.resources import Resources
 from medrobust.jobs import run as jobs
 
@@ -143,13 +143,16 @@ def test_no_identifier_reaches_the_series_of_other_loggers(
 
 
 def test_nothing_is_told_to_the_makers_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in cli.QUIET:
+    for name in surroundings.QUIET:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
     with pytest.raises(SystemExit):
-        cli.leave(lambda: 0)
-    quiet = {name: os.environ[name] for name in cli.QUIET}
-    assert quiet == {**cli.QUIET, "WANDB_ERROR_REPORTING": "true"}  # switched on by the user
+        entry.leave(lambda: 0)
+    quiet = {name: os.environ[name] for name in surroundings.QUIET}
+    assert quiet == {
+        **surroundings.QUIET,
+        "WANDB_ERROR_REPORTING": "true",
+    }  # switched on by the user
     code = (
         "from medrobust.cli.entry import leave\n"
         "def job():\n"

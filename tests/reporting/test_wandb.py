@@ -146,10 +146,24 @@ def test_a_report_that_cannot_be_sent_finishes_its_run_with_status_one(
     assert [exit_.exit_code for exit_ in part(rows, "exit")] == [1]
 
 
-def test_other_ranks_send_nothing(report, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+@pytest.mark.parametrize(
+    "launcher", [{"RANK": "1", "TORCHELASTIC_RUN_ID": "x"}, {"SLURM_PROCID": "1"}]
+)
+def test_other_ranks_send_nothing(report, tmp_path, monkeypatch, launcher):
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
     sent(report, tmp_path, "sweep-summary")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [{"RANK": "3"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": ""}])
+def test_a_rank_that_is_left_in_the_shell_does_not_silence_a_run(
+    report, tmp_path, monkeypatch, left
+):
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    sent(report, tmp_path, "sweep-summary")
+    assert len(records(tmp_path)) == 1
 
 
 def test_ids_are_of_the_job_and_kinds_of_its_name():

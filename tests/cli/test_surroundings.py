@@ -1,0 +1,181 @@
+"""What shells, accounts and launchers export changes nothing and raises nothing."""
+
+import getpass
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from run_entry import answer, rows
+
+from medrobust.cli import surroundings
+from medrobust.cli.entry import leave
+from medrobust.exceptions import ConfigurationError
+
+JOB = (
+    *("model=phantomclip_small", "dataset=phantoms", "dataset.per_class=1", "corruption=clean"),
+    *("validation=false", "audit=false"),
+)
+SLURM = {
+    "SLURM_JOB_ID": "31", "SLURM_JOB_NAME": "night", "SLURM_NTASKS": "4", "SLURM_NNODES": "2",
+    "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "1", "SLURM_NODELIST": "n[1-2]",
+}  # fmt: skip
+LEFT = {
+    "sbatch or salloc": SLURM,
+    "torchrun": {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "3", "GROUP_RANK": "0",
+        "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "nowhere", "MASTER_PORT": "1",
+    },
+    "mpirun": {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1",
+               "PMI_SIZE": "2", "RANK": "1"},
+    "jsrun": {"LSB_JOBID": "5", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_SIZE": "2",
+              "JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_LOCAL_RANK": "1"},
+    "kubeflow": {"KUBERNETES_PORT": "x", "MASTER_ADDR": "m", "MASTER_PORT": "1",
+                 "WORLD_SIZE": "2", "RANK": "1"},
+    "no numbers": {"RANK": "", "SLURM_PROCID": "x", "WORLD_SIZE": "two", "SLURM_NTASKS": ""},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", LEFT)
+@pytest.mark.parametrize("task", ["zero_shot", "few_shot"])
+def test_one_device_ignores_what_a_launcher_has_left(
+    workplace: Path, monkeypatch, launcher: str, task: str
+) -> None:
+    for name, value in LEFT[launcher].items():
+        monkeypatch.setenv(name, value)
+    tuned = ("task=few_shot", "task.shots=1", "task.epochs=1", "adapter=norm", "prompts=phantoms")
+    done = answer(*JOB, *(tuned if task == "few_shot" else ()), "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {row["adapter"] for row in rows("run/results.csv")} != set()
+
+
+def test_several_processes_that_slurm_starts_wrongly_are_one_sentence(
+    workplace: Path, monkeypatch
+) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    ddp = ("trainer=ddp", "trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    done = answer(*JOB, *ddp)
+    assert done.returncode == 1
+    assert "--ntasks-per-node" in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "error" in line]) == 1
+
+
+def test_figures_need_no_backend_of_the_user(workplace: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook.backend")
+    with pytest.raises(SystemExit) as done:
+        leave(lambda: 0)
+    assert done.value.code == 0
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
+def test_an_account_without_home_and_name_gets_both(monkeypatch) -> None:
+    import pwd
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "USER", "LOGNAME", "USERNAME", "LNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("LOGNAME", "")
+    surroundings.prepare()
+    assert Path.home() == Path(tempfile.gettempdir())
+    assert getpass.getuser() == f"user-{os.getuid()}"
+
+
+@pytest.mark.parametrize("place", ["/nowhere", "file", "/proc"])
+def test_a_tmpdir_that_cannot_be_used_is_left_for_another(
+    tmp_path: Path, monkeypatch, place: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", place)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    surroundings.prepare()
+    assert "TMPDIR" not in os.environ or place == "/proc"
+    with tempfile.NamedTemporaryFile() as file:
+        assert Path(file.name).exists()
+
+
+def test_no_folder_for_temporary_files_at_all_is_one_sentence(monkeypatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with pytest.raises(ConfigurationError, match="TMPDIR=FOLDER"):
+        surroundings.prepare()
+
+
+def test_what_nobody_foresaw_is_one_sentence_and_a_file(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fails() -> int:
+        raise TypeError("two\nlines")
+
+    with pytest.raises(SystemExit) as done:
+        leave(fails)
+    assert done.value.code == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "error: something that was not foreseen (TypeError: two lines). The whole of it is in "
+        "outputs/traceback.txt.\n"
+    )
+    assert "in fails" in Path("outputs/traceback.txt").read_text()
+
+
+@pytest.mark.parametrize("number", [28, 122])
+def test_a_disk_that_is_full_is_called_so(tmp_path: Path, monkeypatch, capsys, number: int) -> None:
+    def fails() -> int:
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(SystemExit) as done:
+        leave(fails)
+    assert done.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the disk is full")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_disk_that_is_full_while_hydra_writes_in_a_sweep_is_one_sentence(
+    workplace: Path, monkeypatch
+) -> None:
+    from hydra.core import utils
+
+    written = []
+    write = utils._save_config
+
+    def second_fails(*arguments: object) -> None:
+        written.append(arguments)
+        if len(written) > 4:
+            raise OSError(28, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr(utils, "_save_config", second_fails)
+    done = answer("-m", *JOB, "seed=0,1,2", "hydra.sweep.dir=sweep")
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_job_that_breaks_leaves_its_traceback_in_its_folder(workplace: Path, monkeypatch) -> None:
+    from medrobust.jobs import run
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of a part")
+
+    monkeypatch.setattr(run, "check_licenses", broken)
+    done = answer(*JOB, "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "ZeroDivisionError: of a part" in done.stderr
+    assert "in broken" in Path("run/traceback.txt").read_text()
+    swept = answer("-m", *JOB, "seed=0,1", "hydra.sweep.dir=sweep")
+    assert swept.returncode == 1
+    assert "Traceback" not in swept.stderr + swept.stdout
+    assert len(list(Path("sweep").glob("*/traceback.txt"))) == 2
