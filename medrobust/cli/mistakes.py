@@ -23,6 +23,13 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
             continue
         if "not in struct" in text or "Could not override" in first:
             return no_such_key(match["key"].replace("/", "."), overrides)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if f"{equals}{value}" and "override_grammar" in text and override in text:
+            return (
+                f"{override} cannot be read as KEY=VALUE. A value with special characters stands "
+                f"in quotes of its own within those of the shell: '{key}=\"{value}\"'."
+            )
     return " ".join(text.split())
 
 

@@ -60,12 +60,12 @@ def not_numbers(environment: Mapping[str, str]) -> list[str]:
 
 
 def _have_a_home() -> None:
-    """Give an account without a home folder the one of temporary files, for caches."""
+    """Give an account whose home folder is not there that of temporary files, for caches."""
     try:
         home = Path.home()
     except RuntimeError:  # neither HOME nor an entry of the user
         home = None
-    if home is None or not home.is_absolute():
+    if home is None or not home.is_dir():
         os.environ["HOME"] = _temporary_folder()
 
 

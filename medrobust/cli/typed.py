@@ -11,6 +11,8 @@ from medrobust.base.conf_folder import conf_folder
 from medrobust.base.program import program
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
+from .quoting import readable
+
 SEVERITIES = range(1, 6)
 OVERRIDE = re.compile(
     r"^(?P<sign>[+~]{0,2})(?P<key>[A-Za-z_][\w./]*)(?P<package>@[\w.]*)?=(?P<value>.*)$"
@@ -132,11 +134,12 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         elif name == "prompts" and equals:
             rewritten += _prompts(value.replace(" ", ""), swept=swept)
         elif name == "model.adapter" and equals:
-            rewritten += ["adapter=path", f"adapter.path={value}"]
+            path = _readable(f"adapter.path={value}", swept=swept)
+            rewritten += ["adapter=path", path]
         elif name == "hydra/launcher" and value in LAUNCHERS:
             rewritten.append(f"hydra/launcher={_launcher(value)}")
         else:
-            rewritten.append(_of_tuning(argument))
+            rewritten.append(_readable(_of_tuning(argument), swept=swept))
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)
     if swept and several and not any("store.features=" in a for a in rewritten):
         rewritten.append("store.features=true")
@@ -161,6 +164,14 @@ def _of_tuning(argument: str) -> str:
     if not set(options) <= FORMER_TASKS.keys():
         return argument
     return "tuning=" + ",".join(FORMER_TASKS[option] for option in options)
+
+
+def _readable(argument: str, *, swept: bool) -> str:
+    match = OVERRIDE.match(argument)
+    if match is None:
+        return argument
+    setting = argument[: match.start("value")]
+    return setting + readable(match["key"], match["value"], swept=swept)
 
 
 def _launcher(name: str) -> str:
