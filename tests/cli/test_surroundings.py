@@ -179,3 +179,12 @@ def test_a_job_that_breaks_leaves_its_traceback_in_its_folder(workplace: Path, m
     assert swept.returncode == 1
     assert "Traceback" not in swept.stderr + swept.stdout
     assert len(list(Path("sweep").glob("*/traceback.txt"))) == 2
+
+
+def test_a_home_that_is_not_there_is_replaced_and_one_that_is_stays(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    surroundings.prepare()
+    assert Path.home() == Path(tempfile.gettempdir())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    surroundings.prepare()
+    assert Path.home() == tmp_path
