@@ -41,6 +41,7 @@ KNOW_HYDRA = {
     "cli/hydra_app.py",
     "cli/joint_report.py",
     "cli/mistakes.py",
+    "cli/quoting.py",
     "evaluation/config.py",
 }
 
