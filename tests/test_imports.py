@@ -30,7 +30,8 @@ ALLOWED = {
     "tuning": ROOMS | {"engine"},
     "tasks": BASE | {"models", "metrics", "reporting.markup"},
     "readings": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store", "reporting"},
-    "reporting": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store"},
+    "reporting": BASE
+    | {"metrics", "tasks.base", "tasks.lookup", "readings.lookup", "evaluation.store"},
     "evaluation": EVALUATION,
     "jobs": JOBS,
     "cli": JOBS | {"jobs"},

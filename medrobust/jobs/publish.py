@@ -7,34 +7,19 @@ from typing import Any
 from rich.console import Console
 
 from medrobust.exceptions import MedRobustError
-from medrobust.reporting import Report, draw_files, published_files, write_files
+from medrobust.reporting import Report
 
 from .job import Job
 
 
 def publish(report: Report) -> None:
     """Write page, picture and tables; then print the matrix and where they are."""
-    report.write()
-    more = draw_files(report.matrices, report.untuned) | published_files(report.matrices)
-    write_files(report.folder, more)
+    names = report.write()
     console = Console()
     report.print(console)
-    for name, content in more.items():
-        if name.endswith(".md"):
-            console.print(content.decode(), markup=False, highlight=False, soft_wrap=True)
-    for name in (
-        "report.html",
-        "matrix.png",
-        "matrix.csv",
-        "results.csv",
-        "summary.csv",
-        "comparisons.csv",
-        "subgroups.csv",
-        *more,
-    ):
-        if (report.folder / name).exists():
-            path = os.path.relpath(report.folder / name)
-            console.print(path, markup=False, highlight=False, soft_wrap=True)
+    for name in names:
+        path = os.path.relpath(report.folder / name)
+        console.print(path, markup=False, highlight=False, soft_wrap=True)
 
 
 def log_report(job: Job, report: Report, run: Mapping[str, Any]) -> None:

@@ -9,12 +9,10 @@ from medrobust.base.program import program
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
-from .adaptation import draw_files
 from .matrix import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .measure import variant
-from .paper_averages import published_files
 from .reference import validation_cells
-from .report import Report, write_files
+from .report import Report
 from .request import ReportRequest, build_report
 
 CLEAN, ALL, REGISTRY, BOTH = "clean", "all", "medmnist_c", "medimeta_c_and_registry"
@@ -181,8 +179,6 @@ def report_store(
     )
     report = build_report(request)
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
-    write_files(folder, draw_files(report.matrices, report.untuned))
-    write_files(folder, published_files(report.matrices))
     return report
 
 

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 from medrobust.base.licenses import described
 from medrobust.base.redaction import command_without_paths, without_paths
 from medrobust.base.wording import counted, listed
+from medrobust.tasks.base import Section, in_order
 
-from .adaptation import draw_rows, draw_section
 from .audit import audit_section
 from .figures import title, with_range
 from .markup import details, plain_table
-from .paper_averages import published_section
 from .sections import matrix_section
-from .subgroups import subgroup_section
 from .switches import form, script
 
 if TYPE_CHECKING:
@@ -44,17 +42,17 @@ def report_html(
     """
     matrices = report.matrices
     heading = ", ".join(dict.fromkeys(m.table.dataset for m in matrices)) or "no finished cells"
+    own = [
+        Section("Means over data sets", order=20, html=_averages(report)),
+        Section("Data sets", order=30, html="".join(_sections(report, own_examples=own_examples))),
+        Section("What is left out", order=60, html=_missing(report)),
+        Section("Audit of the data", order=70, html=audit_section(report)),
+        Section("Where this comes from", order=80, html=_provenance(report)),
+    ]
     body = [
         _header(report, heading),
         form(matrices) if matrices else "",
-        published_section(matrices),
-        _averages(report),
-        *_sections(report, own_examples=own_examples),
-        draw_section(draw_rows(matrices, report.untuned)),
-        subgroup_section(report.subgroups),
-        _missing(report),
-        audit_section(report),
-        _provenance(report),
+        *(section.html for section in in_order([*own, *report.sections])),
         _footer(report),
         script(matrices) if matrices else "",
     ]
@@ -298,8 +296,8 @@ def _footer(report: "Report") -> str:
             '<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models, first minus '
             "second)"
         )
-    if report.subgroups:
-        links.append('<a href="subgroups.csv">subgroups.csv</a> (one row a model and group)')
+    listed_ = [entry for section in report.sections for entry in section.rows.items()]
+    links += [f'<a href="{name}">{name}</a> (one row {row})' for name, row in listed_]
     links.append('<a href="matrix.csv">matrix.csv</a> (one row a corruption, one column a model)')
     links.append('<a href="matrix.png">matrix.png</a>')
     return (

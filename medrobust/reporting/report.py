@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from medrobust.base.whole_files import write_whole
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
+from medrobust.readings.lookup import sections
+from medrobust.tasks.base import Section
 
 from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
@@ -18,7 +21,6 @@ from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html
 from .reference import References
-from .subgroups import SUBGROUP_COLUMNS, Subgroup, subgroup_rows, subgroups
 from .tables import (
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
@@ -46,7 +48,6 @@ class Report:
         comparisons: Rows of comparisons.csv: pairs of models, tested on the same images.
         standings: For each matrix, the rank of each row with its interval.
         averages: Means over data sets.
-        subgroups: Errors within the groups that metadata columns name.
         untuned: Tables of models as published that gains are counted from and that are no rows.
         missing: Planned cells that are not finished.
         total: Number of planned cells.
@@ -66,7 +67,6 @@ class Report:
     comparisons: tuple[dict[str, str], ...] = ()
     standings: tuple[tuple[Standing, ...], ...] = ()
     averages: tuple[Average, ...] = ()
-    subgroups: tuple[Subgroup, ...] = ()
     untuned: tuple[Matrix, ...] = ()
 
     def __repr__(self) -> str:
@@ -90,6 +90,11 @@ class Report:
         """What the whole report says of demonstrations, each sentence once."""
         return tuple(dict.fromkeys(n for matrix in self.matrices for n in matrix.notices))
 
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """What readings say, in the order of the page."""
+        return sections(self)
+
     def write(
         self,
         folder: str | Path | None = None,
@@ -98,11 +103,11 @@ class Report:
         figures: bool = False,
         interactive: bool = False,
         own_examples: bool = False,
-    ) -> None:
+    ) -> list[str]:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
         The tables are matrix.csv, results.csv, summary.csv, with two models or more
-        comparisons.csv, and with metadata columns subgroups.csv.
+        comparisons.csv, and those of the readings that have something to say.
 
         Args:
             folder: Made if it is not there; the report's own by default.
@@ -112,21 +117,14 @@ class Report:
             interactive: Put plotly into the page.
             own_examples: Show example pictures of own data, too.
 
+        Returns:
+            Names of the files beside the page, the page first.
+
         Raises:
             ConfigurationError: If the folder cannot be written.
         """
-        files = {
-            "results.csv": csv_bytes(self.results, RESULT_COLUMNS),
-            "summary.csv": csv_bytes(self.summary, SUMMARY_COLUMNS),
-            "report.html": report_html(self, interactive=interactive, own_examples=own_examples),
-        }
-        if self.comparisons:
-            files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
-        if self.subgroups:
-            files["subgroups.csv"] = csv_bytes(subgroup_rows(self.subgroups), SUBGROUP_COLUMNS)
-        if self.matrices:
-            files["matrix.png"] = matrix_png(self.matrices)
-            files["matrix.csv"] = matrix_csv(self.matrices)
+        page = report_html(self, interactive=interactive, own_examples=own_examples)
+        files = {"report.html": page, **self._files()}
         place = self.folder if folder is None else Path(folder)
         write_files(place, files)
         if tables:
@@ -136,15 +134,36 @@ class Report:
             write_files(place / "tables", text_tables(self))
         if figures:
             write_files(place / "figures", static_figures(self.matrices))
+        return list(files)
+
+    def _files(self) -> dict[str, bytes]:
+        """Make everything that lies beside the page, in the order that people read it in."""
+        files = {}
+        if self.matrices:
+            files["matrix.png"] = matrix_png(self.matrices)
+            files["matrix.csv"] = matrix_csv(self.matrices)
+        files["results.csv"] = csv_bytes(self.results, RESULT_COLUMNS)
+        files["summary.csv"] = csv_bytes(self.summary, SUMMARY_COLUMNS)
+        if self.comparisons:
+            files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
+        for section in self.sections:
+            files |= section.files
+        return files
 
     def print(self, console: "Console | None" = None) -> None:
-        """Print a table for each matrix, what is missing and the notes."""
+        """Print a table for each matrix, what is missing, the notes, and what readings say."""
         from rich import get_console
 
         console = console or get_console()
         for matrix in self.matrices:
             print_matrix(matrix, console)
-        for line in (self.missing_line, *self.notes):
+        texts = (
+            content.decode()
+            for section in self.sections
+            for name, content in section.files.items()
+            if name.endswith(".md")
+        )
+        for line in (self.missing_line, *self.notes, *texts):
             if line:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -224,7 +243,6 @@ def make_report(
         comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),
         standings=ranked,
         averages=tuple(means),
-        subgroups=tuple(subgroups(matrices, measured)),
         untuned=tuple(published),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import group_codes
+from medrobust.tasks.base import in_order
 
 from .compare import Standing
 from .figures import (
@@ -71,7 +72,7 @@ def matrix_section(
         _ranks(matrix, standings),
         _sanity(matrix),
         _comparisons(matrix, standings, comparisons),
-        *(section.html(matrix) for section in matrix.task.sections()),
+        *(section.html for section in in_order(matrix.task.sections(matrix))),
         _worst(matrix, pictures=pictures),
         _strip(matrix) if pictures else "",
         "</section>",

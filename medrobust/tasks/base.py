@@ -5,7 +5,7 @@ intervals, ranks, paired tests, subgroups and gains of adapters for nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
@@ -308,8 +308,8 @@ class Task(ABC):
         """Name what is the same for every image of a cell, which none should be; None if fine."""
         return None
 
-    def sections(self) -> Sequence["Section"]:
-        """Return what pages show of a matrix of this task alone."""
+    def sections(self, matrix: "Table") -> Sequence["Section"]:
+        """Return what the page shows of a matrix of this task alone, below its comparisons."""
         return ()
 
 
@@ -331,25 +331,27 @@ class Table(Protocol):
         ...
 
 
-def no_files(shown: Any) -> Mapping[str, bytes]:
-    """Write nothing beside the page."""
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page, and the files that hold its numbers.
+    """A part of a page, and the files beside it that hold its numbers.
 
-    A task brings sections of a matrix, a reading sections of the whole report.
+    A task brings sections of one matrix, a reading one of the whole report.
 
     Attributes:
-        title: Heading; also what its place in the page is called.
+        title: What it is called.
         order: Where it stands: sections go up by it.
-        html: Matrix or report -> what the page shows; an empty text leaves the section out.
-        files: Matrix or report -> name -> content of what is written beside the page.
+        html: What the page shows; an empty text shows nothing.
+        files: Name -> content of what is written beside the page; Markdown is printed, too.
+        rows: Name of a file -> what a row of it is, for the list at the foot of the page.
     """
 
     title: str
     order: int
-    html: Callable[[Any], str]
-    files: Callable[[Any], Mapping[str, bytes]] = no_files
+    html: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
+
+
+def in_order(sections: Iterable[Section]) -> list[Section]:
+    """Sort sections as they stand on a page."""
+    return sorted(sections, key=lambda section: section.order)

@@ -1,11 +1,9 @@
 """What a page shows of a classifier alone: the recall of each class."""
 
-from collections.abc import Sequence
-
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.intervals import share_interval
 from medrobust.reporting.markup import details, plain_table
-from medrobust.tasks.base import Section, Table, Terms
+from medrobust.tasks.base import Table, Terms
 
 
 def classes(matrix: Table) -> str:
@@ -34,6 +32,3 @@ def _recall(matrix: Table, wrong: Terms | None, k: int) -> str:
     codes = group_codes(matrix.data.groups)
     low, high = share_interval(terms, None if codes is None else codes[own])
     return f"{100 * terms.mean():.1f} ({100 * low:.1f}–{100 * high:.1f})"
-
-
-SECTIONS: Sequence[Section] = (Section("Classes", 50, classes),)

@@ -16,13 +16,14 @@ from medrobust.tasks.base import (
     ModelSide,
     Scores,
     Section,
+    Table,
     Task,
 )
 
 from . import heads, scores
 from .answers import METRICS
 from .fits import FITTED, Fit
-from .sections import SECTIONS
+from .sections import classes
 
 
 class Classification(Task):
@@ -83,9 +84,9 @@ class Classification(Task):
         """Name logits or predictions that are the same for every image."""
         return scores.collapsed(cell)
 
-    def sections(self) -> Sequence[Section]:
+    def sections(self, matrix: Table) -> Sequence[Section]:
         """Return the table of classes."""
-        return SECTIONS
+        return (Section("Classes", order=10, html=classes(matrix)),)
 
 
 TASK = Classification()

@@ -12,14 +12,14 @@ from medrobust.base.wording import counted
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import error_interval, group_codes
 from medrobust.metrics.estimates import with_bounds
+from medrobust.reporting.figures import title, with_range
+from medrobust.reporting.markup import plain_table
+from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.report import Report
+from medrobust.reporting.tables import coverage, csv_bytes, number
+from medrobust.reporting.uncertainty import Errors, Layout, mean_error
+from medrobust.tasks.base import Section
 from medrobust.types import Float64Array
-
-from .figures import title, with_range
-from .markup import plain_table
-from .matrix import Matrix
-from .measure import Measured
-from .tables import coverage, number
-from .uncertainty import Errors, Layout, mean_error
 
 FEWEST = 20
 """Images below which a group is given no number."""
@@ -66,7 +66,21 @@ class Subgroup:
     note: str
 
 
-def subgroups(matrices: Sequence[Matrix], measured: Measured) -> list[Subgroup]:
+def section(report: Report) -> Section | None:
+    """Return the tables of all groups, or None where no metadata column names any."""
+    found = subgroups(report.matrices)
+    if not found:
+        return None
+    return Section(
+        "Subgroups",
+        order=50,
+        html=subgroup_html(found),
+        files={"subgroups.csv": csv_bytes(subgroup_rows(found), SUBGROUP_COLUMNS)},
+        rows={"subgroups.csv": "a model and group"},
+    )
+
+
+def subgroups(matrices: Sequence[Matrix]) -> list[Subgroup]:
     """Compute every group of every row, for plain and balanced errors."""
     return [
         found
@@ -74,11 +88,11 @@ def subgroups(matrices: Sequence[Matrix], measured: Measured) -> list[Subgroup]:
         if matrix.data.metadata is not None
         for row in range(len(matrix.rows))
         for of in matrix.ratios
-        for found in _of_row(matrix, row, of, measured)
+        for found in _of_row(matrix, row, of)
     ]
 
 
-def _of_row(matrix: Matrix, row: int, of: str, measured: Measured) -> Iterator[Subgroup]:
+def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
     table, data = matrix.table, matrix.data
     assert data.metadata is not None
     layout = Layout(
@@ -92,7 +106,7 @@ def _of_row(matrix: Matrix, row: int, of: str, measured: Measured) -> Iterator[S
         matrix.groups,
         {},
     )
-    errors = Errors(layout, measured, row, of)
+    errors = Errors(layout, matrix.measured, row, of)
     for column, values in zip(data.metadata_columns, data.metadata.T, strict=True):
         for value in np.unique(values).tolist():
             chosen = values == value
@@ -165,10 +179,8 @@ def _covers(one: Subgroup) -> str:
     return f"{mean.covered} of {counted(mean.total, 'corruption')}; severities {levels}"
 
 
-def subgroup_section(found: Sequence[Subgroup]) -> str:
+def subgroup_html(found: Sequence[Subgroup]) -> str:
     """Write the tables of the page, by the metric that each matrix shows first."""
-    if not found:
-        return ""
     tables = []
     for matrix in {id(one.matrix): one.matrix for one in found}.values():
         columns = matrix.data.metadata_columns

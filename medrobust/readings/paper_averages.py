@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .markup import plain_table
-from .matrix import Matrix, plain
-from .tables import in_markdown
+from medrobust.reporting.markup import plain_table
+from medrobust.reporting.matrix import Matrix, plain
+from medrobust.reporting.report import Report
+from medrobust.reporting.tables import in_markdown
+from medrobust.tasks.base import Section
 
 NUMBERS = ("clean error", "mCE")
 COLUMNS = ("model", "from", *NUMBERS)
@@ -23,7 +25,7 @@ COLUMNS = ("model", "from", *NUMBERS)
 @cache
 def facts() -> Mapping[str, Any]:
     """Return suite, sets by modality, averages, source and differences of protocol."""
-    text = resources.files("medrobust.reporting").joinpath("published.json").read_text("utf-8")
+    text = resources.files("medrobust.readings").joinpath("published.json").read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -127,11 +129,16 @@ def _lines(matrices: Sequence[Matrix]) -> list[tuple[str, ...]]:
     return [(row, "this run", *_texts(numbers)) for row, numbers in averaged(matrices).items()]
 
 
-def published_files(matrices: Sequence[Matrix]) -> dict[str, bytes]:
-    """Return `published.md` where the matrices span the twelve sets of the paper, else nothing."""
-    tables = _tables(matrices)
+def section(report: Report) -> Section | None:
+    """Return both tables where the report spans the twelve sets of the paper, else None."""
+    tables = _tables(report.matrices)
     if not tables:
-        return {}
+        return None
+    files = {"published.md": _markdown(tables).encode()}
+    return Section("Beside the published averages", order=10, html=_html(tables), files=files)
+
+
+def _markdown(tables: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> str:
     text = ""
     for title, lines in tables:
         rows = ["| " + " | ".join(map(in_markdown, line)) + " |" for line in lines]
@@ -139,21 +146,18 @@ def published_files(matrices: Sequence[Matrix]) -> dict[str, bytes]:
         text += "\n".join([title, *head, *rows, "", ""])
     text += f"Published: {facts()['source']}. What differs:\n\n"
     text += "".join(f"- {difference}\n" for difference in facts()["differences"])
-    return {"published.md": text.encode()}
+    return text
 
 
-def published_section(matrices: Sequence[Matrix]) -> str:
-    """Return the same as a section of the page, or an empty text."""
-    tables = "".join(
+def _html(tables: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> str:
+    shown = "".join(
         f"<p>{escape(title)}</p>{plain_table(COLUMNS, lines, tight=True)}"
-        for title, lines in _tables(matrices)
+        for title, lines in tables
     )
-    if not tables:
-        return ""
     items = "".join(f"<li>{escape(difference)}</li>" for difference in facts()["differences"])
     return (
         '\n<section aria-labelledby="published"><h2 id="published">Beside the published averages'
-        f"</h2>{tables}<p>Published: {escape(facts()['source'])}. What differs:</p>"
+        f"</h2>{shown}<p>Published: {escape(facts()['source'])}. What differs:</p>"
         f'<ul class="small">{items}</ul></section>'
     )
 

@@ -8,9 +8,9 @@ import pytest
 from stores import cell_key, data_record
 
 from medrobust.evaluation.store import Store
-from medrobust.reporting import make_report, published_files, reference_cells
+from medrobust.readings.paper_averages import facts, section
+from medrobust.reporting import make_report, reference_cells
 from medrobust.reporting.matrix import ExpectedTable
-from medrobust.reporting.paper_averages import facts
 
 SETS = [name for names in facts()["modalities"].values() for name in names]
 
@@ -46,7 +46,7 @@ def report_of(root: Path, sets: list[str]):
 
 
 def test_five_modalities_count_equally_beside_the_published_averages(tmp_path: Path) -> None:
-    text = published_files(report_of(tmp_path, SETS).matrices)["published.md"].decode()
+    text = section(report_of(tmp_path, SETS)).files["published.md"].decode()
     # four modalities at 50, retinal fundus at (100 + 50) / 2
     assert "| m | this run | 55.0 | 55.0 |" in text
     assert "| reference | this run | 100.0 | 100.0 |" in text
@@ -56,4 +56,4 @@ def test_five_modalities_count_equally_beside_the_published_averages(tmp_path: P
 
 @pytest.mark.parametrize("without", ["aml", "octmnist"])
 def test_a_part_of_the_sets_is_not_set_beside_the_whole(tmp_path: Path, without: str) -> None:
-    assert published_files(report_of(tmp_path, [s for s in SETS if s != without]).matrices) == {}
+    assert section(report_of(tmp_path, [s for s in SETS if s != without])) is None

@@ -13,8 +13,8 @@ from stores import SEVEN, cell_key, data_record, random_logits, write_cell
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import Store
+from medrobust.readings.subgroups import SUBGROUP_COLUMNS
 from medrobust.reporting import ExpectedTable, Report, make_report
-from medrobust.reporting.subgroups import SUBGROUP_COLUMNS
 
 COUNT, COLUMNS, LEVELS = 90, SEVEN[:2], (1, 3)
 SITES = np.where(np.arange(COUNT) < 30, "<b>north</b>", "south")
@@ -121,6 +121,6 @@ def test_small_groups_and_groups_of_one_class_are_counted_and_given_no_number(
 
 def test_a_set_without_metadata_has_no_subgroups(tmp_path: Path) -> None:
     made = report(tmp_path, replace(record(), metadata=None, metadata_columns=()))
-    assert made.subgroups == ()
+    assert made.sections == ()
     assert not (made.folder / "subgroups.csv").exists()
     assert "subgroups" not in (made.folder / "report.html").read_text("utf-8")

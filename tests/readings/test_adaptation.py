@@ -12,8 +12,8 @@ from medrobust.evaluation.store import Store
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.influence import balanced_influence
 from medrobust.metrics.intervals import balanced_interval, mean_interval
-from medrobust.reporting import draw_files, make_report, reference_cells, untuned_cells
-from medrobust.reporting.adaptation import draw_rows
+from medrobust.readings.adaptation import draw_rows, section
+from medrobust.reporting import make_report, reference_cells, untuned_cells
 from medrobust.reporting.from_store import report_store
 from medrobust.reporting.matrix import ExpectedTable
 
@@ -86,7 +86,7 @@ def test_draws_are_joined_and_gains_are_paired(tmp_path: Path) -> None:
     assert (lora["draws"], lora["n"]) == ("3", "60")
     assert float(table["lora 10%", "mCE"]["value"]) == pytest.approx((24 + 30 + 36) / 90)
     assert table["as published", "mCE"]["low"] == ""
-    text = draw_files(report_of(tmp_path, written(tmp_path)).matrices)["adaptation.md"].decode()
+    text = section(report_of(tmp_path, written(tmp_path))).files["adaptation.md"].decode()
     assert "| m | lora 10% | 3 | 10.0 [" in text
     assert "| clean gain | corrupted gain |" in text
     assert "| +10.0 [" in text
@@ -102,7 +102,7 @@ def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:
 def test_without_an_adaptation_there_is_no_such_table(tmp_path: Path) -> None:
     cells = [cell for cell in written(tmp_path) if cell.spec.adapter == "none"]
     report = report_of(tmp_path, cells)
-    assert draw_files(report.matrices) == {}
+    assert section(report) is None
     report.write(tmp_path / "out")
     assert "Adaptations" not in (tmp_path / "out" / "report.html").read_text()
 

@@ -18,14 +18,14 @@ from medrobust.metrics.aggregates import (
 )
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds, mean_interval, wilson
-from medrobust.tasks.base import Terms
+from medrobust.reporting.markup import plain_table
+from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.reference import as_published, is_probe, without_adapter
+from medrobust.reporting.report import Report
+from medrobust.reporting.tables import csv_bytes, in_markdown, number
+from medrobust.reporting.uncertainty import Groups, mean_error
+from medrobust.tasks.base import Section, Terms
 from medrobust.types import Float64Array
-
-from .markup import plain_table
-from .matrix import Matrix
-from .reference import as_published, is_probe, without_adapter
-from .tables import csv_bytes, in_markdown, number
-from .uncertainty import Groups, mean_error
 
 COLUMNS = (
     "dataset",
@@ -140,15 +140,13 @@ def _added(matrix: Matrix, untuned: Sequence[Matrix], lines: Sequence[_Line]) ->
     ]
 
 
-def draw_files(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> dict[str, bytes]:
-    """Return `adaptation.csv` and `adaptation.md`, or nothing where nothing was adapted.
-
-    Args: as of `draw_rows`.
-    """
-    rows = draw_rows(matrices, untuned)
+def section(report: Report) -> Section | None:
+    """Return page and tables of adaptations, or None where nothing was adapted."""
+    rows = draw_rows(report.matrices, report.untuned)
     if not rows:
-        return {}
-    return {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": draw_text(rows).encode()}
+        return None
+    files = {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": draw_text(rows).encode()}
+    return Section("Adaptations and their gains", order=40, html=draw_html(rows), files=files)
 
 
 EXPLAINED = (
@@ -203,10 +201,8 @@ def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join([*parts, EXPLAINED]) + "\n"
 
 
-def draw_section(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return the tables as a section of the page, or an empty text."""
-    if not rows:
-        return ""
+def draw_html(rows: Sequence[Mapping[str, str]]) -> str:
+    """Lay the rows out as a section of the page."""
     tables = "".join(
         f"<p>{escape(title)}</p>{plain_table(heads, lines, tight=True)}"
         for title, heads, lines in draw_tables(rows)

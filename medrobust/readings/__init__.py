@@ -1,0 +1,1 @@
+"""What stored cells say further, without a model: one file a reading."""

@@ -1,0 +1,69 @@
+"""A reading is one file: what it says reaches the page, the folder and the terminal."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+from stores import data_record, write_matrix
+
+from medrobust.readings import lookup
+from medrobust.reporting import Report
+from medrobust.reporting.from_store import report_store
+from medrobust.tasks.base import Section
+
+
+def counted_models(report: Report) -> Section | None:
+    """A reading that only this test knows."""
+    models = [row.label for matrix in report.matrices for row in matrix.rows]
+    if len(models) < 2:
+        return None
+    return Section(
+        "How many",
+        order=45,
+        html=f'\n<section id="many">{len(models)} models</section>',
+        files={"many.csv": b"models\n2\n", "many.md": b"There are two.\n"},
+        rows={"many.csv": "a report"},
+    )
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, planted = lookup._readings(), SimpleNamespace(section=counted_models)
+    monkeypatch.setattr(lookup, "_readings", lambda: (*there, planted))
+
+
+def report_of(folder: Path, models: dict[str, float]) -> Report:
+    write_matrix(folder / "store", data_record(), models, severities=(1,))
+    return report_store(folder / "store", folder / "report", interactive=False, figures=False)
+
+
+def test_what_a_reading_says_is_written_listed_and_printed(tmp_path: Path, planted: None) -> None:
+    report = report_of(tmp_path, {"a": 1.0, "b": 0.5})
+    folder = tmp_path / "report"
+    assert (folder / "many.csv").read_bytes() == b"models\n2\n"
+    page = (folder / "report.html").read_text("utf-8")
+    assert page.index("m0-title") < page.index('id="many"') < page.index('id="missing"')
+    assert '<a href="many.csv">many.csv</a> (one row a report)' in page
+    terminal = Console(file=io.StringIO(), width=200)
+    report.print(terminal)
+    assert "There are two." in terminal.file.getvalue()
+
+
+def test_a_reading_without_anything_to_say_leaves_no_trace(tmp_path: Path, planted: None) -> None:
+    report = report_of(tmp_path, {"a": 1.0})
+    assert not (tmp_path / "report" / "many.csv").exists()
+    assert "many.csv" not in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert report.sections == ()
+    assert report.write(tmp_path / "again") == [
+        path.name
+        for name in ("report.html", "matrix.png", "matrix.csv", "results.csv", "summary.csv")
+        for path in [tmp_path / "again" / name]
+        if path.exists()
+    ]
+
+
+def test_every_file_of_the_folder_is_a_reading() -> None:
+    files = {path.stem for path in Path(lookup.__file__).parent.glob("[a-z]*.py")} - {"lookup"}
+    assert {module.__name__.rpartition(".")[2] for module in lookup._readings()} == files
