@@ -9,6 +9,7 @@ from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
 from medrobust.exceptions import ConfigurationError, MedRobustError
+from medrobust.tasks.lookup import FIRST
 
 from .experiment import Experiment
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig, MissingMandatoryValue
 
 TUNING, ENCODER = "medrobust.tuning.Tuning", "medrobust.engine.EncodeImages"
-CLASSIFICATION = {"_target_": "medrobust.tasks.lookup.task_of", "kind": "classification"}
+FIRST_TASK = {"_target_": "medrobust.tasks.lookup.task_of", "kind": FIRST}
 """The task of release 0.1, whose records name none."""
 
 FORMER_TARGETS = {
@@ -120,7 +121,7 @@ def with_present_groups(config: "DictConfig") -> "DictConfig":
             )
     present = OmegaConf.create(config)
     OmegaConf.set_struct(present, value=False)
-    present.task = task or CLASSIFICATION
+    present.task = task or FIRST_TASK
     if tuning:
         present.tuning = OmegaConf.merge(config.get("tuning") or {}, tuning)
     return present
