@@ -356,14 +356,21 @@ def _clip_folder() -> Files:
     narrow = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
               "num_attention_heads": 2, "projection_dim": 4}  # fmt: skip
     config = CLIPConfig(
-        text_config={**narrow, "vocab_size": 8, "max_position_embeddings": 6, "eos_token_id": 1},
+        text_config={
+            **narrow,
+            "vocab_size": 3,
+            "max_position_embeddings": 6,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+        },
         vision_config={**narrow, "image_size": 32, "patch_size": 16},
         projection_dim=4,
     )
     shape = {"do_center_crop": True, "do_resize": True, "do_normalize": True, "resample": 3,
              "crop_size": 32, "size": 32, "image_mean": [0.5] * 3,
              "image_std": [0.5] * 3}  # fmt: skip
-    vocabulary = {word: number for number, word in enumerate(("a", "<|endoftext|>", "b"))}
+    words = ("<|startoftext|>", "a", "<|endoftext|>")
+    vocabulary = {word: number for number, word in enumerate(words)}
     state = {name: value.contiguous() for name, value in CLIPModel(config).state_dict().items()}
     return {
         "config.json": config.to_json_string(use_diff=False).encode(),
