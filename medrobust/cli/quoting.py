@@ -23,10 +23,10 @@ def readable(key: str, value: str, *, swept: bool) -> str:
         swept: Whether commas separate options.
 
     Example:
-        >>> readable("dataset.csv", "R\u00f6ntgen/labels.csv", swept=False)
-        "'R\u00f6ntgen/labels.csv'"
-        >>> readable("x", "[R\u00f6ntgen, CT]", swept=False), readable("x", "a,b", swept=True)
-        ("['R\u00f6ntgen',CT]", 'a,b')
+        >>> readable("dataset.csv", "Röntgen/labels.csv", swept=False)
+        "'Röntgen/labels.csv'"
+        >>> readable("x", "[Röntgen, CT]", swept=False), readable("x", "a,b", swept=True)
+        ("['Röntgen',CT]", 'a,b')
     """
     if PLAIN.fullmatch(value) or value[:1] in "'\"" or "${" in value:
         return value
