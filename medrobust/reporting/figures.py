@@ -251,7 +251,7 @@ def curves_figure(matrix: Matrix, ink: str = "black") -> "Figure":
     names = matrix.table.corruptions
     across = min(4, len(names))
     down = -(-len(names) // across)
-    figure = Figure(figsize=(2.55 * across, 2.1 * down + 0.5), layout="constrained")
+    figure = Figure(figsize=(2.55 * across, 2.3 * down + 0.5), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     for column, axis in enumerate(axes):
         _panel(axis, matrix, column, ink) if column < len(names) else axis.set_visible(False)
@@ -283,7 +283,9 @@ def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
         )  # fmt: skip
     axis.set_title(matrix.table.corruptions[column].replace("_", " "), size=9, color=ink)
     axis.set_xticks(severities, ["clean", *map(str, matrix.table.severities)], size=8)
+    axis.set_xlabel("severity", color=ink, size=8)
     _plain_axes(axis, ink)
+    axis.tick_params(axis="x", labelbottom=True)
     largest = float(np.nanmax(matrix.high[shown])) if np.isfinite(matrix.high[shown]).any() else 1.0
     axis.set_ylim(0, 100 * max(scale_top(matrix), largest) + 2)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medrobust.base.program import program
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
@@ -174,7 +175,11 @@ def report_store(
         validation=validation_cells(store, cells),
         sanity=[c for c in chosen if c.spec.suite == SANITY],
         missing=missing,
-        notes=[*choice.note, *version_notes(expected)],
+        notes=[
+            *choice.note,
+            *version_notes(expected),
+            *_without_reference(reference, cells, expected, typed),
+        ],
         processes=processes,
     )
     report = build_report(request)
@@ -189,6 +194,24 @@ def _typed(
     words = ["medrobust", "report", root.name, *choice.words]
     words += [word for switch, value in values.items() if value for word in (switch, value)]
     return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
+
+
+def _without_reference(
+    reference: str | None,
+    cells: Sequence[StoredCell],
+    expected: Sequence[ExpectedTable],
+    typed: str,
+) -> list[str]:
+    """Say why mCE is empty, and what fills it, where no reference was named."""
+    if reference or not any(table.corruptions for table in expected):
+        return []
+    names = list(dict.fromkeys(cell.spec.model for cell in cells))
+    command = f"{typed} --reference {shlex.quote(names[0])}"
+    others = f" (or another of {', '.join(names)})" if len(names) > 1 else ""
+    return [
+        f"mCE is empty: it is divided by the errors of a reference model, and none was named. "
+        f"Name one: {command}{others}"
+    ]
 
 
 def _chosen(store: Store, choice: Choice) -> list[StoredCell]:
@@ -255,8 +278,8 @@ def version_notes(expected: Iterable[ExpectedTable]) -> list[str]:
         if table.version:
             found.setdefault(table.dataset, set()).add(table.version)
     return [
-        f"the store holds {len(versions)} versions of the data set {name} (other images, labels, "
-        f"limit or metadata columns): each has a table of its own"
+        f"the store holds {counted(len(versions), 'version')} of the data set {name} (other "
+        f"images, labels, limit or metadata columns): each has a table of its own"
         for name, versions in found.items()
     ]
 

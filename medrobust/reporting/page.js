@@ -59,6 +59,15 @@
       }
     }
   }
+  let opened = [];
+  addEventListener("beforeprint", function () {
+    opened = Array.from(document.querySelectorAll("details:not([open])"));
+    for (const part of opened) part.open = true;
+  });
+  addEventListener("afterprint", function () {
+    for (const part of opened) part.open = false;
+    opened = [];
+  });
   for (const control of [metric, severity, dataset]) control.addEventListener("change", redraw);
   document.getElementById("switches").hidden = false;
   redraw();

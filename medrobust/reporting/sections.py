@@ -249,7 +249,9 @@ def _comparisons(
         "points. Below 0, A errs less and is better; of the AUC, above 0. 95 %: the interval of "
         'that difference. Images "mean": over all corruptions and severities. Family: below .05, '
         "the chance of any false finding among all pairs of this number is below 5 %; "
-        "Benjamini–Hochberg bounds the share of false findings.</p>"
+        "Benjamini–Hochberg bounds the share of false findings. Plain and balanced error may "
+        "differ by as much and yet have other p-values: plain error counts every image the same, "
+        "balanced error every class, so that rare classes weigh more and chance moves it more.</p>"
     )
     if best is not None:
         note += (

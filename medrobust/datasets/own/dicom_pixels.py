@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidImageError
 from medrobust.types import UInt8Array
 
@@ -241,7 +242,9 @@ def _frame_index(header: "FileDataset", frame: int | None, name: str) -> int:
     count = int(header.get("NumberOfFrames") or 1)
     number = (count + 1) // 2 if frame is None else frame
     if not 1 <= number <= count:
-        raise InvalidImageError(f"{name} has {count} frames; frame {number} was asked for.")
+        raise InvalidImageError(
+            f"{name} has {counted(count, 'frame')}; frame {number} was asked for."
+        )
     return number - 1
 
 
