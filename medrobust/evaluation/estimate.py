@@ -19,7 +19,7 @@ from medrobust.engine.loader import StoredImages
 from .experiment import Experiment
 from .plan import DatasetPlan, PlannedCell
 from .resources import Resources
-from .run import EXAMPLES, CellRunner
+from .run import CellRunner, rows_to_show
 from .store import Store
 
 CORRUPTED = 4
@@ -139,8 +139,8 @@ def _disk(experiment: Experiment, image_set: ImageSet, cells: int, widths: int) 
     sizes = {"image": count, "class": len(image_set.class_names)}
     arrays = sum(spec.nbytes(sizes) for spec in experiment.task.arrays.values())
     record = 2 * len(json.dumps(experiment.config, default=str)) + 4096
-    shown = experiment.examples if experiment.examples is not None else image_set.origin != "own"
-    pictures = EXAMPLES * int(np.prod(image_set.images.shape[1:])) // 2 if shown else 0
+    shown = len(rows_to_show(image_set, asked=experiment.examples))
+    pictures = shown * int(np.prod(image_set.images.shape[1:])) // 2
     features = 4 * count * widths if experiment.keep_features else 0
     return cells * (arrays + record + pictures) + features + image_set.ids.nbytes
 

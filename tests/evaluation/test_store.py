@@ -87,6 +87,23 @@ def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Pa
     assert (found.metadata, found.metadata_columns) == (None, ())
 
 
+def test_sentences_of_the_first_release_are_read_and_not_rewritten(store: Store) -> None:
+    file = store.root / "data" / ("d" * 64) / "data.json"
+    body = json.loads(file.read_text())
+    del body["facts"]["findings"]
+    body["facts"]["marks"] = ["a subset", "2 images nearly repeat one of val (ids 0=7, 1=8)"]
+    before = json.dumps(body)
+    file.write_text(before)
+    repeated = Finding("repeated images", "2 images nearly repeat one of val", ("0=7", "1=8"))
+    found = (*record().findings, repeated)
+    assert Store(store.root).data("d" * 64).findings == found
+    Store(store.root).write_data(replace(record(), findings=found))
+    assert file.read_text() == before
+    Store(store.root).write_data(record())
+    assert Store(store.root).data("d" * 64).findings == record().findings
+    assert "marks" not in json.loads(file.read_text())["facts"]
+
+
 def test_a_cell_comes_back_as_it_was_written(store: Store) -> None:
     assert store.has(key())
     cell = store.read(SPEC, key().fingerprint)

@@ -3,8 +3,8 @@
 from .encoder import quiet_lightning
 from .encoding import Done
 from .finished import read_cells
-from .pictures import EXAMPLES
+from .pictures import rows_to_show
 from .runner import CellRunner
 from .writer import InOrder
 
-__all__ = ["EXAMPLES", "CellRunner", "Done", "InOrder", "quiet_lightning", "read_cells"]
+__all__ = ["CellRunner", "Done", "InOrder", "quiet_lightning", "read_cells", "rows_to_show"]
