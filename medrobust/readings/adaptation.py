@@ -331,7 +331,7 @@ def _rows(matrix: Matrix, own: Sequence[_Line], added: Sequence[_Line]) -> list[
                     "of": matrix.shown,
                     **_bounds("", values, over_images.value(metric), LIMITS[metric]),
                     **_bounds("gain", gains, over_images.gain(metric), (-inf, inf)),
-                    "n": str(len(matrix.data.labels)),
+                    "n": str(matrix.units(matrix.shown)),
                     "reference": (matrix.reference or "") if metric == "mCE" else "",
                 }
             )

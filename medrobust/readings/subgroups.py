@@ -88,6 +88,7 @@ def subgroups(matrices: Sequence[Matrix]) -> list[Subgroup]:
         if matrix.data.metadata is not None
         for row in range(len(matrix.rows))
         for of in matrix.ratios
+        if matrix.units(of) == len(matrix.data)
         for found in _of_row(matrix, row, of)
     ]
 
@@ -129,6 +130,8 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
 def _too_little(data: SplitFacts, chosen: NDArray[np.bool_]) -> str:
     if chosen.sum() < FEWEST:
         return f"fewer than {FEWEST} images"
+    if data.label_kind is None:
+        return ""
     return "one class only" if len(np.unique(data.labels[chosen], axis=0)) < 2 else ""
 
 

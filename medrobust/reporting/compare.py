@@ -54,8 +54,11 @@ def standings(matrix: Matrix, measured: Measured) -> list[Standing]:
     if len(whole) < 2 or not matrix.table.corruptions:
         return result
     stacked = np.stack([found for found in terms if found is not None])
-    groups = measured.groups(matrix.data)
-    ranks = rank_intervals(stacked, counts=measured.draws(matrix.data), groups=groups)
+    unit = _unit(matrix)
+    groups = measured.groups(matrix.data, unit)
+    ranks = rank_intervals(
+        stacked, counts=measured.draws(matrix.data, matrix.units(matrix.shown), unit), groups=groups
+    )
     effective = _effective(matrix, whole)
     for place, row in enumerate(whole):
         result[row] = Standing(*ranks[place], effective[place])
@@ -103,24 +106,25 @@ def _family(matrix: Matrix, measured: Measured, of: str) -> list[dict[str, str]]
     if not asked:
         return []
     pairs = np.array([(known[a, condition], known[b, condition]) for a, b, condition in asked])
-    return _written(matrix, of, asked, _compared(matrix, measured, parts, asked, pairs))
+    return _written(matrix, of, asked, _compared(matrix, measured, of, parts, asked, pairs))
 
 
 def _compared(
     matrix: Matrix,
     measured: Measured,
+    of: str,
     parts: Sequence[Terms | Areas],
     asked: Sequence[tuple[int, int, str]],
     pairs: Int64Array,
 ) -> list[Comparison]:
-    labels, key = matrix.data.labels, f"medrobust turns/{matrix.data.fingerprint}"
+    key = f"medrobust turns/{matrix.data.fingerprint}"
     areas = [part for part in parts if isinstance(part, Areas)]
     if areas:
-        groups, classes = measured.groups(matrix.data), labels if labels.ndim == 1 else None
+        groups, classes = measured.groups(matrix.data), _classes(matrix)
         return compare_areas(areas, pairs, labels=classes, groups=groups, key=key)
     terms = [part for part in parts if isinstance(part, Terms)]
     groups = measured.groups(matrix.data, terms[0].unit)
-    answers = terms[0].strata is None and labels.ndim == 1 and len(matrix.seeds) <= 1
+    answers = terms[0].strata is None and _answers_once(matrix, of)
     return compare_errors(
         np.stack([one.values for one in terms]).astype(np.float64),
         pairs,
@@ -129,6 +133,28 @@ def _compared(
         key=key,
         single=[answers and groups is None and c == "clean" for _, _, c in asked],
     )
+
+
+def _unit(matrix: Matrix) -> str:
+    """Name what the loss shown is a mean over."""
+    found = matrix.terms_of_one(matrix.shown)
+    return found.unit if isinstance(found, Terms) else "image"
+
+
+def _answers_once(matrix: Matrix, of: str) -> bool:
+    """Say whether each unit is either right or wrong on clean images: McNemar's test applies."""
+    found = matrix.terms_of_one(of)
+    alone = isinstance(found, Terms) and found.values.dtype == bool and found.values.ndim == 1
+    return alone and len(matrix.seeds) <= 1
+
+
+def _classes(matrix: Matrix) -> Int64Array | None:
+    """Return the class of each image, where it has one."""
+    for of in matrix.losses:
+        found = matrix.terms_of_one(of)
+        if isinstance(found, Terms) and found.strata is not None and found.strata.ndim == 1:
+            return found.strata
+    return None
 
 
 def _written(
@@ -156,7 +182,7 @@ def _written(
                 "p_holm": _number(strict),
                 "p_bh": _number(mild),
                 "test": one.test,
-                "n": str(len(matrix.data.labels)),
+                "n": str(matrix.units(of)),
                 "p_familywise": _number(one.p_familywise),
                 "reason": one.reason,
             }

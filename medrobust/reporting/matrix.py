@@ -16,6 +16,7 @@ from medrobust.metrics import (
     mean_corruption_error,
     relative_corruption_error,
 )
+from medrobust.metrics.influence import Areas
 from medrobust.tasks.base import Task, Terms
 from medrobust.tasks.lookup import task_of
 from medrobust.types import Float64Array
@@ -186,6 +187,18 @@ class Matrix:
     def controls(self) -> Mapping[str, str]:
         """Aggregate of what not looking at the image scores -> what people call it."""
         return {**IMAGES_OF_NOTHING, **self.task.controls}
+
+    def terms_of_one(self, of: str) -> Terms | Areas | None:
+        """Return the terms of any one cell: what units and classes there are, they all share."""
+        cell = next(iter(self.cells.values()), None)
+        return None if cell is None else self.measured.terms(cell, of)
+
+    def units(self, of: str) -> int:
+        """Count what a loss is over: images, or what its terms name."""
+        found = self.terms_of_one(of)
+        if found is None:
+            return len(self.data)
+        return len(found.values if isinstance(found, Terms) else found.influence)
 
     def mean_terms(self, row: int, condition: str, of: str) -> Terms | None:
         """Return how much each unit adds to a loss, on average over a condition.

@@ -129,16 +129,21 @@ class Measured:
         data = cell.data
         return Cell(cell.fingerprint, cell.arrays, cell.head, data, self.groups(data))
 
-    def draws(self, data: SplitFacts) -> Int64Array:
-        """Return how often each image (or patient) is taken, 1,000 times: int64 (1000, units).
+    def draws(self, data: SplitFacts, count: int, unit: str = "image") -> Int64Array:
+        """Return how often each unit (or patient) is taken, 1,000 times: int64 (1000, units).
 
         The same for all models, severities and reports of a data set.
+
+        Args:
+            data: Facts of the split.
+            count: How many units there are.
+            unit: What they are.
         """
-        if self._drawn is None or self._drawn[0] != data.fingerprint:
-            groups = self.groups(data)
-            units = len(data.labels) if groups is None else int(groups.max()) + 1
-            counts = resample_counts(f"medrobust resamples/{data.fingerprint}", units)
-            self._drawn = (data.fingerprint, counts)
+        key = f"medrobust resamples/{data.fingerprint}" + f"/{unit}" * (unit != "image")
+        if self._drawn is None or self._drawn[0] != key:
+            groups = self.groups(data, unit)
+            units = count if groups is None else int(groups.max()) + 1
+            self._drawn = (key, resample_counts(key, units))
         return self._drawn[1]
 
     def _fit(self, cell: StoredCell) -> Any:

@@ -193,7 +193,7 @@ def _provenance(report: "Report") -> str:
             f"{d.name}/{d.split}",
             d.origin,
             described(d.license),
-            str(len(d.labels)),
+            str(len(d)),
             d.counted,
         )
         for d in data

@@ -54,8 +54,9 @@ def matrix_section(
     """Write heat table, curves, scatter, ranks, comparisons, classes, worst cells and pictures."""
     anchor = f"m{number}"
     data = matrix.data
-    size = counted(len(data.labels), "image")
-    facts = f"{size} · {counted(len(data.class_names), 'class')} · {data.label_kind}"
+    facts = counted(len(data), "image")
+    if data.label_kind is not None:
+        facts += f" · {counted(len(data.class_names), 'class')} · {data.label_kind}"
     if (codes := group_codes(data.groups)) is not None:
         facts += f" · {counted(len(np.unique(codes)), 'patient')}"
     pictures = own_examples or data.origin != "own"

@@ -166,7 +166,7 @@ def _summary(
         "value": number(value),
         "low": number(bounds.low),
         "high": number(bounds.high),
-        "n": str(len(matrix.data.labels)),
+        "n": str(matrix.units(of)),
         "higher_is_better": str(matrix.task.metrics[of].higher_is_better).lower(),
         "reference": reference,
         "covers": covers,
