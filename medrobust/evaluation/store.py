@@ -42,6 +42,10 @@ from medrobust.tasks.lookup import task_name, task_of
 from medrobust.types import Float32Array
 
 from .facts_record import ARRAYS, arrays_of, facts_of, read_facts
+from .seals import SEAL, Claim, breach, sealed
+
+PLACE = 4
+"""Folders from a model's name down to a cell, which say what the cell is."""
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused."""
@@ -209,9 +213,14 @@ class Store:
             spec = CellSpec(**record["cell"])
             data = self.data(record["data"])
             stated = dict(record["arrays"])
+            claim = _claim(spec, data, record)
             own_fingerprint, kind = str(record["fingerprint"]), str(record["head"]["kind"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
+        if complaint := claim.contradiction():
+            raise damaged(folder, complaint)
+        if folder.parts[-PLACE:] != cell_folder(spec, own_fingerprint).parts[-PLACE:]:
+            raise damaged(folder, f"it holds the cell {spec}, whose place is another")
         declared = _declared(kind, folder)
         if set(stated) != set(declared):
             raise damaged(folder, f"it holds {sorted(stated)}, not {sorted(declared)}")
@@ -258,7 +267,7 @@ class Store:
             **record,
         }
         files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-        files |= {"cell.json": _json_bytes(body), **(examples or {})}
+        files |= {"cell.json": _sealed_bytes(body), **(examples or {})}
         _write_folder(self.root / key.folder, files, replace=replace)
 
     def adopt(self, key: CellKey) -> bool:
@@ -301,9 +310,12 @@ class Store:
                 for name in ARRAYS
                 if name in stated
             }
-            return read_facts(record["facts"], arrays)
+            data = read_facts(record["facts"], arrays)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"data.json does not say what it must ({error})") from error
+        if data.fingerprint != folder.name:
+            raise damaged(folder, f"it holds the data {data.fingerprint[:12]}")
+        return data
 
     def write_data(self, data: SplitFacts) -> None:
         """Write labels and names once for each data fingerprint; remarks are those of the last run.
@@ -324,15 +336,16 @@ class Store:
             "arrays": {name: _description(array) for name, array in arrays.items()},
         }
         files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-        _write_folder(folder, {**files, "data.json": _json_bytes(body)}, replace=False)
+        _write_folder(folder, {**files, "data.json": _sealed_bytes(body)}, replace=False)
 
     def _write_remarks(self, folder: Path, data: SplitFacts) -> None:
         """Replace the sentences that tables carry: an audit may have found more meanwhile."""
         body = _read_json(folder / "data.json")
         body["facts"] |= data.remarks
         body["facts"].pop("marks", None)  # as release 0.1 called them
+        content = _sealed_bytes(body) if SEAL in body else _json_bytes(body)
         try:
-            write_whole(folder / "data.json", _json_bytes(body))
+            write_whole(folder / "data.json", content)
         except OSError as error:
             raise StoreError(f"the store cannot be written: {error}.") from error
         self._data.pop(data.fingerprint, None)
@@ -464,6 +477,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r} cannot be kept in a JSON file")
 
 
+def _sealed_bytes(value: Mapping[str, Any]) -> bytes:
+    """Seal what will be read back, not what is in memory: a reader has no tuples."""
+    return _json_bytes(sealed(json.loads(_json_bytes(value))))
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json_object(path)
@@ -471,7 +489,16 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
     if value.get("format") != FORMAT:
         raise damaged(path.parent, f"{path.name} is not of format {FORMAT}")
+    if complaint := breach(value):
+        raise damaged(path.parent, f"{path.name}: {complaint}")
     return value
+
+
+def _claim(spec: CellSpec, data: SplitFacts, record: Mapping[str, Any]) -> Claim:
+    """Put together what a record says of its cell, and what its parts make of it."""
+    key = CellKey(spec, record["encoding"], record["head"], data.fingerprint)
+    stated = (str(record["fingerprint"]), str(record["encoding_fingerprint"]))
+    return Claim(spec, data, key.encoding, stated, (key.fingerprint, key.encoding_fingerprint))
 
 
 def _stored_array(path: Path, stated: Any) -> NDArray[Any]:

@@ -81,7 +81,7 @@ def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Pa
     store.write_data(before)
     file = tmp_path / "data" / before.fingerprint / "data.json"
     body = json.loads(file.read_text())
-    del body["facts"]["metadata_columns"]
+    del body["facts"]["metadata_columns"], body["seal"], body["sealed"]
     file.write_text(json.dumps(body))
     found = Store(tmp_path).data(before.fingerprint)
     assert (found.metadata, found.metadata_columns) == (None, ())
