@@ -204,9 +204,9 @@ def test_a_request_that_means_nothing_is_refused(options: dict[str, Any], compla
 
 def test_the_test_split_is_never_drawn_from() -> None:
     pool, test = few_shot_set([0, 1] * 4, None), few_shot_set([0, 1] * 4, None, split="test")
-    with pytest.raises(ConfigurationError, match=r"task\.pool=test"):
+    with pytest.raises(ConfigurationError, match=r"tuning\.pool=test"):
         few_shots(test, shots=1)
-    with pytest.raises(ConfigurationError, match=r"task\.select_from=test"):
+    with pytest.raises(ConfigurationError, match=r"tuning\.select_from=test"):
         few_shots(pool, shots=1, select_from=test)
 
 
