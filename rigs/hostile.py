@@ -495,7 +495,7 @@ def medimeta_readers() -> Iterator[Reader]:
 def configuration_readers() -> Iterator[Reader]:
     """Folders of `--config-dir`: composed and built as the entry does it."""
     from medrobust.cli.hydra_app import composed
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
 
     options = {
         "adapter/theirs.yaml": b"# Theirs\n_target_: medrobust.adapters.Lora\nrank: 4\nalpha: 8\n",

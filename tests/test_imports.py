@@ -43,6 +43,7 @@ KNOW_HYDRA = {
     "cli/joint_report.py",
     "cli/mistakes.py",
     "cli/quoting.py",
+    "evaluation/building.py",
     "evaluation/config.py",
 }
 

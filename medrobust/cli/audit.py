@@ -62,7 +62,7 @@ def sources(name: str, overrides: Sequence[str]) -> list[Any]:
         UnknownNameError: If there is no such option; names the nearest.
         MedRobustError: As building it raises it.
     """
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
 
     from .hydra_app import composed
 

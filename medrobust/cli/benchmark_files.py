@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", default="cpu", help="where images are corrupted (cpu, cuda)")
     add_overrides(parser, "dataset=...|corruption=...")
     given = parser.parse_intermixed_args(list(arguments))
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
 
     from .hydra_app import composed
 

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = subcommand_parser("check-model", ABOUT, *EXAMPLES)
     add_overrides(parser, "model=...|speed=...", nargs="+")
     given = parser.parse_intermixed_args(list(arguments))
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
 
     from .hydra_app import composed
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(parser, "dataset=...", nargs="+")
     given = parser.parse_intermixed_args(list(arguments))
     from medrobust.datasets.export import command, export
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
 
     from .hydra_app import composed
 

@@ -119,33 +119,49 @@ def job(config: "DictConfig") -> None:
     from hydra.types import RunMode
 
     from medrobust.base.console import patient_streams
-    from medrobust.base.process_state import left_as_found
-    from medrobust.evaluation.config import experiment_from_config
-    from medrobust.evaluation.experiment import beside_others
-    from medrobust.jobs.records import leave_failure
-    from medrobust.jobs.run import run_job
+
+    from .first_look import first_look
 
     register_resolvers()
     hydra = HydraConfig.get()
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-    with patient_streams(), closed_log_file(), left_as_found(), started_from_here():
+    with patient_streams(), closed_log_file(), started_from_here():
         try:
-            experiment = experiment_from_config(config)
-            if number is not None and (launcher := _launcher(hydra)) != "basic":
-                experiment = beside_others(experiment, launcher, number)
-            run_job(experiment, as_job(config, hydra, hydra.runtime.output_dir, number))
+            first_look(config)
+            _run(config, hydra, number)
         except MedRobustError as error:
             if number is None:
                 FAILURES.append(str(error))
             else:
-                leave_failure(Path(hydra.runtime.output_dir), number, error.for_records)
+                _leave(error.for_records, hydra, number)
         except Exception as error:
-            folder = Path(hydra.runtime.output_dir)
+            said = not_foreseen(error, Path(hydra.runtime.output_dir))
             if number is None:
-                FAILURES.append(not_foreseen(error, folder))
+                FAILURES.append(said)
             else:  # the others go on
-                log.error("job %d failed: %s", number, not_foreseen(error, folder))
-                leave_failure(folder, number, f"{type(error).__name__}: {error}")
+                log.error("job %d failed: %s", number, said)
+                _leave(f"{type(error).__name__}: {error}", hydra, number)
+
+
+def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
+    """Run a job that has passed the first look: from here on torch is imported."""
+    from medrobust.base.process_state import left_as_found
+    from medrobust.evaluation.config import experiment_from_config
+    from medrobust.evaluation.experiment import beside_others
+
+    with left_as_found():
+        experiment = experiment_from_config(config)
+        from medrobust.jobs.run import run_job
+
+        if number is not None and (launcher := _launcher(hydra)) != "basic":
+            experiment = beside_others(experiment, launcher, number)
+        run_job(experiment, as_job(config, hydra, hydra.runtime.output_dir, number))
+
+
+def _leave(reason: str, hydra: Any, number: int) -> None:
+    from medrobust.jobs.records import leave_failure
+
+    leave_failure(Path(hydra.runtime.output_dir), number, reason)
 
 
 def _launcher(hydra: Any) -> str:
@@ -156,12 +172,10 @@ def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) ->
     """Collect what Hydra knows of a job, or of a sweep as a whole."""
     from hydra.types import RunMode
 
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
     from medrobust.jobs.job import Job
 
     swept = hydra.mode == RunMode.MULTIRUN
-    if not isinstance(config.dry_run, bool):
-        raise ConfigurationError(f"dry_run={config.dry_run!r}: write true or false.")
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
     sources = hydra.runtime.config_sources
     folders = [Path(source.path) for source in sources]
@@ -174,7 +188,7 @@ def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) ->
         packs=tuple(Path(one.path) for one in sources if one.provider == "command-line"),
         number=number,
         group=Path(hydra.sweep.dir).name if swept else None,
-        dry=config.dry_run,
+        dry=config.dry_run is True,
     )
 
 

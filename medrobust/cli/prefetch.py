@@ -86,7 +86,7 @@ def fetch_all(folder: Path, overrides: Sequence[str]) -> int:
 
 def parts(overrides: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
     """Yield group, name and the object of everything that was named; a collection's members."""
-    from medrobust.evaluation.config import built
+    from medrobust.evaluation.building import built
 
     from .hydra_app import composed
 

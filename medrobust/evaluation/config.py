@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
-from medrobust.base.near_misses import nearest_key
-from medrobust.exceptions import ConfigurationError, MedRobustError
+from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.lookup import FIRST
 
-from .experiment import Experiment
+from .building import built, resolved
 
 if TYPE_CHECKING:
-    from hydra.errors import InstantiationException
-    from omegaconf import DictConfig, MissingMandatoryValue
+    from omegaconf import DictConfig
+
+    from .experiment import Experiment
 
 TUNING, ENCODER = "medrobust.tuning.Tuning", "medrobust.engine.EncodeImages"
 FIRST_TASK = {"_target_": "medrobust.tasks.lookup.task_of", "kind": FIRST}
@@ -29,21 +29,18 @@ FORMER_TARGETS = {
 """Names in the records of earlier releases, and where their parts are now."""
 
 
-def experiment_from_config(config: "DictConfig") -> Experiment:
+def experiment_from_config(config: "DictConfig") -> "Experiment":
     """Build the plain parts of a job from its composed configuration.
 
     Raises:
         ConfigurationError: If a value is missing, or a part cannot be built from its keywords.
         MedRobustError: As the part raises it.
     """
-    from omegaconf import MissingMandatoryValue, OmegaConf
+    from .experiment import Experiment
 
     config = with_present_groups(config)
-    try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise _must_be_given(error) from error
-    assert isinstance(plain, dict)
+    plain = resolved(config)
+    levels = plain["severity"]["levels"]
     parts = {
         name: built(config, name)
         for name in (
@@ -51,10 +48,10 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
             "dataset",
             "corruption",
             "prompts",
-            "trainer",
-            "task",
             "adapter",
             "speed",
+            "task",
+            "trainer",  # imports Lightning: what is wrong before is said at once
         )
     }
     dataset = parts["dataset"]
@@ -62,7 +59,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         model=parts["model"],
         datasets=tuple(getattr(dataset, "members", (dataset,))),
         corruption=parts["corruption"],
-        severities=_levels(config.severity.levels),
+        severities=tuple(levels) if isinstance(levels, list) else levels,
         prompts=parts["prompts"],
         further_prompts=tuple(
             built(config.further_prompts, name) for name in config.get("further_prompts", ())
@@ -86,7 +83,7 @@ def experiment_from_config(config: "DictConfig") -> Experiment:
         keep_features=config.store.features,
         examples=config.store.examples,
         license=str(config.get("license", "any")),
-        config={str(key): value for key, value in plain.items()},
+        config=plain,
     )
 
 
@@ -135,7 +132,7 @@ def _given(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if value not in ("???", {})}
 
 
-def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, str]) -> Experiment:
+def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, str]) -> "Experiment":
     """Build the parts of a job from the configuration in a cell's record.
 
     A store may come from a stranger: nothing is built but what the files of conf/ name.
@@ -193,76 +190,3 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{key}.{number}")
     else:
         yield key, value
-
-
-def _levels(levels: Any) -> tuple[int, ...]:
-    if isinstance(levels, int | str) or not all(isinstance(level, int) for level in levels):
-        raise ConfigurationError(
-            f"severity.levels={levels} must be a list of whole numbers, as [1,3]."
-        )
-    return tuple(levels)
-
-
-def built(config: "DictConfig", name: str) -> Any:
-    """Instantiate one group of a configuration.
-
-    Raises:
-        ConfigurationError: Naming the group and the reason, not Hydra's insides.
-        MedRobustError: As the object itself raises it.
-    """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-    from omegaconf import MissingMandatoryValue
-
-    try:
-        return instantiate(config[name], _convert_="all")
-    except MissingMandatoryValue as error:
-        raise _must_be_given(error) from error
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, MedRobustError):
-            raise cause from error
-        reason = str(cause).splitlines()[0]
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
-        if unknown is not None:
-            place = _failed_place(config, error) or name
-            raise ConfigurationError(_no_such_key(config, place, unknown[1])) from error
-        lacking = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", reason)
-        if lacking is not None:
-            place = _failed_place(config, error) or name
-            keys = re.findall(r"'(\w+)'", lacking[1])
-            typed = " ".join(f"+{place}.{key}=VALUE" for key in keys)
-            raise ConfigurationError(
-                f"{place} lacks {' and '.join(keys)}: write what is missing into its configuration "
-                f"file, or add {typed} to the command."
-            ) from error
-        raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
-
-
-def _must_be_given(error: "MissingMandatoryValue") -> ConfigurationError:
-    key = error.full_key
-    return ConfigurationError(f"{key} must be given: add {key}=VALUE to the command.")
-
-
-def _failed_place(config: "DictConfig", error: "InstantiationException") -> str | None:
-    """Return the key of the part that Hydra could not build, where its sentence names one."""
-    from omegaconf import OmegaConf
-
-    found = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
-    if found is None:
-        return None
-    listed = re.sub(r"(\d+)$", r"[\1]", found[1])  # OmegaConf writes sets0 for sets[0]
-    return next(
-        (key for key in (found[1], listed) if OmegaConf.select(config, key) is not None), None
-    )
-
-
-def _no_such_key(config: "DictConfig", place: str, key: str) -> str:
-    """Say that the class of a place takes no such key, with the nearest that it takes."""
-    from omegaconf import OmegaConf
-
-    target = OmegaConf.select(config, f"{place}._target_", default="")
-    accepted = [argument.name for argument in class_arguments(str(target))]
-    near = nearest_key(f"{place}.{key}", [f"{place}.{argument}" for argument in accepted])
-    hint = f" Did you mean {near!r}?" if near else ""
-    return f"there is no configuration key '{place}.{key}'.{hint}"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from medrobust.adapters import Adapter, NoAdapter
 from medrobust.exceptions import ConfigurationError
 
+from .run_wide import check_run_wide
+
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
@@ -31,8 +33,6 @@ class Columns(Protocol):
 
 AUTOMATIC, AUTOMATIC_ON_GPU = 64, 512
 """Images read and corrupted at a time with `batch_size=auto`, to begin with."""
-
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +101,23 @@ class Experiment:
         Raises:
             ConfigurationError: Naming the key.
         """
-        self._check_types()
-        wrong = [level for level in self.severities if level not in range(1, 6)]
-        if not self.severities or wrong or len(set(self.severities)) < len(self.severities):
-            raise ConfigurationError(
-                f"severity.levels={list(self.severities)}: levels are 1, 2, 3, 4 and 5, each once."
-            )
-        if self.images_at_once() < 1 or self.num_workers < 0:
-            raise ConfigurationError(
-                f"batch_size={self.batch_size} must be at least 1 and num_workers="
-                f"{self.num_workers} at least 0."
-            )
-        if self.seed < 0:
-            raise ConfigurationError(f"seed={self.seed} must not be negative.")
-        if self.precision not in PRECISIONS:
-            raise ConfigurationError(
-                f"trainer.precision={self.precision}: there are {', '.join(PRECISIONS)}. Weights "
-                f"stay in float32, since class texts are encoded exactly."
-            )
+        check_run_wide(
+            {
+                "resume": self.resume,
+                "store.features": self.keep_features,
+                "validation": self.validation,
+                "sanity": self.sanity,
+                "audit": self.audit,
+                "store.examples": self.examples,
+                "seed": self.seed,
+                "batch_size": self.batch_size,
+                "num_workers": self.num_workers,
+                "reference": self.reference,
+                "severity.levels": self.severities,
+                "trainer.precision": self.precision,
+                "license": self.license,
+            }
+        )
         if self.tuning is not None and self.further_prompts:
             names = ",".join(prompts.name for prompts in self.prompt_sets)
             raise ConfigurationError(
@@ -136,35 +135,6 @@ class Experiment:
         if self.batch_size != "auto":
             return self.batch_size
         return AUTOMATIC_ON_GPU if on_gpu else AUTOMATIC
-
-    def _check_types(self) -> None:
-        """Refuse text where a switch or a number belongs: `resume=no` would be true."""
-        switches: dict[str, Any] = {
-            "resume": self.resume,
-            "store.features": self.keep_features,
-            "validation": self.validation,
-            "sanity": self.sanity,
-            "audit": self.audit,
-        }
-        if self.examples is not None:
-            switches["store.examples"] = self.examples
-        for key, value in switches.items():
-            if not isinstance(value, bool):
-                raise ConfigurationError(f"{key}={value!r}: write true or false.")
-        numbers: dict[str, Any] = {
-            "seed": self.seed,
-            "batch_size": self.images_at_once(),
-            "num_workers": self.num_workers,
-        }
-        for key, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ConfigurationError(f"{key}={value!r} must be a whole number.")
-        if not isinstance(self.reference, str) or not self.reference:
-            raise ConfigurationError(
-                f"reference={self.reference or 'null'}: name the model that CE and mCE compare "
-                f"with, as reference=clip_vit_b16. Without its cells in the store the two stay "
-                f"empty."
-            )
 
 
 def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":

@@ -9,8 +9,7 @@ from medrobust.exceptions import ConfigurationError
 
 from .experiment import Experiment
 from .resources import Resources
-
-CHOICES = ("any", "commercial")
+from .run_wide import check_run_wide
 
 
 def check_licenses(experiment: Experiment, resources: Resources) -> None:
@@ -22,8 +21,7 @@ def check_licenses(experiment: Experiment, resources: Resources) -> None:
     Raises:
         ConfigurationError: Naming what is refused, its license, and what to do.
     """
-    if experiment.license not in CHOICES:
-        raise ConfigurationError(f"license={experiment.license}: write any or commercial.")
+    check_run_wide({"license": experiment.license})
     if experiment.license == "any":
         return
     for what, license_, key in _licenses(experiment, resources):

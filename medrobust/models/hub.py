@@ -1,5 +1,6 @@
 """Where the files of a published model come from: a folder, the hub's cache, or the hub."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -300,6 +301,39 @@ class HubSource(ABC):
         return WeightsNotFoundError(
             f"model {self.name!r}: {listed} not found {where}. Get the files of "
             f"{' and of '.join(places)}{gated} and pass model.local_dir=FOLDER."
+        )
+
+
+def refuse_absent(name: str, hub_id: str, local_dir: str | None) -> None:
+    """Refuse a model whose folder is not there, or that cannot be had while the hub is off.
+
+    Quick to ask, for a command that is mistyped: files are looked for by `HubSource.files`.
+
+    Args:
+        name: Of the model.
+        hub_id: Repository on the hub; empty for weights that are published elsewhere.
+        local_dir: Folder of the files, or None.
+
+    Raises:
+        WeightsNotFoundError: Saying what is not there, and what to do.
+    """
+    place = f"the files of {hub_id} from the Hugging Face hub" if hub_id else "its files"
+    if local_dir is not None and not Path(local_dir).expanduser().is_dir():
+        raise WeightsNotFoundError(
+            f"model {name!r}: there is no folder {local_dir!r}. Get {place} and pass "
+            f"model.local_dir=FOLDER."
+        )
+    if local_dir is not None or not hub_id:
+        return
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"
+    off = os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
+    if off and not folder.is_dir():
+        raise WeightsNotFoundError(
+            f"model {name!r}: {hub_id} is not in the cache of the Hugging Face hub, and the hub is "
+            f"switched off (HF_HUB_OFFLINE). Get {place} and pass model.local_dir=FOLDER, or bring "
+            f"them by `medrobust prefetch FOLDER model={name}` from where there is a network."
         )
 
 

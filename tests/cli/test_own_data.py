@@ -15,7 +15,7 @@ from run_entry import answer
 from medrobust.cli.hydra_app import composed
 from medrobust.datasets import Dicom, MedMNIST
 from medrobust.datasets.image_set import ImageSet
-from medrobust.evaluation.config import built
+from medrobust.evaluation.building import built
 
 
 def again(printed: str) -> ImageSet:

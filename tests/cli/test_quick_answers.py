@@ -5,12 +5,13 @@ and each says which heavy modules are there after it.
 """
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "cv2", "wandb")
+HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "wandb")
 
 CASES = {
     "--help": 0,
@@ -35,6 +36,21 @@ CASES = {
     "prompts.nam=x": 1,
     "severity.levls=[1]": 1,
     "-m model=phantomclip sede=1,2": 1,
+    "+model.nmae=x": 1,
+    "seed=abc": 1,
+    "batch_size=abc": 1,
+    "severity.levels=abc": 1,
+    "resume=perhaps": 1,
+    "dry_run=maybe": 1,
+    "license=comercial": 1,
+    "dataset=folder": 1,
+    "dataset=folder dataset.csv=nowhere.csv": 1,
+    "dataset=npz dataset.file=nowhere.npz dataset.class_names=[a,b]": 1,
+    "dataset=bloodmnist dataset.root=nowhere": 1,
+    "dataset=bloodmnist dataset.split=tset": 1,
+    "dataset=pbc dataset.root=nowhere": 1,
+    "model=biomedclip": 1,
+    "model=biomedclip model.local_dir=nowhere": 1,
 }
 """What is typed -> exit status."""
 
@@ -59,6 +75,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, li
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=tmp_path_factory.mktemp("answers"),
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": "nowhere"},
         input=json.dumps(list(CASES)),
         capture_output=True,
         text=True,

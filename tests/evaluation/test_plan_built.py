@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from medrobust.evaluation.config import built
+from medrobust.evaluation.building import built
 from medrobust.exceptions import ConfigurationError
 
 FOLDER = {"_target_": "medrobust.datasets.Folder", "csv": "labels.csv", "lable_column": "x"}

@@ -95,6 +95,15 @@ class Npz:
         """The file."""
         return Path(self.file).expanduser()
 
+    def check_files(self) -> None:
+        """Refuse a file that is not there, before anything is opened.
+
+        Raises:
+            DatasetNotFoundError: If it is missing.
+        """
+        if not self.path.is_file():
+            raise DatasetNotFoundError(f"{self.path} not found. Pass dataset.file=<file>.")
+
     def load(self, split: str | None = None) -> ImageSet:
         """Open one split (`self.split` by default), memory-mapped.
 
@@ -103,8 +112,7 @@ class Npz:
             InvalidDataError: If it is damaged, or its arrays are not what they should be.
             ConfigurationError: If class names, task and positive class do not fit.
         """
-        if not self.path.is_file():
-            raise DatasetNotFoundError(f"{self.path} not found. Pass dataset.file=<file>.")
+        self.check_files()
         chosen = split or self.split
         prefix = self._prefix(chosen)
         stored = self._array(prefix + self.images, "images")

@@ -40,7 +40,7 @@ from .pseudonyms import (
     unnamed,
 )
 from .samples import Sample, states_kept
-from .table import Table, few, read_table
+from .table import Table, check_table, few, read_table
 from .unlabelled import Unlabelled, dropped_rows, labelled
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,14 @@ class OwnData(ABC):
     def folder(self) -> Path:
         """Where paths start from, and where the key lies."""
         return Path(self.root or Path(self.csv).parent).expanduser()
+
+    def check_files(self) -> None:
+        """Refuse a table that is not there, before anything is opened.
+
+        Raises:
+            DatasetNotFoundError: If it is missing.
+        """
+        check_table(Path(self.csv).expanduser())
 
     def load(self, split: str | None = None) -> ImageSet:
         """Open one split (`self.split` by default), memory-mapped.

@@ -97,6 +97,16 @@ def few(names: Iterable[str], most: int = 10) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def check_table(file: Path) -> None:
+    """Refuse a table that is not there.
+
+    Raises:
+        DatasetNotFoundError: If it is missing.
+    """
+    if not file.is_file():
+        raise DatasetNotFoundError(f"table {file} not found. Pass dataset.csv=<file>.")
+
+
 def read_table(file: Path) -> Table:
     """Read a table.
 
@@ -110,8 +120,7 @@ def read_table(file: Path) -> Table:
             length.
         MissingDependencyError: If it is Parquet and pyarrow is not installed.
     """
-    if not file.is_file():
-        raise DatasetNotFoundError(f"table {file} not found. Pass dataset.csv=<file>.")
+    check_table(file)
     if file.suffix.lower() in PARQUET:
         return _read_parquet(file)
     if file.stat().st_size > LARGEST:

@@ -124,14 +124,22 @@ class MedIMeta(PublishedSource):
             findings=self._overlaps(files, chosen, rows, patients),
         )
 
-    def fetch(self) -> list[Path]:
-        """Bring the archive of the set here, unless its folder is there, and unpack it."""
+    def check_files(self) -> None:
+        """Refuse a folder that is not there and is not to be fetched, before anything is opened.
+
+        Raises:
+            DatasetNotFoundError: If it is missing.
+        """
         if not self.folder.is_dir() and not self.download:
             raise DatasetNotFoundError(
                 f"no folder {self.flag!r} in {self.folder.parent}. Unpack {self.flag}.zip of "
                 f"Zenodo record {RECORD} there, pass dataset.root=<folder of the sets>, or pass "
                 f"dataset.download=true."
             )
+
+    def fetch(self) -> list[Path]:
+        """Bring the archive of the set here, unless its folder is there, and unpack it."""
+        self.check_files()
         return fetch_archive(RECORD, f"{self.flag}.zip", self.folder.parent)
 
     def _images(self, split: str, rows: list[int], count: int) -> CachedArray:

@@ -85,6 +85,15 @@ class MedMNIST(PublishedSource):
             )
         return self._opened(self.described(), chosen, images, stored.digest, self._labels)
 
+    def check_files(self) -> None:
+        """Refuse a file that is not there and is not to be fetched, before anything is opened.
+
+        Raises:
+            DatasetNotFoundError: If it is missing.
+        """
+        if not self.download:
+            self._check_present()
+
     def fetch(self) -> list[Path]:
         """Bring the file here if it is missing, and compare it with its MD5 sum."""
         if not self.file.exists() and self.download:

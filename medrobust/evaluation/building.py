@@ -1,0 +1,118 @@
+"""Parts of a configuration become objects; one that cannot be built is one sentence."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medrobust.base.class_arguments import class_arguments
+from medrobust.base.near_misses import nearest_key
+from medrobust.exceptions import ConfigurationError, MedRobustError
+
+if TYPE_CHECKING:
+    from hydra.errors import InstantiationException
+    from omegaconf import DictConfig, MissingMandatoryValue
+
+OF_HYDRA = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+"""Keys beside a `_target_` that are no arguments of it."""
+
+
+def resolved(config: "DictConfig") -> dict[str, Any]:
+    """Return a configuration as plain values, interpolations resolved.
+
+    Raises:
+        ConfigurationError: If a value is missing that must be given.
+    """
+    from omegaconf import MissingMandatoryValue, OmegaConf
+
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise _must_be_given(error) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def check_arguments(config: Any, place: str = "") -> None:
+    """Refuse keys that classes of this package do not take, without importing the classes.
+
+    Args:
+        config: Plain values.
+        place: Dotted key of `config`.
+
+    Raises:
+        ConfigurationError: Naming the key, and the nearest that is taken.
+    """
+    if isinstance(config, list):
+        for number, item in enumerate(config):
+            check_arguments(item, f"{place}[{number}]")
+    if not isinstance(config, Mapping):
+        return
+    target = str(config.get("_target_", ""))
+    accepted = [argument.name for argument in class_arguments(target)]
+    for key, value in config.items():
+        if accepted and key not in accepted and key not in OF_HYDRA:
+            raise _no_such_key(target, place, str(key))
+        check_arguments(value, f"{place}.{key}" if place else str(key))
+
+
+def built(config: "DictConfig", name: str) -> Any:
+    """Instantiate one group of a configuration.
+
+    Raises:
+        ConfigurationError: Naming the group and the reason, not Hydra's insides.
+        MedRobustError: As the object itself raises it.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from omegaconf import MissingMandatoryValue, OmegaConf
+
+    try:
+        return instantiate(config[name], _convert_="all")
+    except MissingMandatoryValue as error:
+        raise _must_be_given(error) from error
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, MedRobustError):
+            raise cause from error
+        reason = str(cause).splitlines()[0]
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        if unknown is not None:
+            place = _failed_place(config, error) or name
+            target = OmegaConf.select(config, f"{place}._target_", default="")
+            raise _no_such_key(str(target), place, unknown[1]) from error
+        lacking = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", reason)
+        if lacking is not None:
+            place = _failed_place(config, error) or name
+            keys = re.findall(r"'(\w+)'", lacking[1])
+            typed = " ".join(f"+{place}.{key}=VALUE" for key in keys)
+            raise ConfigurationError(
+                f"{place} lacks {' and '.join(keys)}: write what is missing into its configuration "
+                f"file, or add {typed} to the command."
+            ) from error
+        raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+
+
+def _must_be_given(error: "MissingMandatoryValue") -> ConfigurationError:
+    key = error.full_key
+    return ConfigurationError(f"{key} must be given: add {key}=VALUE to the command.")
+
+
+def _failed_place(config: "DictConfig", error: "InstantiationException") -> str | None:
+    """Return the key of the part that Hydra could not build, where its sentence names one."""
+    from omegaconf import OmegaConf
+
+    found = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    if found is None:
+        return None
+    listed = re.sub(r"(\d+)$", r"[\1]", found[1])  # OmegaConf writes sets0 for sets[0]
+    return next(
+        (key for key in (found[1], listed) if OmegaConf.select(config, key) is not None), None
+    )
+
+
+def _no_such_key(target: str, place: str, key: str) -> ConfigurationError:
+    """Say that the class of a place takes no such key, with the nearest that it takes."""
+    accepted = [argument.name for argument in class_arguments(target)]
+    near = nearest_key(f"{place}.{key}", [f"{place}.{argument}" for argument in accepted])
+    hint = f" Did you mean {near!r}?" if near else ""
+    return ConfigurationError(f"there is no configuration key '{place}.{key}'.{hint}")
