@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from rich.console import Console
 
+import medrobust.models
 from medrobust.base.conf_folder import conf_folder
 
 from .parsing import subcommand_parser
@@ -24,6 +25,18 @@ State: TypeAlias = Literal["ok", "note", "wrong"]
 
 HOSTS = ("huggingface.co", "zenodo.org")
 """Where weights and data are fetched from."""
+
+DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""What Linux has where there is a GPU that torch may use, of NVIDIA, WSL or AMD."""
+
+PACKAGED = Path(medrobust.models.__file__).parent / "weights"
+
+DEMONSTRATION = (
+    "phantomclip_tokenizer.json",
+    "phantomclip_base.safetensors",
+    "phantomclip_small.safetensors",
+)
+"""Files of the demonstration models."""
 
 PATIENCE = 2.0
 """Seconds that a host is waited for."""
@@ -168,10 +181,15 @@ def pins(text: str) -> Iterator[tuple[str, str]]:
 
 
 def device() -> Finding:
-    """Name the device that runs take by default."""
-    import torch
+    """Name the device that runs take by default.
 
-    if not torch.cuda.is_available():
+    Torch, whose import takes seconds, is asked only where a driver of GPUs is to be seen.
+    """
+    driver = any(Path(file).exists() for file in DRIVERS) or os.name == "nt"
+    if driver:
+        import torch
+
+    if not driver or not torch.cuda.is_available():
         return Finding(
             "device",
             "note",
@@ -185,14 +203,10 @@ def device() -> Finding:
 
 def demonstration() -> Finding:
     """Look for the weights that come with the package."""
-    from medrobust.exceptions import WeightsNotFoundError
-    from medrobust.models.phantomclip import PhantomClip
-
-    try:
-        PhantomClip(name="phantomclip").files()
-        PhantomClip(name="phantomclip_small", variant="small").files()
-    except WeightsNotFoundError as error:
-        return Finding("demonstration", "wrong", str(error), "install medrobust again")
+    missing = [name for name in DEMONSTRATION if not (PACKAGED / name).is_file()]
+    if missing:
+        found = f"{', '.join(missing)} should be in the package and is not"
+        return Finding("demonstration", "wrong", found, "install medrobust again")
     return Finding("demonstration", "ok", "both models are in the package")
 
 

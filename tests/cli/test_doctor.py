@@ -5,9 +5,11 @@ import socket
 from collections import namedtuple
 
 import pytest
+import torch
 
 from medrobust.cli import doctor
 from medrobust.cli import entry as cli
+from medrobust.models import PhantomClip
 
 
 def answer(*arguments: str) -> int:
@@ -60,6 +62,26 @@ def test_versions_beside_the_lock_are_named(tmp_path, monkeypatch) -> None:
     assert finding.state == "note"
     assert "absent-package missing (locked 2)" in finding.found
     assert "(locked 0.1)" in finding.found
+
+
+def test_the_files_of_the_demonstration_are_those_of_its_models(tmp_path, monkeypatch) -> None:
+    sources = (PhantomClip(), PhantomClip(name="phantomclip_small", variant="small"))
+    files = {path for source in sources for path in source.files().values()}
+    assert files == {doctor.PACKAGED / name for name in doctor.DEMONSTRATION}
+    monkeypatch.setattr(doctor, "PACKAGED", tmp_path)
+    finding = doctor.demonstration()
+    assert (finding.state, "phantomclip_base.safetensors" in finding.found) == ("wrong", True)
+
+
+def test_a_gpu_is_asked_for_where_a_driver_is(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a GPU")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (8e9, 16e9))
+    monkeypatch.setattr(doctor, "DRIVERS", (str(tmp_path / "none"),))
+    assert doctor.device().state == "note"
+    monkeypatch.setattr(doctor, "DRIVERS", (str(tmp_path),))
+    assert doctor.device() == doctor.Finding("device", "ok", "a GPU; 8 GB free on the first")
 
 
 def test_weights_are_looked_for_in_the_hub_s_cache(tmp_path, monkeypatch) -> None:

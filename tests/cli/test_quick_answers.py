@@ -15,6 +15,13 @@ HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "w
 
 CASES = {
     "--help": 0,
+    "report --help": 0,
+    "verify --help": 0,
+    "check-model --help": 0,
+    "report nowhere": 1,
+    "verify nowhere": 1,
+    "sheet nowhere sheet.png": 1,
+    "convert nowhere.pt": 1,
     "dataset=folder adapter=lora task=few_shot logger=wandb --help": 0,
     "--cfg job": 0,
     "vrify outputs/store": 1,
