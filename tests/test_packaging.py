@@ -1,10 +1,17 @@
 """What a wheel holds, and what the package says that it needs."""
 
 import ast
+import os
+import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
+
+from medrobust.cli.subcommands import SUBCOMMANDS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -35,6 +42,29 @@ def test_what_the_package_imports_is_declared() -> None:
         if not {d.lower().replace("-", "_") for d in known.get(name, [name])} & declared
     }
     assert undeclared - INDIRECT == set()
+
+
+@pytest.mark.slow  # builds the wheel
+def test_a_built_wheel_runs_every_subcommand_outside_of_the_checkout(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="builds the wheel; pip install hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {
+        "medrobust",
+        f"medrobust-{PROJECT['project']['version']}.dist-info",
+    }
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    for word in [*SUBCOMMANDS, ""]:
+        command = [sys.executable, "-m", "medrobust", *([word] if word else []), "--help"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "run.py" not in done.stdout
 
 
 INDIRECT = {"lightning_fabric", "llvmlite", "packaging", "timm", "torchvision", "triton"}
