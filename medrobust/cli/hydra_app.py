@@ -159,7 +159,7 @@ def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
 
 
 def _leave(reason: str, hydra: Any, number: int) -> None:
-    from medrobust.jobs.records import leave_failure
+    from medrobust.jobs.job_files import leave_failure
 
     leave_failure(Path(hydra.runtime.output_dir), number, reason)
 

@@ -1,22 +1,17 @@
 """What a job leaves beside its report: plan.json, run.json, and why it failed."""
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from medrobust.base.safe_files import json_object
-from medrobust.base.whole_files import write_whole
 from medrobust.evaluation.environment import commit, describe_device, versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import Beside
 from medrobust.evaluation.plan import DatasetPlan
 from medrobust.evaluation.run import Done
-from medrobust.exceptions import ConfigurationError, StoreError
 from medrobust.reporting import ExpectedTable
 
 log = logging.getLogger(__name__)
@@ -95,40 +90,3 @@ def expected_tables(plans: Iterable[DatasetPlan], severities: Sequence[int]) -> 
             table = ExpectedTable(record.name, record.split, suite, names, levels)
             tables += [replace(table, task=task) for task in tasks]
     return tables
-
-
-def leave_failure(folder: Path, number: int, reason: str) -> None:
-    """Say that a job of a sweep has failed, and keep the reason in its folder.
-
-    Raises:
-        ConfigurationError: If the folder cannot be written.
-    """
-    log.error("job %d failed: %s", number, reason)
-    write_json(folder / "failed.json", {"format": 1, "reason": reason})
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a small JSON file, whole or not at all.
-
-    Raises:
-        ConfigurationError: If the folder cannot be written.
-    """
-    try:
-        write_whole(path, f"{json.dumps(value, indent=1)}\n".encode(), lasting=False)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written ({error.strerror}). Finished cells are in the store; point "
-            f"hydra.run.dir or hydra.sweep.dir to a folder that can be written, and run again."
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote.
-
-    Raises:
-        StoreError: If it is not there or damaged.
-    """
-    try:
-        return json_object(path)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); run the job again.") from error

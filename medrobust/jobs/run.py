@@ -29,8 +29,9 @@ from medrobust.reporting import ReportRequest, build_report, by_variant
 from .commands import command_line, reference_command
 from .dry_run import print_dry_job
 from .job import Job
+from .job_files import write_json
 from .publish import log_report, publish
-from .records import Tally, expected_tables, plan_record, write_json
+from .records import Tally, expected_tables, plan_record
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """The joint report of all jobs of a sweep, from what they have left and from the store."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from medrobust.reporting import ExpectedTable, ReportRequest, build_report, by_v
 
 from .commands import command_line, reference_command
 from .job import Job
+from .job_files import failures, left_by_jobs, write_json
 from .publish import log_report, publish
-from .records import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,8 @@ def report_sweep(sweep: Job) -> list[str]:
 
 
 def _left_in(folder: Path) -> Left:
-    def contents(name: str) -> dict[Path, dict[str, Any]]:
-        files = sorted(folder.glob(f"*/{name}"), key=lambda path: _job_number(path.parent))
-        return {path: read_json(path) for path in files}
-
-    failed = {path.parent.name: str(one["reason"]) for path, one in contents("failed.json").items()}
-    plans, runs = (list(contents(name).values()) for name in ("plan.json", "run.json"))
-    return Left(plans, runs, failed)
+    plans, runs = (list(left_by_jobs(folder, name).values()) for name in ("plan.json", "run.json"))
+    return Left(plans, runs, failures(folder))
 
 
 def _one_store(plans: Sequence[Mapping[str, Any]]) -> Store:
@@ -184,8 +178,3 @@ def joint_configuration(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         distinct = [v for i, v in enumerate(values) if v not in values[:i]]
         joint[key] = distinct[0] if len(distinct) == 1 else distinct
     return joint
-
-
-def _job_number(folder: Path) -> tuple[int, str]:
-    number = folder.name.split(",")[0]
-    return (int(number) if number.isdigit() else sys.maxsize, folder.name)
