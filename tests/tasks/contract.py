@@ -1,0 +1,106 @@
+"""What every task must keep: inherited by the test of each of them."""
+
+import csv
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from stores import CONFIG, SEVEN, VERSIONS, cell_key
+
+from medrobust.base.split_facts import SplitFacts
+from medrobust.evaluation.store import Store
+from medrobust.metrics.influence import Areas
+from medrobust.reporting import Report, wandb
+from medrobust.reporting.from_store import report_store
+from medrobust.reporting.measure import Measured
+from medrobust.tasks import lookup
+from medrobust.tasks.base import Cell, HeadDescription, Task, Terms, unlike
+
+CORRUPTIONS, LEVELS = SEVEN[:2], (1, 5)
+
+
+class TaskContract:
+    """Subclasses give a task, facts of a split, a head and arrays; more skill, fewer errors."""
+
+    task: Task
+    head: HeadDescription
+
+    def facts(self) -> SplitFacts:
+        raise NotImplementedError
+
+    def arrays(self, data: SplitFacts, skill: float, seed: int) -> dict[str, NDArray]:
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def known(self):
+        with lookup.given(self.task):
+            yield
+
+    def cell(self, skill: float = 0.7) -> Cell:
+        data = self.facts()
+        return Cell("0" * 64, self.arrays(data, skill, seed=0), dict(self.head), data)
+
+    def report(self, folder: Path) -> Report:
+        data, store = self.facts(), Store(folder / "store")
+        store.write_data(data)
+        record = {"config": CONFIG, "versions": VERSIONS, "device": "cpu", "load_report": {}}
+        conditions = [("clean", 0), *((name, level) for name in CORRUPTIONS for level in LEVELS)]
+        for model, skill in {"good": 0.9, "poor": 0.4}.items():
+            for seed, (name, level) in enumerate(conditions):
+                key = cell_key(data, model, name, level)
+                key = type(key)(key.spec, key.encoding, dict(self.head), key.data)
+                arrays = self.arrays(data, skill * (1 - 0.1 * level), seed)
+                store.write(key, arrays, record)
+        given = {"reference": "poor", "interactive": False, "figures": False}
+        return report_store(folder / "store", folder / "report", **given)
+
+    def test_arrays_are_those_that_it_declares(self) -> None:
+        cell = self.cell()
+        assert unlike(self.task.arrays, cell.arrays, cell.data) is None
+
+    def test_its_head_is_found_by_its_kind(self) -> None:
+        assert lookup.task_of(self.head["kind"]) is self.task
+
+    def test_terms_are_what_its_metrics_say(self) -> None:
+        scores = self.task.scores(self.cell())
+        assert set(scores.estimates) <= set(self.task.metrics)
+        assert set(scores.terms) <= set(self.task.losses) <= set(self.task.metrics)
+        assert self.task.losses[0] in scores.terms
+        for loss, found in scores.terms.items():
+            assert found.value == pytest.approx(scores.estimates[loss].value, abs=1e-9)
+            if isinstance(found, Areas):
+                assert found.influence.mean() == pytest.approx(0, abs=1e-5)
+
+    def test_a_number_lies_within_its_interval(self) -> None:
+        for name, found in self.task.scores(self.cell()).estimates.items():
+            if found.value is not None and found.low is not None:
+                assert found.low <= found.value <= found.high, name
+
+    def test_scores_are_the_same_in_another_process(self) -> None:
+        cell = self.cell()
+        again = pickle.loads(pickle.dumps(self.task.scores(pickle.loads(pickle.dumps(cell)))))
+        assert again.estimates == self.task.scores(cell).estimates
+
+    def test_it_reaches_matrix_csv_page_and_wandb(self, tmp_path: Path) -> None:
+        report = self.report(tmp_path)
+        (matrix,) = report.matrices
+        shown = matrix.shown
+        assert matrix.task is self.task
+        assert shown == self.task.losses[0]
+        good, poor = (matrix.mean(shown, row).value for row in range(2))
+        assert (good < poor) != matrix.metric.higher_is_better
+        text = (tmp_path / "report" / "results.csv").read_text("utf-8")
+        rows = list(csv.DictReader(text.splitlines()))
+        assert {row["metric"] for row in rows} <= set(self.task.metrics)
+        unit = Measured().terms(next(iter(matrix.cells.values())), shown)
+        assert isinstance(unit, Terms)
+        assert {row["n"] for row in rows if row["metric"] == shown} == {str(len(unit.values))}
+        summary = [row for row in report.summary if row["of"] == shown]
+        assert {"clean", "mean", "mCE", "CE", "rank"} <= {row["metric"] for row in summary}
+        assert np.isfinite([float(row["low"]) for row in summary if row["metric"] == "mean"]).all()
+        assert any(row["of"] == shown for row in report.comparisons)
+        page = (tmp_path / "report" / "report.html").read_text("utf-8")
+        assert matrix.metric.title in page
+        assert f"matrix/toy/imagenet_c/{shown}" in wandb._tables(report)
