@@ -150,7 +150,7 @@ def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
     from medrobust.evaluation.experiment import beside_others
 
     with left_as_found():
-        experiment = experiment_from_config(config)
+        experiment = experiment_from_config(config, tuple(hydra.overrides.task))
         from medrobust.jobs.run import run_job
 
         if number is not None and (launcher := _launcher(hydra)) != "basic":

@@ -1,7 +1,7 @@
 """Composed configuration -> the plain parts of a job. Beside the entry the one file of Hydra."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,8 +29,12 @@ FORMER_TARGETS = {
 """Names in the records of earlier releases, and where their parts are now."""
 
 
-def experiment_from_config(config: "DictConfig") -> "Experiment":
+def experiment_from_config(config: "DictConfig", typed: Sequence[str] = ()) -> "Experiment":
     """Build the plain parts of a job from its composed configuration.
+
+    Args:
+        config: As Hydra composed it.
+        typed: Overrides of the command line, which win over what files say under former names.
 
     Raises:
         ConfigurationError: If a value is missing, or a part cannot be built from its keywords.
@@ -38,7 +42,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
     """
     from .experiment import Experiment
 
-    config = with_present_groups(config)
+    config = with_present_groups(config, typed)
     plain = resolved(config)
     levels = plain["severity"]["levels"]
     parts = {
@@ -87,12 +91,16 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
     )
 
 
-def with_present_groups(config: "DictConfig") -> "DictConfig":
+def with_present_groups(config: "DictConfig", typed: Sequence[str] = ()) -> "DictConfig":
     """Return a configuration with `tuning` apart from `task`, which release 0.1 had as one group.
 
     A record of that release has a recipe, or the encoder of images, as its task. A file of options
     of that time may choose `task=few_shot`, which chooses `tuning=few_shot` now: what is given
-    below `task` and is no key of a task goes to `tuning`.
+    below `task` and is no key of a task goes to `tuning`, but for keys that were typed.
+
+    Args:
+        config: Composed, or of a record.
+        typed: Overrides of the command line, as `tuning.shots=4`.
 
     Raises:
         ConfigurationError: If keys of tuning are given and nothing is tuned.
@@ -110,7 +118,9 @@ def with_present_groups(config: "DictConfig") -> "DictConfig":
         task = {}
     else:
         recipe = [argument.name for argument in class_arguments(TUNING)]
-        tuning = _given({key: task.pop(key) for key in recipe if key in task})
+        wins = {override.lstrip("+~").partition("=")[0] for override in typed}
+        below = {key: task.pop(key) for key in recipe if key in task}
+        tuning = _given(_without(below, wins, "tuning"))
         if tuning and not config.get("tuning"):
             raise ConfigurationError(
                 f"task.{next(iter(tuning))} is a key of tuning, and nothing is tuned: add "
@@ -122,6 +132,15 @@ def with_present_groups(config: "DictConfig") -> "DictConfig":
     if tuning:
         present.tuning = OmegaConf.merge(config.get("tuning") or {}, tuning)
     return present
+
+
+def _without(table: Mapping[str, Any], keys: Collection[str], place: str) -> dict[str, Any]:
+    """Leave out the values whose dotted key is one of `keys`, at any depth."""
+    return {
+        key: _without(value, keys, f"{place}.{key}") if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if f"{place}.{key}" not in keys
+    }
 
 
 def _given(table: Mapping[str, Any]) -> dict[str, Any]:

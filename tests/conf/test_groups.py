@@ -123,6 +123,9 @@ def test_files_of_release_0_1_mean_what_they_meant(tmp_path: Path) -> None:
     assert config.tuning.corrupt._target_ == "medrobust.tuning.CorruptedShots"
     kept = {key for key in plain if key not in ("shots", "shot_seed", "optimizer", "corrupt")}
     assert all(config.tuning[key] == plain[key] for key in kept)
+    typed = ["tuning.shots=9", "tuning.optimizer.lr=0.1"]  # as the entry writes task.shots=9
+    config = with_present_groups(composed(pack, "experiment=ours", *typed), typed)
+    assert (config.tuning.shots, config.tuning.optimizer.lr) == (9, 0.1)
 
 
 def test_a_record_of_release_0_1_has_its_recipe_as_its_task() -> None:
