@@ -29,7 +29,7 @@ from medrobust.datasets.published.fetching import unpack
 from medrobust.datasets.published.hdf5 import hdf5_rows
 from medrobust.datasets.published.medimeta_files import MedIMetaFiles
 from medrobust.evaluation.store import CellKey, CellSpec, Store
-from medrobust.jobs.records import read_json
+from medrobust.jobs.job_files import read_json
 from medrobust.models import OpenClip, PhantomClip, TransformersClip
 from medrobust.models.loading import read_checkpoint
 from rigs.fuzzing import Files, Reader, png_sums

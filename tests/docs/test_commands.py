@@ -145,7 +145,7 @@ def run(given: list[str]) -> int:
     return done.value.code
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """The arguments of a script were understood."""
 
 
