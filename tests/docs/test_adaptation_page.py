@@ -44,7 +44,7 @@ def test_the_commands_of_the_page_end_in_gains(workplace: Path) -> None:
     assert all(measured.values())
 
     (folder,) = Path("outputs/store/adapters").iterdir()
-    alone = [w for w in whole if not w.startswith(("task", "adapter"))]
+    alone = [w for w in whole if not w.startswith(("tuning", "adapter"))]
     assert run([*alone, f"model.adapter={folder}", "hydra.sweep.dir=alone"]) == 0
     assert gains("alone") == found
 
