@@ -130,8 +130,29 @@ def with_present_groups(config: "DictConfig", typed: Sequence[str] = ()) -> "Dic
     OmegaConf.set_struct(present, value=False)
     present.task = task or FIRST_TASK
     if tuning:
+        if target != TUNING:
+            _refuse_two_values(OmegaConf.to_container(config.tuning), tuning)
         present.tuning = OmegaConf.merge(config.get("tuning") or {}, tuning)
     return present
+
+
+def _refuse_two_values(present: Any, former: Mapping[str, Any]) -> None:
+    """Refuse a key that files give under both names: which of them comes last is not known.
+
+    Raises:
+        ConfigurationError: Naming the key and both values.
+    """
+    import yaml
+
+    file = conf_folder() / "tuning" / "few_shot.yaml"
+    default = dict(_leaves(yaml.safe_load(file.read_text(encoding="utf-8"))))
+    given = dict(_leaves(present))
+    for key, value in _leaves(former):
+        if key in given and given[key] not in (value, default.get(key)):
+            raise ConfigurationError(
+                f"files say task.{key}={value} and tuning.{key}={given[key]}: write tuning.{key} "
+                f"in the files of your own, or type the one that is meant."
+            )
 
 
 def _without(table: Mapping[str, Any], keys: Collection[str], place: str) -> dict[str, Any]:

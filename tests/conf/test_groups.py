@@ -139,6 +139,21 @@ def test_a_record_of_release_0_1_has_its_recipe_as_its_task() -> None:
     assert config.get("tuning") is None
 
 
+def test_a_key_under_both_names_with_two_values_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - lora@adapter\n  - override /task: few_shot\n"
+        "task:\n  epochs: 30\n"
+    )
+    pack = f"hydra.searchpath=[file://{tmp_path}]"
+    config = composed(pack, "experiment=adapter_bakeoff", "adapter=mine")
+    with pytest.raises(ConfigurationError, match=r"task\.epochs=30 and tuning\.epochs=5"):
+        with_present_groups(config)
+    typed = ("tuning.epochs=7",)
+    config = composed(pack, "experiment=adapter_bakeoff", "adapter=mine", *typed)
+    assert with_present_groups(config, typed).tuning.epochs == 7
+
+
 def test_a_key_of_tuning_where_nothing_is_tuned_is_refused() -> None:
     config = OmegaConf.create({"task": {"_target_": "medrobust.tasks.lookup.task_of", "shots": 2}})
     with pytest.raises(ConfigurationError, match="add tuning=few_shot"):
