@@ -1,5 +1,6 @@
 """What a file is that was given for weights, told by its first bytes and never by its name."""
 
+import struct
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,9 @@ LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a pointer begins that Git leaves in place of a large file."""
+
+BROKEN = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, struct.error)
+"""What `zipfile` raises of an archive whose list of contents is damaged."""
 
 PICKLED = (b"\x80", b"(", b"c", b"}", b"]")
 """First bytes of a pickle, the last four of its oldest protocols."""
@@ -52,8 +56,11 @@ def not_weights(path: Path) -> str | None:
 
 def _not_torch(path: Path) -> str | None:
     """Tell an archive of torch.save (FOLDER/data.pkl) from others."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except BROKEN as error:
+        return f"{path.name} is damaged: its list of contents cannot be read ({error})."
     if any(name.endswith("/data.pkl") for name in names):
         return None
     inside = ", ".join(names[:3]) or "nothing"

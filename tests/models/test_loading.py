@@ -210,3 +210,21 @@ def test_a_file_that_torch_saved_long_ago_is_still_read(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     assert read_checkpoint(path)["a"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("sign", "at", "instead"),
+    [(b"PK\x01\x02", 0, b"PX"), (b"PK\x06\x06", 48, b"\xff\xff\xff\x7f")],
+    ids=["an entry", "the place of the list"],
+)
+def test_an_archive_whose_list_of_contents_is_damaged_is_refused(
+    tmp_path: Path, sign: bytes, at: int, instead: bytes
+) -> None:
+    file = tmp_path / "weights.pt"
+    torch.save({"weight": torch.ones(3)}, file)
+    content = bytearray(file.read_bytes())
+    place = content.rindex(sign) + at
+    content[place : place + len(instead)] = instead
+    file.write_bytes(content)
+    with pytest.raises(WeightsMismatchError, match=r"weights\.pt is damaged"):
+        read_checkpoint(file)
