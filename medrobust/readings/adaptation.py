@@ -18,12 +18,13 @@ from medrobust.metrics.aggregates import (
 )
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds, mean_interval, wilson
+from medrobust.reporting.aggregates import Groups, Place
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.reference import as_published, is_probe, without_adapter
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import csv_bytes, in_markdown, number
-from medrobust.reporting.uncertainty import Groups, mean_error
+from medrobust.reporting.uncertainty import mean_error
 from medrobust.tasks.base import Section, Terms
 from medrobust.types import Float64Array
 
@@ -227,7 +228,7 @@ def _lines(matrix: Matrix) -> list[_Line]:
     """Join the rows of a matrix that are draws of one recipe under one prompt set."""
     found: dict[tuple[str, ...], _Line] = {}
     for index, row in enumerate(matrix.rows):
-        cell = matrix.cells.get((index, "clean", 0))
+        cell = matrix.cells.get(Place.clean(index))
         if cell is None:
             continue
         made = cell.record.get("adaptation") or {}
@@ -271,7 +272,7 @@ def _draw(matrix: Matrix, row: int) -> _Draw:
     names, severities = matrix.table.corruptions, matrix.table.severities
 
     def columns(groups: Groups) -> Float64Array | None:
-        keys = [[(row, name, severity) for severity in severities] for name in names]
+        keys = [[Place(row, name, severity) for severity in severities] for name in names]
         if not keys or not all(key in groups for column in keys for key in column):
             return None
         return np.stack(
@@ -280,7 +281,7 @@ def _draw(matrix: Matrix, row: int) -> _Draw:
 
     return _Draw(
         numbers=_numbers(matrix, row),
-        clean=_terms(matrix, matrix.groups[row, "clean", 0]),
+        clean=_terms(matrix, matrix.groups[Place.clean(row)]),
         columns=columns(matrix.groups),
         reference=columns(matrix.reference_groups),
     )

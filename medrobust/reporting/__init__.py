@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "ExpectedTable": "matrix",
+    "ExpectedTable": "expected",
     "FilesOnly": "loggers",
     "Matrix": "matrix",
     "References": "reference",
@@ -15,7 +15,7 @@ _HOME = {
     "WandbLogger": "loggers",
     "build_report": "request",
     "by_variant": "reference",
-    "expected_from_cells": "matrix",
+    "expected_from_cells": "expected",
     "make_report": "report",
     "reference_cells": "reference",
     "reference_of": "reference",

@@ -57,7 +57,7 @@ def latex(matrix: Matrix) -> str:
         cells = [
             _latex_cell(found) + part for found, part in zip(printed[row], covers, strict=True)
         ]
-        mark = matrix.signs(row).translate(_SIGNS)
+        mark = line.signs.translate(_SIGNS)
         lines.append(" & ".join([one_line(line.label).translate(_ESCAPES) + mark, *cells]) + r" \\")
     columns = "l" + "r" * len(_header(matrix))
     ranges = f"Below and above: {intervals(matrix)}"
@@ -98,7 +98,7 @@ def markdown(matrix: Matrix) -> str:
     for row, line in enumerate(matrix.rows):
         covers = parts(matrix, row)
         cells = [with_range(found) + part for found, part in zip(printed[row], covers, strict=True)]
-        label = in_markdown(line.label) + matrix.signs(row)
+        label = in_markdown(line.label) + line.signs
         lines.append("| " + " | ".join([label, *cells]) + " |")
     ranges = f"In brackets: {intervals(matrix)}"
     said = (in_markdown(line) for line in (ranges, *matrix.remarks, *matrix.legend))

@@ -116,7 +116,7 @@ def _heat_map(axis: "Axes", matrix: Matrix, width: float) -> None:
             )
     axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(matrix.rows) - 0.5, -0.5))
     axis.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], size=8)
-    labels = [matrix.marked(row) for row in range(len(matrix.rows))]
+    labels = [row.marked for row in matrix.rows]
     axis.set_yticks(range(len(matrix.rows)), labels, size=9)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
@@ -279,7 +279,7 @@ def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
         axis.fill_between(severities, low, high, color=color, alpha=0.13, linewidth=0)
         axis.plot(
             severities, values, color=color, marker=marker, linestyle=dashes,
-            markersize=4, linewidth=1.5, label=matrix.marked(row),
+            markersize=4, linewidth=1.5, label=matrix.rows[row].marked,
         )  # fmt: skip
     axis.set_title(matrix.table.corruptions[column].replace("_", " "), size=9, color=ink)
     axis.set_xticks(severities, ["clean", *map(str, matrix.table.severities)], size=8)
@@ -306,7 +306,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
         axis.errorbar(
             100 * clean.value, 100 * (mean.value or 0.0), xerr=_arms(clean), yerr=_arms(mean),
             color=color, marker=marker, markersize=6, linewidth=1, linestyle="none",
-            label=matrix.marked(row) if len(matrix.rows) <= MOST_NAMES else None,
+            label=matrix.rows[row].marked if len(matrix.rows) <= MOST_NAMES else None,
         )  # fmt: skip
         ends += [100 * end for e in (clean, mean) for end in (e.low, e.high) if end is not None]
     if ends:

@@ -10,7 +10,7 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
-from .matrix import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
+from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .measure import variant
 from .reference import validation_cells
 from .report import Report

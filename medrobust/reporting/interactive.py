@@ -79,7 +79,7 @@ def _line(
     matrix: Matrix, row: int, column: int, axis: str, levels: list[int]
 ) -> list[dict[str, Any]]:
     """Return a band and a line of one model in one panel."""
-    shown, label = matrix.shown, matrix.marked(row)
+    shown, label = matrix.shown, matrix.rows[row].marked
     values, low, high = (
         _percent([clean[shown][row], *corrupted[shown][row, column]])
         for clean, corrupted in (
@@ -114,8 +114,8 @@ def _scatter(matrix: Matrix) -> dict[str, Any] | None:
         if clean.value is None or matrix.mean(matrix.shown, row).value is None:
             continue
         point: dict[str, Any] = {
-            "x": _percent([clean.value]), "y": _percent([mean.value]), "name": matrix.marked(row),
-            "mode": "markers", "marker": {
+            "x": _percent([clean.value]), "y": _percent([mean.value]),
+            "name": matrix.rows[row].marked, "mode": "markers", "marker": {
                 "color": STYLES[row % len(STYLES)][0], "symbol": SYMBOLS[row % len(SYMBOLS)],
                 "size": 10,
             },

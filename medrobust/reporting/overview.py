@@ -97,7 +97,7 @@ def _of_kind(kind: str) -> Callable[[Matrix], bool]:
 
 def _marked(matrix: Matrix, label: str) -> bool:
     row = _row(matrix, label)
-    return row is not None and bool(matrix.chance_marks(row))
+    return row is not None and bool(matrix.rows[row].chance_marks)
 
 
 def _row(matrix: Matrix, label: str) -> int | None:

@@ -227,9 +227,9 @@ def _provenance(report: "Report") -> str:
 def _models(report: "Report") -> list[tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for matrix in report.matrices:
-        for (row, _, _), cell in matrix.cells.items():
+        for place, cell in matrix.cells.items():
             load = cell.record.get("load_report") or {}
-            label = matrix.rows[row].label
+            label = matrix.rows[place.row].label
             source = str(load.get("source") or "unknown")
             dropped = str(len(load.get("dropped") or {}))
             trained = ", ".join(load.get("trained_on") or ()) or "not stated"
@@ -241,9 +241,9 @@ def _models(report: "Report") -> list[tuple[str, ...]]:
 def _load_reports(report: "Report") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for matrix in report.matrices:
-        for (row, _, _), cell in matrix.cells.items():
+        for place, cell in matrix.cells.items():
             if cell.record.get("load_report"):
-                found.setdefault(matrix.rows[row].label, cell.record["load_report"])
+                found.setdefault(matrix.rows[place.row].label, cell.record["load_report"])
     return found
 
 
@@ -255,12 +255,12 @@ def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:
     seen: set[str] = set()
     found: dict[str, list[Any]] = {}
     for matrix in report.matrices:
-        for (row, _, _), cell in matrix.cells.items():
+        for place, cell in matrix.cells.items():
             config = without_paths(cell.record.get("config"))
             text = json.dumps(config, sort_keys=True, default=str)
             if config and text not in seen:
                 seen.add(text)
-                found.setdefault(matrix.rows[row].label, []).append(config)
+                found.setdefault(matrix.rows[place.row].label, []).append(config)
     for label, configs in found.items():
         values = [dict(_leaves(config)) for config in configs]
         told: list[str] = []

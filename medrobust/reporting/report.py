@@ -15,8 +15,10 @@ from medrobust.tasks.base import Section
 
 from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
+from .expected import ExpectedTable
 from .figures import matrix_png, static_figures
-from .matrix import ExpectedTable, Matrix, build_matrices
+from .matrices import build_matrices
+from .matrix import Matrix
 from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html

@@ -7,7 +7,7 @@ from typing import Any
 
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 
-from .matrix import ExpectedTable
+from .expected import ExpectedTable
 from .reference import (
     References,
     reference_cells,

@@ -4,15 +4,16 @@ Blank and noise images: cells of their own, run where `sanity=true` asked for th
 from the clean cells that are there: the task says what their answers score torn from the images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import Estimate
 from medrobust.tasks.lookup import task_of
 
-from .measure import Measured, variant
-from .uncertainty import Groups, Key
+from .aggregates import Aggregate, Groups, Place
+from .measure import Measured
+from .rows import MatrixRow, identity
 
 SHOWING_NOTHING = {"blank": "sanity_blank_images", "noise": "sanity_noise_images"}
 """Corruption of a cell of the suite "sanity" -> name of its aggregate."""
@@ -30,7 +31,7 @@ Nothing: TypeAlias = Mapping[tuple[str, str, str, str], StoredCell]
 def nothing_shown(cells: Sequence[StoredCell], data: str) -> Nothing:
     """Sort the cells of the suite "sanity" on one data fingerprint; of several seeds the first."""
     return {
-        (cell.spec.model, cell.spec.adapter, variant(cell), cell.spec.corruption): cell
+        (*identity(cell), cell.spec.corruption): cell
         for cell in sorted(cells, key=lambda c: -(c.spec.seed or 0))
         if cell.data.fingerprint == data
     }
@@ -38,34 +39,30 @@ def nothing_shown(cells: Sequence[StoredCell], data: str) -> Nothing:
 
 def sanity(
     groups: Groups,
-    rows: Sequence[tuple[str, str, str]],
+    rows: Sequence[MatrixRow],
     nothing: Nothing,
     measured: Measured,
     losses: Sequence[str],
-) -> dict[Key, Estimate]:
+) -> Iterator[Aggregate]:
     """Compute the sanity numbers of every row.
 
     Args:
         groups: Cells of the rows.
-        rows: Model, adapter and variant of each row.
-        nothing: Its cells of blank and noise images, where they were run.
+        rows: Of the matrix.
+        nothing: Their cells of blank and noise images, where they were run.
         measured: Metrics already computed.
         losses: What they are of.
     """
-    found: dict[Key, Estimate] = {}
-    for row, identity in enumerate(rows):
+    for number, row in enumerate(rows):
+        found: dict[str, Mapping[str, Estimate]] = {}
         for corruption, name in SHOWING_NOTHING.items():
-            cell = nothing.get((*identity, corruption))
+            cell = nothing.get((*row.identity, corruption))
             if cell is not None:
-                found |= _of_row(row, name, measured.scores(cell).estimates, losses)
-        cells = groups.get((row, "clean", 0))
-        torn = task_of(cells[0].task).torn(measured.cell(cells[0])) if cells else {}
-        for name, estimates in torn.items():
-            found |= _of_row(row, name, estimates, losses)
-    return found
-
-
-def _of_row(
-    row: int, name: str, estimates: Mapping[str, Estimate], losses: Sequence[str]
-) -> dict[Key, Estimate]:
-    return {(of, row, name, None): found for of, found in estimates.items() if of in losses}
+                found[name] = measured.scores(cell).estimates
+        cells = groups.get(Place.clean(number))
+        if cells:
+            found |= task_of(cells[0].task).torn(measured.cell(cells[0]))
+        for name, estimates in found.items():
+            for of, estimate in estimates.items():
+                if of in losses:
+                    yield Aggregate(number, of, name, estimate)

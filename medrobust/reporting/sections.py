@@ -13,6 +13,7 @@ from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import group_codes
 from medrobust.tasks.base import in_order
 
+from .aggregates import Place
 from .compare import Standing
 from .figures import (
     curves_svg,
@@ -92,7 +93,9 @@ def _heat_table(matrix: Matrix) -> str:
             _heat_cell(text, value, top, bounds[row][column], row, column, last=len(columns) - 2)
             for column, (text, value) in enumerate(cells)
         ]
-        lines.append(f'<tr><th scope="row">{escape(matrix.marked(row))}</th>{"".join(shown)}</tr>')
+        lines.append(
+            f'<tr><th scope="row">{escape(matrix.rows[row].marked)}</th>{"".join(shown)}</tr>'
+        )
     label = escape(f"Table: {title(matrix)}")
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table class="heat">'
@@ -188,7 +191,7 @@ def _ranks(matrix: Matrix, standings: Sequence[Standing]) -> str:
         mean = matrix.estimate(matrix.shown, row, "mean")
         rank = "–" if standing.rank is None else f"{standing.rank} ({standing.low}–{standing.high})"
         value = "–" if mean.value is None else f"{100 * mean.value:.1f} ({percent_range(mean)})"
-        line = [rank, matrix.marked(row), value]
+        line = [rank, matrix.rows[row].marked, value]
         if with_effective:
             effective = standing.effective
             line.append("–" if effective is None else f"{100 * effective:+.1f}")
@@ -206,7 +209,7 @@ def _sanity(matrix: Matrix) -> str:
         clean = matrix.estimate(of, row, "clean")
         found = [clean, *(matrix.estimate(of, row, name) for name in matrix.controls)]
         if clean.value is not None:
-            lines.append((matrix.marked(row), *(with_range(estimate) for estimate in found)))
+            lines.append((matrix.rows[row].marked, *(with_range(estimate) for estimate in found)))
     if not lines:
         return ""
     note = (
@@ -333,12 +336,12 @@ def _strip(matrix: Matrix) -> str:
 
 
 def _row_with_examples(matrix: Matrix) -> int | None:
-    found = [row for (row, _, _), cell in matrix.cells.items() if cell.examples]
+    found = [place.row for place, cell in matrix.cells.items() if cell.examples]
     return min(found) if found and matrix.table.corruptions else None
 
 
 def _picture(matrix: Matrix, row: int, corruption: str, severity: int) -> str:
-    cell = matrix.cells.get((row, corruption, severity))
+    cell = matrix.cells.get(Place(row, corruption, severity))
     if cell is None or not cell.examples:
         return "<td>–</td>"
     what = "clean image" if severity == 0 else f"{corruption}, severity {severity}"

@@ -11,8 +11,10 @@ from medrobust.metrics.baselines import MEDMNIST_C
 from medrobust.tasks.base import Scores, Terms
 from medrobust.tasks.lookup import task_of
 
+from .aggregates import OVER_REFERENCE, Aggregate, divided_by
 from .compare import Standing
-from .matrix import STANDARD_SEVERITIES, Matrix, Mean, plain
+from .expected import STANDARD_SEVERITIES
+from .matrix import Matrix, Mean, plain
 from .measure import Measured
 from .overview import Average
 
@@ -30,9 +32,6 @@ MATRIX_COLUMNS = (
     "marks",
 )  # fmt: skip
 """What stands before the models in matrix.csv."""
-
-OVER_REFERENCE = ("CE", "relative_CE", "mCE", "relative_mCE", "clean_error_ratio")
-"""Aggregates that are divided by errors of the reference model."""
 
 
 def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[str, str]]:
@@ -90,21 +89,30 @@ def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
 
 
 def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
-    columns = range(len(matrix.table.corruptions))
+    columns = list(enumerate(matrix.table.corruptions))
     severities = _severities(matrix)
     clean = plain(float(matrix.clean[of][row]))
     rows = [_summary(matrix, row, "clean", of, clean)]
-    for c in columns:
+    for c, name in columns:
         mean = matrix.severity_mean(of, row, c)
-        rows.append(_summary(matrix, row, "severity_mean", of, mean, column=c, covers=severities))
+        line = _summary(matrix, row, "severity_mean", of, mean, corruption=name, covers=severities)
+        rows.append(line)
     rows.append(_mean_row(matrix, row, "mean", of, matrix.mean(of, row)))
     if of not in matrix.ratios:
         return rows + _further(matrix, row, of)
     for relative, prefix in ((False, ""), (True, "relative_")):
         one = matrix.relative_corruption_error if relative else matrix.corruption_error
         rows += [
-            _summary(matrix, row, f"{prefix}CE", of, one(of, row, c), column=c, covers=severities)
-            for c in columns
+            _summary(
+                matrix,
+                row,
+                f"{prefix}CE",
+                of,
+                one(of, row, c),
+                corruption=name,
+                covers=severities,
+            )
+            for c, name in columns
         ]
         mce = matrix.mce(of, row, relative=relative)
         rows.append(_mean_row(matrix, row, f"{prefix}mCE", of, mce))
@@ -114,24 +122,29 @@ def _of_one(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
 def _further(matrix: Matrix, row: int, of: str) -> list[dict[str, str]]:
     """Return the aggregates that only some rows have: clean_error_ratio, BE, flip_rate, ..."""
     told = {"clean", "severity_mean", "mean", *OVER_REFERENCE} - {"clean_error_ratio"}
-    severities = _severities(matrix)
-    rows = []
-    for (made_of, own, metric, column), found in matrix.aggregates.items():
-        if (made_of, own) != (of, row) or metric in told:
-            continue
-        covers = severities if column is not None else _covered(matrix, row, of, metric)
-        rows.append(_summary(matrix, row, metric, of, found.value, column=column, covers=covers))
-    return rows
+    return [
+        _summary(
+            matrix,
+            row,
+            one.name,
+            of,
+            one.value,
+            corruption=one.corruption,
+            covers=_covered(matrix, one),
+        )
+        for one in matrix.aggregates.of(row, of)
+        if one.name not in told
+    ]
 
 
-def _covered(matrix: Matrix, row: int, of: str, metric: str) -> str:
-    """Say how many corruptions of the baseline an aggregate over columns covers."""
-    if metric == "clean_error_ratio" or metric in matrix.controls:
+def _covered(matrix: Matrix, one: Aggregate) -> str:
+    """Say what an aggregate is over; of several corruptions, how many of the baseline's."""
+    if not one.covers:
         return "clean"
-    each = f"{metric.removesuffix('_ratio_of_sums')}_c"
-    count = sum(key[:3] == (of, row, each) for key in matrix.aggregates)
+    if one.corruption is not None:
+        return _severities(matrix)
     planned = len(baseline(MEDMNIST_C, matrix.table.suite).corruptions)
-    return f"{count} of {counted(planned, 'corruption')}; {_severities(matrix)}"
+    return f"{len(one.covers)} of {counted(planned, 'corruption')}; {_severities(matrix)}"
 
 
 def _mean_row(matrix: Matrix, row: int, metric: str, of: str, mean: Mean) -> dict[str, str]:
@@ -146,13 +159,11 @@ def _summary(
     of: str,
     value: float | None,
     *,
-    column: int | None = None,
+    corruption: str | None = None,
     covers: str = "",
 ) -> dict[str, str]:
-    bounds = matrix.estimate(of, row, metric, column) if value is not None else Estimate(None)
-    reference = (matrix.reference or "") if metric in OVER_REFERENCE else ""
-    if metric.startswith(("BE", "rBE")):
-        reference = MEDMNIST_C
+    found = matrix.aggregates.estimate(row, of, metric, corruption)
+    bounds = found if value is not None else Estimate(None)
     return {
         "model": matrix.rows[row].model,
         "adapter": matrix.rows[row].adapter,
@@ -160,7 +171,7 @@ def _summary(
         "dataset": matrix.table.dataset,
         "split": matrix.table.split,
         "suite": matrix.table.suite,
-        "corruption": "" if column is None else matrix.table.corruptions[column],
+        "corruption": corruption or "",
         "metric": metric,
         "of": of,
         "value": number(value),
@@ -168,9 +179,9 @@ def _summary(
         "high": number(bounds.high),
         "n": str(matrix.units(of)),
         "higher_is_better": str(matrix.task.metrics[of].higher_is_better).lower(),
-        "reference": reference,
+        "reference": divided_by(metric, matrix.reference),
         "covers": covers,
-        "marks": "; ".join((*matrix.row_marks(row), *matrix.remarks)),
+        "marks": "; ".join((*matrix.rows[row].marks, *matrix.remarks)),
     }
 
 
@@ -269,11 +280,7 @@ def _matrix_lines(matrix: Matrix, labels: Sequence[str]) -> Iterator[list[str]]:
     names = ["clean", *table.corruptions, *(("mean", "mCE") if table.corruptions else ())]
     chosen = len(table.corruptions)
     count = f"{chosen} of {counted(table.in_store or chosen, 'corruption')}"
-    own = (
-        f"{row.label}: {mark}"
-        for index, row in enumerate(matrix.rows)
-        for mark in matrix.row_marks(index)
-    )
+    own = (f"{row.label}: {mark}" for row in matrix.rows for mark in row.marks)
     marks = "; ".join((*matrix.remarks, *own))
     columns = {
         row.label: [

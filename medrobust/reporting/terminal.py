@@ -85,7 +85,7 @@ def _fitting(
     from rich.table import Table
     from rich.text import Text
 
-    labels = [matrix.marked(row) for row in range(len(matrix.rows))]
+    labels = [row.marked for row in matrix.rows]
     broken = [name.replace("_", " ").replace(" ", "\n") for name in columns]
     laid_out = []
     for models_down, place in LAYOUTS:

@@ -1,8 +1,7 @@
 """Aggregates of one matrix with intervals, paired image by image over corruptions and models."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
@@ -10,11 +9,7 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import (
     Estimate,
     Metric,
-    baseline,
-    baselines,
-    benchmark_error,
     feature_drift,
-    relative_benchmark_error,
 )
 from medrobust.metrics.aggregates import (
     error_influence,
@@ -22,20 +17,14 @@ from medrobust.metrics.aggregates import (
     mce_interval,
     relative_mce_interval,
 )
-from medrobust.metrics.baselines import MEDMNIST_C
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import Bounds, logit_interval, recovered, share_interval
-from medrobust.metrics.robustness import GUARD, Ratios
 from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
+from .aggregates import Aggregate, Groups, Place
+from .benchmark_ratios import benchmark_ratios
 from .measure import Measured
-
-Key: TypeAlias = tuple[str, int, str, int | None]
-"""(of, row, metric, column): what an aggregate is made from, whose it is, its name, its place."""
-
-Groups: TypeAlias = Mapping[tuple[int, str, int], Sequence[StoredCell]]
-"""(row, corruption, severity) -> the cells of all seeds; clean under "clean", 0."""
 
 
 @dataclass(frozen=True)
@@ -66,32 +55,27 @@ class Layout:
 
     def column(self, groups: Groups, row: int, name: str) -> list[StoredCell] | None:
         """Return all cells of a column, None if a severity is missing."""
-        keys = [(row, name, severity) for severity in self.severities]
-        if not all(key in groups for key in keys):
+        places = [Place(row, name, severity) for severity in self.severities]
+        if not all(place in groups for place in places):
             return None
-        return [cell for key in keys for cell in groups[key]]
+        return [cell for place in places for cell in groups[place]]
 
 
-def aggregates(layout: Layout, measured: Measured) -> dict[Key, Estimate]:
+def aggregates(layout: Layout, measured: Measured) -> Iterator[Aggregate]:
     """Compute every aggregate of every row that its cells allow.
 
     Names: `clean`, `severity_mean` and `severity_area` (a column), `mean` (over columns), `CE`,
     `relative_CE`, `mCE`, `relative_mCE`, `clean_error_ratio`; on sets of MedMNIST-C `BE`, `rBE`,
     `rBE_guarded` and the ratios of sums; `flip_rate` and `feature_drift` (a column).
     """
-    found: dict[Key, Estimate] = {}
     for row in range(layout.rows):
         for of in layout.losses:
-            errors = Errors(layout, measured, row, of)
-            found |= {(of, row, name, c): value for name, c, value in errors.all()}
-            areas = _areas(layout, measured, row, of)
-            found |= {(of, row, name, c): value for name, c, value in areas}
-        clean = layout.groups.get((row, "clean", 0))
+            yield from Errors(layout, measured, row, of).all()
+            yield from _areas(layout, measured, row, of)
+        clean = layout.groups.get(Place.clean(row))
         alike = None if clean is None else _counted_alike(layout, measured, clean[0])
         if clean is not None and alike is not None:
-            for name, c, value in _changes(layout, measured, row, clean[0]):
-                found[alike, row, name, c] = value
-    return found
+            yield from _changes(layout, measured, row, clean[0], alike)
 
 
 def _counted_alike(layout: Layout, measured: Measured, cell: StoredCell) -> str | None:
@@ -115,10 +99,10 @@ class Errors:
         self.layout, self.measured, self.row, self.of = layout, measured, row, of
         self.strata: Int64Array | None = None
         self.unit = "image"
-        clean = layout.groups.get((row, "clean", 0))
+        clean = layout.groups.get(Place.clean(row))
         self.clean = None if clean is None else self._wrong(clean)
         self.columns = self._columns(layout.groups)
-        reference_clean = layout.reference.get((row, "clean", 0))
+        reference_clean = layout.reference.get(Place.clean(row))
         self.reference_clean = None if reference_clean is None else self._wrong(reference_clean)
         self.reference = self._columns(layout.reference)
         self.is_reference = any(
@@ -151,62 +135,79 @@ class Errors:
     def _any(self) -> StoredCell:
         return next(iter(self.layout.groups.values()))[0]
 
-    def all(self) -> Iterator[tuple[str, int | None, Estimate]]:
-        """Yield (name, column, estimate)."""
+    def all(self) -> Iterator[Aggregate]:
+        """Yield them in the order of the tables."""
         if self.clean is not None:
-            yield "clean", None, self._mean(self.clean)
-        whole = [(c, wrong) for c, wrong in enumerate(self.columns) if wrong is not None]
-        for c, wrong in whole:
-            yield "severity_mean", c, self._mean(wrong)
+            yield self.made("clean", self._mean(self.clean))
+        whole = {name: wrong for name, wrong in self.named() if wrong is not None}
+        for name, wrong in whole.items():
+            yield self.made("severity_mean", self._mean(wrong), name)
         if (mean := self.over_columns) is not None:
-            yield "mean", None, self._mean(mean)
+            yield self.made("mean", self._mean(mean), covers=whole)
         yield from self._severity_areas()
         if self.of in self.layout.ratios:
             yield from self._ratios()
-            yield from self._published()
+            yield from benchmark_ratios(self)
+
+    def made(
+        self,
+        name: str,
+        estimate: Estimate,
+        corruption: str | None = None,
+        covers: Iterable[str] = (),
+    ) -> Aggregate:
+        """Name a number of this loss of this row; one of a column covers that column."""
+        over = (corruption,) if corruption is not None else tuple(covers)
+        return Aggregate(self.row, self.of, name, estimate, corruption, over)
+
+    def named(self) -> Iterator[tuple[str, Float64Array | None]]:
+        """Yield each column with its terms, None where a severity is missing."""
+        return zip(self.layout.corruptions, self.columns, strict=True)
 
     def _mean(self, wrong: Float64Array) -> Estimate:
         bounds = error_interval(wrong, self.strata, self.groups)
-        return with_bounds(self._value(wrong), bounds)
+        return with_bounds(self.value(wrong), bounds)
 
-    def _value(self, wrong: Float64Array) -> float:
+    def value(self, wrong: Float64Array) -> float:
+        """Return the loss that terms make."""
         return float(mean_error(wrong, self.strata))
 
-    def _severity_areas(self) -> Iterator[tuple[str, int | None, Estimate]]:
+    def _severity_areas(self) -> Iterator[Aggregate]:
         if self.clean is None or self.layout.severities != (1, 2, 3, 4, 5):
             return
-        for c, name in enumerate(self.layout.corruptions):
+        for name, wrong in self.named():
             cells = self.layout.column(self.layout.groups, self.row, name)
-            last = self.layout.groups.get((self.row, name, 5))
-            wrong = self.columns[c]
+            last = self.layout.groups.get(Place(self.row, name, 5))
             if cells is None or last is None or wrong is None:
                 continue
             ends = self._wrong(last)
             assert ends is not None
-            yield "severity_area", c, self._mean((self.clean / 2 + 5 * wrong - ends / 2) / 5)
+            area = self._mean((self.clean / 2 + 5 * wrong - ends / 2) / 5)
+            yield self.made("severity_area", area, name)
 
-    def _ratios(self) -> Iterator[tuple[str, int | None, Estimate]]:
+    def _ratios(self) -> Iterator[Aggregate]:
         pairs = [
-            (c, own, other)
-            for c, (own, other) in enumerate(zip(self.columns, self.reference, strict=True))
-            if own is not None and other is not None and self._value(other) > 0
+            (name, own, other)
+            for (name, own), other in zip(self.named(), self.reference, strict=True)
+            if own is not None and other is not None and self.value(other) > 0
         ]
-        for c, own, other in pairs:
-            yield "CE", c, self._ratio([own], [other])
+        for name, own, other in pairs:
+            yield self.made("CE", self._ratio([own], [other]), name)
         if pairs:
-            yield "mCE", None, self._ratio([own for _, own, _ in pairs], [b for *_, b in pairs])
+            names, ours, theirs = zip(*pairs, strict=True)
+            yield self.made("mCE", self._ratio(ours, theirs), covers=names)
         clean, reference = self.clean, self.reference_clean
         if clean is None or reference is None:
             return
-        if self._value(reference) > 0:
-            yield "clean_error_ratio", None, self._ratio([clean], [reference])
-        losses = [(c, own - clean, other - reference) for c, own, other in pairs]
-        losing = [loss for loss in losses if self._value(loss[2]) > 1e-9]
-        for c, own, other in losing:
-            yield "relative_CE", c, self._ratio([own], [other], relative=True)
+        if self.value(reference) > 0:
+            yield self.made("clean_error_ratio", self._ratio([clean], [reference]))
+        losses = [(name, own - clean, other - reference) for name, own, other in pairs]
+        losing = [loss for loss in losses if self.value(loss[2]) > 1e-9]
+        for name, own, other in losing:
+            yield self.made("relative_CE", self._ratio([own], [other], relative=True), name)
         if losing:
-            ours, theirs = [loss[1] for loss in losing], [loss[2] for loss in losing]
-            yield "relative_mCE", None, self._ratio(ours, theirs, relative=True)
+            names, ours, theirs = zip(*losing, strict=True)
+            yield self.made("relative_mCE", self._ratio(ours, theirs, relative=True), covers=names)
 
     def _ratio(
         self,
@@ -215,75 +216,18 @@ class Errors:
         *,
         relative: bool = False,
     ) -> Estimate:
-        values = np.array([self._value(wrong) for wrong in own])
-        below = np.array([self._value(wrong) for wrong in reference])
+        values = np.array([self.value(wrong) for wrong in own])
+        below = np.array([self.value(wrong) for wrong in reference])
         if self.is_reference:
             return Estimate(float((values / below).mean()))  # by definition: no interval
         interval = relative_mce_interval if relative else mce_interval
-        influence = (self._influence(own), self._influence(reference))
+        influence = (self.influence(own), self.influence(reference))
         bounds = interval(values, influence[0], below, influence[1], self.groups)
         return with_bounds(float((values / below).mean()), bounds)
 
-    def _influence(self, wrong: Sequence[Float64Array]) -> Float64Array:
+    def influence(self, wrong: Sequence[Float64Array]) -> Float64Array:
+        """Return what each unit adds to each of several losses: float64 (losses, U)."""
         return np.stack([error_influence(terms, self.strata) for terms in wrong])
-
-    def _published(self) -> Iterator[tuple[str, int | None, Estimate]]:
-        """Yield BE and rBE where the suite is the registry of a set that AlexNet is known on."""
-        layout = self.layout
-        known = layout.suite in baselines(MEDMNIST_C)
-        if not known or layout.suite != layout.dataset or layout.severities != (1, 2, 3, 4, 5):
-            return
-        published = baseline(MEDMNIST_C, layout.suite)
-        if published.error != self.of:
-            return
-        wrong = {
-            name: terms
-            for name, terms in zip(layout.corruptions, self.columns, strict=True)
-            if terms is not None and name in published.corruptions
-        }
-        means = {name: self._value(terms) for name, terms in wrong.items()}
-        ratios = benchmark_error(means, published)
-        denominators = {name: published.corruptions[name] for name in wrong}
-        yield from self._of_baseline("BE", ratios, wrong, denominators)
-        if self.clean is None:
-            return
-        clean = self._value(self.clean)
-        losses = {name: terms - self.clean for name, terms in wrong.items()}
-        lost = {name: value - published.clean for name, value in denominators.items()}
-        for name, guard in (("rBE", None), ("rBE_guarded", GUARD)):
-            ratios = relative_benchmark_error(means, clean, published, guard=guard)
-            yield from self._of_baseline(name, ratios, losses, lost)
-
-    def _of_baseline(
-        self,
-        name: str,
-        ratios: Ratios,
-        wrong: Mapping[str, Float64Array],
-        below: Mapping[str, float],
-    ) -> Iterator[tuple[str, int | None, Estimate]]:
-        used = [c for c, value in ratios.each.items() if value is not None]
-        if not used:
-            return
-        values = np.array([self._value(wrong[c]) for c in used])
-        bases = np.array([below[c] for c in used])
-        influence = self._influence([wrong[c] for c in used])
-        none = np.zeros_like(influence)
-        interval = mce_interval if name == "BE" else relative_mce_interval
-        for i, c in enumerate(used):
-            one = slice(i, i + 1)
-            bounds = interval(values[one], influence[one], bases[one], none[one], self.groups)
-            place = self.layout.corruptions.index(c)
-            yield f"{name}_c", place, with_bounds(ratios.each[c], bounds)
-        bounds = interval(values, influence, bases, none, self.groups)
-        yield name, None, with_bounds(ratios.mean_of_ratios, bounds)
-        if name != "rBE_guarded":
-            whole = Estimate(ratios.ratio_of_sums)
-            if ratios.ratio_of_sums is not None:
-                total = influence.sum(axis=0, keepdims=True)
-                sums = values.sum(keepdims=True), bases.sum(keepdims=True)
-                bounds = interval(sums[0], total, sums[1], none[:1], self.groups)
-                whole = with_bounds(ratios.ratio_of_sums, bounds)
-            yield f"{name}_ratio_of_sums", None, whole
 
 
 def mean_error(wrong: Float64Array, labels: Int64Array | None) -> float:
@@ -298,22 +242,21 @@ def mean_error(wrong: Float64Array, labels: Int64Array | None) -> float:
     return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
-def _areas(
-    layout: Layout, measured: Measured, row: int, of: str
-) -> Iterator[tuple[str, int | None, Estimate]]:
+def _areas(layout: Layout, measured: Measured, row: int, of: str) -> Iterator[Aggregate]:
     """Yield an area on clean images, its mean over severities, and over columns."""
-    clean = layout.groups.get((row, "clean", 0))
+    clean = layout.groups.get(Place.clean(row))
     if clean is not None and (found := _mean_area(clean, measured, of)) is not None:
-        yield "clean", None, found
-    whole: list[StoredCell] = []
-    for c, name in enumerate(layout.corruptions):
+        yield Aggregate(row, of, "clean", found)
+    whole: dict[str, list[StoredCell]] = {}
+    for name in layout.corruptions:
         cells = layout.column(layout.groups, row, name)
         found = None if cells is None else _mean_area(cells, measured, of)
         if cells is not None and found is not None:
-            whole += cells
-            yield "severity_mean", c, found
-    if whole and (found := _mean_area(whole, measured, of)) is not None:
-        yield "mean", None, found
+            whole[name] = cells
+            yield Aggregate(row, of, "severity_mean", found, name, (name,))
+    every = [cell for cells in whole.values() for cell in cells]
+    if every and (found := _mean_area(every, measured, of)) is not None:
+        yield Aggregate(row, of, "mean", found, None, tuple(whole))
 
 
 def _mean_area(cells: Sequence[StoredCell], measured: Measured, of: str) -> Estimate | None:
@@ -336,13 +279,13 @@ def _mean_area(cells: Sequence[StoredCell], measured: Measured, of: str) -> Esti
 
 
 def _changes(
-    layout: Layout, measured: Measured, row: int, clean: StoredCell
-) -> Iterator[tuple[str, int | None, Estimate]]:
+    layout: Layout, measured: Measured, row: int, clean: StoredCell, of: str
+) -> Iterator[Aggregate]:
     """Yield the flip rate of each column, and the feature drift where features were kept."""
     groups = measured.groups(clean.data)
     before = measured.scores(clean).answers
     features = measured.features(clean)
-    for c, name in enumerate(layout.corruptions):
+    for name in layout.corruptions:
         cells = layout.column(layout.groups, row, name)
         if cells is None:
             continue
@@ -352,11 +295,13 @@ def _changes(
                 flips += measured.scores(cell).answers != before
             terms = flips / len(cells)
             terms = terms.mean(axis=1) if terms.ndim == 2 else terms
-            yield "flip_rate", c, with_bounds(float(terms.mean()), share_interval(terms, groups))
+            rate = with_bounds(float(terms.mean()), share_interval(terms, groups))
+            yield Aggregate(row, of, "flip_rate", rate, name, (name,))
         kept = [] if features is None else [measured.features(cell) for cell in cells]
         if features is not None and all(array is not None for array in kept):
             drifts = [feature_drift(features, array) for array in kept if array is not None]
-            yield "feature_drift", c, Estimate(float(np.mean(drifts)))
+            drift = Estimate(float(np.mean(drifts)))
+            yield Aggregate(row, of, "feature_drift", drift, name, (name,))
 
 
 def at_chance(scores: Scores, metrics: Mapping[str, Metric]) -> bool:

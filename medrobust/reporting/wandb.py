@@ -343,9 +343,11 @@ def _examples(matrix: Matrix) -> list[Any]:
     import wandb
 
     return [
-        wandb.Image(_picture(cell.examples[0].read_bytes()), caption=f"{corruption} s{severity}")
-        for (row, corruption, severity), cell in matrix.cells.items()
-        if row == 0 and cell.examples
+        wandb.Image(
+            _picture(cell.examples[0].read_bytes()), caption=f"{place.corruption} s{place.severity}"
+        )
+        for place, cell in matrix.cells.items()
+        if place.row == 0 and cell.examples
     ]
 
 

@@ -15,8 +15,8 @@ from medrobust.metrics.influence import balanced_influence
 from medrobust.metrics.intervals import balanced_interval, mean_interval
 from medrobust.readings.adaptation import draw_rows, section
 from medrobust.reporting import make_report, reference_cells, untuned_cells
+from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.from_store import report_store
-from medrobust.reporting.matrix import ExpectedTable
 
 WRONG = {"none": (12, 30), "a": (6, 24), "b": (9, 30), "c": (3, 36)}
 """Adapter -> wrong answers of 60, clean and corrupted."""

@@ -10,7 +10,7 @@ from stores import cell_key, data_record
 from medrobust.evaluation.store import Store
 from medrobust.readings.paper_averages import facts, section
 from medrobust.reporting import make_report, reference_cells
-from medrobust.reporting.matrix import ExpectedTable
+from medrobust.reporting.expected import ExpectedTable
 
 SETS = [name for names in facts()["modalities"].values() for name in names]
 

@@ -94,7 +94,7 @@ def test_weights_that_saw_the_source_of_a_set_carry_a_mark_everywhere(tmp_path):
     for cell in cells[:2]:
         rewritten(cell, load_report={"source": "x", "trained_on": ["mimic", "nih_chestxray14"]})
     report = report_store(tmp_path / "store", tmp_path / "out", **LIGHT)
-    assert [report.matrices[0].signs(row) for row in (0, 1)] == ["‡", ""]
+    assert [row.signs for row in report.matrices[0].rows] == ["‡", ""]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "a‡" in page
     assert "holds pictures of the source of chestmnist" in page

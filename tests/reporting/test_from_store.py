@@ -8,9 +8,9 @@ from run_entry import answer
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import StoreError, UnknownNameError
+from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.figures import title
 from medrobust.reporting.from_store import Choice, report_store
-from medrobust.reporting.matrix import ExpectedTable
 
 TWO = ("contrast", "pixelate")
 LIGHT = {"interactive": False, "figures": False}

@@ -6,7 +6,7 @@ from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.reporting import reference_cells
 from medrobust.reporting.from_store import expected_tables, gaps
-from medrobust.reporting.matrix import build_matrices
+from medrobust.reporting.matrices import build_matrices
 from medrobust.tasks.classification.task import Classification
 from medrobust.tasks.lookup import given
 

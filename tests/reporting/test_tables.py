@@ -9,8 +9,9 @@ import pytest
 from stores import SEVEN, cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.reporting.expected import ExpectedTable, expected_from_cells
 from medrobust.reporting.export import latex, markdown
-from medrobust.reporting.matrix import ExpectedTable, build_matrices, expected_from_cells
+from medrobust.reporting.matrices import build_matrices
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.tables import (
     MATRIX_COLUMNS,

@@ -8,7 +8,8 @@ from medrobust.metrics import baseline, mcnemar
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.intervals import share_interval, wilson
 from medrobust.reporting import make_report, reference_cells
-from medrobust.reporting.matrix import ExpectedTable, build_matrices, expected_from_cells
+from medrobust.reporting.expected import ExpectedTable, expected_from_cells
+from medrobust.reporting.matrices import build_matrices
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.reference import validation_cells
 
@@ -125,7 +126,7 @@ def test_a_model_at_chance_is_marked_and_so_is_a_reference(tmp_path):
     models = {"weak": 0.0, "strong": 2.0}
     store, cells = write_matrix(tmp_path, data_record(count=150), models, corruptions=TWO)
     made = report(store, cells, tmp_path)
-    assert made.matrices[0].at_chance == (True, False)
+    assert [row.at_chance for row in made.matrices[0].rows] == [True, False]
     (weak,) = find(made.summary, metric="mCE", of="error", model="weak")
     (strong,) = find(made.summary, metric="mCE", of="error", model="strong")
     assert weak["marks"] == "at chance; reference at chance"
