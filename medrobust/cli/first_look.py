@@ -3,7 +3,7 @@
 from typing import Any
 
 from medrobust.evaluation.building import built, check_arguments, resolved
-from medrobust.evaluation.config import with_present_groups
+from medrobust.evaluation.config import refuse_tuning_of_nothing
 from medrobust.evaluation.run_wide import check_run_wide, run_wide
 from medrobust.models.hub import refuse_absent
 
@@ -23,8 +23,8 @@ def first_look(config: Any) -> None:
         WeightsNotFoundError: If a folder of weights is not there.
         MedRobustError: As the data set raises it.
     """
-    config = with_present_groups(config)
     plain = resolved(config)
+    refuse_tuning_of_nothing(plain)
     check_run_wide(run_wide(plain))
     check_arguments(plain)
     dataset, corruption = built(config, "dataset"), built(config, "corruption")

@@ -52,7 +52,7 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     typed.check_options(rewritten, typed.groups([*folders, conf_folder()]))
     if folders:
         rewritten += [f"hydra.searchpath={[f'file://{folder}' for folder in folders]}"]
-    register_resolvers()
+    prepare_hydra()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -74,7 +74,7 @@ def run_hydra(overrides: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    register_resolvers()
+    prepare_hydra()
     FAILURES.clear()
     sys.argv = [sys.argv[0], *overrides, *names_of_jobs(overrides)]
     entry = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(
@@ -122,7 +122,7 @@ def job(config: "DictConfig") -> None:
 
     from .first_look import first_look
 
-    register_resolvers()
+    prepare_hydra()
     hydra = HydraConfig.get()
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
     with patient_streams(), closed_log_file(), started_from_here():
@@ -150,7 +150,7 @@ def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
     from medrobust.evaluation.experiment import beside_others
 
     with left_as_found():
-        experiment = experiment_from_config(config, tuple(hydra.overrides.task))
+        experiment = experiment_from_config(config)
         from medrobust.jobs.run import run_job
 
         if number is not None and (launcher := _launcher(hydra)) != "basic":
@@ -218,10 +218,13 @@ def closed_log_file() -> Iterator[None]:
                 handler.close()
 
 
-def register_resolvers() -> None:
-    """Teach OmegaConf `${medrobust.folder:...}`: overrides as a folder name."""
+def prepare_hydra() -> None:
+    """Teach it former names in files, and `${medrobust.folder:...}`: overrides as a folder name."""
     from omegaconf import OmegaConf
 
+    from .former_files import read_former_files
+
+    read_former_files()
     OmegaConf.register_new_resolver("medrobust.folder", folder_name, replace=True)
 
 

@@ -79,10 +79,7 @@ def _in_a_group(key: str, known: Sequence[str], groups: Mapping[str, Mapping[str
     head, dot, rest = key.partition(".")
     if not dot or any(name.partition(".")[0] == head for name in known):
         return key
-    former = {"task": typed.FORMER_TASKS}
-    owners = (
-        g for g, options in groups.items() if head in options and head not in former.get(g, ())
-    )
+    owners = (group for group, options in groups.items() if head in options)
     group = next(owners, None) or nearest_key(head, list(groups)) or head
     return f"{group}.{rest}"
 

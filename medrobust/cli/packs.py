@@ -21,12 +21,13 @@ MOST_NODES = 20_000
 """Values of a file, each alias counted as what it stands for."""
 
 TARGETS = (
-    r"medrobust\.(adapters|corruptions|datasets|models|reporting|tasks)\.[A-Z]\w*",
+    r"medrobust\.(adapters|corruptions|datasets|models|reporting|tasks|tuning)\.[A-Z]\w*",
+    r"medrobust\.tasks\.lookup\.task_of",
     r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*",
     r"pytorch_lightning\.(callbacks\.|loggers\.|profilers\.|strategies\.)?[A-Z]\w*",
     r"albumentations\.[A-Z]\w*",
 )
-"""What a `_target_` may name: the public classes of these places, no function."""
+"""What a `_target_` may name: the public classes of these places, and a task by its name."""
 
 OF_HYDRA: Mapping[str, frozenset[str]] = {
     "hydra": frozenset({"mode", "run", "sweep", "sweeper"}),

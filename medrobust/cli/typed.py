@@ -6,8 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
+from medrobust.base.former_names import (
+    FORMER_TASKS,
+    present_key,
+    present_options,
+    present_text,
+)
 from medrobust.base.program import program
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
@@ -20,8 +25,6 @@ OVERRIDE = re.compile(
 SWEPT = ("-m", "--multirun")
 FURTHER_PROMPTS = "further_prompts"
 """Where the configuration has the prompt sets after the first, each under its name."""
-FORMER_TASKS = {"zero_shot": "none", "few_shot": "few_shot"}
-"""Option of `task` in release 0.1 -> option of `tuning`."""
 LAUNCHERS = {
     "joblib": ("joblib", "joblib"),
     "submitit_local": ("submitit", "slurm"),
@@ -111,10 +114,9 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
     for `adapter=path adapter.path=FOLDER`, and `hydra/launcher=NAME` takes our settings of that
-    launcher, whose file cannot have the plugin's own name. `task=few_shot`,
-    `task=zero_shot` and `task.KEY` of a recipe are former names of `tuning=few_shot`, `tuning=none`
-    and `tuning.KEY`. `-m` and `--config-dir DIR` may stand
-    anywhere; Hydra by itself takes them before or after all overrides, not among them.
+    launcher, whose file cannot have the plugin's own name. Former names become present ones.
+    `-m` and `--config-dir DIR` may stand anywhere; Hydra by itself takes them before or after all
+    overrides, not among them.
 
     Raises:
         MissingDependencyError: If a launcher's plugin is not installed.
@@ -139,7 +141,7 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         elif name == "hydra/launcher" and value in LAUNCHERS:
             rewritten.append(f"hydra/launcher={_launcher(value)}")
         else:
-            rewritten.append(_readable(_of_tuning(argument), swept=swept))
+            rewritten.append(_readable(_present(argument), swept=swept))
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)
     if swept and several and not any("store.features=" in a for a in rewritten):
         rewritten.append("store.features=true")
@@ -148,22 +150,16 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     return [*flags, *(f"--config-dir={path}" for path in config_dirs(rewritten)), *overrides]
 
 
-def _of_tuning(argument: str) -> str:
-    """Write `tuning=few_shot`, `tuning.shots=4` for `task=few_shot`, `task.shots=4`.
-
-    That is how release 0.1 has them in scripts and papers.
-    """
+def _present(argument: str) -> str:
+    """Write `tuning=few_shot`, `tuning.shots=4` for `task=few_shot`, `task.shots=4`."""
     match = OVERRIDE.match(argument)
-    if match is None or match["key"].partition(".")[0] != "task":
+    if match is None:
         return argument
-    _, dot, key = match["key"].partition(".")
-    if dot:
-        recipe = [known.name for known in class_arguments("medrobust.tuning.Tuning")]
-        return argument.replace("task.", "tuning.", 1) if key.split(".")[0] in recipe else argument
-    options = match["value"].split(",")
-    if not set(options) <= FORMER_TASKS.keys():
-        return argument
-    return "tuning=" + ",".join(FORMER_TASKS[option] for option in options)
+    key, value, package = match["key"], present_text(match["value"]), match["package"] or ""
+    options = present_options(value) if key == "task" else None
+    if options is not None:
+        key, value = "tuning", options
+    return f"{match['sign']}{present_key(key)}{package}={value}"
 
 
 def _readable(argument: str, *, swept: bool) -> str:
@@ -272,7 +268,8 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
             )
         for option in options:
             if option not in known[group]:
-                raise unknown_name(group, option, known[group])
+                former = FORMER_TASKS if group == "task" else ()
+                raise unknown_name(group, option, [*known[group], *former])
 
 
 def option_file(folders: Sequence[Path], group: str, option: str) -> Path | None:

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
+from medrobust.base.former_names import FIRST
 from medrobust.exceptions import unknown_name
 
 from .base import Task
@@ -22,11 +23,8 @@ from .base import Task
 GROUP = "medrobust.tasks"
 """Of the entry points."""
 
-OLD_KINDS = dict.fromkeys(("zero_shot", "identity", "probe"), "classification")
+OLD_KINDS = dict.fromkeys(("zero_shot", "identity", "probe"), FIRST)
 """Kind of a head of the first task, which cells keep for ever -> its task."""
-
-FIRST = "classification"
-"""What is asked where nobody says what."""
 
 _given: dict[str, Task] = {}
 

@@ -113,7 +113,7 @@ def test_several_options_without_multirun_ask_for_m() -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
-@pytest.mark.parametrize("group", ["corruption", "model", "dataset", "task", "adapter", "speed"])
+@pytest.mark.parametrize("group", ["corruption", "model", "dataset", "tuning", "adapter", "speed"])
 def test_a_bracketed_list_of_options_is_refused_and_the_sweep_is_named(
     group: str, flags: list[str]
 ) -> None:

@@ -9,9 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from medrobust.base.conf_folder import conf_folder
+from medrobust.base.former_names import recipe_keys
 from medrobust.cli import hydra_app as cli
-from medrobust.evaluation.config import with_present_groups
-from medrobust.exceptions import ConfigurationError
 from medrobust.tuning import Tuning
 
 CONF = conf_folder()
@@ -26,7 +25,7 @@ GIVEN = {
 
 
 def composed(*overrides: str) -> DictConfig:
-    cli.register_resolvers()
+    cli.prepare_hydra()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=list(overrides), return_hydra_config=True)
 
@@ -51,7 +50,7 @@ def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -
         pytest.importorskip("hydra_plugins.hydra_ray_launcher") if "ray" in option else None
         assert composed(f"{group}={option}").hydra[group.split("/")[1]]
         return
-    config = with_present_groups(composed(f"{group}={option}", *given(file, tmp_path)))
+    config = composed(f"{group}={option}", *given(file, tmp_path))
     OmegaConf.to_container(config.get(group), resolve=True) if group in config else None
     parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
     for part in parts:
@@ -115,7 +114,7 @@ def test_files_of_release_0_1_mean_what_they_meant(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "ours.yaml").write_text(OURS)
     pack = f"hydra.searchpath=[file://{tmp_path}]"
-    config = with_present_groups(composed(pack, "experiment=ours", "task.shot_seed=7"))
+    config = composed(pack, "experiment=ours", "tuning.shot_seed=7")
     assert config.task == {"_target_": "medrobust.tasks.lookup.task_of", "kind": "classification"}
     plain = composed("tuning=few_shot").tuning
     assert (config.tuning.shots, config.tuning.shot_seed) == (4, 7)
@@ -124,37 +123,10 @@ def test_files_of_release_0_1_mean_what_they_meant(tmp_path: Path) -> None:
     kept = {key for key in plain if key not in ("shots", "shot_seed", "optimizer", "corrupt")}
     assert all(config.tuning[key] == plain[key] for key in kept)
     typed = ["tuning.shots=9", "tuning.optimizer.lr=0.1"]  # as the entry writes task.shots=9
-    config = with_present_groups(composed(pack, "experiment=ours", *typed), typed)
+    config = composed(pack, "experiment=ours", *typed)
     assert (config.tuning.shots, config.tuning.optimizer.lr) == (9, 0.1)
 
 
-def test_a_record_of_release_0_1_has_its_recipe_as_its_task() -> None:
-    recipe = {"_target_": "medrobust.tasks.Tuning", "shots": 2}
-    config = with_present_groups(OmegaConf.create({"task": recipe, "seed": 0}))
-    assert config.tuning == {"_target_": "medrobust.tuning.Tuning", "shots": 2}
-    assert config.task.kind == "classification"
-    encoder = {"_target_": "medrobust.tasks.ZeroShot", "_partial_": True}
-    config = with_present_groups(OmegaConf.create({"task": encoder}))
-    assert config.task.kind == "classification"
-    assert config.get("tuning") is None
-
-
-def test_a_key_under_both_names_with_two_values_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - lora@adapter\n  - override /task: few_shot\n"
-        "task:\n  epochs: 30\n"
-    )
-    pack = f"hydra.searchpath=[file://{tmp_path}]"
-    config = composed(pack, "experiment=adapter_bakeoff", "adapter=mine")
-    with pytest.raises(ConfigurationError, match=r"task\.epochs=30 and tuning\.epochs=5"):
-        with_present_groups(config)
-    typed = ("tuning.epochs=7",)
-    config = composed(pack, "experiment=adapter_bakeoff", "adapter=mine", *typed)
-    assert with_present_groups(config, typed).tuning.epochs == 7
-
-
-def test_a_key_of_tuning_where_nothing_is_tuned_is_refused() -> None:
-    config = OmegaConf.create({"task": {"_target_": "medrobust.tasks.lookup.task_of", "shots": 2}})
-    with pytest.raises(ConfigurationError, match="add tuning=few_shot"):
-        with_present_groups(config)
+def test_no_task_has_a_key_of_tuning() -> None:
+    for file in CONF.glob("task/*.yaml"):
+        assert not recipe_keys() & OmegaConf.load(file).keys()
