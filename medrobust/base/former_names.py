@@ -155,8 +155,10 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
     laid = dict(below)
     for key, value in above.items():
         under = laid.get(key)
-        both = isinstance(value, Mapping) and isinstance(under, Mapping)
-        laid[key] = _laid_over(under, value) if both else value
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            laid[key] = _laid_over(under, value)
+        else:
+            laid[key] = value
     return laid
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from medrobust.base.conf_folder import conf_folder
 from medrobust.exceptions import ConfigurationError, unknown_name
 
+from .conf_files import groups
 from .parsing import add_overrides, as_typed, subcommand_parser
-from .typed import config_dirs, groups
+from .typed import config_dirs
 
 if TYPE_CHECKING:
     from medrobust.datasets.audits.of_sets import Audit

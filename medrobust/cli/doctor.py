@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 import medrobust.models
-from medrobust.base.conf_folder import conf_folder
+from medrobust.base.conf_folder import conf_folder, option_files
 
 from .parsing import subcommand_parser
 
@@ -235,7 +235,7 @@ def _fetched(part: str, here: Sequence[str], what: str, otherwise: str) -> Findi
 
 
 def _hub_models() -> Iterator[tuple[str, str]]:
-    for file in sorted((conf_folder() / "model").glob("*.yaml")):
+    for file in option_files(conf_folder(), "model"):
         content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
         hub_id = content.get("model", content).get("hub_id")
         if hub_id:

@@ -11,7 +11,7 @@ from medrobust.base.console import open_standard_files, patient_streams, why_los
 from medrobust.base.program import program
 from medrobust.exceptions import MedRobustError, unknown_name
 
-from . import typed
+from . import conf_files, typed
 from .option_keys import option_help
 from .packs import check_packs
 from .subcommands import SUBCOMMANDS
@@ -70,14 +70,14 @@ def dispatch(given: Sequence[str]) -> int:
 
     check_packs(typed.config_dirs(given))
     rewritten = typed.rewrite(typed.with_default_job(given))
-    typed.check_options(rewritten, typed.groups(folders))
+    typed.check_options(rewritten, conf_files.groups(folders))
     return run_hydra(rewritten)
 
 
 def _help(given: Sequence[str], folders: Sequence[Path]) -> str:
     """Write the keys of the options that are typed, or all options if none is."""
     check_packs(typed.config_dirs(given))
-    known = typed.groups(folders)
+    known = conf_files.groups(folders)
     rewritten = typed.rewrite(given)
     typed.check_options(rewritten, known)
     named = typed.options_named(rewritten, known)

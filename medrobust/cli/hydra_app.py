@@ -12,7 +12,7 @@ from medrobust.base.conf_folder import conf_folder
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
-from . import typed
+from . import conf_files, typed
 from .mistakes import explain
 from .packs import check_packs
 from .unforeseen import FULL, about_files, not_foreseen
@@ -49,7 +49,7 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
     check_packs(folders)
     rewritten = typed.rewrite(typed.without_config_dirs(overrides))
-    typed.check_options(rewritten, typed.groups([*folders, conf_folder()]))
+    typed.check_options(rewritten, conf_files.groups([*folders, conf_folder()]))
     if folders:
         rewritten += [f"hydra.searchpath={[f'file://{folder}' for folder in folders]}"]
     prepare_hydra()
@@ -184,7 +184,7 @@ def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) ->
         logger=built(config, "logger"),
         overrides=tuple(hydra.overrides.task),
         choices=choices,
-        preset=typed.experiment_keys(folders, choices.get("experiment", "null")),
+        preset=conf_files.experiment_keys(folders, choices.get("experiment", "null")),
         packs=tuple(Path(one.path) for one in sources if one.provider == "command-line"),
         number=number,
         group=Path(hydra.sweep.dir).name if swept else None,

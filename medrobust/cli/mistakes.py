@@ -9,7 +9,7 @@ from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
 
-from . import typed
+from . import conf_files, typed
 from .option_keys import option_keys
 
 
@@ -44,7 +44,7 @@ def no_such_key(key: str, overrides: Sequence[str]) -> str:
         overrides: All that was typed.
     """
     folders = [*map(Path.absolute, typed.config_dirs(overrides)), conf_folder()]
-    groups = typed.groups(folders)
+    groups = conf_files.groups(folders)
     known, choices = known_keys(overrides, groups)
     lacking = f"there is no configuration key {key!r}"
     if f"+{key}" in known:
@@ -111,7 +111,7 @@ def known_keys(
 
     Args:
         overrides: As rewritten; of a sweep the first option of each group counts.
-        groups: From `medrobust.cli.typed.groups`.
+        groups: From `medrobust.cli.conf_files.groups`.
 
     Returns:
         The keys, and the options chosen: group -> option.

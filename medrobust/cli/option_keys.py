@@ -13,7 +13,7 @@ from typing import Any
 from medrobust.base.class_arguments import class_arguments
 from medrobust.exceptions import ConfigurationError
 
-from .typed import option_file
+from .conf_files import option_file
 
 WIDEST = 40
 """Letters of a key and its default beyond which the meaning of others is not moved."""

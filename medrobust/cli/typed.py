@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.former_names import (
@@ -16,6 +15,7 @@ from medrobust.base.former_names import (
 from medrobust.base.program import program
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
+from .conf_files import groups, run_wide_keys
 from .quoting import readable
 
 SEVERITIES = range(1, 6)
@@ -45,30 +45,6 @@ RUNS = (
 """What help shows first: what may be typed, and what it does."""
 LAID_OVER = ("experiment",)
 """Groups whose options complete one another, so that a list of them has a meaning."""
-
-
-def groups(folders: Sequence[Path]) -> dict[str, dict[str, str]]:
-    """Read the config groups: group -> option -> what it is (first comment line of its file).
-
-    Args:
-        folders: Configuration folders; earlier ones win.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for folder in reversed(folders):
-        for file in sorted(folder.glob("*/**/*.yaml")):
-            group = file.parent.relative_to(folder).as_posix()
-            found.setdefault(group, {})[file.stem] = _headline(file)
-    return {group: dict(sorted(found[group].items())) for group in sorted(found)}
-
-
-def _headline(file: Path) -> str:
-    for line in file.read_text(encoding="utf-8").splitlines():
-        text = line.removeprefix("#").strip()
-        if line.startswith("#") and text and not text.startswith("@package"):
-            return text
-        if line and not line.startswith("#"):
-            break
-    return ""
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
@@ -241,7 +217,7 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
 
     Args:
         arguments: As rewritten.
-        known: From `groups`.
+        known: From `conf_files.groups`.
 
     Raises:
         UnknownNameError: If an option does not exist.
@@ -270,54 +246,6 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
             if option not in known[group]:
                 former = FORMER_TASKS if group == "task" else ()
                 raise unknown_name(group, option, [*known[group], *former])
-
-
-def option_file(folders: Sequence[Path], group: str, option: str) -> Path | None:
-    """Find the file of an option in the first folder of configuration that has it."""
-    paths = (folder / group / f"{option}.yaml" for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def experiment_keys(folders: Sequence[Path], options: str) -> tuple[str, ...]:
-    """Return what an experiment file sets beside its choices, as it would be typed.
-
-    Args:
-        folders: Of configuration; the first that has a file counts.
-        options: Name of the experiment, or a list of them, "[a, b]"; one without a file ("null")
-            sets nothing.
-    """
-    import yaml
-
-    found: list[str] = []
-    for option in options.strip("[]").split(","):
-        file = option_file(folders, "experiment", option.strip())
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
-        for name, value in (content or {}).items():
-            if name not in ("defaults", "hydra"):
-                found += _leaves(name, value)
-    return tuple(found)
-
-
-def _leaves(name: str, value: Any) -> Iterator[str]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(f"{name}.{key}", inner)
-    else:
-        yield f"{name}={_as_typed(value)}"
-
-
-def _as_typed(value: Any) -> str:
-    """Write a value of a YAML file in the grammar of Hydra's overrides."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(_as_typed, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, str) and not re.fullmatch(r"[\w./-]+", value):
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{quoted}'"
-    return str(value)
 
 
 def subcommand(arguments: Sequence[str]) -> str | None:
@@ -357,7 +285,7 @@ def with_default_job(arguments: Sequence[str]) -> list[str]:
         >>> with_default_job(["corruption=fog", "dry_run=true"])
         ['corruption=fog', 'dry_run=true']
     """
-    wide = {key for key, _, _ in _run_wide_keys(conf_folder() / "config.yaml")}
+    wide = {key for key, _, _ in run_wide_keys(conf_folder() / "config.yaml")}
     matches = [OVERRIDE.match(argument) for argument in arguments]
     chosen = [match is None or match["key"] not in wide for match in matches]
     return list(arguments) if any(chosen) else ["experiment=demonstration", *arguments]
@@ -395,24 +323,6 @@ def _help_lines(folders: Sequence[Path], subcommands: Mapping[str, str]) -> Iter
             yield f"  {option:<{width}}{headline}"
     yield ""
     yield "Run-wide keys, with their defaults (KEY=VALUE):"
-    for key, default, comment in _run_wide_keys(conf_folder() / "config.yaml"):
+    for key, default, comment in run_wide_keys(conf_folder() / "config.yaml"):
         setting = f"{key}={default}"
         yield f"  {setting:<28}{comment}"
-
-
-def _run_wide_keys(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield key, default and comment of every key of the main file that is no part's."""
-    parent = ""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        match = re.match(
-            r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#(?P<comment>.*))?$", line
-        )
-        if match is None or line.startswith(("defaults:", "hydra:", "    ")):
-            continue
-        if not match["indent"]:
-            parent = match["key"]
-        if not match["value"].strip():
-            continue
-        key = f"{parent}.{match['key']}" if match["indent"] else match["key"]
-        if parent != "hydra":
-            yield key, match["value"].strip(), (match["comment"] or "").strip()
