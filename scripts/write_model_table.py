@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from medrobust.base.conf_folder import BASE, conf_folder, option_files
+
 ROOT = Path(__file__).resolve().parents[1]
-CONF = ROOT / "conf" / "model"
 PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- table: begin (scripts/write_model_table.py) -->", "<!-- table: end -->"
 COLUMNS = ("`model=`", "what it is", "pixels", "license", "trained on", "source", "loader")
@@ -19,13 +20,24 @@ COLUMNS = ("`model=`", "what it is", "pixels", "license", "trained on", "source"
 
 def entries() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield name, headline and content of every file of conf/model that states a license."""
-    for path in sorted(CONF.glob("*.yaml")):
+    for path in option_files(conf_folder(), "model"):
         text = path.read_text(encoding="utf-8")
         comments = [line.removeprefix("#").strip() for line in text.splitlines() if line[:1] == "#"]
         headline = next(line for line in comments if not line.startswith("@package"))
-        content = yaml.safe_load(text).get("model", {})
+        content = with_bases(path).get("model", {})
         if "license" in content:
             yield path.stem, headline, content
+
+
+def with_bases(path: Path) -> dict[str, Any]:
+    """Read a file of conf/model, laid over what it is built on."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    named = [name for name in content.get("defaults", ()) if name != "_self_"]
+    bases = [name for name in named if str(name).startswith(BASE)]
+    below: dict[str, Any] = {}
+    for name in bases:
+        below |= with_bases(path.with_name(f"{name}.yaml")).get("model", {})
+    return {**content, "model": below | content["model"]} if bases else content
 
 
 def line(name: str, headline: str, content: dict[str, Any]) -> str:

@@ -18,9 +18,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_a_wheel_has_every_group_of_conf_but_ones_own() -> None:
-    included = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    there = {path.name for path in (ROOT / "conf").iterdir()} - {"local"}
-    assert included == {f"conf/{name}": f"medrobust/conf/{name}" for name in there}
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {
+        "only-include": ["medrobust", "conf"],
+        "exclude": ["/conf/local"],
+        "sources": {"conf": "medrobust/conf"},
+    }
 
 
 def test_what_the_package_imports_is_declared() -> None:

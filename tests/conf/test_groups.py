@@ -8,13 +8,15 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from medrobust.base.conf_folder import conf_folder
+from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.base.former_names import recipe_keys
 from medrobust.cli import hydra_app as cli
+from medrobust.cli.conf_files import groups
+from medrobust.exceptions import UnknownNameError
 from medrobust.tuning import Tuning
 
 CONF = conf_folder()
-FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
+FILES = [path.relative_to(CONF) for path in option_files(CONF)]
 LOCAL = {"local"}
 GIVEN = {
     "dataset/dicom.yaml": ("dataset.csv=labels.csv",),
@@ -130,3 +132,11 @@ def test_files_of_release_0_1_mean_what_they_meant(tmp_path: Path) -> None:
 def test_no_task_has_a_key_of_tuning() -> None:
     for file in CONF.glob("task/*.yaml"):
         assert not recipe_keys() & OmegaConf.load(file).keys()
+
+
+def test_a_base_file_is_no_option() -> None:
+    bases = {path.stem for path in CONF.glob("*/_*.yaml")}
+    assert {"_hub", "_medmnist"} <= bases
+    assert not bases & {option for options in groups([CONF]).values() for option in options}
+    with pytest.raises(UnknownNameError, match="'_hub'"):
+        cli.composed(["model=_hub"])

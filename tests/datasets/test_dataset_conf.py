@@ -7,7 +7,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from medrobust.base.conf_folder import conf_folder
+from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.datasets.published.medmnist_facts import FACTS
 
 OWN = {
@@ -15,7 +15,7 @@ OWN = {
     "folder": ["dataset.csv=t.csv"],
     "npz": ["dataset.file=a.npz", "dataset.class_names=[a,b]"],
 }
-OPTIONS = sorted(p.stem for p in (conf_folder() / "dataset").glob("*.yaml"))
+OPTIONS = [file.stem for file in option_files(conf_folder(), "dataset")]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
