@@ -1,0 +1,268 @@
+"""Run lengths: how many steps a detector takes to its alarm, and the limit that a budget buys.
+
+ARL is the mean run length. On a clean stream it is the false-alarm budget: one false alarm in so
+many steps. For independent Gaussian steps it is computed by a Markov chain; for everything else the
+limit is set on simulated or resampled clean streams.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import InvalidDataError
+from medrobust.types import Float64Array, Int64Array
+
+STATES = 400
+"""Of the Markov chain: the ARL is then right to about three digits."""
+
+
+def cusum_arl(limit: float, *, shift: float = 0.0, slack: float = 0.5) -> float:
+    """Return the ARL of the upper CUSUM on Gaussian steps of mean `shift` and spread 1.
+
+    Two-sided: 1 / ARL = 1 / ARL+ + 1 / ARL-.
+
+    References:
+        Brook and Evans, Biometrika 59 (1972) 539.
+
+    Example:
+        >>> round(cusum_arl(4.0), 0), round(cusum_arl(4.0, shift=1.0), 2)
+        (335.0, 8.38)
+    """
+    width = 2 * limit / (2 * STATES - 1)
+    centers = np.arange(STATES) * width
+    upper = _normal_cdf(centers[None] + width / 2 - centers[:, None] - shift + slack)
+    lower = _normal_cdf(centers[None] - width / 2 - centers[:, None] - shift + slack)
+    moves = upper - lower
+    moves[:, 0] = upper[:, 0]  # all that falls below 0 stays there
+    return float(np.linalg.solve(np.eye(STATES) - moves, np.ones(STATES))[0])
+
+
+def siegmund_arl(limit: float, *, shift: float = 0.0, slack: float = 0.5) -> float:
+    """Return Siegmund's approximation of `cusum_arl`, a = shift - slack and b = limit + 1.166.
+
+    ARL = (e^(-2ab) + 2ab - 1) / (2 a^2).
+
+    Example:
+        >>> round(siegmund_arl(4.0), 1)
+        338.1
+    """
+    drift, reach = shift - slack, limit + 1.166
+    if drift == 0:
+        return reach**2
+    return float((np.exp(-2 * drift * reach) + 2 * drift * reach - 1) / (2 * drift**2))
+
+
+def ewma_arl(limit: float, weight: float, *, shift: float = 0.0) -> float:
+    """Return the ARL of the two-sided EWMA, its limit in units of its lasting spread.
+
+    Example:
+        >>> round(ewma_arl(2.814, 0.1), 1)
+        499.5
+    """
+    reach = limit * np.sqrt(weight / (2 - weight))
+    states = STATES + 1  # odd: the start is a center
+    width = 2 * reach / states
+    centers = -reach + (np.arange(states) + 0.5) * width
+    start = (1 - weight) * centers[:, None]
+    upper = _normal_cdf((centers[None] + width / 2 - start) / weight - shift)
+    lower = _normal_cdf((centers[None] - width / 2 - start) / weight - shift)
+    times = np.linalg.solve(np.eye(states) - (upper - lower), np.ones(states))
+    return float(times[states // 2])
+
+
+def shewhart_arl(limit: float, *, shift: float = 0.0) -> float:
+    """Return the ARL of the two-sided Shewhart chart.
+
+    Example:
+        >>> round(shewhart_arl(3.0), 3)
+        370.398
+    """
+    inside = _normal_cdf(np.array([limit - shift, -limit - shift]))
+    return float(1 / (1 - (inside[0] - inside[1])))
+
+
+def first_alarms(paths: Float64Array, limit: float) -> Int64Array:
+    """Return the steps to the first alarm of each replica, counted from 1: int64 (B,).
+
+    Args:
+        paths: float64 (T, B) statistics.
+        limit: An alarm is a value above it.
+
+    Returns:
+        T + 1 where there was none.
+    """
+    above = paths > limit
+    return np.where(above.any(axis=0), above.argmax(axis=0) + 1, len(paths) + 1)
+
+
+def mean_run_length(paths: Float64Array, limit: float) -> float:
+    """Estimate the ARL from replicas that may end before their alarm: steps watched per alarm.
+
+    Right for a constant chance of an alarm a step, which detectors approach after a few steps.
+
+    Args:
+        paths: float64 (T, B).
+        limit: An alarm is a value above it.
+
+    Returns:
+        Infinity where there was no alarm.
+    """
+    found = first_alarms(paths, limit)
+    alarms = int((found <= len(paths)).sum())
+    return float(np.minimum(found, len(paths)).sum()) / alarms if alarms else float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit and what it costs on clean streams.
+
+    Attributes:
+        value: An alarm is a statistic above it.
+        run_length: Mean steps between false alarms, as found on the streams it was set on.
+        low: Lower 95 % bound of `run_length`.
+        high: Upper bound.
+        alarms: False alarms that the estimate rests on.
+    """
+
+    value: float
+    run_length: float
+    low: float
+    high: float
+    alarms: int
+
+
+def limit_for(paths: Float64Array, budget: float) -> Limit:
+    """Set the lowest limit whose mean run length on clean streams is at least the budget.
+
+    Args:
+        paths: float64 (T, B) statistics of clean streams.
+        budget: Steps between false alarms.
+
+    Raises:
+        InvalidDataError: If the streams are too short to tell: fewer than ten false alarms.
+    """
+    highest = np.maximum.accumulate(paths, axis=0)
+    if highest.size < 10 * budget:
+        raise InvalidDataError(
+            f"a budget of one false alarm in {budget:g} steps needs {10 * budget:g} steps of clean "
+            f"streams or more, and has {highest.size}: draw more streams, or ask for a smaller one."
+        )
+    candidates = np.unique(highest)
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if mean_run_length(paths, float(candidates[middle])) >= budget:
+            high = middle
+        else:
+            low = middle + 1
+    value = float(candidates[low])
+    found = first_alarms(paths, value)
+    alarms = int((found <= len(paths)).sum())
+    arl = mean_run_length(paths, value)
+    half = 1.96 / np.sqrt(max(alarms, 1))
+    return Limit(value, arl, arl * float(np.exp(-half)), arl * float(np.exp(half)), alarms)
+
+
+def online_mmd_limits(
+    kernel: Float64Array,
+    window: int,
+    budget: float,
+    rng: np.random.Generator,
+    *,
+    replicas: int = 1000,
+) -> Float64Array:
+    """Set the limits of the online MMD so that the chance of an alarm is 1 / budget at every step.
+
+    Each replica permutes the reference, takes its last 2 W - 1 rows as a stream and the rest as the
+    reference, and follows the unbiased MMD^2 of the last W rows. The limit of a step is the
+    (1 - 1 / budget) quantile over replicas that have not passed an earlier limit.
+
+    Args:
+        kernel: float64 (N, N) of the reference with itself.
+        window: W.
+        budget: Mean steps to a false alarm.
+        rng: Source of the permutations.
+        replicas: How many; ten times the budget or more.
+
+    Returns:
+        float64 (W,); the last holds for all later steps.
+
+    Raises:
+        InvalidDataError: If the reference is shorter than 3 W.
+
+    References:
+        Cobb, Van Looveren and Klaise, AISTATS 2022, arXiv:2108.00883.
+    """
+    rows, ahead = len(kernel), 2 * window - 1
+    if rows < 3 * window:
+        raise InvalidDataError(
+            f"the online MMD with windows of {window} needs a reference of {3 * window} studies, "
+            f"and has {rows}: take a shorter window."
+        )
+    paths = np.empty((window, replicas))
+    columns, total, trace = kernel.sum(axis=0), kernel.sum(), np.trace(kernel)
+    for replica in range(replicas):
+        stream = rng.permutation(rows)[rows - ahead :]
+        pairs = kernel[np.ix_(stream, stream)]
+        between = columns[stream] - pairs.sum(axis=0)
+        own = total - 2 * columns[stream].sum() + pairs.sum() - (trace - np.trace(pairs))
+        paths[:, replica] = _followed(own, between, pairs, rows - ahead, window)
+    limits = np.empty(window)
+    alive = np.ones(replicas, dtype=bool)
+    for step in range(window):
+        limits[step] = np.quantile(paths[step, alive], 1 - 1 / budget, method="higher")
+        alive &= paths[step] <= limits[step]
+    return limits
+
+
+def online_mmd(
+    kernel: Float64Array, reference: NDArray[np.int64], stream: NDArray[np.int64], window: int
+) -> Float64Array:
+    """Return the unbiased MMD^2 of each window of a stream: float64 (len(stream) - window + 1,).
+
+    Args:
+        kernel: float64 (N, N) of all rows that occur.
+        reference: Rows of the reference.
+        stream: Rows of the stream, in order.
+        window: W, at least 2.
+    """
+    own = kernel[np.ix_(reference, reference)]
+    between = kernel[np.ix_(reference, stream)].sum(axis=0)
+    pairs = kernel[np.ix_(stream, stream)]
+    return _followed(own.sum() - np.trace(own), between, pairs, len(reference), window)
+
+
+def _followed(
+    own: float, between: Float64Array, pairs: Float64Array, reference: int, window: int
+) -> Float64Array:
+    """Return the unbiased MMD^2 of each window.
+
+    Args:
+        own: Sum of the kernel over pairs of different rows of the reference.
+        between: float64 (T,), sum over the reference for each row of the stream.
+        pairs: float64 (T, T) of the stream.
+        reference: Rows of the reference.
+        window: Rows of a window.
+    """
+    m, n = reference, window
+    diagonal = _moving_sums(np.diag(pairs), n)
+    total = np.zeros((len(pairs) + 1, len(pairs) + 1))
+    total[1:, 1:] = pairs.cumsum(axis=0).cumsum(axis=1)
+    start = np.arange(len(pairs) - n + 1)
+    end = start + n
+    within = total[end, end] - total[start, end] - total[end, start] + total[start, start]
+    across = _moving_sums(between, n)
+    return own / (m * (m - 1)) + (within - diagonal) / (n * (n - 1)) - 2 * across / (m * n)
+
+
+def _moving_sums(values: Float64Array, size: int) -> Float64Array:
+    total = np.cumsum(np.r_[0.0, values])
+    sums: Float64Array = total[size:] - total[:-size]
+    return sums
+
+
+def _normal_cdf(values: Float64Array) -> Float64Array:
+    from scipy import special
+
+    return np.asarray(special.ndtr(values), dtype=np.float64)

@@ -1,0 +1,165 @@
+"""Detectors and their run lengths against the tables of the field, and by simulation."""
+
+import numpy as np
+import pytest
+
+from medrobust.exceptions import InvalidDataError, UnknownNameError
+from medrobust.metrics.drift.clean_streams import resampled_streams
+from medrobust.metrics.drift.detectors import Cusum, Ewma, PageHinkley, Shewhart, detector_of
+from medrobust.metrics.drift.kernels import gaussian_kernel, median_bandwidth
+from medrobust.metrics.drift.run_length import (
+    cusum_arl,
+    ewma_arl,
+    first_alarms,
+    limit_for,
+    mean_run_length,
+    online_mmd,
+    online_mmd_limits,
+    shewhart_arl,
+    siegmund_arl,
+)
+
+TABLE = {
+    3: (117.6, 17.35, 6.40, 2.68),
+    4: (335.4, 26.68, 8.38, 3.34),
+    5: (930.9, 38.01, 10.38, 4.01),
+}
+
+
+@pytest.mark.parametrize("limit", TABLE)
+def test_run_lengths_of_cusum_are_those_of_the_table(limit):
+    found = [cusum_arl(limit, shift=shift) for shift in (0.0, 0.5, 1.0, 2.0)]
+    assert found == pytest.approx(TABLE[limit], rel=2e-3)
+
+
+def test_two_sided_run_lengths_are_montgomerys():
+    assert [1 / (2 / cusum_arl(h)) for h in (4, 5)] == pytest.approx([168, 465], abs=0.6)
+
+
+@pytest.mark.parametrize(("limit", "value"), [(3, 118.6), (4, 338.1), (5, 938.2)])
+def test_siegmunds_formula_has_the_known_values(limit, value):
+    assert siegmund_arl(limit) == pytest.approx(value, abs=0.06)
+    assert siegmund_arl(limit, shift=0.5) == pytest.approx((limit + 1.166) ** 2)
+
+
+def test_run_lengths_of_ewma_are_those_of_lucas_and_saccucci():
+    found = [ewma_arl(2.814, 0.1, shift=shift) for shift in (0.0, 0.5, 1.0, 2.0)]
+    assert found == pytest.approx([499.5, 31.3, 10.33, 4.36], rel=2e-3)
+    other = [ewma_arl(2.962, 0.2), ewma_arl(2.962, 0.2, shift=1.0)]
+    assert other == pytest.approx([499.7, 10.54], abs=0.2)
+    assert shewhart_arl(3.0) == pytest.approx(370.398, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("detector", "limit", "expected"),
+    [
+        (Cusum(), 3.0, 117.6),
+        (Ewma(0.2, two_sided=True), 2.3, ewma_arl(2.3, 0.2)),
+        (Shewhart(two_sided=True), 2.5, shewhart_arl(2.5)),
+    ],
+)
+def test_simulated_streams_alarm_as_often_as_computed(detector, limit, expected):
+    paths = detector.path(np.random.default_rng(0).normal(size=(1500, 1500)))
+    found = first_alarms(paths, limit)
+    error = found.std() / np.sqrt(len(found))
+    assert found.mean() == pytest.approx(expected, abs=4 * error)
+
+
+@pytest.mark.parametrize("name", ["shewhart", "cusum", "ewma", "page_hinkley"])
+def test_a_limit_keeps_its_budget_on_streams_it_was_not_set_on(name):
+    rng = np.random.default_rng(1)
+    detector = detector_of(name)
+    found = limit_for(detector.path(rng.normal(size=(600, 600))), 100)
+    assert found.run_length == pytest.approx(100, rel=0.02)
+    assert found.low < 100 < found.high
+    fresh = first_alarms(detector.path(rng.normal(size=(2000, 600))), found.value)
+    error = fresh.std() / np.sqrt(len(fresh))
+    tolerance = 4 * error + 0.1 * 100 + (30 if name == "page_hinkley" else 0)  # its silent start
+    assert fresh.mean() == pytest.approx(100, abs=tolerance)
+
+
+def test_a_limit_from_too_short_streams_is_refused():
+    with pytest.raises(InvalidDataError, match="draw more streams"):
+        limit_for(np.zeros((10, 10)), 100)
+
+
+def test_run_lengths_count_streams_that_never_alarm():
+    paths = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
+    assert first_alarms(paths, 1.0).tolist() == [2, 4]
+    assert mean_run_length(paths, 1.0) == 5.0
+    assert mean_run_length(paths, 3.0) == np.inf
+
+
+def test_cusum_and_ewma_are_their_recursions():
+    series = np.array([1.0, -2.0, 3.0, 0.2])
+    assert Cusum().path(series).tolist() == pytest.approx([0.5, 0.0, 2.5, 2.2])
+    down = Cusum(two_sided=True).path(-series)
+    assert down.tolist() == pytest.approx(Cusum(two_sided=True).path(series).tolist())
+    scale = np.sqrt(0.5 / 1.5)
+    assert Ewma(0.5).path(series)[:2].tolist() == pytest.approx([0.5 / scale, -0.75 / scale])
+
+
+def test_page_hinkley_follows_its_definition():
+    rng = np.random.default_rng(2)
+    series = np.r_[rng.normal(size=60), rng.normal(2.0, size=40)]
+    total, low, mean, expected = 0.0, np.inf, 0.0, []
+    for step, value in enumerate(series):
+        mean += (value - mean) / (step + 1)
+        total = 0.9999 * total + (value - mean - 0.005)
+        low = min(low, total)
+        expected.append(total - low if step >= 29 else 0.0)
+    assert PageHinkley().path(series).tolist() == pytest.approx(expected)
+
+
+def test_unknown_detectors_are_named():
+    with pytest.raises(UnknownNameError, match="cusum"):
+        detector_of("cusun")
+
+
+def test_online_mmd_is_the_mmd_of_each_window():
+    from medrobust.metrics.drift.kernels import mmd
+
+    rows = np.random.default_rng(3).normal(size=(30, 2))
+    kernel = gaussian_kernel(rows, rows, 1.0)
+    found = online_mmd(kernel, np.arange(20), np.arange(20, 30), 4)
+    expected = [mmd(rows[:20], rows[20 + s : 24 + s], 1.0) for s in range(7)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_online_mmd_runs_as_long_as_asked():
+    rng = np.random.default_rng(4)
+    window, budget, runs = 5, 50, 240
+    lengths = []
+    for _ in range(6):
+        reference = rng.normal(size=(300, 2))
+        sigma = median_bandwidth(reference)
+        kernel = gaussian_kernel(reference, reference, sigma)
+        limits = online_mmd_limits(kernel, window, budget, rng, replicas=1000)
+        for _ in range(runs // 6):
+            rows = np.concatenate([reference, rng.normal(size=(400, 2))])
+            both = gaussian_kernel(rows, rows, sigma)
+            path = online_mmd(both, np.arange(300), np.arange(300, 700), window)
+            over = path > np.r_[limits, np.full(len(path) - window, limits[-1])]
+            lengths.append(int(over.argmax()) + 1 if over.any() else len(path))
+    error = np.std(lengths) / np.sqrt(runs)
+    assert np.mean(lengths) == pytest.approx(budget, abs=4 * error + 0.15 * budget)
+    with pytest.raises(InvalidDataError, match="shorter window"):
+        online_mmd_limits(kernel[:10, :10], 5, 50, rng)
+
+
+def test_drawn_streams_keep_days_and_patients_together():
+    rng = np.random.default_rng(5)
+    days = np.repeat(np.arange(100, 130), 6)
+    patients = np.tile([0, 0, 1, 1, 2, 2], 30) + 10 * days
+    for rows, places in resampled_streams(days, patients, 50, 20, rng, block=7):
+        assert (np.diff(places) >= 0).all()
+        assert set(places.tolist()) == set(range(50))
+        source = np.array([days[rows[places == day]][0] for day in range(50)])
+        assert all(len(set(days[rows[places == day]])) == 1 for day in range(50))
+        inside = np.arange(50) % 7 > 0
+        assert (((np.diff(source) - 1) % 30 == 0) | ~inside[1:]).all()
+        for day in (0, 20):
+            _, counts = np.unique(patients[rows[places == day]], return_counts=True)
+            assert (counts % 2 == 0).all()
+    with pytest.raises(InvalidDataError, match="shorter blocks"):
+        next(resampled_streams(days[:6], patients[:6], 5, 1, rng))
