@@ -31,7 +31,8 @@ ALLOWED = {
     "tasks": BASE | {"models", "metrics", "reporting.markup"},
     "readings": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store", "reporting"},
     "reporting": BASE
-    | {"metrics", "tasks.base", "tasks.lookup", "readings.lookup", "evaluation.store"},
+    | {"metrics", "tasks.base", "tasks.lookup", "readings.lookup", "evaluation.store"}
+    | {"corruptions.suites"},
     "evaluation": EVALUATION,
     "jobs": JOBS,
     "cli": JOBS | {"jobs"},

@@ -7,6 +7,7 @@ IRREGULAR = {
     "is": "are",
     "it": "them",
     "repeats": "repeat",
+    "severity": "severities",
     "shows": "show",
     "stands": "stand",
 }

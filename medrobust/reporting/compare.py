@@ -17,6 +17,7 @@ from medrobust.metrics import (
 )
 from medrobust.metrics.aggregates import error_terms
 from medrobust.metrics.influence import Areas
+from medrobust.metrics.pairs import AREA_INTERVAL
 from medrobust.tasks.base import Terms
 from medrobust.types import Float64Array, Int64Array
 
@@ -46,29 +47,34 @@ class Standing:
     effective: float | None = None
 
 
-def standings(matrix: Matrix, measured: Measured) -> list[Standing]:
-    """Rank the rows of a matrix by the mean of the error that is shown, images resampled."""
-    terms = [_terms(matrix, row) for row in range(len(matrix.rows))]
+def standings(matrix: Matrix, measured: Measured) -> dict[str, tuple[Standing, ...]]:
+    """Rank the rows of a matrix by the mean of each loss, images resampled: loss -> rows."""
+    return {of: _standings(matrix, measured, of) for of in matrix.losses}
+
+
+def _standings(matrix: Matrix, measured: Measured, of: str) -> tuple[Standing, ...]:
+    terms = [_terms(matrix, row, of) for row in range(len(matrix.rows))]
     whole = [row for row, found in enumerate(terms) if found is not None]
     result = [Standing() for _ in matrix.rows]
     if len(whole) < 2 or not matrix.table.corruptions:
-        return result
+        return tuple(result)
     stacked = np.stack([found for found in terms if found is not None])
-    unit = _unit(matrix)
+    unit = _unit(matrix, of)
     groups = measured.groups(matrix.data, unit)
-    ranks = rank_intervals(
-        stacked, counts=measured.draws(matrix.data, matrix.units(matrix.shown), unit), groups=groups
-    )
-    effective = _effective(matrix, whole)
+    counts = measured.draws(matrix.data, matrix.units(of), unit)
+    ranks = rank_intervals(stacked, counts=counts, groups=groups)
+    effective = _effective(matrix, whole, of)
     for place, row in enumerate(whole):
         result[row] = Standing(*ranks[place], effective[place])
-    return result
+    return tuple(result)
 
 
-def _effective(matrix: Matrix, whole: Sequence[int]) -> list[float | None]:
-    """Return effective robustness of the rows, by accuracy (balanced where that is shown)."""
-    clean = [1 - float(matrix.clean[matrix.shown][row]) for row in whole]
-    means = [matrix.mean(matrix.shown, row).value for row in whole]
+def _effective(matrix: Matrix, whole: Sequence[int], of: str) -> list[float | None]:
+    """Return effective robustness of the rows, by one minus an error; of no other loss."""
+    if of not in matrix.ratios:
+        return [None] * len(whole)
+    clean = [1 - float(matrix.clean[of][row]) for row in whole]
+    means = [matrix.mean(of, row).value for row in whole]
     found = None
     if not np.isnan(clean).any():
         found = effective_robustness(clean, [1 - mean for mean in means if mean is not None])
@@ -135,9 +141,9 @@ def _compared(
     )
 
 
-def _unit(matrix: Matrix) -> str:
-    """Name what the loss shown is a mean over."""
-    found = matrix.terms_of_one(matrix.shown)
+def _unit(matrix: Matrix, of: str) -> str:
+    """Name what a loss is a mean over."""
+    found = matrix.terms_of_one(of)
     return found.unit if isinstance(found, Terms) else "image"
 
 
@@ -212,7 +218,14 @@ def _area(matrix: Matrix, row: int, condition: str, of: str) -> Areas | None:
     )
 
 
-def _terms(matrix: Matrix, row: int) -> Float64Array | None:
-    """Return what each unit adds to the mean error that is shown, float64 (U,): its mean is it."""
-    found = matrix.mean_terms(row, "mean", matrix.shown)
+def _terms(matrix: Matrix, row: int, of: str) -> Float64Array | None:
+    """Return what each unit adds to a mean loss, float64 (U,): its mean is it, less is better.
+
+    An AUC is taken by its influence, as one minus it; on as few positives as give its differences
+    no interval it has no terms.
+    """
+    area = _area(matrix, row, "mean", of)
+    if area is not None:
+        return None if area.free < AREA_INTERVAL else 1 - area.value - area.influence
+    found = matrix.mean_terms(row, "mean", of)
     return None if found is None else error_terms(found.values, found.strata)

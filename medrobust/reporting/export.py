@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from medrobust.evaluation.store import safe_name
 from medrobust.metrics import Estimate
 
-from .figures import parts, printed_estimates, title, with_range
+from .by_metric import printed_estimates
+from .figures import parts, title, with_range
 from .matrix import Matrix
 from .sections import intervals
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, in_markdown, one_line

@@ -7,28 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medrobust.base.wording import counted
+from medrobust.corruptions.suites import suites
 from medrobust.metrics import Estimate
 
-from .matrix import Matrix, plain
+from .by_metric import printed_estimates
+from .drawing import STYLES, plain_axes, svg
+from .expected import ExpectedTable
+from .matrix import Matrix
 from .tables import coverage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLES = (
-    ("#0072b2", "o", "-"),
-    ("#d55e00", "s", "--"),
-    ("#009e73", "^", "-."),
-    ("#8a4f7d", "D", ":"),
-    ("#8c6d00", "v", "-"),
-    ("#3f83a8", "P", "--"),
-    ("#595959", "X", "-."),
-)
-"""Color (Okabe and Ito, darkened for thin lines), marker and dash of each model in turn."""
-
 MOST_LINES = 7
 """Models whose curves are drawn: one a style."""
+
+FEW_COLUMNS = 3
+"""Corruptions up to which a part of a suite is named one by one."""
 
 MOST_NAMES = 14
 """Models that a legend names."""
@@ -46,9 +43,6 @@ _STOPS = (
 )
 """Light to dark in one hue: lightness falls all the way, so it reads in grey and colour-blind."""
 
-_INK = "#010203"
-"""Replaced by `currentColor` in SVG, so that text follows the page in light and dark."""
-
 
 def shade(share: float) -> tuple[str, str]:
     """Return background and text color, "#rrggbb", of a share of the scale in [0, 1]."""
@@ -63,12 +57,36 @@ def shade(share: float) -> tuple[str, str]:
     return f"#{red:02x}{green:02x}{blue:02x}", "#ffffff" if dark else "#101820"
 
 
-def title(matrix: Matrix) -> str:
-    """Name the table: data set, split, suite and metric."""
+def title(matrix: Matrix, of: str | None = None) -> str:
+    """Name the table: data set, split, corruptions and metric.
+
+    Args:
+        matrix: The table.
+        of: Metric; None: the one that is shown.
+    """
+    metric = matrix.task.metrics[of or matrix.shown]
+    return f"{place(matrix)} · {metric.title}{', %' if metric.share else ''}"
+
+
+def place(matrix: Matrix) -> str:
+    """Name the table without its metric; of several tasks, with the task."""
     table = matrix.table
-    suite = "" if table.suite == "none" else f" · {table.suite}"
+    over = f" · {columns_named(table)}" if table.corruptions else ""
     version = f" (data {table.version[:8]})" if table.version else ""
-    return f"{table.dataset}/{table.split}{version}{suite} · {matrix.metric.title}, %"
+    task = f" · {table.task}" if table.task else ""
+    return f"{table.dataset}/{table.split}{version}{over}{task}"
+
+
+def columns_named(table: ExpectedTable) -> str:
+    """Name the columns: by their suite where all of it is there, else by themselves or counted."""
+    if table.suite not in suites():
+        return table.suite
+    whole = suites(table.suite)
+    if set(table.corruptions) >= set(whole):
+        return table.suite
+    if len(table.corruptions) <= FEW_COLUMNS:
+        return ", ".join(table.corruptions)
+    return f"{len(table.corruptions)} of {counted(len(whole), 'corruption')} of {table.suite}"
 
 
 def scale_top(matrix: Matrix) -> float:
@@ -140,37 +158,7 @@ def _square(column: int, row: int, color: str) -> Any:
 
 def heat_cells(matrix: Matrix) -> list[list[tuple[str, float | None]]]:
     """Return for each row (text, value to shade by or None): clean, corruptions, mean, mCE."""
-    return [_heat_row(matrix, row) for row in range(len(matrix.rows))]
-
-
-def printed_estimates(matrix: Matrix, of: str | None = None) -> list[list[Estimate]]:
-    """Return for each row clean, corruptions, mean and mCE: the value printed, its interval.
-
-    Args:
-        matrix: The table.
-        of: Metric; None: the one that is shown.
-    """
-    return [_printed(matrix, of or matrix.shown, row) for row in range(len(matrix.rows))]
-
-
-def _printed(matrix: Matrix, of: str, row: int) -> list[Estimate]:
-    columns = range(len(matrix.table.corruptions))
-    values = [
-        plain(float(matrix.clean[of][row])),
-        *(matrix.severity_mean(of, row, c) for c in columns),
-        matrix.mean(of, row).value,
-        matrix.mce(of, row).value,
-    ]
-    bounds = [
-        matrix.estimate(of, row, "clean"),
-        *(matrix.estimate(of, row, "severity_mean", c) for c in columns),
-        matrix.estimate(of, row, "mean"),
-        matrix.estimate(of, row, "mCE"),
-    ]
-    return [
-        Estimate(None) if value is None else Estimate(value, found.low, found.high)
-        for value, found in zip(values, bounds, strict=True)
-    ]
+    return [_heat_row(matrix, row, line) for row, line in enumerate(printed_estimates(matrix))]
 
 
 def percent_range(found: Estimate) -> str:
@@ -186,9 +174,10 @@ def with_range(found: Estimate) -> str:
     return percent(found.value) + (f" ({bounds})" if bounds and found.value is not None else "")
 
 
-def _heat_row(matrix: Matrix, row: int) -> list[tuple[str, float | None]]:
-    shown = matrix.shown
-    values = [found.value for found in _printed(matrix, shown, row)]
+def _heat_row(
+    matrix: Matrix, row: int, printed: Sequence[Estimate]
+) -> list[tuple[str, float | None]]:
+    values = [found.value for found in printed]
     cells = [(percent(value), value) for value in values[:-2]]
     mean, mce = values[-2:]
     mean_part, mce_part = parts(matrix, row)[-2:]
@@ -197,9 +186,10 @@ def _heat_row(matrix: Matrix, row: int) -> list[tuple[str, float | None]]:
     return cells
 
 
-def parts(matrix: Matrix, row: int) -> list[str]:
+def parts(matrix: Matrix, row: int, of: str | None = None) -> list[str]:
     """Return what each of `printed_estimates` covers where that is not all, such as " [s1,3]"."""
-    means = (matrix.mean(matrix.shown, row), matrix.mce(matrix.shown, row))
+    name = of or matrix.shown
+    means = (matrix.mean(name, row), matrix.mce(name, row))
     covers = ["" if mean.value is None else coverage(matrix, mean) for mean in means]
     return [*[""] * (1 + len(matrix.table.corruptions)), *covers]
 
@@ -211,24 +201,12 @@ def percent(value: float | None) -> str:
 
 def curves_svg(matrix: Matrix) -> str:
     """Draw a panel a corruption, error over severity, a line a model: SVG to stand in a page."""
-    return _svg(matrix, "curves", curves_figure)
+    return svg(lambda ink: curves_figure(matrix, ink), f"curves {title(matrix)}")
 
 
 def scatter_svg(matrix: Matrix) -> str:
     """Draw each model's mean on corrupted images over that on clean ones: SVG for a page."""
-    return _svg(matrix, "scatter", scatter_figure)
-
-
-def _svg(matrix: Matrix, what: str, draw: "Callable[[Matrix, str], Figure]") -> str:
-    from matplotlib import rc_context
-
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{what} {title(matrix)}"}):
-        figure = draw(matrix, _INK)
-        figure.patch.set_alpha(0)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    drawing = buffer.getvalue()
-    return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
+    return svg(lambda ink: scatter_figure(matrix, ink), f"scatter {title(matrix)}")
 
 
 def drawn_rows(matrix: Matrix) -> list[int]:
@@ -236,10 +214,10 @@ def drawn_rows(matrix: Matrix) -> list[int]:
     rows = list(range(len(matrix.rows)))
     if len(rows) <= MOST_LINES:
         return rows
+    sign = -1 if matrix.metric.higher_is_better else 1
     means = {row: matrix.mean(matrix.shown, row).value for row in rows}
-    known = sorted(
-        (row for row in rows if means[row] is not None), key=lambda row: (means[row], row)
-    )
+    losses = {row: sign * mean for row, mean in means.items() if mean is not None}
+    known = sorted(losses, key=lambda row: (losses[row], row))
     own = [row for row in rows if matrix.rows[row].label == matrix.reference]
     return sorted(dict.fromkeys([*own, *known[: MOST_LINES - len(own)]]))
 
@@ -284,7 +262,7 @@ def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
     axis.set_title(matrix.table.corruptions[column].replace("_", " "), size=9, color=ink)
     axis.set_xticks(severities, ["clean", *map(str, matrix.table.severities)], size=8)
     axis.set_xlabel("severity", color=ink, size=8)
-    _plain_axes(axis, ink)
+    plain_axes(axis, ink)
     axis.tick_params(axis="x", labelbottom=True)
     largest = float(np.nanmax(matrix.high[shown])) if np.isfinite(matrix.high[shown]).any() else 1.0
     axis.set_ylim(0, 100 * max(scale_top(matrix), largest) + 2)
@@ -316,7 +294,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
     name = matrix.metric.title
     axis.set_xlabel(f"{name} on clean images, %", color=ink, size=9)
     axis.set_ylabel("mean over corruptions, %", color=ink, size=9)
-    _plain_axes(axis, ink)
+    plain_axes(axis, ink)
     axis.grid(axis="x", color="#8090a0", alpha=0.25, linewidth=0.6)
     if ends and len(matrix.rows) <= MOST_NAMES:
         figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=ink)
@@ -327,14 +305,6 @@ def _arms(found: Estimate) -> "list[list[float]] | None":
     if found.value is None or found.low is None or found.high is None:
         return None
     return [[100 * (found.value - found.low)], [100 * (found.high - found.value)]]
-
-
-def _plain_axes(axis: "Axes", ink: str) -> None:
-    axis.patch.set_alpha(0)
-    axis.tick_params(colors=ink, labelsize=8, length=2)
-    axis.grid(axis="y", color="#8090a0", alpha=0.25, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color("#8090a0")
 
 
 def static_figures(matrices: Sequence[Matrix]) -> dict[str, bytes]:

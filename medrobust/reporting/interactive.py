@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .figures import STYLES, drawn_rows
+from .by_metric import clean, mean, offered
+from .drawing import STYLES
+from .figures import drawn_rows
 from .matrix import Matrix
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
@@ -16,19 +18,30 @@ _DRAW = """
 (function () {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const ink = getComputedStyle(document.body).color;
-  for (const section of document.querySelectorAll("section[data-matrix]")) {
-    const own = figures[Number(section.dataset.matrix)];
-    for (const place of section.querySelectorAll("[data-figure]")) {
-      const figure = own[place.dataset.figure];
-      if (!figure) continue;
-      const plot = document.createElement("div");
-      plot.className = "plot";
-      place.before(plot);
-      figure.layout.font = {color: ink, family: "inherit", size: 12};
-      Plotly.newPlot(plot, figure.data, figure.layout, {responsive: true, displayModeBar: false})
-        .then(function () { place.hidden = true; place.style.display = "none"; });
+  const metric = document.getElementById("metric");
+  function draw() {
+    for (const section of document.querySelectorAll("section[data-matrix]")) {
+      const own = figures[Number(section.dataset.matrix)];
+      for (const place of section.querySelectorAll("[data-figure]")) {
+        const chosen = own[place.dataset.figure];
+        const figure = chosen && chosen[metric.value || own.shown];
+        let plot = place.previousElementSibling;
+        if (!plot.classList.contains("plot")) {
+          if (!figure) continue;
+          plot = document.createElement("div");
+          plot.className = "plot";
+          place.before(plot);
+          place.style.display = "none";
+        }
+        plot.hidden = !figure;
+        if (!figure) continue;
+        figure.layout.font = {color: ink, family: "inherit", size: 12};
+        Plotly.react(plot, figure.data, figure.layout, {responsive: true, displayModeBar: false});
+      }
     }
   }
+  metric.addEventListener("change", draw);
+  draw();
 })();
 """
 
@@ -49,39 +62,52 @@ def figures_script(matrices: Sequence[Matrix]) -> str:
 def _figures(matrix: Matrix) -> dict[str, Any]:
     if not matrix.table.corruptions:
         return {}
-    return {"curves": _curves(matrix), "scatter": _scatter(matrix)}
+    names = offered(matrix)
+    return {
+        "shown": matrix.shown,
+        "curves": {of: _curves(matrix, of) for of in names},
+        "scatter": {of: _scatter(matrix, of) for of in names},
+    }
 
 
-def _curves(matrix: Matrix) -> dict[str, Any]:
+def _curves(matrix: Matrix, of: str) -> dict[str, Any]:
     names = matrix.table.corruptions
     across = min(4, len(names))
     down = -(-len(names) // across)
     data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = _layout(200 * down + 90)
-    layout["grid"] = {"rows": down, "columns": across, "pattern": "independent", "ygap": 0.35}
+    layout: dict[str, Any] = _layout(220 * down + 90)
+    layout["grid"] = {"rows": down, "columns": across, "pattern": "independent", "ygap": 0.45}
     layout["annotations"] = []
-    top = float(np.nanmax(np.r_[matrix.high[matrix.shown].ravel(), 0.1]))
+    factor = _factor(matrix, of)
+    ends = np.r_[matrix.high[of].ravel(), matrix.clean_high[of], matrix.values[of].ravel(), 0.1]
+    top, low = float(np.nanmax(ends)), float(np.nanmin(np.r_[matrix.low[of].ravel(), 0.0]))
+    limits = [factor * low, 1.02 * factor * top]
     for column, name in enumerate(names):
         axis = "" if column == 0 else str(column + 1)
         levels = [0, *matrix.table.severities]
-        layout[f"xaxis{axis}"] = {"tickvals": levels, "ticktext": ["clean", *levels[1:]]}
-        layout[f"yaxis{axis}"] = {"range": [0, 100 * top + 2], "gridcolor": "rgba(128,144,160,.3)"}
+        across_ = {"text": "severity", "font": {"size": 11}, "standoff": 4}
+        ticks = ["clean", *levels[1:]]
+        layout[f"xaxis{axis}"] = {"tickvals": levels, "ticktext": ticks, "title": across_}
+        layout[f"yaxis{axis}"] = {"range": limits, "gridcolor": "rgba(128,144,160,.3)"}
+        if column % across == 0:
+            upward = {"text": _named(matrix, of), "font": {"size": 11}}
+            layout[f"yaxis{axis}"]["title"] = upward
         layout["annotations"].append(
             {"text": name.replace("_", " "), "xref": f"x{axis} domain", "yref": f"y{axis} domain",
              "x": 0.5, "y": 1.12, "showarrow": False}
         )  # fmt: skip
         for row in drawn_rows(matrix):
-            data += _line(matrix, row, column, axis, levels)
+            data += _line(matrix, of, row, column, axis, levels)
     return {"data": data, "layout": layout}
 
 
 def _line(
-    matrix: Matrix, row: int, column: int, axis: str, levels: list[int]
+    matrix: Matrix, of: str, row: int, column: int, axis: str, levels: list[int]
 ) -> list[dict[str, Any]]:
     """Return a band and a line of one model in one panel."""
-    shown, label = matrix.shown, matrix.rows[row].marked
+    label, factor = matrix.rows[row].marked, _factor(matrix, of)
     values, low, high = (
-        _percent([clean[shown][row], *corrupted[shown][row, column]])
+        _scaled([clean[of][row], *corrupted[of][row, column]], factor)
         for clean, corrupted in (
             (matrix.clean, matrix.values),
             (matrix.clean_low, matrix.low),
@@ -101,39 +127,47 @@ def _line(
         "mode": "lines+markers", "customdata": list(zip(low, high, strict=True)),
         "line": {"color": color, "dash": DASHES[row % len(DASHES)], "width": 2},
         "marker": {"symbol": SYMBOLS[row % len(SYMBOLS)], "size": 7},
-        "hovertemplate": "%{y:.1f} (%{customdata[0]:.1f}–%{customdata[1]:.1f})",
+        "hovertemplate": "%{y} (%{customdata[0]}–%{customdata[1]})",
     }  # fmt: skip
     return [band, line] if whole else [line]
 
 
-def _scatter(matrix: Matrix) -> dict[str, Any] | None:
-    data = []
+def _scatter(matrix: Matrix, of: str) -> dict[str, Any] | None:
+    data, factor = [], _factor(matrix, of)
     for row in range(len(matrix.rows)):
-        clean = matrix.estimate(matrix.shown, row, "clean")
-        mean = matrix.estimate(matrix.shown, row, "mean")
-        if clean.value is None or matrix.mean(matrix.shown, row).value is None:
+        sides = {"error_x": clean(matrix, of, row), "error_y": mean(matrix, of, row)}
+        values = [found.value for found in sides.values()]
+        if None in values:
             continue
+        x, y = (_scaled([value], factor) for value in values)
+        look = {"color": STYLES[row % len(STYLES)][0], "symbol": SYMBOLS[row % len(SYMBOLS)]}
         point: dict[str, Any] = {
-            "x": _percent([clean.value]), "y": _percent([mean.value]),
-            "name": matrix.rows[row].marked, "mode": "markers", "marker": {
-                "color": STYLES[row % len(STYLES)][0], "symbol": SYMBOLS[row % len(SYMBOLS)],
-                "size": 10,
-            },
+            "x": x, "y": y, "name": matrix.rows[row].marked, "mode": "markers",
+            "marker": {**look, "size": 10},
         }  # fmt: skip
-        for side, found in (("error_x", clean), ("error_y", mean)):
+        for side, found in sides.items():
             if found.value is not None and found.low is not None and found.high is not None:
                 arms = (found.high - found.value, found.value - found.low)
-                point[side] = {
-                    "type": "data", "array": _percent([arms[0]]), "arrayminus": _percent([arms[1]])
-                }  # fmt: skip
+                above, below = (_scaled([arm], factor) for arm in arms)
+                point[side] = {"type": "data", "array": above, "arrayminus": below}
         data.append(point)
     if len(data) < 2:
         return None
-    name = matrix.metric.title
+    unit = ", %" if matrix.task.metrics[of].share else ""
     layout = _layout(420)
-    layout["xaxis"] = {"title": {"text": f"{name} on clean images, %"}}
-    layout["yaxis"] = {"title": {"text": "mean over corruptions, %"}}
+    layout["xaxis"] = {"title": {"text": f"{matrix.task.metrics[of].title} on clean images{unit}"}}
+    layout["yaxis"] = {"title": {"text": f"mean over corruptions{unit}"}}
     return {"data": data, "layout": layout}
+
+
+def _named(matrix: Matrix, of: str) -> str:
+    """Name a metric with its unit, as an axis has it."""
+    metric = matrix.task.metrics[of]
+    return f"{metric.title}, %" if metric.share else metric.title
+
+
+def _factor(matrix: Matrix, of: str) -> float:
+    return 100.0 if matrix.task.metrics[of].share else 1.0
 
 
 def _layout(height: int) -> dict[str, Any]:
@@ -144,8 +178,9 @@ def _layout(height: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _percent(values: Sequence[Any]) -> list[float | None]:
+def _scaled(values: Sequence[Any], factor: float) -> list[float | None]:
+    digits = 2 if factor == 100 else 4
     return [
-        None if value is None or np.isnan(value) else round(100 * float(value), 2)
+        None if value is None or np.isnan(value) else round(factor * float(value), digits)
         for value in values
     ]

@@ -1,6 +1,6 @@
 """Pieces of HTML that every part of a page is written with, tasks' own parts too."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 
@@ -28,3 +28,19 @@ def details(summary: str, content: str, *, shown: bool = False) -> str:
     """Write a part that opens on demand, or one that is open until it is closed."""
     opened = " open" if shown else ""
     return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def by_metric(parts: Mapping[str, str], shown: str, *, none: str = "") -> str:
+    """Write a part for each metric: one is seen, the page's switch shows another.
+
+    Args:
+        parts: Metric -> HTML; an empty text is left out.
+        shown: Metric that is seen first, and without JavaScript alone.
+        none: Sentence for a metric that has no part; "{metric}" stands for its title.
+    """
+    each = "".join(
+        f'<div data-of="{escape(of)}"{" data-first" if of == shown else " hidden"}>{part}</div>'
+        for of, part in parts.items()
+        if part
+    )
+    return f'<div data-by-metric data-none="{escape(none)}">{each}</div>'

@@ -48,8 +48,8 @@ def averages(matrices: Sequence[Matrix]) -> list[Average]:
     for suite, same in _by_suite(matrices).items():
         labels = dict.fromkeys(row.label for matrix in same for row in matrix.rows)
         for label in labels:
-            for of in dict.fromkeys(matrix.shown for matrix in same):
-                ours = [matrix for matrix in same if matrix.shown == of]
+            for of in dict.fromkeys(of for matrix in same for of in matrix.losses):
+                ours = [matrix for matrix in same if of in matrix.losses]
                 found += _of_label(label, suite, of, ours)
     return found
 
@@ -84,10 +84,8 @@ def _of_label(label: str, suite: str, of: str, same: Sequence[Matrix]) -> list[A
     for over, belongs in parts:
         chosen = [matrix for matrix in same if belongs(matrix)]
         if chosen and (over != "sets beyond chance" or len(chosen) < len(same)):
-            result += [
-                _average(label, suite, over, metric, of, chosen)
-                for metric in ("clean", "mean", "mCE")
-            ]
+            made = ("clean", "mean", "mCE") if of in chosen[0].ratios else ("clean", "mean")
+            result += [_average(label, suite, over, metric, of, chosen) for metric in made]
     return result
 
 

@@ -5,20 +5,22 @@ The page of a run has static curves and a script of a few kilobytes for the swit
 too heavy for every run, and not needed to read the numbers.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from medrobust.base.licenses import described
-from medrobust.base.redaction import command_without_paths, without_paths
+from medrobust.base.redaction import command_without_paths
 from medrobust.base.wording import counted, listed
 from medrobust.tasks.base import Section, in_order
 
 from .audit import audit_section
-from .figures import title, with_range
-from .markup import details, plain_table
+from .figures import with_range
+from .in_words import in_words_html
+from .markup import by_metric, plain_table
+from .provenance import provenance_html
 from .sections import matrix_section
 from .switches import form, script
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """No request leaves the page, whatever is in it."""
+
+HEADING = re.compile(r'<h2 id="([^"]+)"( data-heading="\d+")?>(.*?)</h2>', re.DOTALL)
+"""A heading of a section that can be linked to."""
 
 
 def report_html(
@@ -47,12 +52,14 @@ def report_html(
         Section("Data sets", order=30, html="".join(_sections(report, own_examples=own_examples))),
         Section("What is left out", order=60, html=_missing(report)),
         Section("Audit of the data", order=70, html=audit_section(report)),
-        Section("Where this comes from", order=80, html=_provenance(report)),
+        Section("Where this comes from", order=80, html=provenance_html(report)),
     ]
+    sections = "".join(section.html for section in in_order([*own, *report.sections]))
     body = [
         _header(report, heading),
+        _contents(sections),
         form(matrices) if matrices else "",
-        *(section.html for section in in_order([*own, *report.sections])),
+        sections,
         _footer(report),
         script(matrices) if matrices else "",
     ]
@@ -89,46 +96,55 @@ def _sections(report: "Report", *, own_examples: bool) -> Iterable[str]:
             for row in report.comparisons
             if (row["dataset"], row["split"], row["suite"]) == place
         ]
-        ranked = report.standings[number] if report.standings else ()
+        ranked = report.ranks[number] if report.ranks else {}
         yield matrix_section(number, matrix, ranked, pairs, own_examples=own_examples)
 
 
 def _averages(report: "Report") -> str:
-    """Show means over data sets, one line a model and group of sets."""
-    if not report.averages:
+    """Show means over data sets, one line a model and group of sets; by each loss apart."""
+    metrics = dict.fromkeys(mean.of for mean in report.averages)
+    shown = next((m.shown for m in report.matrices if m.shown in metrics), "")
+    tables = {of: _averages_of([m for m in report.averages if m.of == of]) for of in metrics}
+    if not any(tables.values()):
         return ""
-    lines: dict[tuple[str, str, str, str], dict[str, Average]] = {}
-    for mean in report.averages:
-        if mean.over.startswith("modality") and mean.planned == 1:
-            continue  # the matrix of that set says it
-        lines.setdefault((mean.over, mean.suite, mean.of, mean.label), {})[mean.metric] = mean
-    order = list(dict.fromkeys(over for over, *_ in lines))
-    lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))
-    several = len({suite for _, suite, *_ in lines}) > 1
-    rows = []
-    for (over, suite, _, label), found in lines.items():
-        sets = found["mean"]
-        numbers = [with_range(found[name].estimate) for name in ("clean", "mean", "mCE")]
-        count = f"{len(sets.sets)} of {sets.planned}"
-        named = f"{over}, {suite}" if several else over
-        rows.append((named, count, label, sets.metric_of.title, *numbers))
-    head = ("over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
+    none = "No means over data sets: {metric} is no loss of these sets."
     return (
         '\n<section aria-labelledby="averages"><h2 id="averages">Means over data sets</h2>'
         '<p class="soft small">Severities, then corruptions within a set, then sets, every set '
         "counting the same; ratios are formed on each set. A model that lacks a set has no mean. "
         "Sets on which the model or the reference is no better than guessing are averaged apart: "
         "two models at chance both have an mCE of 100 and it means nothing. In brackets: 95 % "
-        "intervals.</p>"
-        f"{plain_table(head, rows, tight=True)}</section>"
+        f"intervals.</p>{by_metric(tables, shown, none=none)}</section>"
     )
+
+
+def _averages_of(means: "Sequence[Average]") -> str:
+    lines: dict[tuple[str, str, str], dict[str, Average]] = {}
+    for mean in means:
+        if mean.over.startswith("modality") and mean.planned == 1:
+            continue  # the matrix of that set says it
+        lines.setdefault((mean.over, mean.suite, mean.label), {})[mean.metric] = mean
+    order = list(dict.fromkeys(over for over, *_ in lines))
+    lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))
+    several = len({suite for _, suite, _ in lines}) > 1
+    rows = []
+    for (over, suite, label), found in lines.items():
+        sets = found["mean"]
+        numbers = [
+            with_range(found[name].estimate) if name in found else "–"
+            for name in ("clean", "mean", "mCE")
+        ]
+        count = f"{len(sets.sets)} of {sets.planned}"
+        named = f"{over}, {suite}" if several else over
+        rows.append((named, count, label, sets.metric_of.title, *numbers))
+    head = ("over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
+    return plain_table(head, rows, tight=True) if rows else ""
 
 
 def _header(report: "Report", heading: str) -> str:
     run = report.run
-    when = " · ".join(
-        escape(str(part)) for part in (run.get("started"), _duration(run.get("seconds"))) if part
-    )
+    started = str(run.get("started") or "")
+    when = " · ".join(part for part in (_moment(started), _duration(run.get("seconds"))) if part)
     models = len({row.label for matrix in report.matrices for row in matrix.rows})
     counts = f"{counted(models, 'model')} · {report.total - len(report.missing)} of "
     counts += counted(report.total, "cell")
@@ -140,13 +156,29 @@ def _header(report: "Report", heading: str) -> str:
         parts.append(f"<p><code>{escape(command_without_paths(str(run['command'])))}</code></p>")
     parts += [f'<p class="banner" role="note">{escape(notice)}</p>' for notice in report.notices]
     parts += [f'<p class="note">{escape(command_without_paths(note))}</p>' for note in report.notes]
-    if len(report.matrices) > 1:
-        links = "".join(
-            f'<li><a href="#m{index}">{escape(title(matrix))}</a></li>'
-            for index, matrix in enumerate(report.matrices)
-        )
-        parts.append(f'<nav aria-label="Data sets"><ul>{links}</ul></nav>')
-    return "\n".join([*parts, "</header>"])
+    parts.append(in_words_html(report))
+    return "\n".join([*filter(None, parts), "</header>"])
+
+
+def _moment(text: str) -> str:
+    """Write a moment in UTC; the reader's browser turns it into the time where it stands."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return escape(text)
+    shown = f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{shown}</time>'
+
+
+def _contents(body: str) -> str:
+    """List the headings of a page that has several, as links to them."""
+    found = HEADING.findall(body)
+    items = "".join(
+        f'<li><a href="#{anchor}"{marked}>{text}</a></li>' for anchor, marked, text in found
+    )
+    if len(found) < 2:
+        return ""
+    return f'\n<nav aria-label="Contents"><h2>Contents</h2><ul>{items}</ul></nav>'
 
 
 def _missing(report: "Report") -> str:
@@ -184,104 +216,6 @@ def _left_out(report: "Report") -> list[str]:
     if report.matrices and not any(row["metric"] == "feature_drift" for row in report.summary):
         lines.append("feature drift: no features were kept (run with store.features=true)")
     return lines
-
-
-def _provenance(report: "Report") -> str:
-    data = {m.data.fingerprint: m.data for m in report.matrices}.values()
-    sets = [
-        (
-            f"{d.name}/{d.split}",
-            d.origin,
-            described(d.license),
-            str(len(d)),
-            d.counted,
-        )
-        for d in data
-    ]
-    parts = [
-        '\n<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2>',
-        "<h3>Data sets</h3>",
-        plain_table(("data set", "origin", "license", "images", "images a class"), sets),
-        "<h3>Models</h3>",
-        plain_table(
-            ("model", "weights from", "license", "trained on", "keys dropped"), _models(report)
-        ),
-        '<p class="soft small">Trained on: as the publisher says. What collections scraped from '
-        "articles or the web hold (pmc_15m, wit_400m, …) cannot be looked up: a row without ‡ may "
-        "still have seen these pictures.</p>",
-    ]
-    versions = report.run.get("versions") or {}
-    facts = [(k, str(report.run[k])) for k in ("device", "commit") if report.run.get(k)]
-    if versions or facts:
-        pairs = [*facts, *((str(k), str(v)) for k, v in versions.items())]
-        parts.append(details("Versions", plain_table(("part", "version"), pairs)))
-    for label, load in _load_reports(report).items():
-        text = escape(json.dumps(load, indent=1, sort_keys=True, default=str))
-        parts.append(details(f"Load report: {label}", f"<pre>{text}</pre>"))
-    for name, config in _configurations(report):
-        text = escape(json.dumps(config, indent=1, sort_keys=True, default=str))
-        parts.append(details(f"Configuration: {name}", f"<pre>{text}</pre>"))
-    return "\n".join([*parts, "</section>"])
-
-
-def _models(report: "Report") -> list[tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for matrix in report.matrices:
-        for place, cell in matrix.cells.items():
-            load = cell.record.get("load_report") or {}
-            label = matrix.rows[place.row].label
-            source = str(load.get("source") or "unknown")
-            dropped = str(len(load.get("dropped") or {}))
-            trained = ", ".join(load.get("trained_on") or ()) or "not stated"
-            license_ = described(str(load.get("license") or ""))
-            found.setdefault(label, (label, source, license_, trained, dropped))
-    return list(found.values())
-
-
-def _load_reports(report: "Report") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for matrix in report.matrices:
-        for place, cell in matrix.cells.items():
-            if cell.record.get("load_report"):
-                found.setdefault(matrix.rows[place.row].label, cell.record["load_report"])
-    return found
-
-
-def _configurations(report: "Report") -> Iterable[tuple[str, Any]]:
-    """Yield each different configuration of the cells once, under the model it was first met.
-
-    Where a model has several, as in a sweep, their titles say what differs between them.
-    """
-    seen: set[str] = set()
-    found: dict[str, list[Any]] = {}
-    for matrix in report.matrices:
-        for place, cell in matrix.cells.items():
-            config = without_paths(cell.record.get("config"))
-            text = json.dumps(config, sort_keys=True, default=str)
-            if config and text not in seen:
-                seen.add(text)
-                found.setdefault(matrix.rows[place.row].label, []).append(config)
-    for label, configs in found.items():
-        values = [dict(_leaves(config)) for config in configs]
-        told: list[str] = []
-        for key in dict.fromkeys(key for one in values for key in one):
-            if _distinct(values, [*told, key]) > _distinct(values, told):
-                told.append(key)
-        for config, one in zip(configs, values, strict=True):
-            yield " · ".join((label, *(f"{key}={one[key]}" for key in told if key in one))), config
-
-
-def _distinct(values: Sequence[Mapping[str, str]], keys: Sequence[str]) -> int:
-    return len({tuple(one.get(key) for key in keys) for one in values})
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield dotted key and value of each plain value, lists whole."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, json.dumps(value, default=str)
 
 
 def _duration(seconds: Any) -> str:

@@ -48,7 +48,7 @@ class Report:
         results: Rows of results.csv.
         summary: Rows of summary.csv.
         comparisons: Rows of comparisons.csv: pairs of models, tested on the same images.
-        standings: For each matrix, the rank of each row with its interval.
+        ranks: For each matrix, loss -> the rank of each row with its interval.
         averages: Means over data sets.
         untuned: Tables of models as published that gains are counted from and that are no rows.
         missing: Planned cells that are not finished.
@@ -67,7 +67,7 @@ class Report:
     folder: Path
     run: Mapping[str, Any] = field(default_factory=dict)
     comparisons: tuple[dict[str, str], ...] = ()
-    standings: tuple[tuple[Standing, ...], ...] = ()
+    ranks: tuple[Mapping[str, tuple[Standing, ...]], ...] = ()
     averages: tuple[Average, ...] = ()
     untuned: tuple[Matrix, ...] = ()
 
@@ -86,6 +86,12 @@ class Report:
         return (
             f"{len(self.missing)} of {counted(self.total, 'cell')} missing" if self.missing else ""
         )
+
+    @property
+    def standings(self) -> tuple[tuple[Standing, ...], ...]:
+        """The ranks of each matrix by the loss that it shows."""
+        shown = zip(self.matrices, self.ranks, strict=True)
+        return tuple(ranked[matrix.shown] for matrix, ranked in shown)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -226,7 +232,7 @@ def make_report(
         reference_cells=reference_cells,
         measured=measured,
     )
-    ranked = tuple(tuple(standings(matrix, measured)) for matrix in matrices)
+    ranked = tuple(standings(matrix, measured) for matrix in matrices)
     means = averages(matrices)
     summary = [
         *summary_rows(matrices),
@@ -243,7 +249,7 @@ def make_report(
         folder=folder,
         run=run,
         comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),
-        standings=ranked,
+        ranks=ranked,
         averages=tuple(means),
         untuned=tuple(published),
     )

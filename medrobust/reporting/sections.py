@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,20 +14,21 @@ from medrobust.metrics.aggregates import group_codes
 from medrobust.tasks.base import in_order
 
 from .aggregates import Place
+from .by_metric import printed_estimates, without_mce
 from .compare import Standing
 from .figures import (
     curves_svg,
     heat_cells,
     percent_range,
-    printed_estimates,
     scale_top,
     scatter_svg,
     shade,
     title,
     with_range,
 )
-from .markup import breakable, details, plain_table
+from .markup import breakable, by_metric, details, plain_table
 from .matrix import Matrix
+from .rank_tables import comparisons_html, ranks_html
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 THUMBNAIL = 208
 """Pixels a side of an example picture: twice the size it is shown at."""
 
-ALL_PAIRS = 12
-"""Models up to which every pair is shown on the page; of more, those with the best one."""
-
 WORST = 5
 """Cells that are told apart as the worst of a matrix."""
 
@@ -47,7 +45,7 @@ WORST = 5
 def matrix_section(
     number: int,
     matrix: Matrix,
-    standings: Sequence[Standing],
+    ranks: Mapping[str, Sequence[Standing]],
     comparisons: Sequence[dict[str, str]],
     *,
     own_examples: bool,
@@ -63,7 +61,7 @@ def matrix_section(
     pictures = own_examples or data.origin != "own"
     parts = [
         f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',
-        f'<h2 id="{anchor}-title">{escape(title(matrix))}</h2>',
+        f'<h2 id="{anchor}-title" data-heading="{number}">{escape(title(matrix))}</h2>',
         f'<p class="soft small">{escape(facts)}</p>',
         *(f'<p class="small"><em>{escape(mark)}</em></p>' for mark in matrix.remarks),
         _heat_table(matrix),
@@ -71,9 +69,9 @@ def matrix_section(
     if matrix.table.corruptions and matrix.rows:
         parts += [_curves(matrix), _scatter(matrix)]
     parts += [
-        _ranks(matrix, standings),
+        ranks_html(matrix, ranks),
         _sanity(matrix),
-        _comparisons(matrix, standings, comparisons),
+        comparisons_html(matrix, ranks.get(matrix.shown, ()), comparisons),
         *(section.html for section in in_order(matrix.task.sections(matrix))),
         _worst(matrix, pictures=pictures),
         _strip(matrix) if pictures else "",
@@ -90,7 +88,9 @@ def _heat_table(matrix: Matrix) -> str:
     lines = []
     for row, cells in enumerate(heat_cells(matrix)):
         shown = [
-            _heat_cell(text, value, top, bounds[row][column], row, column, last=len(columns) - 2)
+            _heat_cell(
+                text, value, top, bounds[row][column], f'data-row="{row}" data-column="{column}"'
+            )
             for column, (text, value) in enumerate(cells)
         ]
         lines.append(
@@ -101,8 +101,8 @@ def _heat_table(matrix: Matrix) -> str:
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table class="heat">'
         f'<thead><tr><th scope="col">model</th>{head}</tr></thead>\n'
         f"<tbody>{''.join(lines)}</tbody></table></div>\n"
-        '<p class="switched small" aria-live="polite"></p>\n'
-        f'<p class="usual soft small">{_caption(matrix)}</p>\n' + _scale(top)
+        f'<p class="caption soft small" aria-live="polite">{escape(caption(matrix))}</p>\n'
+        + _scale(top)
     )
 
 
@@ -111,33 +111,48 @@ def _heat_cell(
     value: float | None,
     top: float,
     bounds: Estimate,
-    row: int,
-    column: int,
-    *,
-    last: int,
+    place: str,
 ) -> str:
     first, _, rest = text.partition(" ")
     interval = percent_range(bounds) if first != "–" else ""
     shown = escape(first) + "".join(f"<small>{escape(t)}</small>" for t in (interval, rest) if t)
-    place = f' data-row="{row}"' + (f' data-column="{column}"' if column < last else "")
     if value is None:
-        return f'<td class="ratio"{place}>{shown}</td>'
+        return f'<td class="ratio" {place}>{shown}</td>'
     back, ink = shade(value / top)
-    return f'<td style="background:{back};color:{ink}"{place}>{shown}</td>'
+    return f'<td style="background:{back};color:{ink}" {place}>{shown}</td>'
 
 
-def _caption(matrix: Matrix) -> str:
-    levels = ", ".join(map(str, matrix.table.severities))
-    name = words(matrix)
-    averaged = "severity" if len(matrix.table.severities) == 1 else "mean over severities"
-    text = f"{name} in percent, {averaged} {levels}." if levels else f"{name} in percent."
+def caption(matrix: Matrix, of: str | None = None) -> str:
+    """Say below a table what its numbers are.
+
+    Args:
+        matrix: The table.
+        of: Metric that a reader has chosen; None: the one that is shown.
+    """
+    name = of or matrix.shown
+    parts = [f"{words(matrix, name)}{_unit(matrix, name)}{averaged(matrix)}."]
     if len(matrix.seeds) > 1:
-        text += f" Means over corruption seeds {', '.join(map(str, matrix.seeds))}."
-    if matrix.reference:
-        text += f" mCE: {matrix.reference} is 100 by definition, and less is better."
-    text += f" Small: {intervals(matrix)}. A dash: not computed, or not defined."
-    text += "".join(f" {line}." for line in matrix.legend)
-    return escape(text)
+        parts.append(f"Means over corruption seeds {', '.join(map(str, matrix.seeds))}.")
+    if reason := without_mce(matrix, name):
+        parts.append(f"{reason}." if matrix.table.corruptions else "")
+    elif matrix.reference:
+        parts.append(f"mCE: {matrix.reference} is 100 by definition, and less is better.")
+    parts.append(f"Small: {intervals(matrix)}.")
+    if name not in matrix.losses and matrix.table.corruptions:
+        parts.append("Those of means are the mean of the cells' bounds: too wide rather than not.")
+    parts += ["A dash: not computed, or not defined.", *(f"{line}." for line in matrix.legend)]
+    return " ".join(filter(None, parts))
+
+
+def _unit(matrix: Matrix, of: str) -> str:
+    return " in percent" if matrix.task.metrics[of].share else ""
+
+
+def averaged(matrix: Matrix) -> str:
+    """Say what corrupted numbers of a table are averaged over."""
+    levels = ", ".join(map(str, matrix.table.severities))
+    over = "severity" if len(matrix.table.severities) == 1 else "mean over severities"
+    return f", {over} {levels}" if levels else ""
 
 
 def intervals(matrix: Matrix) -> str:
@@ -146,17 +161,18 @@ def intervals(matrix: Matrix) -> str:
     return f"95 % intervals over {units}"
 
 
-def words(matrix: Matrix) -> str:
-    """Name the metric shown, to begin a sentence."""
-    name = matrix.metric.title
+def words(matrix: Matrix, of: str | None = None) -> str:
+    """Name a metric, the one shown by default, to begin a sentence."""
+    name = matrix.task.metrics[of or matrix.shown].title
     return name[0].upper() + name[1:]
 
 
 def _scale(top: float) -> str:
     stops = ", ".join(shade(step / 10)[0] for step in range(11))
     return (
-        f'<p class="usual scale soft small" aria-hidden="true">0 <span class="bar" '
-        f'style="background:linear-gradient(90deg, {stops})"></span> {100 * top:.0f}&nbsp;%</p>'
+        f'<p class="scale soft small" aria-hidden="true"><span>0</span> <span class="bar" '
+        f'style="background:linear-gradient(90deg, {stops})"></span> '
+        f"<span>{100 * top:.0f}&nbsp;%</span></p>"
     )
 
 
@@ -165,8 +181,9 @@ def _curves(matrix: Matrix) -> str:
     label = f"{name} in percent over severity, one panel a corruption; numbers in the table"
     panels = f"--panels:{len(matrix.table.corruptions)}"
     return (
-        f'<h3>{name} over severity</h3>\n<div class="curves" data-figure="curves" role="img" '
-        f'style="{panels}" aria-label="{escape(label)}">{curves_svg(matrix)}</div>'
+        f'<h3><span data-metric>{name}</span> over severity</h3>\n<div class="curves" '
+        f'data-figure="curves" role="img" style="{panels}" aria-label="{escape(label)}">'
+        f"{curves_svg(matrix)}</div>"
     )
 
 
@@ -180,97 +197,30 @@ def _scatter(matrix: Matrix) -> str:
     )
 
 
-def _ranks(matrix: Matrix, standings: Sequence[Standing]) -> str:
-    if not any(standing.rank for standing in standings):
-        return ""
-    with_effective = any(standing.effective is not None for standing in standings)
-    order = sorted(range(len(standings)), key=lambda row: standings[row].rank or len(standings) + 1)
-    lines = []
-    for row in order:
-        standing = standings[row]
-        mean = matrix.estimate(matrix.shown, row, "mean")
-        rank = "–" if standing.rank is None else f"{standing.rank} ({standing.low}–{standing.high})"
-        value = "–" if mean.value is None else f"{100 * mean.value:.1f} ({percent_range(mean)})"
-        line = [rank, matrix.rows[row].marked, value]
-        if with_effective:
-            effective = standing.effective
-            line.append("–" if effective is None else f"{100 * effective:+.1f}")
-        lines.append(line)
-    head = ["rank", "model", f"mean {matrix.metric.title}, %"]
-    head += ["effective robustness, points"] if with_effective else []
-    return "<h3>Ranks with 95 % intervals</h3>\n" + plain_table(head, lines, tight=True)
-
-
 def _sanity(matrix: Matrix) -> str:
     """Show what a model scores that does not look at the image."""
-    of = matrix.shown
+    tables = {of: _sanity_table(matrix, of) for of in matrix.losses}
+    if not any(tables.values()):
+        return ""
+    note = (
+        '<p class="soft small">In percent: blank (one grey) and noise images were run '
+        "like any other where <code>sanity=true</code> asked for it; the others are the stored "
+        "answers torn from their images or classes. A model that scores no better on clean images "
+        "does not look at them. No rank, mean or comparison counts these numbers.</p>"
+    )
+    shown = by_metric(tables, matrix.shown, none="Not computed: {metric}.")
+    return details("Without looking at the image", note + shown, shown=matrix.asked_sanity)
+
+
+def _sanity_table(matrix: Matrix, of: str) -> str:
     lines = []
     for row in range(len(matrix.rows)):
         clean = matrix.estimate(of, row, "clean")
         found = [clean, *(matrix.estimate(of, row, name) for name in matrix.controls)]
         if clean.value is not None:
             lines.append((matrix.rows[row].marked, *(with_range(estimate) for estimate in found)))
-    if not lines:
-        return ""
-    note = (
-        f'<p class="soft small">{words(matrix)}, %: blank (one grey) and noise images were run '
-        "like any other where <code>sanity=true</code> asked for it; the others are the stored "
-        "answers torn from their images or classes. A model that scores no better on clean images "
-        "does not look at them. No rank, mean or comparison counts these numbers.</p>"
-    )
-    head = ("model", "clean images", *matrix.controls.values())
-    table = plain_table(head, lines, tight=True)
-    return details("Without looking at the image", note + table, shown=matrix.asked_sanity)
-
-
-def _comparisons(
-    matrix: Matrix, standings: Sequence[Standing], rows: Sequence[dict[str, str]]
-) -> str:
-    if not rows:
-        return ""
-    best = None
-    if len(matrix.rows) > ALL_PAIRS and any(standing.rank for standing in standings):
-        row = min(range(len(standings)), key=lambda row: standings[row].rank or len(standings) + 1)
-        best = matrix.rows[row].label
-    lines = [
-        (
-            f"{row['first']} vs {row['second']}",
-            row["condition"],
-            matrix.task.metrics[row["of"]].title,
-            f"{100 * float(row['difference']):+.1f}",
-            f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}"
-            if row["low"]
-            else "–",
-            *(p_value(row[name]) for name in ("p", "p_familywise", "p_bh")),
-            "; ".join(part for part in (row["test"], row["reason"]) if part),
-        )
-        for row in rows
-        if best is None or best in (row["first"], row["second"])
-    ]
-    head = ("pair", "images", "of", "difference", "95 %", "p", "p, family", "p, BH", "test")
-    note = (
-        '<p class="soft small">A vs B: the error of A minus the error of B on the same images, in '
-        "points. Below 0, A errs less and is better; of the AUC, above 0. 95 %: the interval of "
-        'that difference. Images "mean": over all corruptions and severities. Family: below .05, '
-        "the chance of any false finding among all pairs of this number is below 5 %; "
-        "Benjamini–Hochberg bounds the share of false findings. Plain and balanced error may "
-        "differ by as much and yet have other p-values: plain error counts every image the same, "
-        "balanced error every class, so that rare classes weigh more and chance moves it more.</p>"
-    )
-    if best is not None:
-        note += (
-            '<p class="soft small">Pairs with the model of rank 1 are shown, all pairs are in '
-            "comparisons.csv: the p-values are corrected for all, so for the choice, too.</p>"
-        )
-    return details("Pairs of models compared", note + plain_table(head, lines, tight=True))
-
-
-def p_value(text: str) -> str:
-    """Print a p-value with three digits, never as 0; a dash where there is none."""
-    if not text:
-        return "–"
-    value = float(text)
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    head = (f"{matrix.task.metrics[of].title} of", "clean images", *matrix.controls.values())
+    return plain_table(head, lines, tight=True) if lines else ""
 
 
 def _worst(matrix: Matrix, *, pictures: bool) -> str:
@@ -311,7 +261,7 @@ def _worst(matrix: Matrix, *, pictures: bool) -> str:
         f'<div class="scroll strip"><table class="plain"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
-    return details("Worst cells", table)
+    return details(f"Worst cells, by {matrix.metric.title}", table)
 
 
 def _strip(matrix: Matrix) -> str:

@@ -1,6 +1,7 @@
 """What lets a reader switch metric, severity and data set: a form, numbers and a short script.
 
-Without JavaScript the page shows the usual metric, mean over severities, and no form.
+Without JavaScript the page shows the usual metric, mean over severities, and no form. A chosen
+metric changes headings, tables, means, mCE, ranks and charts; a chosen severity the tables.
 """
 
 import json
@@ -9,24 +10,26 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-import numpy as np
+from medrobust.metrics import Estimate, Metric
 
-from medrobust.metrics import Metric
-
-from .figures import shade, title
+from .by_metric import bounded, clean, mce, mean, mean_at, offered, severity_mean
+from .drawing import STYLES
+from .figures import drawn_rows, place, shade, title
+from .figures import parts as parts_covered
 from .matrix import Matrix
+from .sections import averaged, caption
 
 SHADES = 64
 
 
 def form(matrices: Sequence[Matrix]) -> str:
     """Return the form, hidden until the script is there."""
-    offered = _offered(matrices).items()
-    known = [(name, m.title) for name, m in offered if any(name in one.values for one in matrices)]
+    choices = _offered(matrices).items()
+    known = [(name, m.title) for name, m in choices if any(name in one.values for one in matrices)]
     metrics = [("", "as printed"), *known]
     levels = sorted({level for matrix in matrices for level in matrix.table.severities})
     severities = [("", "mean"), *((str(level), str(level)) for level in levels)]
-    sets = [("", "all"), *((str(i), title(matrix)) for i, matrix in enumerate(matrices))]
+    sets = [("", "all"), *((str(i), place(matrix)) for i, matrix in enumerate(matrices))]
     return (
         '<form id="switches" hidden aria-label="What the tables show">'
         + _select("metric", "Metric", metrics)
@@ -60,42 +63,56 @@ def script(matrices: Sequence[Matrix]) -> str:
     data = {
         "metrics": metrics,
         "shades": [shade(step / (SHADES - 1)) for step in range(SHADES)],
-        "matrices": [
-            {
-                "shown": matrix.shown,
-                "severities": matrix.table.severities,
-                "metrics": {
-                    n: _numbers(matrix, n) for n in matrix.task.offered if n in matrix.values
-                },
-            }
-            for matrix in matrices
-        ],
+        "styles": STYLES,
+        "matrices": [_matrix(matrix) for matrix in matrices],
     }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    code = resources.files("medrobust.reporting").joinpath("page.js").read_text("utf-8")
+    folder = resources.files("medrobust.reporting")
+    code = "".join(folder.joinpath(name).read_text("utf-8") for name in ("charts.js", "page.js"))
     return f'<script type="application/json" id="cells">{text}</script>\n<script>{code}</script>'
 
 
-def _numbers(matrix: Matrix, name: str) -> list[list[list[Any]]]:
-    """Return row, column (clean first), then mean over severities and each of them."""
-    rows = []
-    for row in range(len(matrix.rows)):
-        clean = (matrix.clean[name][row], matrix.clean_low[name][row], matrix.clean_high[name][row])
-        columns = [[_entry(*clean)]]
-        for c in range(len(matrix.table.corruptions)):
-            found = matrix.estimate(name, row, "severity_mean", c)
-            mean = matrix.severity_mean(name, row, c)
-            entry = None if mean is None else _entry(mean, found.low, found.high)
-            parts = (matrix.values[name], matrix.low[name], matrix.high[name])
-            each = zip(*(part[row, c] for part in parts), strict=True)
-            columns.append([entry, *(_entry(*one) for one in each)])
-        rows.append(columns)
-    return rows
+def _matrix(matrix: Matrix) -> dict[str, Any]:
+    return {
+        "shown": matrix.shown,
+        "severities": matrix.table.severities,
+        "corruptions": matrix.table.corruptions,
+        "labels": [matrix.rows[row].marked for row in range(len(matrix.rows))],
+        "drawn": drawn_rows(matrix),
+        "averaged": averaged(matrix),
+        "metrics": {name: _metric(matrix, name) for name in offered(matrix)},
+    }
 
 
-def _entry(value: Any, low: Any, high: Any) -> list[float | None] | None:
-    """Round to four digits: the exact numbers are in results.csv."""
-    if np.isnan(value):
+def _metric(matrix: Matrix, name: str) -> dict[str, Any]:
+    """Return the numbers of one metric, and the words that stand by them."""
+    return {
+        "heading": title(matrix, name),
+        "caption": caption(matrix, name),
+        "rows": [_row(matrix, name, row) for row in range(len(matrix.rows))],
+    }
+
+
+def _row(matrix: Matrix, of: str, row: int) -> list[list[Any]]:
+    """Return clean, corruptions, mean and mCE: each over severities, then at each of them."""
+    columns = [[_entry(clean(matrix, of, row))]]
+    if not matrix.table.corruptions:
+        return columns
+    levels = range(len(matrix.table.severities))
+    for c in range(len(matrix.table.corruptions)):
+        parts = (matrix.values[of], matrix.low[of], matrix.high[of])
+        each = [_entry(bounded(*(part[row, c, s] for part in parts))) for s in levels]
+        columns.append([_entry(severity_mean(matrix, of, row, c)), *each])
+    covers = parts_covered(matrix, row, of)[-2:]
+    means = [_entry(mean_at(matrix, of, row, s)) for s in levels]
+    columns.append([_entry(mean(matrix, of, row), covers[0]), *means])
+    columns.append([_entry(mce(matrix, of, row), covers[1])])
+    return columns
+
+
+def _entry(found: Estimate, covers: str = "") -> list[float | str | None] | None:
+    """Round to four digits: the exact numbers are in results.csv and summary.csv."""
+    if found.value is None:
         return None
-    ends = [None if end is None or np.isnan(end) else round(float(end), 4) for end in (low, high)]
-    return [round(float(value), 4), *ends]
+    ends = [None if end is None else round(end, 4) for end in (found.low, found.high)]
+    return [round(found.value, 4), *ends, *([covers.strip()] if covers else [])]

@@ -186,30 +186,37 @@ def _summary(
 
 
 def standing_rows(
-    matrices: Sequence[Matrix], standings: Sequence[Sequence[Standing]]
+    matrices: Sequence[Matrix], ranks: Sequence[Mapping[str, Sequence[Standing]]]
 ) -> list[dict[str, str]]:
-    """Return the rank of each row (1 is best) with its interval, and its effective robustness."""
-    rows = []
-    for matrix, ranked in zip(matrices, standings, strict=True):
-        for row, standing in enumerate(ranked):
-            if standing.rank is None:
-                continue
-            columns, total = len(matrix.table.corruptions), matrix.table.in_store
-            over = f"{columns} of {counted(total, 'corruption')}" if total else "corruptions"
-            covers = f"{counted(len(ranked), 'model')}; mean over {over}; {_severities(matrix)}"
-            line = _summary(matrix, row, "rank", matrix.shown, float(standing.rank), covers=covers)
-            low, high = standing.low, standing.high
-            assert low is not None
-            assert high is not None
-            bounds = {"low": number(low), "high": number(high), "higher_is_better": "false"}
-            rows.append(line | bounds)
-            if standing.effective is not None:
-                value = standing.effective
-                line = _summary(
-                    matrix, row, "effective_robustness", matrix.shown, value, covers=covers
-                )
-                rows.append(line | {"higher_is_better": "true"})
-    return rows
+    """Return the rank of each row (1 is best) with its interval, and its effective robustness.
+
+    Args:
+        matrices: Tables of the report.
+        ranks: Of each, loss -> where its rows stand.
+    """
+    return [
+        line
+        for matrix, by_loss in zip(matrices, ranks, strict=True)
+        for of, ranked in by_loss.items()
+        for row, standing in enumerate(ranked)
+        if standing.rank is not None
+        for line in _standing(matrix, row, of, standing, len(ranked))
+    ]
+
+
+def _standing(
+    matrix: Matrix, row: int, of: str, standing: Standing, models: int
+) -> Iterator[dict[str, str]]:
+    columns, total = len(matrix.table.corruptions), matrix.table.in_store
+    over = f"{columns} of {counted(total, 'corruption')}" if total else "corruptions"
+    covers = f"{counted(models, 'model')}; mean over {over}; {_severities(matrix)}"
+    assert standing.rank is not None
+    bounds = {"low": number(standing.low), "high": number(standing.high)}
+    line = _summary(matrix, row, "rank", of, float(standing.rank), covers=covers)
+    yield line | bounds | {"higher_is_better": "false"}
+    if standing.effective is not None:
+        line = _summary(matrix, row, "effective_robustness", of, standing.effective, covers=covers)
+        yield line | {"higher_is_better": "true"}
 
 
 def average_rows(averages: Sequence[Average], reference: str | None) -> list[dict[str, str]]:

@@ -5,7 +5,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
-from .figures import heat_cells, percent_range, printed_estimates, title, with_range
+from .by_metric import printed_estimates
+from .figures import heat_cells, percent_range, title, with_range
 from .matrix import Matrix
 from .sections import intervals
 

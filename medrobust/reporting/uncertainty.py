@@ -245,21 +245,22 @@ def mean_error(wrong: Float64Array, labels: Int64Array | None) -> float:
 def _areas(layout: Layout, measured: Measured, row: int, of: str) -> Iterator[Aggregate]:
     """Yield an area on clean images, its mean over severities, and over columns."""
     clean = layout.groups.get(Place.clean(row))
-    if clean is not None and (found := _mean_area(clean, measured, of)) is not None:
+    if clean is not None and (found := mean_area(clean, measured, of)) is not None:
         yield Aggregate(row, of, "clean", found)
     whole: dict[str, list[StoredCell]] = {}
     for name in layout.corruptions:
         cells = layout.column(layout.groups, row, name)
-        found = None if cells is None else _mean_area(cells, measured, of)
+        found = None if cells is None else mean_area(cells, measured, of)
         if cells is not None and found is not None:
             whole[name] = cells
             yield Aggregate(row, of, "severity_mean", found, name, (name,))
     every = [cell for cells in whole.values() for cell in cells]
-    if every and (found := _mean_area(every, measured, of)) is not None:
+    if every and (found := mean_area(every, measured, of)) is not None:
         yield Aggregate(row, of, "mean", found, None, tuple(whole))
 
 
-def _mean_area(cells: Sequence[StoredCell], measured: Measured, of: str) -> Estimate | None:
+def mean_area(cells: Sequence[StoredCell], measured: Measured, of: str) -> Estimate | None:
+    """Return the mean AUC of cells of the same images; None where one has none."""
     defined = measured.areas(cells, of)
     if defined is None:
         return None

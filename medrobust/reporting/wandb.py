@@ -17,8 +17,9 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.redaction import without_paths
 from medrobust.metrics import Estimate
 
+from .by_metric import printed_estimates
 from .compare import COMPARISON_COLUMNS
-from .figures import drawn_rows, printed_estimates, shade
+from .figures import drawn_rows, shade
 from .matrix import Matrix
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 

@@ -126,7 +126,7 @@ def test_the_model_as_published_is_found_in_the_store_and_gives_the_same_gains(
     assert table_of(report) == whole
     report.write(tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
-    section = page[page.index("Adaptations and their gains") :]
+    section = page[page.index('<h2 id="adaptation">') :]
     section = section[: section.index("</section>")]
     assert "<td>as published</td>" in section
     assert "<td>lora 10%</td><td>3</td><td>10.0 [" in section

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import pytest
 from stores import SEVEN, data_record, write_matrix
@@ -20,28 +21,49 @@ pytestmark = [
 PROBE = """
 <script>
 addEventListener("load", function () {
-  const table = document.querySelector("table.heat");
+  const section = document.querySelector("section[data-matrix]");
+  const table = section.querySelector("table.heat");
   const texts = () => Array.from(table.querySelectorAll("td"), (td) => td.textContent);
+  const text = (selector) => section.querySelector(selector).textContent;
+  const visible = (one) => one.getClientRects().length > 0;
   function choose(id, value) {
     const select = document.getElementById(id);
     select.value = value;
     select.dispatchEvent(new Event("change"));
   }
-  const seen = {usual: texts()};
+  function state() {
+    return {
+      texts: texts(), heading: text("h2"), caption: text(".caption"), chart: text("h3"),
+      ranks: Array.from(section.querySelectorAll("[data-by-metric] td"))
+        .filter(visible).map((td) => td.textContent),
+      none: Array.from(section.querySelectorAll(".none")).filter(visible).map((p) => p.textContent),
+      charts: Array.from(section.querySelectorAll("[data-figure] svg, .plot .main-svg"))
+        .filter(visible).length,
+      drawn: Array.from(section.querySelectorAll("svg.drawn"), (one) => one.textContent),
+      means: Array.from(document.querySelectorAll("section[aria-labelledby=averages] td"))
+        .filter(visible).map((td) => td.textContent),
+      contents: document.querySelector("nav a[href='#m0-title']").textContent,
+    };
+  }
+  const seen = {usual: state()};
   choose("severity", "5");
-  seen.severe = texts();
-  seen.told = document.querySelector(".switched").textContent;
+  seen.severe = state();
   choose("metric", "auc");
-  seen.auc = texts();
+  seen.auc = state();
+  choose("severity", "");
+  choose("metric", "error");
+  seen.error = state();
+  choose("metric", "macro_f1");
+  seen.f1 = state();
   choose("dataset", "1");
   seen.hidden = Array.from(document.querySelectorAll("section[data-matrix]"), (s) => s.hidden);
-  choose("severity", ""); choose("metric", ""); choose("dataset", "");
-  seen.again = texts();
-  seen.plots = document.querySelectorAll(".plot .main-svg").length;
+  choose("metric", ""); choose("dataset", "");
+  seen.again = state();
   const words = document.querySelector(".curves svg text");
   seen.words = words ? words.getBoundingClientRect().height : null;
   seen.wide = document.documentElement.scrollWidth - innerWidth;
   seen.requests = performance.getEntriesByType("resource").map((entry) => entry.name);
+  seen.moment = document.querySelector("time")?.textContent;
   document.body.dataset.seen = JSON.stringify(seen);
 });
 </script></body>"""
@@ -72,24 +94,72 @@ def browse(folder, width):
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     found = re.search(r'data-seen="([^"]*)"', done.stdout)
     assert found, complaints
-    return json.loads(found[1].replace("&quot;", '"').replace("&amp;", "&")), complaints
+    return json.loads(unescape(found[1])), complaints
 
 
 @pytest.mark.parametrize("width", [1366, 500])
 def test_switches_work_and_the_page_is_quiet(made, width):
-    report, folder, interactive = made
+    report, folder, _ = made
     seen, complaints = browse(folder, width)
     assert complaints == []
     assert seen["requests"] == []
     assert seen["wide"] <= 0  # nothing but tables scrolls sideways
     matrix = report.matrices[0]
-    assert seen["severe"][1].startswith(f"{100 * matrix.values['balanced_error'][0, 0, 4]:.1f}")
-    assert seen["severe"][0].startswith(f"{100 * matrix.clean['balanced_error'][0]:.1f}")
-    assert seen["auc"][1].startswith(f"{100 * matrix.values['auc'][0, 0, 4]:.1f}")
-    assert "severity 5" in seen["told"]
+    for state, of in (("severe", "balanced_error"), ("auc", "auc")):
+        texts = seen[state]["texts"]
+        assert texts[1].startswith(f"{100 * matrix.values[of][0, 0, 4]:.1f}")
+        assert texts[0].startswith(f"{100 * matrix.clean[of][0]:.1f}")
+        assert texts[4].startswith(f"{100 * matrix.values[of][0, :, 4].mean():.1f}")
+        assert texts[5] == "–"
+        assert "severity 5" in seen[state]["caption"]
     assert seen["hidden"] == [True, False]
     assert seen["again"] == seen["usual"] != seen["severe"]
-    assert (seen["plots"] > 0) == interactive
+
+
+@pytest.mark.parametrize("of", ["error", "f1"])
+def test_a_chosen_metric_changes_headings_means_ratios_ranks_and_charts(made, of):
+    report, folder, interactive = made
+    seen, _ = browse(folder, 1366)
+    usual, state = seen["usual"], seen[of]
+    title = {"error": "error", "f1": "macro F1"}[of]
+    place = "bloodmnist/test · gaussian_noise, impulse_noise, motion_blur"
+    assert usual["heading"] == usual["contents"] == f"{place} · balanced error, %"
+    assert state["heading"] == state["contents"] == f"{place} · {title}, %"
+    assert state["chart"].lower() == f"{title} over severity".lower()
+    assert state["charts"] == usual["charts"] > 0
+    if not interactive:
+        assert len(state["drawn"]) == 2  # curves and scatter
+        assert usual["drawn"] == []
+        assert f"{title} on clean images, %" in state["drawn"][1]
+    row = {"error": "error", "f1": "macro_f1"}[of]
+    assert [line.label for line in report.matrices[0].rows] == ["strong", "weak"]
+    mean = report.matrices[0].mean(row, 0).value
+    assert re.match(f"{100 * mean:.1f}[0-9.]+–[0-9.]+$", state["texts"][4])
+    if of == "error":
+        summary = {
+            line["metric"]: line
+            for line in report.summary
+            if (line["dataset"], line["model"], line["of"]) == ("bloodmnist", "strong", "error")
+        }
+        mce, rank = summary["mCE"], summary["rank"]
+        assert state["texts"][5].startswith(f"{100 * float(mce['value']):.1f}")
+        best = [f"1 ({float(rank['low']):.0f}–{float(rank['high']):.0f})", "strong"]
+        assert state["ranks"][:2] == best
+        assert float(rank["value"]) == 1
+        assert state["ranks"] != usual["ranks"]
+        over = {
+            line["label"]: line
+            for line in report.summary
+            if (line["dataset"], line["metric"], line["of"]) == ("all sets", "mean", "error")
+        }
+        assert f"{100 * float(over['strong']['value']):.1f}" in " ".join(state["means"])
+        assert "error" in state["means"]
+        assert "balanced error" not in state["means"]
+    else:
+        assert state["texts"][5] == "–"
+        assert "No mCE: it is made of errors, and macro F1 is none." in state["caption"]
+        assert state["ranks"] == []
+        assert any(line.startswith("No ranks: macro F1") for line in state["none"])
 
 
 @pytest.mark.parametrize("corruptions", [1, 4])

@@ -1,6 +1,9 @@
 """The files and the terminal table of a report."""
 
+import html
 import io
+import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -15,6 +18,7 @@ from medrobust.reporting import (
     make_report,
     reference_cells,
 )
+from medrobust.reporting.figures import columns_named
 
 MODELS = {"phantomclip_small": 0.5, "phantomclip": 1.5}
 DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
@@ -186,3 +190,98 @@ def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ConfigurationError, match=r"cannot be written to .*hydra\.run\.dir"):
         report(tmp_path)
+
+
+def switch_data(page):
+    start = page.index('id="cells">') + len('id="cells">')
+    return json.loads(page[start : page.index("</script>", start)])
+
+
+@pytest.mark.parametrize("of", ["error", "balanced_error", "auc"])
+def test_the_numbers_that_a_reader_switches_to_are_those_of_the_summary(tmp_path, of):
+    made = report(tmp_path)
+    matrix = switch_data((made.folder / "report.html").read_text())["matrices"][0]
+    assert matrix["metrics"][of]["heading"] == made.matrices[0].metric.title.join(
+        ["phantoms/test · gaussian_noise, impulse_noise · ", ", %"]
+    ).replace("balanced error", made.matrices[0].task.metrics[of].title)
+    rows = {
+        (row["label"], row["metric"], row["corruption"]): row
+        for row in made.summary
+        if row["of"] == of
+    }
+    for row, label in enumerate(MODELS):
+        columns = matrix["metrics"][of]["rows"][row]
+        keys = [("clean", ""), *(("severity_mean", name) for name in SEVEN[:2]), ("mean", "")]
+        for column, key in zip(columns[:4], keys, strict=True):
+            line = rows[label, *key]
+            for shown, name in zip(column[0], ("value", "low", "high"), strict=True):
+                assert shown == pytest.approx(float(line[name]), abs=5.1e-5)
+        mce = rows.get((label, "mCE", ""))
+        if of == "auc":
+            assert mce is None
+            assert columns[4] == [None]
+        else:
+            assert columns[4][0][0] == pytest.approx(float(mce["value"]), abs=5.1e-5)
+
+
+def test_what_is_no_loss_has_means_with_intervals_and_says_why_it_has_no_mce(tmp_path):
+    made = report(tmp_path)
+    matrix = switch_data((made.folder / "report.html").read_text())["matrices"][0]
+    f1 = matrix["metrics"]["macro_f1"]
+    assert "No mCE: it is made of errors, and macro F1 is none." in f1["caption"]
+    assert "No mCE: it is made of errors, and of AUC more" in matrix["metrics"]["auc"]["caption"]
+    values = made.matrices[0].values["macro_f1"][1]  # (corruptions, severities)
+    value, low, high = f1["rows"][1][3][0]
+    assert value == pytest.approx(values.mean(), abs=5.1e-5)
+    assert low < value < high
+    narrowest = (made.matrices[0].high["macro_f1"] - made.matrices[0].low["macro_f1"])[1].min()
+    assert high - low >= narrowest - 1e-4  # no narrower for being a mean
+    assert f1["rows"][1][4] == [None]
+
+
+def test_ranks_are_there_by_each_loss(tmp_path):
+    made = report(tmp_path)
+    assert set(made.ranks[0]) == {"error", "balanced_error", "auc"}
+    assert made.standings[0] == made.ranks[0]["balanced_error"]
+    for of, ranked in made.ranks[0].items():
+        sign = -1 if of == "auc" else 1
+        means = [sign * made.matrices[0].mean(of, row).value for row in range(2)]
+        assert [standing.rank for standing in ranked] == [1 + (m > min(means)) for m in means]
+
+
+def test_the_page_begins_with_words_and_a_list_of_contents(tmp_path):
+    made = report(tmp_path)
+    page = (made.folder / "report.html").read_text()
+    words = html.unescape(re.sub("<[^>]*>", "", page[page.index('class="words"') :]))
+    matrix = made.matrices[0]
+    (best,) = [row for row, one in enumerate(made.standings[0]) if one.rank == 1]
+    assert f"Of 2 models {matrix.rows[best].label} does best: balanced error" in words
+    by_name = {row["metric"]: row for row in made.summary if row["of"] == "balanced_error"
+               and row["label"] == matrix.rows[best].label and not row["corruption"]}  # fmt: skip
+    for name in ("clean", "mean"):
+        value, low, high = (100 * float(by_name[name][k]) for k in ("value", "low", "high"))
+        assert f"{value:.1f} % ({low:.1f}–{high:.1f})" in words
+    change = 100 * (float(by_name["mean"]["value"]) - float(by_name["clean"]["value"]))
+    assert f"severities 1, 2, 3, 4 and 5: {change:+.1f} points (" in words
+    assert "Worst under " in words
+    (pair,) = [row for row in made.comparisons if row["condition"] == "mean"
+               and row["of"] == "balanced_error"]  # fmt: skip
+    assert f"{abs(100 * float(pair['difference'])):+.1f} points (" in words
+    contents = page[page.index('<nav aria-label="Contents">') : page.index("</nav>")]
+    anchors = re.findall(r'href="#([^"]+)"', contents)
+    assert anchors == re.findall(r'<h2 id="([^"]+)"', page[page.index("</nav>") :])
+    assert len(anchors) > 1
+
+
+@pytest.mark.parametrize(
+    ("suite", "corruptions", "heading"),
+    [
+        ("imagenet_c", ("gaussian_noise",), "gaussian_noise"),
+        ("imagenet_c", ("contrast", "pixelate"), "contrast, pixelate"),
+        ("imagenet_c", tuple(SEVEN[:5]), "5 of 19 corruptions of imagenet_c"),
+        ("medimeta_c", tuple(SEVEN), "medimeta_c"),
+        ("a_suite_of_mine", ("smear",), "a_suite_of_mine"),
+    ],
+)
+def test_a_table_is_headed_by_a_suite_only_where_all_of_it_is_there(suite, corruptions, heading):
+    assert columns_named(ExpectedTable("toy", "test", suite, corruptions)) == heading

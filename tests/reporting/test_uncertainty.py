@@ -162,10 +162,11 @@ def test_means_over_sets_keep_sets_at_chance_apart_and_go_by_modality(tmp_path):
 def test_a_model_that_lacks_a_set_has_no_mean_over_sets(tmp_path):
     sets = {"organamnist": {"weak": 1.0, "strong": 2.0}, "octmnist": {"weak": 1.0}}
     made = report(*several_sets(tmp_path, sets), tmp_path)
-    (row,) = find(made.summary, metric="mean", model="strong", dataset="all sets")
+    shown = {"metric": "mean", "of": "balanced_error"}
+    (row,) = find(made.summary, model="strong", dataset="all sets", **shown)
     assert row["value"] == ""
     assert row["covers"] == "1 of 2 sets: organamnist"
-    (row,) = find(made.summary, metric="mean", model="weak", dataset="all sets")
+    (row,) = find(made.summary, model="weak", dataset="all sets", **shown)
     assert row["value"]
 
 
@@ -237,10 +238,11 @@ def test_ranks_and_effective_robustness_come_with_five_models(tmp_path):
     data = data_record(count=300)
     store, cells = write_matrix(tmp_path, data, models, corruptions=TWO, severities=(1,))
     made = report(store, cells, tmp_path)
-    ranks = find(made.summary, metric="rank")
+    ranks = find(made.summary, metric="rank", of="balanced_error")
     assert [row["value"] for row in ranks] == ["5.0", "4.0", "3.0", "2.0", "1.0"]
     assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in ranks)
-    assert len(find(made.summary, metric="effective_robustness")) == 5
+    effective = find(made.summary, metric="effective_robustness")
+    assert [row["of"] for row in effective] == ["error"] * 5 + ["balanced_error"] * 5
     four = report(store, cells[:12], tmp_path)
     assert not find(four.summary, metric="effective_robustness")
 
@@ -362,5 +364,5 @@ def test_phantoms_are_never_averaged_with_images_of_patients(tmp_path):
     data = data_record("phantoms", count=150, origin="phantom")
     _, more = write_matrix(tmp_path, data, models, corruptions=TWO, severities=(1,))
     made = report(store, cells + more, tmp_path)
-    rows = find(made.summary, dataset="all sets", metric="mean", model="weak")
+    rows = find(made.summary, dataset="all sets", metric="mean", model="weak", of="balanced_error")
     assert [row["covers"] for row in rows] == ["2 of 2 sets: octmnist, bloodmnist"]

@@ -1,0 +1,144 @@
+"""Any number of a table that a reader may switch to: means, mCE, intervals, or why there is none.
+
+Losses have means with intervals that are paired image by image. What is no mean of images (macro
+F1, calibration errors, kappa) has intervals of its cells alone: its means get the mean of the
+cells' bounds, which is as wide as if all cells erred together, the most that they can.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medrobust.evaluation.store import StoredCell
+from medrobust.metrics import Estimate
+from medrobust.metrics.aggregates import error_interval
+from medrobust.metrics.estimates import with_bounds
+
+from .aggregates import Place
+from .matrix import Matrix, plain
+from .uncertainty import mean_area, mean_error
+
+
+def offered(matrix: Matrix) -> list[str]:
+    """Return the metrics that a reader can switch to, in the order of the task."""
+    return [name for name in matrix.task.offered if name in matrix.values]
+
+
+def printed_estimates(matrix: Matrix, of: str | None = None) -> list[list[Estimate]]:
+    """Return for each row clean, corruptions, mean and mCE: the value printed, its interval.
+
+    Args:
+        matrix: The table.
+        of: Metric; None: the one that is shown.
+    """
+    name = of or matrix.shown
+    columns = range(len(matrix.table.corruptions))
+    return [
+        [
+            clean(matrix, name, row),
+            *(severity_mean(matrix, name, row, c) for c in columns),
+            mean(matrix, name, row),
+            mce(matrix, name, row),
+        ]
+        for row in range(len(matrix.rows))
+    ]
+
+
+def clean(matrix: Matrix, of: str, row: int) -> Estimate:
+    """Return the number on clean images."""
+    if of not in matrix.losses:
+        return bounded(matrix.clean[of][row], matrix.clean_low[of][row], matrix.clean_high[of][row])
+    return _valued(plain(float(matrix.clean[of][row])), matrix.estimate(of, row, "clean"))
+
+
+def severity_mean(matrix: Matrix, of: str, row: int, column: int) -> Estimate:
+    """Return the mean over severities of one corruption."""
+    if of not in matrix.losses:
+        parts = (matrix.values[of], matrix.low[of], matrix.high[of])
+        return bounded(*(part[row, column].mean() for part in parts))
+    found = matrix.estimate(of, row, "severity_mean", column)
+    return _valued(matrix.severity_mean(of, row, column), found)
+
+
+def mean(matrix: Matrix, of: str, row: int) -> Estimate:
+    """Return the mean over the corruptions that have every severity."""
+    value = matrix.mean(of, row).value
+    if of not in matrix.losses and value is not None:
+        columns = range(len(matrix.table.corruptions))
+        found = [severity_mean(matrix, of, row, c) for c in columns]
+        return _mean_of_bounds(value, [one for one in found if one.value is not None])
+    return _valued(value, matrix.estimate(of, row, "mean"))
+
+
+def mce(matrix: Matrix, of: str, row: int) -> Estimate:
+    """Return the mCE; empty where it is not defined."""
+    return _valued(matrix.mce(of, row).value, matrix.estimate(of, row, "mCE"))
+
+
+def mean_at(matrix: Matrix, of: str, row: int, place: int) -> Estimate:
+    """Return the mean over corruptions at one severity; empty where one of them lacks it.
+
+    Args:
+        matrix: The table.
+        of: Metric.
+        row: Model.
+        place: Of the severity in the table.
+    """
+    values = matrix.values[of][row, :, place]
+    if not len(values) or np.isnan(values).any():
+        return Estimate(None)
+    value = float(values.mean())
+    level = matrix.table.severities[place]
+    groups = [matrix.groups[Place(row, name, level)] for name in matrix.table.corruptions]
+    if of in matrix.losses:
+        return Estimate(value, *_bounds(matrix, of, groups))
+    bounds = zip(values, matrix.low[of][row, :, place], matrix.high[of][row, :, place], strict=True)
+    return _mean_of_bounds(value, [bounded(*one) for one in bounds])
+
+
+def _bounds(
+    matrix: Matrix, of: str, groups: Sequence[Sequence[StoredCell]]
+) -> tuple[float | None, float | None]:
+    measured = matrix.measured
+    parts = [measured.mean_terms(cells, of) for cells in groups]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        area = mean_area([cell for cells in groups for cell in cells], measured, of)
+        return (None, None) if area is None else (area.low, area.high)
+    terms = np.mean([part.values for part in known], axis=0)
+    strata, patients = known[0].strata, measured.groups(matrix.data, known[0].unit)
+    found = with_bounds(mean_error(terms, strata), error_interval(terms, strata, patients))
+    return found.low, found.high
+
+
+def without_mce(matrix: Matrix, of: str) -> str:
+    """Say why a table has no mCE of a metric; empty where some row has one."""
+    name = matrix.task.metrics[of].title
+    if of not in matrix.losses:
+        return f"No mCE: it is made of errors, and {name} is none"
+    if of not in matrix.ratios:
+        return f"No mCE: it is made of errors, and of {name} more is better"
+    if any(matrix.mce(of, row).value is not None for row in range(len(matrix.rows))):
+        return ""
+    if not matrix.reference:
+        return "No mCE: it is divided by the errors of a reference model, and none was named"
+    return f"No mCE: it is divided by errors of {matrix.reference}, and cells of it are missing"
+
+
+def _valued(value: float | None, found: Estimate) -> Estimate:
+    return Estimate(None) if value is None else Estimate(value, found.low, found.high)
+
+
+def bounded(value: float, low: float, high: float) -> Estimate:
+    """Make an estimate of entries of arrays, in which NaN stands for what is not there."""
+    if np.isnan(value):
+        return Estimate(None)
+    return Estimate(float(value), plain(float(low)), plain(float(high)))
+
+
+def _mean_of_bounds(value: float, parts: Sequence[Estimate]) -> Estimate:
+    ends = [(one.low, one.high) for one in parts if one.low is not None and one.high is not None]
+    if len(ends) < len(parts) or not ends:
+        return Estimate(value)
+    low, high = np.mean(ends, axis=0)
+    return Estimate(value, float(low), float(high))

@@ -1,0 +1,154 @@
+"""What a report says, in sentences: which model, how much worse, under what, and how sure."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medrobust.base.wording import agreeing, counted, listed
+from medrobust.metrics import Estimate, compare_errors
+from medrobust.tasks.base import Terms
+
+from .by_metric import clean, mean, severity_mean
+from .compare import Standing
+from .figures import percent_range, place, with_range
+from .markup import breakable
+from .matrix import Matrix
+
+if TYPE_CHECKING:
+    from .report import Report
+
+MOST_OPEN = 3
+"""Tables up to which every sentence is seen at once; of more, they open on demand."""
+
+
+def in_words_html(report: "Report") -> str:
+    """Write a paragraph a table, as a list where there are several."""
+    told = [
+        (f"m{number}", matrix, " ".join(in_words(report, number)))
+        for number, matrix in enumerate(report.matrices)
+    ]
+    items = [
+        f'<li><a href="#{anchor}">{breakable(place(matrix))}</a>: {escape(text)}</li>'
+        for anchor, matrix, text in told
+        if text
+    ]
+    if not items:
+        return ""
+    content = f"<ul>{''.join(items)}</ul>"
+    if len(items) > MOST_OPEN:
+        content = f"<details><summary>{counted(len(items), 'table')}</summary>{content}</details>"
+    return f'<div class="words"><h2 id="words">In words</h2>{content}</div>'
+
+
+def in_words(report: "Report", number: int) -> Iterator[str]:
+    """Yield the sentences of one table: the best model, its worst corruption, the next best."""
+    matrix = report.matrices[number]
+    ranks = report.ranks[number][matrix.shown]
+    row = _best(matrix, ranks)
+    if row is None:
+        return
+    label, name = matrix.rows[row].label, matrix.metric.title
+    chance = matrix.rows[row].at_chance
+    one = len(matrix.rows) == 1
+    first = label if one else f"of {counted(len(matrix.rows), 'model')} {label} does best"
+    before, after = clean(matrix, matrix.shown, row), mean(matrix, matrix.shown, row)
+    if after.value is None:
+        yield f"{_upper(first)}: {name} {_number(before)} on clean images."
+    else:
+        levels = matrix.table.severities
+        over = f"{agreeing(len(levels), 'severity')} {listed([str(level) for level in levels])}"
+        columns = counted(len(matrix.table.corruptions), "corruption")
+        yield (
+            f"{_upper(first)}: {name} {_number(before)} on clean images and {_number(after)} on "
+            f"average over {columns} at {over}{_change(matrix, row)}."
+        )
+        yield from _worst(matrix, row)
+    if chance:
+        yield "On clean images it is no better than guessing: its losses and ratios mean nothing."
+    yield from _next(report, matrix, ranks, row)
+
+
+def _best(matrix: Matrix, ranks: Sequence[Standing]) -> int | None:
+    """Return the row that does best under corruption, else the only one with a number."""
+    ranked = [row for row, standing in enumerate(ranks) if standing.rank is not None]
+    if ranked:
+        return min(ranked, key=lambda row: ranks[row].rank or 0)
+    known = [r for r in range(len(matrix.rows)) if clean(matrix, matrix.shown, r).value is not None]
+    return known[0] if len(known) == 1 else None
+
+
+def _number(found: Estimate) -> str:
+    bounds = percent_range(found)
+    return f"{100 * (found.value or 0.0):.1f} %" + (f" ({bounds})" if bounds else "")
+
+
+def _change(matrix: Matrix, row: int) -> str:
+    """Say by how much corruption moves the loss, paired image by image."""
+    parts = [matrix.mean_terms(row, condition, matrix.shown) for condition in ("mean", "clean")]
+    known = [part for part in parts if isinstance(part, Terms)]
+    if len(known) < 2:
+        return ""
+    (found,) = compare_errors(
+        np.stack([part.values for part in known]).astype(np.float64),
+        np.array([[0, 1]]),
+        labels=known[0].strata,
+        groups=matrix.measured.groups(matrix.data, known[0].unit),
+        key=f"medrobust turns/{matrix.data.fingerprint}",
+    )
+    return f": {_points(found.difference, found.low, found.high)}"
+
+
+def _points(difference: float, low: float | None, high: float | None) -> str:
+    sure = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * difference:+.1f} points{sure}"
+
+
+def _worst(matrix: Matrix, row: int) -> Iterator[str]:
+    columns = range(len(matrix.table.corruptions))
+    found = [(c, severity_mean(matrix, matrix.shown, row, c)) for c in columns]
+    known = [(c, one) for c, one in found if one.value is not None]
+    if len(known) < 2:
+        return
+    sign = -1 if matrix.metric.higher_is_better else 1
+    c, worst = max(known, key=lambda pair: sign * (pair[1].value or 0.0))
+    yield f"Worst under {matrix.table.corruptions[c]}: {_number(worst)}."
+
+
+def _next(report: "Report", matrix: Matrix, ranks: Sequence[Standing], row: int) -> Iterator[str]:
+    """Say how far the next model is behind, and whether chance could be why."""
+    others = [r for r, standing in enumerate(ranks) if standing.rank is not None and r != row]
+    if not others:
+        return
+    other = min(others, key=lambda r: ranks[r].rank or 0)
+    pair = {matrix.rows[row].label, matrix.rows[other].label}
+    table = matrix.table
+    found = [
+        line
+        for line in report.comparisons
+        if {line["first"], line["second"]} == pair
+        and (line["dataset"], line["split"], line["suite"])
+        == (
+            table.dataset,
+            table.split,
+            table.suite,
+        )
+        and (line["condition"], line["of"]) == ("mean", matrix.shown)
+    ]
+    name = matrix.rows[other].label
+    value = with_range(mean(matrix, matrix.shown, other))
+    if len(found) != 1 or not found[0]["low"]:
+        yield f"Next: {name}, {value}."
+        return
+    (line,) = found
+    turned = 1 if line["first"] == name else -1
+    low, high = sorted(turned * float(line[side]) for side in ("low", "high"))
+    certain = line["p_familywise"] and float(line["p_familywise"]) < 0.05
+    sure = "which chance would hardly give" if certain else "which may be chance"
+    points = _points(turned * float(line["difference"]), low, high)
+    yield f"Next: {name}, {value}; {points}, {sure}."
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:] if text.startswith("of ") else text
