@@ -30,6 +30,7 @@ from benchmarks.setting import Columns, Given, RandomVit, experiment, image_set,
 from medrobust.corruptions import Corruption, corrupt, suites
 from medrobust.corruptions.contract import ROWS, STREAM, Clause, card, pixels_digest
 from medrobust.corruptions.shell import run_kernel
+from medrobust.evaluation.experiment import How
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done
@@ -173,8 +174,8 @@ def cells(
     with tempfile.TemporaryDirectory() as folder:
         job = experiment(model, source, columns, (3,), Path(folder) / "store")
         trainer = partial(Trainer, accelerator="gpu", devices=1, default_root_dir=folder)
-        job = replace(job, trainer=trainer, batch_size="auto")
-        CellRunner(job, resources, Store(job.store)).run(plan(job, resources), told)
+        job = replace(job, how=How(trainer, batch_size="auto"))
+        CellRunner(job, resources, Store(job.where.store)).run(plan(job, resources), told)
 
 
 def pipeline_table(

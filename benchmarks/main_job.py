@@ -107,7 +107,8 @@ class Task:
         """Time everything in turn."""
         with tempfile.TemporaryDirectory() as folder:
             job = self._experiment(Path(folder) / "warm")
-            time_of_job(replace(job, severities=self.levels[:1]), Path(folder))
+            first = replace(job, data=replace(job.data, severities=self.levels[:1]))
+            time_of_job(first, Path(folder))
             self.kernels()
             lines: list[str] = []
             ratios: dict[str, list[Any]] = {clock: [] for clock in CLOCKS}
@@ -158,7 +159,7 @@ class Task:
 
     def encoder(self) -> Times:
         """Return what the encoder takes for all cells of the matrix."""
-        model = RESOURCES.model(self._experiment(Path()))
+        model = RESOURCES.model(self._experiment(Path()).model)
         size = self.model.micro_batch
         image_set = RESOURCES.image_set(self.source)
         (batch, *_) = evaluation_loader(image_set, batch_size=size, num_workers=0)
@@ -189,7 +190,7 @@ def time_of_job(job: Any, folder: Path) -> tuple[Times, Times]:
     """Run a job; return what its cells take, and what is made of them."""
     plans = [*plan(job, RESOURCES), *beside(job, RESOURCES).plans]
     started = now()
-    CellRunner(job, RESOURCES, Store(job.store)).run(plans)
+    CellRunner(job, RESOURCES, Store(job.where.store)).run(plans)
     middle = now()
     with contextlib.redirect_stdout(io.StringIO()):
         run_job(job, Job(folder=folder, logger=FilesOnly()))
@@ -222,7 +223,7 @@ def cells_table() -> str:
                 PhantomClip("small"), Phantoms(limit=20), Columns(numbered), (1,), Path(folder)
             )
             plans = plan(job, resources)
-            seconds = cpu(lambda: CellRunner(job, resources, Store(job.store)).run(plans))  # noqa: B023
+            seconds = cpu(lambda: CellRunner(job, resources, Store(job.where.store)).run(plans))  # noqa: B023
         lines.append(f"| {count} | {seconds:.2f} | {1000 * seconds / count:.1f} |")
     return "\n".join(
         [

@@ -68,5 +68,5 @@ def peak(count: int) -> int:
             Path(folder) / "store",
         )
         resources = Resources()
-        CellRunner(job, resources, Store(job.store)).run(plan(job, resources))
+        CellRunner(job, resources, Store(job.where.store)).run(plan(job, resources))
     return memory.peak

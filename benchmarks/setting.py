@@ -64,20 +64,16 @@ def experiment(
     """Return a job on the CPU, as a configuration would."""
     from pytorch_lightning import Trainer
 
-    from medrobust.evaluation.experiment import Experiment
+    from medrobust.evaluation.experiment import AskedModel, Data, Experiment, How, Where
     from medrobust.models import PromptSet
     from medrobust.tasks.lookup import task_of
 
+    prompts = PromptSet(name="phantoms", templates=["a {modality} of {}"])
     return Experiment(
-        model=model,
-        datasets=(source,),
-        corruption=corruption,
-        severities=severities,
-        prompts=PromptSet(name="phantoms", templates=["a {modality} of {}"]),
-        store=store,
-        trainer=partial(Trainer, accelerator="cpu", devices=1, default_root_dir=store),
-        precision="32-true",
-        task=task_of("classification"),
+        data=Data((source,), corruption, severities),
+        model=AskedModel(model, task_of("classification"), prompts),
+        where=Where(store),
+        how=How(partial(Trainer, accelerator="cpu", devices=1, default_root_dir=store)),
     )
 
 

@@ -122,26 +122,26 @@ def adapted(
         ConfigurationError: If there is nothing to tune or nothing to tune on.
         TuningError: If a guard stops it.
     """
-    if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
-        return replace(experiment, tuning=None)
+    if isinstance(experiment.model.adapter, NoAdapter) and experiment.model.adapter.baseline:
+        return replace(experiment, model=replace(experiment.model, tuning=None))
     wanted = plan_adaptation(experiment, resources, store)
     for sentence in wanted.protocol:
         log.info("%s", sentence)
     if _is_there(experiment, wanted):
         return evaluating(experiment, wanted)
-    with Claims(store.root, sharing=launcher_of(experiment.trainer) is None) as claims:
+    with Claims(store.root, sharing=launcher_of(experiment.how.trainer) is None) as claims:
         _wait_for_others(experiment, wanted, claims)
         if not _is_there(experiment, wanted):
             files = make(experiment, resources, store, wanted, curves)
             if files is None:
                 return experiment  # another process writes it
-            store.write_adapter(wanted.fingerprint, files, replace=not experiment.resume)
+            store.write_adapter(wanted.fingerprint, files, replace=not experiment.where.resume)
             shutil.rmtree(progress_folder(store, wanted), ignore_errors=True)
     return evaluating(experiment, wanted)
 
 
 def _is_there(experiment: Experiment, wanted: Adaptation) -> bool:
-    return experiment.resume and wanted.folder.exists()
+    return experiment.where.resume and wanted.folder.exists()
 
 
 def _wait_for_others(experiment: Experiment, wanted: Adaptation, claims: Claims) -> None:
@@ -155,10 +155,10 @@ def _wait_for_others(experiment: Experiment, wanted: Adaptation, claims: Claims)
 
 def evaluating(experiment: Experiment, wanted: Adaptation) -> Experiment:
     """Return the experiment with the finished artifact as its adapter."""
-    assert experiment.tuning is not None
-    share = experiment.tuning.interpolation
+    assert experiment.model.tuning is not None
+    share = experiment.model.tuning.interpolation
     tuned = Tuned(str(wanted.folder), name=wanted.name, interpolation=share)
-    return replace(experiment, adapter=tuned, tuning=None)
+    return replace(experiment, model=replace(experiment.model, adapter=tuned, tuning=None))
 
 
 def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) -> Adaptation:
@@ -167,14 +167,14 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
     Raises:
         ConfigurationError: If there is nothing to tune or nothing to tune on.
     """
-    tuning, recipe = _tuning(experiment), experiment.adapter
+    tuning, recipe = _tuning(experiment), experiment.model.adapter
     sources = _sources(experiment, tuning)
     evaluated = _hashes(experiment, resources) if tuning.leave_out_repeats else []
     draws = [_draw(source, tuning, evaluated, resources) for source in sources]
     drawn = tuple(one for one, _ in draws)
     protocol = _protocol(experiment, tuning, [pool for _, pools in draws for pool in pools])
     heads = tuple(_head(experiment, resources, one) for one in drawn)
-    base = replace(experiment, adapter=NoAdapter())
+    base = experiment.model.published
     what = [
         FORMAT,
         resources.encoder_description(base),
@@ -189,24 +189,25 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
 
 
 def _tuning(experiment: Experiment) -> Tuning:
-    if experiment.tuning is None or not isinstance(experiment.adapter, Tunable | LinearProbe):
+    adapter, tuning = experiment.model.adapter, experiment.model.tuning
+    if tuning is None or not isinstance(adapter, Tunable | LinearProbe):
         raise ConfigurationError(
-            f"tuning=few_shot tunes an adapter, and adapter={experiment.adapter.name} is none that "
+            f"tuning=few_shot tunes an adapter, and adapter={adapter.name} is none that "
             f"can be tuned. Add adapter=lora, norm, full or linear_probe."
         )
-    return experiment.tuning
+    return tuning
 
 
 def _sources(experiment: Experiment, tuning: Tuning) -> "list[DatasetSource]":
     """Return the data sets to tune on."""
-    names = [source.name for source in experiment.datasets]
+    names = [source.name for source in experiment.data.datasets]
     wanted = names if tuning.datasets is None else list(tuning.datasets)
     unknown = [name for name in wanted if name not in names]
     if unknown or not wanted:
         raise ConfigurationError(
             f"tuning.datasets={wanted}: the data sets of this run are {', '.join(names)}."
         )
-    return [source for source in experiment.datasets if source.name in wanted]
+    return [source for source in experiment.data.datasets if source.name in wanted]
 
 
 def _draw(
@@ -238,10 +239,10 @@ def _protocol(experiment: Experiment, tuning: Tuning, found: Sequence[Repeated])
     if tuning.leave_out_repeats:
         told.append(_sentence(found, keeps=tuning.leave_out_repeats == "count"))
     if tuning.choose == "best_on_test":
-        splits = dict.fromkeys(source.split for source in experiment.datasets)
+        splits = dict.fromkeys(source.split for source in experiment.data.datasets)
         told.append(
-            f"{experiment.adapter.name}: its epoch was chosen by the errors of the evaluated split "
-            f"({', '.join(splits)}), so that these are too low"
+            f"{experiment.model.adapter.name}: its epoch was chosen by the errors of the evaluated "
+            f"split ({', '.join(splits)}), so that these are too low"
         )
     return tuple(told)
 
@@ -261,7 +262,7 @@ def _hashes(experiment: Experiment, resources: Resources) -> list[Float32Array]:
     """Hash the pictures of every evaluated split; nothing else of them is used."""
     return [
         hashes_of(resources.image_set(source), cache_of(source)).open()
-        for source in experiment.datasets
+        for source in experiment.data.datasets
     ]
 
 
@@ -320,9 +321,9 @@ def _kept(pool: ImageSet, free: NDArray[np.bool_], note: str, why: str) -> Image
 
 
 def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> HeadDescription:
-    published = resources.side(replace(experiment, adapter=NoAdapter()))
-    trains_head = isinstance(experiment.adapter, LinearProbe)
-    task = resources.task(experiment)
+    published = resources.side(experiment.model.published)
+    trains_head = isinstance(experiment.model.adapter, LinearProbe)
+    task = experiment.model.task
     return task.tuned_head(drawn.shots, published, trains_head=trains_head)
 
 
@@ -344,19 +345,19 @@ def make(
         TuningError: If a guard stops it.
     """
     started = time.perf_counter()
-    if isinstance(experiment.adapter, LinearProbe):
+    if isinstance(experiment.model.adapter, LinearProbe):
         return _fit_probe(experiment, resources, wanted, started)
-    recipe = experiment.adapter
+    recipe = experiment.model.adapter
     assert isinstance(recipe, Tunable)
-    assert experiment.tuning is not None
+    assert experiment.model.tuning is not None
     heads = class_heads(experiment, resources, wanted)
     model = private_copy(experiment)
     before = _some_features(model, wanted.drawn)
-    touched = recipe.attach(model, seed=experiment.tuning.seed)
+    touched = recipe.attach(model, seed=experiment.model.tuning.seed)
     if not torch.equal(_some_features(model, wanted.drawn), before):
         raise TuningError(
-            f"adapter {recipe.name!r} changes the features of {experiment.model.name} before any "
-            f"step was taken: it must begin as the model itself."
+            f"adapter {recipe.name!r} changes the features of {experiment.model.source.name} "
+            f"before any step was taken: it must begin as the model itself."
         )
     module = FewShot(
         model,
@@ -364,8 +365,8 @@ def make(
         heads,
         [one.shots for one in wanted.drawn],
         [one.selection for one in wanted.drawn],
-        experiment.tuning,
-        num_workers=experiment.num_workers,
+        experiment.model.tuning,
+        num_workers=experiment.how.num_workers,
     )
     with curves(of=wanted.fingerprint) as logger:
         trainer = fit(experiment, module, progress_folder(store, wanted), logger)
@@ -387,15 +388,15 @@ def class_heads(
     experiment: Experiment, resources: Resources, wanted: Adaptation
 ) -> list[ZeroShotHead | IdentityHead]:
     """Encode the class texts of each data set once, by the model as published."""
-    published = replace(experiment, adapter=NoAdapter())
+    published = experiment.model.published
     heads: list[Any] = [resources.head(published, head) for head in wanted.heads]
     return [head.module for head in heads]
 
 
 def private_copy(experiment: Experiment) -> Any:
     """Load the model anew: it is going to be changed. A user's own module is copied."""
-    model = experiment.model.load()
-    return deepcopy(model) if isinstance(experiment.model, OwnModel) else model
+    model = experiment.model.source.load()
+    return deepcopy(model) if isinstance(experiment.model.source, OwnModel) else model
 
 
 @torch.no_grad()
@@ -427,10 +428,10 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
     chooses = tuning.choose != "last" and any(one is not None for one in module.selection)
     if tuning.patience is not None and chooses:
         callbacks.append(EarlyStopping("selection/error", patience=tuning.patience))
-    alone = [] if wants_several(experiment.trainer) else [OneProcess()]
+    alone = [] if wants_several(experiment.how.trainer) else [OneProcess()]
     checkpoint = folder / CHECKPOINT
     with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch, quiet_lightning():
-        trainer: Any = experiment.trainer(
+        trainer: Any = experiment.how.trainer(
             max_epochs=1,  # one pass of Lightning's over all epochs of ours
             accumulate_grad_batches=tuning.accumulate,
             gradient_clip_val=tuning.clip,
@@ -446,7 +447,7 @@ def fit(experiment: Experiment, module: FewShot, folder: Path, logger: Any = Fal
             use_distributed_sampler=False,
             default_root_dir=scratch,
         )
-        resumed = experiment.resume and can_go_on_from(checkpoint)
+        resumed = experiment.where.resume and can_go_on_from(checkpoint)
         if not resumed:
             shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -461,12 +462,12 @@ def _fit_probe(
     experiment: Experiment, resources: Resources, wanted: Adaptation, started: float
 ) -> dict[str, bytes]:
     """Encode the shots once and fit a linear classifier for each data set."""
-    recipe = experiment.adapter
+    recipe = experiment.model.adapter
     assert isinstance(recipe, LinearProbe)
-    model = resources.model(replace(experiment, adapter=NoAdapter()))
+    model = resources.model(experiment.model.published)
     if not isinstance(model, ImageModel):
         raise ConfigurationError(
-            f"adapter=linear_probe needs image features, and {experiment.model.name} is a "
+            f"adapter=linear_probe needs image features, and {experiment.model.source.name} is a "
             f"classifier that gives none."
         )
     heads = {}
@@ -482,8 +483,8 @@ def _fit_probe(
 
 def encode(model: ImageModel, image_set: Any, experiment: Experiment) -> Tensor:
     """Encode a set on the CPU or wherever the model is: float32 (N, D)."""
-    batcher = MicroBatcher(model, experiment.model.micro_batch)
-    loader = evaluation_loader(image_set, batch_size=experiment.images_at_once(), num_workers=0)
+    batcher = MicroBatcher(model, experiment.model.source.micro_batch)
+    loader = evaluation_loader(image_set, batch_size=experiment.how.images_at_once(), num_workers=0)
     features = [one for batch in loader for one in batcher.push(batch.images)]
     return torch.cat([*features, *batcher.flush()]).float().cpu()
 
@@ -495,24 +496,24 @@ def _record(
     metrics: Mapping[str, Any],
     started: float,
 ) -> dict[str, Any]:
-    report = resources.model(replace(experiment, adapter=NoAdapter())).report
-    assert experiment.tuning is not None
-    recipe = experiment.adapter.description()
+    report = resources.model(experiment.model.published).report
+    assert experiment.model.tuning is not None
+    recipe, prompts = experiment.model.adapter.description(), experiment.model.prompts
     return {
         "fingerprint": wanted.fingerprint,
         "name": wanted.name,
-        "label": f"{experiment.adapter.name} {experiment.tuning.amount_label}",
+        "label": f"{experiment.model.adapter.name} {experiment.model.tuning.amount_label}",
         "kind": recipe["kind"],
         "recipe": recipe,
-        "task": experiment.tuning.description(),
+        "task": experiment.model.tuning.description(),
         "base": {
-            "name": experiment.model.name,
-            "weights": experiment.model.weights_fingerprint(),
+            "name": experiment.model.source.name,
+            "weights": experiment.model.source.weights_fingerprint(),
             "source": report.source,
             "revision": report.revision,
             "license": report.license,
         },
-        "prompts": {"name": experiment.prompts.name, **experiment.prompts.description()},
+        "prompts": {"name": prompts.name, **prompts.description()},
         "data": [
             one.record()
             | {

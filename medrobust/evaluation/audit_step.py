@@ -12,7 +12,7 @@ from medrobust.datasets.cache import cache_of
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.exceptions import MedRobustError
 
-from .experiment import Experiment
+from .experiment import Data
 from .extra_cells import Beside
 from .plan import DatasetPlan
 
@@ -25,22 +25,22 @@ SWITCHED_OFF = "audit=false"
 
 
 def audited(
-    experiment: Experiment, plans: Sequence[DatasetPlan], further: Beside
+    data: Data, plans: Sequence[DatasetPlan], further: Beside
 ) -> tuple[list[DatasetPlan], Beside]:
     """Look for repeated pictures, once for the same data, and add what was found to the records.
 
     What cannot be looked at stops no run: the record says so.
 
     Args:
-        experiment: The job.
+        data: What the model sees.
         plans: Of the job, one a data set, in its order.
         further: What it runs besides.
     """
     found: dict[str, Remarks]
-    if not experiment.audit:
+    if not data.audit:
         found = {plan.record.fingerprint: ((), (), (SWITCHED_OFF,)) for plan in plans}
     else:
-        found = _remarks(plans, experiment.datasets)
+        found = _remarks(plans, data.datasets)
 
     def noted(plan: DatasetPlan) -> DatasetPlan:
         findings, compared, not_compared = found.get(plan.record.fingerprint, ((), (), ()))

@@ -24,7 +24,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
         ConfigurationError: If a value is missing, or a part cannot be built from its keywords.
         MedRobustError: As the part raises it.
     """
-    from .experiment import Experiment
+    from .experiment import AskedModel, Data, Experiment, How, Where
 
     plain = resolved(config)
     refuse_tuning_of_nothing(plain)
@@ -42,34 +42,37 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
             "trainer",  # imports Lightning: what is wrong before is said at once
         )
     }
-    dataset = parts["dataset"]
+    dataset, store = parts["dataset"], config.store
+    further = config.get("further_prompts", ())
     return Experiment(
-        model=parts["model"],
-        datasets=tuple(getattr(dataset, "members", (dataset,))),
-        corruption=parts["corruption"],
-        severities=tuple(levels) if isinstance(levels, list) else levels,
-        prompts=parts["prompts"],
-        further_prompts=tuple(
-            built(config.further_prompts, name) for name in config.get("further_prompts", ())
+        data=Data(
+            datasets=tuple(getattr(dataset, "members", (dataset,))),
+            corruption=parts["corruption"],
+            severities=tuple(levels) if isinstance(levels, list) else levels,
+            seed=config.seed,
+            validation=config.validation,
+            sanity=config.sanity,
+            audit=config.get("audit", True),
         ),
-        store=Path(config.store.dir).absolute(),
-        trainer=parts["trainer"],
-        precision=str(config.trainer.precision),
-        task=parts["task"],
-        adapter=parts["adapter"],
-        tuning=built(config, "tuning") if config.get("tuning") else None,
-        speed=parts["speed"],
-        seed=config.seed,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        reference=config.reference,
-        reference_prompts=config.reference_prompts,
-        validation=config.validation,
-        sanity=config.sanity,
-        audit=config.get("audit", True),
-        resume=config.resume,
-        keep_features=config.store.features,
-        examples=config.store.examples,
+        model=AskedModel(
+            source=parts["model"],
+            task=parts["task"],
+            prompts=parts["prompts"],
+            further_prompts=tuple(built(config.further_prompts, name) for name in further),
+            adapter=parts["adapter"],
+            tuning=built(config, "tuning") if config.get("tuning") else None,
+            speed=parts["speed"],
+            precision=str(config.trainer.precision),
+        ),
+        where=Where(
+            store=Path(store.dir).absolute(),
+            resume=config.resume,
+            keep_features=store.features,
+            examples=store.examples,
+            reference=config.reference,
+            reference_prompts=config.reference_prompts,
+        ),
+        how=How(parts["trainer"], config.batch_size, config.num_workers),
         license=str(config.get("license", "any")),
         config=plain,
     )

@@ -71,10 +71,12 @@ def estimate(
         if not encodings:
             continue
         count = len(plan.image_set)
-        batches = -(-count // experiment.model.micro_batch)
+        batches = -(-count // experiment.model.source.micro_batch)
         first = next(iter(encodings.values()))
         batch, dimension = _time_micro_batch(experiment, resources, plan, first)
-        corrupting = _time_corruptions(experiment, plan.image_set, list(encodings.values()))
+        corrupting = _time_corruptions(
+            experiment.data.seed, plan.image_set, list(encodings.values())
+        )
         seconds += len(encodings) * batches * batch + count * sum(corrupting)
         disk += _disk(experiment, plan.image_set, len(cells), len(encodings) * dimension)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -86,12 +88,13 @@ def _time_micro_batch(
     experiment: Experiment, resources: Resources, plan: DatasetPlan, cell: PlannedCell
 ) -> tuple[float, int]:
     """Return the seconds of a clean micro-batch, by the runner itself, and the features' width."""
-    rows = np.arange(min(experiment.model.micro_batch, len(plan.image_set)))
+    rows = np.arange(min(experiment.model.source.micro_batch, len(plan.image_set)))
     few = plan.image_set.take(rows, fingerprint=plan.image_set.fingerprint)
     clean = replace(cell, corruption=None)
     with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
         store = Store(Path(scratch))
-        short = replace(experiment, store=store.root, resume=False, keep_features=True)
+        where = replace(experiment.where, store=store.root, resume=False, keep_features=True)
+        short = replace(experiment, where=where)
         runner = CellRunner(short, resources, store)
         part = DatasetPlan(few, few, (), (clean,))
         taken = 0.0
@@ -105,9 +108,7 @@ def _time_micro_batch(
     return taken, features.shape[1]
 
 
-def _time_corruptions(
-    experiment: Experiment, image_set: ImageSet, cells: Sequence[PlannedCell]
-) -> list[float]:
+def _time_corruptions(seed: int, image_set: ImageSet, cells: Sequence[PlannedCell]) -> list[float]:
     """Return the seconds an image of each cell; severities of a corruption count as the first."""
     count = min(CORRUPTED, len(image_set))
     batch = StoredImages(image_set).__getitems__(range(count))
@@ -124,7 +125,7 @@ def _time_corruptions(
                 column(
                     batch.images,
                     severity=cell.key.spec.severity,
-                    seed=experiment.seed,
+                    seed=seed,
                     stream=image_set.stream,
                     index=batch.index,
                 )
@@ -137,11 +138,11 @@ def _disk(experiment: Experiment, image_set: ImageSet, cells: int, widths: int) 
     """Return the bytes of arrays, records and pictures, and of features where they are kept."""
     count = len(image_set)
     sizes = {"image": count, "class": len(image_set.class_names)}
-    arrays = sum(spec.nbytes(sizes) for spec in experiment.task.arrays.values())
+    arrays = sum(spec.nbytes(sizes) for spec in experiment.model.task.arrays.values())
     record = 2 * len(json.dumps(experiment.config, default=str)) + 4096
-    shown = len(rows_to_show(image_set, asked=experiment.examples))
+    shown = len(rows_to_show(image_set, asked=experiment.where.examples))
     pictures = shown * int(np.prod(image_set.images.shape[1:])) // 2
-    features = 4 * count * widths if experiment.keep_features else 0
+    features = 4 * count * widths if experiment.where.keep_features else 0
     return cells * (arrays + record + pictures) + features + image_set.ids.nbytes
 
 

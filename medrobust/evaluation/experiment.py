@@ -36,62 +36,122 @@ AUTOMATIC, AUTOMATIC_ON_GPU = 64, 512
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
-    """What one job evaluates, and how.
+class Data:
+    """What the model sees.
 
     Attributes:
-        model: Source of the model.
         datasets: Sources of the data sets, in table order.
         corruption: One corruption or a suite.
         severities: Levels from 1 to 5, in table order.
-        prompts: Prompt set of the zero-shot classifier.
-        store: Folder of the store.
-        trainer: Builds the Trainer from further keyword arguments.
-        precision: Lightning's name of the precision that `trainer` runs in.
-        task: What is asked of the model.
-        adapter: How the model is changed first.
-        tuning: How the adapter is tuned before that, or None where nothing is.
-        speed: How the image tower runs; None: exactly.
         seed: Of the corruptions.
-        batch_size: Images read and corrupted at a time, or "auto"; changes no number.
-        num_workers: Processes that read; changes no number.
-        reference: Model whose errors normalise CE and mCE.
-        reference_prompts: Prompt set of the reference; None: the one of the row, or the only one.
         validation: Also run the clean validation split, for operating points and temperature.
         sanity: Also run blank and noise images, and print what not looking at the image scores.
         audit: Look for repeated pictures, once for the same data.
+    """
+
+    datasets: "tuple[DatasetSource, ...]"
+    corruption: Columns
+    severities: tuple[int, ...]
+    seed: int = 0
+    validation: bool = True
+    sanity: bool = False
+    audit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AskedModel:
+    """The model, how it is changed first, and what is asked of it: all that decides its answers.
+
+    Attributes:
+        source: Of the model as published.
+        task: What is asked of it.
+        prompts: Prompt set of the zero-shot classifier.
+        further_prompts: Prompt sets that are applied to the same features, too.
+        adapter: How the model is changed first.
+        tuning: How the adapter is tuned before that, or None where nothing is.
+        speed: How the image tower runs; None: exactly.
+        precision: Lightning's name of the precision that the Trainer runs in.
+    """
+
+    source: "ModelSource"
+    task: "Task"
+    prompts: "PromptSet"
+    further_prompts: "tuple[PromptSet, ...]" = ()
+    adapter: Adapter = field(default_factory=NoAdapter)
+    tuning: "Tuning | None" = None
+    speed: "Speed | None" = None
+    precision: str = "32-true"
+
+    @property
+    def prompt_sets(self) -> "tuple[PromptSet, ...]":
+        """All prompt sets, in table order."""
+        return (self.prompts, *self.further_prompts)
+
+    @property
+    def published(self) -> "AskedModel":
+        """The same before any adapter."""
+        return replace(self, adapter=NoAdapter())
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where results lie, what of them is kept, and what they are compared with.
+
+    Attributes:
+        store: Folder of the store.
         resume: Skip finished cells; False computes again and replaces.
         keep_features: Keep image features in the store.
         examples: Keep example pictures; None: of phantoms and public sets only.
-        further_prompts: Prompt sets that are applied to the same features, too.
+        reference: Model whose errors normalise CE and mCE.
+        reference_prompts: Prompt set of the reference; None: the one of the row, or the only one.
+    """
+
+    store: Path
+    resume: bool = True
+    keep_features: bool = False
+    examples: bool | None = None
+    reference: str = "clip_vit_b16"
+    reference_prompts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What computes the cells: it changes no number.
+
+    Attributes:
+        trainer: Builds the Trainer from further keyword arguments.
+        batch_size: Images read and corrupted at a time, or "auto".
+        num_workers: Processes that read.
+    """
+
+    trainer: "Callable[..., Trainer]"
+    batch_size: int | Literal["auto"] = 64
+    num_workers: int = 0
+
+    def images_at_once(self, *, on_gpu: bool = False) -> int:
+        """Return the batch size; "auto" is where a run begins that halves it out of memory."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        return AUTOMATIC_ON_GPU if on_gpu else AUTOMATIC
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What one job evaluates, and how; callers take the group that they need.
+
+    Attributes:
+        data: What the model sees.
+        model: The model, and what is asked of it.
+        where: Where results lie.
+        how: What computes them.
         license: "any", or "commercial": refuse models and data that may not be used commercially.
         config: The resolved configuration, plain, for the records.
     """
 
-    model: "ModelSource"
-    datasets: "tuple[DatasetSource, ...]"
-    corruption: Columns
-    severities: tuple[int, ...]
-    prompts: "PromptSet"
-    store: Path
-    trainer: "Callable[..., Trainer]"
-    precision: str
-    task: "Task"
-    adapter: Adapter = field(default_factory=NoAdapter)
-    tuning: "Tuning | None" = None
-    speed: "Speed | None" = None
-    seed: int = 0
-    batch_size: int | Literal["auto"] = 64
-    num_workers: int = 0
-    reference: str = "clip_vit_b16"
-    reference_prompts: str | None = None
-    validation: bool = True
-    sanity: bool = False
-    audit: bool = True
-    resume: bool = True
-    keep_features: bool = False
-    examples: bool | None = None
-    further_prompts: "tuple[PromptSet, ...]" = ()
+    data: Data
+    model: AskedModel
+    where: Where
+    how: How
     license: str = "any"
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -103,38 +163,31 @@ class Experiment:
         """
         check_run_wide(
             {
-                "resume": self.resume,
-                "store.features": self.keep_features,
-                "validation": self.validation,
-                "sanity": self.sanity,
-                "audit": self.audit,
-                "store.examples": self.examples,
-                "seed": self.seed,
-                "batch_size": self.batch_size,
-                "num_workers": self.num_workers,
-                "reference": self.reference,
-                "severity.levels": self.severities,
-                "trainer.precision": self.precision,
+                "resume": self.where.resume,
+                "store.features": self.where.keep_features,
+                "validation": self.data.validation,
+                "sanity": self.data.sanity,
+                "audit": self.data.audit,
+                "store.examples": self.where.examples,
+                "seed": self.data.seed,
+                "batch_size": self.how.batch_size,
+                "num_workers": self.how.num_workers,
+                "reference": self.where.reference,
+                "severity.levels": self.data.severities,
+                "trainer.precision": self.model.precision,
                 "license": self.license,
             }
         )
-        if self.tuning is not None and self.further_prompts:
-            names = ",".join(prompts.name for prompts in self.prompt_sets)
+        if self.model.tuning is not None and self.model.further_prompts:
+            names = ",".join(prompts.name for prompts in self.model.prompt_sets)
             raise ConfigurationError(
                 f"tuning=few_shot tunes with one prompt set, got prompts={names}: name one, or add "
                 f"-m to tune with each."
             )
 
-    @property
-    def prompt_sets(self) -> "tuple[PromptSet, ...]":
-        """All prompt sets, in table order."""
-        return (self.prompts, *self.further_prompts)
-
-    def images_at_once(self, *, on_gpu: bool = False) -> int:
-        """Return the batch size; "auto" is where a run begins that halves it out of memory."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        return AUTOMATIC_ON_GPU if on_gpu else AUTOMATIC
+    def with_trainer(self, trainer: "Callable[..., Trainer]") -> "Experiment":
+        """Return the same with another builder of Trainers."""
+        return replace(self, how=replace(self.how, trainer=trainer))
 
 
 def single_device(trainer: "Callable[..., Trainer]") -> "Callable[..., Trainer]":
@@ -183,7 +236,7 @@ def beside_others(experiment: Experiment, launcher: str, number: int) -> Experim
     """
     import torch
 
-    given = getattr(experiment.trainer, "keywords", {})
+    given = getattr(experiment.how.trainer, "keywords", {})
     if launcher in ("joblib", "ray") and str(given.get("strategy", "auto")).startswith("ddp"):
         raise ConfigurationError(
             f"trainer=ddp runs each job in several processes and hydra/launcher={launcher} several "
@@ -193,4 +246,5 @@ def beside_others(experiment: Experiment, launcher: str, number: int) -> Experim
     devices = torch.cuda.device_count() if on_gpus else 0
     if devices < 2 or given.get("devices") != 1:
         return experiment
-    return replace(experiment, trainer=partial(experiment.trainer, devices=[number % devices]))
+    trainer = partial(experiment.how.trainer, devices=[number % devices])
+    return experiment.with_trainer(trainer)

@@ -45,13 +45,13 @@ def beside(experiment: Experiment, resources: Resources) -> Beside:
             no error.
     """
     validation, sanity, without = [], [], {}
-    for source in experiment.datasets:
-        if experiment.sanity:
+    for source in experiment.data.datasets:
+        if experiment.data.sanity:
             image_set = resources.image_set(source)
             conditions = [(column, 1) for column in SANITY_IMAGES]
             cells = planned_cells(experiment, resources, image_set, conditions)
             sanity.append(DatasetPlan(image_set, image_set, SANITY_IMAGES, cells))
-        if not experiment.validation:
+        if not experiment.data.validation:
             without[source.name] = "validation=false"
             continue
         if source.split == VALIDATION:

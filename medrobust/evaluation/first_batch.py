@@ -12,7 +12,7 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import PixelBatch, UInt8Batch
 
-from .experiment import Experiment
+from .experiment import AskedModel
 from .plan import DatasetPlan
 from .resources import Resources
 
@@ -26,7 +26,7 @@ SLACK = 1e-4
 
 
 def check_images(
-    experiment: Experiment, resources: Resources, plans: Sequence[DatasetPlan]
+    asked: AskedModel, resources: Resources, plans: Sequence[DatasetPlan]
 ) -> list[str]:
     """Preprocess the first images of each split, and check what comes out.
 
@@ -36,12 +36,12 @@ def check_images(
     Raises:
         ConfigurationError: If pixels are not finite, or outside what uint8 images can give.
     """
-    preprocess = resources.model(experiment).preprocess
+    preprocess = resources.model(asked).preprocess
     found = []
     for plan in plans:
         images = _first(plan.image_set)
         pixels = preprocess(images)
-        where = f"{experiment.model.name} on {plan.image_set.name}/{plan.image_set.split}"
+        where = f"{asked.source.name} on {plan.image_set.name}/{plan.image_set.split}"
         check_range(pixels, preprocess.description(), where)
         found += constant_warnings(images, pixels, where)
     for sentence in found:

@@ -38,12 +38,12 @@ def check_licenses(experiment: Experiment, resources: Resources) -> None:
 def _licenses(experiment: Experiment, resources: Resources) -> Iterator[tuple[str, str, str]]:
     """Yield what, its license, and how the user states one that is known."""
     stated = ", state the one you were granted as {}.license=..."
-    license_ = getattr(experiment.model, "license", "")
-    yield f"model {experiment.model.name!r}", str(license_), stated.format("model")
-    if isinstance(experiment.adapter, Tuned):
-        for what, found in _of_adapter(experiment.adapter.record):
-            yield f"{what} of adapter {experiment.adapter.name!r}", found, ""
-    for source in experiment.datasets:
+    license_ = getattr(experiment.model.source, "license", "")
+    yield f"model {experiment.model.source.name!r}", str(license_), stated.format("model")
+    if isinstance(experiment.model.adapter, Tuned):
+        for what, found in _of_adapter(experiment.model.adapter.record):
+            yield f"{what} of adapter {experiment.model.adapter.name!r}", found, ""
+    for source in experiment.data.datasets:
         image_set = resources.image_set(source)
         own = image_set.origin == "own"
         yield (

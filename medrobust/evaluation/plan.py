@@ -13,7 +13,7 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.exceptions import ConfigurationError
 
 from .columns import Column
-from .experiment import Experiment
+from .experiment import AskedModel, Data, Experiment
 from .file_columns import files_columns
 from .store import CellKey, CellSpec
 
@@ -63,27 +63,27 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ..
         DatasetNotFoundError: If a published corrupted file is missing.
         WeightsNotFoundError: If files of the model are missing.
     """
-    _check_adapter(experiment)
-    expanded = [(source, _columns(experiment, source)) for source in experiment.datasets]
-    experiment.model.weights_fingerprint()
+    _check_adapter(experiment.model)
+    expanded = [(source, _columns(experiment.data, source)) for source in experiment.data.datasets]
+    experiment.model.source.weights_fingerprint()
     return expanded
 
 
-def _check_adapter(experiment: Experiment) -> None:
+def _check_adapter(asked: AskedModel) -> None:
     """Refuse an adapter that was not tuned yet, and one that was tuned on another model."""
-    adapter = experiment.adapter
-    if isinstance(adapter, Tunable | LinearProbe) and experiment.tuning is None:
+    adapter = asked.adapter
+    if isinstance(adapter, Tunable | LinearProbe) and asked.tuning is None:
         raise ConfigurationError(
             f"adapter={adapter.name} has to be tuned first: add tuning=few_shot, or give a tuned "
             f"one by adapter=path adapter.path=FOLDER."
         )
     if isinstance(adapter, Tuned):
-        adapter.check_base(experiment.model.name, experiment.model.weights_fingerprint())
+        adapter.check_base(asked.source.name, asked.source.weights_fingerprint())
 
 
-def _columns(experiment: Experiment, source: "DatasetSource") -> tuple[Column, ...]:
-    computed = experiment.corruption.expand(source.suite)
-    published = files_columns(source, (column.name for column in computed), experiment.severities)
+def _columns(data: Data, source: "DatasetSource") -> tuple[Column, ...]:
+    computed = data.corruption.expand(source.suite)
+    published = files_columns(source, (column.name for column in computed), data.severities)
     return computed if published is None else published
 
 
@@ -110,7 +110,7 @@ def _dataset_plan(
     columns: tuple[Column, ...],
 ) -> DatasetPlan:
     image_set = resources.image_set(source)
-    conditions = [(None, 0), *product(columns, experiment.severities)]
+    conditions = [(None, 0), *product(columns, experiment.data.severities)]
     cells = planned_cells(experiment, resources, image_set, conditions)
     return DatasetPlan(image_set, image_set, columns, cells)
 
@@ -126,8 +126,8 @@ def planned_cells(
     Raises:
         MedRobustError: If prompts or the model do not suit the data set.
     """
-    heads = resources.task(experiment).heads(image_set, resources.side(experiment))
-    encoder = resources.encoder_description(experiment)
+    heads = experiment.model.task.heads(image_set, resources.side(experiment.model))
+    encoder = resources.encoder_description(experiment.model)
     return tuple(
         PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
         for (corruption, severity), head in product(conditions, heads)
@@ -151,15 +151,15 @@ def _key(
         else corruption.identity(severity, image_set.images.shape[1:3]),
     }
     if drawn:
-        encoding |= {"seed": experiment.seed, "stream": image_set.stream}
+        encoding |= {"seed": experiment.data.seed, "stream": image_set.stream}
     spec = CellSpec(
-        model=experiment.model.name,
-        adapter=experiment.adapter.name,
+        model=experiment.model.source.name,
+        adapter=experiment.model.adapter.name,
         dataset=image_set.name,
         split=image_set.split,
         suite="none" if corruption is None else str(corruption.suite),
         corruption="clean" if corruption is None else corruption.name,
         severity=severity,
-        seed=experiment.seed if drawn else None,
+        seed=experiment.data.seed if drawn else None,
     )
     return CellKey(spec, encoding, head, image_set.fingerprint)

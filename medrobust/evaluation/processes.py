@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,9 +69,9 @@ def evaluation_ranks(experiment: Experiment) -> Iterator[tuple[Experiment, Ranks
         ConfigurationError: If several machines are asked for and nothing has started processes.
         MedRobustError: If a helper fails; with its reason.
     """
-    count = processes_wanted(experiment.trainer)
-    nodes = getattr(experiment.trainer, "keywords", {}).get("num_nodes", 1)
-    environment = launcher_of(experiment.trainer) if count * nodes > 1 else None
+    count = processes_wanted(experiment.how.trainer)
+    nodes = getattr(experiment.how.trainer, "keywords", {}).get("num_nodes", 1)
+    environment = launcher_of(experiment.how.trainer) if count * nodes > 1 else None
     if environment is not None:
         with _joined(environment) as ranks:
             yield _on_device(experiment, environment.local_rank()), ranks
@@ -97,7 +96,7 @@ def known_to_all(
     """
     if ranks.world > 1:
         distributed.barrier(group=ranks.group)
-    if experiment.tuning is None:
+    if experiment.model.tuning is None:
         return experiment
     return evaluating(experiment, plan_adaptation(experiment, resources, store))
 
@@ -170,7 +169,7 @@ def _help(
     logging.disable(logging.CRITICAL)  # the first process says it
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)  # as in the first: kernels may depend on it
-    resources, store = Resources(), Store(experiment.store)
+    resources, store = Resources(), Store(experiment.where.store)
     try:
         meeting = TCPStore(HOST, port, world, False, START)
         with _process_group(meeting, rank, world) as ranks:
@@ -184,11 +183,11 @@ def _help(
 
 def _on_device(experiment: Experiment, local_rank: int) -> Experiment:
     """Return the experiment with a Trainer of one process, on the device of that rank."""
-    trainer = experiment.trainer
+    trainer = experiment.how.trainer
     assert isinstance(trainer, partial)
     given = {k: v for k, v in trainer.keywords.items() if k not in ("strategy", "num_nodes")}
     devices = given.pop("devices", 1)
     on_gpus = given.get("accelerator", "auto") != "cpu" and torch.cuda.is_available()
     chosen = devices[local_rank] if isinstance(devices, list | tuple) else local_rank
     given["devices"] = [chosen] if on_gpus else 1
-    return replace(experiment, trainer=partial(trainer.func, *trainer.args, **given))
+    return experiment.with_trainer(partial(trainer.func, *trainer.args, **given))

@@ -11,10 +11,10 @@ import torch
 from medrobust.adapters.artifact import Tuned
 from medrobust.base.fingerprints import fingerprint
 from medrobust.datasets.image_set import DatasetSource, ImageSet
-from medrobust.tasks.base import Head, HeadDescription, ModelSide, Task
+from medrobust.tasks.base import Head, HeadDescription, ModelSide
 from medrobust.tasks.lookup import task_of
 
-from .experiment import Experiment
+from .experiment import AskedModel
 
 Thing = TypeVar("Thing")
 
@@ -41,12 +41,12 @@ class Resources:
         self._image_sets: OrderedDict[str, ImageSet] = OrderedDict()
         self._heads: OrderedDict[str, Head] = OrderedDict()
 
-    def model(self, experiment: Experiment) -> Any:
+    def model(self, asked: AskedModel) -> Any:
         """Return the adapted model, loaded strictly and in eval mode."""
-        key = self._model_key(experiment)
+        key = self._model_key(asked)
         if key not in self._models:
             self._make_room(self._model_bytes // 2)  # for one of unknown size
-            self._models[key] = _with_speed(experiment, _adapted(experiment))
+            self._models[key] = _with_speed(asked, _adapted(asked))
             self._make_room(self._model_bytes)
         self._models.move_to_end(key)
         return self._models[key]
@@ -65,44 +65,40 @@ class Resources:
         key = fingerprint([*_where_paths_begin(), repr(source), split or source.split])
         return _kept(self._image_sets, key, lambda: source.load(split), DATA_SETS_KEPT)
 
-    def task(self, experiment: Experiment) -> Task:
-        """Return what is asked of the model."""
-        return experiment.task
-
-    def side(self, experiment: Experiment) -> ModelSide:
+    def side(self, asked: AskedModel) -> ModelSide:
         """Return what the task may ask about the model."""
         return ModelSide(
-            experiment.model,
-            experiment.prompt_sets,
-            partial(self.model, experiment),
-            experiment.adapter if isinstance(experiment.adapter, Tuned) else None,
+            asked.source,
+            asked.prompt_sets,
+            partial(self.model, asked),
+            asked.adapter if isinstance(asked.adapter, Tuned) else None,
         )
 
-    def encoder_description(self, experiment: Experiment) -> dict[str, Any]:
+    def encoder_description(self, asked: AskedModel) -> dict[str, Any]:
         """Return what of the encoder decides features: the start of each cell's encoding."""
-        speed = experiment.speed.description() if experiment.speed else {}
+        speed = asked.speed.description() if asked.speed else {}
         return {
             **({"speed": speed} if speed else {}),
-            "weights": experiment.model.weights_fingerprint(),
-            "adapter": experiment.adapter.description(),
-            "preprocessing": self.model(experiment).preprocess.description(),
-            "precision": experiment.precision,
-            "micro_batch": experiment.model.micro_batch,
+            "weights": asked.source.weights_fingerprint(),
+            "adapter": asked.adapter.description(),
+            "preprocessing": self.model(asked).preprocess.description(),
+            "precision": asked.precision,
+            "micro_batch": asked.source.micro_batch,
         }
 
-    def head(self, experiment: Experiment, description: HeadDescription) -> Head:
+    def head(self, asked: AskedModel, description: HeadDescription) -> Head:
         """Return what a cell's head describes, its texts encoded once."""
-        key = fingerprint([self._model_key(experiment), description])
-        task, side = task_of(str(description["kind"])), self.side(experiment)
+        key = fingerprint([self._model_key(asked), description])
+        task, side = task_of(str(description["kind"])), self.side(asked)
         return _kept(self._heads, key, lambda: task.head(side, description), HEADS_KEPT)
 
-    def _model_key(self, experiment: Experiment) -> str:
+    def _model_key(self, asked: AskedModel) -> str:
         return fingerprint(
             [
-                repr(experiment.model),
-                experiment.model.weights_fingerprint(),
-                experiment.adapter.description(),
-                experiment.speed.description() if experiment.speed else {},
+                repr(asked.source),
+                asked.source.weights_fingerprint(),
+                asked.adapter.description(),
+                asked.speed.description() if asked.speed else {},
             ]
         )
 
@@ -123,13 +119,13 @@ def size_of(model: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
-def _adapted(experiment: Experiment) -> Any:
+def _adapted(asked: AskedModel) -> Any:
     """Load the model and change it as asked."""
-    return experiment.adapter.attach(experiment.model.load())
+    return asked.adapter.attach(asked.source.load())
 
 
-def _with_speed(experiment: Experiment, model: Any) -> Any:
-    return model.eval() if experiment.speed is None else experiment.speed.apply(model.eval())
+def _with_speed(asked: AskedModel, model: Any) -> Any:
+    return model.eval() if asked.speed is None else asked.speed.apply(model.eval())
 
 
 def _kept(

@@ -23,8 +23,8 @@ def print_dry_job(experiment: Experiment, resources: Resources) -> None:
     Raises:
         MedRobustError: As planning raises it.
     """
-    store = Store(experiment.store)
-    if experiment.tuning is None:
+    store = Store(experiment.where.store)
+    if experiment.model.tuning is None:
         _print_cells(experiment, resources, store)
         return
     check(experiment)
@@ -34,14 +34,16 @@ def print_dry_job(experiment: Experiment, resources: Resources) -> None:
 
 def _print_tuning(experiment: Experiment, resources: Resources, store: Store) -> bool:
     """Say whether the adapter is made already; if not, print what would be trained."""
-    if isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline:
+    if isinstance(experiment.model.adapter, NoAdapter) and experiment.model.adapter.baseline:
         return True
     wanted = plan_adaptation(experiment, resources, store)
-    if experiment.resume and wanted.folder.exists():
+    if experiment.where.resume and wanted.folder.exists():
         return True
     shots = sum(len(one.shots) for one in wanted.drawn)
     sets = ", ".join(one.shots.name for one in wanted.drawn)
-    line = f"tune  {experiment.model.name} + {wanted.name}: {counted(shots, 'image')} of {sets}"
+    line = (
+        f"tune  {experiment.model.source.name} + {wanted.name}: {counted(shots, 'image')} of {sets}"
+    )
     Console().print(line, highlight=False)
     Console().print("Its cells are known once it is tuned.", highlight=False)
     return False
@@ -67,9 +69,9 @@ def _print_cells_of(
     console.print(contents(dataset.record), markup=False, highlight=False, soft_wrap=True)
     to_run = []
     for cell in dataset.cells:
-        skip = experiment.resume and store.has(cell.key)
+        skip = experiment.where.resume and store.has(cell.key)
         to_run += [] if skip else [cell]
-        prompts = cell.key.head.get("name") if experiment.further_prompts else None
+        prompts = cell.key.head.get("name") if experiment.model.further_prompts else None
         line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
         console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
     return to_run

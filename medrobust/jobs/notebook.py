@@ -15,7 +15,7 @@ from medrobust.base.process_state import left_as_found
 from medrobust.base.targets import Labels
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
-from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.experiment import AskedModel, Data, Experiment, How, Where
 from medrobust.evaluation.first_batch import check_images
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
@@ -91,32 +91,36 @@ def evaluate(
             source = OwnModel(model, name=model_name, logit_scale=logit_scale)
         image_set = _image_set(images, labels, class_names, name, positive)
         with tempfile.TemporaryDirectory(prefix="medrobust-") as temporary:
+            trainer = partial(
+                pytorch_lightning.Trainer,
+                accelerator="auto",
+                devices=1,
+                default_root_dir=temporary,
+            )
             experiment = Experiment(
-                model=source,
-                datasets=(_Given(image_set),),
-                corruption=_columns(corruptions),
-                severities=(severities,) if isinstance(severities, int) else tuple(severities),
-                prompts=PromptSet(name="given", templates=list(templates)),
-                store=Path(store) if store is not None else Path(temporary),
-                trainer=partial(
-                    pytorch_lightning.Trainer,
-                    accelerator="auto",
-                    devices=1,
-                    default_root_dir=temporary,
+                data=Data(
+                    datasets=(_Given(image_set),),
+                    corruption=_columns(corruptions),
+                    severities=(severities,) if isinstance(severities, int) else tuple(severities),
+                    seed=seed,
+                    validation=False,
                 ),
-                precision="32-true",
-                task=task_of("classification"),
-                seed=seed,
-                validation=False,
+                model=AskedModel(
+                    source=source,
+                    task=task_of("classification"),
+                    prompts=PromptSet(name="given", templates=list(templates)),
+                ),
+                where=Where(Path(store) if store is not None else Path(temporary)),
+                how=How(trainer),
             )
             return _run(experiment)
 
 
 def _run(experiment: Experiment) -> Report:
     resources = Resources()
-    kept = Store(experiment.store)
+    kept = Store(experiment.where.store)
     plans = plan(experiment, resources)
-    check_images(experiment, resources, plans)
+    check_images(experiment.model, resources, plans)
     runner = CellRunner(experiment, resources, kept)
     tally = Tally()
     runner.run(plans, tally.done.append)
@@ -124,7 +128,7 @@ def _run(experiment: Experiment) -> Report:
     request = ReportRequest(
         store=kept,
         cells=read_cells(kept, plans),
-        expected=expected_tables(plans, experiment.severities),
+        expected=expected_tables(plans, experiment.data.severities),
         folder=Path("outputs"),
         run=tally.record(None, "medrobust.evaluate(...)", {}),
     )

@@ -58,11 +58,11 @@ def plan_record(
     """Return the content of plan.json: what a joint report needs to know of this job."""
     return {
         "format": 1,
-        "store": str(experiment.store),
-        "reference": experiment.reference,
-        "reference_prompts": experiment.reference_prompts,
+        "store": str(experiment.where.store),
+        "reference": experiment.where.reference,
+        "reference_prompts": experiment.where.reference_prompts,
         "choices": dict(choices),
-        "expected": [asdict(table) for table in expected_tables(plans, experiment.severities)],
+        "expected": [asdict(table) for table in expected_tables(plans, experiment.data.severities)],
         "cells": _named_cells(plans),
         "validation": _named_cells(further.validation),
         "sanity": _named_cells(further.sanity),

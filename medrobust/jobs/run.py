@@ -90,14 +90,14 @@ def run_job(experiment: Experiment, job: Job) -> None:
 
 def _tuned(experiment: Experiment, job: Job) -> Experiment:
     """Make the adapter that is evaluated, or find it in the store."""
-    if experiment.tuning is None:
+    if experiment.model.tuning is None:
         return experiment
     check(experiment)
 
     def curves(*, of: str) -> Any:
         return job.logger.training(folder=job.folder, group=job.group, name=job.name, of=of)
 
-    return adapted(experiment, RESOURCES, Store(experiment.store), curves)
+    return adapted(experiment, RESOURCES, Store(experiment.where.store), curves)
 
 
 def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
@@ -106,16 +106,16 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     Raises:
         MedRobustError: As planning raises it, or if the model cannot take the images.
     """
-    store = Store(experiment.store)
+    store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)
     runner = CellRunner(known, RESOURCES, store, ranks)
     if ranks.rank != 0:
         return Prepared(known, tuple(plans), further, runner)
     write_json(job.folder / "plan.json", plan_record(known, plans, job.choices, further))
-    warnings = check_images(known, RESOURCES, plans)
+    warnings = check_images(known.model, RESOURCES, plans)
     warn_of_changes(plans, store)
-    looked_at, further_looked_at = audited(known, plans, further)
+    looked_at, further_looked_at = audited(known.data, plans, further)
     return Prepared(known, tuple(looked_at), further_looked_at, runner, tuple(warnings))
 
 
@@ -142,10 +142,10 @@ def record(prepared: Prepared, job: Job, tally: Tally) -> dict[str, Any]:
     command = command_line(job.overrides, packs=job.packs)
     failed = {str(spec): reason for spec, reason in prepared.runner.failed.items()}
     run = {
-        **tally.record(experiment.reference, command, experiment.config),
+        **tally.record(experiment.where.reference, command, experiment.config),
         "without_validation": prepared.further.without_validation,
         "warnings": list(prepared.warnings),
-        "protocol": list(experiment.adapter.protocol),
+        "protocol": list(experiment.model.adapter.protocol),
         "failed_cells": failed,
     }
     write_json(job.folder / "run.json", run)
@@ -181,16 +181,16 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         runner.complain()
     wanted = {cell.key.spec for dataset in prepared.plans for cell in dataset.cells}
     typed = (*job.preset, *job.overrides)
-    name = experiment.reference
+    name = experiment.where.reference
     to_make = reference_command(name, typed, [job.choices], swept=False, packs=job.packs)
     return ReportRequest(
         store=store,
         cells=cells,
-        expected=expected_tables(prepared.plans, experiment.severities),
+        expected=expected_tables(prepared.plans, experiment.data.severities),
         folder=job.folder,
         run=run,
         reference=name,
-        reference_prompts=experiment.reference_prompts,
+        reference_prompts=experiment.where.reference_prompts,
         commands={name: to_make},
         validation=by_variant(read_cells(store, prepared.further.validation)),
         sanity=read_cells(store, prepared.further.sanity),
@@ -217,7 +217,7 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(runner.experiment.model.name, total=total)
+        task = bar.add_task(runner.experiment.model.source.name, total=total)
 
         def on_cell(done: Done) -> None:
             tally.done.append(done)
@@ -230,7 +230,7 @@ def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:
     datasets = ", ".join(dict.fromkeys(done.cell.key.spec.dataset for done in tally.done))
     found = len(tally.done) - tally.computed
     return (
-        f"job {job.number}: {experiment.model.name} on {datasets}: "
+        f"job {job.number}: {experiment.model.source.name} on {datasets}: "
         f"{counted(tally.computed, 'cell')} computed, {found} taken from the store, "
         f"{time.time() - tally.started:.1f} s"
     )

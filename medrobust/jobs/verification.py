@@ -133,10 +133,14 @@ def compute_again(
         MedRobustError: Saying what is needed, or what is different here.
     """
     experiment = recorded_experiment(cell, changes)
-    if experiment.tuning is not None:
+    if experiment.model.tuning is not None:
         experiment = _tuned(experiment, store, resources)
-    wanted = [source for source in experiment.datasets if source.name == cell.spec.dataset]
-    experiment = replace(experiment, datasets=tuple(wanted), store=scratch, resume=True)
+    wanted = [source for source in experiment.data.datasets if source.name == cell.spec.dataset]
+    experiment = replace(
+        experiment,
+        data=replace(experiment.data, datasets=tuple(wanted)),
+        where=replace(experiment.where, store=scratch, resume=True),
+    )
     plans = [*plan(experiment, resources), *beside(experiment, resources).plans]
     near = None
     for dataset in plans:
@@ -202,14 +206,15 @@ def _tuned(experiment: Experiment, store: Store, resources: Resources) -> Experi
     Raises:
         ConfigurationError: If it is not there.
     """
-    if not (isinstance(experiment.adapter, NoAdapter) and experiment.adapter.baseline):
+    if not (isinstance(experiment.model.adapter, NoAdapter) and experiment.model.adapter.baseline):
         wanted = plan_adaptation(experiment, resources, store)
         if not wanted.folder.exists():
             raise ConfigurationError(
                 f"its adapter {wanted.name!r} is not in the store as this machine would tune it; "
                 f"bring STORE/adapters along, and the data it was tuned on."
             )
-    return adapted(replace(experiment, resume=True), resources, store)
+    experiment = replace(experiment, where=replace(experiment.where, resume=True))
+    return adapted(experiment, resources, store)
 
 
 def compare(cell: StoredCell, again: Float32Array, device: str) -> Verdict:

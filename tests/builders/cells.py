@@ -1,11 +1,12 @@
 """A small job on phantoms, with corruptions that a test can stop at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from grouped import changed, grouped
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -54,7 +55,7 @@ class Wrapped:
 
 
 def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
-    given = Experiment(
+    given = grouped(
         model=PhantomClip("small"),
         datasets=(Phantoms(per_class=2),),
         corruption=Columns(columns or (Corruption("brightness"),)),
@@ -65,7 +66,7 @@ def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
         precision="32-true",
         task=task_of("classification"),
     )
-    return replace(given, **changes)
+    return changed(given, **changes)
 
 
 COLUMNS = tuple(Corruption(name) for name in ("contrast", "brightness", "pixelate", "saturate"))

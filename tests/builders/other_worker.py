@@ -30,7 +30,7 @@ def main() -> None:
     ]
     given, resources = experiment(Path(sys.argv[1]), *columns), Resources()
     done: list[Done] = []
-    CellRunner(given, resources, Store(given.store)).run(plan(given, resources), done.append)
+    CellRunner(given, resources, Store(given.where.store)).run(plan(given, resources), done.append)
     sys.stdout.write(f"{sum(one.computed for one in done)} {len(done)}\n")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning
 import torch
+from grouped import grouped
 
 from medrobust.adapters import Lora
 from medrobust.corruptions import Corruption
@@ -55,4 +56,4 @@ def experiment(store: Path, *, devices: int = 1, **options: Any) -> Experiment:
         "tuning": tuning(),
         "reference": "phantomclip_small",
     }
-    return Experiment(**(parts | options))
+    return grouped(**(parts | options))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import write_folder
+from grouped import changed
 from torch import Tensor
 from tuning import experiment, tuning
 
@@ -38,10 +39,10 @@ RESOURCES = Resources()
 
 
 def make(given: Experiment) -> Tuned:
-    done = adapted(given, RESOURCES, Store(given.store))
-    assert isinstance(done.adapter, Tuned)
-    assert done.tuning is None
-    return done.adapter
+    done = adapted(given, RESOURCES, Store(given.where.store))
+    assert isinstance(done.model.adapter, Tuned)
+    assert done.model.tuning is None
+    return done.model.adapter
 
 
 def weights(tuned: Tuned) -> dict[str, Tensor]:
@@ -49,7 +50,7 @@ def weights(tuned: Tuned) -> dict[str, Tensor]:
 
 
 def evaluated(given: Experiment) -> list[Any]:
-    store = Store(given.store)
+    store = Store(given.where.store)
     plans = plan(given, RESOURCES)
     CellRunner(given, RESOURCES, store).run(plans)
     return read_cells(store, plans)
@@ -58,7 +59,7 @@ def evaluated(given: Experiment) -> list[Any]:
 def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
     given = experiment(tmp_path)
     done = adapted(given, RESOURCES, Store(tmp_path))
-    folder = Path(done.adapter.path)
+    folder = Path(done.model.adapter.path)
     assert folder.parent == tmp_path / "adapters"
     names = {path.name for path in folder.iterdir()}
     assert names == {
@@ -74,11 +75,11 @@ def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
     assert data["selection"]
     assert not set(data["shots"]) & set(data["selection"])
     assert record["metrics"]["optimiser steps"] == 6
-    assert record["base"]["weights"] == given.model.weights_fingerprint()
+    assert record["base"]["weights"] == given.model.source.weights_fingerprint()
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     again = adapted(given, RESOURCES, Store(tmp_path))
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert again.adapter == done.adapter
+    assert again.model.adapter == done.model.adapter
     clean, _ = evaluated(done)
     assert clean.spec.adapter == "lora 1 shots draw 0"
     assert clean.record["adaptation"] == {
@@ -87,9 +88,9 @@ def test_an_adapter_is_made_once_and_then_evaluated(tmp_path: Path) -> None:
         "fingerprint": folder.name,
         "base_classifies": True,
     }
-    base = evaluated(replace(given, adapter=NoAdapter(), tuning=None))
+    base = evaluated(changed(given, adapter=NoAdapter(), tuning=None))
     assert not (clean.arrays["logits"] == base[0].arrays["logits"]).all()
-    other = replace(given, tuning=tuning(shot_seed=1))
+    other = changed(given, tuning=tuning(shot_seed=1))
     assert plan_adaptation(other, RESOURCES, Store(tmp_path)).folder != folder
 
 
@@ -108,7 +109,7 @@ def test_the_test_split_is_never_opened_while_tuning(
     adapted(experiment(tmp_path), Resources(), Store(tmp_path))
     assert opened == ["train"]
     with pytest.raises(AssertionError, match="opened the test split"):
-        plan(replace(experiment(tmp_path), adapter=NoAdapter(), tuning=None), Resources())
+        plan(changed(experiment(tmp_path), adapter=NoAdapter(), tuning=None), Resources())
 
 
 def own_data(folder: Path, patients: dict[str, str]) -> Folder:
@@ -127,7 +128,7 @@ def test_patients_of_an_evaluated_split_are_left_out_of_the_shots_and_counted(
     whole = tuning(fraction=1.0, shots=None)
     given = experiment(tmp_path / "store", datasets=(source,), tuning=whole)
     with caplog.at_level(logging.INFO, logger="medrobust"):
-        (drawn,) = plan_adaptation(given, Resources(), Store(given.store)).drawn
+        (drawn,) = plan_adaptation(given, Resources(), Store(given.where.store)).drawn
     sentence = (
         "1 patient of the test split (2 images) is also in train: 2 images of train left out of "
         "tuning"
@@ -149,9 +150,9 @@ def test_a_pool_of_nobody_but_evaluated_patients_is_refused_and_a_clean_one_left
         for name, patients in (("leaky", renamed), ("clean", {}))
     )
     with pytest.raises(ConfigurationError, match=r"3 patients of .*: none is left of folder"):
-        plan_adaptation(leaky, Resources(), Store(leaky.store))
-    (drawn,) = plan_adaptation(clean, Resources(), Store(clean.store)).drawn
-    untouched = few_shots(clean.datasets[0].load("train"), shots=1)
+        plan_adaptation(leaky, Resources(), Store(leaky.where.store))
+    (drawn,) = plan_adaptation(clean, Resources(), Store(clean.where.store)).drawn
+    untouched = few_shots(clean.data.datasets[0].load("train"), shots=1)
     assert drawn.record() == untouched.record()
     assert drawn.shots.fingerprint == untouched.shots.fingerprint
 
@@ -205,7 +206,7 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path) -> None:
         together.record["metrics"]["chosen after epoch"]
     )
     done = [
-        replace(experiment(tmp_path / name), adapter=tuned, tuning=None)
+        changed(experiment(tmp_path / name), adapter=tuned, tuning=None)
         for name, tuned in (("one", alone), ("two", together))
     ]
     for left, right in zip(*map(evaluated, done), strict=True):
@@ -228,30 +229,30 @@ def test_every_recipe_goes_through_the_stage(tmp_path: Path, recipe: Any) -> Non
 
 def test_a_probe_shares_its_features_with_the_model_as_published(tmp_path: Path) -> None:
     given = experiment(tmp_path, adapter=LinearProbe(), keep_features=True)
-    base = evaluated(replace(given, adapter=NoAdapter(), tuning=None))
+    base = evaluated(changed(given, adapter=NoAdapter(), tuning=None))
     done = adapted(given, RESOURCES, Store(tmp_path))
     probe = evaluated(done)
     for one, other in zip(base, probe, strict=True):
         assert one.record["encoding_fingerprint"] == other.record["encoding_fingerprint"]
         assert one.fingerprint != other.fingerprint
-    elsewhere = replace(done, datasets=(Phantoms(per_class=2),))
+    elsewhere = changed(done, datasets=(Phantoms(per_class=2),))
     assert len(plan(elsewhere, RESOURCES)[0].cells) == 2, "the classes are the same"
     with pytest.raises(ConfigurationError, match=r"has no head for blood: its classes are others"):
-        done.adapter.head("blood", ("a", "b"))
+        done.model.adapter.head("blood", ("a", "b"))
 
 
 def test_what_cannot_be_tuned_or_evaluated_is_refused(tmp_path: Path) -> None:
     given = experiment(tmp_path)
     with pytest.raises(ConfigurationError, match="has to be tuned first: add tuning=few_shot"):
-        check(replace(given, tuning=None))
+        check(changed(given, tuning=None))
     with pytest.raises(ConfigurationError, match="adapter=none is none that can be tuned"):
-        plan_adaptation(replace(given, adapter=NoAdapter()), RESOURCES, Store(tmp_path))
-    other = replace(given, tuning=tuning(datasets=["phantoms"]))
+        plan_adaptation(changed(given, adapter=NoAdapter()), RESOURCES, Store(tmp_path))
+    other = changed(given, tuning=tuning(datasets=["phantoms"]))
     with pytest.raises(ConfigurationError, match="the data sets of this run are phantoms_site_b"):
         plan_adaptation(other, RESOURCES, Store(tmp_path))
     done = adapted(given, RESOURCES, Store(tmp_path))
     with pytest.raises(ConfigurationError, match="was tuned on phantomclip_small"):
-        check(replace(done, model=PhantomClip()))
+        check(changed(done, model=PhantomClip()))
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_ids(
@@ -321,13 +322,15 @@ def test_an_adapter_that_is_no_no_op_at_first_is_refused(
 
 
 def module_of(given: Experiment) -> FewShot:
-    wanted = plan_adaptation(given, RESOURCES, Store(given.store))
+    wanted = plan_adaptation(given, RESOURCES, Store(given.where.store))
     model = adaptation.private_copy(given)
-    given.adapter.attach(model, seed=0)
+    given.model.adapter.attach(model, seed=0)
     heads = adaptation.class_heads(given, RESOURCES, wanted)
     shots = [one.shots for one in wanted.drawn]
-    assert given.tuning is not None
-    return FewShot(model, given.adapter, heads, shots, [None] * len(shots), given.tuning)
+    assert given.model.tuning is not None
+    return FewShot(
+        model, given.model.adapter, heads, shots, [None] * len(shots), given.model.tuning
+    )
 
 
 TWO = (
@@ -380,7 +383,7 @@ def test_the_exact_protocol_chooses_the_epoch_by_the_joint_error_on_test(tmp_pat
         "lora: its epoch was chosen by the errors of the evaluated split (test)"
     )
     assert f"- protocol: {chosen}" in Path(tuned.path, "README.md").read_text()
-    model = tuned.attach(given.model.load())
+    model = tuned.attach(given.model.source.load())
     heads = adaptation.class_heads(
         given, RESOURCES, plan_adaptation(given, RESOURCES, Store(tmp_path))
     )
@@ -412,10 +415,10 @@ def test_repeats_are_counted_or_left_out_or_not_looked_for(tmp_path: Path) -> No
     pools = [len(source.load("train")) for source in twice]
     assert sentence.startswith(f"{pools[0]} of {sum(pools)} images to tune on show the same as")
     assert sentence.endswith(f"were left in (phantoms/train {pools[0]} of {pools[0]})")
-    out = replace(kept, tuning=tuning(leave_out_repeats=True))
+    out = changed(kept, tuning=tuning(leave_out_repeats=True))
     with pytest.raises(ConfigurationError, match="none is left of phantoms to tune on"):
         plan_adaptation(out, RESOURCES, Store(tmp_path))
-    silent = replace(kept, tuning=tuning())
+    silent = changed(kept, tuning=tuning())
     assert plan_adaptation(silent, RESOURCES, Store(tmp_path)).protocol == ()
     with pytest.raises(ConfigurationError, match="write true, false or count"):
         tuning(leave_out_repeats="maybe")
@@ -473,7 +476,7 @@ def killed(self, batch, batch_index):
 
 FewShot.training_step = killed
 given = experiment(Path(sys.argv[2]), tuning=tuning(save_every=1))
-adapted(given, Resources(), Store(given.store))
+adapted(given, Resources(), Store(given.where.store))
 """
 
 
@@ -496,7 +499,7 @@ def stopped(self, batch, batch_index):
 
 FewShot.training_step = stopped
 given = experiment(Path(sys.argv[2]))
-adapted(given, Resources(), Store(given.store))
+adapted(given, Resources(), Store(given.where.store))
 """
 
 

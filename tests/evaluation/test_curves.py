@@ -23,7 +23,7 @@ STEPS, EPOCHS = 6, 2
 def tuned(logger: RunLogger, folder: Path) -> None:
     place = {"folder": folder / "job", "group": None, "name": "first"}
     given = experiment(folder / "store")
-    adapted(given, Resources(), Store(given.store), partial(logger.training, **place))
+    adapted(given, Resources(), Store(given.where.store), partial(logger.training, **place))
 
 
 def broken(self: FewShot, part: Any, features: Tensor) -> Tensor:

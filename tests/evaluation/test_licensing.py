@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from medrobust.adapters import NoAdapter
 from medrobust.base.licenses import commercial_use
 from medrobust.cli import entry as cli
 from medrobust.evaluation.licensing import check_licenses
@@ -17,9 +18,8 @@ def experiment(model: str, *data: str, license_: str = "commercial", origin: str
     ]
     asked = SimpleNamespace(
         license=license_,
-        model=SimpleNamespace(name="m", license=model),
-        adapter=None,
-        datasets=sets,
+        model=SimpleNamespace(source=SimpleNamespace(name="m", license=model), adapter=NoAdapter()),
+        data=SimpleNamespace(datasets=sets),
     )
     return asked, SimpleNamespace(image_set=lambda source: source)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from grouped import changed
 from torch import Tensor, nn
 from tuning import PROMPTS, experiment
 
@@ -30,7 +31,7 @@ class Classifier(nn.Module):
 
 def evaluated(folder: Path, *further: PromptSet) -> Experiment:
     given = experiment(folder, adapter=NoAdapter(), tuning=None)
-    return replace(given, further_prompts=further)
+    return changed(given, further_prompts=further)
 
 
 def test_cells_of_one_condition_stand_side_by_side_and_share_its_encoding(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_prompt_sets_with_the_same_sentences_are_one_row_and_the_log_says_so(
 
 
 def test_a_classifier_has_one_cell_a_condition_whatever_the_prompt_sets(tmp_path: Path) -> None:
-    given = replace(evaluated(tmp_path, OTHER), model=OwnModel(Classifier()))
+    given = changed(evaluated(tmp_path, OTHER), model=OwnModel(Classifier()))
     (planned,) = plan(given, RESOURCES)
     assert [dict(cell.key.head) for cell in planned.cells] == [{"kind": "identity"}] * 2
 

@@ -1,7 +1,6 @@
 """Several processes that share the images of a cell: each image once, and the bits of one."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning
 import torch
+from grouped import changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tuning import FailsElsewhere, experiment
@@ -51,12 +51,12 @@ def job(store: Path, world: int, **options: Any) -> Experiment:
         "datasets": (Phantoms(per_class=2, limit=37),),
         "corruption": Corruption("gaussian_noise"),
     }
-    return replace(given, **(parts | options))
+    return changed(given, **(parts | options))
 
 
 def run(wanted: Experiment) -> dict[str, tuple[bytes, list[bytes]]]:
     """Run a job; return the logits and pictures of its cells."""
-    resources, store = Resources(), Store(wanted.store)
+    resources, store = Resources(), Store(wanted.where.store)
     with evaluation_ranks(wanted) as (own, ranks):
         own = known_to_all(own, resources, store, ranks)
         CellRunner(own, resources, store, ranks).run(plan(own, resources))
@@ -113,21 +113,21 @@ def test_jobs_side_by_side_take_devices_by_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    given = replace(job(tmp_path, 1), trainer=partial(pytorch_lightning.Trainer, devices=1))
+    given = changed(job(tmp_path, 1), trainer=partial(pytorch_lightning.Trainer, devices=1))
 
     def devices(number: int, change: Callable[..., Any] = lambda one: one) -> Any:
-        return beside_others(change(given), "joblib", number).trainer.keywords["devices"]
+        return beside_others(change(given), "joblib", number).how.trainer.keywords["devices"]
 
     assert [devices(number) for number in range(4)] == [[0], [1], [2], [0]]
-    named = replace(given, trainer=partial(given.trainer, devices=[2]))
+    named = changed(given, trainer=partial(given.how.trainer, devices=[2]))
     assert devices(1, lambda _: named) == [2]
-    on_cpu = replace(given, trainer=partial(given.trainer, accelerator="cpu"))
+    on_cpu = changed(given, trainer=partial(given.how.trainer, accelerator="cpu"))
     assert devices(1, lambda _: on_cpu) == 1
 
 
 def test_several_machines_need_a_launcher_of_processes(tmp_path: Path) -> None:
     given = job(tmp_path, 2)
-    many = replace(given, trainer=partial(given.trainer, num_nodes=2))
+    many = changed(given, trainer=partial(given.how.trainer, num_nodes=2))
     with pytest.raises(ConfigurationError, match="torchrun or srun"), evaluation_ranks(many):
         pass
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cells import Wrapped, experiment
+from grouped import changed
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -30,7 +31,7 @@ IMAGES = 40
 
 def run(given: Experiment) -> list[Done]:
     done: list[Done] = []
-    CellRunner(given, RESOURCES, Store(given.store)).run(plan(given, RESOURCES), done.append)
+    CellRunner(given, RESOURCES, Store(given.where.store)).run(plan(given, RESOURCES), done.append)
     return done
 
 
@@ -38,7 +39,7 @@ def logits(given: Experiment) -> list[bytes]:
     run(given)
     return [
         cell.arrays["logits"].tobytes()
-        for cell in read_cells(Store(given.store), plan(given, RESOURCES))
+        for cell in read_cells(Store(given.where.store), plan(given, RESOURCES))
     ]
 
 
@@ -60,10 +61,10 @@ def encoded_images(given: Experiment, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_cells_that_are_equal_under_two_suites_are_encoded_once(tmp_path, monkeypatch) -> None:
     twins = (Corruption("pixelate", "imagenet_c"), Corruption("pixelate", "medimeta_c"))
     given = experiment(tmp_path / "both", *twins)
-    micro_batches = -(-IMAGES // given.model.micro_batch)
+    micro_batches = -(-IMAGES // given.model.source.micro_batch)
     encoded = encoded_images(given, monkeypatch)
-    assert encoded == 2 * micro_batches * given.model.micro_batch  # clean and one pixelate
-    cells = read_cells(Store(given.store), plan(given, RESOURCES))
+    assert encoded == 2 * micro_batches * given.model.source.micro_batch  # clean and one pixelate
+    cells = read_cells(Store(given.where.store), plan(given, RESOURCES))
     assert [cell.spec.suite for cell in cells] == ["none", "imagenet_c", "medimeta_c"]
     assert np.array_equal(cells[1].arrays["logits"], cells[2].arrays["logits"])
 
@@ -96,11 +97,15 @@ def test_features_are_those_of_a_plain_loop_over_micro_batches(tmp_path, device)
     given = experiment(tmp_path, column, severities=(5,), keep_features=True, trainer=trainer)
     run(given)
     (part,) = plan(given, RESOURCES)
-    model = RESOURCES.model(given).to(device)
+    model = RESOURCES.model(given.model).to(device)
     images = torch.from_numpy(np.stack([*part.image_set.images])).movedim(-1, 1).to(device)
-    drawn = {"seed": given.seed, "stream": part.image_set.stream, "index": part.image_set.index}
+    drawn = {
+        "seed": given.data.seed,
+        "stream": part.image_set.stream,
+        "index": part.image_set.index,
+    }
     corrupted = column(images, severity=5, **drawn)
-    size = given.model.micro_batch
+    size = given.model.source.micro_batch
     padded = torch.cat([corrupted, corrupted.new_zeros(-len(images) % size, *images.shape[1:])])
     with torch.no_grad():
         encoded = [model.encode_image(model.preprocess(batch)) for batch in padded.split(size)]
@@ -112,7 +117,7 @@ def test_features_are_those_of_a_plain_loop_over_micro_batches(tmp_path, device)
 def test_features_are_kept_for_cells_that_were_finished_without(tmp_path, monkeypatch) -> None:
     given = experiment(tmp_path)
     run(given)
-    keeping = replace(given, keep_features=True)
+    keeping = changed(given, keep_features=True)
     assert encoded_images(keeping, monkeypatch) > 0
     assert len(list((tmp_path / "features").iterdir())) == 2
     assert encoded_images(keeping, monkeypatch) == 0

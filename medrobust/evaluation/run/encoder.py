@@ -13,7 +13,7 @@ from medrobust.engine.encode import EncodeImages
 from medrobust.engine.loader import CorruptedBatches, kept_bytes
 from medrobust.engine.passes import Pass
 from medrobust.evaluation.environment import describe_device
-from medrobust.evaluation.experiment import Experiment, single_device
+from medrobust.evaluation.experiment import AskedModel, How, single_device
 from medrobust.evaluation.resources import Resources
 from medrobust.exceptions import ConfigurationError
 
@@ -25,12 +25,13 @@ class Encoder:
     """One Trainer and one module for all cells of a job, made when they are first needed.
 
     Args:
-        experiment: The job.
-        resources: Loads its model.
+        asked: The model.
+        how: Trainer, batch size and workers.
+        resources: Loads the model.
     """
 
-    def __init__(self, experiment: Experiment, resources: Resources) -> None:
-        self._experiment = experiment
+    def __init__(self, asked: AskedModel, how: How, resources: Resources) -> None:
+        self._asked, self._how = asked, how
         self._resources = resources
         self._batch_size: int | None = None
         self._short = False  # of memory: no clean images are kept for later passes
@@ -53,7 +54,7 @@ class Encoder:
         """
         if self._batch_size is None:
             on_gpu = self._ready_trainer().strategy.root_device.type == "cuda"
-            self._batch_size = self._experiment.images_at_once(on_gpu=on_gpu)
+            self._batch_size = self._how.images_at_once(on_gpu=on_gpu)
         return self._batch_size
 
     @property
@@ -83,7 +84,7 @@ class Encoder:
         batches = CorruptedBatches(
             passes,
             batch_size=self.batch_size,
-            num_workers=self._experiment.num_workers,
+            num_workers=self._how.num_workers,
             device=device,
             kept_bytes=0 if self._short else kept_bytes(device),
         )
@@ -104,13 +105,13 @@ class Encoder:
 
     def _ready_module(self) -> EncodeImages:
         if self._module is None:
-            model = self._resources.model(self._experiment)
-            self._module = EncodeImages(model, self._experiment.model.micro_batch)
+            model = self._resources.model(self._asked)
+            self._module = EncodeImages(model, self._asked.source.micro_batch)
         return self._module
 
     def _ready_trainer(self) -> "Trainer":
         if self._trainer is None:
-            build = single_device(self._experiment.trainer)
+            build = single_device(self._how.trainer)
             try:
                 with quiet_lightning():
                     self._trainer = build(

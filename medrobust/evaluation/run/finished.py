@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.experiment import AskedModel, Where
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store, StoredCell
@@ -16,16 +16,17 @@ class FinishedCells:
     """Finds what is finished; with `resume=False` nothing counts as finished.
 
     Args:
-        experiment: The job.
+        asked: The model.
+        where: What is kept, and whether finished cells count.
         resources: Makes the classifiers of the cells that are missing.
         store: Where finished cells lie.
         on_cell: Hears of each cell that is found.
     """
 
     def __init__(
-        self, experiment: Experiment, resources: Resources, store: Store, on_cell: OnCell
+        self, asked: AskedModel, where: Where, resources: Resources, store: Store, on_cell: OnCell
     ) -> None:
-        self._experiment = experiment
+        self._asked, self._where = asked, where
         self._resources = resources
         self._store = store
         self._on_cell = on_cell
@@ -42,17 +43,15 @@ class FinishedCells:
             encoding = cell.key.encoding_fingerprint
             first.setdefault(encoding, cell)
             cells = missing.setdefault(encoding, [])
-            if self._experiment.resume and (
-                self._store.has(cell.key) or self._store.adopt(cell.key)
-            ):
+            if self._where.resume and (self._store.has(cell.key) or self._store.adopt(cell.key)):
                 self._on_cell(Done(cell, computed=False, seconds=0.0))
             else:
-                head = self._resources.head(self._experiment, dict(cell.key.head))
+                head = self._resources.head(self._asked, dict(cell.key.head))
                 cells.append((cell, head))
         return [
             Encoding(plan.image_set, first[encoding], tuple(cells))
             for encoding, cells in missing.items()
-            if cells or (self._experiment.keep_features and not self.has_features(encoding))
+            if cells or (self._where.keep_features and not self.has_features(encoding))
         ]
 
     def still_missing(self, encodings: Iterable[Encoding]) -> list[Encoding]:
@@ -77,14 +76,14 @@ class FinishedCells:
         """Say whether the store has all that an encoding is wanted for, without reading it."""
         keys = [cell.key for cell, _ in encoding.missing]
         return (
-            self._experiment.resume
+            self._where.resume
             and all(self._store.holds(key.spec, key.fingerprint) for key in keys)
-            and (not self._experiment.keep_features or self.has_features(encoding.fingerprint))
+            and (not self._where.keep_features or self.has_features(encoding.fingerprint))
         )
 
     def has_features(self, encoding: str) -> bool:
         """Say whether the features of that fingerprint are kept, and may be used."""
-        return self._experiment.resume and self._store.has_features(encoding)
+        return self._where.resume and self._store.has_features(encoding)
 
 
 def read_cells(store: Store, plans: Sequence[DatasetPlan]) -> list[StoredCell]:

@@ -59,8 +59,8 @@ class CellRunner:
         self.ranks = ranks
         self.resources = resources
         self.store = store
-        self._encoder = Encoder(experiment, resources)
-        self._claims = Claims(store.root, sharing=experiment.resume and ranks.rank == 0)
+        self._encoder = Encoder(experiment.model, experiment.how, resources)
+        self._claims = Claims(store.root, sharing=experiment.where.resume and ranks.rank == 0)
         self._failures = Failures(alone=ranks.world == 1)
 
     @property
@@ -97,7 +97,9 @@ class CellRunner:
                 other classes, or memory does not suffice.
             Exception: What a cell of several processes raised; of one process, it is in `failed`.
         """
-        finished = FinishedCells(self.experiment, self.resources, self.store, on_cell)
+        finished = FinishedCells(
+            self.experiment.model, self.experiment.where, self.resources, self.store, on_cell
+        )
         writer = CellWriter(
             self.experiment,
             self.resources,
@@ -167,7 +169,7 @@ class CellRunner:
                 self._encoder.go_on_with(size // 2)
 
     def _too_large(self) -> ConfigurationError:
-        model = self.experiment.model
+        model = self.experiment.model.source
         return ConfigurationError(
             f"memory does not suffice for model.micro_batch={model.micro_batch} of "
             f"{model.name!r}: set a smaller one. It changes the last digits, so that its cells are "
@@ -194,13 +196,21 @@ class CellRunner:
             )
 
     def _passes(self, queue: EncodingQueue, writer: CellWriter) -> list[EncodingPass]:
-        image_set, micro_batch = queue.plan.image_set, self.experiment.model.micro_batch
+        image_set, seed = queue.plan.image_set, self.experiment.data.seed
+        micro_batch = self.experiment.model.source.micro_batch
         rows = self.ranks.rows(len(image_set), micro_batch)
-        shown = rows_to_show(image_set, asked=self.experiment.examples)
+        shown = rows_to_show(image_set, asked=self.experiment.where.examples)
         show = frozenset(place for place, row in enumerate(rows.tolist()) if row in shown)
         return [
             EncodingPass(
-                encoding, queue, writer, self.ranks, rows, show, self.experiment.seed, micro_batch
+                encoding,
+                queue,
+                writer,
+                self.ranks,
+                rows,
+                show,
+                seed,
+                micro_batch,
             )
             for encoding in queue.waiting
         ]

@@ -55,7 +55,7 @@ class CellWriter:
     ) -> None:
         self._experiment = experiment
         self._resources = resources
-        self._task, self._side = resources.task(experiment), resources.side(experiment)
+        self._task, self._side = experiment.model.task, resources.side(experiment.model)
         self._store = store
         self._claims = claims
         self._encoder = encoder
@@ -105,9 +105,9 @@ class CellWriter:
 
     def _finish(self, encoding: Encoding, encoded: Encoded, seconds: float) -> None:
         features = encoded.features.float().cpu()
-        if self._experiment.keep_features and bool(features.isfinite().all()):
+        if self._experiment.where.keep_features and bool(features.isfinite().all()):
             self._store.write_features(
-                encoding.fingerprint, features.numpy(), replace=not self._experiment.resume
+                encoding.fingerprint, features.numpy(), replace=not self._experiment.where.resume
             )
         self._write_cells(encoding, Encoded(features, encoded.shown), seconds)
         self._claims.drop(encoding.fingerprint)  # after an error at the end of the run
@@ -131,7 +131,7 @@ class CellWriter:
             arrays,
             {**self._record, "seconds": round(seconds, 4)},
             examples=pictures,
-            replace=not self._experiment.resume,
+            replace=not self._experiment.where.resume,
         )
         self._on_cell(Done(cell, computed=True, seconds=seconds))
 
@@ -143,11 +143,12 @@ class CellWriter:
             "config": without_paths(self._experiment.config),
             "versions": versions(),
             "device": self._encoder.device,
-            "load_report": asdict(self._resources.model(self._experiment).report),
+            "load_report": asdict(self._resources.model(self._experiment.model).report),
         }
-        if isinstance(self._experiment.adapter, Tuned):
+        if isinstance(self._experiment.model.adapter, Tuned):
             answers = self._task.answers_untuned(self._side)
-            record["adaptation"] = self._experiment.adapter.origin() | {"base_classifies": answers}
+            origin = self._experiment.model.adapter.origin()
+            record["adaptation"] = origin | {"base_classifies": answers}
         return record
 
 
