@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.base.fingerprints import file_fingerprint
-from medrobust.base.safe_files import json_object
+from medrobust.base.seals import read_sealed, sealed_json
 from medrobust.exceptions import (
     ConfigurationError,
     StoreError,
@@ -92,10 +92,9 @@ def with_record(files: dict[str, bytes], record: Mapping[str, Any]) -> dict[str,
 
 
 def record_of(files: Mapping[str, bytes], record: Mapping[str, Any]) -> bytes:
-    """Return the content of `medrobust.json`: plain values, and the checksum of every file."""
+    """Return the content of `medrobust.json`: plain values, checksums of all files, a seal."""
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    body = {"format": FORMAT, **record, "files": sums}
-    return (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    return sealed_json({"format": FORMAT, **record, "files": sums})
 
 
 def card(record: Mapping[str, Any]) -> str:
@@ -186,7 +185,7 @@ class Tuned:
         if not path.exists():
             return {}
         try:
-            value = json_object(path)
+            value = read_sealed(path)
         except (OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read ({error}). Tune again.") from error
         if value.get("format") != FORMAT:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 ABOUT = "Compute a random sample of the cells of a store again, and compare."
 
-EXAMPLES = ("outputs/store", "outputs/store --cells 20 dataset.root=FOLDER")
+EXAMPLES = (
+    "outputs/store",
+    "outputs/store --cells 20 dataset.root=FOLDER",
+    "outputs/store --seal",
+)
 
 STATUS = """\
 Exit status: 0 if every cell of the sample was computed and agrees; 1 if one differs or could not be
@@ -32,6 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cells", type=int, default=5, metavar="N", help="how many (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument(
+        "--seal",
+        action="store_true",
+        help="check a store of release 0.1, and seal its records; no cell is computed",
+    )
+    parser.add_argument(
         "changes",
         nargs="*",
         metavar="KEY=VALUE",
@@ -41,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     changes = read_changes(given.changes)
     if not (given.store / "cells").is_dir():
         raise StoreError(f"{given.store} holds no cells. Pass the folder that store.dir names.")
+    if given.seal:
+        return seal(given.store)
     from medrobust.evaluation.resources import Resources
     from medrobust.evaluation.store import Store
     from medrobust.jobs.verification import fitting_changes, sample, verify
@@ -56,6 +67,15 @@ def main(arguments: Sequence[str]) -> int:
         line = f"{verdict.kind:<12}  {cell.spec}  {verdict.sentence}".rstrip()
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return summed_up(verdicts, arguments, console)
+
+
+def seal(root: Path) -> int:
+    """Seal what has no seal, and say how much it was."""
+    from medrobust.evaluation.sealing import seal_store
+
+    done = counted(seal_store(root), "record")
+    Console().print(f"{done} sealed: a changed byte of any is refused from now on.")
+    return 0
 
 
 def summed_up(verdicts: "Sequence[Verdict]", arguments: Sequence[str], console: Console) -> int:

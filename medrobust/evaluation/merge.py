@@ -1,20 +1,21 @@
 """Stores of several machines -> one store, each part whole, none put in the place of another."""
 
 import hashlib
-import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medrobust.adapters.artifact import RECORD
 from medrobust.base.fingerprints import file_fingerprint, fingerprint
+from medrobust.base.seals import read_sealed
 from medrobust.base.whole_files import move_into_place
 from medrobust.exceptions import StoreError
 
-from .store import OF_AUDITS, Store, damaged
+from .store import OF_AUDITS, Store
+from .store_files import damaged, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,54 +91,61 @@ def parts(store: Store) -> Iterator[Part]:
     """
     if not any((store.root / room).is_dir() for room in ("data", "cells", "features", "adapters")):
         raise StoreError(f"{store.root} is no store. Pass the folder that store.dir names.")
+    for folder in store.folders():
+        yield _part(store, folder, _cell_numbers)
     rooms = {
         "data/[!.]*": _data_numbers,
-        "cells/*/*/*/s*-*": _cell_numbers,
         "features/[!.]*": _features_numbers,
         "adapters/[!.]*": _adapter_numbers,
     }
     for pattern, numbers in rooms.items():
         for folder in sorted(store.root.glob(pattern)):
-            yield Part(
-                folder.relative_to(store.root),
-                store,
-                fingerprint(numbers(store, folder)),
-                _rank(folder),
-            )
+            yield _part(store, folder, numbers)
+
+
+def _part(store: Store, folder: Path, numbers: Callable[[Store, Path], Any]) -> Part:
+    place = folder.relative_to(store.root)
+    return Part(place, store, fingerprint(numbers(store, folder)), _rank(folder))
 
 
 def _data_numbers(store: Store, folder: Path) -> Any:
     store.data(folder.name)
-    record = _json(folder / "data.json")
+    record = read_record(folder / "data.json")
     return [{**record["facts"], **dict.fromkeys(OF_AUDITS)}, record["arrays"]]
 
 
 def _cell_numbers(store: Store, folder: Path) -> Any:
-    record = store.read_folder(folder).record
+    cell = store.read_folder(folder)
+    for number in range(len(cell.examples)):
+        cell.picture(number)
+    record = cell.record
     return [record[name] for name in ("fingerprint", "cell", "data", "encoding", "head", "arrays")]
 
 
 def _features_numbers(store: Store, folder: Path) -> Any:
     store.read_features(folder.name)
-    return _json(folder / "features.json")["arrays"]
+    return read_record(folder / "features.json")["arrays"]
 
 
 def _adapter_numbers(store: Store, folder: Path) -> Any:
-    record = _json(folder / RECORD)
-    for name, sum_ in record.get("files", {}).items():
+    return adapter_record(folder).get("files")
+
+
+def adapter_record(folder: Path) -> dict[str, Any]:
+    """Read the record of a tuned adapter, and check that its files are those that it names.
+
+    Raises:
+        StoreError: If one is not; the message names the folder.
+    """
+    try:
+        record = read_sealed(folder / RECORD)
+        stated = dict(record.get("files", {}))
+    except (OSError, ValueError, TypeError) as error:
+        raise damaged(folder, f"{RECORD} cannot be read ({error})") from error
+    for name, sum_ in stated.items():
         if not (folder / name).is_file() or file_fingerprint(folder / name) != sum_:
             raise damaged(folder, f"{name} is not the file that was written")
-    return record.get("files")
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
-    if not isinstance(value, dict):
-        raise damaged(path.parent, f"{path.name} is not what a run writes")
-    return value
+    return record
 
 
 def _rank(folder: Path) -> tuple[int, str]:

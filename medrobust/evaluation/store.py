@@ -10,162 +10,50 @@ Layout (all names made safe; the fingerprint decides)::
     adapters/FP/      a tuned adapter, by the fingerprint of base model, shots and recipe
 
 A folder is written under a hidden temporary name beside its place, forced to the disk and renamed.
+Its record is sealed (`base/seals.py`) and has the digest of every file beside that is ever read.
 The first to arrive wins and a later twin is dropped, so that workers need no locks to be right;
 those of `.claims/`, there while cells are computed, keep them from computing the same cell.
 """
 
-import hashlib
-import io
-import json
-import re
-import shutil
-import uuid
+import logging
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.findings import Finding
-from medrobust.base.fingerprints import fingerprint
-from medrobust.base.safe_files import json_object, plain_array
+from medrobust.base.once import say_once
+from medrobust.base.seals import is_sealed
 from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
 from medrobust.base.split_facts import SplitFacts
-from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError, UnknownNameError
-from medrobust.tasks.base import READ_AS, ArraySpec, unlike
-from medrobust.tasks.lookup import task_name, task_of
+from medrobust.tasks.base import ArraySpec, unlike
+from medrobust.tasks.lookup import task_of
 from medrobust.types import Float32Array
 
-from .facts_record import ARRAYS, arrays_of, facts_of, read_facts
-from .seals import SEAL, Claim, breach, sealed
+from .cells import CellKey as CellKey
+from .cells import CellSpec as CellSpec
+from .cells import StoredCell as StoredCell
+from .cells import cell_folder, cell_parts, cell_place
+from .cells import head_fingerprint as head_fingerprint
+from .cells import safe_name as safe_name
+from .cells import texts_fingerprint as texts_fingerprint
+from .contradictions import contradiction
+from .store_files import damaged as damaged
+from .store_files import read_record, stored_array, with_arrays, write_folder
+from .stored_splits import read_split, write_remarks, write_split
 
-PLACE = 4
-"""Folders from a model's name down to a cell, which say what the cell is."""
+log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Version of the layout; a store of another version is refused."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class CellSpec:
-    """What people call a cell: the columns of every table.
-
-    Attributes:
-        model: Name of the model.
-        adapter: Name of the adaptation, "none" for the model as published.
-        dataset: Name of the data set.
-        split: "train", "val" or "test".
-        suite: Where the parameters come from ("imagenet_c", a MedMNIST flag); "none" for clean.
-        corruption: Name of the corruption, or "clean".
-        severity: 1 to 5; 0 for clean.
-        seed: Corruption seed; None where nothing is drawn.
-    """
-
-    model: str
-    adapter: str
-    dataset: str
-    split: str
-    suite: str
-    corruption: str
-    severity: int
-    seed: int | None
-
-    def __str__(self) -> str:
-        what = "clean" if self.severity == 0 else f"{self.corruption} s{self.severity}"
-        return f"{self.model} · {self.dataset}/{self.split} · {what}"
-
-
-@dataclass(frozen=True, slots=True)
-class CellKey:
-    """A cell together with all that decides its numbers.
-
-    Attributes:
-        spec: For people.
-        encoding: What decides the image features: weights, adapter, preprocessing, precision,
-            micro-batch, data, corruption and its version, and the seed where the kernel draws.
-        head: What turns features into the arrays of a cell: prompts, class texts, probe.
-        data: Fingerprint of the data set's split.
-    """
-
-    spec: CellSpec
-    encoding: Mapping[str, Any]
-    head: Mapping[str, Any]
-    data: str
-
-    @property
-    def encoding_fingerprint(self) -> str:
-        """Under which features lie."""
-        return fingerprint(self.encoding)
-
-    @property
-    def fingerprint(self) -> str:
-        """Under which the arrays of the cell lie."""
-        return fingerprint([FORMAT, self.encoding_fingerprint, head_fingerprint(self.head)])
-
-    @property
-    def task(self) -> str:
-        """Name of the task that the head belongs to."""
-        return task_name(str(self.head["kind"]))
-
-    @property
-    def folder(self) -> Path:
-        """Place of the cell, relative to the store."""
-        return cell_folder(self.spec, self.fingerprint)
-
-
-def head_fingerprint(head: Mapping[str, Any]) -> str:
-    """Fingerprint a head. The name of a prompt set is for people and decides nothing.
-
-    Example:
-        >>> head = {"kind": "retrieval"}
-        >>> head_fingerprint(head) == head_fingerprint({**head, "name": "for people"})
-        True
-    """
-    return fingerprint({name: value for name, value in head.items() if name != "name"})
-
-
-def texts_fingerprint(head: Mapping[str, Any]) -> str:
-    """Fingerprint a head as people wrote it, however the model of the cell reads its sentences."""
-    return head_fingerprint({name: value for name, value in head.items() if name != READ_AS})
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCell:
-    """A finished cell, read back and checked.
-
-    Attributes:
-        spec: For people.
-        fingerprint: 64 hexadecimal digits.
-        folder: Absolute path of the cell.
-        arrays: Those that its task declares; axes over images are in the order of `data.ids`.
-        data: Labels and names.
-        record: The whole of `cell.json`: configuration, versions, device, seconds, load report.
-        examples: Example pictures, at most eight.
-    """
-
-    spec: CellSpec
-    fingerprint: str
-    folder: Path
-    arrays: Mapping[str, NDArray[Any]]
-    data: SplitFacts
-    record: dict[str, Any]
-    examples: tuple[Path, ...] = ()
-
-    @property
-    def head(self) -> Mapping[str, Any]:
-        """What turned features into the arrays, as it was planned."""
-        head: Mapping[str, Any] = self.record["head"]
-        return head
-
-    @property
-    def task(self) -> str:
-        """Name of the task that the head belongs to: cells of two tasks are never compared."""
-        return task_name(str(self.head["kind"]))
+UNSEALED = (
+    "the store {0} has records of release 0.1, which are not sealed: fingerprints and names are "
+    "checked, and a changed byte elsewhere in them could pass. `medrobust verify STORE --seal` "
+    "seals them."
+)
 
 
 @dataclass(slots=True)
@@ -174,9 +62,11 @@ class Store:
 
     Args:
         root: Folder of the store; made when the first thing is written.
+        warn_unsealed: Whether to say, once a job, that there are records without a seal.
     """
 
     root: Path
+    warn_unsealed: bool = True
     _data: dict[str, SplitFacts] = field(default_factory=dict, repr=False)
 
     def has(self, key: CellKey) -> bool:
@@ -208,27 +98,34 @@ class Store:
 
     def read_folder(self, folder: Path) -> StoredCell:
         """Read the cell that lies in `folder`, as `read` does."""
-        record = _read_json(folder / "cell.json")
+        record = read_record(folder / "cell.json")
         try:
             spec = CellSpec(**record["cell"])
             data = self.data(record["data"])
+            key = CellKey(spec, record["encoding"], record["head"], data.fingerprint)
+            own_fingerprint = str(record["fingerprint"])
             stated = dict(record["arrays"])
-            claim = _claim(spec, data, record)
-            own_fingerprint, kind = str(record["fingerprint"]), str(record["head"]["kind"])
+            complaint = contradiction(
+                key, data, (own_fingerprint, str(record["encoding_fingerprint"]))
+            )
+            place = cell_parts(spec, own_fingerprint)
+            declared = _declared(str(key.head["kind"]), folder)
+            digests = dict(record["examples"]) if self._sealed(record) else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
-        if complaint := claim.contradiction():
+        if complaint:
             raise damaged(folder, complaint)
-        if folder.parts[-PLACE:] != cell_folder(spec, own_fingerprint).parts[-PLACE:]:
+        if folder.parts[-len(place) :] != place:
             raise damaged(folder, f"it holds the cell {spec}, whose place is another")
-        declared = _declared(kind, folder)
         if set(stated) != set(declared):
             raise damaged(folder, f"it holds {sorted(stated)}, not {sorted(declared)}")
-        arrays = {name: _stored_array(folder / f"{name}.npy", stated[name]) for name in declared}
+        arrays = {name: stored_array(folder / f"{name}.npy", stated[name]) for name in declared}
         if complaint := unlike(declared, arrays, data):
             raise damaged(folder, complaint)
-        examples = tuple(sorted(folder.glob("*.png")))
-        return StoredCell(spec, own_fingerprint, folder, arrays, data, record, examples)
+        examples = tuple(folder / name for name in sorted(_pictures(folder, digests)))
+        return StoredCell(
+            spec, own_fingerprint, folder, arrays, data, record, examples, digests or {}
+        )
 
     def write(
         self,
@@ -255,20 +152,19 @@ class Store:
         declared = task_of(str(key.head["kind"])).arrays
         if complaint := unlike(declared, arrays, self.data(key.data)):
             raise StoreError(f"the arrays of {key.spec} cannot be stored: {complaint}.")
+        pictures = examples or {}
         body = {
-            "format": FORMAT,
             "fingerprint": key.fingerprint,
             "cell": asdict(key.spec),
             "data": key.data,
             "encoding": dict(key.encoding),
             "encoding_fingerprint": key.encoding_fingerprint,
             "head": dict(key.head),
-            "arrays": {name: _description(array) for name, array in arrays.items()},
             **record,
+            "examples": {name: sha256(content).hexdigest() for name, content in pictures.items()},
         }
-        files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-        files |= {"cell.json": _sealed_bytes(body), **(examples or {})}
-        _write_folder(self.root / key.folder, files, replace=replace)
+        files = {**with_arrays(body, arrays, "cell.json"), **pictures}
+        write_folder(self.root / key.folder, files, replace=replace)
 
     def adopt(self, key: CellKey) -> bool:
         """Write a missing cell from an equal one that another suite has: the numbers are the same.
@@ -285,7 +181,7 @@ class Store:
             twin = self.read_folder(folder)
             if twin.fingerprint != key.fingerprint:
                 continue
-            pictures = {path.name: path.read_bytes() for path in twin.examples}
+            pictures = {path.name: twin.picture(n) for n, path in enumerate(twin.examples)}
             own = {"cell": asdict(key.spec), "head": dict(key.head)}
             self.write(key, twin.arrays, {**twin.record, **own}, examples=pictures)
             return True
@@ -298,24 +194,10 @@ class Store:
             StoreError: If they are missing or damaged.
         """
         if fingerprint_ not in self._data:
-            self._data[fingerprint_] = self._read_data(self.root / "data" / fingerprint_)
+            data, record = read_split(self.root / "data" / fingerprint_)
+            self._sealed(record)
+            self._data[fingerprint_] = data
         return self._data[fingerprint_]
-
-    def _read_data(self, folder: Path) -> SplitFacts:
-        record = _read_json(folder / "data.json")
-        try:
-            stated = dict(record["arrays"])
-            arrays = {
-                name: _stored_array(folder / f"{name}.npy", stated[name])
-                for name in ARRAYS
-                if name in stated
-            }
-            data = read_facts(record["facts"], arrays)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(folder, f"data.json does not say what it must ({error})") from error
-        if data.fingerprint != folder.name:
-            raise damaged(folder, f"it holds the data {data.fingerprint[:12]}")
-        return data
 
     def write_data(self, data: SplitFacts) -> None:
         """Write labels and names once for each data fingerprint; remarks are those of the last run.
@@ -324,31 +206,19 @@ class Store:
             StoreError: If the store cannot be written.
         """
         folder = self.root / "data" / data.fingerprint
-        if folder.exists():
-            if self.data(data.fingerprint).remarks != data.remarks:
-                self._write_remarks(folder, data)
-            return
-        arrays = arrays_of(data)
-        facts = facts_of(data)
-        body = {
-            "format": FORMAT,
-            "facts": facts,
-            "arrays": {name: _description(array) for name, array in arrays.items()},
-        }
-        files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-        _write_folder(folder, {**files, "data.json": _sealed_bytes(body)}, replace=False)
+        if not folder.exists():
+            write_split(folder, data)
+        elif self.data(data.fingerprint).remarks != data.remarks:
+            write_remarks(folder, data)
+            self._data.pop(data.fingerprint, None)
 
-    def _write_remarks(self, folder: Path, data: SplitFacts) -> None:
-        """Replace the sentences that tables carry: an audit may have found more meanwhile."""
-        body = _read_json(folder / "data.json")
-        body["facts"] |= data.remarks
-        body["facts"].pop("marks", None)  # as release 0.1 called them
-        content = _sealed_bytes(body) if SEAL in body else _json_bytes(body)
-        try:
-            write_whole(folder / "data.json", content)
-        except OSError as error:
-            raise StoreError(f"the store cannot be written: {error}.") from error
-        self._data.pop(data.fingerprint, None)
+    def _sealed(self, record: Mapping[str, Any]) -> bool:
+        """Say whether a record has a seal, and once a job that there are some without."""
+        if is_sealed(record):
+            return True
+        if self.warn_unsealed:
+            say_once(log, logging.WARNING, UNSEALED.format(self.root.name))
+        return False
 
     def has_features(self, encoding_fingerprint: str) -> bool:
         """Say whether image features were kept, without reading them."""
@@ -363,10 +233,11 @@ class Store:
         folder = self.root / "features" / encoding_fingerprint
         if not self.has_features(encoding_fingerprint):
             return None
-        record = _read_json(folder / "features.json")
+        record = read_record(folder / "features.json")
+        self._sealed(record)
         try:
-            return _stored_array(folder / "features.npy", record["arrays"]["features"])
-        except KeyError as error:
+            return stored_array(folder / "features.npy", record["arrays"]["features"])
+        except (KeyError, TypeError) as error:
             raise damaged(folder, f"features.json lacks a part ({error})") from error
 
     def write_features(
@@ -377,10 +248,9 @@ class Store:
         Raises:
             StoreError: If the store cannot be written.
         """
-        body = {"format": FORMAT, "arrays": {"features": _description(features)}}
-        files = {"features.npy": _npy(features), "features.json": _json_bytes(body)}
         folder = self.root / "features" / encoding_fingerprint
-        _write_folder(folder, files, replace=replace)
+        files = with_arrays({}, {"features": features}, "features.json")
+        write_folder(folder, files, replace=replace)
 
     def adapter_folder(self, fingerprint_: str) -> Path:
         """Return where a tuned adapter lies, or will lie."""
@@ -394,7 +264,7 @@ class Store:
         Raises:
             StoreError: If the store cannot be written.
         """
-        _write_folder(self.adapter_folder(fingerprint_), files, replace=replace)
+        write_folder(self.adapter_folder(fingerprint_), files, replace=replace)
 
     def find(
         self, model: str, dataset: str, suite: str, corruption: str, severity: int
@@ -404,40 +274,33 @@ class Store:
         for folder in sorted(place.glob(f"s{severity}-*")):
             yield self.read_folder(folder)
 
+    def folders(self) -> Iterator[Path]:
+        """Yield the folder of every finished cell, in the order of their names.
+
+        Raises:
+            StoreError: If a folder cannot be read.
+        """
+        for model in _inside(self.root / "cells"):
+            for dataset in _inside(model):
+                for column in _inside(dataset):
+                    for cell in _inside(column):
+                        if cell.name.startswith("s") and "-" in cell.name:
+                            yield cell
+
     def cells(self) -> Iterator[StoredCell]:
         """Yield every finished cell, in the order of the folder names."""
-        for path in sorted((self.root / "cells").glob("*/*/*/s*-*")):
-            yield self.read_folder(path)
+        for folder in self.folders():
+            yield self.read_folder(folder)
 
 
-def cell_place(model: str, dataset: str, suite: str, corruption: str) -> Path:
-    """Return the folder, relative to the store, that holds all severities of one column."""
-    column = safe_name(f"{suite}.{corruption}")
-    return Path("cells") / safe_name(model) / safe_name(dataset) / column
-
-
-def cell_folder(spec: CellSpec, fingerprint_: str) -> Path:
-    """Return the place of a cell, relative to the store."""
-    place = cell_place(spec.model, spec.dataset, spec.suite, spec.corruption)
-    return place / f"s{spec.severity}-{fingerprint_[:12]}"
-
-
-def safe_name(text: str) -> str:
-    """Make a folder name out of any text: letters, digits, '.', '_', '-', at most 80 of them.
-
-    Example:
-        >>> safe_name("../my model"), safe_name("clip_vit_b16")
-        ('-my-model', 'clip_vit_b16')
-    """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".")[:80]
-    return name or "-"
-
-
-def damaged(folder: Path, what: str) -> StoreError:
-    """Build the error for a folder of the store that must not be used."""
-    return StoreError(
-        f"{folder} is damaged: {what}. Delete that folder, or compute it again with resume=false."
-    )
+def _inside(folder: Path) -> list[Path]:
+    """List what a folder holds but hidden names, in order; nothing if it is no folder."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if name[0] != "."]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be read ({error.strerror}).") from error
 
 
 def _declared(kind: str, folder: Path) -> Mapping[str, ArraySpec]:
@@ -449,95 +312,10 @@ def _declared(kind: str, folder: Path) -> Mapping[str, ArraySpec]:
         ) from error
 
 
-def _description(array: NDArray[Any]) -> dict[str, Any]:
-    """Say what an array must look like when it is read back."""
-    contiguous = np.ascontiguousarray(array)
-    return {
-        "shape": list(array.shape),
-        "dtype": array.dtype.str,
-        "sha256": hashlib.sha256(contiguous.tobytes()).hexdigest(),
-    }
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _json_bytes(value: Mapping[str, Any]) -> bytes:
-    return (
-        json.dumps(value, default=_plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    ).encode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Finding):
-        return value.record()
-    raise TypeError(f"{type(value).__name__} {value!r} cannot be kept in a JSON file")
-
-
-def _sealed_bytes(value: Mapping[str, Any]) -> bytes:
-    """Seal what will be read back, not what is in memory: a reader has no tuples."""
-    return _json_bytes(sealed(json.loads(_json_bytes(value))))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json_object(path)
-    except (OSError, ValueError) as error:
-        raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
-    if value.get("format") != FORMAT:
-        raise damaged(path.parent, f"{path.name} is not of format {FORMAT}")
-    if complaint := breach(value):
-        raise damaged(path.parent, f"{path.name}: {complaint}")
-    return value
-
-
-def _claim(spec: CellSpec, data: SplitFacts, record: Mapping[str, Any]) -> Claim:
-    """Put together what a record says of its cell, and what its parts make of it."""
-    key = CellKey(spec, record["encoding"], record["head"], data.fingerprint)
-    stated = (str(record["fingerprint"]), str(record["encoding_fingerprint"]))
-    return Claim(spec, data, key.encoding, stated, (key.fingerprint, key.encoding_fingerprint))
-
-
-def _stored_array(path: Path, stated: Any) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.array(plain_array(path))
-    except (OSError, ValueError) as error:
-        raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
-    if _description(array) != stated:
-        raise damaged(path.parent, f"{path.name} is not the array that was written")
-    return array
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
-    """Write `files` to a temporary folder beside, then rename it into its place."""
-    temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
-    try:
-        make_folder(temporary.parent)
-        temporary.mkdir()
-        for name, content in files.items():
-            (temporary / name).write_bytes(content)
-        old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
-        with suppress(FileNotFoundError):  # another worker may replace it, too
-            if replace:
-                folder.rename(old)
-        _rename(temporary, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise StoreError(
-            f"the store cannot be written: {error}. Finished cells are kept; free the disk or "
-            f"point store.dir to another folder, and run again."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename(temporary: Path, folder: Path) -> None:
-    """Move a whole folder into place, unless a twin arrived first."""
-    try:
-        move_into_place(temporary, folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
+def _pictures(folder: Path, digests: Mapping[str, str] | None) -> list[str]:
+    """Name the example pictures: as the seal does, or those that lie there without one."""
+    if digests is None:
+        return [name for name in os.listdir(folder) if name.endswith(".png")]
+    if strange := [name for name in digests if Path(name).name != name]:
+        raise damaged(folder, f"{strange[0]!r} is no name of a picture")
+    return list(digests)

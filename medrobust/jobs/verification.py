@@ -90,7 +90,7 @@ def sample(store: Store, count: int, seed: int) -> list[StoredCell]:
     """
     if count < 1:
         raise ConfigurationError(f"--cells {count}: ask for at least one.")
-    folders = sorted((store.root / "cells").glob("*/*/*/s*-*"))
+    folders = list(store.folders())
     if not folders:
         raise StoreError(f"{store.root} holds no cells. Pass the folder that store.dir names.")
     drawn = random.Random(seed).sample(range(len(folders)), min(count, len(folders)))

@@ -31,8 +31,6 @@ from .matrix import Matrix
 from .rank_tables import comparisons_html, ranks_html
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from medrobust.evaluation.store import StoredCell
 
 THUMBNAIL = 208
@@ -300,14 +298,14 @@ def _picture(matrix: Matrix, row: int, corruption: str, severity: int) -> str:
 
 def image(cell: "StoredCell", what: str) -> str:
     """Show the first example picture of a cell."""
-    return f'<img loading="lazy" alt="{escape(what)}" src="{thumbnail(cell.examples[0])}">'
+    return f'<img loading="lazy" alt="{escape(what)}" src="{thumbnail(cell.picture())}">'
 
 
-def thumbnail(path: "Path") -> str:
-    """Shrink a picture of the store to a JPEG data URI."""
+def thumbnail(png: bytes) -> str:
+    """Shrink a picture to a JPEG data URI."""
     from PIL import Image
 
-    with Image.open(path) as opened:
+    with Image.open(io.BytesIO(png)) as opened:
         small = opened.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         buffer = io.BytesIO()

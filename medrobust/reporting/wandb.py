@@ -344,9 +344,7 @@ def _examples(matrix: Matrix) -> list[Any]:
     import wandb
 
     return [
-        wandb.Image(
-            _picture(cell.examples[0].read_bytes()), caption=f"{place.corruption} s{place.severity}"
-        )
+        wandb.Image(_picture(cell.picture()), caption=f"{place.corruption} s{place.severity}")
         for place, cell in matrix.cells.items()
         if place.row == 0 and cell.examples
     ]

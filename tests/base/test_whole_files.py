@@ -177,4 +177,4 @@ def test_no_room_renames_by_itself() -> None:
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.search(r"os\.(replace|rename)\(|\.rename\(|(partial|temporary|part)\.replace\(", line)
     }
-    assert found == {"evaluation/store.py: folder.rename(old)"}
+    assert found == {"evaluation/store_files.py: folder.rename(old)"}

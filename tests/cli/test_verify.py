@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 from run_entry import medrobust
 
-from medrobust.evaluation.seals import sealed
-from medrobust.evaluation.store import Store, _description
+from medrobust.base.seals import sealed_json
+from medrobust.evaluation.store import Store
+from medrobust.evaluation.store_files import described
 from medrobust.jobs.verification import HALF_PRECISION, OTHER_DEVICE, compare, tolerance
 
 RUN = (
@@ -25,13 +26,13 @@ def change_record(folder: Path, change) -> None:
     file = folder / "cell.json"
     record = json.loads(file.read_text())
     change(record)
-    file.write_text(json.dumps(sealed(record)))
+    file.write_bytes(sealed_json(record))
 
 
 def put(folder: Path, logits: np.ndarray) -> None:
     """Replace the logits of a cell as a forger would: with the checksum that fits."""
     np.save(folder / "logits.npy", logits)
-    change_record(folder, lambda r: r["arrays"].update(logits=_description(logits)))
+    change_record(folder, lambda r: r["arrays"].update(logits=described(logits)))
 
 
 def test_a_store_agrees_and_a_forged_cell_does_not(workplace, capsys) -> None:

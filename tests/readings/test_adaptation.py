@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stores import cell_key, data_record
 
-from medrobust.evaluation.seals import sealed
+from medrobust.base.seals import sealed_json
 from medrobust.evaluation.store import Store
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.influence import balanced_influence
@@ -160,7 +160,7 @@ def test_an_adapter_that_names_no_draw_has_a_gain_too(tmp_path: Path) -> None:
         if cell.spec.adapter != "none":
             record = json.loads((cell.folder / "cell.json").read_text())
             record["adaptation"] = {"label": cell.spec.adapter, "draw": None}
-            (cell.folder / "cell.json").write_text(json.dumps(sealed(record)))
+            (cell.folder / "cell.json").write_bytes(sealed_json(record))
     cells = [Store(tmp_path).read(cell.spec, cell.fingerprint) for cell in cells]
     table = table_of(report_of(tmp_path, cells))
     row = table["lora 10% draw 1", "clean error"]

@@ -9,7 +9,7 @@ from run_entry import answer
 from stores import cell_key, data_record, random_logits, write_cell, write_matrix
 from wandb_files import read_records
 
-from medrobust.evaluation.seals import sealed
+from medrobust.base.seals import sealed_json
 from medrobust.evaluation.store import Store
 from medrobust.reporting import WandbLogger, reference_cells
 from medrobust.reporting.audit import findings
@@ -22,7 +22,7 @@ def rewritten(cell, **more):
     """Add to the record of a stored cell."""
     path = cell.folder / "cell.json"
     record = json.loads(path.read_text())
-    path.write_text(json.dumps(sealed(record | more)))
+    path.write_bytes(sealed_json(record | more))
 
 
 def test_marks_are_sorted_by_what_they_are_about():

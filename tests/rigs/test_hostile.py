@@ -10,7 +10,7 @@ import torch
 
 from medrobust.adapters import Lora, Tuned
 from medrobust.adapters.lora import CONFIG, WEIGHTS
-from medrobust.base.safe_files import json_object, plain_array
+from medrobust.base.safe_files import json_object, whole_array
 from medrobust.datasets.published.fetching import unpack
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError, StoreError
 from medrobust.models import PhantomClip
@@ -53,13 +53,13 @@ def npy(header: str) -> bytes:
 def test_an_array_that_is_none_is_one_kind_of_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.npy").write_bytes(content)
     with pytest.raises(ValueError, match=r"."):
-        plain_array(tmp_path / "x.npy")
+        whole_array(tmp_path / "x.npy")
 
 
-def test_plain_arrays_come_back(tmp_path: Path) -> None:
+def test_whole_arrays_come_back(tmp_path: Path) -> None:
     for array in (np.zeros((0, 3)), np.array(["a", "bc"]), np.arange(6).reshape(2, 3)):
         np.save(tmp_path / "x.npy", array)
-        np.testing.assert_array_equal(plain_array(tmp_path / "x.npy"), array)
+        np.testing.assert_array_equal(whole_array(tmp_path / "x.npy"), array)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from medrobust.base.safe_files import UNREADABLE, plain_array
+from medrobust.base.safe_files import UNREADABLE, whole_array
 from medrobust.datasets.cache import ArrayWriter, cached_array, source_key
 from medrobust.exceptions import (
     DatasetNotFoundError,
@@ -143,7 +143,7 @@ class MedIMetaFiles:
         """
         file = self._present(f"task_labels/{task}.npy")
         try:
-            values: NDArray[Any] = np.array(plain_array(file))
+            values: NDArray[Any] = whole_array(file)
         except (ValueError, OSError) as error:
             raise InvalidDataError(
                 f"{file} is damaged or holds more than plain numbers. {self._unpack_again()}"
