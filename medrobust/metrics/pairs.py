@@ -42,23 +42,42 @@ def t_tail(statistic: float, degrees: float) -> float:
         >>> round(t_tail(2.228, 10), 4), round(t_tail(1.96, 1e12), 4)
         (0.05, 0.05)
     """
-    square = statistic**2
-    if degrees > MANY_DEGREES:
-        return erfc(sqrt(square / 2))
-    free = max(degrees, FEWEST)
-    inside, outside = free / (free + square), square / (free + square)
-    if outside == 0:
-        return 1.0
+    return float(t_tails(np.array([statistic]), np.array([degrees]))[0])
+
+
+def t_tails(statistics: Float64Array, degrees: Float64Array) -> Float64Array:
+    """Return `t_tail` of each: float64 (B,)."""
+    squares = statistics.astype(np.float64) ** 2
+    normal = degrees > MANY_DEGREES
+    free = np.where(normal, MANY_DEGREES, np.maximum(degrees, FEWEST)).astype(np.float64)
+    inside, outside = free / (free + squares), squares / (free + squares)
+    none = outside == 0
+    near = (inside < (free / 2 + 1) / (free / 2 + 2.5)) & ~normal & ~none
+    far = ~near & ~normal & ~none
+    found = np.where(none, 1.0, 0.0)
+    found[normal] = [erfc(sqrt(square / 2)) for square in squares[normal]]
+    front = np.array(
+        [
+            _front(*one) if usual else 0.0
+            for usual, *one in zip(near | far, free, inside, outside, strict=True)
+        ]
+    )
+    half = free / 2
+    found[near] = front[near] / half[near] / _fraction(half[near], 0.5, inside[near])
+    found[far] = 1 - front[far] / 0.5 / _fraction(0.5, half[far], outside[far])
+    return found
+
+
+def _front(free: float, inside: float, outside: float) -> float:
     scale = lgamma((free + 1) / 2) - lgamma(free / 2) - lgamma(0.5)
-    front = exp(scale + free / 2 * log(inside) + 0.5 * log(outside))
-    if inside < (free / 2 + 1) / (free / 2 + 2.5):
-        return front / (free / 2) / _fraction(free / 2, 0.5, inside)
-    return 1 - front / 0.5 / _fraction(0.5, free / 2, outside)
+    return exp(scale + free / 2 * log(inside) + 0.5 * log(outside))
 
 
-def _fraction(first: float, second: float, at: float) -> float:
+def _fraction(
+    first: Float64Array | float, second: Float64Array | float, at: Float64Array
+) -> Float64Array:
     """Return the continued fraction of the incomplete beta function, from its far end."""
-    value = 1.0
+    value = np.ones_like(at)
     for step in range(TERMS, 0, -1):
         half, odd = divmod(step, 2)
         if odd:
@@ -96,8 +115,7 @@ def compare_errors(
     chunks = [pairs[start : start + step] for start in range(0, len(pairs), step)]
     found = _joined([paired(values[c[:, 0]] - values[c[:, 1]], parts) for c in chunks])
     low, high = bounds_of(found)
-    statistic = score_statistic(found)
-    by_score = [t_tail(float(t), float(d)) for t, d in zip(statistic, found.degrees, strict=True)]
+    by_score = t_tails(score_statistic(found), found.degrees).tolist()
     reason = _too_few(parts)
     whole = [
         Comparison(float(d), float(a), float(b), p, "sign flips", reason=reason)
