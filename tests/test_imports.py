@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "medrobust"
 ROOT = {"exceptions", "types"}
 BASE = ROOT | {"base", "keys"}
-ROOMS = BASE | {"corruptions", "datasets", "models", "metrics", "adapters"}
+ROOMS = BASE | {"corruptions", "quality", "datasets", "models", "metrics", "adapters"}
 EVALUATION = ROOMS | {"engine", "tuning", "tasks.base", "tasks.lookup"}
 JOBS = EVALUATION | {"evaluation", "reporting", "readings"}
 ALLOWED = {
@@ -22,13 +22,14 @@ ALLOWED = {
     "keys": BASE,
     "base": BASE,
     "corruptions": BASE,
+    "quality": BASE,
     "datasets": BASE,
     "models": BASE,
     "metrics": BASE,
     "adapters": BASE | {"models"},
-    "engine": ROOMS,
-    "tuning": ROOMS | {"engine"},
-    "tasks": BASE | {"models", "metrics", "reporting.markup"},
+    "engine": ROOMS - {"quality"},
+    "tuning": ROOMS - {"quality"} | {"engine"},
+    "tasks": BASE | {"quality", "models", "metrics", "reporting.markup"},
     "readings": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store", "reporting"},
     "reporting": BASE
     | {"metrics", "tasks.base", "tasks.lookup", "readings.lookup", "evaluation.store"}
@@ -128,6 +129,7 @@ def _is_room(place: Path) -> bool:
         ("import medrobust", ("torch", "numpy", "hydra")),
         ("import medrobust.cli", ("torch", "numba", "cv2", "matplotlib", "transformers")),
         ("from medrobust.corruptions import Corruption", ("torch", "numba", "cv2")),
+        ("from medrobust.quality import MEASURES", ("torch", "numpy", "cv2")),
         ("import medrobust.reporting", ("matplotlib", "wandb")),
         ("import medrobust.models", ("transformers", "open_clip")),
     ],

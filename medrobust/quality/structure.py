@@ -1,0 +1,72 @@
+"""SSIM and MS-SSIM (Wang et al. 2004 and 2003), on luma."""
+
+import torch
+from torch import Tensor
+
+from .windows import gaussian, halved, inside, mean_of
+
+WINDOW = gaussian(11, 1.5)
+
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of MS-SSIM, finest scale first."""
+
+MIDDLE = 128.0
+"""Taken off before squares: variances stay, and float32 keeps more of their digits."""
+
+
+def ssim(clean: Tensor, planes: Tensor) -> Tensor:
+    """Return the structural similarity of each plane.
+
+    Gaussian window 11 x 11 of sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255, population covariance,
+    mean over the places where the window lies inside the image, no downsampling: scikit-image's
+    with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`.
+
+    Args:
+        clean: float32 (N, H, W) from 0 to 255.
+        planes: As `clean`.
+
+    Returns:
+        float64 (N,).
+
+    References:
+        Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
+    """
+    light, structure = _similarities(clean, planes)
+    return mean_of(light * structure)
+
+
+def ms_ssim(clean: Tensor, planes: Tensor) -> Tensor:
+    """Return the multi-scale similarity: structure at five scales, light at the coarsest.
+
+    Scales are halved by means of 2 x 2 pixels; a mean structure below zero counts as zero.
+
+    Args:
+        clean: float32 (N, H, W) from 0 to 255, 176 pixels a side or more.
+        planes: As `clean`.
+
+    Returns:
+        float64 (N,).
+
+    References:
+        Wang et al., Multi-scale structural similarity for image quality assessment, 2003.
+    """
+    product = torch.ones(len(clean), dtype=torch.float64, device=clean.device)
+    for scale, exponent in enumerate(SCALES, 1):
+        light, structure = _similarities(clean, planes)
+        found = mean_of(light * structure if scale == len(SCALES) else structure)
+        product = product * found.clamp_min(0) ** exponent
+        clean, planes = halved(clean), halved(planes)
+    return product
+
+
+def _similarities(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how alike light and structure are at each place, float32 (N, H - 10, W - 10)."""
+    x, y = clean - MIDDLE, planes - MIDDLE
+    mean_x, mean_y = inside(x, WINDOW), inside(y, WINDOW)
+    both = inside(torch.addcmul(x * x, y, y), WINDOW) - mean_x**2 - mean_y**2
+    shared = inside(x * y, WINDOW) - mean_x * mean_y
+    mean_x, mean_y = mean_x + MIDDLE, mean_y + MIDDLE
+    light = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return light, (2 * shared + C2) / (both.clamp_min(0) + C2)
