@@ -60,6 +60,7 @@ class SplitFacts:
         metadata_columns: Names of the M columns.
         compared: What its pictures were compared with: splits of its set, "SET/SPLIT" of others.
         not_compared: Sentences, one a split that they were not compared with.
+        unit: What one id stands for: "image", or what answers of images were joined to.
     """
 
     name: str
@@ -78,6 +79,7 @@ class SplitFacts:
     metadata_columns: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
+    unit: str = "image"
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -189,6 +189,7 @@ def as_job(config: "DictConfig", hydra: Any, folder: str, number: int | None) ->
         number=number,
         group=Path(hydra.sweep.dir).name if swept else None,
         dry=config.dry_run is True,
+        aggregation=built(config, "aggregate") if config.get("aggregate") else None,
     )
 
 

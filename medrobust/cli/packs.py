@@ -21,7 +21,7 @@ MOST_NODES = 20_000
 """Values of a file, each alias counted as what it stands for."""
 
 TARGETS = (
-    r"medrobust\.(adapters|corruptions|datasets|models|reporting|tasks|tuning)\.[A-Z]\w*",
+    r"medrobust\.(adapters|corruptions|datasets|models|readings|reporting|tasks|tuning)\.[A-Z]\w*",
     r"medrobust\.tasks\.lookup\.task_of",
     r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*",
     r"pytorch_lightning\.(callbacks\.|loggers\.|profilers\.|strategies\.)?[A-Z]\w*",

@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .parsing import listed, subcommand_parser
+from medrobust.exceptions import ConfigurationError
+
+from .parsing import add_overrides, as_typed, listed, subcommand_parser
+
+if TYPE_CHECKING:
+    from medrobust.readings import Aggregation
 
 ABOUT = """\
 Make a report from a store alone: page, figures, tables.
 
 No model is run and no data set is opened. The folder gets report.html (one file, no outside
 requests), results.csv, summary.csv, comparisons.csv, subgroups.csv, their Parquet twins,
-matrix.png, figures/ and tables/."""
+matrix.png, figures/ and tables/. With aggregate=patient, tables of patients stand beside those of
+their images."""
 
 EXAMPLES = (
     "outputs/store",
     "outputs/store --out outputs/paper --reference clip_vit_b16",
     "outputs/store --corruption gaussian_noise,contrast --severity 3",
+    "outputs/store aggregate=patient aggregate.how=noisy_or",
 )
 
 
@@ -40,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--examples", action="store_true", help="show pictures of own data that the store has"
     )
-    given = parser.parse_args(arguments)
+    add_overrides(parser, "aggregate=...")
+    given = parser.parse_intermixed_args(arguments)
+    aggregations = _aggregations(as_typed(given), given.overrides)
     from medrobust.reporting.from_store import report_store
 
     report = report_store(
@@ -56,7 +66,29 @@ def main(arguments: Sequence[str]) -> int:
         examples=given.examples,
         figures=not given.no_figures,
         processes=2,
+        aggregations=aggregations,
     )
     report.print()
     print(given.out / "report.html")
     return 0
+
+
+def _aggregations(typed: Sequence[str], overrides: Sequence[str]) -> "list[Aggregation]":
+    """Build what `aggregate=...` asks for, as a run does; of other keys a report takes none.
+
+    Raises:
+        ConfigurationError: If another key is given.
+    """
+    if not overrides:
+        return []
+    strange = [word for word in overrides if not word.startswith(("aggregate=", "aggregate."))]
+    if strange:
+        raise ConfigurationError(
+            f"a report takes no {strange[0]!r}: of the keys of a run it takes aggregate=... alone."
+        )
+    from medrobust.evaluation.building import built
+
+    from .hydra_app import composed
+
+    config = composed(typed)
+    return [built(config, "aggregate")] if config.get("aggregate") else []

@@ -43,6 +43,7 @@ def reference_command(
         "task",
         "tuning",
         "logger",
+        "aggregate",
     )
     kept = [
         text

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medrobust.readings import Aggregation
     from medrobust.reporting import RunLogger
 
 
@@ -24,6 +25,7 @@ class Job:
         group: Name of the sweep, None outside a sweep; a sweep as a whole has a group and no
             number.
         dry: Print what would run, and run nothing.
+        aggregation: What images are joined to, in tables beside their own; None: to nothing.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class Job:
     number: int | None = None
     group: str | None = None
     dry: bool = False
+    aggregation: "Aggregation | None" = None
 
     @property
     def name(self) -> str:

@@ -14,6 +14,8 @@ from medrobust.evaluation.plan import DatasetPlan
 from medrobust.evaluation.run import Done
 from medrobust.reporting import ExpectedTable
 
+from .job import Job
+
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +54,7 @@ class Tally:
 def plan_record(
     experiment: Experiment,
     plans: Sequence[DatasetPlan],
-    choices: Mapping[str, str],
+    job: Job,
     further: Beside,
 ) -> dict[str, Any]:
     """Return the content of plan.json: what a joint report needs to know of this job."""
@@ -61,7 +63,8 @@ def plan_record(
         "store": str(experiment.where.store),
         "reference": experiment.where.reference,
         "reference_prompts": experiment.where.reference_prompts,
-        "choices": dict(choices),
+        "choices": dict(job.choices),
+        "aggregate": None if job.aggregation is None else asdict(job.aggregation),
         "expected": [asdict(table) for table in expected_tables(plans, experiment.data.severities)],
         "cells": _named_cells(plans),
         "validation": _named_cells(further.validation),

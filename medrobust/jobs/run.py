@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.base.once import one_job
+from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.audit_step import audited
@@ -109,14 +110,25 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)
+    if job.aggregation is not None:
+        job.aggregation.check(_asked(plans))
     runner = CellRunner(known, RESOURCES, store, ranks)
     if ranks.rank != 0:
         return Prepared(known, tuple(plans), further, runner)
-    write_json(job.folder / "plan.json", plan_record(known, plans, job.choices, further))
+    write_json(job.folder / "plan.json", plan_record(known, plans, job, further))
     warnings = check_images(known.model, RESOURCES, plans)
     warn_of_changes(plans, store)
     looked_at, further_looked_at = audited(known.data, plans, further)
     return Prepared(known, tuple(looked_at), further_looked_at, runner, tuple(warnings))
+
+
+def _asked(plans: Sequence[DatasetPlan]) -> list[tuple[SplitFacts, str]]:
+    """Return the split and task of every table."""
+    return [
+        (dataset.record, task)
+        for dataset in plans
+        for task in dict.fromkeys(cell.key.task for cell in dataset.cells)
+    ]
 
 
 def execute(prepared: Prepared, tally: Tally) -> None:
@@ -195,6 +207,7 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         validation=by_variant(read_cells(store, prepared.further.validation)),
         sanity=read_cells(store, prepared.further.sanity),
         missing=[spec for spec in runner.failed if spec in wanted],
+        aggregations=[] if job.aggregation is None else [job.aggregation],
         notes=[
             *run["warnings"],
             *run["protocol"],

@@ -7,6 +7,7 @@ from typing import Any
 
 from medrobust.evaluation.store import CellSpec, Store
 from medrobust.exceptions import StoreError
+from medrobust.readings import Aggregation
 from medrobust.reporting import ExpectedTable, ReportRequest, build_report, by_variant
 
 from .commands import command_line, reference_command
@@ -94,6 +95,7 @@ def _request(sweep: Job, left: Left, run: Mapping[str, Any], store: Store) -> Re
         validation=by_variant(list(validation.values())),
         sanity=list(sanity.values()),
         missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
+        aggregations=_aggregations(left.plans),
         notes=[
             *(
                 sentence
@@ -104,6 +106,12 @@ def _request(sweep: Job, left: Left, run: Mapping[str, Any], store: Store) -> Re
             *(f"job {name} failed: {reason}" for name, reason in left.failed.items()),
         ],
     )
+
+
+def _aggregations(plans: Sequence[Mapping[str, Any]]) -> list[Aggregation]:
+    """Return what any of the jobs joins images to, each once: a sweep may be over it."""
+    asked = [job_plan["aggregate"] for job_plan in plans if job_plan["aggregate"]]
+    return list(dict.fromkeys(Aggregation(**one) for one in asked))
 
 
 def _commands(

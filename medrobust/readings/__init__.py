@@ -1,1 +1,5 @@
 """What stored cells say further, without a model: one file a reading."""
+
+from .aggregation import Aggregation
+
+__all__ = ["Aggregation"]

@@ -21,7 +21,8 @@ ORDER_NOT_CHECKED = "not checked: of own data no shares are known"
 
 def audit_section(report: "Report") -> str:
     """Write one line a data set and topic; a topic without a finding says what that means."""
-    data = {m.data.fingerprint: m.data for m in report.matrices}.values()
+    of_images = [m.data for m in report.matrices if m.data.unit == "image"]
+    data = {one.fingerprint: one for one in of_images}.values()
     if not data:
         return ""
     rows = [

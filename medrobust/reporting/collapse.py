@@ -21,7 +21,7 @@ def collapse_notes(cells: Sequence[StoredCell], measured: Measured | None = None
     measured = measured or Measured()
     found: dict[tuple[str, str, str], list[str]] = {}
     seen: dict[tuple[str, str], int] = {}
-    for cell in cells:
+    for cell in (one for one in cells if one.data.unit == "image"):
         spec = cell.spec
         model = spec.model if spec.adapter == "none" else f"{spec.model} + {spec.adapter}"
         row = (model, f"{spec.dataset}/{spec.split}")

@@ -144,7 +144,7 @@ def _compared(
 def _unit(matrix: Matrix, of: str) -> str:
     """Name what a loss is a mean over."""
     found = matrix.terms_of_one(of)
-    return found.unit if isinstance(found, Terms) else "image"
+    return found.unit if isinstance(found, Terms) else matrix.data.unit
 
 
 def _answers_once(matrix: Matrix, of: str) -> bool:

@@ -22,6 +22,7 @@ class ExpectedTable:
         in_store: How many corruptions the table has in the store, of which these are chosen; 0:
             these are all.
         task: Name of the task, where several are asked of the data; empty: of any, a matrix each.
+        unit: What its numbers are over: "image", or what images were joined to.
     """
 
     dataset: str
@@ -32,10 +33,12 @@ class ExpectedTable:
     version: str = ""
     in_store: int = 0
     task: str = ""
+    unit: str = "image"
 
     def is_of(self, cell: StoredCell) -> bool:
         """Say whether a cell is of the data and the task of this table."""
         same_set = (cell.spec.dataset, cell.spec.split) == (self.dataset, self.split)
+        same_set = same_set and cell.data.unit == self.unit
         same_task = self.task in ("", cell.task)
         return same_set and same_task and self.version in ("", cell.data.fingerprint)
 

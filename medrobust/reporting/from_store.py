@@ -12,6 +12,7 @@ from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
 from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .measure import variant
+from .parts import Joining
 from .reference import validation_cells
 from .report import Report
 from .request import ReportRequest, build_report
@@ -125,6 +126,7 @@ def report_store(
     examples: bool = False,
     figures: bool = True,
     processes: int = 1,
+    aggregations: Sequence[Joining] = (),
 ) -> Report:
     """Write page, tables and figures of a store; no model is run and no data set opened.
 
@@ -142,6 +144,8 @@ def report_store(
         figures: Also draw figures/ (nine files a matrix, a few seconds each matrix).
         processes: How many measure the cells of a large store side by side; more than one needs a
             script that guards its start.
+        aggregations: What images are joined to, in tables beside their own, such as
+            `medrobust.readings.Aggregation()`.
 
     Returns:
         The report.
@@ -149,7 +153,7 @@ def report_store(
     Raises:
         StoreError: If there is no store, nothing in it that was asked for, or a damaged cell.
         UnknownNameError: If a name or severity is not in the store.
-        ConfigurationError: If the folder cannot be written.
+        ConfigurationError: If the folder cannot be written, or images name no units to join.
     """
     store = Store(root)
     choice = Choice(tuple(models), tuple(datasets), tuple(corruptions), tuple(severities))
@@ -162,6 +166,7 @@ def report_store(
         choice,
         {"--reference": reference, "--reference-prompts": reference_prompts},
         {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
+        [word for one in aggregations for word in one.words],
     )
     request = ReportRequest(
         store=store,
@@ -181,6 +186,7 @@ def report_store(
             *_without_reference(reference, cells, expected, typed),
         ],
         processes=processes,
+        aggregations=aggregations,
     )
     report = build_report(request)
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)
@@ -188,10 +194,14 @@ def report_store(
 
 
 def _typed(
-    root: Path, choice: Choice, values: Mapping[str, str | None], switches: Mapping[str, bool]
+    root: Path,
+    choice: Choice,
+    values: Mapping[str, str | None],
+    switches: Mapping[str, bool],
+    joined: Sequence[str],
 ) -> str:
     """Write the command that makes the report again, without where it goes."""
-    words = ["medrobust", "report", root.name, *choice.words]
+    words = ["medrobust", "report", root.name, *joined, *choice.words]
     words += [word for switch, value in values.items() if value for word in (switch, value)]
     return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
 

@@ -123,7 +123,7 @@ def _matrix(
     return Matrix(
         table=table,
         data=data,
-        rows=_marked(rows, table.dataset, groups, partners, measured),
+        rows=_marked(rows, data.name, groups, partners, measured),
         task=task,
         seeds=tuple(sorted({c.spec.seed for c in cells if c.spec.seed is not None})),
         values=values,

@@ -240,7 +240,7 @@ class Matrix:
         if names:
             lines.append(
                 f"‡: the weights were trained on {', '.join(names)}, which holds pictures of the "
-                f"source of {self.table.dataset}"
+                f"source of {self.data.name}"
             )
         return tuple(lines)
 

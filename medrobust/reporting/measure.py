@@ -88,9 +88,14 @@ class Measured:
         defined = [area for area in areas if isinstance(area, Areas)]
         return defined if defined and len(defined) == len(areas) else None
 
-    def groups(self, data: SplitFacts, unit: str = "image") -> Int64Array | None:
-        """Return the number of each image's patient, None where units stand alone."""
-        if unit != "image":
+    def groups(self, data: SplitFacts, unit: str | None = None) -> Int64Array | None:
+        """Return the number of each unit's patient, None where units stand alone.
+
+        Args:
+            data: Facts of the split.
+            unit: What terms are of; None: of what the split is made of.
+        """
+        if unit not in (None, data.unit):
             return None
         if data.fingerprint not in self._groups:
             self._groups[data.fingerprint] = group_codes(data.groups)

@@ -6,7 +6,7 @@ are averaged apart: two models at chance both score an mCE of 100 and it means n
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medrobust.metrics import Estimate, Metric
 
@@ -22,7 +22,8 @@ class Average:
     Attributes:
         label: Row label of the model.
         suite: Common suite of the columns ("registry" where every set has its own).
-        over: "all sets", "sets beyond chance", "sets at chance", or "modality: NAME".
+        over: "all sets", "sets beyond chance", "sets at chance", or "modality: NAME"; with
+            " by patient" behind it where images were joined.
         metric: "clean", "mean" or "mCE".
         of: What it is made from.
         metric_of: What tables say of that.
@@ -45,35 +46,39 @@ class Average:
 def averages(matrices: Sequence[Matrix]) -> list[Average]:
     """Average over data sets, for every model and suite that spans at least two of them."""
     found = []
-    for suite, same in _by_suite(matrices).items():
+    for (units, suite), same in _by_suite(matrices).items():
         labels = dict.fromkeys(row.label for matrix in same for row in matrix.rows)
         for label in labels:
             for of in dict.fromkeys(of for matrix in same for of in matrix.losses):
                 ours = [matrix for matrix in same if of in matrix.losses]
-                found += _of_label(label, suite, of, ours)
+                means = _of_label(label, suite, of, ours)
+                found += [replace(mean, over=mean.over + units) for mean in means]
     return found
 
 
-def _by_suite(matrices: Sequence[Matrix]) -> dict[str, list[Matrix]]:
-    """Sort by suite; registries of MedMNIST-C, one a data set, are one suite.
+def _by_suite(matrices: Sequence[Matrix]) -> dict[tuple[str, str], list[Matrix]]:
+    """Sort by what numbers are over ("", " by patient") and by suite.
 
-    Phantoms are never averaged with images of patients.
+    Registries of MedMNIST-C, one a data set, are one suite. Phantoms are never averaged with images
+    of patients, nor images with what they were joined to.
     """
-    sorted_: dict[str, list[Matrix]] = {}
+    sorted_: dict[tuple[str, str], list[Matrix]] = {}
     real = [matrix for matrix in matrices if not matrix.demonstration]
     for matrix in real or matrices:
         table = matrix.table
-        suite = "registry" if table.suite == table.dataset else table.suite
-        sorted_.setdefault(suite, []).append(matrix)
+        suite = "registry" if table.suite == matrix.data.name else table.suite
+        joined = table.unit != "image"
+        units = table.dataset.removeprefix(matrix.data.name) if joined else ""
+        sorted_.setdefault((units, suite), []).append(matrix)
     return {
-        suite: same
-        for suite, same in sorted_.items()
+        (units, suite): same
+        for (units, suite), same in sorted_.items()
         if suite != "none" and len({m.table.dataset for m in same}) > 1
     }
 
 
 def _of_label(label: str, suite: str, of: str, same: Sequence[Matrix]) -> list[Average]:
-    kinds = dict.fromkeys(modality(matrix.table.dataset) for matrix in same)
+    kinds = dict.fromkeys(modality(matrix.data.name) for matrix in same)
     parts: list[tuple[str, Callable[[Matrix], bool]]] = [
         ("all sets", lambda matrix: True),
         ("sets beyond chance", lambda matrix: not _marked(matrix, label)),
@@ -90,7 +95,7 @@ def _of_label(label: str, suite: str, of: str, same: Sequence[Matrix]) -> list[A
 
 
 def _of_kind(kind: str) -> Callable[[Matrix], bool]:
-    return lambda matrix: modality(matrix.table.dataset) == kind
+    return lambda matrix: modality(matrix.data.name) == kind
 
 
 def _marked(matrix: Matrix, label: str) -> bool:

@@ -232,6 +232,8 @@ def make_report(
         reference_cells=reference_cells,
         measured=measured,
     )
+    joined = {table.dataset for table in expected if table.unit != "image"}
+    planned_missing = [spec for spec in missing if spec.dataset not in joined]
     ranked = tuple(standings(matrix, measured) for matrix in matrices)
     means = averages(matrices)
     summary = [
@@ -243,8 +245,8 @@ def make_report(
         matrices=tuple(matrices),
         results=tuple(result_rows([*store_cells, *sanity], measured)),
         summary=tuple(summary),
-        missing=tuple(missing),
-        total=len(store_cells) + len(missing),
+        missing=tuple(planned_missing),
+        total=len([c for c in store_cells if c.data.unit == "image"]) + len(planned_missing),
         notes=tuple(dict.fromkeys([*notes, *collapse_notes(store_cells, measured)])),
         folder=folder,
         run=run,

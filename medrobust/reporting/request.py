@@ -8,6 +8,7 @@ from typing import Any
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 
 from .expected import ExpectedTable
+from .parts import Joining, Parts
 from .reference import (
     References,
     reference_cells,
@@ -37,6 +38,7 @@ class ReportRequest:
         missing: Planned cells that are not finished.
         notes: Lines for the reader.
         processes: How many measure the cells of a large store side by side.
+        aggregations: What images are joined to, in tables beside their own.
     """
 
     store: Store
@@ -52,6 +54,7 @@ class ReportRequest:
     missing: Sequence[CellSpec] = ()
     notes: Sequence[str] = ()
     processes: int = 1
+    aggregations: Sequence[Joining] = ()
 
 
 def build_report(request: ReportRequest) -> Report:
@@ -61,24 +64,43 @@ def build_report(request: ReportRequest) -> Report:
 
     Raises:
         StoreError: If a cell of the reference, or of a model as published, is damaged.
-        ConfigurationError: If a cell is in no expected table.
+        ConfigurationError: If a cell is in no expected table, or images name no units to join.
     """
+    images = _parts(request)
+    parts = images
+    for aggregation in request.aggregations:
+        parts += aggregation.beside(images)
+    return make_report(
+        parts.cells,
+        expected=parts.expected,
+        missing=parts.missing,
+        reference=parts.reference,
+        reference_cells=parts.reference_cells,
+        notes=parts.notes,
+        folder=request.folder,
+        run=dict(request.run),
+        validation=parts.validation,
+        sanity=parts.sanity,
+        features=request.store.read_features,
+        untuned=parts.untuned,
+        processes=request.processes,
+    )
+
+
+def _parts(request: ReportRequest) -> Parts:
+    """Look up what belongs beside the cells of a request."""
     found, notes = _of_references(request)
     published, lacking = untuned_cells(request.store, request.cells)
-    return make_report(
-        request.cells,
+    return Parts(
+        cells=request.cells,
         expected=request.expected,
         missing=request.missing,
         reference=_title(request),
         reference_cells=found,
-        notes=[*request.notes, *notes, *lacking],
-        folder=request.folder,
-        run=dict(request.run),
+        untuned=published,
         validation=request.validation,
         sanity=request.sanity,
-        features=request.store.read_features,
-        untuned=published,
-        processes=request.processes,
+        notes=[*request.notes, *notes, *lacking],
     )
 
 

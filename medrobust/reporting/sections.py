@@ -51,7 +51,7 @@ def matrix_section(
     """Write heat table, curves, scatter, ranks, comparisons, classes, worst cells and pictures."""
     anchor = f"m{number}"
     data = matrix.data
-    facts = counted(len(data), "image")
+    facts = counted(len(data), data.unit)
     if data.label_kind is not None:
         facts += f" · {counted(len(data.class_names), 'class')} · {data.label_kind}"
     if (codes := group_codes(data.groups)) is not None:
@@ -155,7 +155,8 @@ def averaged(matrix: Matrix) -> str:
 
 def intervals(matrix: Matrix) -> str:
     """Say what intervals stand beside the numbers of a table, and what they are over."""
-    units = "patients" if group_codes(matrix.data.groups) is not None else "images"
+    clustered = group_codes(matrix.data.groups) is not None
+    units = "patients" if clustered else f"{matrix.data.unit}s"
     return f"95 % intervals over {units}"
 
 

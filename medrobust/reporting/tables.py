@@ -239,7 +239,7 @@ def average_rows(averages: Sequence[Average], reference: str | None) -> list[dic
             "higher_is_better": str(mean.metric_of.higher_is_better).lower(),
             "reference": (reference or "") if mean.metric == "mCE" else "",
             "covers": f"{len(mean.sets)} of {counted(mean.planned, 'set')}: {', '.join(mean.sets)}",
-            "marks": "at chance" if mean.over == "sets at chance" else "",
+            "marks": "at chance" if mean.over.startswith("sets at chance") else "",
         }
         for mean in averages
     ]

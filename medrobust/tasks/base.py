@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate, Metric
 from medrobust.metrics.influence import Areas
+from medrobust.metrics.joining import How
 from medrobust.types import Int64Array
 
 Level: TypeAlias = Literal["image", "patches", "pixels", "text"]
@@ -176,6 +177,28 @@ class Cell:
     patients: Int64Array | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Which images make up which patient, lesion or study, and how their answers are joined.
+
+    Attributes:
+        word: What one of them is: "patient".
+        names: Of each unit, in the order of their first images.
+        codes: int64 (N,), the unit of each image.
+        how: "mean", "max" or "noisy_or".
+    """
+
+    word: str
+    names: Sequence[str]
+    codes: Int64Array
+    how: How
+
+    @property
+    def first(self) -> Int64Array:
+        """The first image of each unit, int64 (U,), ascending."""
+        return np.unique(self.codes, return_index=True)[1]
+
+
 class Head(Protocol):
     """Turns what one pass left behind into the arrays of a cell."""
 
@@ -231,6 +254,7 @@ class Task(ABC):
         offered: Metrics that a page can switch to.
         fitted: Metrics that need a clean validation cell, in words, as a sentence lists them.
         controls: What answers score that were torn from their images: name -> words.
+        ways: How answers of several images can be joined to one of their patient.
     """
 
     kind: str
@@ -241,6 +265,7 @@ class Task(ABC):
     offered: tuple[str, ...]
     fitted: Mapping[str, str] = MappingProxyType({})
     controls: Mapping[str, str] = MappingProxyType({})
+    ways: tuple[How, ...] = ()
 
     @abstractmethod
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
@@ -307,6 +332,22 @@ class Task(ABC):
     def collapsed(self, cell: Cell) -> str | None:
         """Name what is the same for every image of a cell, which none should be; None if fine."""
         return None
+
+    def joined_target(self, data: Any, units: Units) -> Any:
+        """Return what units are judged by, from what their images are judged by.
+
+        Raises:
+            ConfigurationError: If images of one unit are to be answered otherwise; it names one.
+        """
+        raise NotImplementedError(f"{self.kind} has no ways of joining")
+
+    def joined(self, cell: Cell, units: Units) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays of a cell with one answer a unit; of one image as they were.
+
+        Raises:
+            ConfigurationError: If answers of this head cannot be joined so.
+        """
+        raise NotImplementedError(f"{self.kind} has no ways of joining")
 
     def sections(self, matrix: "Table") -> Sequence["Section"]:
         """Return what the page shows of a matrix of this task alone, below its comparisons."""

@@ -13,6 +13,7 @@ from medrobust.base.former_names import recipe_keys
 from medrobust.cli import hydra_app as cli
 from medrobust.cli.conf_files import groups
 from medrobust.exceptions import UnknownNameError
+from medrobust.readings import Aggregation
 from medrobust.tuning import Tuning
 
 CONF = conf_folder()
@@ -57,6 +58,8 @@ def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -
     parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
     for part in parts:
         assert built(config, part) is not None
+    if config.get("aggregate"):
+        assert isinstance(built(config, "aggregate"), Aggregation)
     if config.get("tuning"):
         assert isinstance(built(config, "tuning"), Tuning)
 

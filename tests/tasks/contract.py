@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from medrobust.reporting import Report, wandb
 from medrobust.reporting.from_store import report_store
 from medrobust.reporting.measure import Measured
 from medrobust.tasks import lookup
-from medrobust.tasks.base import Cell, HeadDescription, Task, Terms, unlike
+from medrobust.tasks.base import Cell, HeadDescription, Task, Terms, Units, unlike
 
 CORRUPTIONS, LEVELS = SEVEN[:2], (1, 5)
 
@@ -82,6 +83,17 @@ class TaskContract:
         cell = self.cell()
         again = pickle.loads(pickle.dumps(self.task.scores(pickle.loads(pickle.dumps(cell)))))
         assert again.estimates == self.task.scores(cell).estimates
+
+    def test_units_of_one_image_answer_as_their_image_does(self) -> None:
+        cell = self.cell()
+        names = cell.data.ids.tolist()
+        for how in self.task.ways:
+            units = Units("patient", names, np.arange(len(names)), how)
+            arrays = self.task.joined(cell, units)
+            data = replace(cell.data, target=self.task.joined_target(cell.data, units))
+            assert unlike(self.task.arrays, arrays, data) is None
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(array, cell.arrays[name])
 
     def test_it_reaches_matrix_csv_page_and_wandb(self, tmp_path: Path) -> None:
         report = self.report(tmp_path)

@@ -53,12 +53,17 @@ class Row:
     image: int
 
 
-def place(row: int) -> Row:
-    """Return what row `row` of any split shows: label = row mod 20, patients of three images."""
+def place(row: int, *, one_class: bool = False) -> Row:
+    """Return what row `row` of any split shows: label = row mod 20, patients of three images.
+
+    Args:
+        row: From 0.
+        one_class: Whether patients of blood show one class, too, and not several.
+    """
     label, turn = row % len(CLASSES), row // len(CLASSES)
     family, kind = CLASSES[label]
     own, classes = family.classes.index(kind), len(family.classes)
-    if family.mixed:
+    if family.mixed and not one_class:
         patient, image = divmod(turn * classes + own, IMAGES_PER_PATIENT)
     else:
         visit, image = divmod(turn, IMAGES_PER_PATIENT)
@@ -66,9 +71,11 @@ def place(row: int) -> Row:
     return Row(family, label, patient, image)
 
 
-def phantom(row: int, *, split: str, site: str = "a", seed: int = 0) -> UInt8Array:
+def phantom(
+    row: int, *, split: str, site: str = "a", seed: int = 0, one_class: bool = False
+) -> UInt8Array:
     """Draw one image alone: uint8 (224, 224, 3), the same as in the whole split."""
-    at = place(row)
+    at = place(row, one_class=one_class)
     key = [
         seed,
         SITES[site].code,
@@ -104,6 +111,8 @@ class Phantoms:
         per_class: Images a class; by default 90 in train, 30 in val, 21 in test.
         limit: A stratified part of at most so many images.
         cache_dir: Where splits are kept.
+        one_class: Whether patients of every family show one class, so that one answer is right for
+            each of them; changes the images of the blood family.
     """
 
     name: str = "phantoms"
@@ -114,6 +123,7 @@ class Phantoms:
     per_class: int | None = None
     limit: int | None = None
     cache_dir: str | None = None
+    one_class: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that do not exist.
@@ -155,13 +165,15 @@ class Phantoms:
             "seed": self.seed,
             "count": count,
         }
+        if self.one_class:
+            key["one_class"] = True
         images = cached_array(
             f"{self.name}-{chosen}",
             key,
             partial(self._write, chosen, count),
             cache_dir=self.cache_dir,
         )
-        places = [place(row) for row in range(count)]
+        places = [place(row, one_class=self.one_class) for row in range(count)]
         groups = np.array([f"{chosen}/{at.family.name}/p{at.patient:04d}" for at in places])
         ids = np.array([f"{group}/{at.image}" for group, at in zip(groups, places, strict=True)])
         labels = np.array([at.label for at in places], dtype=np.int64)
@@ -184,7 +196,9 @@ class Phantoms:
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _write(self, split: str, count: int, file: Path) -> str:
-        draw = partial(phantom, split=split, site=self.site, seed=self.seed)
+        draw = partial(
+            phantom, split=split, site=self.site, seed=self.seed, one_class=self.one_class
+        )
         shape = (count, self.size, self.size, 3)
         with (
             _single_threaded_cv2(),

@@ -51,7 +51,11 @@ def scores(cell: Cell, fitted: Fit | None) -> Scores:
     answers = None
     if given.thresholded:
         wrong = given.predicted != given.labels
-        terms = {"error": Terms(wrong), "balanced_error": Terms(wrong, given.labels)}
+        unit = cell.data.unit
+        terms = {
+            "error": Terms(wrong, unit=unit),
+            "balanced_error": Terms(wrong, given.labels, unit),
+        }
         answers = given.predicted.astype(bool if given.labels.ndim == 2 else np.int16)
     if (area := given.area) is not None:
         # half the memory; adding up is done in float64

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.estimates import Estimate
+from medrobust.metrics.joining import WAYS
 from medrobust.tasks.base import (
     ArraySpec,
     Cell,
@@ -18,9 +19,10 @@ from medrobust.tasks.base import (
     Section,
     Table,
     Task,
+    Units,
 )
 
-from . import heads, scores
+from . import heads, joined, scores
 from .answers import METRICS
 from .fits import FITTED, Fit
 from .sections import classes
@@ -40,6 +42,7 @@ class Classification(Task):
     )  # fmt: skip
     fitted = FITTED
     controls = scores.CONTROLS
+    ways = WAYS
 
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
         """Say what classifies, as `heads.heads` has it."""
@@ -83,6 +86,14 @@ class Classification(Task):
     def collapsed(self, cell: Cell) -> str | None:
         """Name logits or predictions that are the same for every image."""
         return scores.collapsed(cell)
+
+    def joined_target(self, data: Any, units: Units) -> Any:
+        """Return the labels of the units, as `joined.joined_labels` has it."""
+        return joined.joined_labels(data, units)
+
+    def joined(self, cell: Cell, units: Units) -> Mapping[str, NDArray[Any]]:
+        """Join probabilities, as `joined.joined_logits` has it."""
+        return {"logits": joined.joined_logits(cell, units)}
 
     def sections(self, matrix: Table) -> Sequence[Section]:
         """Return the table of classes."""

@@ -1,0 +1,264 @@
+"""One answer a patient, lesion or study from those of its images: tables beside the images' own.
+
+Cells of units are made from stored ones by their task (`Task.joined`) and go through the report
+like any other: means, CE and mCE against the reference's units, intervals, ranks and comparisons.
+They lie in no store; tables call their data set "NAME by patient".
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.split_facts import SplitFacts
+from medrobust.base.wording import counted
+from medrobust.evaluation.store import CellSpec, StoredCell
+from medrobust.exceptions import ConfigurationError
+from medrobust.metrics.joining import WAYS, How
+from medrobust.reporting.expected import ExpectedTable
+from medrobust.reporting.parts import Parts
+from medrobust.tasks.base import Cell, Units
+from medrobust.tasks.lookup import task_of
+
+GROUPS = "groups"
+"""The patients that a data set names itself, where no metadata column is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """Which images belong together, and how their answers become one.
+
+    Attributes:
+        unit: What they are joined to, in tables: "patient", "lesion", "study".
+        by: "groups" (the patients that the set names), or the metadata column that tells units.
+        how: "mean", "max" or "noisy_or" of the probabilities of the images.
+    """
+
+    unit: str = "patient"
+    by: str = GROUPS
+    how: How = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse a way that there is not, and a unit without a name.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        if self.how not in WAYS:
+            raise ConfigurationError(f"aggregate.how={self.how!r} is none of {', '.join(WAYS)}.")
+        if self.unit in ("", "image"):
+            raise ConfigurationError(
+                f"aggregate.unit={self.unit!r}: name what images are joined to, such as lesion."
+            )
+
+    @property
+    def words(self) -> list[str]:
+        """What is typed for it, in a run or after `medrobust report`."""
+        usual = Aggregation()
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        typed = [f"aggregate.{k}={value}" for k, value in values if value != getattr(usual, k)]
+        return ["aggregate=patient", *typed]
+
+    def named(self, dataset: str) -> str:
+        """Name the units of a data set in tables.
+
+        Example:
+            >>> Aggregation().named("ward"), Aggregation("lesion", "lesion_id", "max").named("skin")
+            ('ward by patient', 'skin by lesion (max)')
+        """
+        return f"{dataset} by {self.unit}" + (f" ({self.how})" if self.how != "mean" else "")
+
+    def lacking(self, data: SplitFacts, task: str) -> str | None:
+        """Say why images of a split cannot be joined, or return None."""
+        if self.how not in task_of(task).ways:
+            return f"answers of the task {task!r} on {data.name} cannot be joined by {self.how}."
+        if self.by == GROUPS and data.groups is None:
+            return (
+                f"data set {data.name}/{data.split} names no patients, and aggregate.by=groups "
+                f"joins their images: name them, or a metadata column (aggregate.by=COLUMN)."
+            )
+        if self.by != GROUPS and self.by not in data.metadata_columns:
+            there = ", ".join(data.metadata_columns) or "none"
+            return (
+                f"data set {data.name}/{data.split} has no metadata column {self.by!r} to join "
+                f"images by (it has: {there}): see dataset.metadata_columns and aggregate.by."
+            )
+        return None
+
+    def check(self, asked: Iterable[tuple[SplitFacts, str]]) -> None:
+        """Refuse what could not be reported, before anything is computed.
+
+        Args:
+            asked: Split and task of each table.
+
+        Raises:
+            ConfigurationError: If no split names its units, or one has several right answers.
+        """
+        pairs = list(asked)
+        complaints = [self.lacking(data, task) for data, task in pairs]
+        if pairs and None not in complaints:
+            raise ConfigurationError(str(complaints[0]))
+        for (data, task), complaint in zip(pairs, complaints, strict=True):
+            if complaint is None:
+                task_of(task).joined_target(data, self.units(data))
+
+    def units(self, data: SplitFacts) -> Units:
+        """Sort the images of a split into units, which stand in the order of their first images.
+
+        Raises:
+            ConfigurationError: If images have no value in the column.
+        """
+        values = self._values(data)
+        empty = int((values == "").sum())
+        if empty:
+            raise ConfigurationError(
+                f"{self.by} is empty for {counted(empty, 'image')} of {data.name}/{data.split}, so "
+                f"that nothing says which {self.unit} is shown: fill the column in."
+            )
+        _, first, sorted_codes = np.unique(values, return_index=True, return_inverse=True)
+        rank = np.argsort(np.argsort(first))
+        codes = rank[sorted_codes.reshape(-1)].astype(np.int64)
+        names = values[np.sort(first)].tolist()
+        return Units(self.unit, names, codes, self.how)
+
+    def _values(self, data: SplitFacts) -> NDArray[np.str_]:
+        if self.by == GROUPS:
+            assert data.groups is not None
+            return data.groups
+        assert data.metadata is not None
+        column: NDArray[np.str_] = data.metadata[:, data.metadata_columns.index(self.by)]
+        return column
+
+    def beside(self, parts: Parts) -> Parts:
+        """Make the tables of units that stand beside those of images.
+
+        Raises:
+            ConfigurationError: If no split names its units, or one has several right answers.
+        """
+        self.check({(c.data.fingerprint, c.task): (c.data, c.task) for c in parts.cells}.values())
+        return _Joiner(self).beside(parts)
+
+
+@dataclass
+class _Joiner:
+    """Joins the cells of one report; facts and units of a split are made once."""
+
+    way: Aggregation
+    known: dict[str, tuple[SplitFacts, Units]] = field(default_factory=dict)
+
+    def beside(self, parts: Parts) -> Parts:
+        cells = self.joined(parts.cells)
+        validation, left_out = self._validation(parts)
+        names = {cell.spec.dataset for cell in parts.cells if self._takes(cell)}
+        return Parts(
+            cells=cells,
+            expected=[self._table(table) for table in parts.expected if table.dataset in names],
+            missing=[self._spec(spec) for spec in parts.missing if spec.dataset in names],
+            reference={self.way.named(name): parts.reference_of(name) for name in sorted(names)},
+            reference_cells=self.joined(parts.reference_cells),
+            untuned=self.joined(parts.untuned),
+            sanity=self.joined(parts.sanity),
+            validation=validation,
+            notes=[*self._notes(cells), *self._lacking(parts.cells), *left_out],
+        )
+
+    def joined(self, cells: Iterable[StoredCell]) -> list[StoredCell]:
+        return [self._cell(cell) for cell in cells if self._takes(cell)]
+
+    def _takes(self, cell: StoredCell) -> bool:
+        return self.way.lacking(cell.data, cell.task) is None
+
+    def _cell(self, cell: StoredCell) -> StoredCell:
+        data, units = self._facts(cell)
+        own = fingerprint([cell.fingerprint, data.fingerprint, self.way.how])
+        given = Cell(cell.fingerprint, cell.arrays, cell.head, cell.data)
+        return replace(
+            cell,
+            spec=self._spec(cell.spec),
+            fingerprint=own,
+            arrays=task_of(cell.task).joined(given, units),
+            data=data,
+            record={**cell.record, "encoding_fingerprint": own},  # features are of images
+            examples=(),
+        )
+
+    def _facts(self, cell: StoredCell) -> tuple[SplitFacts, Units]:
+        """Return what is known of the units that a cell's images are joined to."""
+        of = cell.data.fingerprint
+        if of not in self.known:
+            units = self.way.units(cell.data)
+            self.known[of] = (self._joined_facts(cell.data, cell.task, units), units)
+        return self.known[of]
+
+    def _joined_facts(self, data: SplitFacts, task: str, units: Units) -> SplitFacts:
+        return replace(
+            data,
+            fingerprint=fingerprint([data.fingerprint, units.word, units.codes.tolist()]),
+            ids=np.array(units.names),
+            target=task_of(task).joined_target(data, units),
+            groups=None if self.way.by == GROUPS else _patients(data, units),
+            metadata=None,
+            metadata_columns=(),
+            unit=units.word,
+        )
+
+    def _spec(self, spec: CellSpec) -> CellSpec:
+        return replace(spec, dataset=self.way.named(spec.dataset))
+
+    def _table(self, table: ExpectedTable) -> ExpectedTable:
+        version = self.known[table.version][0].fingerprint if table.version else ""
+        named = self.way.named(table.dataset)
+        return replace(table, dataset=named, version=version, unit=self.way.unit)
+
+    def _validation(self, parts: Parts) -> tuple[dict[tuple[str, str], StoredCell], list[str]]:
+        """Join clean validation cells, with a line for each split whose units have no answer."""
+        found: dict[tuple[str, str], StoredCell] = {}
+        complaints: dict[str, None] = {}
+        for (variant, dataset), cell in parts.validation.items():
+            if self._takes(cell):
+                try:
+                    found[variant, self.way.named(dataset)] = self._cell(cell)
+                except ConfigurationError as error:
+                    complaints[str(error)] = None
+        return found, list(complaints)
+
+    def _notes(self, cells: Sequence[StoredCell]) -> Iterable[str]:
+        """Say what the tables of units are of."""
+        of = {cell.data.fingerprint: cell.spec.dataset for cell in cells}
+        for data, units in self.known.values():
+            if data.fingerprint not in of:
+                continue
+            sizes = np.bincount(units.codes)
+            low, high = int(sizes.min()), int(sizes.max())
+            each = str(high) if low == high else f"{low} to {high}"
+            grows = low < high and units.how == "noisy_or"
+            yield (
+                f"{of[data.fingerprint]}: probabilities of {counted(len(units.codes), 'image')} "
+                f"({each} each) joined to {counted(len(sizes), units.word)} by {units.how}"
+                + ("; noisy_or grows with the number of images" if grows else "")
+            )
+
+    def _lacking(self, cells: Iterable[StoredCell]) -> list[str]:
+        complaints = (self.way.lacking(cell.data, cell.task) for cell in cells)
+        return list(dict.fromkeys(complaint for complaint in complaints if complaint))
+
+
+def _patients(data: SplitFacts, units: Units) -> NDArray[np.str_] | None:
+    """Return the patient of each unit; None where the set names none.
+
+    Raises:
+        ConfigurationError: If a unit has images of several patients.
+    """
+    if data.groups is None:
+        return None
+    own: NDArray[np.str_] = data.groups[units.first]
+    strange = data.groups != own[units.codes]
+    if strange.any():
+        name = units.names[int(units.codes[strange.argmax()])]
+        raise ConfigurationError(
+            f"{units.word} {name!r} of {data.name}/{data.split} has images of several patients: "
+            f"correct the column, or name another (aggregate.by=COLUMN)."
+        )
+    return own

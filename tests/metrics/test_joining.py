@@ -1,0 +1,52 @@
+"""Joined probabilities against hand-computed ones, and what must hold of every way."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from medrobust.metrics.joining import WAYS, joined_log_odds
+
+P = np.array([0.1, 0.4, 0.7])
+
+
+def joined(p, units, how):
+    return expit(joined_log_odds(logit(np.asarray(p))[:, None], np.asarray(units), how)[:, 0])
+
+
+@pytest.mark.parametrize(("how", "truth"), [("noisy_or", 0.838), ("max", 0.7), ("mean", 0.4)])
+def test_three_images_of_one_patient_by_hand(how, truth):
+    assert joined(P, [0, 0, 0], how) == pytest.approx([truth], abs=1e-15)
+
+
+def test_ten_negatives_at_5_percent_are_40_percent_by_noisy_or():
+    assert joined([0.05] * 10, [0] * 10, "noisy_or") == pytest.approx([1 - 0.95**10], abs=1e-15)
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_units_lie_apart_in_any_order_of_their_images(how):
+    units = np.array([1, 0, 1, 2, 0, 1])
+    p = np.array([0.2, 0.3, 0.6, 0.9, 0.5, 0.1])
+    alone = [joined(p[units == unit], [0] * (units == unit).sum(), how)[0] for unit in range(3)]
+    assert joined(p, units, how) == pytest.approx(alone, abs=1e-15)
+    turned = np.array([5, 3, 0, 4, 1, 2])
+    assert joined(p[turned], units[turned], how) == pytest.approx(alone, abs=1e-15)
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_one_image_keeps_its_log_odds_however_extreme(how):
+    given = np.array([[-900.0], [-40.0], [-1.0], [0.0], [3.0], [60.0], [900.0]])
+    found = joined_log_odds(given, np.arange(7), how)
+    assert found == pytest.approx(given, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_copies_of_one_image_say_what_it_says(how):
+    assert joined([0.3] * 4, [0] * 4, how) == pytest.approx([0.3], abs=1e-15)
+
+
+def test_nothing_saturates_where_probabilities_would():
+    given = np.array([[-800.0], [-800.0]])
+    both = np.zeros(2, np.int64)
+    assert joined_log_odds(given, both, "noisy_or")[0, 0] == pytest.approx(-800 + np.log(2))
+    assert joined_log_odds(-given, both, "noisy_or")[0, 0] == pytest.approx(1600)
+    assert joined_log_odds(given, both, "mean")[0, 0] == pytest.approx(-800)
