@@ -246,9 +246,23 @@ def feature_drift(clean: NDArray[np.floating[Any]], corrupted: NDArray[np.floati
         >>> feature_drift(np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]]))
         0.5
     """
+    return float(1 - _cosines(clean, corrupted).mean())
+
+
+def drift_terms(
+    clean: NDArray[np.floating[Any]], corrupted: NDArray[np.floating[Any]]
+) -> Float64Array:
+    """Return what each image adds to `feature_drift`: float64 (N,) in [0, 2]."""
+    return 1 - _cosines(clean, corrupted)
+
+
+def _cosines(
+    clean: NDArray[np.floating[Any]], corrupted: NDArray[np.floating[Any]]
+) -> Float64Array:
     first, second = clean.astype(np.float64), corrupted.astype(np.float64)
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return float(1 - ((first * second).sum(axis=1) / lengths).mean())
+    cosines: Float64Array = (first * second).sum(axis=1) / lengths
+    return cosines
 
 
 def _total(errors: Sequence[float], reference: Sequence[float]) -> float:

@@ -25,7 +25,7 @@ from medrobust.reporting.reference import as_published, is_probe, without_adapte
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import csv_bytes, in_markdown, number
 from medrobust.reporting.uncertainty import mean_error
-from medrobust.tasks.base import Section, Terms
+from medrobust.tasks.base import Section, Terms, text_tables
 from medrobust.types import Float64Array
 
 COLUMNS = (
@@ -147,7 +147,13 @@ def section(report: Report) -> Section | None:
     if not rows:
         return None
     files = {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": draw_text(rows).encode()}
-    return Section("Adaptations and their gains", order=40, html=draw_html(rows), files=files)
+    return Section(
+        "Adaptations and their gains",
+        order=40,
+        html=draw_html(rows),
+        files=files,
+        tables=text_tables(draw_tables(rows), EXPLAINED),
+    )
 
 
 EXPLAINED = (

@@ -16,7 +16,7 @@ from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix, plain
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import in_markdown
-from medrobust.tasks.base import Section
+from medrobust.tasks.base import Section, text_tables
 
 NUMBERS = ("clean error", "mCE")
 COLUMNS = ("model", "from", *NUMBERS)
@@ -135,7 +135,18 @@ def section(report: Report) -> Section | None:
     if not tables:
         return None
     files = {"published.md": _markdown(tables).encode()}
-    return Section("Beside the published averages", order=10, html=_html(tables), files=files)
+    return Section(
+        "Beside the published averages",
+        order=10,
+        html=_html(tables),
+        files=files,
+        tables=text_tables([(title, COLUMNS, lines) for title, lines in tables], _note()),
+    )
+
+
+def _note() -> str:
+    differences = "".join(f"\n- {difference}" for difference in facts()["differences"])
+    return f"Published: {facts()['source']}. What differs:{differences}"
 
 
 def _markdown(tables: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> str:

@@ -15,7 +15,7 @@ from medrobust.metrics import (
     relative_corruption_error,
 )
 from medrobust.metrics.influence import Areas
-from medrobust.tasks.base import Task, Terms
+from medrobust.tasks.base import Cell, Task, Terms
 from medrobust.types import Float64Array
 
 from .aggregates import Aggregates, Groups, Place
@@ -161,6 +161,25 @@ class Matrix:
         if not places or not all(place in self.groups for place in places):
             return None
         return [cell for place in places for cell in self.groups[place]]
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other matrices of a report."""
+        table = self.table
+        return "/".join((table.dataset, table.split, table.version, table.suite, self.task.kind))
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Levels of its columns, rising."""
+        return tuple(sorted(self.table.severities))
+
+    def cells_at(self, row: int, severity: int) -> list[Cell] | None:
+        """Return the cells of all corruptions at one severity, 0 for clean; None if one lacks."""
+        names = self.table.corruptions if severity else ("clean",)
+        places = [Place(row, name, severity) for name in names]
+        if not places or not all(place in self.groups for place in places):
+            return None
+        return [self.measured.cell(cell) for place in places for cell in self.groups[place]]
 
     @property
     def demonstration(self) -> bool:

@@ -62,7 +62,7 @@
     const values = matrix.metrics[name], told = data.metrics[name];
     const caption = section.querySelector(".caption");
     const first = kept(caption, "caption", () => caption.textContent);
-    const level = ", severity " + severity.value + " (mCE is over all of them)";
+    const level = ", severity " + severity.value + " (ranks, ratios and charts are over all of them)";
     const text = values ? (name === matrix.shown ? first : values.caption) : told.title + ": not computed on this data set.";
     caption.textContent = severity.value === "" ? text : text.replace(matrix.averaged, level);
     for (const place of section.querySelectorAll("[data-metric]")) {

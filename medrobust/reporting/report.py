@@ -33,7 +33,7 @@ from .tables import (
     standing_rows,
     summary_rows,
 )
-from .terminal import print_matrix
+from .terminal import print_matrix, print_section
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -165,15 +165,10 @@ class Report:
         console = console or get_console()
         for matrix in self.matrices:
             print_matrix(matrix, console)
-        texts = (
-            content.decode()
-            for section in self.sections
-            for name, content in section.files.items()
-            if name.endswith(".md")
-        )
-        for line in (self.missing_line, *self.notes, *texts):
-            if line:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for line in filter(None, (self.missing_line, *self.notes)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for section in self.sections:
+            print_section(section, console)
 
 
 def make_report(

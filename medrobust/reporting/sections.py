@@ -15,6 +15,7 @@ from medrobust.tasks.base import in_order
 
 from .aggregates import Place
 from .by_metric import printed_estimates, without_mce
+from .changes import changes_html
 from .compare import Standing
 from .figures import (
     curves_svg,
@@ -70,6 +71,7 @@ def matrix_section(
         ranks_html(matrix, ranks),
         _sanity(matrix),
         comparisons_html(matrix, ranks.get(matrix.shown, ()), comparisons),
+        changes_html(matrix),
         *(section.html for section in in_order(matrix.task.sections(matrix))),
         _worst(matrix, pictures=pictures),
         _strip(matrix) if pictures else "",

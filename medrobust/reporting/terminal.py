@@ -5,6 +5,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
+from medrobust.tasks.base import Section
+
 from .by_metric import printed_estimates
 from .figures import heat_cells, percent_range, title, with_range
 from .matrix import Matrix
@@ -30,6 +32,10 @@ Where none does, the narrowest: names at the side are broken at spaces, names at
 """
 
 
+NUMERIC = (*"0123456789+-–", "")
+"""How texts of a column begin that is set to the right."""
+
+
 def print_matrix(matrix: Matrix, console: "Console") -> None:
     """Print heading, table, what not looking scores where it was asked for, and the marks."""
     console.print(heading(matrix), style="bold", markup=False, highlight=False)
@@ -42,6 +48,27 @@ def print_matrix(matrix: Matrix, console: "Console") -> None:
     for mark in (*matrix.legend, *matrix.remarks):
         console.print(mark, style="italic", markup=False, highlight=False)
     console.print()
+
+
+def print_section(section: Section, console: "Console") -> None:
+    """Print the tables of a section, or its Markdown where it has none."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for shown in section.tables:
+        console.print(shown.title, style="bold", markup=False, highlight=False)
+        table = Table()
+        for place, name in enumerate(shown.heads):
+            numbers = all(row[place][:1] in NUMERIC for row in shown.rows)
+            table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+        for row in shown.rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+        if shown.note:
+            console.print(shown.note, style="italic", markup=False, highlight=False)
+    texts = (content for name, content in section.files.items() if name.endswith(".md"))
+    for text in () if section.tables else texts:
+        console.print(text.decode(), markup=False, highlight=False, soft_wrap=True)
 
 
 def heading(matrix: Matrix) -> str:

@@ -18,7 +18,14 @@ from medrobust.metrics.aggregates import (
     relative_mce_interval,
 )
 from medrobust.metrics.estimates import with_bounds
-from medrobust.metrics.intervals import Bounds, logit_interval, recovered, share_interval
+from medrobust.metrics.intervals import (
+    Bounds,
+    logit_interval,
+    mean_interval,
+    recovered,
+    share_interval,
+)
+from medrobust.metrics.robustness import drift_terms
 from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
@@ -300,8 +307,11 @@ def _changes(
             yield Aggregate(row, of, "flip_rate", rate, name, (name,))
         kept = [] if features is None else [measured.features(cell) for cell in cells]
         if features is not None and all(array is not None for array in kept):
-            drifts = [feature_drift(features, array) for array in kept if array is not None]
-            drift = Estimate(float(np.mean(drifts)))
+            known = [array for array in kept if array is not None]
+            drifts = [feature_drift(features, array) for array in known]
+            terms = np.mean([drift_terms(features, array) for array in known], axis=0)
+            bounds = mean_interval(terms, groups, limits=(0.0, 2.0))
+            drift = with_bounds(float(np.mean(drifts)), bounds)
             yield Aggregate(row, of, "feature_drift", drift, name, (name,))
 
 

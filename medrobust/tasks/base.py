@@ -367,9 +367,48 @@ class Table(Protocol):
         """Models, each with its `label`."""
         ...
 
+    @property
+    def name(self) -> str:
+        """What tells it from the other matrices of a page."""
+        ...
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Levels of its columns, rising."""
+        ...
+
+    def cells_at(self, row: int, severity: int) -> Sequence[Cell] | None:
+        """Return the cells of all corruptions at one severity, 0 for clean; None if one lacks."""
+        ...
+
     def mean_terms(self, row: int, condition: str, of: str) -> Terms | None:
         """Return how much each unit adds to a loss on "clean" images or on the "mean"."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table as a terminal shows it.
+
+    Attributes:
+        title: What stands above it.
+        heads: Names of its columns.
+        rows: Texts, a row as many as there are columns.
+        note: What stands below it.
+    """
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def text_tables(
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], note: str
+) -> list[TextTable]:
+    """Make tables of titles, heads and rows, with one note below all of them."""
+    last = len(tables) - 1
+    return [TextTable(*table, note if place == last else "") for place, table in enumerate(tables)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,8 +421,10 @@ class Section:
         title: What it is called.
         order: Where it stands: sections go up by it.
         html: What the page shows; an empty text shows nothing.
-        files: Name -> content of what is written beside the page; Markdown is printed, too.
+        files: Name -> content of what is written beside the page; Markdown is printed, too, where
+            there are no tables.
         rows: Name of a file -> what a row of it is, for the list at the foot of the page.
+        tables: What a terminal shows.
     """
 
     title: str
@@ -391,6 +432,7 @@ class Section:
     html: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
+    tables: Sequence[TextTable] = ()
 
 
 def in_order(sections: Iterable[Section]) -> list[Section]:

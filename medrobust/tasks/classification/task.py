@@ -25,7 +25,7 @@ from medrobust.tasks.base import (
 from . import heads, joined, scores
 from .answers import METRICS
 from .fits import FITTED, Fit
-from .sections import classes
+from .sections import class_texts, classes, reliability_diagram
 
 
 class Classification(Task):
@@ -96,8 +96,12 @@ class Classification(Task):
         return {"logits": joined.joined_logits(cell, units)}
 
     def sections(self, matrix: Table) -> Sequence[Section]:
-        """Return the table of classes."""
-        return (Section("Classes", order=10, html=classes(matrix)),)
+        """Return the table of classes, their texts, and the reliability diagram."""
+        return (
+            Section("Classes", order=10, html=classes(matrix)),
+            Section("Class texts", order=11, html=class_texts(matrix)),
+            Section("Reliability", order=12, html=reliability_diagram(matrix)),
+        )
 
 
 TASK = Classification()
