@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from medrobust.base.fingerprints import file_fingerprint
 from medrobust.base.seals import read_sealed, sealed_json
+from medrobust.base.wording import counted
 from medrobust.exceptions import (
     ConfigurationError,
     StoreError,
@@ -120,9 +121,9 @@ def card(record: Mapping[str, Any]) -> str:
     ]
     for data in record["data"]:
         lines.append(
-            f"- data: {data['dataset']}/{data['pool']}, {len(data['shots'])} images "
-            f"(license: {data['license'] or 'unknown'}); chosen by {len(data['selection'])} images "
-            f"of {data['selection_split'] or 'no split'}"
+            f"- data: {data['dataset']}/{data['pool']}, {counted(len(data['shots']), 'image')} "
+            f"(license: {data['license'] or 'unknown'}); chosen by "
+            f"{counted(len(data['selection']), 'image')} of {data['selection_split'] or 'no split'}"
         )
         lines += [f"  - {note}" for note in data["notes"]]
     lines += [f"- protocol: {sentence}" for sentence in record.get("protocol", ())]

@@ -13,6 +13,7 @@ from medrobust.types import LABEL_KINDS, Int64Array, LabelKind, Origin
 
 from .findings import Finding
 from .targets import Labels, Target
+from .wording import counted
 
 OF_AUDITS = ("findings", "compared", "not_compared")
 """Facts that a later run on the same data replaces."""
@@ -151,10 +152,14 @@ class SplitFacts:
 
     def _conditions(self, images: int) -> list[tuple[bool, str]]:
         described = None if self.metadata is None else self.metadata.shape
+        count = counted(images, "image")
         columns = self.metadata_columns
         conditions = [
             (images > 0, "it has no images"),
-            (len(self.ids) == images, f"{images} images and {len(self.ids)} ids"),
+            (
+                len(self.ids) == images,
+                f"{count} and {counted(len(self.ids), 'id')}",
+            ),
             (len(set(self.ids.tolist())) == images, "ids must be unique"),
             (
                 self.groups is None or len(self.groups) == images,
@@ -162,7 +167,7 @@ class SplitFacts:
             ),
             (
                 described == ((images, len(columns)) if columns else None),
-                f"metadata {described} for {images} images and columns {columns}",
+                f"metadata {described} for {count} and columns {columns}",
             ),
         ]
         return conditions + (self._conditions_of_labels(images) if self._has_labels else [])
@@ -173,11 +178,12 @@ class SplitFacts:
 
     def _conditions_of_labels(self, images: int) -> list[tuple[bool, str]]:
         several = self.label_kind == "multi-label, binary-class"
+        labels = counted(len(self.labels), "label")
         return [
             (self.label_kind in LABEL_KINDS, f"{self.label_kind!r} is none of {LABEL_KINDS}"),
             (
                 len(self.labels) == images,
-                f"{images} images, {len(self.labels)} labels: they must be as many",
+                f"{counted(images, 'image')}, {labels}: they must be as many",
             ),
             (len(self.class_names) >= 2, "it needs at least two classes"),
             (

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medrobust.types import Float32Array, Int64Array, UInt8Array
 
 from .lazy_rows import picked
+from .wording import counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +88,8 @@ class Masks:
         if self.values.dtype != np.uint8 or self.values.ndim != 3:
             return f"masks must be uint8 (N, H, W), got {self.values.dtype} {self.values.shape}"
         if len(self.values) != images:
-            return f"{images} images and {len(self.values)} masks: they must be as many"
+            masks = counted(len(self.values), "mask")
+            return f"{counted(images, 'image')} and {masks}: they must be as many"
         return None
 
 
@@ -130,7 +132,8 @@ class Texts:
             return f"pairs of images and texts must be int64 (P, 2), got {pairs.dtype}"
         inside = (pairs >= 0).all() and (pairs < (images, len(self.values))).all()
         if not inside:
-            return f"a pair names none of {images} images and {len(self.values)} texts"
+            texts = counted(len(self.values), "text")
+            return f"a pair names none of {counted(images, 'image')} and {texts}"
         if len(np.unique(pairs[:, 0])) < images:
             return "an image has no text"
         return None

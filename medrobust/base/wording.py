@@ -4,12 +4,16 @@ from collections.abc import Sequence
 
 IRREGULAR = {
     "class": "classes",
+    "differs": "differ",
+    "has": "have",
+    "index": "indices",
     "is": "are",
     "it": "them",
     "repeats": "repeat",
     "severity": "severities",
     "shows": "show",
     "stands": "stand",
+    "was": "were",
 }
 """Words whose plural is not that of the others."""
 
@@ -22,6 +26,16 @@ def counted(number: int, thing: str) -> str:
         ('1 image', '2 classes', '0 cells')
     """
     return f"{number} {agreeing(number, thing)}"
+
+
+def part_of(number: int, total: int, thing: str) -> str:
+    """Write how many of how many; the verb after it agrees with the first.
+
+    Example:
+        >>> part_of(1, 60, "image"), part_of(1, 1, "class")
+        ('1 of 60 images', '1 of 1 class')
+    """
+    return f"{number} of {counted(total, thing)}"
 
 
 def agreeing(number: int, word: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 
 from .parsing import subcommand_parser
@@ -42,5 +43,5 @@ def main(arguments: Sequence[str]) -> int:
             count = convert(given.file, out, given.entry)
     except OSError as error:
         raise ConfigurationError(f"{given.file} cannot be converted ({error}).") from error
-    print(f"{count} tensors -> {out}")
+    print(f"{counted(count, 'tensor')} -> {out}")
     return 0

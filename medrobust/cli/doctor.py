@@ -18,6 +18,7 @@ from rich.console import Console
 
 import medrobust.models
 from medrobust.base.conf_folder import conf_folder, option_files
+from medrobust.base.wording import counted
 
 from .parsing import subcommand_parser
 
@@ -164,7 +165,7 @@ def locked() -> Finding:
     return Finding(
         "lock",
         "note",
-        f"{len(others)} other versions: {', '.join(others[:5])}{more}",
+        f"{counted(len(others), 'other version')}: {', '.join(others[:5])}{more}",
         "make install gives the locked ones; others may move the last digits",
     )
 
@@ -193,7 +194,7 @@ def device() -> Finding:
         return Finding(
             "device",
             "note",
-            f"no CUDA device: runs take the CPU ({os.cpu_count()} cores)",
+            f"no CUDA device: runs take the CPU ({counted(os.cpu_count() or 1, 'core')})",
             "enough for the demonstration; a whole matrix of a large model wants a GPU",
         )
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -221,7 +222,7 @@ def weights() -> Finding:
         for name, hub_id in wanted.items()
         if any((cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/*"))
     ]
-    what = f"of {len(wanted)} models in the hub's cache"
+    what = f"of {counted(len(wanted), 'model')} in the hub's cache"
     return _fetched("weights", here, what, "without one pass model.local_dir=FOLDER")
 
 

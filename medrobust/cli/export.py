@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 
 from .parsing import add_overrides, as_typed, listed, subcommand_parser
@@ -38,6 +39,6 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigurationError(f"{source.name!r} is a collection: export its members one by one.")
     sets = export(source, given.folder, listed([given.splits]))
     names = ", ".join(image_set.split for image_set in sets)
-    print(f"{sum(map(len, sets))} images of {names}. To read them:")
+    print(f"{counted(sum(map(len, sets)), 'image')} of {names}. To read them:")
     print(command(sets[-1], given.folder))
     return 0

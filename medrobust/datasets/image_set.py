@@ -12,6 +12,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.lazy_rows import picked
 from medrobust.base.split_facts import SplitFacts, spelled_as_before
+from medrobust.base.wording import counted
 from medrobust.types import Int64Array, UInt8Array
 
 STANDARD_SIZE = 224
@@ -52,12 +53,16 @@ class ImageSet(SplitFacts):
             f"got {self.images.dtype} {self.images.shape}",
         )
         count = len(self.images)
-        self.require(len(self.index) == count, f"{count} images and {len(self.index)} indices")
+        self.require(
+            len(self.index) == count,
+            f"{counted(count, 'image')} and {counted(len(self.index), 'index')}",
+        )
         self.require(self.target is not None, "it has nothing that its images are judged by")
         self.check(count)
         self.require(
             len(self.prompt_names) in (0, len(self.class_names)),
-            f"{len(self.prompt_names)} prompt names for {len(self.class_names)} classes",
+            f"{counted(len(self.prompt_names), 'prompt name')} for "
+            f"{counted(len(self.class_names), 'class')}",
         )
 
     def __len__(self) -> int:

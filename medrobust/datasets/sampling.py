@@ -12,6 +12,7 @@ import numpy as np
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
 
@@ -246,6 +247,6 @@ def _shortage(pool: ImageSet, rows: Int64Array, shots: int | None) -> tuple[str,
     classes = len(pool.class_names)
     found = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=classes)
     return tuple(
-        f"{pool.class_names[number]}: {found[number]} of {wanted} images in {pool.split}"
+        f"{pool.class_names[number]}: {part_of(found[number], wanted, 'image')} in {pool.split}"
         for number in np.flatnonzero(found < wanted)
     )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import PixelBatch, UInt8Batch
@@ -90,12 +91,14 @@ def _span(low: Tensor, high: Tensor) -> str:
 
 def constant_warnings(images: UInt8Batch, pixels: PixelBatch, where: str) -> list[str]:
     """Say that images are of one value throughout, as stored or only after preprocessing."""
+    first = f"the first {counted(len(images), 'image')}"
     if bool((_spread(images) == 0).all()):
-        return [f"{where}: the first {len(images)} images are of one value each, such as all black"]
+        are = agreeing(len(images), "is")
+        return [f"{where}: {first} {are} of one value each, such as all black"]
     if bool((_spread(pixels) == 0).all()):
         return [
-            f"{where}: preprocessing makes the first {len(images)} images one value each, such as "
-            f"all black; the model cannot see them"
+            f"{where}: preprocessing makes {first} one value each, such as all black; the model "
+            f"cannot see them"
         ]
     return []
 

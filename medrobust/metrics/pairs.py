@@ -11,6 +11,7 @@ from math import erfc, exp, lgamma, log, sqrt
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.metrics.comparisons import Comparison, mcnemar
 from medrobust.metrics.flips import Scores, area_scores, error_scores, flip_tests
 from medrobust.metrics.influence import Areas
@@ -157,7 +158,7 @@ def _too_few(parts: Sequence[Part]) -> str:
     if len(parts) == 1 or fewest >= FEWEST_UNITS:
         return ""
     unit = "image" if all(part.apart for part in parts) else "patient"
-    found = f"a class has {fewest} {unit}{'s' * (fewest > 1)}"
+    found = f"a class has {counted(fewest, unit)}"
     return f"no interval, no p-value: {found}, {FEWEST_UNITS} are needed"
 
 

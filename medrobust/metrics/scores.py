@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.wording import part_of
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
@@ -91,6 +92,6 @@ def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
         raise InvalidDataError(
-            f"logits of {bad} of {len(logits)} images are not finite. Compute the cell again with "
-            f"trainer.precision=32-true."
+            f"logits of {part_of(bad, len(logits), 'image')} are not finite. Compute the cell "
+            f"again with trainer.precision=32-true."
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import LogitBatch, PixelBatch
 
@@ -71,8 +72,8 @@ class Classifier(nn.Module):
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ConfigurationError(
-                f"a classifier must return logits ({len(pixels)}, K) for {len(pixels)} images, "
-                f"this one returned {found}."
+                f"a classifier must return logits ({len(pixels)}, K) for "
+                f"{counted(len(pixels), 'image')}, this one returned {found}."
             )
         return logits.float()
 

@@ -13,9 +13,9 @@ CHANGES = {"flip_rate": "changed answers, %", "feature_drift": "feature drift"}
 
 NOTE = (
     '<p class="soft small">Changed answers: images whose answer differs from that on the clean '
-    "image, to the right one too. Feature drift: the mean over images of 1 − cosine between the "
-    "features of the clean and the corrupted image, 0 where nothing moves. In brackets: 95 % "
-    "intervals.</p>"
+    "image, to the right one too. Feature drift: the mean over images of one minus the cosine "
+    "between the features of the clean and the corrupted image, 0 where nothing moves. In "
+    "brackets: 95 % intervals.</p>"
 )
 
 

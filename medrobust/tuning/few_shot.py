@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from medrobust.adapters import Tunable
+from medrobust.base.wording import agreeing, part_of
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.allocator import keep_freed_memory
 from medrobust.exceptions import ConfigurationError
@@ -347,9 +348,9 @@ class FewShot(LightningModule):
         ]
         if still:
             raise TuningError(
-                f"after the first step {len(still)} of {len(self._first)} weights that should have "
-                f"moved have not: {', '.join(still[:3])}. They get no gradient; choose other "
-                f"adapter.targets."
+                f"after the first step {part_of(len(still), len(self._first), 'weight')} that "
+                f"should have moved {agreeing(len(still), 'has')} not: {', '.join(still[:3])}. "
+                f"They get no gradient; choose other adapter.targets."
             )
         self._check_frozen("after the first step")
         self._moved = True

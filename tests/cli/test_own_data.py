@@ -100,7 +100,7 @@ def test_own_data_is_audited_in_all_splits_of_its_table(tmp_path: Path) -> None:
         assert f"\n  {split}: {half} images of 224" in done.stdout
     shared = f"{half} patients are in two splits: test ({half} images) and held out ({half} images)"
     assert done.stdout.count("in two splits") == done.stdout.count(shared) == 1
-    assert "no split" not in done.stdout
+    assert "is left out" not in done.stdout
 
 
 def test_dicom_files_are_audited_with_what_a_reader_must_know(tmp_path: Path) -> None:

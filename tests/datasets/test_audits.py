@@ -200,7 +200,7 @@ def test_swapped_labels_and_missing_splits_are_said_not_raised(tmp_path: Path) -
     assert list(report.splits) == ["val"]
     write_robustmedclip(tmp_path, "oct", (), np.zeros((8, 16, 16), np.uint8), np.arange(8) % 4)
     report = audit(RobustMedCLIPFiles("oct", root=str(tmp_path), size=16))
-    assert [fact for fact in report.facts if fact.startswith("no split")] != []
+    assert [fact for fact in report.facts if fact.startswith("split ")] != []
     assert "8 images of test show one grey only" in map(str, report.findings)
 
 
@@ -232,7 +232,7 @@ def test_the_command_prints_the_whole_report(tmp_path: Path, pictures: np.ndarra
         assert part in whole.stdout
     absent = answer("audit", "octmnist", root, "--fast")
     assert absent.returncode == 1
-    assert "no split test: octmnist_224.npz not found" in absent.stdout
+    assert "split test is left out: octmnist_224.npz not found" in absent.stdout
     unknown = answer("audit", "octmnst", root)
     assert unknown.returncode == 1
     assert "Did you mean 'octmnist'" in unknown.stderr

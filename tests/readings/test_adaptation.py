@@ -1,11 +1,13 @@
 """Draws of one recipe become one row with an interval, paired with the model as published."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from stores import cell_key, data_record
 
 from medrobust.base.seals import sealed_json
@@ -297,3 +299,15 @@ def test_a_report_of_a_store_without_the_model_as_published_says_so(tmp_path: Pa
     cell_of(Store(tmp_path), 12)
     report = report_store(tmp_path, tmp_path / "out", figures=False, interactive=False)
     assert not any("gains need" in note for note in report.notes)
+
+
+def test_the_terminal_shows_a_table_and_no_markdown(tmp_path: Path) -> None:
+    report = report_of(tmp_path, written(tmp_path))
+    console = Console(width=140, file=io.StringIO())
+    report.print(console)
+    text = console.file.getvalue()
+    (line,) = [line for line in text.splitlines() if "as published" in line and "│" in line][:1]
+    assert line.count("│") > 5
+    assert "|--" not in text
+    assert "| model |" not in text
+    assert " ".join(text.split()).count("In brackets: 95 % intervals over draws") == 1

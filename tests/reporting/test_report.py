@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -285,3 +286,46 @@ def test_the_page_begins_with_words_and_a_list_of_contents(tmp_path):
 )
 def test_a_table_is_headed_by_a_suite_only_where_all_of_it_is_there(suite, corruptions, heading):
     assert columns_named(ExpectedTable("toy", "test", suite, corruptions)) == heading
+
+
+def test_the_page_shows_class_texts_reliability_and_drift_where_features_were_kept(tmp_path):
+    from medrobust.metrics import feature_drift
+
+    def features(fingerprint):
+        return np.random.default_rng(int(fingerprint[:8], 16)).normal(size=(60, 8))
+
+    made = report(tmp_path, features=features)
+    page = html.unescape((made.folder / "report.html").read_text())
+    texts = page[page.index("<summary>Class texts</summary>") :]
+    texts = texts[: texts.index("</details>")]
+    for name in ("phantomclip_small, phantomclip", "class 0", "“plain”"):
+        assert name in texts
+    diagram = page[page.index("<summary>Reliability</summary>") :]
+    diagram = diagram[: diagram.index("</details>")]
+    assert "<svg" in diagram
+    assert ">severity 5<" in diagram
+    ece = 100 * made.matrices[0].clean["ece"][1]
+    assert f"<td>phantomclip</td><td>clean</td><td>{ece:.1f}</td>" in diagram
+    drifts = page[page.index("<summary>Changed answers and feature drift</summary>") :]
+    matrix = made.matrices[0]
+    encoding = {
+        place: cell.record["encoding_fingerprint"]
+        for place, cell in matrix.cells.items()
+        if place.row == 1
+    }
+    clean = features(encoding[1, "clean", 0])
+    levels = [features(encoding[1, SEVEN[0], level]) for level in range(1, 6)]
+    mean = np.mean([feature_drift(clean, level) for level in levels])
+    (row,) = re.findall(
+        f"<td>{SEVEN[0]}</td><td>phantomclip</td><td>[^<]*</td><td>([^<]*)</td>", drifts
+    )
+    assert re.fullmatch(rf"{mean:.3f} \([0-9.]+–[0-9.]+\)", row)
+    without = html.unescape((report(tmp_path).folder / "report.html").read_text())
+    assert "feature drift: no features were kept" in without
+    assert "<summary>Changed answers</summary>" in without
+
+
+def test_the_start_is_a_moment_that_a_browser_can_place(tmp_path):
+    made = report(tmp_path, run={"started": "2026-03-01T12:30:00+02:00", "seconds": 5})
+    page = (made.folder / "report.html").read_text()
+    assert '<time datetime="2026-03-01T10:30:00Z">2026-03-01 10:30 UTC</time> · 5 s' in page

@@ -78,7 +78,7 @@ def audit(
         try:
             opened[split] = source.load(split)
         except DatasetNotFoundError as error:
-            facts.append(f"no split {split}: {error}")
+            facts.append(f"split {split} is left out: {error}")
         except MedRobustError as error:
             said = f"{split} cannot be used: {error}"
             findings.append(Finding("further remarks", said))

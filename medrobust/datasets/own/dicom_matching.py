@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Final, Literal
 
-from medrobust.base.wording import agreeing, counted
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, hiding, printable
 
 from .dicom_search import HeaderIndex, passed_sentences
@@ -51,10 +51,11 @@ def check_found(
     named = {"instance": "SOP instance UID", "patient": "patient id", "path": "path"}[what]
     lines = few([str(table.lines[row]) for row in missing[1:]], MOST_LINES)
     others = f" (then {lines})" if lines else ""
+    lacking = f"{part_of(len(missing), len(rows), 'row')} of {table.file}"
     told = (
-        f"{len(missing)} of {len(rows)} rows of {table.file} have no DICOM image of that "
-        f"{named} in the folder, line {table.lines[missing[0]]} first{others}. Images are looked "
-        f"for below dataset.root, by default the folder of the table."
+        f"{lacking} {agreeing(len(missing), 'has')} no DICOM image of that {named} in the folder, "
+        f"line {table.lines[missing[0]]} first{others}. Images are looked for below dataset.root, "
+        f"by default the folder of the table."
     )
     theirs = " ".join(f"{sentence}." for sentence in passed_sentences(passed))
     raise hiding(DatasetNotFoundError(f"{told} {theirs}".strip()), told)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.once import say_once
+from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import LABEL_KINDS, Int64Array, LabelKind
 
@@ -134,8 +135,9 @@ def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
         )
     if len(texts) >= 20 and len(found) > len(texts) / 2:
         raise InvalidDataError(
-            f"the table has {len(found)} different labels in {len(texts)} rows, so that they look "
-            f"like identifiers. Pass dataset.label_column=<column>, or name all classes by "
+            f"the table has {counted(len(found), 'different label')} in "
+            f"{counted(len(texts), 'row')}, so that they look like identifiers. Pass "
+            f"dataset.label_column=<column>, or name all classes by "
             f"dataset.class_names=[...]."
         )
     numbers = all(text.isdecimal() for text in found)

@@ -13,6 +13,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.once import say_once
 from medrobust.base.targets import Labels
+from medrobust.base.wording import counted
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray, cached_array
@@ -128,8 +129,8 @@ class Npz:
         images = self._framed(stored)
         if len(images.open()) != len(labels.values):
             raise InvalidDataError(
-                f"{self.path.name} holds {len(images.open())} images and {len(labels.values)} "
-                f"labels of split {chosen!r}; they must be as many."
+                f"{self.path.name} holds {counted(len(images.open()), 'image')} and "
+                f"{counted(len(labels.values), 'label')} of split {chosen!r}; they must be as many."
             )
         described: dict[str, Any] = {
             "name": self.name,

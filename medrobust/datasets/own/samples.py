@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from medrobust.base.safe_files import system_errors_named
+from medrobust.base.wording import agreeing, part_of
 from medrobust.exceptions import (
     DatasetNotFoundError,
     InvalidDataError,
@@ -122,7 +123,9 @@ def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
     first = missing[0]
     lines = [sample.place.rpartition(" ")[2] for sample in missing[1:]]
     others = f" (then lines {few(lines, MOST_REFUSED)})" if lines else ""
-    head = f"{len(missing)} of {total} images are not in the folder,"
+    head = (
+        f"{part_of(len(missing), total, 'image')} {agreeing(len(missing), 'is')} not in the folder,"
+    )
     paths = "Paths start from dataset.root, by default the folder of the table."
     name = f"{printable(first.file.name)} ({first.place})"
     return hiding(
@@ -201,7 +204,7 @@ def _all_refused(failed: Sequence[Refused], total: int) -> MedRobustError:
         name = f"{printable(one.sample.file.name)} ({one.sample.place}) "
         reasons.setdefault(str(one.error).removeprefix(name), []).append(one.sample)
     told, discreet = [str(first.error)], [first.error.for_records]
-    told.append(f"In all {len(failed)} of {total} images cannot be used.")
+    told.append(f"In all {part_of(len(failed), total, 'image')} cannot be used.")
     discreet.append(told[-1])
     for number, (reason, samples) in enumerate(reasons.items()):
         others = samples if number else samples[1:]

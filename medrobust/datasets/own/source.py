@@ -370,8 +370,9 @@ def read_metadata(table: Table, columns: Sequence[str]) -> NDArray[np.str_] | No
         found = len(np.unique(column))
         if found > min(MOST_SUBGROUPS, max(2, len(table) // 2)):
             raise InvalidDataError(
-                f"{table.file}: column {name!r} has {found} values in {len(table)} rows, which "
-                f"could point to a patient and is no subgroup. Group its values first, or take it "
+                f"{table.file}: column {name!r} has {counted(found, 'value')} in "
+                f"{counted(len(table), 'row')}, which could point to a patient and is no "
+                f"subgroup. Group its values first (dataset.bins, of numbers), or take it "
                 f"off dataset.metadata_columns."
             )
     return np.ascontiguousarray(values)

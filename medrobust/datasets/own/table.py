@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import (
     DatasetNotFoundError,
     InvalidDataError,
@@ -147,7 +148,8 @@ def _parsed(name: str, text: str) -> Table:
     for line, fields in found:
         if len(fields) != len(header):
             raise InvalidDataError(
-                f"{name}, line {line}: {len(fields)} fields, but {len(header)} columns."
+                f"{name}, line {line}: {counted(len(fields), 'field')}, but "
+                f"{counted(len(header), 'column')}."
             )
     columns = {
         key: [fields[place].strip() for _, fields in found] for place, key in enumerate(header)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medrobust.base.findings import Finding
 from medrobust.base.lazy_rows import picked
 from medrobust.base.targets import Labels
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.types import Int64Array, LabelKind, UInt8Array
@@ -175,7 +176,7 @@ def unlike_published(count: int, published: int, name: str, split: str) -> tuple
     """
     if count == published:
         return ()
-    said = f"{count} images in {split}, where {name} has {published}"
+    said = f"{counted(count, 'image')} in {split}, where {name} has {published}"
     return (Finding("further remarks", said),)
 
 
@@ -219,8 +220,8 @@ def with_images(clean: ImageSet, images: UInt8Array, labels: Int64Array, file: P
     """
     if len(images) != len(labels) or clean.index.max() >= len(images):
         raise InvalidDataError(
-            f"{file} holds {len(images)} images and {len(labels)} labels for {clean.stream}, of "
-            f"which row {clean.index.max()} is asked for. Get the file again."
+            f"{file} holds {counted(len(images), 'image')} and {counted(len(labels), 'label')} for "
+            f"{clean.stream}, of which row {clean.index.max()} is asked for. Get the file again."
         )
     if images.shape[1:] != clean.images.shape[1:]:
         raise InvalidDataError(
@@ -230,8 +231,9 @@ def with_images(clean: ImageSet, images: UInt8Array, labels: Int64Array, file: P
     different = int((labels[clean.index] != clean.labels).reshape(len(clean), -1).any(axis=1).sum())
     if different:
         raise InvalidDataError(
-            f"{file}: {different} of {len(clean)} labels differ from those of the clean images of "
-            f"{clean.stream}: the files are not of one release, or in another order."
+            f"{file}: {part_of(different, len(clean), 'label')} "
+            f"{agreeing(different, 'differs')} from those of the clean images of {clean.stream}: "
+            f"the files are not of one release, or in another order."
         )
     return replace(clean, images=picked(images, clean.index))
 

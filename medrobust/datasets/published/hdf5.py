@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.wording import counted
 from medrobust.datasets.cache import (
     ArrayWriter,
     CachedArray,
@@ -62,7 +63,8 @@ def hdf5_rows(
                 images = _array(opened, dataset, file, h5py)
                 if len(images) != count:
                     raise InvalidDataError(
-                        f"{file} has {len(images)} images, but the set has {count} labels. "
+                        f"{file} has {counted(len(images), 'image')}, but the set has "
+                        f"{counted(count, 'label')}. "
                         f"Unpack its archive again."
                     )
                 return _copy(images, rows, target)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medrobust.base.findings import Finding
-from medrobust.base.wording import agreeing, counted
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import ImageSet
@@ -95,7 +95,7 @@ class MedIMeta(PublishedSource):
         if rows.max() >= len(stored):
             raise InvalidDataError(
                 f"{self.folder}: the split {chosen} names image {rows.max()}, but {task_name!r} "
-                f"has {len(stored)} labels."
+                f"has {counted(len(stored), 'label')}."
             )
 
         def labels_of(other: str) -> Int64Array:
@@ -166,8 +166,9 @@ class MedIMeta(PublishedSource):
         missing = [file for file in files if not file.is_file()]
         if missing:
             raise DatasetNotFoundError(
-                f"{self.folder} has no images.hdf5, and {len(missing)} of {len(files)} files are "
-                f"not in images/, {missing[0].name} first. Unpack {self.flag}.zip again."
+                f"{self.folder} has no images.hdf5, and "
+                f"{part_of(len(missing), len(files), 'file')} {agreeing(len(missing), 'is')} not "
+                f"in images/, {missing[0].name} first. Unpack {self.flag}.zip again."
             )
         return framed_files(files, framing, name, cache_dir=self.cache_dir)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from medrobust.base.wording import counted
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
 from medrobust.datasets.npz import npz_checksum
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
@@ -151,7 +152,8 @@ class MedMNISTC(PublishedSource):
         whole = self.limit is not None or count == len(clean)
         if rest or len(stored) != len(images) or not whole:
             raise InvalidDataError(
-                f"{file} holds {len(images)} images and {len(stored)} labels; five severities of "
+                f"{file} holds {counted(len(images), 'image')} and "
+                f"{counted(len(stored), 'label')}; five severities of "
                 f"{clean.stream} are {SEVERITIES * len(clean)}."
             )
         block = slice((severity - 1) * count, severity * count)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.npz import Content, npz_checksum
@@ -141,7 +142,7 @@ class RobustMedCLIPFiles(PublishedSource):
         images, _ = self._images(file)
         if self.limit is None and len(images) != len(clean):
             raise InvalidDataError(
-                f"{file} holds {len(images)} images, clean.npz beside it {len(clean)}."
+                f"{file} holds {counted(len(images), 'image')}, clean.npz beside it {len(clean)}."
             )
         return with_images(clean, images, self._labels(file), file)
 

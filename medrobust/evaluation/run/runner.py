@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.engine.passes import Encoded
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.locks import Claims
@@ -189,10 +189,11 @@ class CellRunner:
                 one.wanted()
                 one.finished(Encoded(torch.empty(0)))
         if queue.waiting:
+            seen = self._encoder.rows_seen
             raise ConfigurationError(
-                f"only {self._encoder.rows_seen} of {len(image_set)} images were encoded: take "
-                f"trainer.fast_dev_run or trainer.limit_test_batches away, and use dataset.limit "
-                f"for a part of a data set. The cell was not stored."
+                f"only {part_of(seen, len(image_set), 'image')} {agreeing(seen, 'was')} encoded: "
+                f"take trainer.fast_dev_run or trainer.limit_test_batches away, and use "
+                f"dataset.limit for a part of a data set. The cell was not stored."
             )
 
     def _passes(self, queue: EncodingQueue, writer: CellWriter) -> list[EncodingPass]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from medrobust.base.wording import part_of
 from medrobust.exceptions import NotFiniteError
 from medrobust.models.base import VisionLanguageModel
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
@@ -69,7 +70,8 @@ def classify(features: FeatureBatch, module: Any) -> LogitBatch:
         broken = int((~torch.isfinite(values)).any(dim=1).sum())
         if broken:
             raise NotFiniteError(
-                f"{name} of {broken} of {len(values)} images are not finite: the weights, the "
-                f"precision or the preprocessing do not suit these images. The cell was not stored."
+                f"{name} of {part_of(broken, len(values), 'image')} are not finite: the weights, "
+                f"the precision or the preprocessing do not suit these images. The cell was not "
+                f"stored."
             )
     return logits
