@@ -3,7 +3,8 @@
 A YAML file of Hydra can name any function of any package to be called. Of a folder that is not this
 project's own, the classes of `TARGETS` may be named, and those of packages that the user trusts by
 `MEDROBUST_TRUST=package,package`; it may neither change the environment nor what Hydra itself
-builds.
+builds. Nor may it read the environment or the machine, unless the user names what it reads
+(`MEDROBUST_TRUST=oc.env:DATA`).
 """
 
 import os
@@ -35,6 +36,14 @@ OF_HYDRA: Mapping[str, frozenset[str]] = {
 }
 """What may be said of Hydra itself: folders, and what is swept over."""
 
+HARMLESS = frozenset(
+    {"oc.select", "oc.dict.keys", "oc.dict.values", "oc.deprecated", "medrobust.folder", "now"}
+)
+"""Resolvers that read nothing but keys of the configuration, and the clock."""
+
+OF_RUN = r"(job\.(num|name|id|override_dirname)|runtime\.choices\b)"
+"""What `${hydra:...}` may read: names of the job and of what was chosen."""
+
 HEADER = re.compile(r"\s*#\s*@package\s+\S+\s*")
 PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
 
@@ -48,11 +57,25 @@ def check_packs(folders: Sequence[Path]) -> None:
     trusted = [name.strip() for name in os.environ.get("MEDROBUST_TRUST", "").split(",")]
     allowed = [*TARGETS, *(rf"{re.escape(name)}(\.\w+)+" for name in trusted if name)]
     for folder in folders:
-        for file in sorted(folder.rglob("*.y*ml")):
-            _check_file(file, file.relative_to(folder), allowed)
+        for file in sorted(_files(folder)):
+            _check_file(file, file.relative_to(folder), allowed, trusted)
 
 
-def _check_file(file: Path, name: Path, allowed: Sequence[str]) -> None:
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield every YAML file below, behind links too, as Hydra would find it."""
+    count = 0
+    for place, below, names in os.walk(folder, followlinks=True):
+        above = {parent.resolve() for parent in Path(place).parents}
+        below[:] = [name for name in below if Path(place, name).resolve() not in above]
+        count += 1 + len(names)
+        if count > MOST_NODES:
+            raise ConfigurationError(f"{folder} holds more than {MOST_NODES} files and folders.")
+        yield from (Path(place, n) for n in names if n.lower().endswith((".yaml", ".yml")))
+
+
+def _check_file(
+    file: Path, name: Path, allowed: Sequence[str], trusted: Sequence[str] = ()
+) -> None:
     import yaml
 
     try:
@@ -70,32 +93,74 @@ def _check_file(file: Path, name: Path, allowed: Sequence[str]) -> None:
     packages = [match[1] for match in PACKAGE.finditer(text)]
     if name.parts[0] == "hydra" or any("hydra" in package for package in packages):
         raise _refused(file, "changes Hydra itself")
-    for parent, key, value in _nodes(content, file):
+    for place, parent, key, value in _nodes(content, file):
         if key == "_target_":
             if not isinstance(value, str) or not any(re.fullmatch(a, value) for a in allowed):
                 raise _refused(file, f"names _target_: {value!r:.100}")
         elif isinstance(value, str) and re.search(r"_target_|oc\.(create|decode)|@.*hydra", value):
             raise _refused(file, f"has {value!r:.100}")
+        for text in (key, value):
+            if isinstance(text, str) and (found := _reading(text, trusted)) is not None:
+                raise _reads(file, place, text, found)
         if parent in OF_HYDRA and key is not None and key not in OF_HYDRA[parent]:
             raise _refused(file, f"sets {parent}.{key}")
         if key is not None and re.search(r"@.*hydra", str(key)):
             raise _refused(file, f"sets {key!r:.100}")
 
 
-def _nodes(content: Any, file: Path) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield (key of the table around, key, value) of every value; keys of lists are None."""
-    waiting: list[tuple[Any, Any, Any]] = [(None, None, content)]
+def _reading(text: str, trusted: Sequence[str]) -> str | None:
+    """Return what a text interpolates that may read this machine; None where it reads keys alone.
+
+    Empty where it has no name that could be trusted.
+
+    What a resolver is called is decided by its first characters; one whose name is itself made of
+    interpolations is taken for one that reads, and so is one that is escaped: what is resolved
+    twice has no escape left.
+
+    Example:
+        >>> _reading("a ${model.name}, ${oc.env:HOME}", []), _reading("${oc.env:HOME}", ["oc.env"])
+        ('oc.env:HOME', None)
+    """
+    for match in re.finditer(r"\$\{\s*([^\s:${}]*)\s*(:|\})?(?=([^{}]*))", text):
+        name, end, inside = match[1], match[2], match[3].strip()
+        if end is None:
+            if ":" in text:
+                return ""
+        elif end == ":" and not (
+            name in HARMLESS
+            or (name == "hydra" and re.match(OF_RUN, inside))
+            or {name, f"{name}:{inside.partition(',')[0].strip()}"} & {*trusted}
+        ):
+            return f"{name}:{inside.partition(',')[0].strip()}"
+    return None
+
+
+def _nodes(content: Any, file: Path) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Yield (dotted place, key of the table around, key, value) of every value.
+
+    Keys of lists are None.
+    """
+    waiting: list[tuple[str, Any, Any, Any]] = [("", None, None, content)]
     count = 0
     while waiting:
-        around, key, value = waiting.pop()
+        place, around, key, value = waiting.pop()
         count += 1
         if count > MOST_NODES:
             raise ConfigurationError(f"{file} holds more than {MOST_NODES} values.")
-        yield around, key, value
+        yield place, around, key, value
         if isinstance(value, Mapping):
-            waiting += [(key, str(name), inner) for name, inner in value.items()]
+            inside = ((str(name), inner) for name, inner in value.items())
+            waiting += [(f"{place}.{n}".lstrip("."), key, n, inner) for n, inner in inside]
         elif isinstance(value, list | tuple | set):
-            waiting += [(None, None, inner) for inner in value]
+            waiting += [(f"{place}[{n}]", None, None, inner) for n, inner in enumerate(value)]
+
+
+def _reads(file: Path, place: str, text: str, found: str) -> ConfigurationError:
+    named = f"name it, as MEDROBUST_TRUST={found} in the environment, or " if found else ""
+    return ConfigurationError(
+        f"{file} has {text!r:.100} at {place or 'its top'}, which may bring what only this machine "
+        f"knows, secrets too, into reports. If it is meant to, {named}write the options into conf/."
+    )
 
 
 def _refused(file: Path, what: str) -> ConfigurationError:

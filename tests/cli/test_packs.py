@@ -82,6 +82,72 @@ def test_a_package_is_trusted_by_name(tmp_path: Path, monkeypatch: pytest.Monkey
         check_packs([pack(tmp_path, "_target_: minecraft.Net\n", "adapter/theirs2.yaml")])
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("name: ${oc.env:SECRET}\n", "name"),
+        ("name: 'a ${ oc.env : SECRET, none } b'\n", "name"),
+        ("name: ${oc.select:model.name,${oc.env:SECRET}}\n", "name"),
+        ("x: {y: [a, {z: '${oc.env:SECRET}'}]}\n", r"x\.y\[1\]\.z"),
+        ("name: \\${oc.env:SECRET}\n", "name"),
+        ('name: "\\x24{oc.env:SECRET}"\n', "name"),
+        ("a: oc.env\nname: ${${a}:SECRET}\n", "name"),
+        ("a: oc.en\nname: ${${.a}v:SECRET}\n", "name"),
+        ("'${oc.env:SECRET}': 1\n", r"\$\{oc"),
+        ("defaults:\n  - /model: ${oc.env:SECRET}\n", r"defaults\[0\]\./model"),
+        ("name: ${hydra:runtime.cwd}\n", "name"),
+        ("name: ${hydra:job.env_set}\n", "name"),
+        ("name: ${python_version:}\n", "name"),
+        ("name: ${their.resolver:x}\n", "name"),
+    ],
+)
+def test_what_would_read_the_machine_is_refused_by_file_and_key(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"theirs\.yaml has .* at {place}"):
+        check_packs([pack(tmp_path, text)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: ${model.name}_${.rank}\n",
+        "name: ${oc.select:model.name,none}\n",
+        "name: ${model.${x}.name}\n",
+        "name: ${hydra:job.num} ${hydra:runtime.choices.model}\n",
+        "# @package _global_\nhydra:\n  run:\n    dir: out/${now:%Y-%m-%d}\n",
+    ],
+)
+def test_what_reads_keys_alone_is_allowed(tmp_path: Path, text: str) -> None:
+    check_packs([pack(tmp_path, text)])
+
+
+def test_a_variable_is_named_by_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pack(tmp_path, "a: ${oc.env:DATA}\nb: '${oc.env:DATA,x}'\n")
+    with pytest.raises(ConfigurationError, match=r"as MEDROBUST_TRUST=oc\.env:DATA in"):
+        check_packs([folder])
+    monkeypatch.setenv("MEDROBUST_TRUST", "mine, oc.env:DATA")
+    check_packs([folder])
+    with pytest.raises(ConfigurationError, match="SECRET"):
+        check_packs([pack(tmp_path, "a: ${oc.env:SECRET}\n")])
+    with pytest.raises(ConfigurationError, match="at a"):
+        check_packs([pack(tmp_path, "a: ${oc.env:${b}}\nb: SECRET\n")])
+
+
+def test_files_behind_links_are_read_too(tmp_path: Path) -> None:
+    outside = pack(tmp_path / "outside", OWN.replace("medrobust.adapters.Lora", "os.system"))
+    folder = pack(tmp_path / "pack", OWN, "adapter/ours.yaml")
+    (folder / "model").symlink_to(outside / "adapter")
+    (folder / "again").symlink_to(folder)
+    with pytest.raises(ConfigurationError, match=r"theirs\.yaml names _target_"):
+        check_packs([folder])
+    (folder / "model").unlink()
+    check_packs([folder])
+    (folder / "hydra").symlink_to(folder / "adapter")
+    with pytest.raises(ConfigurationError, match="changes Hydra itself"):
+        check_packs([folder])
+
+
 def test_the_entry_refuses_such_a_folder_before_anything_runs(
     workplace: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
