@@ -40,6 +40,12 @@ DAMAGE: tuple[type[Exception], ...] = (
     struct.error,
 )
 
+SMALL = 1.0
+"""GB of an array that is unpacked however small it is in its file."""
+
+TIGHTEST = 100
+"""Times that a larger array may be larger than in its file: an all but empty one is a bomb."""
+
 Content = Literal["images", "labels", "names"]
 
 
@@ -58,6 +64,7 @@ def npz_array(
     name: str | None = None,
     full_hash: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
+    unpack_limit: float | None = None,
 ) -> CachedArray:
     """Unpack one array of a `.npz` file to the cache, once.
 
@@ -69,15 +76,19 @@ def npz_array(
         name: For people who look into the cache; the file's stem if None.
         full_hash: See `medrobust.datasets.cache.source_key`.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
+        unpack_limit: GB up to which an array is unpacked however small it is in its file
+            (`dataset.unpack_limit`); None: `SMALL`, for files that nobody packs so tight.
 
     Raises:
-        InvalidDataError: If the file is damaged, has no such array, or the array is not what
-            `content` says; names the file.
+        InvalidDataError: If the file is damaged, has no such array, the array is not what
+            `content` says, or it is a bomb: beyond the limit, and `TIGHTEST` times as large as in
+            its file, or more; names the file.
         StoreError: If the cache cannot be written.
     """
 
     def write(target: Path) -> str:
         with _opened(file, member) as (stream, size):
+            _refuse_bomb(file, member, unpack_limit)
             header = _read_header(stream, file, member)
             _check(header, stream, size, file, member, content)
             return _copy(stream, header, target)
@@ -196,6 +207,25 @@ def _check(
         raise InvalidDataError(f"{found}, more than {LARGEST_TABLE >> 20} MiB.")
     if min(shape) < 0 or stream.tell() + declared != size:
         raise InvalidDataError(f"{found}, but holds {size - stream.tell()} bytes. Get it again.")
+
+
+def _refuse_bomb(file: Path, member: str, unpack_limit: float | None) -> None:
+    """Refuse what the directory of the archive declares to be huge, and all but empty."""
+    with zipfile.ZipFile(file) as archive:
+        info = archive.getinfo(f"{member}.npy")
+    packed = max(1, min(info.compress_size, file.stat().st_size))
+    size, limit = info.file_size / 1e9, SMALL if unpack_limit is None else unpack_limit
+    if size <= limit or info.file_size < TIGHTEST * packed:
+        return
+    what = (
+        "Get it again."
+        if unpack_limit is None
+        else f"If it is meant to be, pass dataset.unpack_limit={math.ceil(size)} (GB)."
+    )
+    raise InvalidDataError(
+        f"{file}: {member!r} would unpack to {size:.1f} GB, {info.file_size // packed} times what "
+        f"it takes in the file, as no pictures do. {what}"
+    )
 
 
 def _copy(stream: IO[bytes], header: _Header, target: Path) -> str:

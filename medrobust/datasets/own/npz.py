@@ -18,7 +18,7 @@ from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
-from medrobust.datasets.npz import members, npz_array, npz_names
+from medrobust.datasets.npz import SMALL, members, npz_array, npz_names
 from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.types import LabelKind
@@ -60,6 +60,8 @@ class Npz:
         license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key that hides patients, if not beside the file.
         cache_dir: Where arrays are unpacked to.
+        unpack_limit: GB up to which an array is unpacked that is a hundred times as large as in
+            its file, as a bomb is; the others have no limit but the disk.
     """
 
     file: str
@@ -80,11 +82,16 @@ class Npz:
     license: str = ""
     key_file: str | None = None
     cache_dir: str | None = None
+    unpack_limit: float = SMALL
 
     def __post_init__(self) -> None:
         """Refuse choices that do not exist."""
         Framing(self.size, self.fit)
         check_unlabelled(self.unlabelled)
+        if not isinstance(self.unpack_limit, int | float) or not self.unpack_limit > 0:
+            raise ConfigurationError(
+                f"dataset.unpack_limit={self.unpack_limit} must be a number of GB above 0."
+            )
 
     @property
     def suite(self) -> None:
@@ -230,7 +237,8 @@ class Npz:
         )
 
     def _array(self, member: str, content: Any) -> CachedArray:
-        return npz_array(self.path, member, content, cache_dir=self.cache_dir)
+        limit = self.unpack_limit
+        return npz_array(self.path, member, content, cache_dir=self.cache_dir, unpack_limit=limit)
 
     def _framed(self, stored: CachedArray) -> CachedArray:
         """Bring images to their size, once."""
