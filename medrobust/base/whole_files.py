@@ -8,10 +8,11 @@ from the store (reports) is renamed without that.
 
 import errno
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .temporary_names import temporary_name
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 """What file systems say that cannot force a folder to the disk: they keep no better promise."""
@@ -73,7 +74,7 @@ def move_into_place(temporary: Path, place: Path) -> None:
 @contextmanager
 def temporary_beside(place: Path) -> Iterator[Path]:
     """Give a name beside a place to write to; what still has it afterwards is removed."""
-    temporary = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
+    temporary = temporary_name(place)
     try:
         yield temporary
     finally:

@@ -124,6 +124,7 @@ def cached_array(
         return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(folder.parent)
         with _alone(folder):
             return _entry(folder) or _build(folder, write)
     except OSError as error:
@@ -173,6 +174,19 @@ def _entry(folder: Path) -> CachedArray | None:
     except (OSError, ValueError, KeyError):
         return None
     return CachedArray(folder / "array.npy", record["digest"]) if whole else None
+
+
+def _sweep(arrays: Path) -> None:
+    """Remove what killed processes have unpacked in part: nobody holds the locks of it."""
+    from filelock import FileLock, Timeout
+
+    for partial in arrays.glob(".*.partial"):
+        lock = FileLock(partial.with_suffix(".lock"))
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(partial, ignore_errors=True)
+        except Timeout:
+            continue
 
 
 def _build(folder: Path, write: Callable[[Path], str]) -> CachedArray:

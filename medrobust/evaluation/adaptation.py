@@ -44,6 +44,7 @@ from medrobust.types import Float32Array
 
 from .environment import versions
 from .experiment import Experiment
+from .left_overs import TRAINING
 from .locks import Claims
 from .ranks import OneProcess, launcher_of, wants_several
 from .resources import Resources
@@ -329,7 +330,7 @@ def _head(experiment: Experiment, resources: Resources, drawn: FewShots) -> Head
 
 def progress_folder(store: Store, wanted: Adaptation) -> Path:
     """Return where an unfinished training keeps its checkpoint."""
-    return store.adapter_folder(wanted.fingerprint).with_name(f".{wanted.fingerprint}-training")
+    return store.adapter_folder(wanted.fingerprint).with_name(f".{wanted.fingerprint}{TRAINING}")
 
 
 def make(

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from medrobust.adapters.artifact import RECORD
 from medrobust.base.fingerprints import file_fingerprint, fingerprint
 from medrobust.base.seals import read_sealed
+from medrobust.base.temporary_names import temporary_name
 from medrobust.base.whole_files import move_into_place
 from medrobust.exceptions import StoreError
 
@@ -166,7 +166,7 @@ def _conflict(twins: Sequence[Part]) -> str:
 
 def _copy(part: Part, into: Path) -> None:
     target = into / part.place
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    temporary = temporary_name(target)
     try:
         shutil.copytree(part.store.root / part.place, temporary)
         move_into_place(temporary, target)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import shutil
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from medrobust.base.findings import Finding
 from medrobust.base.safe_files import whole_array
 from medrobust.base.seals import plain_json, read_sealed, sealed_json
+from medrobust.base.temporary_names import temporary_name
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.exceptions import StoreError
 
@@ -128,13 +128,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> 
     Raises:
         StoreError: If the store cannot be written; nothing is left behind.
     """
-    temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    temporary = temporary_name(folder)
     try:
         make_folder(temporary.parent)
         temporary.mkdir()
         for name, content in files.items():
             (temporary / name).write_bytes(content)
-        old = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+        old = temporary_name(folder)
         with suppress(FileNotFoundError):  # another worker may replace it, too
             if replace:
                 folder.rename(old)

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import medmnist_arrays, write_medmnist
+from filelock import FileLock
 
+from medrobust.datasets import npz as module
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.datasets.npz import npz_array
 from medrobust.exceptions import InvalidDataError, StoreError
@@ -229,3 +231,48 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(StoreError, match="MEDROBUST_CACHE"):
         npz_array(file, "test_images", "images", cache_dir=tmp_path / "taken")
+
+
+def bomb(file: Path, shape: tuple[int, ...]) -> Path:
+    """An archive of one array of zeros, written without ever holding it."""
+    file.parent.mkdir(exist_ok=True)
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("images.npy", "w", force_zip64=True) as stream,
+    ):
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        block = bytes(1 << 20)
+        for _ in range(np.prod(shape) >> 20):
+            stream.write(block)
+    return file
+
+
+def test_a_bomb_is_refused_before_a_byte_is_unpacked(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "SMALL", 0.001)
+    file = bomb(tmp_path / "bomb.npz", (8, 1024, 1024))
+    assert file.stat().st_size < 20_000
+    with pytest.raises(InvalidDataError, match=r"would unpack to 0\.0 GB, .* Get it again"):
+        npz_array(file, "images", "images", cache_dir=tmp_path / "cache")
+    with pytest.raises(InvalidDataError, match=r"pass dataset\.unpack_limit=1 \(GB\)"):
+        npz_array(file, "images", "images", cache_dir=tmp_path / "cache", unpack_limit=0.005)
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    array = npz_array(file, "images", "images", cache_dir=tmp_path / "cache", unpack_limit=0.01)
+    assert array.open().shape == (8, 1024, 1024)
+
+
+def test_pictures_of_any_size_are_no_bomb(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "SMALL", 1e-9)
+    noise = np.random.default_rng(0).integers(256, size=(4, 64, 64), dtype=np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", images=noise)
+    npz_array(tmp_path / "a.npz", "images", "images", cache_dir=tmp_path / "cache")
+
+
+def test_what_a_killed_process_unpacked_in_part_is_removed_by_the_next(tmp_path: Path) -> None:
+    arrays = tmp_path / "cache" / "arrays"
+    for name in (".gone-123.partial", ".alive-123.partial"):
+        (arrays / name).mkdir(parents=True)
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8))
+    with FileLock(arrays / ".alive-123.lock"):
+        npz_array(tmp_path / "a.npz", "images", "images", cache_dir=tmp_path / "cache")
+    assert [path.name for path in arrays.glob("*.partial")] == [".alive-123.partial"]

@@ -9,6 +9,7 @@ import torch
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.engine.passes import Encoded
 from medrobust.evaluation.experiment import Experiment
+from medrobust.evaluation.left_overs import sweep_store
 from medrobust.evaluation.locks import Claims
 from medrobust.evaluation.plan import DatasetPlan
 from medrobust.evaluation.ranks import ALONE, Ranks
@@ -111,6 +112,8 @@ class CellRunner:
         )
         queues = [EncodingQueue(plan, finished, self._claims, self.ranks) for plan in plans]
         with self._claims:
+            if self.ranks.rank == 0:
+                sweep_store(self.store.root, self._claims)
             for queue in queues:
                 with writer.behind():
                     self._begin(queue, writer)
