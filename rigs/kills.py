@@ -5,6 +5,7 @@ costs the seconds of the job and no imports.
 """
 
 import contextlib
+import gc
 import itertools
 import json
 import logging
@@ -93,6 +94,7 @@ def hash_of(content: bytes) -> str:
 
 def forked(function: Callable[[], None], folder: Path) -> int:
     """Call a function in a process of its own, in a folder and silently; returns its id."""
+    gc.freeze()  # the fork would walk, and so copy, all that is imported here
     process = os.fork()
     if process:
         return process

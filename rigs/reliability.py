@@ -7,6 +7,7 @@ where an earlier call with that folder stopped; `--together 50` lets eight proce
 """
 
 import argparse
+import gc
 import json
 import tempfile
 from collections.abc import Sequence
@@ -50,7 +51,9 @@ def fuzz_all(count: int, only: str, start: int, folder: Path) -> int:
     print("| reader | inputs | read | refused | failed | slowest, CPU s |", flush=True)
     print("|--|--|--|--|--|--|", flush=True)
     figures, failed = {}, 0
-    for name, reader in readers().items():
+    known = readers()
+    gc.freeze()  # each fork would walk, and so copy, all that is imported here
+    for name, reader in known.items():
         if only not in name:
             continue
         scratch = folder / "".join(c if c.isalnum() else "-" for c in name)

@@ -21,8 +21,8 @@ from run_entry import medrobust
 from medrobust.evaluation.store import Store
 
 RUN = Path(__file__).parent.parent / "run.py"
-SMALL = ("dataset.per_class=2", "validation=false")
-"""40 phantoms: enough for every path, done in a moment; no cells but those of the tables."""
+SMALL = ("dataset.per_class=1", "validation=false")
+"""20 phantoms: enough for every path, done in a moment; no cells but those of the tables."""
 
 
 def cells(root: Path = Path("outputs/store")) -> list[Path]:
@@ -38,6 +38,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.draws
 def test_one_model_and_one_corruption_end_in_a_matrix(workplace, capsys) -> None:
     assert medrobust("model=phantomclip", "corruption=gaussian_noise", *SMALL) == 0
     printed = capsys.readouterr().out
@@ -130,7 +131,7 @@ def test_every_data_set_of_a_sweep_keeps_its_own_reference(workplace, capsys) ->
 def test_a_part_of_the_images_is_never_stored_as_a_cell(workplace, capfd) -> None:
     chosen = ("corruption=clean", *SMALL, "batch_size=8")
     assert medrobust(*chosen, "+trainer.limit_test_batches=1") == 1
-    assert "only 8 of 40 images were encoded" in capfd.readouterr().err
+    assert "only 8 of 20 images were encoded" in capfd.readouterr().err
     assert not cells()
     assert medrobust(*chosen) == 0
 

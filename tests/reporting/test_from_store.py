@@ -29,6 +29,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.draws
 def test_every_table_of_the_store_is_made_and_gaps_are_named(root, tmp_path):
     report = report_store(root, tmp_path, reference="weak", **LIGHT)
     shapes = [(m.table.dataset, m.table.corruptions, len(m.rows)) for m in report.matrices]
@@ -69,6 +70,7 @@ def test_a_gap_in_one_version_is_none_in_a_model_that_has_no_cell_of_the_other(t
     assert {spec.model for spec in report.missing} == {"weak", "late"}
 
 
+@pytest.mark.draws
 def test_a_chart_without_a_whole_mean_warns_of_nothing(tmp_path, recwarn):
     data = data_record()
     store, _ = write_matrix(tmp_path / "store", data, {"weak": 1.0}, corruptions=())
@@ -79,6 +81,7 @@ def test_a_chart_without_a_whole_mean_warns_of_nothing(tmp_path, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.draws
 def test_the_same_store_gives_the_same_bytes_in_every_file(tmp_path):
     models = {"weak": 0.5, "strong": 1.5}
     write_matrix(tmp_path / "store", data_record(), models, corruptions=TWO[:1], severities=(1,))
@@ -172,6 +175,7 @@ def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_pat
     assert (tmp_path / "report.html").read_bytes() == before
 
 
+@pytest.mark.draws
 def test_the_command_says_where_the_page_is_or_what_is_wrong(root, tmp_path):
     given = ["report", root, "--out", tmp_path / "out", "--light", "--no-figures"]
     whole = answer(*given, "--dataset", "ward")

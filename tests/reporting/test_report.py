@@ -53,6 +53,7 @@ def printed(made, width=140):
     return console.file.getvalue()
 
 
+@pytest.mark.draws
 def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
     made = report(tmp_path)
     names = sorted(path.name for path in made.folder.iterdir())
@@ -63,6 +64,7 @@ def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
         assert picture.size[0] > 500
 
 
+@pytest.mark.draws
 def test_the_same_cells_make_the_same_bytes(tmp_path):
     one, two = report(tmp_path), report(tmp_path, folder=tmp_path / "again")
     for path in one.folder.iterdir():
@@ -149,6 +151,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.draws
 def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
     made = report(tmp_path, examples=True)
     text = (made.folder / "report.html").read_text()
