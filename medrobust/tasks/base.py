@@ -7,7 +7,6 @@ intervals, ranks, paired tests, subgroups and gains of adapters for nothing.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -20,6 +19,9 @@ from medrobust.metrics.influence import Areas
 from medrobust.metrics.joining import How
 from medrobust.types import Int64Array
 
+from .arrays import ArraySpec as ArraySpec
+from .arrays import unlike as unlike
+
 Level: TypeAlias = Literal["image", "patches", "pixels", "text"]
 """What one pass of a model over the images must leave behind."""
 
@@ -30,77 +32,6 @@ HeadDescription: TypeAlias = Mapping[str, Any]
 READ_AS = "read_as"
 """Key of a head: sentence -> what the model's tokenizer makes of it where release 0.1 read it
 otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArraySpec:
-    """An array that a cell of a task holds.
-
-    Attributes:
-        dtype: Name of a numpy dtype ("float32").
-        axes: What each axis runs over, outermost first. "image" and "class" have the sizes of the
-            split; another word stands for a size of the task's own, the same wherever it occurs in
-            one cell; a whole number is that size.
-    """
-
-    dtype: str
-    axes: tuple[str | int, ...]
-
-    def complaint(self, array: NDArray[Any], sizes: Mapping[str, int]) -> str | None:
-        """Say why an array is not one of these, or return None where it is.
-
-        Args:
-            array: What a head gave, or what lies in a store.
-            sizes: Size of each axis that is known ("image": 120, "class": 2).
-
-        Example:
-            >>> logits = ArraySpec("float32", ("image", "class"))
-            >>> logits.complaint(np.zeros((5, 3), np.float32), {"image": 5, "class": 2})
-            '(5, 3) is not (5, 2): image, class'
-        """
-        if array.dtype != np.dtype(self.dtype):
-            return f"{array.dtype} is not {self.dtype}"
-        wanted = tuple(sizes.get(a, a) if isinstance(a, str) else a for a in self.axes)
-        fits = len(wanted) == array.ndim and all(
-            isinstance(size, str) or size == given
-            for size, given in zip(wanted, array.shape, strict=True)
-        )
-        if fits:
-            return None
-        shown = ", ".join(map(str, wanted))
-        return f"{array.shape} is not ({shown}): {', '.join(map(str, self.axes))}"
-
-    def nbytes(self, sizes: Mapping[str, int]) -> int:
-        """Return the bytes of one; an axis of the task's own counts as one over the images.
-
-        Example:
-            >>> ArraySpec("float32", ("image", 2)).nbytes({"image": 10})
-            80
-        """
-        axes = (sizes.get(a, sizes["image"]) if isinstance(a, str) else a for a in self.axes)
-        return prod(axes) * np.dtype(self.dtype).itemsize
-
-
-def unlike(
-    declared: Mapping[str, ArraySpec], arrays: Mapping[str, NDArray[Any]], data: Any
-) -> str | None:
-    """Say why arrays are not those that a task declares for a split, or return None.
-
-    Args:
-        declared: `Task.arrays`.
-        arrays: What a head gave, or what lies in a store.
-        data: Facts of the split.
-    """
-    if set(arrays) != set(declared):
-        return f"{sorted(arrays)} are not {sorted(declared)}"
-    sizes = dict(data.sizes)
-    for name, spec in declared.items():
-        if complaint := spec.complaint(arrays[name], sizes):
-            return f"{name}: {complaint}"
-        for axis, size in zip(spec.axes, arrays[name].shape, strict=True):
-            if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
-                return f"{name}: {arrays[name].shape} has two sizes of {axis!r}"
-    return None
 
 
 @dataclass(frozen=True, slots=True)
