@@ -33,7 +33,8 @@ SUBGROUP_COLUMNS = (
 NOTE = (
     "Intervals are 95 % and of each group alone; differences between groups are not tested. A "
     f"group of fewer than {FEWEST} images, or of one class only, is given no number. The balanced "
-    "error of a group is over the classes that it has."
+    "error of a group is over the classes that it has. A column of more values than that, none of "
+    "which has that many images, tells images or lesions apart, no groups, and is left out."
 )
 
 
@@ -109,6 +110,8 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
     )
     errors = Errors(layout, matrix.measured, row, of)
     for column, values in zip(data.metadata_columns, data.metadata.T, strict=True):
+        if _tells_images_apart(values):
+            continue
         for value in np.unique(values).tolist():
             chosen = values == value
             note = _too_little(data, chosen)
@@ -125,6 +128,12 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
                 Estimate(None) if note else _within(errors.over_columns, errors, data, chosen),
                 note,
             )
+
+
+def _tells_images_apart(values: NDArray[np.str_]) -> bool:
+    """Say whether a column names lesions, files or the like, so that no value is a group."""
+    counts = np.unique(values, return_counts=True)[1]
+    return bool(len(counts) > FEWEST > counts.max())
 
 
 def _too_little(data: SplitFacts, chosen: NDArray[np.bool_]) -> str:

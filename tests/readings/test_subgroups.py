@@ -124,3 +124,12 @@ def test_a_set_without_metadata_has_no_subgroups(tmp_path: Path) -> None:
     assert made.sections == ()
     assert not (made.folder / "subgroups.csv").exists()
     assert "subgroups" not in (made.folder / "report.html").read_text("utf-8")
+
+
+def test_a_column_that_tells_lesions_apart_is_no_table_of_groups(tmp_path: Path) -> None:
+    data = record()
+    lesions = np.array([f"lesion {i // 3}" for i in range(COUNT)])
+    columns = np.concatenate([data.metadata, lesions[:, None]], axis=1)
+    wider = replace(data, metadata=columns, metadata_columns=(*data.metadata_columns, "lesion_id"))
+    made = report(tmp_path, wider)
+    assert {row["column"] for row in table(made, "subgroups.csv")} == {"site", "kind"}
