@@ -9,7 +9,7 @@ from medrobust.exceptions import ConfigurationError
 from .parsing import add_overrides, as_typed, listed, subcommand_parser
 
 if TYPE_CHECKING:
-    from medrobust.readings import Aggregation
+    from medrobust.readings.aggregation import Aggregation
 
 ABOUT = """\
 Make a report from a store alone: page, figures, tables.

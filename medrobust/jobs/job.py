@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medrobust.readings import Aggregation
+    from medrobust.readings.aggregation import Aggregation
     from medrobust.reporting import RunLogger
 
 

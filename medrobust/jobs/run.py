@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.base.once import one_job
-from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.audit_step import audited
@@ -77,6 +76,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
         MedRobustError: As planning, a cell or the report raises it; finished cells are kept.
     """
     check_licenses(experiment, RESOURCES)
+    _check_units(experiment, job)
     if job.dry:
         print_dry_job(experiment, RESOURCES)
         return
@@ -87,6 +87,17 @@ def run_job(experiment: Experiment, job: Job) -> None:
     if ranks.rank == 0:
         run = record(prepared, job, tally)
         report(prepared, job, run, tally)
+
+
+def _check_units(experiment: Experiment, job: Job) -> None:
+    """Refuse images that cannot be joined as asked, before anything is tuned or computed.
+
+    Raises:
+        ConfigurationError: As `Aggregation.check` raises it.
+    """
+    if job.aggregation is not None:
+        sets = map(RESOURCES.image_set, experiment.data.datasets)
+        job.aggregation.check([(one, experiment.model.task.kind) for one in sets])
 
 
 def _tuned(experiment: Experiment, job: Job) -> Experiment:
@@ -110,8 +121,6 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)
-    if job.aggregation is not None:
-        job.aggregation.check(_asked(plans))
     runner = CellRunner(known, RESOURCES, store, ranks)
     if ranks.rank != 0:
         return Prepared(known, tuple(plans), further, runner)
@@ -120,15 +129,6 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     warn_of_changes(plans, store)
     looked_at, further_looked_at = audited(known.data, plans, further)
     return Prepared(known, tuple(looked_at), further_looked_at, runner, tuple(warnings))
-
-
-def _asked(plans: Sequence[DatasetPlan]) -> list[tuple[SplitFacts, str]]:
-    """Return the split and task of every table."""
-    return [
-        (dataset.record, task)
-        for dataset in plans
-        for task in dict.fromkeys(cell.key.task for cell in dataset.cells)
-    ]
 
 
 def execute(prepared: Prepared, tally: Tally) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from medrobust.evaluation.store import CellSpec, Store
 from medrobust.exceptions import StoreError
-from medrobust.readings import Aggregation
+from medrobust.readings.aggregation import Aggregation
 from medrobust.reporting import ExpectedTable, ReportRequest, build_report, by_variant
 
 from .commands import command_line, reference_command

@@ -1,5 +1,20 @@
 """What stored cells say further, without a model: one file a reading."""
 
-from .aggregation import Aggregation
+from importlib import import_module
+from typing import Any
 
-__all__ = ["Aggregation"]
+_HOME = {"Aggregation": "aggregation"}
+"""Public name -> module, imported at first use."""
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

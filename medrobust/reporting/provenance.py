@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def provenance_html(report: "Report") -> str:
     """Write the section of data sets, models, versions, load reports and configurations."""
-    data = {m.data.fingerprint: m.data for m in report.matrices}.values()
+    of_images = [m.data for m in report.matrices if m.data.unit == "image"]
+    data = {one.fingerprint: one for one in of_images}.values()
     sets = [
         (
             f"{d.name}/{d.split}",

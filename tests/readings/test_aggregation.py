@@ -301,11 +301,11 @@ def test_patients_of_several_classes_are_refused_before_anything_is_computed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = ("dataset=phantoms", "dataset.per_class=3", "model=phantomclip_small", "corruption=clean")
-    done = answer(*run, "aggregate=patient", "store.dir=store", "validation=false")
-    assert done.returncode == 1
-    assert "images of patient 'test/blood/p0000' of phantoms/test are of several classes" in (
-        done.stderr
-    )
+    for more in ("dry_run=true", "validation=false", "tuning=few_shot"):
+        done = answer(*run, "aggregate=patient", "store.dir=store", more)
+        assert done.returncode == 1
+        sentence = "images of patient 'test/blood/p0000' of phantoms/test are of several classes"
+        assert sentence in done.stderr
     assert not list(Path("store").glob("cells/**/cell.json"))
 
 
