@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medrobust.types import Float32Array, Int64Array, UInt8Array
 
@@ -100,10 +102,13 @@ class Texts:
     Attributes:
         values: (T,) strings.
         pairs: int64 (P, 2), each an image and a text that belong together, by their rows.
+        kept: (T,) strings that a store keeps in their place, as keyed hashes of own reports; None
+            where it keeps the texts themselves.
     """
 
     values: NDArray[np.str_]
     pairs: Int64Array
+    kept: NDArray[np.str_] | None = None
     kind: ClassVar = "texts"
 
     def take(self, rows: Int64Array) -> Self:
@@ -113,11 +118,34 @@ class Texts:
         texts = sorted({text for _, text in kept})
         turn = {text: number for number, text in enumerate(texts)}
         pairs = [(image, turn[text]) for image, text in sorted(kept)]
-        return type(self)(self.values[texts], np.array(pairs, np.int64).reshape(-1, 2))
+        return type(self)(
+            self.values[texts],
+            np.array(pairs, np.int64).reshape(-1, 2),
+            None if self.kept is None else self.kept[texts],
+        )
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Name what a store keeps."""
-        return {"texts": self.values, "text_pairs": self.pairs}
+        texts = self.values if self.kept is None else self.kept
+        return {"texts": texts, "text_pairs": self.pairs}
+
+    def groups(self, of_images: Int64Array | None) -> Int64Array | None:
+        """Number the patients of texts: int64 (T,) from 0; None where each stands alone.
+
+        Texts that share a patient, or patients that share a text, are one group.
+
+        Args:
+            of_images: int64 (N,) from 0, the patient of each image; None where each stands alone.
+        """
+        if of_images is None:
+            return None
+        images, texts = self.pairs.T
+        patients, count = of_images[images], len(self.values)
+        edges = np.ones(len(texts)), (texts, count + patients)
+        size = count + int(of_images.max()) + 1
+        joined = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1]
+        numbered = np.unique(joined[:count], return_inverse=True)[1].astype(np.int64)
+        return numbered if int(numbered.max()) + 1 < count else None
 
     def sizes(self) -> Mapping[str, int]:
         """Say how many texts there are."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.lazy_rows import picked
 from medrobust.base.split_facts import SplitFacts, spelled_as_before
 from medrobust.base.wording import counted
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
 
 STANDARD_SIZE = 224
@@ -137,6 +138,41 @@ class NamesPatients(Protocol):
             MedRobustError: As `DatasetSource.load` raises it.
         """
         ...
+
+
+@runtime_checkable
+class SeveralTargets(Protocol):
+    """A `DatasetSource` whose images can be judged by more than labels: a frozen dataclass.
+
+    Attributes:
+        target: What `load` gives: the `kind` of a target in `base/targets`.
+        targets: What it can give.
+    """
+
+    target: str
+    targets: ClassVar[tuple[str, ...]]
+
+
+def judged_by(source: "DatasetSource", target: str) -> "DatasetSource":
+    """Return a source whose splits have what a task judges images by.
+
+    Args:
+        source: Of a data set.
+        target: The `kind` of a target: "labels", "texts", "masks" or "boxes".
+
+    Raises:
+        ConfigurationError: If the data set has none of it.
+    """
+    given = source.targets if isinstance(source, SeveralTargets) else ("labels",)
+    if target not in given:
+        raise ConfigurationError(
+            f"data set {source.name!r} has no {target}, which the task judges images by: it has "
+            f"{' and '.join(given)}. Choose another data set or another task."
+        )
+    if not isinstance(source, SeveralTargets) or source.target == target:
+        return source
+    judged: DatasetSource = replace(cast("Any", source), target=target)
+    return judged
 
 
 class CorruptedFiles(Protocol):

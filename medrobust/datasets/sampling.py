@@ -12,6 +12,7 @@ import numpy as np
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.targets import Labels
 from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
@@ -38,7 +39,12 @@ def draw_order(names: list[str], seed: int, purpose: str) -> Float64Array:
 
 
 def strata(image_set: ImageSet) -> Int64Array:
-    """Return the stratum of each image: its class, or its whole row of labels for label sets."""
+    """Return the stratum of each image: its class, or its whole row of labels for label sets.
+
+    Images that are judged by something else are all in one.
+    """
+    if not isinstance(image_set.target, Labels):
+        return np.zeros(len(image_set), np.int64)
     if image_set.labels.ndim == 1:
         return image_set.labels
     return np.unique(image_set.labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)

@@ -390,7 +390,10 @@ def class_heads(
 ) -> list[ZeroShotHead | IdentityHead]:
     """Encode the class texts of each data set once, by the model as published."""
     published = experiment.model.published
-    heads: list[Any] = [resources.head(published, head) for head in wanted.heads]
+    heads: list[Any] = [
+        resources.head(published, head, drawn.shots)
+        for head, drawn in zip(wanted.heads, wanted.drawn, strict=True)
+    ]
     return [head.module for head in heads]
 
 

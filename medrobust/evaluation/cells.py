@@ -93,7 +93,7 @@ def head_fingerprint(head: Mapping[str, Any]) -> str:
     """Fingerprint a head. The name of a prompt set is for people and decides nothing.
 
     Example:
-        >>> head = {"kind": "retrieval"}
+        >>> head = {"kind": "ranks"}
         >>> head_fingerprint(head) == head_fingerprint({**head, "name": "for people"})
         True
     """

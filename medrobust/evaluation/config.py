@@ -24,6 +24,8 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
         ConfigurationError: If a value is missing, or a part cannot be built from its keywords.
         MedRobustError: As the part raises it.
     """
+    from medrobust.datasets.image_set import judged_by
+
     from .experiment import AskedModel, Data, Experiment, How, Where
 
     plain = resolved(config)
@@ -43,10 +45,11 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
         )
     }
     dataset, store = parts["dataset"], config.store
+    members = getattr(dataset, "members", (dataset,))
     further = config.get("further_prompts", ())
     return Experiment(
         data=Data(
-            datasets=tuple(getattr(dataset, "members", (dataset,))),
+            datasets=tuple(judged_by(one, parts["task"].target) for one in members),
             corruption=parts["corruption"],
             severities=tuple(levels) if isinstance(levels, list) else levels,
             seed=config.seed,

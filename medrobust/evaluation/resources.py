@@ -10,6 +10,7 @@ import torch
 
 from medrobust.adapters.artifact import Tuned
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.split_facts import SplitFacts
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.tasks.base import Head, HeadDescription, ModelSide
 from medrobust.tasks.lookup import task_of
@@ -86,11 +87,11 @@ class Resources:
             "micro_batch": asked.source.micro_batch,
         }
 
-    def head(self, asked: AskedModel, description: HeadDescription) -> Head:
+    def head(self, asked: AskedModel, description: HeadDescription, data: SplitFacts) -> Head:
         """Return what a cell's head describes, its texts encoded once."""
         key = fingerprint([self._model_key(asked), description])
         task, side = task_of(str(description["kind"])), self.side(asked)
-        return _kept(self._heads, key, lambda: task.head(side, description), HEADS_KEPT)
+        return _kept(self._heads, key, lambda: task.head(side, description, data), HEADS_KEPT)
 
     def _model_key(self, asked: AskedModel) -> str:
         return fingerprint(

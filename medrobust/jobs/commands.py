@@ -5,7 +5,22 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medrobust.base.former_names import FIRST
 from medrobust.base.program import program
+from medrobust.tasks.lookup import task_names
+
+OF_THE_MODEL = (
+    "model",
+    "experiment",
+    "prompts",
+    "reference",
+    "reference_prompts",
+    "adapter",
+    "tuning",
+    "logger",
+    "aggregate",
+)
+"""Keys and groups that another model has its own of."""
 
 
 def command_line(
@@ -33,30 +48,21 @@ def reference_command(
         swept: Whether it was a sweep.
         packs: Folders given by `--config-dir`, which may hold the reference.
     """
-    of_the_model = (
-        "model",
-        "experiment",
-        "prompts",
-        "reference",
-        "reference_prompts",
-        "adapter",
-        "task",
-        "tuning",
-        "logger",
-        "aggregate",
-    )
+    asked = {chosen["task"] for chosen in choices if "task" in chosen} - {FIRST}
+    further = asked & set(task_names())  # the first task has former names that tune
     kept = [
         text
         for text in overrides
-        if re.split(r"[=.@]", text.lstrip("+~"))[0] not in of_the_model
-        and not text.startswith(("dataset=", "hydra.run.", "hydra.sweep."))
+        if (of := re.split(r"[=.@]", text.lstrip("+~"))[0]) not in OF_THE_MODEL
+        and not (of == "task" and not further)
+        and not text.startswith(("dataset=", "task=", "hydra.run.", "hydra.sweep."))
     ]
     last = {text.split("=")[0]: text for text in kept}  # what is typed goes before a file
     named, kept = set(last), list(last.values())
     implied = [
         f"{group}="
         + ",".join(dict.fromkeys(chosen[group] for chosen in choices if group in chosen))
-        for group in ("dataset", "corruption", "severity")
+        for group in ("dataset", *(["task"] if further else []), "corruption", "severity")
         if group not in named and any(group in chosen for chosen in choices)
     ]
     several = swept or any("," in text for text in implied)

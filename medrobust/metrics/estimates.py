@@ -16,11 +16,13 @@ class Metric:
         title: In words, for headings.
         higher_is_better: Direction.
         share: True for a number in [0, 1] that is printed in percent.
+        unit: What it is over: "image", or an axis of the task's arrays.
     """
 
     title: str
     higher_is_better: bool
     share: bool = True
+    unit: str = "image"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,12 @@ def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[st
 
 
 def units(cell: StoredCell, scores: Scores, metric: str) -> int:
-    """Count what a metric is over: the units of its terms, else the images."""
+    """Count what a metric is over: the units of its terms, else images or what it says."""
     found = scores.terms.get(metric)
-    return len(found.values) if isinstance(found, Terms) else len(cell.data.ids)
+    if isinstance(found, Terms):
+        return len(found.values)
+    known = task_of(cell.task).metrics.get(metric)
+    return cell.data.sizes["image" if known is None else known.unit]
 
 
 def summary_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:

@@ -177,6 +177,7 @@ class Task(ABC):
     Attributes:
         kind: Name, as in conf/task and, for tasks after the first, in `head["kind"]`.
         level: What one pass must leave behind.
+        target: What its splits are judged by: the `kind` of a target in `base/targets`.
         arrays: Name -> what a cell holds under it.
         metrics: Name -> title, direction and unit, in the order of the tables; names are unique
             over all tasks.
@@ -190,6 +191,7 @@ class Task(ABC):
 
     kind: str
     level: Level
+    target: str = "labels"
     arrays: Mapping[str, ArraySpec]
     metrics: Mapping[str, Metric]
     losses: tuple[str, ...]
@@ -211,8 +213,15 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def head(self, side: ModelSide, description: HeadDescription) -> Head:
-        """Make the head that a description stands for; imports torch inside."""
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
+        """Make the head that a description stands for; imports torch inside.
+
+        Args:
+            side: The model that answers.
+            description: One of `heads`.
+            data: Facts and target of the split; what of them decides the head, the description
+                names, so that one head serves all splits of which it says the same.
+        """
 
     @abstractmethod
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:

@@ -56,7 +56,7 @@ class Finding(Task):
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
         return [{"kind": self.kind}]
 
-    def head(self, side: ModelSide, description: HeadDescription) -> Head:
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         raise NotImplementedError
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:

@@ -46,7 +46,7 @@ class FinishedCells:
             if self._where.resume and (self._store.has(cell.key) or self._store.adopt(cell.key)):
                 self._on_cell(Done(cell, computed=False, seconds=0.0))
             else:
-                head = self._resources.head(self._asked, dict(cell.key.head))
+                head = self._resources.head(self._asked, dict(cell.key.head), plan.image_set)
                 cells.append((cell, head))
         return [
             Encoding(plan.image_set, first[encoding], tuple(cells))

@@ -48,7 +48,7 @@ class Classification(Task):
         """Say what classifies, as `heads.heads` has it."""
         return heads.heads(data, side)
 
-    def head(self, side: ModelSide, description: HeadDescription) -> Head:
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode class texts, or take the trained or the model's own classifier."""
         from .logits import class_head
 
