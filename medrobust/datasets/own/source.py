@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ from medrobust.exceptions import (
 )
 from medrobust.types import LabelKind
 
-from .labels import Labels, read_labels
+from .judged import described, numbers, read_texts, reported
+from .labels import read_labels
 from .pictures import Fit
 from .pseudonyms import (
     Identity,
@@ -63,6 +64,7 @@ class OwnData(ABC):
         name: Name in tables and in the store.
         path_column: Column of the paths.
         label_column: Column of the labels; a list of columns of 0 and 1 makes a multi-label set.
+        text_column: Column of the reports, where images are judged by those.
         split_column: Column of the splits; without it the whole table is the evaluated split.
         patient_column: Column of the patients, named in every row; it may be missing. None: every
             image is taken for a patient of its own.
@@ -82,13 +84,17 @@ class OwnData(ABC):
         license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key, if not beside the images.
         cache_dir: Where images are unpacked to.
+        target: What images are judged by: "labels", or "texts", their reports.
     """
+
+    targets: ClassVar[tuple[str, ...]] = ("labels", "texts")
 
     csv: str
     name: str
     root: str | None = None
     path_column: str = PATH_COLUMN
     label_column: str | Sequence[str] = "label"
+    text_column: str = "report"
     split_column: str = SPLIT_COLUMN
     patient_column: str | None = PATIENT_COLUMN
     metadata_columns: Sequence[str] = ()
@@ -105,6 +111,7 @@ class OwnData(ABC):
     license: str = ""
     key_file: str | None = None
     cache_dir: str | None = None
+    target: str = "labels"
 
     @property
     def suite(self) -> None:
@@ -140,12 +147,10 @@ class OwnData(ABC):
         self._check_roles()
         table = self._labelled_table()
         samples = self._samples(table, self._rows(table, chosen))
-        labels = read_labels(
-            table, self.label_column, self.class_names, task=self.task, positive=self.positive
-        )
+        judged = self._judged(table, samples)
         metadata = read_metadata(table, self.metadata_columns)
         images = self._images(samples)
-        image_set = self._image_set(table, chosen, samples, labels, metadata, images)
+        image_set = self._image_set(table, chosen, samples, judged, metadata, images)
         findings = (
             *image_set.findings,
             *self._dropped_rows(table, chosen),
@@ -157,7 +162,26 @@ class OwnData(ABC):
 
     def _labelled_table(self) -> Table:
         table = read_table(Path(self.csv).expanduser())
+        if self.target == "texts":
+            return reported(table, self.text_column, self.unlabelled)
         return labelled(table, self.label_column, self.class_names, self.unlabelled)
+
+    def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
+        """Return what the images are judged by, and what goes with it."""
+        rows = [sample.row for sample in samples]
+        if self.target == "texts":
+            reports = table.column(self.text_column, "text_column")
+            key = data_key(self.folder, self.key_file)
+            return {"target": read_texts([reports[row] for row in rows], key)}
+        labels = read_labels(
+            table, self.label_column, self.class_names, task=self.task, positive=self.positive
+        )
+        return {
+            "target": targets.Labels(labels.values[rows]),
+            "label_kind": labels.task,
+            "class_names": labels.class_names,
+            "positive": labels.positive,
+        }
 
     def _dropped_rows(self, table: Table, split: str) -> tuple[Finding, ...]:
         """Say, once in the log, how many rows of a split have no label."""
@@ -296,39 +320,34 @@ class OwnData(ABC):
         table: Table,
         split: str,
         samples: list[Sample],
-        labels: Labels,
+        judged: dict[str, Any],
         metadata: NDArray[np.str_] | None,
         images: CachedArray,
     ) -> ImageSet:
         key = data_key(self.folder, self.key_file)
         names = [sample.name for sample in samples]
-        rows = [sample.row for sample in samples]
         ids = keyed_hashes(key, "sample", names)
         groups = self._groups(table, samples, key)
-        kept = None if metadata is None else metadata[rows]
-        described: dict[str, Any] = {
+        kept = None if metadata is None else metadata[[sample.row for sample in samples]]
+        deciding: dict[str, Any] = {
             "name": self.name,
             "split": split,
-            "task": labels.task,
-            "class_names": labels.class_names,
-            "positive": labels.positive,
-        }
-        deciding: dict[str, Any] = {
-            **described,
+            **described(judged),
             "groups": None if groups is None else groups.tolist(),
         }
         if kept is not None:
             deciding |= {"metadata": kept.tolist(), "metadata_columns": list(self.metadata_columns)}
         return ImageSet(
-            **described,
+            name=self.name,
+            split=split,
+            **judged,
             images=images.open(),
-            target=targets.Labels(labels.values[rows]),
-            prompt_names=tuple(self.prompt_names or ()),
+            prompt_names=tuple(self.prompt_names or ()) if self.target == "labels" else (),
             modality=self.modality,
             ids=ids,
             groups=groups,
             index=sample_index(names),
-            fingerprint=data_fingerprint(images.digest, ids, labels.values[rows], **deciding),
+            fingerprint=data_fingerprint(images.digest, ids, numbers(judged), **deciding),
             license=self.license,
             findings=other_size(self.size),
             metadata=kept,

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from medrobust.base.targets import Labels
+from medrobust.base.targets import Labels, Texts
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.cache import ArrayWriter, cached_array
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.exceptions import ConfigurationError, unknown_name
-from medrobust.types import UInt8Array
+from medrobust.types import Int64Array, UInt8Array
 
 from .render import FAMILIES as _FAMILIES
 from .render import SITES, Family, habitus, render
@@ -34,6 +35,9 @@ MODALITIES: Mapping[str, str] = {family.name: family.modality for family in _FAM
 CLASSES = tuple((family, kind) for family in _FAMILIES for kind in family.classes)
 CLASS_NAMES = tuple(kind for _, kind in CLASSES)
 PROMPT_NAMES = tuple(f"{kind} on {family.modality}" for family, kind in CLASSES)
+WORDINGS = ("findings: {}", "an image of {}", "this study shows {}")
+"""Sentences of the reports, each of one finding."""
+
 IMAGES_PER_PATIENT = 3
 SPLITS: Mapping[str, int] = {"train": 90, "val": 30, "test": 21}
 """Split -> images a class unless asked otherwise."""
@@ -113,7 +117,11 @@ class Phantoms:
         cache_dir: Where splits are kept.
         one_class: Whether patients of every family show one class, so that one answer is right for
             each of them; changes the images of the blood family.
+        target: "labels", the class of each image; or "texts", the three sentences in `WORDINGS` of
+            it, which all images of the class share.
     """
+
+    targets: ClassVar[tuple[str, ...]] = ("labels", "texts")
 
     name: str = "phantoms"
     site: str = "a"
@@ -124,6 +132,7 @@ class Phantoms:
     limit: int | None = None
     cache_dir: str | None = None
     one_class: bool = False
+    target: str = "labels"
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that do not exist.
@@ -177,18 +186,17 @@ class Phantoms:
         groups = np.array([f"{chosen}/{at.family.name}/p{at.patient:04d}" for at in places])
         ids = np.array([f"{group}/{at.image}" for group, at in zip(groups, places, strict=True)])
         labels = np.array([at.label for at in places], dtype=np.int64)
+        by_texts = self.target == "texts"
+        judged = {"texts": list(WORDINGS)} if by_texts else {}
         image_set = ImageSet(
             name=self.name,
             split=chosen,
             images=images.open(),
-            target=Labels(labels),
-            label_kind="multi-class",
-            class_names=CLASS_NAMES,
-            prompt_names=PROMPT_NAMES,
+            **(_by_texts(labels) if by_texts else _by_labels(labels)),
             modality="medical image",
             ids=ids,
             index=np.arange(count, dtype=np.int64),
-            fingerprint=data_fingerprint(images.digest, ids, labels, **key),
+            fingerprint=data_fingerprint(images.digest, ids, labels, **key, **judged),
             groups=groups,
             origin="phantom",
             license="Apache-2.0",
@@ -209,6 +217,25 @@ class Phantoms:
                 for image in pool.map(draw, range(first, min(first + BLOCK, count))):
                     writer.write(image.tobytes())
             return writer.close()
+
+
+def _by_labels(labels: Int64Array) -> dict[str, Any]:
+    """Return what says which class each image shows."""
+    return {
+        "target": Labels(labels),
+        "label_kind": "multi-class",
+        "class_names": CLASS_NAMES,
+        "prompt_names": PROMPT_NAMES,
+    }
+
+
+def _by_texts(labels: Int64Array) -> dict[str, Any]:
+    """Return the sentences that describe each image: those of its class, in every wording."""
+    values = np.array([wording.format(name) for name in PROMPT_NAMES for wording in WORDINGS])
+    wordings = np.arange(len(WORDINGS))
+    texts = labels[:, None] * len(WORDINGS) + wordings
+    images = np.repeat(np.arange(len(labels)), len(WORDINGS))
+    return {"target": Texts(values, np.column_stack([images, texts.ravel()]))}
 
 
 @dataclass(frozen=True)
