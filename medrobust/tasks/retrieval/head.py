@@ -1,0 +1,61 @@
+"""From image features to ranks: the texts of a split, encoded once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medrobust.exceptions import NotFiniteError
+from medrobust.models.base import VisionLanguageModel
+from medrobust.models.zero_shot import class_features
+from medrobust.types import FeatureBatch
+
+from .ranks import Found, found_both_ways
+from .relevance import Rule, relevance
+
+
+class RankHead:
+    """Ranks the texts of a split for each image, and its images for each text.
+
+    Args:
+        model: Reads the texts, on the CPU in full precision; what is longer than its context is
+            cut as its tokenizer cuts it.
+        data: Facts of the split, whose target is texts.
+        rule: Which texts count as one.
+    """
+
+    def __init__(self, model: VisionLanguageModel, data: Any, rule: Rule) -> None:
+        self._judged = relevance(data.target, rule)
+        model.to("cpu", torch.float32)
+        sentences = [[text] for text in self._judged.candidates.tolist()]
+        self._texts = class_features(model, sentences)
+
+    def outputs(self, features: FeatureBatch) -> Mapping[str, NDArray[Any]]:
+        """Rank both ways.
+
+        Args:
+            features: float32 (N, D) of unit norm, on the CPU.
+
+        Returns:
+            Of "image" and "text": rank int32, average_precision float32, hits int32 (…, 4).
+
+        Raises:
+            NotFiniteError: If features are not finite.
+        """
+        for name, values in (("images", features), ("texts", self._texts)):
+            broken = int((~torch.isfinite(values)).any(dim=1).sum())
+            if broken:
+                raise NotFiniteError(
+                    f"features of {broken} of {len(values)} {name} are not finite: the weights, "
+                    f"the precision or the preprocessing do not suit them. The cell was not stored."
+                )
+        images, candidates = found_both_ways(features, self._texts, self._judged.pairs)
+        of_text = self._judged.of_text
+        texts = Found(*(getattr(candidates, name)[of_text] for name in Found.__slots__))
+        return {
+            f"{asks}_{name}": np.ascontiguousarray(getattr(found, name))
+            for asks, found in (("image", images), ("text", texts))
+            for name in Found.__slots__
+        }

@@ -1,0 +1,88 @@
+"""Which texts count as one, and which of them belong to which image."""
+
+import string
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.targets import Texts
+from medrobust.exceptions import unknown_name
+from medrobust.types import Int64Array
+
+Rule: TypeAlias = Literal["pair", "text", "normalized"]
+"""What makes a text the right one: that it was given for the image; that its string was; that its
+string was, whatever its case, punctuation and white space."""
+
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+_WITHOUT_PUNCTUATION = str.maketrans(string.punctuation, " " * len(string.punctuation))
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """Candidates, and what belongs together.
+
+    Attributes:
+        candidates: (C,) strings, each the first of the texts that count as one, in their order.
+        of_text: int64 (T,), the candidate that each text counts as.
+        pairs: int64 (P, 2), each an image and a candidate, without repeats, images going up.
+    """
+
+    candidates: NDArray[np.str_]
+    of_text: Int64Array
+    pairs: Int64Array
+
+
+def relevance(texts: Texts, rule: Rule) -> Relevance:
+    """Merge texts that count as one, so that none of them is a wrong answer for another's image.
+
+    Under "pair" nothing is merged: a report that was written twice stands there twice, and the one
+    that was given for another image is a wrong answer. "text" is the protocol of CXR-CLIP
+    (`kakaobrain/cxr-clip:cxrclip/evaluator.py`).
+
+    Raises:
+        UnknownNameError: If there is no such rule.
+
+    Example:
+        >>> texts = Texts(np.array(["No finding.", "Effusion", "no finding"]),
+        ...               np.array([[0, 0], [1, 1], [2, 2]]))
+        >>> [len(relevance(texts, rule).candidates) for rule in RULES]
+        [3, 3, 2]
+        >>> relevance(texts, "normalized").pairs.tolist()
+        [[0, 0], [1, 1], [2, 0]]
+    """
+    check_rule(rule)
+    strings = texts.values.tolist()
+    if rule == "pair":
+        names: list[str] = [str(row) for row in range(len(strings))]
+    else:
+        names = strings if rule == "text" else [normalized(one) for one in strings]
+    first: dict[str, int] = {}
+    of_text = np.array([first.setdefault(name, len(first)) for name in names], np.int64)
+    firsts = np.unique(of_text, return_index=True)[1]
+    merged = np.column_stack([texts.pairs[:, 0], of_text[texts.pairs[:, 1]]])
+    return Relevance(texts.values[firsts], of_text, np.unique(merged, axis=0).astype(np.int64))
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule that does not exist.
+
+    Raises:
+        UnknownNameError: Naming those that there are.
+    """
+    if rule not in RULES:
+        raise unknown_name("task.relevance", rule, RULES)
+
+
+def normalized(text: str) -> str:
+    """Leave out case, punctuation, compatibility forms and surplus white space.
+
+    Example:
+        >>> normalized(" No acute  finding. ") == normalized("no acute finding")
+        True
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold().translate(_WITHOUT_PUNCTUATION)
+    return " ".join(plain.split())

@@ -1,0 +1,125 @@
+"""Retrieval as a task: ranks in, recalls, ranks and precision out."""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.targets import Texts
+from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
+
+from . import scores
+from .relevance import Rule, check_rule, relevance
+
+CELL = MappingProxyType(
+    {
+        f"{asks}_{name}": ArraySpec(dtype, (asks, *further))
+        for asks in ("image", "text")
+        for name, dtype, further in (
+            ("rank", "int32", ()),
+            ("average_precision", "float32", ()),
+            ("hits", "int32", (len(scores.CUTS),)),
+            ("right", "int32", ()),
+        )
+    }
+)
+"""What a cell holds: ranks from 1 (0 for a text of no image), and never a similarity."""
+
+
+class Retrieval(Task):
+    """Find the report of each image among all reports, and the image of each report.
+
+    Equal similarities count against the model: a right answer stands behind all wrong ones that
+    are as similar to within 1e-6.
+
+    Args:
+        relevance: What makes a text the right one: "text", that it reads as one that was given for
+            the image; "normalized", whatever its case, punctuation and white space; "pair", that
+            it was given for that image, however many others read the same.
+
+    Raises:
+        UnknownNameError: If there is no such rule.
+    """
+
+    kind = "retrieval"
+    level = "image"
+    target = "texts"
+    arrays = CELL
+    metrics = scores.METRICS
+    losses = scores.LOSSES
+    offered = tuple(scores.METRICS)
+
+    def __init__(self, relevance: Rule = "text") -> None:
+        check_rule(relevance)
+        self.relevance = relevance
+
+    def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
+        """Say what is looked for: the texts of the split, by the rule.
+
+        Raises:
+            ConfigurationError: If the split has no texts, one of them is empty, or the model reads
+                none.
+        """
+        if not isinstance(data.target, Texts):
+            raise ConfigurationError(
+                f"task=retrieval needs a text of each image, and data set {data.name!r} has none."
+            )
+        check_texts(data)
+        check_reads(side)
+        judged = relevance(data.target, self.relevance)
+        texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]
+        return [
+            {
+                "kind": self.kind,
+                "relevance": self.relevance,
+                "candidates": len(judged.candidates),
+                "texts": fingerprint(texts),
+            }
+        ]
+
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
+        """Encode the texts of the split, once."""
+        from .head import RankHead
+
+        return RankHead(side.model(), data, description["relevance"])
+
+    def scores(self, cell: Cell, fitted: Any = None) -> Scores:
+        """Compute numbers and terms, as `scores.scores` has it."""
+        return scores.scores(cell)
+
+    def collapsed(self, cell: Cell) -> str | None:
+        """Name similarities that are the same for every pair."""
+        return scores.collapsed(cell)
+
+
+def check_texts(data: Any) -> None:
+    """Refuse texts that say nothing.
+
+    Raises:
+        ConfigurationError: Saying how many.
+    """
+    empty = sum(not text.strip() for text in data.target.values.tolist())
+    if empty:
+        raise ConfigurationError(
+            f"{empty} of {len(data.target.values)} texts of data set {data.name!r} are empty, and "
+            f"no image can be told by an empty text: leave their rows out."
+        )
+
+
+def check_reads(side: ModelSide) -> None:
+    """Refuse a model without a text side.
+
+    Raises:
+        ConfigurationError: Naming it.
+    """
+    from medrobust.models.base import VisionLanguageModel
+
+    if not isinstance(side.model(), VisionLanguageModel):
+        raise ConfigurationError(
+            f"model {side.source.name!r} has no text side, so that it cannot match images with "
+            f"texts: choose a vision-language model."
+        )
+
+
+TASK = Retrieval()

@@ -1,0 +1,228 @@
+"""Retrieval keeps the contract, and its ranks are those that are counted by hand."""
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+from contract import TaskContract
+from datasets import write_folder
+from numpy.typing import NDArray
+from run_entry import medrobust, rows
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.split_facts import SplitFacts
+from medrobust.base.targets import Texts
+from medrobust.datasets import MedMNIST
+from medrobust.datasets.image_set import judged_by
+from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.base import Cell
+from medrobust.tasks.retrieval import TASK
+from medrobust.tasks.retrieval.ranks import Found, found_both_ways
+
+IMAGES = 40
+GENERATOR = np.random.default_rng
+
+
+def unit(values: NDArray) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.from_numpy(values.astype(np.float32)), dim=1)
+
+
+def facts(count: int = IMAGES, texts: list[str] | None = None) -> SplitFacts:
+    values = texts or [f"report {row}" for row in range(count)]
+    pairs = np.stack([np.arange(count), np.arange(count) % len(values)], axis=1).astype(np.int64)
+    return SplitFacts(
+        name="toy",
+        split="test",
+        fingerprint=fingerprint(["retrieval", count, values]),
+        ids=np.array([f"image {row}" for row in range(count)]),
+        target=Texts(np.array(values), pairs),
+        origin="public",
+    )
+
+
+def arrays(found: tuple[Found, Found]) -> dict[str, NDArray]:
+    return {
+        f"{asks}_{name}": getattr(one, name)
+        for asks, one in zip(("image", "text"), found, strict=True)
+        for name in Found.__slots__
+    }
+
+
+def cell_of(images: torch.Tensor, texts: torch.Tensor, data: SplitFacts) -> Cell:
+    found = found_both_ways(images, texts, data.target.pairs)
+    head = {"kind": "retrieval", "relevance": "pair", "candidates": len(texts)}
+    return Cell("0" * 64, arrays(found), head, data)
+
+
+class TestRetrieval(TaskContract):
+    task = TASK
+    head = MappingProxyType(
+        {"kind": "retrieval", "relevance": "pair", "candidates": IMAGES, "texts": "0"}
+    )
+
+    def facts(self) -> SplitFacts:
+        return facts()
+
+    def arrays(self, data: SplitFacts, skill: float, seed: int) -> dict[str, NDArray]:
+        draw = GENERATOR(seed)
+        images = draw.normal(size=(IMAGES, 8))
+        texts = 2 * skill * images + draw.normal(size=(IMAGES, 8))
+        return arrays(found_both_ways(unit(images), unit(texts), data.target.pairs))
+
+
+def by_hand(cosines: NDArray, right: NDArray) -> tuple[int, float]:
+    """Rank pessimistically, by the definition: wrong answers that are as good stand before."""
+    order = sorted(range(len(cosines)), key=lambda one: (-round(cosines[one], 5), right[one]))
+    places = [place for place, one in enumerate(order, start=1) if right[one]]
+    return places[0], float(np.mean([(n + 1) / place for n, place in enumerate(places)]))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_ranks_and_precision_are_those_of_the_definition(several: bool) -> None:
+    draw = GENERATOR(4)
+    images, texts = unit(draw.normal(size=(30, 4))), unit(draw.normal(size=(30, 4)))
+    images[7] = images[8]
+    texts[3] = texts[4]
+    belongs = np.eye(30, dtype=bool)[draw.permutation(30)]
+    if several:
+        belongs |= draw.random((30, 30)) < 0.1
+    pairs = np.argwhere(belongs).astype(np.int64)
+    cosines = (images.double() @ texts.double().T).numpy()
+    both = found_both_ways(images, texts, pairs)
+    for found, table, right in zip(both, (cosines, cosines.T), (belongs, belongs.T), strict=True):
+        hand = [by_hand(*line) for line in zip(table, right, strict=True)]
+        assert found.rank.tolist() == [rank for rank, _ in hand]
+        assert found.average_precision == pytest.approx([each for _, each in hand], rel=1e-6)
+
+
+def test_torchmetrics_counts_the_same_where_nothing_is_tied() -> None:
+    from torchmetrics.retrieval import RetrievalHitRate, RetrievalMAP, RetrievalMRR
+
+    draw = GENERATOR(1)
+    images, texts = unit(draw.normal(size=(50, 6))), unit(draw.normal(size=(60, 6)))
+    belongs = np.zeros((50, 60), bool)
+    belongs[np.arange(60) % 50, np.arange(60)] = True
+    cell = cell_of(images, texts, _pairs_of(belongs))
+    estimates = TASK.scores(cell).estimates
+    rows, _ = np.indices(belongs.shape)
+    given = (
+        (2 + images @ texts.T).flatten(),  # it drops right answers whose score is not above 0
+        torch.from_numpy(belongs.flatten()),
+        torch.from_numpy(rows.flatten()),
+    )
+    for name, metric in (
+        ("recall_at_5", RetrievalHitRate(top_k=5)),
+        ("mean_reciprocal_rank", RetrievalMRR()),
+        ("mean_average_precision", RetrievalMAP()),
+    ):
+        assert estimates[f"image_to_text_{name}"].value == pytest.approx(float(metric(*given)))
+
+
+def _pairs_of(belongs: NDArray) -> SplitFacts:
+    pairs = np.argwhere(belongs).astype(np.int64)
+    texts = np.array([f"report {column}" for column in range(belongs.shape[1])])
+    data = facts(len(belongs))
+    return SplitFacts(
+        name="toy",
+        split="test",
+        fingerprint=data.fingerprint,
+        ids=data.ids,
+        target=Texts(texts, pairs),
+        origin="public",
+    )
+
+
+def test_a_perfect_model_finds_all_and_a_constant_one_nothing() -> None:
+    features = unit(GENERATOR(0).normal(size=(IMAGES, 16)))
+    perfect = TASK.scores(cell_of(features, features, facts())).estimates
+    assert perfect["image_to_text_recall_at_1"].value == 1
+    assert perfect["text_to_image_normalized_rank"].value == 0
+    constant = features[:1].repeat(IMAGES, 1)
+    cell = cell_of(constant, constant, facts())
+    nothing = TASK.scores(cell).estimates
+    assert nothing["image_to_text_recall_at_10"].value == 0
+    assert nothing["image_to_text_normalized_rank"].value == 1
+    assert TASK.collapsed(cell) == "the same cosine with every text"
+
+
+def test_a_random_order_has_the_harmonic_mean_reciprocal_rank() -> None:
+    count = 1000
+    draw = GENERATOR(0)
+    ranks = (draw.permutation(count) + 1).astype(np.int32)
+    single = {
+        "rank": ranks,
+        "average_precision": (1 / ranks).astype(np.float32),
+        "hits": np.stack([ranks <= cut for cut in (1, 5, 10, 100)], axis=1).astype(np.int32),
+        "right": np.ones(count, np.int32),
+    }
+    both = {f"{asks}_{name}": one for asks in ("image", "text") for name, one in single.items()}
+    head = {"kind": "retrieval", "relevance": "pair", "candidates": count}
+    cell = Cell("0" * 64, both, head, facts(count))
+    found = TASK.scores(cell).estimates
+    assert found["image_to_text_mean_reciprocal_rank"].value == pytest.approx(0.0074854709)
+    assert found["image_to_text_recall_at_10"].value == pytest.approx(10 / count)
+    assert found["image_to_text_median_rank"].value == (count + 1) / 2
+    assert found["image_to_text_normalized_rank"].value == pytest.approx(0.5)
+
+
+SMALL = ("dataset=phantoms", "dataset.per_class=2", "task=retrieval", "corruption=gaussian_noise")
+
+
+def test_phantoms_are_matched_with_their_sentences_by_one_command(workplace, capsys) -> None:
+    assert medrobust(*SMALL, "severity=5", "hydra.run.dir=out") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "report of an image not among the first 1" in printed
+    assert "model=phantomclip_small dataset=phantoms task=retrieval" in printed
+    found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
+    clean, noisy = (found["image_to_text_miss_at_1", level] for level in "05")
+    assert (clean["n"], found["text_to_image_mean_rank", "0"]["n"]) == ("40", "60")
+    assert float(clean["value"]) < float(noisy["value"])
+
+
+REPORTS = ("No acute finding of the heart.", "Large effusion at the left base.", "A rib is broken.")
+
+
+def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> None:
+    table = write_folder(Path("own"), classes=REPORTS)
+    own = ("dataset=folder", f"dataset.csv={table}", "dataset.text_column=label", "task=retrieval")
+    run = ("model=phantomclip_small", "corruption=gaussian_noise", "severity=5")
+    assert medrobust(*own, *run, "hydra.run.dir=out") == 0
+    found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
+    assert found["text_to_image_mean_rank", "0"]["n"] == "3"
+    kept = [path for root in ("outputs", "out") for path in Path(root).rglob("*") if path.is_file()]
+    assert any(path.name == "texts.npy" for path in kept)
+    for path in kept:
+        for encoding in ("utf-8", "utf-32-le"):
+            assert REPORTS[1].encode(encoding) not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("dataset.text_column=note",), "has no column 'note'"),
+        (("task.relevance=meaning",), "There are: pair, text, normalized"),
+    ],
+)
+def test_what_cannot_be_matched_is_said_in_a_sentence(given, told, workplace, capsys) -> None:
+    table = write_folder(Path("own"), classes=REPORTS)
+    own = ("dataset=folder", f"dataset.csv={table}", "dataset.text_column=label", "task=retrieval")
+    assert medrobust(*own, *given, "model=phantomclip_small", "severity=5") != 0
+    assert told in capsys.readouterr().err
+
+
+def test_rows_without_a_report_are_refused_by_line_or_dropped(workplace, capsys) -> None:
+    table = write_folder(Path("own"), classes=(*REPORTS, ""))
+    own = ("dataset=folder", f"dataset.csv={table}", "dataset.text_column=label", "task=retrieval")
+    run = ("model=phantomclip_small", "corruption=clean", "hydra.run.dir=out")
+    assert medrobust(*own, *run) != 0
+    assert "no report in lines 5, 9, 13" in capsys.readouterr().err
+    assert medrobust(*own, *run, "dataset.unlabelled=drop") == 0
+    found = {r["metric"]: r["n"] for r in rows("out/results.csv")}
+    assert found["image_to_text_mean_rank"] == "6"
+
+
+def test_a_data_set_without_reports_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="data set 'bloodmnist' has no texts"):
+        judged_by(MedMNIST("bloodmnist"), "texts")
