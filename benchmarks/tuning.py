@@ -104,7 +104,7 @@ def medrobust_steps(options: argparse.Namespace) -> Marks:
     import pytorch_lightning as lightning
 
     from medrobust.adapters import Lora
-    from medrobust.evaluation.run import quiet_lightning
+    from medrobust.engine.quiet import quiet_lightning
     from medrobust.tuning import FewShot, Tuning
 
     class Clock(lightning.Callback):

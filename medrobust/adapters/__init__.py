@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from .base import Adapter, NoAdapter, Tunable
+from .base import Adaptation, Adapter, NoAdapter, Recipe, Tunable
 
 _HOME = {
     "LinearProbe": "linear_probe",
@@ -13,7 +13,17 @@ _HOME = {
 }
 """Public name -> module; imported at first use."""
 
-__all__ = ["Adapter", "LinearProbe", "Lora", "NoAdapter", "Tunable", "Tuned", "WeightTuning"]
+__all__ = [
+    "Adaptation",
+    "Adapter",
+    "LinearProbe",
+    "Lora",
+    "NoAdapter",
+    "Recipe",
+    "Tunable",
+    "Tuned",
+    "WeightTuning",
+]
 
 
 def __getattr__(name: str) -> Any:

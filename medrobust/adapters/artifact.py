@@ -33,7 +33,7 @@ from medrobust.exceptions import (
 )
 from medrobust.models.loading import read_checkpoint
 
-from .base import Tunable, check_keys
+from .base import Adaptation, Tunable, check_keys
 from .linear_probe import Probe
 from .lora import (
     CONFIG,
@@ -73,9 +73,7 @@ def artifact_files(
         state: What `recipe.state` gave.
         record: Plain values for `medrobust.json`; "base" names the model.
     """
-    files = recipe.files(state)
-    if isinstance(recipe, Lora):
-        files[CONFIG] = recipe.config(model, record["base"]["source"])
+    files = recipe.files(state) | recipe.further_files(model, record["base"]["source"])
     return with_record(files, record)
 
 
@@ -133,7 +131,7 @@ def card(record: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Adaptation):
     """A tuned adapter from its folder.
 
     Args:
@@ -212,6 +210,13 @@ class Tuned:
             "draw": self.record.get("task", {}).get("shot_seed"),
             "fingerprint": self.record.get("fingerprint"),
         }
+
+    def made_from(self) -> Iterator[tuple[str, str]]:
+        """Yield base model and data with their licenses; without a record nothing is known."""
+        base = self.record.get("base", {"name": "unknown", "license": ""})
+        yield f"base model {base['name']!r}", str(base["license"])
+        for data in self.record.get("data", ()):
+            yield f"training data {data['dataset']!r}", str(data["license"])
 
     @property
     def protocol(self) -> tuple[str, ...]:

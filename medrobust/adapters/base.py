@@ -1,38 +1,72 @@
 """The contracts of adapters: how a model is changed before it is evaluated, and how it is tuned."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 
 
-class Adapter(Protocol):
-    """What a file in conf/adapter builds."""
+class Adaptation(ABC):
+    """How a model is changed before it is evaluated: what evaluation sees, whatever it is.
+
+    Attributes:
+        name: In tables and in the store.
+        needs_tuning: Never; a `Recipe` does, which tuning makes an adaptation from.
+    """
+
+    __slots__ = ()
+    name: str
+    needs_tuning: ClassVar[bool] = False
 
     @property
-    def name(self) -> str:
-        """Name in tables and in the store."""
-        ...
+    def stays_untuned(self) -> bool:
+        """Whether `tuning=few_shot` may be given it: nothing is tuned, on purpose."""
+        return False
 
     @property
     def protocol(self) -> tuple[str, ...]:
         """What the reader of its figures must know of how it was tuned: sentences."""
-        ...
+        return ()
 
+    @abstractmethod
     def description(self) -> dict[str, Any]:
         """Plain values that decide what the adapter does: part of every cell's fingerprint."""
-        ...
 
-    def attach(self, model: nn.Module) -> Any:
-        """Change the model; of one that only evaluates, return the adapted model."""
-        ...
+    @abstractmethod
+    def attach(self, model: nn.Module) -> nn.Module:
+        """Return the model as it is evaluated, changed in place."""
+
+    def check_base(self, model_name: str, weights: str) -> None:
+        """Refuse another base model than the one that was tuned.
+
+        Raises:
+            ConfigurationError: Naming both.
+        """
+        return
+
+    def origin(self) -> dict[str, Any] | None:
+        """Return what tells apart, and joins, several draws of one recipe; None untuned."""
+        return None
+
+    def made_from(self) -> Iterator[tuple[str, str]]:
+        """Yield what it was made from, and the license of that."""
+        return iter(())
+
+    def head(self, dataset: str, class_names: Sequence[str] = ()) -> Any:
+        """Return the module that answers for a data set, or None where it brings none."""
+        return None
+
+    def head_description(self, dataset: str, class_names: Sequence[str]) -> dict[str, Any] | None:
+        """Return what decides the outputs of its head, or None where it brings none."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
-class NoAdapter:
+class NoAdapter(Adaptation):
     """The model as it was published.
 
     Attributes:
@@ -44,9 +78,9 @@ class NoAdapter:
     baseline: bool = False
 
     @property
-    def protocol(self) -> tuple[str, ...]:
-        """Nothing was tuned."""
-        return ()
+    def stays_untuned(self) -> bool:
+        """As it was asked for."""
+        return self.baseline
 
     def description(self) -> dict[str, Any]:
         """Nothing that decides anything."""
@@ -57,13 +91,17 @@ class NoAdapter:
         return model
 
 
-@runtime_checkable
-class Tunable(Protocol):
-    """A way to change a model by gradient steps: what `tuning=few_shot` tunes.
+class Recipe(Protocol):
+    """What `tuning=few_shot` makes an adaptation from.
 
-    The model is changed in place. Right after `attach` it computes what it computed before, to the
-    last bit.
+    Attributes:
+        needs_tuning: Always.
+        trains_head: Whether a head is fitted on the features of the model as published, and the
+            model stays as it is.
     """
+
+    needs_tuning: ClassVar[bool]
+    trains_head: ClassVar[bool]
 
     @property
     def name(self) -> str:
@@ -73,6 +111,18 @@ class Tunable(Protocol):
     def description(self) -> dict[str, Any]:
         """Plain values that decide what is trained."""
         ...
+
+
+Adapter: TypeAlias = Adaptation | Recipe
+"""What a file in conf/adapter builds."""
+
+
+class Tunable(Recipe, Protocol):
+    """A way to change a model by gradient steps.
+
+    The model is changed in place. Right after `attach` it computes what it computed before, to the
+    last bit.
+    """
 
     def attach(self, model: nn.Module, *, seed: int = 0) -> tuple[str, ...]:
         """Make what is trained, and freeze the rest.
@@ -115,6 +165,15 @@ class Tunable(Protocol):
 
     def files(self, state: Mapping[str, Tensor]) -> dict[str, bytes]:
         """Return the files of an artifact that hold the state: name -> content."""
+        ...
+
+    def further_files(self, model: nn.Module, source: str) -> dict[str, bytes]:
+        """Return the files of an artifact that describe how the state is attached.
+
+        Args:
+            model: To which it is attached.
+            source: Hub id, or what else names the base model.
+        """
         ...
 
 

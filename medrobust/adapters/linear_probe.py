@@ -8,7 +8,7 @@ tolerance at zero.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ class LinearProbe:
             that values from 10 up suit a few shots a class.
     """
 
+    needs_tuning: ClassVar[bool] = True
+    trains_head: ClassVar[bool] = True
+
     name: str = "linear_probe"
     inverse_penalty: float = 100.0
 
@@ -47,10 +50,6 @@ class LinearProbe:
     def description(self) -> dict[str, Any]:
         """Return what decides the fit."""
         return {"kind": "probe", "inverse_penalty": self.inverse_penalty}
-
-    def attach(self, model: nn.Module) -> nn.Module:
-        """Return the model itself: features do not change."""
-        return model
 
     def fit(self, features: FeatureBatch, labels: Tensor, task: LabelKind, classes: int) -> "Probe":
         """Fit one data set.

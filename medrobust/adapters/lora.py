@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,9 @@ class Lora:
     References:
         Hu et al., LoRA, arXiv:2106.09685. A starts Kaiming-uniform, B zero: an exact no-op.
     """
+
+    needs_tuning: ClassVar[bool] = True
+    trains_head: ClassVar[bool] = False
 
     name: str = "lora"
     rank: int = 8
@@ -180,10 +183,14 @@ class Lora:
         return {name: value for name, value in model.named_parameters() if ".lora_B." in name}
 
     def files(self, state: Mapping[str, Tensor]) -> dict[str, bytes]:
-        """Return nothing beside the weights; the configuration needs the model, see `config`."""
+        """Return the weights alone; the configuration needs the model, see `config`."""
         from safetensors.torch import save
 
         return {WEIGHTS: save({name: value.contiguous() for name, value in state.items()})}
+
+    def further_files(self, model: nn.Module, source: str) -> dict[str, bytes]:
+        """Return what `PeftModel.from_pretrained` reads beside the weights."""
+        return {CONFIG: self.config(model, source)}
 
     def config(self, model: nn.Module, source: str) -> bytes:
         """Return peft's `adapter_config.json` of an attached model.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import torch
@@ -30,6 +30,9 @@ class WeightTuning:
         name: In tables and in the store.
         which: "norm": scale and shift of every normalisation layer; "all": the whole tower.
     """
+
+    needs_tuning: ClassVar[bool] = True
+    trains_head: ClassVar[bool] = False
 
     name: str = "full"
     which: Which = "all"
@@ -112,3 +115,7 @@ class WeightTuning:
         from safetensors.torch import save
 
         return {WEIGHTS: save({name: value.contiguous() for name, value in state.items()})}
+
+    def further_files(self, model: nn.Module, source: str) -> dict[str, bytes]:
+        """Return none: names of weights say where they belong."""
+        return {}

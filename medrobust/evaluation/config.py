@@ -25,6 +25,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
         MedRobustError: As the part raises it.
     """
     from medrobust.datasets.image_set import judged_by
+    from medrobust.tuning.stage import parted
 
     from .experiment import AskedModel, Data, Experiment, How, Where
 
@@ -47,6 +48,8 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
     dataset, store = parts["dataset"], config.store
     members = getattr(dataset, "members", (dataset,))
     further = config.get("further_prompts", ())
+    tuning = built(config, "tuning") if config.get("tuning") else None
+    adapter, stage = parted(parts["adapter"], tuning)
     return Experiment(
         data=Data(
             datasets=tuple(judged_by(one, parts["task"].target) for one in members),
@@ -62,8 +65,8 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
             task=parts["task"],
             prompts=parts["prompts"],
             further_prompts=tuple(built(config.further_prompts, name) for name in further),
-            adapter=parts["adapter"],
-            tuning=built(config, "tuning") if config.get("tuning") else None,
+            adapter=adapter,
+            stage=stage,
             speed=parts["speed"],
             precision=str(config.trainer.precision),
         ),

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from medrobust.adapters import Adapter, NoAdapter
+from medrobust.adapters import Adaptation, NoAdapter
 from medrobust.exceptions import ConfigurationError
 
 from .run_wide import check_run_wide
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medrobust.models.prompts import PromptSet
     from medrobust.models.speed import Speed
     from medrobust.tasks.base import Task
-    from medrobust.tuning.recipe import Tuning
+    from medrobust.tuning.stage import Stage
 
 
 class Columns(Protocol):
@@ -67,8 +67,8 @@ class AskedModel:
         task: What is asked of it.
         prompts: Prompt set of the zero-shot classifier.
         further_prompts: Prompt sets that are applied to the same features, too.
-        adapter: How the model is changed first.
-        tuning: How the adapter is tuned before that, or None where nothing is.
+        adapter: How the model is changed; not at all, until a stage has made an adapter.
+        stage: What is tuned first, and how; None where nothing is.
         speed: How the image tower runs; None: exactly.
         precision: Lightning's name of the precision that the Trainer runs in.
     """
@@ -77,8 +77,8 @@ class AskedModel:
     task: "Task"
     prompts: "PromptSet"
     further_prompts: "tuple[PromptSet, ...]" = ()
-    adapter: Adapter = field(default_factory=NoAdapter)
-    tuning: "Tuning | None" = None
+    adapter: Adaptation = field(default_factory=NoAdapter)
+    stage: "Stage | None" = None
     speed: "Speed | None" = None
     precision: str = "32-true"
 
@@ -86,11 +86,6 @@ class AskedModel:
     def prompt_sets(self) -> "tuple[PromptSet, ...]":
         """All prompt sets, in table order."""
         return (self.prompts, *self.further_prompts)
-
-    @property
-    def published(self) -> "AskedModel":
-        """The same before any adapter."""
-        return replace(self, adapter=NoAdapter())
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +173,7 @@ class Experiment:
                 "license": self.license,
             }
         )
-        if self.model.tuning is not None and self.model.further_prompts:
+        if self.model.stage is not None and self.model.further_prompts:
             names = ",".join(prompts.name for prompts in self.model.prompt_sets)
             raise ConfigurationError(
                 f"tuning=few_shot tunes with one prompt set, got prompts={names}: name one, or add "

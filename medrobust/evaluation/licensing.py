@@ -1,9 +1,7 @@
 """`license=commercial`: a job with a model or data that do not allow it is refused."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from medrobust.adapters.artifact import Tuned
 from medrobust.base.licenses import commercial_use
 from medrobust.exceptions import ConfigurationError
 
@@ -40,9 +38,9 @@ def _licenses(experiment: Experiment, resources: Resources) -> Iterator[tuple[st
     stated = ", state the one you were granted as {}.license=..."
     license_ = getattr(experiment.model.source, "license", "")
     yield f"model {experiment.model.source.name!r}", str(license_), stated.format("model")
-    if isinstance(experiment.model.adapter, Tuned):
-        for what, found in _of_adapter(experiment.model.adapter.record):
-            yield f"{what} of adapter {experiment.model.adapter.name!r}", found, ""
+    adapter = experiment.model.adapter
+    for what, found in adapter.made_from():
+        yield f"{what} of adapter {adapter.name!r}", found, ""
     for source in experiment.data.datasets:
         image_set = resources.image_set(source)
         own = image_set.origin == "own"
@@ -51,11 +49,3 @@ def _licenses(experiment: Experiment, resources: Resources) -> Iterator[tuple[st
             image_set.license,
             stated.format("dataset") + ' ("own" for your own)' if own else "",
         )
-
-
-def _of_adapter(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what a tuned adapter was made from; one without a record tells nothing."""
-    base = record.get("base", {"name": "unknown", "license": ""})
-    yield f"base model {base['name']!r}", str(base["license"])
-    for data in record.get("data", ()):
-        yield f"training data {data['dataset']!r}", str(data["license"])

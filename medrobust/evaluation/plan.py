@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from medrobust.adapters.artifact import Tuned
-from medrobust.adapters.base import Tunable
-from medrobust.adapters.linear_probe import LinearProbe
 from medrobust.base.split_facts import SplitFacts
-from medrobust.exceptions import ConfigurationError
 
 from .columns import Column
-from .experiment import AskedModel, Data, Experiment
+from .experiment import Data, Experiment
 from .file_columns import files_columns
 from .store import CellKey, CellSpec
 
@@ -62,23 +58,12 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ..
         UnknownNameError: If a corruption does not exist (for that data set).
         DatasetNotFoundError: If a published corrupted file is missing.
         WeightsNotFoundError: If files of the model are missing.
+        ConfigurationError: If the adapter was tuned on another model.
     """
-    _check_adapter(experiment.model)
+    asked = experiment.model
     expanded = [(source, _columns(experiment.data, source)) for source in experiment.data.datasets]
-    experiment.model.source.weights_fingerprint()
+    asked.adapter.check_base(asked.source.name, asked.source.weights_fingerprint())
     return expanded
-
-
-def _check_adapter(asked: AskedModel) -> None:
-    """Refuse an adapter that was not tuned yet, and one that was tuned on another model."""
-    adapter = asked.adapter
-    if isinstance(adapter, Tunable | LinearProbe) and asked.tuning is None:
-        raise ConfigurationError(
-            f"adapter={adapter.name} has to be tuned first: add tuning=few_shot, or give a tuned "
-            f"one by adapter=path adapter.path=FOLDER."
-        )
-    if isinstance(adapter, Tuned):
-        adapter.check_base(asked.source.name, asked.source.weights_fingerprint())
 
 
 def _columns(data: Data, source: "DatasetSource") -> tuple[Column, ...]:
@@ -126,6 +111,7 @@ def planned_cells(
     Raises:
         MedRobustError: If prompts or the model do not suit the data set.
     """
+    assert experiment.model.stage is None  # else these would be cells of the model as published
     heads = experiment.model.task.heads(image_set, resources.side(experiment.model))
     encoder = resources.encoder_description(experiment.model)
     return tuple(

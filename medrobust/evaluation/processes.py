@@ -96,7 +96,7 @@ def known_to_all(
     """
     if ranks.world > 1:
         distributed.barrier(group=ranks.group)
-    if experiment.model.tuning is None:
+    if experiment.model.stage is None:
         return experiment
     return evaluating(experiment, plan_adaptation(experiment, resources, store))
 

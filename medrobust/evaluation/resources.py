@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from medrobust.adapters.artifact import Tuned
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.datasets.image_set import DatasetSource, ImageSet
@@ -72,7 +71,7 @@ class Resources:
             asked.source,
             asked.prompt_sets,
             partial(self.model, asked),
-            asked.adapter if isinstance(asked.adapter, Tuned) else None,
+            asked.adapter,
         )
 
     def encoder_description(self, asked: AskedModel) -> dict[str, Any]:

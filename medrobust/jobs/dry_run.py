@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Console
 
-from medrobust.adapters import NoAdapter
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
@@ -24,7 +23,7 @@ def print_dry_job(experiment: Experiment, resources: Resources) -> None:
         MedRobustError: As planning raises it.
     """
     store = Store(experiment.where.store)
-    if experiment.model.tuning is None:
+    if experiment.model.stage is None:
         _print_cells(experiment, resources, store)
         return
     check(experiment)
@@ -34,8 +33,6 @@ def print_dry_job(experiment: Experiment, resources: Resources) -> None:
 
 def _print_tuning(experiment: Experiment, resources: Resources, store: Store) -> bool:
     """Say whether the adapter is made already; if not, print what would be trained."""
-    if isinstance(experiment.model.adapter, NoAdapter) and experiment.model.adapter.baseline:
-        return True
     wanted = plan_adaptation(experiment, resources, store)
     if experiment.where.resume and wanted.folder.exists():
         return True

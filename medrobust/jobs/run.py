@@ -102,7 +102,7 @@ def _check_units(experiment: Experiment, job: Job) -> None:
 
 def _tuned(experiment: Experiment, job: Job) -> Experiment:
     """Make the adapter that is evaluated, or find it in the store."""
-    if experiment.model.tuning is None:
+    if experiment.model.stage is None:
         return experiment
     check(experiment)
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medrobust.adapters import NoAdapter
 from medrobust.base.redaction import HIDDEN
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
@@ -133,7 +132,7 @@ def compute_again(
         MedRobustError: Saying what is needed, or what is different here.
     """
     experiment = recorded_experiment(cell, changes)
-    if experiment.model.tuning is not None:
+    if experiment.model.stage is not None:
         experiment = _tuned(experiment, store, resources)
     wanted = [source for source in experiment.data.datasets if source.name == cell.spec.dataset]
     experiment = replace(
@@ -206,13 +205,12 @@ def _tuned(experiment: Experiment, store: Store, resources: Resources) -> Experi
     Raises:
         ConfigurationError: If it is not there.
     """
-    if not (isinstance(experiment.model.adapter, NoAdapter) and experiment.model.adapter.baseline):
-        wanted = plan_adaptation(experiment, resources, store)
-        if not wanted.folder.exists():
-            raise ConfigurationError(
-                f"its adapter {wanted.name!r} is not in the store as this machine would tune it; "
-                f"bring STORE/adapters along, and the data it was tuned on."
-            )
+    wanted = plan_adaptation(experiment, resources, store)
+    if not wanted.folder.exists():
+        raise ConfigurationError(
+            f"its adapter {wanted.name!r} is not in the store as this machine would tune it; "
+            f"bring STORE/adapters along, and the data it was tuned on."
+        )
     experiment = replace(experiment, where=replace(experiment.where, resume=True))
     return adapted(experiment, resources, store)
 

@@ -1,26 +1,23 @@
 """Few-shot tuning of the image side against frozen class texts."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from medrobust.adapters import Tunable
 from medrobust.base.wording import agreeing, part_of
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.allocator import keep_freed_memory
-from medrobust.exceptions import ConfigurationError
 from medrobust.keys import derive_key
 from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 
+from .guards import drawing_from, frozen_digests, not_finite, recompute_blocks
+from .joint_classes import Head, Joint, joint_classes
 from .recipe import Tuning, TuningError
 from .shots import (
     SelectionOrder,
@@ -31,10 +28,6 @@ from .shots import (
     Shots,
     shot_loader,
 )
-
-Head: TypeAlias = ZeroShotHead | IdentityHead
-Joint: TypeAlias = tuple[Tensor, tuple[int, ...]]
-"""Class features of all sets, side by side, and where each set begins."""
 
 STATE = "medrobust"
 """Entry of a checkpoint that holds what a resumed training needs beside Lightning's own."""
@@ -85,7 +78,7 @@ class FewShot(LightningModule):
         self._loaders: list[ShotLoader] = []
         self._batches_done = 0
         self._moved = False
-        self._joint = _joint_classes(heads, shots) if tuning.label_space == "joint" else None
+        self._joint = joint_classes(heads, shots) if tuning.label_space == "joint" else None
 
     # What is trained
 
@@ -244,7 +237,7 @@ class FewShot(LightningModule):
         ]
         total = torch.stack(weighted).sum()
         if not torch.isfinite(total):
-            raise TuningError(_not_finite(self.shots, batch, losses))
+            raise TuningError(not_finite(self.shots, batch, losses))
         self._draw(total)
         self._batches_done += 1  # here, because files to resume from are written before other hooks
         # Lightning averages gradients over processes; the weights are shares of the whole batch.
@@ -383,92 +376,3 @@ class FewShot(LightningModule):
         kept = checkpoint[STATE]
         self._batches_done, self._best = kept["batches"], dict(kept["best"])
         self._moved = kept["moved"]
-
-
-def _joint_classes(heads: Sequence[Head], shots: Sequence[ImageSet]) -> Joint:
-    """Lay the classes of all sets side by side: features (K, D), and where each set begins.
-
-    Raises:
-        ConfigurationError: If a set has several labels an image, or two classes share one text.
-    """
-    firsts: list[int] = []
-    features: list[Tensor] = []
-    names: list[str] = []
-    for head, image_set in zip(heads, shots, strict=True):
-        if not isinstance(head, ZeroShotHead) or image_set.labels.ndim == 2:
-            raise ConfigurationError(
-                f"tuning.label_space=joint is for class texts of one label an image; "
-                f"{image_set.name} has others. Choose per_dataset."
-            )
-        firsts.append(len(names))
-        features.append(head.present)
-        names += [f"{name!r} of {image_set.name}" for name in image_set.texts]
-    together = torch.cat(features)
-    cosine = together @ together.T - 2 * torch.eye(len(together), device=together.device)
-    if len(names) > 1 and float(cosine.max()) > 1 - 1e-6:
-        first, second = divmod(int(cosine.argmax()), len(names))
-        raise ConfigurationError(
-            f"tuning.label_space=joint: {names[first]} and {names[second]} have the same text, so "
-            f"that they could not be told apart. Use prompts that name the data set "
-            f"(prompts=paper), or label_space=per_dataset."
-        )
-    return together, tuple(firsts)
-
-
-@contextmanager
-def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from a seed on the CPU and on one device, then go on with the streams of before.
-
-    `torch.manual_seed` would seed every kind of device there could be, which takes milliseconds.
-    """
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    before = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, before, strict=True):
-            generator.set_state(state)
-
-
-def frozen_digests(model: nn.Module) -> dict[str, str]:
-    """Hash every frozen parameter and every buffer, by name."""
-    frozen = [(name, value) for name, value in model.named_parameters() if not value.requires_grad]
-    return {
-        name: hashlib.sha256(
-            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-        ).hexdigest()
-        for name, value in [*frozen, *model.named_buffers()]
-        if value.numel()
-    }
-
-
-def recompute_blocks(model: nn.Module) -> None:
-    """Let the repeated blocks of the image side forget their activations, and compute them again.
-
-    Transformers' own switch works in training mode only, which frozen parts never enter.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) > 1:
-            for block in module:
-                forward: Callable[..., Any] = block.forward
-                block.forward = partial(recomputed, forward, use_reentrant=False)
-
-
-def _not_finite(shots: Sequence[ImageSet], batch: ShotBatch, losses: Sequence[Tensor]) -> str:
-    named = []
-    for part, loss in zip(batch.parts, losses, strict=True):
-        broken = (~torch.isfinite(loss)).cpu().tolist()
-        named += [
-            f"{shots[part.dataset].name}/{name}"
-            for name, bad in zip(part.ids, broken, strict=True)
-            if bad
-        ]
-    return (
-        f"the loss is not finite in epoch {batch.epoch} for {', '.join(named[:8])}"
-        f"{f' and {len(named) - 8} more' if len(named) > 8 else ''}. Lower tuning.optimizer.lr, or "
-        f"use trainer.precision=32-true."
-    )

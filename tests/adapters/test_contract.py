@@ -17,7 +17,7 @@ from medrobust.adapters.artifact import artifact_files
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.models import OpenClip, OwnModel, PhantomClip, TransformersClip
 from medrobust.models.own import module_fingerprint
-from medrobust.tuning.few_shot import frozen_digests
+from medrobust.tuning.guards import frozen_digests
 
 QKV, CONV = ("q", "k", "v"), ("conv",)
 

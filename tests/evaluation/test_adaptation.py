@@ -24,7 +24,7 @@ from medrobust.corruptions import Corruption
 from medrobust.datasets import Folder, ImageSet, Phantoms
 from medrobust.datasets.sampling import few_shots
 from medrobust.evaluation import adaptation
-from medrobust.evaluation.adaptation import CHECKPOINT, adapted, plan_adaptation, progress_folder
+from medrobust.evaluation.adaptation import adapted, plan_adaptation, progress_folder
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import check, plan
 from medrobust.evaluation.resources import Resources
@@ -34,6 +34,8 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.models import PhantomClip, PromptSet
 from medrobust.models.loading import read_checkpoint
 from medrobust.tuning import CorruptedShots, FewShot, TuningError
+from medrobust.tuning.probe import encode
+from medrobust.tuning.training import CHECKPOINT, private_copy
 
 RESOURCES = Resources()
 
@@ -41,7 +43,7 @@ RESOURCES = Resources()
 def make(given: Experiment) -> Tuned:
     done = adapted(given, RESOURCES, Store(given.where.store))
     assert isinstance(done.model.adapter, Tuned)
-    assert done.model.tuning is None
+    assert done.model.stage is None
     return done.model.adapter
 
 
@@ -323,14 +325,11 @@ def test_an_adapter_that_is_no_no_op_at_first_is_refused(
 
 def module_of(given: Experiment) -> FewShot:
     wanted = plan_adaptation(given, RESOURCES, Store(given.where.store))
-    model = adaptation.private_copy(given)
-    given.model.adapter.attach(model, seed=0)
-    heads = adaptation.class_heads(given, RESOURCES, wanted)
+    model, stage = private_copy(given.model.source), wanted.stage
+    stage.recipe.attach(model, seed=0)
+    heads = adaptation.class_heads(given.model, RESOURCES, wanted)
     shots = [one.shots for one in wanted.drawn]
-    assert given.model.tuning is not None
-    return FewShot(
-        model, given.model.adapter, heads, shots, [None] * len(shots), given.model.tuning
-    )
+    return FewShot(model, stage.recipe, heads, shots, [None] * len(shots), stage.how)
 
 
 TWO = (
@@ -384,14 +383,13 @@ def test_the_exact_protocol_chooses_the_epoch_by_the_joint_error_on_test(tmp_pat
     )
     assert f"- protocol: {chosen}" in Path(tuned.path, "README.md").read_text()
     model = tuned.attach(given.model.source.load())
-    heads = adaptation.class_heads(
-        given, RESOURCES, plan_adaptation(given, RESOURCES, Store(tmp_path))
-    )
+    wanted = plan_adaptation(given, RESOURCES, Store(tmp_path))
+    heads = adaptation.class_heads(given.model, RESOURCES, wanted)
     classes = torch.cat([head.present for head in heads])
     wrong = []
     for number, source in enumerate(TWO):
         test = source.load("test")
-        features = adaptation.encode(model, test, given)
+        features = encode(model, test, micro_batch=8, batch_size=64)
         answers = (features @ classes.T).argmax(dim=1) - 20 * number
         wrong += (answers != torch.from_numpy(test.labels)).tolist()
     error = tuned.record["metrics"]["selection error"]

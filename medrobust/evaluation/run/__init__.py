@@ -1,10 +1,9 @@
 """Planned cells -> stored cells."""
 
-from .encoder import quiet_lightning
 from .encoding import Done
 from .finished import read_cells
 from .pictures import rows_to_show
 from .runner import CellRunner
 from .writer import InOrder
 
-__all__ = ["CellRunner", "Done", "InOrder", "quiet_lightning", "read_cells", "rows_to_show"]
+__all__ = ["CellRunner", "Done", "InOrder", "read_cells", "rows_to_show"]

@@ -1,9 +1,7 @@
 """The Trainer and the module that encode the images of a job."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +10,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from medrobust.engine.encode import EncodeImages
 from medrobust.engine.loader import CorruptedBatches, kept_bytes
 from medrobust.engine.passes import Pass
+from medrobust.engine.quiet import quiet_lightning
 from medrobust.evaluation.environment import describe_device
 from medrobust.evaluation.experiment import AskedModel, How, single_device
 from medrobust.evaluation.resources import Resources
@@ -125,20 +124,3 @@ class Encoder:
                 reason = str(error).splitlines()[0]
                 raise ConfigurationError(f"the trainer cannot be made: {reason}") from error
         return self._trainer
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's banners and hints off the terminal, and put everything back."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels: Mapping[logging.Logger, int] = {logger: logger.level for logger in loggers}
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)

@@ -12,7 +12,6 @@ from typing import Any, Self, TypeAlias
 import torch
 from numpy.typing import NDArray
 
-from medrobust.adapters.artifact import Tuned
 from medrobust.base.redaction import without_paths
 from medrobust.engine.passes import Encoded
 from medrobust.evaluation.environment import versions
@@ -145,9 +144,8 @@ class CellWriter:
             "device": self._encoder.device,
             "load_report": asdict(self._resources.model(self._experiment.model).report),
         }
-        if isinstance(self._experiment.model.adapter, Tuned):
+        if (origin := self._experiment.model.adapter.origin()) is not None:
             answers = self._task.answers_untuned(self._side)
-            origin = self._experiment.model.adapter.origin()
             record["adaptation"] = origin | {"base_classifies": answers}
         return record
 

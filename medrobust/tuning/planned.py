@@ -1,0 +1,93 @@
+"""An adapter that is to be made, named before anything is trained; and what its record says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.datasets.sampling import FewShots
+
+from .stage import Stage
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAdapter:
+    """An adapter that is to be made, or found.
+
+    Attributes:
+        stage: What is tuned, and how.
+        fingerprint: Of base model, shots and recipe.
+        folder: Where it lies once it is made.
+        drawn: Shots and selection part of each data set.
+        heads: What the class texts of each data set are, as in the cells.
+        protocol: What the reader of its figures must know of how it was tuned.
+    """
+
+    stage: Stage
+    fingerprint: str
+    folder: Path
+    drawn: tuple[FewShots, ...]
+    heads: tuple[Mapping[str, Any], ...]
+    protocol: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """In tables and in the store: recipe, amount and draw."""
+        return self.stage.name
+
+    def record(self, base: Mapping[str, Any], prompts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the artifact says of how it was made; measurements come beside it.
+
+        Args:
+            base: The model that was tuned: name, weights, source, revision and license.
+            prompts: The prompt set that its class texts are of.
+        """
+        recipe = self.stage.recipe.description()
+        return {
+            "fingerprint": self.fingerprint,
+            "name": self.name,
+            "label": self.stage.label,
+            "kind": recipe["kind"],
+            "recipe": recipe,
+            "task": self.stage.how.description(),
+            "base": dict(base),
+            "prompts": dict(prompts),
+            "data": [_record_of(one) for one in self.drawn],
+            "protocol": list(self.protocol),
+        }
+
+
+def _record_of(drawn: FewShots) -> dict[str, Any]:
+    return drawn.record() | {
+        "license": drawn.shots.license,
+        "fingerprint": drawn.shots.fingerprint,
+        "class_names": list(drawn.shots.class_names),
+    }
+
+
+def adapter_fingerprint(
+    encoder: Mapping[str, Any],
+    stage: Stage,
+    drawn: Sequence[FewShots],
+    heads: Sequence[Mapping[str, Any]],
+) -> str:
+    """Hash what decides the tuned weights.
+
+    Args:
+        encoder: Of the model as published.
+        stage: What is tuned, and how.
+        drawn: Shots and selection part of each data set.
+        heads: What the class texts of each data set are; their names decide nothing.
+    """
+    return fingerprint(
+        [
+            FORMAT,
+            dict(encoder),
+            *stage.description(),
+            [[d.shots.fingerprint, d.selection and d.selection.fingerprint] for d in drawn],
+            [{k: v for k, v in head.items() if k != "name"} for head in heads],
+        ]
+    )
