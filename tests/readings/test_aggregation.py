@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from run_entry import answer, rows
 from scipy.special import expit, logit, softmax
-from stores import cell_key, data_record, write_cell
+from stores import cell_key, data_record, random_logits, write_cell
 
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Labels
@@ -15,6 +15,7 @@ from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.joining import WAYS
 from medrobust.readings import Aggregation
+from medrobust.readings.adaptation import draw_rows
 from medrobust.reporting import (
     Report,
     ReportRequest,
@@ -314,3 +315,46 @@ def test_a_way_that_there_is_not_is_refused() -> None:
         Aggregation(how="median")
     with pytest.raises(ConfigurationError, match="name what images are joined to"):
         Aggregation(unit="image")
+
+
+def test_gains_of_an_adapter_are_counted_from_patients_of_the_model_as_published(
+    tmp_path: Path,
+) -> None:
+    data = facts()
+    store = Store(tmp_path / "store")
+    store.write_data(data)
+    cells = []
+    for adapter, skill in {"none": 0.3, "lora": 1.5}.items():
+        made = {"adaptation": {"label": "lora", "draw": None}} if adapter != "none" else {}
+        for name, level in [("clean", 0), ("contrast", 1)]:
+            key = cell_key(data, "weak", name, level, adapter=adapter)
+            store.write(key, {"logits": random_logits(data, key, skill)}, made)
+            cells.append(store.read(key.spec, key.fingerprint))
+    report = reported(store, cells[2:], tmp_path / "out", Aggregation())
+    rows = [
+        row for row in draw_rows(report.matrices, report.untuned) if row["adaptation"] == "lora"
+    ]
+    gains = {(row["dataset"], row["n"]): row["gain"] for row in rows if row["metric"] != "mCE"}
+    assert set(gains) == {("ward", "60"), ("ward by patient", "21")}
+    matrix = report.matrices[1]
+    published = next(m for m in report.untuned if m.table == matrix.table)
+    before, after = (m.clean["balanced_error"][0] for m in (published, matrix))
+    (found,) = (
+        row["gain"]
+        for row in rows
+        if (row["dataset"], row["metric"]) == ("ward by patient", "clean error")
+    )
+    assert float(found) == pytest.approx(before - after)
+
+
+def test_a_missing_cell_is_missing_of_patients_too_and_is_counted_once(tmp_path: Path) -> None:
+    store, cells = written(tmp_path, facts())
+    lost = cells.pop()
+    expected = expected_from_cells([*cells, lost])
+    report = reported(
+        store, cells, tmp_path / "out", Aggregation(), expected=expected, missing=[lost.spec]
+    )
+    assert (report.total, report.missing) == (10, (lost.spec,))
+    images, units = report.matrices
+    for matrix in (images, units):
+        assert [matrix.mean("error", row).covered for row in range(2)] == [2, 1]
