@@ -43,7 +43,8 @@ def classes(matrix: Table) -> str:
             lines.append((line.label, name, str(counts[k]), *cells))
     if not lines:
         return ""
-    head = ("model", "class", "images", "recall, clean", "recall, corrupted")
+    units = f"{matrix.data.unit}s"
+    head = ("model", "class", units, "recall, clean", "recall, corrupted")
     return details("Classes", plain_table(head, lines, tight=True))
 
 
