@@ -36,7 +36,8 @@ ALLOWED = {
     | {"corruptions.suites"},
     "evaluation": EVALUATION,
     "jobs": JOBS,
-    "cli": JOBS | {"jobs"},
+    "monitor": BASE | {"datasets", "metrics", "evaluation", "reporting"},
+    "cli": JOBS | {"jobs", "monitor"},
 }
 """Room or module at the root -> what of ours it may import beside itself."""
 PAGE = PACKAGE.parent / "docs" / "architecture.md"
@@ -97,6 +98,7 @@ def wrong_imports(relative: Path, names: set[str]) -> set[str]:
         ("tasks/classification/scores.py", "from medrobust.reporting.matrix import Matrix"),
         ("evaluation/run.py", "from medrobust.tasks.classification import head"),
         ("reporting/page.py", "from medrobust.jobs.run import Job"),
+        ("monitor/watch.py", "from medrobust.jobs.run import Job"),
         ("cli/doctor.py", "import hydra"),
         ("__init__.py", "from medrobust.evaluation.store import Store"),
     ],

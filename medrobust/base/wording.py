@@ -14,6 +14,7 @@ IRREGULAR = {
     "shows": "show",
     "stands": "stand",
     "was": "were",
+    "study": "studies",
 }
 """Words whose plural is not that of the others."""
 

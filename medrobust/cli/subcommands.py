@@ -31,6 +31,7 @@ SUBCOMMANDS = {
     "merge": Subcommand("merge", "join the stores of several machines"),
     "audit": Subcommand("audit", "say what may be wrong with data sets"),
     "sheet": Subcommand("sheet", "look at a folder of DICOM files before using it"),
+    "monitor": Subcommand("monitor", "watch a deployed model for drift"),
     "export": Subcommand("export", "write a data set as PNG files and a table"),
     "benchmark-files": Subcommand("benchmark_files", "write corrupted images as files"),
     "prefetch": Subcommand("prefetch", "fetch data and weights for a machine without network"),

@@ -113,6 +113,8 @@ def test_a_former_script_is_a_door_to_its_word(script: str, tmp_path: Path) -> N
         ("prefetch box --check", "manifest.json not found: nothing was fetched to there."),
         ("check-model model=biomedclipp", "unknown model 'biomedclipp'. Did you mean 'biomedclip'"),
         ("convert nowhere.pt", "file nowhere.pt not found."),
+        ("monitor update nowhere new.csv", "nowhere holds no monitor"),
+        ("monitor fti", "unknown job of monitor 'fti'. Did you mean 'fit'"),
         ("workspace nowhere", "summary.csv cannot be read"),
         ("reprot outputs/store", "unknown command 'reprot'. Did you mean 'report'"),
     ],

@@ -1,79 +1,65 @@
-"""Clean streams drawn from a clean stream: blocks of days, and patients within them.
+"""Clean streams drawn from a clean stream by blocks of days, with a reference that they never saw.
 
-Days of one week are alike, and studies of one patient are; a window overlaps with the next. What is
-drawn keeps all three, so that a limit set on it keeps its budget.
+Days of one week are alike, studies of one patient mostly come on one day, and a window overlaps
+with the next. Blocks of days that stay whole keep all three, so that a limit set on what is drawn
+keeps its budget. Patients are not drawn anew within a day: that would add the spread of the draw to
+the spread of the day, and make limits far too wide.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Int64Array
 
+FEWEST = 4
+"""Blocks that a clean stream must have: half of them are the reference of the other half."""
 
-def resampled_streams(
-    days: Int64Array,
-    patients: Int64Array,
-    length: int,
-    count: int,
-    rng: np.random.Generator,
-    *,
-    block: int = 7,
-) -> Iterator[tuple[Int64Array, Int64Array]]:
-    """Draw streams of `length` days from a clean one.
 
-    Blocks of consecutive days are drawn with replacement (circular: the first day follows the
-    last), and within a day as many patients with replacement as it has, each with all studies of
-    that day.
+@dataclass(frozen=True, slots=True)
+class CleanStream:
+    """A reference and a stream from the same clean studies.
+
+    Attributes:
+        reference: bool (days,), the days of the reference, counted from the first.
+        sources: int64 (days of the other blocks,), which day stands for each day of the stream;
+            every day once, none of the reference.
+    """
+
+    reference: NDArray[np.bool_]
+    sources: Int64Array
+
+
+def clean_streams(
+    days: int, count: int, rng: np.random.Generator, *, block: int = 7
+) -> Iterator[CleanStream]:
+    """Cut a clean period into blocks: half are a reference, the others in any order a stream.
+
+    The period is a circle that is cut anew each time. No block is drawn twice: what is odd in a
+    block would come twice, and be counted as one alarm.
 
     Args:
-        days: int64 (N,), the day of each study, counted from any origin; days between the first and
-            the last on which there is no study are part of the stream.
-        patients: int64 (N,).
-        length: Days of each stream.
-        count: How many streams.
+        days: Of the clean period, from the first study to the last.
+        count: How many.
         rng: Source of the draws.
         block: Days that stay together.
 
-    Yields:
-        Rows drawn, int64 (R,), in order of days; and the day of each from 0, int64 (R,).
-
     Raises:
-        InvalidDataError: If the clean stream is shorter than a block.
+        InvalidDataError: If the period has fewer than four blocks.
     """
-    first, last = int(days.min()), int(days.max())
-    total = last - first + 1
-    if total < block:
+    blocks = days // block
+    if blocks < FEWEST:
         raise InvalidDataError(
-            f"blocks of {block} days cannot be drawn from a clean stream of {total}: give a longer "
-            f"reference, or shorter blocks."
+            f"a clean period of {days} days has fewer than {FEWEST} blocks of {block}: give a "
+            f"reference of {FEWEST * block} days or more, or a smaller --block."
         )
-    rows_of = _by_day_and_patient(days - first, patients, total)
-    blocks = -(-length // block)
     for _ in range(count):
-        starts = rng.integers(0, total, blocks)
-        chosen = ((starts[:, None] + np.arange(block)) % total).ravel()[:length]
-        rows, places = [], []
-        for day, source in enumerate(chosen.tolist()):
-            units = rows_of[source]
-            for unit in rng.integers(0, len(units), len(units)).tolist() if units else ():
-                rows.append(units[unit])
-                places.append(np.full(len(units[unit]), day))
-        if rows:
-            yield np.concatenate(rows), np.concatenate(places)
-        else:
-            yield np.empty(0, np.int64), np.empty(0, np.int64)
-
-
-def _by_day_and_patient(
-    days: Int64Array, patients: Int64Array, total: int
-) -> list[list[Int64Array]]:
-    """Return for each day the rows of each patient who came."""
-    found: list[list[Int64Array]] = [[] for _ in range(total)]
-    order = np.lexsort((patients, days))
-    ends = np.flatnonzero(np.diff(days[order]) | np.diff(patients[order])) + 1
-    for rows in np.split(order, ends):
-        if len(rows):
-            found[int(days[rows[0]])].append(rows)
-    return found
+        start = int(rng.integers(0, days))
+        place = (np.arange(blocks * block).reshape(blocks, block) + start) % days
+        order = rng.permutation(blocks)
+        kept = np.zeros(days, dtype=bool)
+        kept[place[order[: blocks // 2]].ravel()] = True
+        yield CleanStream(kept, place[order[blocks // 2 :]].ravel().astype(np.int64))

@@ -96,7 +96,7 @@ def first_alarms(paths: Float64Array, limit: float) -> Int64Array:
     return np.where(above.any(axis=0), above.argmax(axis=0) + 1, len(paths) + 1)
 
 
-def mean_run_length(paths: Float64Array, limit: float) -> float:
+def mean_run_length(paths: Float64Array, limit: float, *, settling: int = 0) -> float:
     """Estimate the ARL from replicas that may end before their alarm: steps watched per alarm.
 
     Right for a constant chance of an alarm a step, which detectors approach after a few steps.
@@ -104,13 +104,21 @@ def mean_run_length(paths: Float64Array, limit: float) -> float:
     Args:
         paths: float64 (T, B).
         limit: An alarm is a value above it.
+        settling: Steps that are not counted, as alarms are rarer in them than later.
 
     Returns:
         Infinity where there was no alarm.
     """
+    watched, alarms = _watched(paths, limit, settling)
+    return watched / alarms if alarms else float("inf")
+
+
+def _watched(paths: Float64Array, limit: float, settling: int) -> tuple[int, int]:
+    """Return the steps until alarms or the end, and the alarms, after settling."""
     found = first_alarms(paths, limit)
-    alarms = int((found <= len(paths)).sum())
-    return float(np.minimum(found, len(paths)).sum()) / alarms if alarms else float("inf")
+    found = found[found > settling] - settling
+    length = len(paths) - settling
+    return int(np.minimum(found, length).sum()), int((found <= length).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +140,18 @@ class Limit:
     alarms: int
 
 
-def limit_for(paths: Float64Array, budget: float) -> Limit:
+def limit_for(paths: Float64Array, budget: float, *, settling: int = 0) -> Limit:
     """Set the lowest limit whose mean run length on clean streams is at least the budget.
 
     Args:
         paths: float64 (T, B) statistics of clean streams.
         budget: Steps between false alarms.
+        settling: First steps that are not counted.
 
     Raises:
         InvalidDataError: If the streams are too short to tell: fewer than ten false alarms.
     """
-    highest = np.maximum.accumulate(paths, axis=0)
+    highest = np.maximum.accumulate(paths, axis=0)[settling:]
     if highest.size < 10 * budget:
         raise InvalidDataError(
             f"a budget of one false alarm in {budget:g} steps needs {10 * budget:g} steps of clean "
@@ -152,14 +161,13 @@ def limit_for(paths: Float64Array, budget: float) -> Limit:
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        if mean_run_length(paths, float(candidates[middle])) >= budget:
+        if mean_run_length(paths, float(candidates[middle]), settling=settling) >= budget:
             high = middle
         else:
             low = middle + 1
     value = float(candidates[low])
-    found = first_alarms(paths, value)
-    alarms = int((found <= len(paths)).sum())
-    arl = mean_run_length(paths, value)
+    watched, alarms = _watched(paths, value, settling)
+    arl = watched / max(alarms, 1)
     half = 1.96 / np.sqrt(max(alarms, 1))
     return Limit(value, arl, arl * float(np.exp(-half)), arl * float(np.exp(half)), alarms)
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array
@@ -90,7 +92,7 @@ class Transported:
 
     Attributes:
         value: W_2^2: mean squared Euclidean distance moved.
-        error: Standard error of the mean over subsamples; 0 where it is exact.
+        error: Standard error of the mean over subsamples; 0 where it is exact, NaN of a single one.
         size: Rows of each sample that one solution took.
     """
 
@@ -128,14 +130,14 @@ def earth_movers(
         first = reference[rng.permutation(len(reference))[:most]]
         second = window[rng.permutation(len(window))[:most]]
         found.append(transport_cost(squared_distances(first, second)))
-    error = float(np.std(found, ddof=1) / np.sqrt(repeats))
+    error = float(np.std(found, ddof=1) / np.sqrt(repeats)) if repeats > 1 else float("nan")
     return Transported(float(np.mean(found)), error, most)
 
 
 def matched(
-    distance: Callable[[Float64Array, Float64Array], float],
-    reference: Float64Array,
-    window: Float64Array,
+    distance: Callable[[Any, Any], float],
+    reference: NDArray[Any],
+    window: NDArray[Any],
     rng: np.random.Generator,
     *,
     repeats: int = 20,
@@ -150,8 +152,8 @@ def matched(
 
     Args:
         distance: Of two samples.
-        reference: float64 (M,) or (M, D).
-        window: float64 (N,) or (N, D).
+        reference: (M,) or (M, D).
+        window: (N,) or (N, D).
         rng: Source of the draws.
         repeats: Draws.
         published: As MMC+ has it.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medrobust.exceptions import InvalidDataError, UnknownNameError
-from medrobust.metrics.drift.clean_streams import resampled_streams
+from medrobust.metrics.drift.clean_streams import clean_streams
 from medrobust.metrics.drift.detectors import Cusum, Ewma, PageHinkley, Shewhart, detector_of
 from medrobust.metrics.drift.kernels import gaussian_kernel, median_bandwidth
 from medrobust.metrics.drift.run_length import (
@@ -147,19 +147,13 @@ def test_online_mmd_runs_as_long_as_asked():
         online_mmd_limits(kernel[:10, :10], 5, 50, rng)
 
 
-def test_drawn_streams_keep_days_and_patients_together():
+def test_drawn_streams_keep_days_in_blocks_and_never_see_their_reference():
     rng = np.random.default_rng(5)
-    days = np.repeat(np.arange(100, 130), 6)
-    patients = np.tile([0, 0, 1, 1, 2, 2], 30) + 10 * days
-    for rows, places in resampled_streams(days, patients, 50, 20, rng, block=7):
-        assert (np.diff(places) >= 0).all()
-        assert set(places.tolist()) == set(range(50))
-        source = np.array([days[rows[places == day]][0] for day in range(50)])
-        assert all(len(set(days[rows[places == day]])) == 1 for day in range(50))
-        inside = np.arange(50) % 7 > 0
-        assert (((np.diff(source) - 1) % 30 == 0) | ~inside[1:]).all()
-        for day in (0, 20):
-            _, counts = np.unique(patients[rows[places == day]], return_counts=True)
-            assert (counts % 2 == 0).all()
-    with pytest.raises(InvalidDataError, match="shorter blocks"):
-        next(resampled_streams(days[:6], patients[:6], 5, 1, rng))
+    for drawn in clean_streams(30, 40, rng, block=7):
+        assert drawn.reference.sum() == 14
+        assert len(set(drawn.sources.tolist())) == 14
+        assert not drawn.reference[drawn.sources].any()
+        inside = np.arange(1, 14) % 7 > 0
+        assert (np.diff(drawn.sources)[inside] % 30 == 1).all()
+    with pytest.raises(InvalidDataError, match="28 days or more"):
+        next(clean_streams(27, 1, rng))

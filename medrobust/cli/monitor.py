@@ -1,0 +1,230 @@
+"""`medrobust monitor fit|update|report`: watch a deployed model for drift."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medrobust.exceptions import ConfigurationError, unknown_name
+
+from .parsing import listed, subcommand_parser
+
+if TYPE_CHECKING:
+    from medrobust.monitor.studies import Studies
+
+ABOUT = """\
+Watch a deployed model for drift: fit a monitor to clean studies, update it with new ones, and look
+at its charts.
+
+  fit     learn what clean studies look like, and set the limit to the false-alarm budget
+  update  take in new studies, test every day's window, and say whether there is an alarm
+  report  write the page with control charts
+
+Each has its options under --help."""
+
+EXAMPLES = (
+    "fit --reference clean.csv --out monitor --budget 365",
+    "update monitor today.csv",
+    "report monitor",
+)
+
+STATUS = """\
+Exit status of update: 0 if there is no alarm, 3 if the last window is above its limit, 1 for an
+error, 2 for arguments that do not exist."""
+
+ALARM = 3
+"""Exit status of an alarm."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do one of the jobs; return the exit status."""
+    jobs = {"fit": fit, "update": update, "report": report}
+    if not arguments or arguments[0].startswith("-"):
+        parser = subcommand_parser("monitor", ABOUT, *EXAMPLES, ends=STATUS)
+        parser.add_argument("job", choices=list(jobs), help="what to do")
+        parser.parse_args(arguments)
+    if arguments[0] not in jobs:
+        raise unknown_name("job of monitor", arguments[0], jobs)
+    return jobs[arguments[0]](arguments[1:])
+
+
+def fit(arguments: Sequence[str]) -> int:
+    """Fit a monitor to a reference and print its limit."""
+    about = "Learn what clean studies look like, and set the limit to the false-alarm budget."
+    examples = (
+        "--reference clean.csv --out monitor",
+        "--reference outputs/store --dataset bloodmnist --split val --per-day 40 --out monitor",
+        "--reference clean.csv --recipe mmc_plus --out monitor_mmc_plus",
+    )
+    parser = subcommand_parser("monitor fit", about, *examples)
+    parser.add_argument(
+        "--reference", type=Path, required=True, metavar="TABLE|STORE", help="clean studies"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the monitor, made anew")
+    parser.add_argument("--recipe", default="default", help="default, chexstray or mmc_plus")
+    parser.add_argument("--budget", type=float, default=365.0, help="days between false alarms")
+    parser.add_argument("--window", type=int, default=7, help="days of a window")
+    parser.add_argument("--fewest", type=int, default=30, help="studies that a window must have")
+    parser.add_argument("--block", type=int, default=7, help="days that are alike, kept together")
+    parser.add_argument("--detector", default="ewma", help="shewhart, cusum, ewma, page_hinkley")
+    parser.add_argument("--limit", type=float, help="of a published recipe, where it has none")
+    _add_source(parser)
+    given = parser.parse_args(arguments)
+    from medrobust.datasets.own.pseudonyms import data_key
+    from medrobust.monitor.watch import fit_monitor
+    from medrobust.monitor.windows import Settings
+
+    settings = Settings(given.window, given.fewest, given.block, given.budget, given.detector)
+    studies, model = _studies(given.reference, given)
+    key = data_key(given.out.parent, str(_key_file(given, given.out)))
+    record = fit_monitor(
+        given.out,
+        studies,
+        key=key,
+        recipe=given.recipe,
+        settings=settings,
+        limit=given.limit,
+        model=model,
+    )
+    print(_fitted(record, given))
+    return 0
+
+
+def _fitted(record: dict[str, object], given: Namespace) -> str:
+    lines = [f"{given.out}: {len(record['streams'])} streams of {_reference(record)}."]  # type: ignore[arg-type]
+    standard = record["standard"]
+    if isinstance(standard, dict) and "limit" in standard and isinstance(standard["limit"], dict):
+        limit = standard["limit"]
+        studies = limit["run_length"] * standard["studies"]
+        lines.append(
+            f"limit {limit['value']:.3g}: one false alarm in {limit['run_length']:.0f} days "
+            f"[{limit['low']:.0f}, {limit['high']:.0f}], about {studies:,.0f} studies, on clean "
+            f"streams drawn from the reference."
+        )
+    elif record["limit"] is None:
+        lines.append("no limit was published for this recipe: pass --limit to be alarmed.")
+    else:
+        lines.append(f"limit {record['limit']}, as published: its false alarms are not bounded.")
+    return "\n".join(lines)
+
+
+def _reference(record: dict[str, object]) -> str:
+    from medrobust.monitor.studies import day_text
+
+    known = record["reference"]
+    assert isinstance(known, dict)
+    days = f"{day_text(known['first'])} to {day_text(known['last'])}"
+    return f"{known['studies']} studies of {known['patients']} patients, {days}"
+
+
+def update(arguments: Sequence[str]) -> int:
+    """Take in new studies; 3 if the last window is above its limit."""
+    about = "Take in new studies, test every day's window, and say whether there is an alarm."
+    examples = ("monitor today.csv", "monitor today.csv --json >> alarms.jsonl")
+    parser = subcommand_parser("monitor update", about, *examples, ends=STATUS)
+    parser.add_argument("monitor", type=Path, help="folder of the monitor")
+    parser.add_argument("studies", type=Path, metavar="TABLE|STORE", help="new studies")
+    parser.add_argument("--json", action="store_true", help="print status.json on one line")
+    _add_source(parser)
+    given = parser.parse_args(arguments)
+    from medrobust.datasets.own.pseudonyms import read_key
+    from medrobust.monitor.folder import MonitorFolder
+    from medrobust.monitor.watch import update_monitor
+
+    MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
+    key = read_key(_key_file(given, given.monitor))
+    studies, model = _studies(given.studies, given)
+    found = update_monitor(given.monitor, studies, key=key, model=model)
+    for remark in found.remarks:
+        print(remark, file=sys.stderr)
+    if given.json:
+        import json
+
+        print(json.dumps(found.status, sort_keys=True))
+    else:
+        print(f"{found.added} new studies. {_said(found.status)}")
+    return ALARM if found.alarm else 0
+
+
+def _said(status: dict[str, object]) -> str:
+    if status["day"] is None:
+        return "No window has enough studies yet."
+    value, limit = status["statistic"], status["limit"]
+    shown = "without a limit" if limit is None else f"limit {limit:.3g}"
+    text = f"{status['day']}: {value:.3g}, {shown}."
+    if not status["alarm"]:
+        return f"No alarm. {text}"
+    parts = status["contributions"]
+    assert isinstance(parts, list)
+    streams = ", ".join(f"{name} {z:.1f}" for name, z in parts[:3])
+    return f"ALARM since {status['since']}. {text} Farthest from clean, in spreads: {streams}."
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Write the page."""
+    parser = subcommand_parser("monitor report", "Write the page with control charts.", "monitor")
+    parser.add_argument("monitor", type=Path, help="folder of the monitor")
+    parser.add_argument("--out", type=Path, help="file of the page (default MONITOR/report.html)")
+    given = parser.parse_args(arguments)
+    from medrobust.monitor.page import write_page
+
+    print(write_page(given.monitor, given.out or given.monitor / "report.html"))
+    return 0
+
+
+def _add_source(parser: ArgumentParser) -> None:
+    """Let a job say what the columns of a table are, or which cell of a store is meant."""
+    group = parser.add_argument_group("columns of a table")
+    group.add_argument("--id", default="id", help="names a study (only its keyed hash is kept)")
+    group.add_argument("--time", default="time", help="when it was made")
+    group.add_argument("--patient", default="patient", help="whose it is")
+    for name, what in (
+        ("numeric", "measures"),
+        ("categorical", "categories"),
+        ("ignore", "no streams"),
+    ):
+        group.add_argument(f"--{name}", action="append", default=[], help=f"{what}: A,B")
+    group = parser.add_argument_group("a cell of a store")
+    for name in ("dataset", "split", "prompts"):
+        group.add_argument(f"--{name}", default="", help="where the store has several")
+    group.add_argument("--per-day", type=int, default=0, help="studies a day, without time stamps")
+    group.add_argument("--start", default="2026-01-01", help="first of these days")
+    parser.add_argument(
+        "--model", default="", help="name in the store; for a table, what made its features"
+    )
+    parser.add_argument("--key", type=Path, help="file that hides names (default MONITOR.key)")
+
+
+def _key_file(given: Namespace, monitor: Path) -> Path:
+    found: Path = given.key or monitor.with_name(f"{monitor.resolve().name}.key")
+    return found
+
+
+def _studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
+    """Read studies and the fingerprint of their model."""
+    from medrobust.base.fingerprints import fingerprint
+    from medrobust.monitor.stored import Choice, is_store, studies_of_store
+    from medrobust.monitor.tables import Columns, studies_of_table
+
+    numeric, categorical = listed(given.numeric), listed(given.categorical)
+    columns = Columns(
+        id=given.id,
+        time=given.time,
+        patient=given.patient,
+        numeric=tuple(numeric) or None,
+        categorical=tuple(categorical) or None,
+        ignored=tuple(listed(given.ignore)),
+    )
+    if source.is_dir():
+        if not is_store(source):
+            raise ConfigurationError(
+                f"{source} is neither a table nor a store: evaluate the folder first "
+                f"(python run.py dataset=folder ... corruption=clean store.features=true), and "
+                f"pass its store."
+            )
+        choice = Choice(
+            given.model, given.dataset, given.split, given.prompts, given.per_day, given.start
+        )
+        return studies_of_store(source, choice, columns)
+    return studies_of_table(source, columns), fingerprint(given.model) if given.model else ""

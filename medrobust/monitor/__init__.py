@@ -1,0 +1,1 @@
+"""Watching a deployed model: a reference, new studies, windows of days, limits and alarms."""

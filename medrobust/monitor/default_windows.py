@@ -1,0 +1,102 @@
+"""The default recipe in a monitor folder: sums of days are kept, and no study's vector.
+
+Why this is the default: every stream has its own standardised distance, the largest of them is what
+alarms, so that a fault of one stream is not thinned out by all others; the limit is what clean
+streams of the site itself pass as rarely as the budget says, overlapping windows included.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.metrics.drift.detectors import detector_of
+
+from .folder import Arrays
+from .streams import Digester, fit_digester, read_digester
+from .studies import Studies, day_text
+from .windows import (
+    Settings,
+    daily_sums,
+    fit_standard,
+    read_standard,
+    window_statistics,
+    window_sums,
+)
+
+ARRAYS = ("mean", "components", "waves")
+
+
+def fit(reference: Studies, settings: Settings) -> tuple[dict[str, Any], Arrays]:
+    """Learn streams, clean windows and the limit; return the record and the arrays to keep.
+
+    Raises:
+        InvalidDataError: If the reference is too short.
+    """
+    digester, rows = fit_digester(reference)
+    standard = fit_standard(digester, rows, reference.days, settings)
+    record = {
+        "digester": digester.record(),
+        "standard": standard.record(),
+        "limit": standard.limit.value,
+        "streams": [stream.name for stream in digester.streams],
+    }
+    return record, {**digester.arrays, "sums": rows.sum(axis=0, dtype=np.float64)}
+
+
+def kept(studies: Studies, record: Mapping[str, Any], reference: Arrays) -> Arrays:
+    """Return what is kept of new studies: hashed names, and sums of each day."""
+    rows = _digester(record, reference).digest(studies)
+    days = np.unique(studies.days)
+    first = int(days[0])
+    sums, counts = daily_sums(rows, studies.days, first, int(days[-1]) - first + 1)
+    return {
+        "ids": studies.ids,
+        "days": days,
+        "sums": sums[days - first],
+        "counts": counts[days - first],
+    }
+
+
+def windows(
+    record: Mapping[str, Any],
+    reference: Arrays,
+    batches: Sequence[Mapping[str, NDArray[Any]]],
+    _known: Any,
+) -> list[dict[str, Any]]:
+    """Return every window since the reference, one a day."""
+    if not batches:
+        return []
+    settings, digester = Settings(**record["settings"]), _digester(record, reference)
+    standard = read_standard(record["standard"])
+    first = int(record["reference"]["last"]) + 1
+    total = max(int(batch["days"].max()) for batch in batches) - first + 1
+    sums, counts = np.zeros((total, batches[0]["sums"].shape[1])), np.zeros(total)
+    for batch in batches:
+        sums[batch["days"] - first] += batch["sums"]
+        counts[batch["days"] - first] += batch["counts"]
+    known = (reference["sums"], float(record["reference"]["studies"]))
+    z = standard.z(window_statistics(digester, sums, counts, known, settings))
+    paths = detector_of(settings.detector).path(standard.unified(z))
+    sizes = np.round(window_sums(counts, settings.window)).astype(int)
+    return [
+        {
+            "day": day_text(first + step),
+            "studies": int(sizes[step]),
+            "z": _named(record["streams"], z[step]),
+            "statistic": None if np.isnan(z[step]).any() else float(paths[step]),
+            "alarm": bool(paths[step] > standard.limit.value and not np.isnan(z[step]).any()),
+        }
+        for step in range(total)
+    ]
+
+
+def _named(names: Sequence[str], z: NDArray[np.float64]) -> dict[str, float | None]:
+    values = [None if np.isnan(value) else round(float(value), 6) for value in z]
+    return dict(zip(names, values, strict=True))
+
+
+def _digester(record: Mapping[str, Any], reference: Arrays) -> Digester:
+    arrays = {name: reference[name] for name in ARRAYS if name in reference}
+    return read_digester(record["digester"], arrays)

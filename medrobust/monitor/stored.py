@@ -1,0 +1,157 @@
+"""Studies from a store: features and logits of a clean cell, with the metadata of its split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medrobust.datasets.own.table import few
+from medrobust.evaluation.store import Store, StoredCell
+from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.metrics.comparisons import generator
+from medrobust.metrics.scores import probabilities
+from medrobust.reporting.measure import variant
+from medrobust.types import Float32Array, Int64Array
+
+from .studies import DAY, Studies, seconds_of
+from .tables import DISTINCT, IDENTIFYING, Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which cell of a store is meant.
+
+    Attributes:
+        model: Name; empty: the only one.
+        dataset: Name; empty: the only one.
+        split: "train", "val" or "test"; empty: the only one.
+        prompts: Name of a prompt set; empty: the only one.
+        per_day: Studies dealt out to a day, where the store knows no time; 0: it must know it.
+        start: First of these days.
+    """
+
+    model: str = ""
+    dataset: str = ""
+    split: str = ""
+    prompts: str = ""
+    per_day: int = 0
+    start: str = "2026-01-01"
+
+
+def is_store(place: Path) -> bool:
+    """Say whether a folder is a store."""
+    return (place / "cells").is_dir()
+
+
+def clean_cell(store: Store, choice: Choice) -> StoredCell:
+    """Return the one clean cell that is meant.
+
+    Raises:
+        ConfigurationError: If there is none, or several.
+    """
+    pattern = f"{choice.model or '*'}/{choice.dataset or '*'}/none.clean/s0-*"
+    cells = [store.read_folder(path) for path in sorted((store.root / "cells").glob(pattern))]
+    fitting = [
+        cell
+        for cell in cells
+        if cell.task == "classification"
+        and choice.split in ("", cell.spec.split)
+        and choice.prompts in ("", str(cell.head.get("name", "")))
+    ]
+    if len(fitting) != 1:
+        there = few(dict.fromkeys(_called(cell) for cell in fitting or cells))
+        found = f"{len(fitting)} clean cells fit" if fitting else "no clean cell fits"
+        raise ConfigurationError(
+            f"{store.root}: {found}; there are: {there or 'none'}. Choose one by --model, "
+            f"--dataset, --split and --prompts."
+        )
+    return fitting[0]
+
+
+def _called(cell: StoredCell) -> str:
+    name = str(cell.head.get("name", ""))
+    return f"{cell.spec.model} {cell.spec.dataset} {cell.spec.split} {name}".strip()
+
+
+def studies_of_store(place: Path, choice: Choice, columns: Columns) -> tuple[Studies, str]:
+    """Return the studies of a clean cell, and the fingerprint of its model.
+
+    The embedding is there where the store kept features (store.features=true).
+
+    Raises:
+        ConfigurationError: If the store does not say which cell, or when studies were made.
+    """
+    store = Store(place)
+    cell = clean_cell(store, choice)
+    return studies_of_cell(store, cell, choice, columns), variant(cell)
+
+
+def studies_of_cell(
+    store: Store, cell: StoredCell, choice: Choice, columns: Columns | None = None
+) -> Studies:
+    """Return the studies of any cell of classification."""
+    data, columns = cell.data, columns or Columns()
+    features = store.read_features(str(cell.record["encoding_fingerprint"]))
+    vectors: dict[str, Float32Array] = {} if features is None else {"embedding": features}
+    kind = data.label_kind or "multi-class"
+    vectors["scores"] = probabilities(cell.arrays["logits"], kind).astype(np.float32)
+    metadata = {}
+    if data.metadata is not None:
+        metadata = dict(zip(data.metadata_columns, data.metadata.T, strict=True))
+    times = _times(metadata.pop(columns.time, None), len(data), choice, columns.time)
+    for name in columns.ignored:
+        metadata.pop(name, None)
+    numbers, categories = {}, {}
+    for name, values in metadata.items():
+        if name in (columns.numeric or ()) or _measures(values.tolist()):
+            numbers[name] = np.array([float(v) if v else np.nan for v in values.tolist()])
+        elif len(set(values.tolist())) <= IDENTIFYING or name in (columns.categorical or ()):
+            categories[name] = values
+        else:
+            raise InvalidDataError(
+                f"metadata column {name!r} has {len(set(values.tolist()))} different texts and may "
+                f"name studies or people: pass --ignore {name}."
+            )
+    return Studies(
+        ids=data.ids,
+        times=times,
+        patients=data.ids if data.groups is None else data.groups,
+        numbers=numbers,
+        categories=categories,
+        vectors=vectors,
+        labels=data.labels if data.labels.ndim == 1 else None,
+    )
+
+
+def _measures(values: Sequence[str]) -> bool:
+    different = {value for value in values if value}
+    if len(different) <= DISTINCT:
+        return False
+    try:
+        for value in different:
+            float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _times(given: object, count: int, choice: Choice, column: str) -> Int64Array:
+    """Read the time column, or deal studies out to days at random where none is there."""
+    if given is not None:
+        assert isinstance(given, np.ndarray)
+        try:
+            return np.array([seconds_of(text) for text in given.tolist()], dtype=np.int64)
+        except ValueError as error:
+            raise InvalidDataError(f"metadata column {column!r}: {error}.") from error
+    if not choice.per_day:
+        raise ConfigurationError(
+            f"the store keeps no time stamps under {column!r}: name the metadata column by --time, "
+            f"or pass --per-day N to deal N studies out to each day at random."
+        )
+    try:
+        first = seconds_of(choice.start)
+    except ValueError as error:
+        raise ConfigurationError(f"--start {choice.start}: write a date as 2026-01-31.") from error
+    order = generator("medrobust monitor days").permutation(count)
+    return (first + DAY * (order // choice.per_day)).astype(np.int64)

@@ -1,0 +1,129 @@
+"""Studies as a monitor sees them: when, whose (hashed), and what streams say of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import InvalidDataError
+from medrobust.types import Float32Array, Float64Array, Int64Array
+
+EPOCH = date(1970, 1, 1)
+DAY = 86_400
+
+Chosen: TypeAlias = Int64Array | NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Studies:
+    """N studies and their streams.
+
+    Attributes:
+        ids: (N,) keyed hashes, or names while they are read.
+        times: int64 (N,), seconds since 1970 as the clock of the site showed them.
+        patients: (N,) keyed hashes, or names while they are read.
+        numbers: Stream -> float64 (N,), NaN where missing.
+        categories: Stream -> (N,) texts, empty where missing.
+        vectors: "embedding", "scores" -> float32 (N, D).
+        labels: int64 (N,), index among the scores; None where none are known.
+    """
+
+    ids: NDArray[np.str_]
+    times: Int64Array
+    patients: NDArray[np.str_]
+    numbers: Mapping[str, Float64Array] = field(default_factory=dict)
+    categories: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    vectors: Mapping[str, Float32Array] = field(default_factory=dict)
+    labels: Int64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def days(self) -> Int64Array:
+        """Days since 1970: int64 (N,)."""
+        return self.times // DAY
+
+    @property
+    def patient_codes(self) -> Int64Array:
+        """Number of each study's patient: int64 (N,)."""
+        return np.unique(self.patients, return_inverse=True)[1].astype(np.int64)
+
+    def rows(self, chosen: Chosen) -> "Studies":
+        """Return some of the studies."""
+        return Studies(
+            ids=self.ids[chosen],
+            times=self.times[chosen],
+            patients=self.patients[chosen],
+            numbers={name: values[chosen] for name, values in self.numbers.items()},
+            categories={name: values[chosen] for name, values in self.categories.items()},
+            vectors={name: values[chosen] for name, values in self.vectors.items()},
+            labels=None if self.labels is None else self.labels[chosen],
+        )
+
+    def in_order(self) -> "Studies":
+        """Sort by time, equal times by id: the order in which they came changes nothing."""
+        return self.rows(np.lexsort((self.ids, self.times)))
+
+
+def joined(parts: Sequence[Studies]) -> Studies:
+    """Join studies of the same streams.
+
+    Raises:
+        InvalidDataError: If streams or their sizes differ.
+    """
+    first = parts[0]
+    for part in parts:
+        if (complaint := unlike(first, part)) is not None:
+            raise InvalidDataError(f"these studies do not belong together: {complaint}.")
+    known = [part.labels for part in parts if part.labels is not None]
+    return Studies(
+        ids=np.concatenate([part.ids for part in parts]),
+        times=np.concatenate([part.times for part in parts]),
+        patients=np.concatenate([part.patients for part in parts]),
+        numbers={n: np.concatenate([p.numbers[n] for p in parts]) for n in first.numbers},
+        categories={n: np.concatenate([p.categories[n] for p in parts]) for n in first.categories},
+        vectors={n: np.concatenate([p.vectors[n] for p in parts]) for n in first.vectors},
+        labels=np.concatenate(known) if len(known) == len(parts) else None,
+    )
+
+
+def unlike(first: Studies, other: Studies) -> str | None:
+    """Say why studies have other streams than the first, or return None."""
+    for kind in ("numbers", "categories", "vectors"):
+        own, given = set(getattr(first, kind)), set(getattr(other, kind))
+        if own != given:
+            odd = sorted(own ^ given)[0]
+            where = "missing" if odd in own else "new"
+            return f"the {kind} stream {odd!r} is {where}"
+    for name, rows in first.vectors.items():
+        if rows.shape[1] != other.vectors[name].shape[1]:
+            return f"{name} has {other.vectors[name].shape[1]} columns, not {rows.shape[1]}"
+    return None
+
+
+def seconds_of(text: str) -> int:
+    """Read a time stamp: ISO 8601 or DICOM's digits; one with a zone is taken to UTC.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+        >>> seconds_of("1970-01-02"), seconds_of("19700102"), seconds_of("1970-01-01 00:01:00")
+        (86400, 86400, 60)
+    """
+    found = datetime.fromisoformat(text.strip())
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+
+
+def day_text(day: int) -> str:
+    """Write a day since 1970 as a date.
+
+    Example:
+        >>> day_text(1)
+        '1970-01-02'
+    """
+    return (EPOCH + timedelta(days=int(day))).isoformat()

@@ -1,0 +1,212 @@
+"""Studies from a table: identifiers, time stamps, metadata, features and scores.
+
+Columns `feature_*` and `score_*` are the vectors; or they lie beside the table as
+`NAME.features.npy` and `NAME.scores.npy`, one row a row of the table, which is much faster. Every
+other column is a stream, unless it is ignored.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.safe_files import plain_array
+from medrobust.base.wording import counted
+from medrobust.datasets.own.table import Table, few, read_table
+from medrobust.exceptions import InvalidDataError
+from medrobust.types import Float32Array, Float64Array, Int64Array
+
+from .studies import Studies, seconds_of
+
+VECTORS = {"embedding": ("feature", "features"), "scores": ("score", "scores")}
+"""Stream -> prefix of its columns, and what its file beside the table is called."""
+
+DISTINCT = 50
+"""Different numbers above which a column is a measure, and below which a category (CheXstray)."""
+
+IDENTIFYING = 200
+"""Different texts above which a column may name studies or people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns of a table are.
+
+    Attributes:
+        id: Names a study; hashed before anything is kept.
+        time: When it was made.
+        patient: Whose it is; a table without that column: every study stands alone.
+        label: What is right, for a reference; empty for none.
+        numeric: Measures; None: found in the reference.
+        categorical: Categories; None: found in the reference.
+        ignored: No streams.
+    """
+
+    id: str = "id"
+    time: str = "time"
+    patient: str = "patient"
+    label: str = ""
+    numeric: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] | None = None
+    ignored: tuple[str, ...] = ()
+
+
+def studies_of_table(file: Path, columns: Columns) -> Studies:
+    """Read the studies of a table; ids and patients are still names.
+
+    Args:
+        file: CSV or Parquet.
+        columns: What its columns are.
+
+    Raises:
+        InvalidDataError: Naming the column and line of what cannot be read.
+    """
+    table = read_table(file)
+    if not len(table):
+        raise InvalidDataError(f"{file.name} has no rows: give at least one study.")
+    ids = np.array(_column(table, columns.id, "--id"), dtype=np.str_)
+    _check_ids(table, ids, columns.id)
+    patients = ids
+    if columns.patient in table.columns:
+        named = table.columns[columns.patient]
+        patients = np.array([p or f"\0{i}" for p, i in zip(named, ids, strict=True)], dtype=np.str_)
+    vectors, taken = _vectors(file, table)
+    numeric, categorical = _streams(table, columns, taken)
+    return Studies(
+        ids=ids,
+        times=_times(table, columns.time),
+        patients=patients,
+        numbers={name: _numbers(table, name) for name in numeric},
+        categories={
+            name: np.array(_column(table, name, "--categorical"), np.str_) for name in categorical
+        },
+        vectors=vectors,
+        labels=_labels(table, columns.label, vectors) if columns.label else None,
+    )
+
+
+def _column(table: Table, name: str, option: str) -> Sequence[str]:
+    if name not in table.columns:
+        raise InvalidDataError(
+            f"{table.file} has no column {name!r}; it has: {few(table.columns)}. Pass "
+            f"{option} COLUMN."
+        )
+    return table.columns[name]
+
+
+def _check_ids(table: Table, ids: NDArray[np.str_], name: str) -> None:
+    empty = np.flatnonzero(ids == "")
+    if len(empty):
+        raise InvalidDataError(
+            f"{table.place(int(empty[0]))}: no {name!r} ({counted(len(empty), 'row')} in all); "
+            f"without one, a study that is given twice counts twice."
+        )
+
+
+def _times(table: Table, name: str) -> Int64Array:
+    found = []
+    for row, text in enumerate(_column(table, name, "--time")):
+        try:
+            found.append(seconds_of(text))
+        except (ValueError, OverflowError) as error:
+            raise InvalidDataError(
+                f"{table.place(row)}: the time {text!r} is neither like 2026-01-31T08:30:00 nor "
+                f"like 20260131."
+            ) from error
+    return np.array(found, dtype=np.int64)
+
+
+def _vectors(file: Path, table: Table) -> tuple[dict[str, Float32Array], set[str]]:
+    """Return the vectors, from files beside the table or its columns, and the columns taken."""
+    vectors: dict[str, Float32Array] = {}
+    taken: set[str] = set()
+    for stream, (prefix, suffix) in VECTORS.items():
+        beside = file.with_name(f"{file.stem}.{suffix}.npy")
+        own = [name for name in table.columns if re.fullmatch(rf"{prefix}[_.]?\d+", name)]
+        own = own or [name for name in table.columns if name.startswith(f"{prefix}_")]
+        taken |= set(own)
+        if beside.is_file():
+            if own:
+                raise InvalidDataError(
+                    f"{stream}: {table.file} has columns {few(own, 2)}, and {beside.name} lies "
+                    f"beside it: keep one of the two."
+                )
+            vectors[stream] = _array(beside, len(table))
+        elif own:
+            columns = [_numbers(table, name) for name in own]
+            vectors[stream] = np.stack(columns, axis=1).astype(np.float32)
+        if stream in vectors and not np.isfinite(vectors[stream]).all():
+            row = int(np.flatnonzero(~np.isfinite(vectors[stream]).all(axis=1))[0])
+            raise InvalidDataError(f"{table.place(row)}: {stream} holds no finite number.")
+    return vectors, taken
+
+
+def _array(file: Path, rows: int) -> Float32Array:
+    try:
+        found = plain_array(file)
+    except (ValueError, OSError) as error:
+        raise InvalidDataError(f"{file.name} cannot be read ({error}).") from error
+    if found.ndim != 2 or len(found) != rows or found.dtype.kind not in "fiu":
+        raise InvalidDataError(
+            f"{file.name} holds {found.dtype} {found.shape}: it must be numbers ({rows}, D), a row "
+            f"for each row of the table."
+        )
+    return np.asarray(found, dtype=np.float32)
+
+
+def _streams(
+    table: Table, columns: Columns, taken: set[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Say which columns are measures and which categories."""
+    if columns.numeric is not None and columns.categorical is not None:
+        return columns.numeric, columns.categorical
+    named = {*(columns.numeric or ()), *(columns.categorical or ())}
+    known = {columns.id, columns.time, columns.patient, columns.label, *columns.ignored, *taken}
+    numeric, categorical = list(columns.numeric or ()), list(columns.categorical or ())
+    for name in (n for n in table.columns if n not in named | known):
+        values = {value for value in table.columns[name] if value}
+        if len(values) > DISTINCT and all(map(_is_number, values)):
+            numeric.append(name)
+        elif len(values) > IDENTIFYING:
+            raise InvalidDataError(
+                f"column {name!r} of {table.file} has {len(values)} different texts and may name "
+                f"studies or people: pass --ignore {name}, or --categorical {name} if it does not."
+            )
+        else:
+            categorical.append(name)
+    return numeric, categorical
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(table: Table, name: str) -> Float64Array:
+    values = _column(table, name, "--numeric")
+    try:
+        return np.array([float(value) if value else np.nan for value in values], dtype=np.float64)
+    except ValueError:
+        row = next(r for r, v in enumerate(values) if v and not _is_number(v))
+        raise InvalidDataError(
+            f"{table.place(row)}: {values[row]!r} in column {name!r} is no number; pass "
+            f"--categorical {name} if it is a category."
+        ) from None
+
+
+def _labels(table: Table, name: str, vectors: dict[str, Float32Array]) -> Int64Array:
+    values = _column(table, name, "--label")
+    classes = vectors["scores"].shape[1] if "scores" in vectors else 0
+    bad = [r for r, v in enumerate(values) if not v.isdecimal() or int(v) >= classes]
+    if bad:
+        raise InvalidDataError(
+            f"{table.place(bad[0])}: the label {values[bad[0]]!r} must be the number of a score "
+            f"from 0, and there are {classes} scores."
+        )
+    return np.array([int(value) for value in values], dtype=np.int64)

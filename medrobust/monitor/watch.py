@@ -1,0 +1,282 @@
+"""Fit a monitor to a reference, and update it with new studies."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.wording import counted, listed
+from medrobust.datasets.own.pseudonyms import keyed_hashes
+from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_name
+
+from . import default_windows, published_windows
+from .folder import Arrays, MonitorFolder, check_names
+from .published import RECIPES
+from .studies import Studies, day_text
+from .windows import Settings
+
+LONGEST = 3660
+"""Days after the reference beyond which a time stamp is taken for wrong."""
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What an update did.
+
+    Attributes:
+        added: Studies that were new.
+        status: As `status.json`.
+        remarks: Sentences on what was not as expected.
+    """
+
+    added: int
+    status: dict[str, Any]
+    remarks: tuple[str, ...]
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the last window is above the limit."""
+        return bool(self.status["alarm"])
+
+
+def fit_monitor(
+    place: Path,
+    reference: Studies,
+    *,
+    key: bytes,
+    recipe: str = DEFAULT,
+    settings: Settings | None = None,
+    limit: float | None = None,
+    model: str = "",
+) -> dict[str, Any]:
+    """Write a new monitor; return its record.
+
+    Args:
+        place: Folder of the monitor, which must not be there.
+        reference: Clean studies, ids and patients by name.
+        key: Hides names.
+        recipe: "default", "chexstray" or "mmc_plus".
+        settings: Of the default recipe.
+        limit: Of a published recipe; None: the published one, if there is one.
+        model: Fingerprint of the model that made features and scores, which updates must have.
+
+    Raises:
+        InvalidDataError: If the reference is too short or has a study twice.
+        UnknownNameError: If there is no such recipe.
+        StoreError: If there is a monitor already.
+    """
+    if recipe not in (DEFAULT, *RECIPES):
+        raise unknown_name("recipe", recipe, [DEFAULT, *RECIPES])
+    known = hidden(reference, key).in_order()
+    ids, counts = np.unique(known.ids, return_counts=True)
+    if len(ids) < len(known):
+        raise InvalidDataError(
+            f"{counted(int((counts > 1).sum()), 'study')} of the reference are there more than "
+            f"once: give each one row."
+        )
+    days = known.days
+    body: dict[str, Any] = {
+        "recipe": recipe,
+        "settings": asdict(settings or Settings()),
+        "model": model,
+        "key": key_check(key),
+        "reference": {
+            "studies": len(known),
+            "patients": len(np.unique(known.patients)),
+            "first": int(days.min()),
+            "last": int(days.max()),
+        },
+        "numbers": sorted(known.numbers),
+        "categories": sorted(known.categories),
+        "vectors": {name: int(rows.shape[1]) for name, rows in known.vectors.items()},
+    }
+    if recipe == DEFAULT:
+        part, arrays = default_windows.fit(known, settings or Settings())
+    else:
+        part, arrays = published_windows.fit(known, RECIPES[recipe], limit)
+    MonitorFolder(place).create({**body, **part}, {**arrays, "ids": known.ids})
+    return {**body, **part}
+
+
+def update_monitor(place: Path, studies: Studies, *, key: bytes, model: str = "") -> Updated:
+    """Add new studies and make windows and status anew.
+
+    Args:
+        place: Folder of the monitor.
+        studies: New ones, ids and patients by name; those that are known are passed over.
+        key: The one that the monitor was fitted with.
+        model: Fingerprint of the model that made features and scores.
+
+    Raises:
+        InvalidDataError: If streams are missing, or time stamps cannot be right.
+        ConfigurationError: If key or model are others than those of the reference.
+        StoreError: If a file of the monitor is damaged.
+    """
+    folder = MonitorFolder(place)
+    record = folder.record()
+    _check_same(record, key, model)
+    studies = _checked(hidden(studies, key), record) if len(studies) else studies
+    module = default_windows if record["recipe"] == DEFAULT else published_windows
+    remarks: list[str] = []
+    with folder.locked():
+        reference = folder.reference()
+        batches = folder.batches()
+        fresh = _fresh(studies, reference, batches, remarks)
+        if len(fresh):
+            last = max((int(batch["days"].max()) for batch in batches), default=None)
+            before = int(record["reference"]["last"]) if last is None else last
+            _say_late(fresh, before, remarks)
+            folder.add(module.kept(fresh, record, reference))
+            batches = folder.batches()
+        windows = module.windows(record, reference, batches, folder.read("windows.json"))
+        status = status_of(record, windows, batches)
+        folder.write("windows.json", windows)
+        folder.write("status.json", status)
+        if len(fresh) and (new := [d for d in status["missing_days"] if d > day_text(before)]):
+            remarks.append(_missing(new))
+    return Updated(len(fresh), status, tuple(remarks))
+
+
+def hidden(studies: Studies, key: bytes) -> Studies:
+    """Replace names of studies and patients by keyed hashes."""
+    return replace(
+        studies,
+        ids=keyed_hashes(key, "sample", studies.ids.tolist()),
+        patients=keyed_hashes(key, "patient", studies.patients.tolist()),
+    )
+
+
+def key_check(key: bytes) -> str:
+    """Return what tells a wrong key, and nothing of the right one."""
+    return str(keyed_hashes(key, "check", ["medrobust monitor"])[0])
+
+
+def _check_same(record: Mapping[str, Any], key: bytes, model: str) -> None:
+    if key_check(key) != record["key"]:
+        raise ConfigurationError(
+            "this key is not the one that the monitor was fitted with: known studies would count "
+            "as new ones. Pass --key FILE with the key of the reference."
+        )
+    if model != record["model"]:
+        raise ConfigurationError(
+            f"these studies come from {_named(model)}, and the reference from "
+            f"{_named(record['model'])}: numbers of two models or preprocessings do not compare. "
+            f"Use that model, or fit a new monitor."
+        )
+
+
+def _named(model: str) -> str:
+    return f"model {model[:16]!r}" if model else "a model that is not named (--model)"
+
+
+def _checked(studies: Studies, record: Mapping[str, Any]) -> Studies:
+    """Return the streams that the monitor has, of studies with possible dates."""
+    check_names(studies.numbers, dict.fromkeys(record["numbers"]), "column of numbers")
+    check_names(studies.categories, dict.fromkeys(record["categories"]), "column of categories")
+    check_names(studies.vectors, record["vectors"], "vectors:")
+    for name, size in record["vectors"].items():
+        if studies.vectors[name].shape[1] != size:
+            raise InvalidDataError(
+                f"{name} of these studies has {studies.vectors[name].shape[1]} columns, and that "
+                f"of the reference {size}: they come from another model."
+            )
+    last = int(record["reference"]["last"])
+    early = int((studies.days <= last).sum())
+    if early:
+        raise InvalidDataError(
+            f"{counted(early, 'study')} of {len(studies)} bear a date up to {day_text(last)}, the "
+            f"last day of the reference: give studies from the day after it on."
+        )
+    if int(studies.days.max()) > last + LONGEST:
+        raise InvalidDataError(
+            f"a study is dated {day_text(int(studies.days.max()))}, more than ten years after the "
+            f"reference: correct the time stamp."
+        )
+    return replace(
+        studies,
+        numbers={name: studies.numbers[name] for name in record["numbers"]},
+        categories={name: studies.categories[name] for name in record["categories"]},
+        vectors={name: studies.vectors[name] for name in record["vectors"]},
+        labels=None,
+    )
+
+
+def _fresh(
+    studies: Studies,
+    reference: Arrays,
+    batches: list[dict[str, NDArray[Any]]],
+    remarks: list[str],
+) -> Studies:
+    """Return the studies that are not known, in order, each once."""
+    if not len(studies):
+        return studies
+    ordered = studies.in_order()
+    _, firsts = np.unique(ordered.ids, return_index=True)
+    once = ordered.rows(np.sort(firsts))
+    if len(once) < len(ordered):
+        twice = counted(len(ordered) - len(once), "row")
+        remarks.append(f"{twice} of studies that were given twice: the earliest of each counts.")
+    known = np.concatenate([reference["ids"], *(batch["ids"] for batch in batches)])
+    fresh = once.rows(~np.isin(once.ids, known))
+    if len(fresh) < len(once):
+        remarks.append(f"{counted(len(once) - len(fresh), 'study')} known already: passed over.")
+    return fresh
+
+
+def _say_late(fresh: Studies, last: int, remarks: list[str]) -> None:
+    late = fresh.days < last
+    if late.any():
+        remarks.append(
+            f"{counted(int(late.sum()), 'study')} came late: windows from "
+            f"{day_text(int(fresh.days.min()))} on are computed anew."
+        )
+
+
+def _missing(days: list[str]) -> str:
+    more = f" and {len(days) - 3} more" if len(days) > 3 else ""
+    shown = ", ".join(days[:3]) + more if more else listed(days)
+    return f"no study on {shown}: were some forgotten? They are taken in when they come."
+
+
+def status_of(
+    record: Mapping[str, Any],
+    windows: list[dict[str, Any]],
+    batches: list[dict[str, NDArray[Any]]],
+) -> dict[str, Any]:
+    """Sum the windows up for a scheduler."""
+    days = np.unique(np.concatenate([b["days"] for b in batches])) if batches else np.array([], int)
+    every = np.arange(days[0], days[-1] + 1) if len(days) else days
+    judged = [one for one in windows if one["statistic"] is not None]
+    last = judged[-1] if judged else None
+    since = None
+    for one in reversed(judged):
+        if not one["alarm"]:
+            break
+        since = one["day"]
+    return {
+        "format": 1,
+        "alarm": bool(last and last["alarm"]),
+        "since": since,
+        "day": last["day"] if last else None,
+        "statistic": last["statistic"] if last else None,
+        "limit": record["limit"],
+        "contributions": _largest(last["z"]) if last else [],
+        "studies": int(sum(len(batch["ids"]) for batch in batches)),
+        "missing_days": [day_text(int(day)) for day in np.setdiff1d(every, days)],
+        "alarms": [
+            {"day": one["day"], "statistic": one["statistic"], "streams": _largest(one["z"])}
+            for one in judged
+            if one["alarm"]
+        ],
+    }
+
+
+def _largest(z: Mapping[str, float | None], most: int = 5) -> list[list[Any]]:
+    known: list[tuple[str, float]] = [(n, v) for n, v in z.items() if v is not None]
+    by_size: Callable[[tuple[str, float]], float] = lambda pair: -pair[1]  # noqa: E731
+    return [list(pair) for pair in sorted(known, key=by_size)[:most]]

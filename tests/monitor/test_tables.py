@@ -1,0 +1,83 @@
+"""Studies from tables: kinds of columns, vectors beside them, and what people get wrong."""
+
+import numpy as np
+import pytest
+
+from medrobust.exceptions import InvalidDataError
+from medrobust.monitor.studies import DAY, seconds_of, unlike
+from medrobust.monitor.tables import Columns, studies_of_table
+
+HEAD = "id,time,patient,age,view,feature_0,feature_1"
+
+
+def write(folder, rows, head=HEAD, name="t.csv"):
+    file = folder / name
+    file.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return file
+
+
+def lines(count):
+    return [
+        f"s{i},2026-01-{1 + i // 4:02d}T0{i % 4}:30:00,p{i // 2},{i + 0.5},{'PA' if i % 2 else ''},"
+        f"{i},{-i}"
+        for i in range(count)
+    ]
+
+
+def test_columns_find_their_kinds(tmp_path):
+    found = studies_of_table(write(tmp_path, lines(60)), Columns())
+    assert list(found.numbers) == ["age"]
+    assert found.categories["view"][:2].tolist() == ["", "PA"]
+    assert found.vectors["embedding"][3].tolist() == [3.0, -3.0]
+    assert len(set(found.patients.tolist())) == 30
+    assert found.days[0] == seconds_of("2026-01-01") // DAY
+    few = studies_of_table(write(tmp_path, lines(20)), Columns())
+    assert "age" in few.categories
+    named = studies_of_table(write(tmp_path, lines(20)), Columns(numeric=("age",)))
+    assert list(named.numbers) == ["age"]
+    assert "is" in str(unlike(found, few))
+
+
+def test_vectors_may_lie_beside_the_table(tmp_path):
+    file = write(
+        tmp_path, [line.rsplit(",", 2)[0] for line in lines(5)], "id,time,patient,age,view"
+    )
+    np.save(tmp_path / "t.features.npy", np.ones((5, 3)))
+    np.save(tmp_path / "t.scores.npy", np.ones((5, 2), np.float32))
+    found = studies_of_table(file, Columns(label=""))
+    assert {name: rows.shape for name, rows in found.vectors.items()} == {
+        "embedding": (5, 3),
+        "scores": (5, 2),
+    }
+    np.save(tmp_path / "t.features.npy", np.ones((4, 3)))
+    with pytest.raises(InvalidDataError, match=r"must be numbers \(5, D\)"):
+        studies_of_table(file, Columns())
+    np.save(tmp_path / "t.features.npy", np.full((5, 3), np.nan))
+    with pytest.raises(InvalidDataError, match="line 2: embedding holds no finite number"):
+        studies_of_table(file, Columns())
+
+
+def test_a_table_without_patients_has_one_a_study(tmp_path):
+    rows = [f"s{i},2026-01-01,{i}" for i in range(3)]
+    found = studies_of_table(write(tmp_path, rows, "id,time,x"), Columns())
+    assert found.patients.tolist() == ["s0", "s1", "s2"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "columns", "sentence"),
+    [
+        (["s0,yesterday"], "id,time", Columns(), "line 2: the time 'yesterday'"),
+        (["s0,2026-01-01"], "name,time", Columns(), "no column 'id'; it has: name, time"),
+        ([",2026-01-01,1"], "id,time,x", Columns(), "a study that is given twice counts twice"),
+        (["s0,2026-01-01,a"], "id,time,x", Columns(numeric=("x",)), "'a' in column 'x' is no"),
+        (
+            [f"s{i},2026-01-01,John {i}" for i in range(300)],
+            "id,time,name",
+            Columns(),
+            "may name studies or people: pass --ignore name",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path, rows, head, columns, sentence):
+    with pytest.raises(InvalidDataError, match=sentence):
+        studies_of_table(write(tmp_path, rows, head), columns)

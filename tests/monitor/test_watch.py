@@ -1,0 +1,242 @@
+"""A monitor folder: fitted, updated, killed, updated again, by two processes, with odd input."""
+
+import json
+import multiprocessing
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medrobust.exceptions import (
+    ConfigurationError,
+    InvalidDataError,
+    StoreError,
+    UnknownNameError,
+)
+from medrobust.monitor import watch
+from medrobust.monitor.folder import MonitorFolder
+from medrobust.monitor.studies import DAY, Studies, joined, seconds_of
+from medrobust.monitor.watch import fit_monitor, update_monitor
+from medrobust.monitor.windows import Settings
+
+KEY = b"k" * 32
+START = seconds_of("2026-01-01") // DAY
+SETTINGS = Settings(window=3, fewest=10, budget=30, detector="ewma")
+
+
+def studies(first, days, per_day, seed, *, shift=0.0, name="s"):
+    rng = np.random.default_rng(seed)
+    count = days * per_day
+    ids = np.array([f"{name}{first}-{i}" for i in range(count)])
+    kvp = rng.normal(110, 5, count)
+    kvp[rng.random(count) < 0.1] = np.nan
+    scores = rng.dirichlet([2, 1, 1], count)
+    return Studies(
+        ids=ids,
+        times=(START + first + np.arange(count) // per_day) * DAY,
+        patients=np.array([f"{name}-p{first}-{i // 2}" for i in range(count)]),
+        numbers={"kvp": kvp},
+        categories={"view": rng.choice(["PA", "AP", ""], count, p=[0.6, 0.3, 0.1])},
+        vectors={
+            "embedding": (rng.normal(size=(count, 6)) + shift).astype(np.float32),
+            "scores": scores.astype(np.float32),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    place = tmp_path_factory.mktemp("fitted") / "monitor"
+    fit_monitor(place, studies(0, 60, 12, 0), key=KEY, settings=SETTINGS)
+    return place
+
+
+@pytest.fixture
+def monitor(fitted, tmp_path):
+    return shutil.copytree(fitted, tmp_path / "monitor")
+
+
+def content(place):
+    return {
+        path.relative_to(place): path.read_bytes()
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_clean_studies_raise_no_alarm_and_shifted_ones_do(monitor):
+    clean = update_monitor(monitor, studies(60, 10, 12, 1), key=KEY)
+    assert (clean.added, clean.alarm, clean.remarks) == (120, False, ())
+    drifted = update_monitor(monitor, studies(70, 8, 12, 2, shift=0.8), key=KEY)
+    assert drifted.alarm
+    assert drifted.status["since"] >= "2026-03-12"
+    assert {name for name, _ in drifted.status["contributions"][:2]} <= {
+        "embedding mean",
+        "embedding shape",
+        "embedding distance",
+    }
+    kept = json.loads((monitor / "status.json").read_text())
+    assert kept == drifted.status
+
+
+def test_the_same_studies_twice_change_nothing(monitor):
+    new = studies(60, 5, 12, 1)
+    update_monitor(monitor, new, key=KEY)
+    before = content(monitor)
+    again = update_monitor(monitor, new, key=KEY)
+    assert again.added == 0
+    assert "60 studies known already" in again.remarks[0]
+    assert content(monitor) == before
+    known = update_monitor(monitor, joined([new, studies(65, 1, 12, 3)]), key=KEY)
+    assert known.added == 12
+
+
+def test_a_study_given_twice_counts_once(monitor):
+    new = studies(60, 5, 12, 1)
+    found = update_monitor(monitor, joined([new, new.rows(np.arange(4))]), key=KEY)
+    assert found.added == 60
+    assert "4 rows of studies that were given twice" in found.remarks[0]
+
+
+def test_no_name_is_kept(monitor):
+    update_monitor(monitor, studies(60, 3, 12, 1, name="patient-name"), key=KEY)
+    for path in monitor.rglob("*.*"):
+        assert b"patient-name" not in path.read_bytes()
+        if path.name == "ids.npy":
+            assert not any("patient-name" in one for one in np.load(path).tolist())
+
+
+@pytest.mark.parametrize("stop", ["add", "windows.json", "status.json"])
+def test_an_update_that_was_killed_ends_as_an_undisturbed_one(monitor, tmp_path, monkeypatch, stop):
+    undisturbed = shutil.copytree(monitor, tmp_path / "undisturbed")
+    new = studies(60, 6, 12, 1)
+    update_monitor(undisturbed, new, key=KEY)
+
+    class Killed(BaseException):
+        pass
+
+    write, add = MonitorFolder.write, MonitorFolder.add
+
+    def killed_write(self, name, value):
+        if name == stop:
+            raise Killed
+        write(self, name, value)
+
+    def killed_add(self, arrays):
+        if stop == "add":
+            raise Killed
+        add(self, arrays)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MonitorFolder, "write", killed_write)
+        patched.setattr(MonitorFolder, "add", killed_add)
+        with pytest.raises(Killed):
+            update_monitor(monitor, new, key=KEY)
+    update_monitor(monitor, new, key=KEY)
+    assert content(monitor) == content(undisturbed)
+
+
+def _update(place, first, seed):
+    update_monitor(place, studies(first, 3, 12, seed), key=KEY)
+
+
+def test_two_processes_lose_no_study(monitor):
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=_update, args=(monitor, f, f)) for f in (60, 63)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert update_monitor(monitor, studies(60, 1, 12, 60), key=KEY).status["studies"] == 72
+
+
+def test_late_studies_are_taken_in_and_said(monitor, tmp_path):
+    in_order = shutil.copytree(monitor, tmp_path / "in_order")
+    first, second = studies(60, 4, 12, 1), studies(64, 4, 12, 2)
+    for part in (first, second):
+        update_monitor(in_order, part, key=KEY)
+    skipped = update_monitor(monitor, second, key=KEY)
+    assert "no study" not in " ".join(skipped.remarks)  # the stream begins with its first study
+    late = update_monitor(monitor, first, key=KEY)
+    assert "48 studies came late: windows from 2026-03-02 on" in late.remarks[0]
+    assert content(monitor) == content(in_order)
+
+
+def test_a_missing_day_is_said(monitor):
+    new = studies(60, 6, 12, 1)
+    found = update_monitor(monitor, new.rows(new.days != START + 63), key=KEY)
+    assert found.remarks == (
+        "no study on 2026-03-05: were some forgotten? They are taken in when they come.",
+    )
+    assert found.status["missing_days"] == ["2026-03-05"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: replace(s, times=s.times - 30 * DAY), "the last day of the reference"),
+        (lambda s: replace(s, times=s.times + 9000 * DAY), "correct the time stamp"),
+        (lambda s: replace(s, numbers={}), "no column of numbers 'kvp'"),
+        (lambda s: replace(s, vectors={"scores": s.vectors["scores"]}), "vectors: 'embedding'"),
+        (
+            lambda s: replace(s, vectors={**s.vectors, "embedding": s.vectors["scores"]}),
+            "they come from another model",
+        ),
+    ],
+)
+def test_studies_that_do_not_belong_are_refused_in_a_sentence(monitor, change, sentence):
+    before = content(monitor)
+    with pytest.raises(InvalidDataError, match=sentence):
+        update_monitor(monitor, change(studies(60, 3, 12, 1)), key=KEY)
+    assert content(monitor) == before
+
+
+def test_another_key_or_model_is_refused(monitor):
+    new = studies(60, 3, 12, 1)
+    with pytest.raises(ConfigurationError, match="not the one that the monitor was fitted with"):
+        update_monitor(monitor, new, key=b"o" * 32)
+    with pytest.raises(ConfigurationError, match="two models or preprocessings"):
+        update_monitor(monitor, new, key=KEY, model="another")
+
+
+def test_damage_and_absence_are_named(monitor, tmp_path):
+    with pytest.raises(StoreError, match="holds no monitor"):
+        update_monitor(tmp_path / "none", studies(60, 1, 12, 1), key=KEY)
+    with pytest.raises(StoreError, match="is there already"):
+        fit_monitor(monitor, studies(0, 60, 12, 0), key=KEY, settings=SETTINGS)
+    update_monitor(monitor, studies(60, 3, 12, 1), key=KEY)
+    sums = next(monitor.glob("studies/*/sums.npy"))
+    damaged = bytearray(sums.read_bytes())
+    damaged[-1] ^= 1
+    sums.write_bytes(bytes(damaged))
+    with pytest.raises(StoreError, match="not what was written"):
+        update_monitor(monitor, studies(63, 1, 12, 1), key=KEY)
+
+
+def test_a_reference_that_is_too_short_or_doubled_is_refused(tmp_path):
+    short = studies(0, 20, 12, 0)
+    with pytest.raises(InvalidDataError, match="28 days or more"):
+        fit_monitor(tmp_path / "m", short, key=KEY, settings=SETTINGS)
+    with pytest.raises(InvalidDataError, match="more than once"):
+        fit_monitor(tmp_path / "m", joined([short, short.rows(np.arange(2))]), key=KEY)
+    with pytest.raises(UnknownNameError, match="mmc_plus"):
+        fit_monitor(tmp_path / "m", short, key=KEY, recipe="mmcplus")
+    assert not (tmp_path / "m").exists()
+
+
+def test_an_empty_update_makes_windows_anew(monitor):
+    update_monitor(monitor, studies(60, 3, 12, 1), key=KEY)
+    before = content(monitor)
+    (monitor / "windows.json").write_text("[")
+    update_monitor(monitor, studies(60, 3, 12, 1), key=KEY)
+    assert content(monitor) == before
+
+
+def test_status_names_the_first_day_of_the_present_alarm():
+    windows = [
+        {"day": f"d{i}", "statistic": 1.0, "alarm": alarm, "z": {"a": 1.0, "b": None}}
+        for i, alarm in enumerate([True, False, True, True])
+    ]
+    status = watch.status_of({"limit": 0.5}, windows, [])
+    assert (status["since"], status["alarm"], len(status["alarms"])) == ("d2", True, 3)

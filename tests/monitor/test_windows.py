@@ -1,0 +1,153 @@
+"""The default recipe: sums of days, statistics of windows, and false alarms within the budget."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from medrobust.exceptions import InvalidDataError, UnknownNameError
+from medrobust.metrics.drift.detectors import detector_of
+from medrobust.metrics.drift.run_length import first_alarms
+from medrobust.metrics.drift.univariate import chi2_test
+from medrobust.monitor.streams import BINS, fit_digester, read_digester
+from medrobust.monitor.studies import DAY, Studies
+from medrobust.monitor.windows import (
+    Settings,
+    daily_sums,
+    fit_standard,
+    window_statistics,
+    window_sums,
+)
+
+
+def stream(days, per_day, rng, *, shift=0.0, images=1, dimension=8):
+    """Studies of patients who have several images, alike, on one day."""
+    count = days * per_day
+    patient = np.arange(count) // images
+    own = rng.normal(size=(count, dimension))[patient] if images > 1 else 0.0
+    rows = 0.5 * own + rng.normal(size=(count, dimension)) + shift
+    age = (rng.normal(60, 10, count))[patient]
+    return Studies(
+        ids=np.arange(count).astype(np.str_),
+        times=np.repeat(np.arange(days), per_day) * DAY,
+        patients=patient.astype(np.str_),
+        numbers={"age": age},
+        categories={"view": rng.choice(["PA", "AP", "LL"], count)},
+        vectors={"embedding": rows.astype(np.float32)},
+    )
+
+
+def test_statistics_of_sums_are_those_of_studies():
+    rng = np.random.default_rng(0)
+    reference, window = stream(40, 30, rng), stream(1, 50, rng)
+    digester, rows = fit_digester(reference)
+    own = digester.digest(window)
+    found = digester.statistics(
+        own.sum(axis=0, dtype=float)[None],
+        np.array([50.0]),
+        rows.sum(axis=0, dtype=float),
+        float(len(rows)),
+    )[0]
+    named = dict(zip([one.name for one in digester.streams], found, strict=True))
+    scale = np.sqrt(50 * 1200 / 1250)
+    ages = [s.numbers["age"] for s in (reference, window)]
+    exact = stats.ks_2samp(*ages).statistic * scale
+    assert exact * (1 - 2 / BINS) - 0.3 < named["age"] <= exact + 1e-9
+    names = ["AP", "LL", "PA"]
+    counts = [
+        np.array([(s.categories["view"] == n).sum() for n in names]) for s in (reference, window)
+    ]
+    assert named["view"] ** 2 == pytest.approx(chi2_test(*counts)[0], rel=1e-5)
+    embeddings = [s.vectors["embedding"].astype(float) for s in (reference, window)]
+    off = embeddings[1].mean(axis=0) - embeddings[0].mean(axis=0)
+    covariance = np.cov(embeddings[0].T, bias=True)
+    squared = off @ np.linalg.solve(covariance, off)
+    assert named["embedding mean"] == pytest.approx(scale * np.sqrt(squared), rel=1e-3)
+
+
+def test_a_digester_is_read_back_with_its_columns_in_order():
+    import json
+
+    reference = stream(40, 30, np.random.default_rng(1))
+    digester, _ = fit_digester(reference)
+    record = json.loads(json.dumps(digester.record(), sort_keys=True))
+    again = read_digester(record, digester.arrays)
+    assert again.streams == digester.streams
+    assert np.array_equal(again.digest(reference), digester.digest(reference))
+
+
+def test_missing_values_and_new_categories_have_columns_of_their_own():
+    rng = np.random.default_rng(2)
+    reference = stream(40, 30, rng)
+    digester, _ = fit_digester(reference)
+    odd = stream(1, 30, rng)
+    odd = Studies(
+        odd.ids,
+        odd.times,
+        odd.patients,
+        numbers={"age": np.full(30, np.nan)},
+        categories={"view": np.array(["XX"] * 30)},
+        vectors=odd.vectors,
+    )
+    rows = digester.digest(odd)
+    places = {one.name: one for one in digester.streams}
+    assert (rows[:, places["age"].start] == 1).all()
+    assert (rows[:, places["view"].stop - 1] == 1).all()
+
+
+def test_windows_are_the_sums_of_their_days():
+    rows = np.arange(12, dtype=np.float32).reshape(6, 2)
+    days = np.array([5, 5, 6, 8, 8, 9])
+    sums, counts = daily_sums(rows, days, 5, 5)
+    assert counts.tolist() == [2, 1, 0, 2, 1]
+    assert sums[3].tolist() == (rows[3] + rows[4]).tolist()
+    assert window_sums(counts, 3).tolist() == [2, 3, 3, 3, 3]
+
+
+def run_lengths(images, seed, detector):
+    """Run lengths on fresh clean streams of one fitted site."""
+    rng = np.random.default_rng(seed)
+    settings = Settings(window=5, fewest=20, budget=40, detector=detector)
+    reference = stream(105, 16, rng, images=images)
+    digester, rows = fit_digester(reference)
+    standard = fit_standard(digester, rows, reference.days, settings)
+    known = (rows.sum(axis=0, dtype=float), float(len(rows)))
+    fresh = stream(10 * 200, 16, rng, images=images)
+    sums, counts = daily_sums(digester.digest(fresh), fresh.days, 0, 2000)
+    found = standard.unified(standard.z(window_statistics(digester, sums, counts, known, settings)))
+    paths = detector_of(detector).path(found.reshape(10, 200).T)
+    alarms = first_alarms(paths, standard.limit.value)
+    return np.minimum(alarms, 200).sum() / max((alarms <= 200).sum(), 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "detector"), [(1, "ewma"), (4, "ewma"), (1, "cusum"), (1, "shewhart")]
+)
+def test_false_alarms_keep_to_the_budget_with_overlapping_windows_and_patients(images, detector):
+    found = np.array([run_lengths(images, seed, detector) for seed in range(12)])
+    error = found.std() / np.sqrt(len(found))
+    assert found.mean() == pytest.approx(40, abs=3 * error + 4)
+
+
+def test_a_shift_is_seen_within_days():
+    rng = np.random.default_rng(3)
+    settings = Settings(window=5, fewest=20, budget=100)
+    reference = stream(90, 20, rng)
+    digester, rows = fit_digester(reference)
+    standard = fit_standard(digester, rows, reference.days, settings)
+    known = (rows.sum(axis=0, dtype=float), float(len(rows)))
+    fresh = stream(20, 20, rng, shift=0.4)
+    sums, counts = daily_sums(digester.digest(fresh), fresh.days, 0, 20)
+    z = standard.z(window_statistics(digester, sums, counts, known, settings))
+    paths = detector_of("ewma").path(standard.unified(z)[:, None])
+    assert first_alarms(paths, standard.limit.value)[0] < 8
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(InvalidDataError, match="--window 0"):
+        Settings(window=0)
+    with pytest.raises(UnknownNameError, match="ewma"):
+        Settings(detector="ewna")
+    reference = stream(40, 3, np.random.default_rng(0))
+    digester, rows = fit_digester(reference)
+    with pytest.raises(InvalidDataError, match="widen --window or lower --fewest"):
+        fit_standard(digester, rows, reference.days, Settings())
