@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.safe_files import json_object, plain_array
+from medrobust.base.safe_files import json_object, whole_array
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.exceptions import InvalidDataError, StoreError
 
@@ -181,7 +181,7 @@ def _hash(array: NDArray[Any]) -> str:
 
 def _array(folder: Path, name: str, stated: Mapping[str, str]) -> NDArray[Any]:
     try:
-        found: NDArray[Any] = np.array(plain_array(folder / f"{name}.npy"))
+        found: NDArray[Any] = whole_array(folder / f"{name}.npy")
     except (OSError, ValueError) as error:
         raise StoreError(f"{folder / name}.npy cannot be read ({error}).") from error
     if _hash(found) != stated[name]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.safe_files import plain_array
+from medrobust.base.safe_files import whole_array
 from medrobust.base.wording import counted
 from medrobust.datasets.own.table import Table, few, read_table
 from medrobust.exceptions import InvalidDataError
@@ -146,7 +146,7 @@ def _vectors(file: Path, table: Table) -> tuple[dict[str, Float32Array], set[str
 
 def _array(file: Path, rows: int) -> Float32Array:
     try:
-        found = plain_array(file)
+        found = whole_array(file)
     except (ValueError, OSError) as error:
         raise InvalidDataError(f"{file.name} cannot be read ({error}).") from error
     if found.ndim != 2 or len(found) != rows or found.dtype.kind not in "fiu":
