@@ -59,6 +59,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
             validation=config.validation,
             sanity=config.sanity,
             audit=config.get("audit", True),
+            quality=built(config, "quality") if config.get("quality") else None,
         ),
         model=AskedModel(
             source=parts["model"],

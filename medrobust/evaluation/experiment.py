@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
     from medrobust.models.speed import Speed
+    from medrobust.quality import ImageQuality
     from medrobust.tasks.base import Task
     from medrobust.tuning.stage import Stage
 
@@ -47,6 +48,7 @@ class Data:
         validation: Also run the clean validation split, for operating points and temperature.
         sanity: Also run blank and noise images, and print what not looking at the image scores.
         audit: Look for repeated pictures, once for the same data.
+        quality: Measures that are taken of the images, beside what models answer; None: none.
     """
 
     datasets: "tuple[DatasetSource, ...]"
@@ -56,6 +58,7 @@ class Data:
     validation: bool = True
     sanity: bool = False
     audit: bool = True
+    quality: "ImageQuality | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.estimate import estimate
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
+from medrobust.evaluation.image_cells import image_plans
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
@@ -48,11 +49,14 @@ def _print_tuning(experiment: Experiment, resources: Resources, store: Store) ->
 
 def _print_cells(experiment: Experiment, resources: Resources, store: Store) -> None:
     """Print the cells that would run and those that would be skipped, and what they may take."""
-    plans = [*plan(experiment, resources), *beside(experiment, resources).plans]
+    tables = plan(experiment, resources)
+    plans = [*tables, *beside(experiment, resources).plans]
     missing = [(dataset, _print_cells_of(dataset, experiment, store)) for dataset in plans]
     run, planned = sum(len(cells) for _, cells in missing), sum(len(p.cells) for p in plans)
     console = Console()
     console.print(f"{counted(run, 'cell')} to run, {planned - run} to skip.", highlight=False)
+    for one in image_plans(experiment, tables):
+        _print_cells_of(one, experiment, store)
     if run:
         estimated = str(estimate(experiment, resources, missing))
         console.print(estimated, highlight=False, soft_wrap=True)

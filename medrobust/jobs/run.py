@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from medrobust.evaluation.audit_step import audited
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import Beside, beside
 from medrobust.evaluation.first_batch import check_images
+from medrobust.evaluation.image_cells import image_plans, run_image_cells
 from medrobust.evaluation.licensing import check_licenses
 from medrobust.evaluation.plan import DatasetPlan, check, plan
 from medrobust.evaluation.processes import evaluation_ranks, known_to_all
@@ -47,7 +47,8 @@ class Prepared:
         experiment: With the adapter that is evaluated.
         plans: The cells of its tables, by data set.
         further: What it runs besides.
-        runner: Computes what the store lacks.
+        runner: Computes what the store lacks of models' cells.
+        of_images: Cells of images and no model, by data set.
         warnings: What the reader of its tables must know of how they were made.
     """
 
@@ -55,6 +56,7 @@ class Prepared:
     plans: tuple[DatasetPlan, ...]
     further: Beside
     runner: CellRunner
+    of_images: tuple[DatasetPlan, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -64,8 +66,13 @@ class Prepared:
 
     @property
     def all_plans(self) -> list[DatasetPlan]:
-        """Everything that is run, in its order."""
+        """Everything that models answer, in its order."""
         return [*self.plans, *self.further.plans]
+
+    @property
+    def tables(self) -> list[DatasetPlan]:
+        """Everything that is a table of the report."""
+        return [*self.plans, *self.of_images]
 
 
 @one_job()
@@ -124,11 +131,13 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     runner = CellRunner(known, RESOURCES, store, ranks)
     if ranks.rank != 0:
         return Prepared(known, tuple(plans), further, runner)
-    write_json(job.folder / "plan.json", plan_record(known, plans, job, further))
+    tables = [*plans, *image_plans(known, plans)]
+    write_json(job.folder / "plan.json", plan_record(known, tables, job, further))
     warnings = check_images(known.model, RESOURCES, plans)
     warn_of_changes(plans, store)
     looked_at, further_looked_at = audited(known.data, plans, further)
-    return Prepared(known, tuple(looked_at), further_looked_at, runner, tuple(warnings))
+    of_images = tuple(image_plans(known, looked_at))
+    return Prepared(known, tuple(looked_at), further_looked_at, runner, of_images, tuple(warnings))
 
 
 def execute(prepared: Prepared, tally: Tally) -> None:
@@ -140,7 +149,7 @@ def execute(prepared: Prepared, tally: Tally) -> None:
     if prepared.runner.ranks.rank != 0:
         prepared.runner.run(prepared.all_plans)
         return
-    run_cells(prepared.runner, prepared.all_plans, tally)
+    run_cells(prepared, tally)
     tally.device = prepared.runner.device
 
 
@@ -188,7 +197,7 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         StoreError: If a finished cell is damaged.
     """
     experiment, store, runner = prepared.experiment, prepared.store, prepared.runner
-    cells = read_cells(store, prepared.plans)
+    cells = read_cells(store, prepared.tables)
     if not cells:
         runner.complain()
     wanted = {cell.key.spec for dataset in prepared.plans for cell in dataset.cells}
@@ -198,7 +207,7 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
     return ReportRequest(
         store=store,
         cells=cells,
-        expected=expected_tables(prepared.plans, experiment.data.severities),
+        expected=expected_tables(prepared.tables, experiment.data.severities),
         folder=job.folder,
         run=run,
         reference=name,
@@ -216,9 +225,10 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
     )
 
 
-def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) -> None:
-    """Run the cells under a progress bar."""
-    total = sum(len(dataset.cells) for dataset in plans)
+def run_cells(prepared: Prepared, tally: Tally) -> None:
+    """Run the cells under a progress bar, those of images last."""
+    runner = prepared.runner
+    total = sum(len(one.cells) for one in (*prepared.all_plans, *prepared.of_images))
     columns = (
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),
@@ -236,7 +246,8 @@ def run_cells(runner: CellRunner, plans: Sequence[DatasetPlan], tally: Tally) ->
             tally.done.append(done)
             bar.update(task, advance=1, description=str(done.cell.key.spec))
 
-        runner.run(plans, on_cell)
+        runner.run(prepared.all_plans, on_cell)
+        run_image_cells(prepared.experiment, prepared.of_images, prepared.store, on_cell)
 
 
 def _one_line(experiment: Experiment, job: Job, tally: Tally) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.base.redaction import HIDDEN
 from medrobust.base.wording import counted
@@ -16,23 +17,26 @@ from medrobust.evaluation.config import experiment_from_record
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
-from medrobust.evaluation.plan import plan
+from medrobust.evaluation.image_cells import image_plans, run_image_cells
+from medrobust.evaluation.plan import DatasetPlan, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.staleness import differences
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
 from medrobust.metrics.scores import predictions
-from medrobust.types import Float32Array
 
 EXACT_DEVICE, OTHER_DEVICE, HALF_PRECISION = 1e-3, 0.05, 0.5
 """Largest difference of logits (logit scale times cosine) that is taken for rounding: float32 on
 two processors of one kind; float32 on a CPU and a GPU, where a pixel in ten thousand of a corrupted
 image may differ by a grey level; 16 bits, or a faster way to run the tower, on either side."""
 
+MEASURES_MOVE = 1e-3
+"""Largest difference of a measure of an image, as a share of its size, that is rounding."""
+
 REBUILT = (
     *("model", "dataset", "corruption", "prompts", "further_prompts", "trainer", "task"),
-    *("tuning", "adapter", "speed"),
+    *("tuning", "adapter", "speed", "quality"),
 )
 """Groups of the recorded configuration that a cell is computed from."""
 
@@ -118,7 +122,7 @@ def compute_again(
     scratch: Path,
     changes: Mapping[str, str],
     resources: Resources,
-) -> tuple[Float32Array, str]:
+) -> tuple[NDArray[Any], str]:
     """Compute a cell from its record: its logits, and the device that made them.
 
     Args:
@@ -140,7 +144,10 @@ def compute_again(
         data=replace(experiment.data, datasets=tuple(wanted)),
         where=replace(experiment.where, store=scratch, resume=True),
     )
-    plans = [*plan(experiment, resources), *beside(experiment, resources).plans]
+    tables = plan(experiment, resources)
+    if (images := _of_images(cell, experiment, tables, scratch)) is not None:
+        return images
+    plans = [*tables, *beside(experiment, resources).plans]
     near = None
     for dataset in plans:
         for planned in dataset.cells:
@@ -157,6 +164,20 @@ def compute_again(
         raise ConfigurationError("its recorded configuration makes no cell of that name.")
     changed = " and ".join(differences(near.key, cell.record)) or "the version of the format"
     raise ConfigurationError(f"{changed} differ from what the cell was made with.")
+
+
+def _of_images(
+    cell: StoredCell, experiment: Experiment, tables: Sequence[DatasetPlan], scratch: Path
+) -> tuple[NDArray[Any], str] | None:
+    """Compute a cell of images and no model again; None where it is none of them."""
+    for dataset in image_plans(experiment, tables):
+        for planned in dataset.cells:
+            if planned.key.fingerprint == cell.fingerprint:
+                alone = [replace(dataset, cells=(planned,))]
+                run_image_cells(experiment, alone, Store(scratch))
+                (found,) = read_cells(Store(scratch), alone)
+                return next(iter(found.arrays.values())), str(found.record["device"])
+    return None
 
 
 def recorded_experiment(cell: StoredCell, changes: Mapping[str, str]) -> Experiment:
@@ -215,11 +236,13 @@ def _tuned(experiment: Experiment, store: Store, resources: Resources) -> Experi
     return adapted(experiment, resources, store)
 
 
-def compare(cell: StoredCell, again: Float32Array, device: str) -> Verdict:
+def compare(cell: StoredCell, again: NDArray[Any], device: str) -> Verdict:
     """Compare logits, float32 (N, K): equal, within the tolerance, or not.
 
     Within it, predictions may differ for one image, the share that tables agree in.
     """
+    if "logits" not in cell.arrays:
+        return _compare_measures(next(iter(cell.arrays.values())), again)
     stored = cell.arrays["logits"]
     if np.array_equal(stored, again):
         return Verdict("identical")
@@ -239,6 +262,19 @@ def compare(cell: StoredCell, again: Float32Array, device: str) -> Verdict:
     if other:
         sentence += f"; other versions here: {', '.join(other)}"
     return Verdict("agrees" if difference <= allowed and moved <= 1 else "differs", sentence)
+
+
+def _compare_measures(stored: NDArray[Any], again: NDArray[Any]) -> Verdict:
+    """Compare numbers of images, float64 (N, M): equal, within a thousandth, or not."""
+    if np.array_equal(stored, again, equal_nan=True):
+        return Verdict("identical")
+    both = np.isfinite(stored) & np.isfinite(again)
+    scale = np.maximum(np.abs(stored), 1.0, where=both, out=np.ones(stored.shape))
+    apart = np.abs(np.subtract(stored, again, where=both, out=np.zeros(stored.shape))) / scale
+    same_gaps = np.array_equal(np.isfinite(stored), np.isfinite(again))
+    largest = float(apart.max())
+    sentence = f"measures differ by {largest:.2g} of their size at most ({MEASURES_MOVE:g} allowed)"
+    return Verdict("agrees" if same_gaps and largest <= MEASURES_MOVE else "differs", sentence)
 
 
 def tolerance(record: Mapping[str, Any], device: str) -> float:

@@ -75,7 +75,7 @@ def haarpsi(clean: UInt8Batch, images: UInt8Batch) -> Tensor:
     ).sum(0)
     under = torch.stack([mean_of(w) for w in weights]).sum(0)
     share = torch.where(under > 0, over / under, torch.sigmoid(torch.tensor(HAAR_ALPHA).double()))
-    return (torch.logit(share) / HAAR_ALPHA) ** 2
+    return ((torch.logit(share) / HAAR_ALPHA) ** 2).clamp_max(1)
 
 
 def _haar(planes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:

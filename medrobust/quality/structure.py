@@ -34,7 +34,7 @@ def ssim(clean: Tensor, planes: Tensor) -> Tensor:
         Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
     """
     light, structure = _similarities(clean, planes)
-    return mean_of(light * structure)
+    return mean_of(light * structure).clamp_max(1)
 
 
 def ms_ssim(clean: Tensor, planes: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def ms_ssim(clean: Tensor, planes: Tensor) -> Tensor:
         found = mean_of(light * structure if scale == len(SCALES) else structure)
         product = product * found.clamp_min(0) ** exponent
         clean, planes = halved(clean), halved(planes)
-    return product
+    return product.clamp_max(1)
 
 
 def _similarities(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,8 +55,9 @@ def build_matrices(
         if table.version or _shares_its_place(table, expected):  # a gap may be the other's
             there = {(c.spec.model, c.spec.adapter) for c in ours}
             gaps = [spec for spec in gaps if (spec.model, spec.adapter) in there]
-        name = reference_of(reference, table.dataset)
         for alike in _by_data_and_task(ours):
+            of_models = task_of(alike[0].task).of_models
+            name = reference_of(reference, table.dataset) if of_models else None
             nothing = nothing_shown(sanity_cells, alike[0].data.fingerprint)
             matrices.append(_matrix(table, alike, gaps, name, reference_cells, nothing, measured))
     return matrices

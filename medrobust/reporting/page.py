@@ -95,6 +95,7 @@ def _sections(report: "Report", *, own_examples: bool) -> Iterable[str]:
             row
             for row in report.comparisons
             if (row["dataset"], row["split"], row["suite"]) == place
+            and row["of"] in matrix.task.metrics
         ]
         ranked = report.ranks[number] if report.ranks else {}
         yield matrix_section(number, matrix, ranked, pairs, own_examples=own_examples)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
+from medrobust.tasks.lookup import task_of
 
 from .expected import ExpectedTable
 from .parts import Joining, Parts
@@ -114,6 +115,7 @@ def _of_references(request: ReportRequest) -> tuple[list[StoredCell], list[str]]
             cell
             for cell in request.cells
             if cell.spec.dataset in corrupted
+            and task_of(cell.task).of_models
             and reference_of(request.reference, cell.spec.dataset) == name
         ]
         of_it, note = reference_cells(

@@ -187,6 +187,8 @@ class Task(ABC):
         fitted: Metrics that need a clean validation cell, in words, as a sentence lists them.
         controls: What answers score that were torn from their images: name -> words.
         ways: How answers of several images can be joined to one of their patient.
+        of_models: Whether models answer, so that they are compared with one another and with a
+            reference.
     """
 
     kind: str
@@ -199,6 +201,7 @@ class Task(ABC):
     fitted: Mapping[str, str] = MappingProxyType({})
     controls: Mapping[str, str] = MappingProxyType({})
     ways: tuple[How, ...] = ()
+    of_models: bool = True
 
     @abstractmethod
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
