@@ -56,7 +56,7 @@ class ImageQuality(Task):
         """
         _no_model()
 
-    def head(self, side: ModelSide, description: HeadDescription) -> Head:
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Refuse, as `heads` does."""
         _no_model()
 
