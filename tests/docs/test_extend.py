@@ -66,7 +66,7 @@ def run(copy: Path, text: str) -> str:
 
 
 @pytest.mark.slow  # four processes, and the kernels are compiled again in the copy
-def test_the_pieces_make_a_suite_a_corruption_a_metric_and_a_model(copy: Path) -> None:
+def test_the_pieces_make_a_suite_a_corruption_a_metric_a_reading_and_a_model(copy: Path) -> None:
     texts = [block.text for block in BLOCKS if block.mark == "run in a copy"]
     suite, corruption, metric, model = (run(copy, text) for text in texts)
     assert "faint_noise" in suite
@@ -74,6 +74,9 @@ def test_the_pieces_make_a_suite_a_corruption_a_metric_and_a_model(copy: Path) -
     assert ",lens,vignette,5," in corruption
     assert ",top2_accuracy," in metric
     assert "\nbrightness,none,phantoms,test,imagenet_c,brightness,3," in model
+    hard = (copy / "last" / "hard_images.csv").read_text().splitlines()
+    assert hard[0] == "dataset,split,id"
+    assert hard[1].startswith("phantoms,test,test/")
 
 
 def test_the_kernel_darkens_corners_and_leaves_the_middle(copy: Path) -> None:
