@@ -1,6 +1,7 @@
 """Keys that options accept: what a misspelt one is told, what help lists."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_nothing_near_suggests_nothing() -> None:
 @pytest.mark.parametrize(("option", "class_"), [("folder", Folder), ("dicom", Dicom)])
 def test_all_arguments_of_a_class_are_accepted_keys(option, class_) -> None:
     names = {key.name for key in option_keys([CONF], "dataset", option)}
-    assert names == {f"dataset.{name}" for name in class_.__dataclass_fields__}
+    assert names == {f"dataset.{field.name}" for field in fields(class_)}
 
 
 def test_a_key_missing_from_the_file_is_listed_too(tmp_path: Path) -> None:
