@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medrobust.exceptions import ConfigurationError
 
@@ -10,6 +10,10 @@ from .parsing import add_overrides, as_typed, listed, subcommand_parser
 
 if TYPE_CHECKING:
     from medrobust.readings.aggregation import Aggregation
+    from medrobust.reporting.joined_metadata import JoinedMetadata
+
+OVERRIDES = ("aggregate=", "aggregate.", "dataset=", "dataset.")
+"""How the keys of a run begin that a report takes."""
 
 ABOUT = """\
 Make a report from a store alone: page, figures, tables.
@@ -17,13 +21,16 @@ Make a report from a store alone: page, figures, tables.
 No model is run and no data set is opened. The folder gets report.html (one file, no outside
 requests), results.csv, summary.csv, comparisons.csv, subgroups.csv, their Parquet twins,
 matrix.png, figures/ and tables/. With aggregate=patient, tables of patients stand beside those of
-their images."""
+their images. With dataset=folder dataset.csv=TABLE dataset.metadata_columns=[...], columns of own
+data that came later than the cells make subgroups; only the table is read, not the pictures."""
 
 EXAMPLES = (
     "outputs/store",
     "outputs/store --out outputs/paper --reference clip_vit_b16",
     "outputs/store --corruption gaussian_noise,contrast --severity 3",
     "outputs/store aggregate=patient aggregate.how=noisy_or",
+    "outputs/store dataset=folder dataset.csv=labels.csv 'dataset.metadata_columns=[age]' "
+    "'dataset.bins={age: [40,60]}'",
 )
 
 
@@ -48,9 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--examples", action="store_true", help="show pictures of own data that the store has"
     )
-    add_overrides(parser, "aggregate=...")
+    add_overrides(parser, "aggregate=... dataset=...")
     given = parser.parse_intermixed_args(arguments)
-    aggregations = _aggregations(as_typed(given), given.overrides)
+    aggregations, metadata = _asked(as_typed(given), given.overrides)
     from medrobust.reporting.from_store import report_store
 
     report = report_store(
@@ -67,28 +74,54 @@ def main(arguments: Sequence[str]) -> int:
         figures=not given.no_figures,
         processes=2,
         aggregations=aggregations,
+        metadata=metadata,
     )
     report.print()
     print(given.out / "report.html")
     return 0
 
 
-def _aggregations(typed: Sequence[str], overrides: Sequence[str]) -> "list[Aggregation]":
-    """Build what `aggregate=...` asks for, as a run does; of other keys a report takes none.
+def _asked(
+    typed: Sequence[str], overrides: Sequence[str]
+) -> "tuple[list[Aggregation], list[JoinedMetadata]]":
+    """Build what `aggregate=...` and `dataset=...` ask for, as a run does, and nothing else.
 
     Raises:
-        ConfigurationError: If another key is given.
+        ConfigurationError: If another key is given, or the data set is none of own data.
     """
     if not overrides:
-        return []
-    strange = [word for word in overrides if not word.startswith(("aggregate=", "aggregate."))]
+        return [], []
+    strange = [word for word in overrides if not word.startswith(OVERRIDES)]
     if strange:
         raise ConfigurationError(
-            f"a report takes no {strange[0]!r}: of the keys of a run it takes aggregate=... alone."
+            f"a report takes no {strange[0]!r}: of the keys of a run it takes aggregate=... and "
+            f"dataset=... alone."
         )
     from medrobust.evaluation.building import built
 
     from .hydra_app import composed
 
     config = composed(typed)
-    return [built(config, "aggregate")] if config.get("aggregate") else []
+    of_data = tuple(word for word in overrides if word.startswith("dataset"))
+    return (
+        [built(config, "aggregate")] if config.get("aggregate") else [],
+        [_metadata(built(config, "dataset"), of_data)] if of_data else [],
+    )
+
+
+def _metadata(source: Any, words: tuple[str, ...]) -> "JoinedMetadata":
+    """Read the metadata columns of a table; no picture is opened.
+
+    Raises:
+        ConfigurationError: If the data set has no table of one's own.
+    """
+    from medrobust.datasets.own.source import OwnData
+    from medrobust.reporting.joined_metadata import JoinedMetadata
+
+    if not isinstance(source, OwnData):
+        raise ConfigurationError(
+            f"a report joins metadata of own data alone (dataset=folder, dataset=dicom), and "
+            f"{source.name!r} is none."
+        )
+    splits = {split: source.metadata_of(split) for split in source.splits_in_table()}
+    return JoinedMetadata(source.name, tuple(source.metadata_columns), splits, words)

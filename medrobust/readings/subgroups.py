@@ -1,7 +1,7 @@
 """Errors within the groups that metadata columns name: a table in the page and subgroups.csv."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 
 import numpy as np
@@ -10,16 +10,24 @@ from numpy.typing import NDArray
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.metrics import Estimate
-from medrobust.metrics.aggregates import error_interval, group_codes
-from medrobust.metrics.estimates import with_bounds
-from medrobust.reporting.figures import title, with_range
-from medrobust.reporting.markup import plain_table
+from medrobust.reporting.figures import place, with_range
+from medrobust.reporting.markup import by_metric, details, plain_table
 from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.rank_tables import p_value
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import coverage, csv_bytes, number
-from medrobust.reporting.uncertainty import Errors, Layout, mean_error
+from medrobust.reporting.uncertainty import Errors, Layout
 from medrobust.tasks.base import Section
-from medrobust.types import Float64Array
+
+from .group_order import in_reading_order
+from .subgroup_differences import (
+    GroupDifference,
+    Wrong,
+    columns_of,
+    corrected,
+    differences,
+    within,
+)
 
 FEWEST = 20
 """Images below which a group is given no number."""
@@ -30,11 +38,30 @@ SUBGROUP_COLUMNS = (
     "covers", "note",
 )  # fmt: skip
 
+DIFFERENCE_COLUMNS = (
+    "model", "adapter", "label", "dataset", "split", "suite", "column", "group", "images",
+    "images_others", "of", "condition", "value", "others", "difference", "low", "high", "p",
+    "p_holm", "note",
+)  # fmt: skip
+
 NOTE = (
-    "Intervals are 95 % and of each group alone; differences between groups are not tested. A "
+    "Intervals are 95 % and of each group alone. A "
     f"group of fewer than {FEWEST} images, or of one class only, is given no number. The balanced "
     "error of a group is over the classes that it has. A column of more values than that, none of "
     "which has that many images, tells images or lesions apart, no groups, and is left out."
+)
+
+MEANS = ("clean", "mean")
+"""Conditions that are not one corruption."""
+
+SIGNIFICANCE = ("difference, points", "95 %", "p", "p, Holm")
+
+COMPARED = (
+    "A group's error less that of all other images with a value in the column, in points: above 0, "
+    "the model errs more on the group. A group may be harder, or of other classes, whatever the "
+    "model: a difference is no proof of unfairness. Intervals join those of both groups (MOVER), "
+    "patients in both count; p is below .05 where the interval excludes 0, and Holm's p bounds the "
+    "chance of any false finding among the lines of a table of the same column."
 )
 
 
@@ -53,6 +80,7 @@ class Subgroup:
         clean: Error on clean images.
         mean: Mean over the corruptions that have every severity.
         note: Why there is no number, or empty.
+        differences: From all other images, under each condition.
     """
 
     matrix: Matrix
@@ -65,6 +93,7 @@ class Subgroup:
     clean: Estimate
     mean: Estimate
     note: str
+    differences: tuple[GroupDifference, ...] = ()
 
 
 def section(report: Report) -> Section | None:
@@ -76,14 +105,20 @@ def section(report: Report) -> Section | None:
         "Subgroups",
         order=50,
         html=subgroup_html(found),
-        files={"subgroups.csv": csv_bytes(subgroup_rows(found), SUBGROUP_COLUMNS)},
-        rows={"subgroups.csv": "a model and group"},
+        files={
+            "subgroups.csv": csv_bytes(subgroup_rows(found), SUBGROUP_COLUMNS),
+            "subgroup_differences.csv": csv_bytes(difference_rows(found), DIFFERENCE_COLUMNS),
+        },
+        rows={
+            "subgroups.csv": "a model and group",
+            "subgroup_differences.csv": "a model, group and condition, less all other images",
+        },
     )
 
 
 def subgroups(matrices: Sequence[Matrix]) -> list[Subgroup]:
-    """Compute every group of every row, for plain and balanced errors."""
-    return [
+    """Compute every group of every row, for plain and balanced errors, and their differences."""
+    found = [
         found
         for matrix in matrices
         if matrix.data.metadata is not None
@@ -92,11 +127,52 @@ def subgroups(matrices: Sequence[Matrix]) -> list[Subgroup]:
         if matrix.units(of) == len(matrix.data)
         for found in _of_row(matrix, row, of)
     ]
+    return _corrected(found)
 
 
 def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
-    table, data = matrix.table, matrix.data
+    data = matrix.data
     assert data.metadata is not None
+    conditions = _conditions(matrix, row, of)
+    known = {wrong.condition: wrong for wrong in conditions}
+    for column, values in zip(data.metadata_columns, data.metadata.T, strict=True):
+        if _tells_images_apart(values):
+            continue
+        groups = in_reading_order(np.unique(values).tolist())
+        notes = {value: _too_little(data, values == value) for value in groups}
+        told = [value for value in groups if value.strip() and not notes[value]]
+        for value in groups:
+            chosen = values == value
+            patients = None if data.groups is None else len(np.unique(data.groups[chosen]))
+            clean, mean = (
+                Estimate(None)
+                if notes[value] or name not in known
+                else within(known[name], data, chosen)
+                for name in ("clean", "mean")
+            )
+            rest = ~chosen & (np.char.strip(values) != "")
+            # of two groups, the second's differences are the first's with the other sign
+            compared = value in told and (len(told) > 2 or value == told[0])
+            yield Subgroup(
+                matrix,
+                row,
+                column,
+                value,
+                int(chosen.sum()),
+                patients,
+                of,
+                clean,
+                mean,
+                notes[value],
+                tuple(differences(data, chosen, rest, conditions))
+                if compared and not _too_little(data, rest)
+                else (),
+            )
+
+
+def _conditions(matrix: Matrix, row: int, of: str) -> list[Wrong]:
+    """Return how often a model errs on each image: clean, on the mean, under each corruption."""
+    table = matrix.table
     layout = Layout(
         table.corruptions,
         table.severities,
@@ -109,25 +185,28 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
         {},
     )
     errors = Errors(layout, matrix.measured, row, of)
-    for column, values in zip(data.metadata_columns, data.metadata.T, strict=True):
-        if _tells_images_apart(values):
-            continue
-        for value in np.unique(values).tolist():
-            chosen = values == value
-            note = _too_little(data, chosen)
-            patients = None if data.groups is None else len(np.unique(data.groups[chosen]))
-            yield Subgroup(
-                matrix,
-                row,
-                column,
-                value,
-                int(chosen.sum()),
-                patients,
-                of,
-                Estimate(None) if note else _within(errors.clean, errors, data, chosen),
-                Estimate(None) if note else _within(errors.over_columns, errors, data, chosen),
-                note,
-            )
+    named = (
+        ("clean", errors.clean),
+        ("mean", errors.over_columns),
+        *zip(table.corruptions, errors.columns, strict=True),
+    )
+    return [Wrong(name, terms, errors.strata) for name, terms in named if terms is not None]
+
+
+def _corrected(found: Sequence[Subgroup]) -> list[Subgroup]:
+    """Correct p-values over the models and groups of a column, corruptions apart from means."""
+    families: dict[tuple[int, str, str, bool], list[tuple[int, int]]] = {}
+    for group, one in enumerate(found):
+        for line, difference in enumerate(one.differences):
+            single = difference.condition not in MEANS
+            key = (id(one.matrix), one.column, one.of, single)
+            families.setdefault(key, []).append((group, line))
+    changed = [list(one.differences) for one in found]
+    for places in families.values():
+        family = corrected([changed[group][line] for group, line in places])
+        for (group, line), difference in zip(places, family, strict=True):
+            changed[group][line] = difference
+    return [replace(one, differences=tuple(own)) for one, own in zip(found, changed, strict=True)]
 
 
 def _tells_images_apart(values: NDArray[np.str_]) -> bool:
@@ -144,33 +223,12 @@ def _too_little(data: SplitFacts, chosen: NDArray[np.bool_]) -> str:
     return "one class only" if len(np.unique(data.labels[chosen], axis=0)) < 2 else ""
 
 
-def _within(
-    wrong: Float64Array | None, errors: Errors, data: SplitFacts, chosen: NDArray[np.bool_]
-) -> Estimate:
-    """Return the error of some images, by what is used for all of them."""
-    if wrong is None:
-        return Estimate(None)
-    strata = None if errors.strata is None else errors.strata[chosen]
-    groups = group_codes(None if data.groups is None else data.groups[chosen])
-    terms = wrong[chosen]
-    return with_bounds(mean_error(terms, strata), error_interval(terms, strata, groups))
-
-
 def subgroup_rows(found: Sequence[Subgroup]) -> list[dict[str, str]]:
     """Return the rows of subgroups.csv, every value as text."""
     return [
         {
-            "model": one.matrix.rows[one.row].model,
-            "adapter": one.matrix.rows[one.row].adapter,
-            "label": one.matrix.rows[one.row].label,
-            "dataset": one.matrix.table.dataset,
-            "split": one.matrix.table.split,
-            "suite": one.matrix.table.suite,
-            "column": one.column,
-            "group": one.value,
-            "images": str(one.images),
+            **_place(one),
             "patients": "" if one.patients is None else str(one.patients),
-            "of": one.of,
             **_numbers("clean", one.clean),
             **_numbers("mean", one.mean),
             "covers": _covers(one),
@@ -178,6 +236,27 @@ def subgroup_rows(found: Sequence[Subgroup]) -> list[dict[str, str]]:
         }
         for one in found
     ]
+
+
+def difference_rows(found: Sequence[Subgroup]) -> list[dict[str, str]]:
+    """Return the rows of subgroup_differences.csv, every value as text."""
+    return [{**_place(one), **columns_of(each)} for one in found for each in one.differences]
+
+
+def _place(one: Subgroup) -> dict[str, str]:
+    row, table = one.matrix.rows[one.row], one.matrix.table
+    return {
+        "model": row.model,
+        "adapter": row.adapter,
+        "label": row.label,
+        "dataset": table.dataset,
+        "split": table.split,
+        "suite": table.suite,
+        "column": one.column,
+        "group": one.value,
+        "images": str(one.images),
+        "of": one.of,
+    }
 
 
 def _numbers(name: str, found: Estimate) -> dict[str, str]:
@@ -192,32 +271,77 @@ def _covers(one: Subgroup) -> str:
 
 
 def subgroup_html(found: Sequence[Subgroup]) -> str:
-    """Write the tables of the page, by the metric that each matrix shows first."""
+    """Write the tables of the page, for each metric that they are made of."""
     tables = []
     for matrix in {id(one.matrix): one.matrix for one in found}.values():
-        columns = matrix.data.metadata_columns
-        ours = sorted(
-            (one for one in found if one.matrix is matrix and one.of == matrix.shown),
-            key=lambda one: (columns.index(one.column), one.value),
-        )
-        rows = [
-            (
-                one.column,
-                one.value or "(empty)",
-                str(one.images),
-                "–" if one.patients is None else str(one.patients),
-                matrix.rows[one.row].label,
-                one.note or with_range(one.clean),
-                with_range(one.mean) + coverage(matrix, matrix.mean(one.of, one.row)),
-            )
-            for one in ours
-        ]
-        head = (
-            *("column", "group", "images", "patients", "model"),
-            *("clean, %", f"mean {matrix.metric.title} over corruptions, %"),
-        )
-        tables.append(f"<h3>{escape(title(matrix))}</h3>{plain_table(head, rows, tight=True)}")
+        ours = [one for one in found if one.matrix is matrix]
+        parts = {of: _of_metric(matrix, of, ours) for of in matrix.ratios}
+        none = "No subgroups: {metric} is no error."
+        tables.append(f"<h3>{escape(place(matrix))}</h3>")
+        tables.append(by_metric(parts, matrix.shown, none=none))
     return (
         '\n<section aria-labelledby="subgroups"><h2 id="subgroups">Subgroups</h2>'
         f'<p class="soft small">{NOTE}</p>{"".join(tables)}</section>'
     )
+
+
+def _of_metric(matrix: Matrix, of: str, found: Sequence[Subgroup]) -> str:
+    columns, order = matrix.data.metadata_columns, _order(found)
+    ours = sorted(
+        (one for one in found if one.of == of),
+        key=lambda one: (columns.index(one.column), order[one.column, one.value]),
+    )
+    rows = [
+        (
+            one.column,
+            one.value or "(empty)",
+            str(one.images),
+            "–" if one.patients is None else str(one.patients),
+            matrix.rows[one.row].label,
+            one.note or with_range(one.clean),
+            with_range(one.mean) + coverage(matrix, matrix.mean(of, one.row)),
+        )
+        for one in ours
+    ]
+    name = matrix.task.metrics[of].title
+    head = (
+        *("column", "group", "images", "patients", "model"),
+        *(f"{name}, clean, %", "mean over corruptions, %"),
+    )
+    return plain_table(head, rows, tight=True) + _compared(matrix, ours)
+
+
+def _order(found: Sequence[Subgroup]) -> dict[tuple[str, str], int]:
+    values: dict[str, dict[str, None]] = {}
+    for one in found:
+        values.setdefault(one.column, {})[one.value] = None
+    return {
+        (column, value): number_
+        for column, own in values.items()
+        for number_, value in enumerate(in_reading_order(own))
+    }
+
+
+def _compared(matrix: Matrix, ours: Sequence[Subgroup]) -> str:
+    """Write differences on clean images and on the mean, and those of each corruption apart."""
+    lines: dict[bool, list[tuple[str, ...]]] = {False: [], True: []}
+    for one in ours:
+        for each in one.differences:
+            line = (one.column, one.value, matrix.rows[one.row].label, *_difference(each))
+            lines[each.condition not in MEANS].append(line)
+    head = ("column", "group", "model", "images", "group, %", "others, %", *SIGNIFICANCE)
+    note = f'<p class="soft small">{COMPARED}</p>'
+    means = plain_table(head, lines[False], tight=True)
+    every = plain_table(head, lines[True], tight=True)
+    shown = details("Differences between groups", note + means) if lines[False] else ""
+    return shown + (details("Differences under each corruption", every) if lines[True] else "")
+
+
+def _difference(one: GroupDifference) -> tuple[str, ...]:
+    values = (one.condition, with_range(one.group), with_range(one.others))
+    found = one.found
+    if found is None or found.low is None or found.high is None:
+        return (*values, one.reason or "–", "", "", "")
+    bounds = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    p = (p_value(number(value)) for value in (found.p, one.p_holm))
+    return (*values, f"{100 * found.difference:+.1f}", bounds, *p)

@@ -11,6 +11,7 @@ from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 
 from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
+from .joined_metadata import JoinedMetadata
 from .measure import variant
 from .parts import Joining
 from .reference import validation_cells
@@ -126,6 +127,7 @@ def report_store(
     examples: bool = False,
     figures: bool = True,
     processes: int = 1,
+    metadata: Sequence[JoinedMetadata] = (),
     aggregations: Sequence[Joining] = (),
 ) -> Report:
     """Write page, tables and figures of a store; no model is run and no data set opened.
@@ -144,6 +146,7 @@ def report_store(
         figures: Also draw figures/ (nine files a matrix, a few seconds each matrix).
         processes: How many measure the cells of a large store side by side; more than one needs a
             script that guards its start.
+        metadata: Columns that join stored images by their ids.
         aggregations: What images are joined to, in tables beside their own, such as
             `medrobust.readings.Aggregation()`.
 
@@ -158,6 +161,8 @@ def report_store(
     store = Store(root)
     choice = Choice(tuple(models), tuple(datasets), tuple(corruptions), tuple(severities))
     chosen = _chosen(store, choice)
+    for one in metadata:
+        chosen = one.join(chosen)
     shown = [c for c in chosen if c.spec.suite != SANITY]
     shown = [c for c in shown if c.spec.split != "val"] or shown
     cells, expected, missing = _part(store, choice, shown)
@@ -166,7 +171,7 @@ def report_store(
         choice,
         {"--reference": reference, "--reference-prompts": reference_prompts},
         {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
-        [word for one in aggregations for word in one.words],
+        [*(w for one in metadata for w in one.words), *(w for a in aggregations for w in a.words)],
     )
     request = ReportRequest(
         store=store,
@@ -183,6 +188,7 @@ def report_store(
         notes=[
             *choice.note,
             *version_notes(expected),
+            *(one.note(cells) for one in metadata),
             *_without_reference(reference, cells, expected, typed),
         ],
         processes=processes,

@@ -13,7 +13,8 @@ from stores import SEVEN, cell_key, data_record, random_logits, write_cell
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import Store
-from medrobust.readings.subgroups import SUBGROUP_COLUMNS
+from medrobust.metrics.intervals import wilson
+from medrobust.readings.subgroups import DIFFERENCE_COLUMNS, SUBGROUP_COLUMNS
 from medrobust.reporting import ExpectedTable, Report, make_report
 
 COUNT, COLUMNS, LEVELS = 90, SEVEN[:2], (1, 3)
@@ -112,10 +113,10 @@ def test_small_groups_and_groups_of_one_class_are_counted_and_given_no_number(
     }
     page = (made.folder / "report.html").read_text("utf-8")
     section = page[page.index('id="subgroups"') :]
-    assert "differences between groups are not tested" in section
+    assert "a difference is no proof of unfairness" in section
     assert "&lt;b&gt;north&lt;/b&gt;" in section
     assert "<b>north" not in page
-    assert section.count("fewer than 20 images</td>") == 2, "once a model"
+    assert section.count("fewer than 20 images</td>") == 4, "once a model and kind of error"
     assert 'href="subgroups.csv"' in page
 
 
@@ -133,3 +134,54 @@ def test_a_column_that_tells_lesions_apart_is_no_table_of_groups(tmp_path: Path)
     wider = replace(data, metadata=columns, metadata_columns=(*data.metadata_columns, "lesion_id"))
     made = report(tmp_path, wider)
     assert {row["column"] for row in table(made, "subgroups.csv")} == {"site", "kind"}
+
+
+def test_a_group_differs_from_all_others_by_the_interval_of_newcombe(tmp_path: Path) -> None:
+    data = replace(record(), groups=None)
+    made = report(tmp_path, data)
+    rows = [row for row in table(made, "subgroup_differences.csv") if row["of"] == "error"]
+    assert tuple(rows[0]) == DIFFERENCE_COLUMNS
+    north, south = SITES == "<b>north</b>", SITES == "south"
+    wrong = random_logits(data, cell_key(data, "m1"), 0.7).argmax(axis=1) != data.labels
+    (row,) = (
+        r
+        for r in rows
+        if (r["model"], r["column"], r["group"], r["condition"])
+        == ("m1", "site", "<b>north</b>", "clean")
+    )
+    one, two = wrong[north], wrong[~north]
+    ends = [(x.mean(), *wilson(x.mean(), len(x))) for x in (one, two)]
+    difference = ends[0][0] - ends[1][0]
+    low = difference - np.hypot(ends[0][0] - ends[0][1], ends[1][2] - ends[1][0])
+    high = difference + np.hypot(ends[0][2] - ends[0][0], ends[1][0] - ends[1][1])
+    found = [float(row[name]) for name in ("value", "others", "difference", "low", "high")]
+    assert found == pytest.approx([one.mean(), two.mean(), difference, low, high], abs=1e-9)
+    assert (row["images"], row["images_others"]) == ("30", str(90 - 30))
+    assert (float(row["p"]) < 0.05) == (not low <= 0 <= high)
+    assert float(row["p_holm"]) >= float(row["p"])
+    conditions = {r["condition"] for r in rows if r["group"] == "<b>north</b>"}
+    assert conditions == {"clean", "mean", *COLUMNS}
+    assert int(south.sum()) == 50
+    groups = {(r["column"], r["group"]) for r in rows}
+    assert ("site", "tiny") not in groups  # too few
+    assert ("kind", "one") not in groups  # of one class only
+
+
+def test_of_two_groups_one_difference_is_told(tmp_path: Path) -> None:
+    sexes = np.where(np.arange(COUNT) % 2 == 0, "female", "male")
+    data = replace(record(), metadata=sexes[:, None], metadata_columns=("sex",))
+    rows = table(report(tmp_path, data), "subgroup_differences.csv")
+    assert {row["group"] for row in rows} == {"female"}
+
+
+def test_ages_stand_in_their_order_on_the_page(tmp_path: Path) -> None:
+    ages = np.array(["60 and over", "under 40", "40 to under 60"])[np.arange(COUNT) // 4 % 3]
+    data = replace(record(), metadata=ages[:, None], metadata_columns=("age",))
+    made = report(tmp_path, data)
+    page = (made.folder / "report.html").read_text("utf-8")
+    section = page[page.index('id="subgroups"') :]
+    places = [section.index(f"<td>{name}</td>") for name in ("under 40", "40 to under 60")]
+    assert places == sorted(places)
+    assert places[1] < section.index("<td>60 and over</td>")
+    order = [row["group"] for row in table(made, "subgroups.csv")]
+    assert order[:3] == ["under 40", "40 to under 60", "60 and over"]

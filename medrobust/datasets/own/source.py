@@ -5,7 +5,7 @@ Identifiers (paths, patients) leave this room as keyed hashes only; see `private
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +32,7 @@ from medrobust.types import LabelKind
 
 from .judged import described, numbers, read_texts, reported
 from .labels import read_labels
+from .metadata import read_metadata
 from .pictures import Fit
 from .pseudonyms import (
     Identity,
@@ -50,9 +51,6 @@ SPLIT_COLUMN = "split"
 PATIENT_COLUMN = "patient"
 PATH_COLUMN = "path"
 
-MOST_SUBGROUPS = 50
-"""Values of a metadata column beyond which it is taken for one that could point to a patient."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class OwnData(ABC):
@@ -70,6 +68,8 @@ class OwnData(ABC):
             image is taken for a patient of its own.
         metadata_columns: Columns kept for subgroup tables (sex, site, age group). Their values are
             stored as they are: none may point to a patient.
+        bins: Metadata column of numbers -> where its bins begin, such as {"age": [40, 60]}: the
+            bins are stored, not the numbers.
         split: The split that is evaluated.
         class_names: Classes in label order; if None, the labels of the whole table, sorted. Labels
             that are whole numbers count into it.
@@ -98,6 +98,7 @@ class OwnData(ABC):
     split_column: str = SPLIT_COLUMN
     patient_column: str | None = PATIENT_COLUMN
     metadata_columns: Sequence[str] = ()
+    bins: Mapping[str, Sequence[float]] | None = None
     split: str = "test"
     class_names: Sequence[str] | None = None
     prompt_names: Sequence[str] | None = None
@@ -148,7 +149,7 @@ class OwnData(ABC):
         table = self._labelled_table()
         samples = self._samples(table, self._rows(table, chosen))
         judged = self._judged(table, samples)
-        metadata = read_metadata(table, self.metadata_columns)
+        metadata = read_metadata(table, self.metadata_columns, self.bins)
         images = self._images(samples)
         image_set = self._image_set(table, chosen, samples, judged, metadata, images)
         findings = (
@@ -236,6 +237,26 @@ class OwnData(ABC):
         table = self._labelled_table()
         samples = self._samples(table, self._rows(table, split))
         return self._groups(table, samples, data_key(self.folder, self.key_file))
+
+    def metadata_of(self, split: str) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+        """Return the stored id of each image of a split, (N,), and its metadata, (N, M).
+
+        No picture is opened: columns that a table got later join cells that are stored.
+
+        Raises:
+            MedRobustError: As `load` raises it for a table that cannot be used.
+        """
+        self._check_roles()
+        table = self._labelled_table()
+        found = read_metadata(table, self.metadata_columns, self.bins)
+        if found is None:
+            raise ConfigurationError(
+                "dataset.metadata_columns names no column, so that there is nothing to join."
+            )
+        samples = self._samples(table, self._rows(table, split))
+        names = [sample.name for sample in samples]
+        ids = keyed_hashes(data_key(self.folder, self.key_file), "sample", names)
+        return ids, found[[sample.row for sample in samples]]
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which file and patient each stored hash stands for, over all splits.
@@ -373,25 +394,3 @@ class OwnData(ABC):
                 f"{lacking}.",
             )
         return rows
-
-
-def read_metadata(table: Table, columns: Sequence[str]) -> NDArray[np.str_] | None:
-    """Read the columns that subgroup tables use, (N, M), or None for no columns.
-
-    Raises:
-        InvalidDataError: If a column is missing, or its values are so many that they could point
-            to patients.
-    """
-    if not columns:
-        return None
-    values = np.array([table.column(name, "metadata_columns") for name in columns], dtype=np.str_).T
-    for name, column in zip(columns, values.T, strict=True):
-        found = len(np.unique(column))
-        if found > min(MOST_SUBGROUPS, max(2, len(table) // 2)):
-            raise InvalidDataError(
-                f"{table.file}: column {name!r} has {counted(found, 'value')} in "
-                f"{counted(len(table), 'row')}, which could point to a patient and is no "
-                f"subgroup. Group its values first (dataset.bins, of numbers), or take it "
-                f"off dataset.metadata_columns."
-            )
-    return np.ascontiguousarray(values)

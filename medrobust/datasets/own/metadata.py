@@ -1,0 +1,119 @@
+"""Columns that subgroup tables use; numbers in bins: an age of 57 is "40 to under 60"."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.wording import counted
+from medrobust.exceptions import ConfigurationError, InvalidDataError
+
+from .table import Table
+
+MOST_SUBGROUPS = 50
+"""Values of a metadata column beyond which it is taken for one that could point to a patient."""
+
+UNKNOWN = ("", "na", "nan", "none", "null")
+"""What an empty cell may be written as, in lower case."""
+
+
+def read_metadata(
+    table: Table, columns: Sequence[str], bins: Mapping[str, Sequence[float]] | None = None
+) -> NDArray[np.str_] | None:
+    """Read the columns that subgroup tables use, (N, M), or None for no columns.
+
+    Args:
+        table: Of the images.
+        columns: Names of them.
+        bins: Column of numbers -> where its bins begin.
+
+    Raises:
+        ConfigurationError: If bins are of another column, or do not rise.
+        InvalidDataError: If a column is missing, is no number where it has bins, or has so many
+            values that they could point to patients.
+    """
+    edges = bins or {}
+    check_bins(edges, columns)
+    if not columns:
+        return None
+    texts = [
+        binned(table, name, found, edges[name]) if name in edges else found
+        for name in columns
+        for found in [table.column(name, "metadata_columns")]
+    ]
+    values = np.array(texts, dtype=np.str_).T
+    for name, column in zip(columns, values.T, strict=True):
+        found = len(np.unique(column))
+        if found > min(MOST_SUBGROUPS, max(2, len(table) // 2)):
+            raise InvalidDataError(
+                f"{table.file}: column {name!r} has {counted(found, 'value')} in "
+                f"{counted(len(table), 'row')}, which could point to a patient and is no "
+                f"subgroup. Group its values first (dataset.bins, of numbers), or take it "
+                f"off dataset.metadata_columns."
+            )
+    return np.ascontiguousarray(values)
+
+
+def check_bins(bins: Mapping[str, Sequence[float]], columns: Sequence[str]) -> None:
+    """Refuse bins of a column that is none of the metadata, or whose edges do not rise.
+
+    Raises:
+        ConfigurationError: Naming the column.
+    """
+    for name, edges in bins.items():
+        if name not in columns:
+            raise ConfigurationError(
+                f"dataset.bins names {name!r}, which dataset.metadata_columns does not. Add it "
+                f"there, too."
+            )
+        numbers = all(isinstance(edge, int | float) and isfinite(edge) for edge in edges)
+        if not edges or not numbers or sorted(set(edges)) != list(edges):
+            raise ConfigurationError(
+                f"dataset.bins of {name!r} must be numbers that rise, such as [40,60], got "
+                f"{list(edges)}."
+            )
+
+
+def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float]) -> list[str]:
+    """Return the bin of each value in words; an unknown value stays empty.
+
+    Args:
+        table: Where they stand, to name the line of what is no number.
+        name: Of the column.
+        values: As the table has them.
+        edges: Where bins begin, rising; below the first and from the last on are bins, too.
+
+    Raises:
+        InvalidDataError: If a value is no number.
+    """
+    words = bin_names(edges)
+    found = []
+    for row, text in enumerate(values):
+        if text.strip().lower() in UNKNOWN:
+            found.append("")
+            continue
+        try:
+            value = float(text.strip().replace(",", "."))
+        except ValueError:
+            value = float("nan")
+        if not isfinite(value):
+            raise InvalidDataError(
+                f"{table.place(row)}: column {name!r} has bins (dataset.bins), and {text!r} is no "
+                f"number. Correct it, or leave it empty."
+            )
+        found.append(words[sum(value >= edge for edge in edges)])
+    return found
+
+
+def bin_names(edges: Sequence[float]) -> list[str]:
+    """Name the bins that edges make, one more than there are edges.
+
+    Example:
+        >>> bin_names([40, 60.5])
+        ['under 40', '40 to under 60.5', '60.5 and over']
+    """
+    texts = [f"{edge:g}" for edge in edges]
+    between = [f"{low} to under {high}" for low, high in pairwise(texts)]
+    return [f"under {texts[0]}", *between, f"{texts[-1]} and over"]
