@@ -269,16 +269,17 @@ def _fresh(rng: np.random.Generator) -> str:
 
 def family_rows(repetitions: int, seed: int = 0) -> Rows:
     """Simulate families: any false finding, and power for 20 against 50 % of 200 images."""
-    rng = np.random.default_rng([14, seed])
     for models in (2, 8, 12, 13, 28, 40):
         for balanced in (False, True):
             for patients in (None, 40):
-                yield _family(models, balanced, patients, repetitions, rng)
+                yield family_row(models, balanced, patients, repetitions, seed)
 
 
-def _family(
-    models: int, balanced: bool, patients: int | None, runs: int, rng: np.random.Generator
+def family_row(
+    models: int, balanced: bool, patients: int | None, runs: int, seed: int
 ) -> Sequence[str]:
+    """Simulate one setting; its draws are its own, whatever is run beside it."""
+    rng = np.random.default_rng([14, seed, models, balanced, patients or 0])
     count = 200
     labels = np.arange(count) % 4 if patients is None else np.arange(count) // 5 % 4
     groups = None if patients is None else np.arange(count) // (count // patients)

@@ -89,14 +89,26 @@ def error_scores(
     extra = np.zeros_like(shifts)
     for place, part in enumerate(parts):
         terms = values[:, part.rows, part.column]
-        scale = len(part.rows) * len(parts)
-        base[part.units] += part.sums(terms).T / scale
-        share[part.units, place] += part.sizes / scale
+        scale = _widened(part, len(parts)) / (len(part.rows) * len(parts))
+        base[part.units] += part.sums(terms).T * scale[:, None]
+        share[part.units, place] += part.sizes * scale
         gap = terms[pairs[:, 0]] - terms[pairs[:, 1]] - shifts[:, [place]]
         least = np.abs(shifts[:, place]) * found.whole - shifts[:, place] ** 2
         lacking = np.maximum(least - (gap**2).mean(axis=1), 0.0)
         extra[:, place] = lacking / (len(part.units) * len(parts) ** 2)
     return Scores(base, share, pairs, shifts, extra, found.difference)
+
+
+def _widened(part: Part, parts: int) -> Float64Array:
+    """Return by what the scores of a part's units are too small, its own mean being taken off.
+
+    The null hypothesis leaves all but one in P of a part's mean: of n equal units that takes
+    (1 - 1 / P) / n of their variance, which of ten patients a class makes a family of twelve models
+    err in 6.5 % instead of 5 %. A unit with a share h of the images counts 1 / (1 - h (1 - 1 / P)).
+    """
+    shares = part.sizes / part.sizes.sum()
+    found: Float64Array = 1 / np.sqrt(1 - shares * (1 - 1 / parts))
+    return found
 
 
 def area_scores(
