@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from medrobust.readings.aggregation import Aggregation
     from medrobust.reporting.joined_metadata import JoinedMetadata
 
-OVERRIDES = ("aggregate=", "aggregate.", "dataset=", "dataset.")
+OVERRIDES = ("aggregate=", "aggregate.", "dataset=", "dataset.", "readings=", "readings.")
 """How the keys of a run begin that a report takes."""
 
 ABOUT = """\
@@ -22,7 +22,8 @@ No model is run and no data set is opened. The folder gets report.html (one file
 requests), results.csv, summary.csv, comparisons.csv, subgroups.csv, their Parquet twins,
 matrix.png, figures/ and tables/. With aggregate=patient, tables of patients stand beside those of
 their images. With dataset=folder dataset.csv=TABLE dataset.metadata_columns=[...], columns of own
-data that came later than the cells make subgroups; only the table is read, not the pictures."""
+data that came later than the cells make subgroups; only the table is read, not the pictures.
+With readings=selective,calibration,conformal, what cells say further."""
 
 EXAMPLES = (
     "outputs/store",
@@ -31,6 +32,7 @@ EXAMPLES = (
     "outputs/store aggregate=patient aggregate.how=noisy_or",
     "outputs/store dataset=folder dataset.csv=labels.csv 'dataset.metadata_columns=[age]' "
     "'dataset.bins={age: [40,60]}'",
+    "outputs/store readings=selective,conformal readings.conformal.alpha=0.05",
 )
 
 
@@ -55,9 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--examples", action="store_true", help="show pictures of own data that the store has"
     )
-    add_overrides(parser, "aggregate=... dataset=...")
+    add_overrides(parser, "aggregate=... dataset=... readings=...")
     given = parser.parse_intermixed_args(arguments)
-    aggregations, metadata = _asked(as_typed(given), given.overrides)
+    aggregations, metadata, readings = _asked(as_typed(given), given.overrides)
     from medrobust.reporting.from_store import report_store
 
     report = report_store(
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         processes=2,
         aggregations=aggregations,
         metadata=metadata,
+        readings=readings,
     )
     report.print()
     print(given.out / "report.html")
@@ -83,19 +86,19 @@ def main(arguments: Sequence[str]) -> int:
 
 def _asked(
     typed: Sequence[str], overrides: Sequence[str]
-) -> "tuple[list[Aggregation], list[JoinedMetadata]]":
-    """Build what `aggregate=...` and `dataset=...` ask for, as a run does, and nothing else.
+) -> "tuple[list[Aggregation], list[JoinedMetadata], dict[str, Any]]":
+    """Build what `aggregate=...`, `dataset=...` and `readings=...` ask for, as a run does, and nothing else.
 
     Raises:
         ConfigurationError: If another key is given, or the data set is none of own data.
     """
     if not overrides:
-        return [], []
+        return [], [], {}
     strange = [word for word in overrides if not word.startswith(OVERRIDES)]
     if strange:
         raise ConfigurationError(
-            f"a report takes no {strange[0]!r}: of the keys of a run it takes aggregate=... and "
-            f"dataset=... alone."
+            f"a report takes no {strange[0]!r}: of the keys of a run it takes aggregate=..., "
+            f"dataset=... and readings=... alone."
         )
     from medrobust.evaluation.building import built
 
@@ -106,6 +109,7 @@ def _asked(
     return (
         [built(config, "aggregate")] if config.get("aggregate") else [],
         [_metadata(built(config, "dataset"), of_data)] if of_data else [],
+        built(config, "readings") if config.get("readings") else {},
     )
 
 

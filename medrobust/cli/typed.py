@@ -43,7 +43,7 @@ RUNS = (
     ("... --cfg job", "show the configuration only"),
 )
 """What help shows first: what may be typed, and what it does."""
-LAID_OVER = ("experiment",)
+LAID_OVER = ("experiment", "readings")
 """Groups whose options complete one another, so that a list of them has a meaning."""
 
 
@@ -89,8 +89,9 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     one job over several levels. A list of prompt sets is likewise one job that applies all of them,
     and with `-m` a sweep, which keeps image features unless it says otherwise, so that every image
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
-    for `adapter=path adapter.path=FOLDER`, and `hydra/launcher=NAME` takes our settings of that
-    launcher, whose file cannot have the plugin's own name. Former names become present ones.
+    for `adapter=path adapter.path=FOLDER`, `readings=a,b` for `readings=[a,b]`, and
+    `hydra/launcher=NAME` takes our settings of that launcher, whose file cannot have the plugin's
+    own name. Former names become present ones.
     `-m` and `--config-dir DIR` may stand anywhere; Hydra by itself takes them before or after all
     overrides, not among them.
 
@@ -111,6 +112,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
             rewritten += _severity(value.replace(" ", ""), swept=swept)
         elif name == "prompts" and equals:
             rewritten += _prompts(value.replace(" ", ""), swept=swept)
+        elif name == "readings" and "," in value and "[" not in value and not swept:
+            rewritten.append(f"readings=[{value}]")
         elif name == "model.adapter" and equals:
             path = _readable(f"adapter.path={value}", swept=swept)
             rewritten += ["adapter=path", path]

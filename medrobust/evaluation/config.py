@@ -45,6 +45,8 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
             "trainer",  # imports Lightning: what is wrong before is said at once
         )
     }
+    if config.get("readings"):
+        built(config, "readings")  # what is wrong with them is said before anything runs
     dataset, store = parts["dataset"], config.store
     members = getattr(dataset, "members", (dataset,))
     further = config.get("further_prompts", ())

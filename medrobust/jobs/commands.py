@@ -19,6 +19,7 @@ OF_THE_MODEL = (
     "tuning",
     "logger",
     "aggregate",
+    "readings",
 )
 """Keys and groups that another model has its own of."""
 

@@ -24,6 +24,7 @@ from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, Done, read_cells
 from medrobust.evaluation.staleness import warn_of_changes
 from medrobust.evaluation.store import Store
+from medrobust.readings.lookup import asked
 from medrobust.reporting import ReportRequest, build_report, by_variant
 
 from .commands import command_line, reference_command
@@ -215,6 +216,7 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         commands={name: to_make},
         validation=by_variant(read_cells(store, prepared.further.validation)),
         sanity=read_cells(store, prepared.further.sanity),
+        readings=asked(experiment.config.get("readings") or {}),
         missing=[spec for spec in runner.failed if spec in wanted],
         aggregations=[] if job.aggregation is None else [job.aggregation],
         notes=[

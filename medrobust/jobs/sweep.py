@@ -8,6 +8,7 @@ from typing import Any
 from medrobust.evaluation.store import CellSpec, Store
 from medrobust.exceptions import StoreError
 from medrobust.readings.aggregation import Aggregation
+from medrobust.readings.lookup import asked
 from medrobust.reporting import ExpectedTable, ReportRequest, build_report, by_variant
 
 from .commands import command_line, reference_command
@@ -94,6 +95,7 @@ def _request(sweep: Job, left: Left, run: Mapping[str, Any], store: Store) -> Re
         commands=_commands(sweep, left.plans, references),
         validation=by_variant(list(validation.values())),
         sanity=list(sanity.values()),
+        readings=asked(left.runs[0]["config"].get("readings") or {}),
         missing=[spec for spec, print_ in wanted if (spec, print_) not in done],
         aggregations=_aggregations(left.plans),
         notes=[

@@ -3,7 +3,12 @@
 from importlib import import_module
 from typing import Any
 
-_HOME = {"Aggregation": "aggregation"}
+_HOME = {
+    "Aggregation": "aggregation",
+    "Calibration": "calibration",
+    "Conformal": "cells.answer_sets",
+    "Selective": "selective",
+}
 """Public name -> module, imported at first use."""
 
 __all__ = sorted(_HOME)

@@ -1,10 +1,13 @@
 """Which readings there are: every file beside this one that has a function `section`."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.tasks.base import Section, in_order
 
 if TYPE_CHECKING:
@@ -12,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Reading(Protocol):
-    """What a file of this folder gives."""
+    """What a file of this folder gives.
+
+    One that speaks only where it is asked for also has `SETTINGS`, the class of what may be asked;
+    it finds its own under its name in `Report.readings`.
+    """
 
     def section(self, report: "Report") -> Section | None:
         """Return what the reading says of a report, or None where it has nothing to say."""
@@ -23,6 +30,46 @@ def sections(report: "Report") -> tuple[Section, ...]:
     """Return what all readings say of a report, in the order of the page."""
     found = (reading.section(report) for reading in _readings())
     return tuple(in_order(section for section in found if section is not None))
+
+
+def asked(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Make the settings of readings that were asked for.
+
+    Args:
+        chosen: Name of a reading -> its keys, as `conf/readings` has them.
+
+    Raises:
+        UnknownNameError: If there is no such reading.
+        ConfigurationError: If it takes no such key, or no such value.
+    """
+    found = {}
+    modules: list[Any] = [module for module in _readings() if hasattr(module, "SETTINGS")]
+    offered = {module.__name__.rpartition(".")[2]: module for module in modules}
+    for name, values in chosen.items():
+        if name not in offered:
+            raise unknown_name("reading", name, sorted(offered))
+        given = {key: value for key, value in values.items() if key != "_target_"}
+        try:
+            found[name] = offered[name].SETTINGS(**given)
+        except TypeError as error:
+            raise ConfigurationError(f"readings.{name}: {error}.") from error
+    return found
+
+
+def words(chosen: Mapping[str, Any]) -> list[str]:
+    """Write what is typed for readings, in a run or after `medrobust report`.
+
+    Args:
+        chosen: As `asked` returns it.
+    """
+    if not chosen:
+        return []
+    found = [f"readings={','.join(chosen)}"]
+    for name, settings in chosen.items():
+        values = ((each.name, getattr(settings, each.name)) for each in fields(settings))
+        usual = type(settings)()
+        found += [f"readings.{name}.{k}={v}" for k, v in values if v != getattr(usual, k)]
+    return found
 
 
 @cache

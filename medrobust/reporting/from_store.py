@@ -4,11 +4,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from medrobust.base.program import program
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
+from medrobust.readings import lookup
 
 from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .joined_metadata import JoinedMetadata
@@ -129,6 +131,7 @@ def report_store(
     processes: int = 1,
     metadata: Sequence[JoinedMetadata] = (),
     aggregations: Sequence[Joining] = (),
+    readings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Write page, tables and figures of a store; no model is run and no data set opened.
 
@@ -149,6 +152,8 @@ def report_store(
         metadata: Columns that join stored images by their ids.
         aggregations: What images are joined to, in tables beside their own, such as
             `medrobust.readings.Aggregation()`.
+        readings: What stored cells shall say further, such as
+            `{"conformal": medrobust.readings.Conformal(alpha=0.05)}`.
 
     Returns:
         The report.
@@ -171,7 +176,10 @@ def report_store(
         choice,
         {"--reference": reference, "--reference-prompts": reference_prompts},
         {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
-        [*(w for one in metadata for w in one.words), *(w for a in aggregations for w in a.words)],
+        [
+            *(word for one in (*metadata, *aggregations) for word in one.words),
+            *lookup.words(readings or {}),
+        ],
     )
     request = ReportRequest(
         store=store,
@@ -193,6 +201,7 @@ def report_store(
         ],
         processes=processes,
         aggregations=aggregations,
+        readings=readings or {},
     )
     report = build_report(request)
     report.write(tables=True, figures=figures, interactive=interactive, own_examples=examples)

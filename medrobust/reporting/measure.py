@@ -107,6 +107,10 @@ class Measured:
             return None
         return self._features(str(cell.record["encoding_fingerprint"]))
 
+    def validation(self, cell: StoredCell) -> StoredCell | None:
+        """Return the clean validation cell under the model and texts of a cell, or None."""
+        return self._validation.get((variant(cell), cell.spec.dataset))
+
     def prepare(self, cells: Sequence[StoredCell], processes: int) -> None:
         """Measure many cells at once, in processes of their own; of few it does nothing.
 

@@ -51,6 +51,7 @@ class Report:
         ranks: For each matrix, loss -> the rank of each row with its interval.
         averages: Means over data sets.
         untuned: Tables of models as published that gains are counted from and that are no rows.
+        readings: Name -> settings of the readings that speak only where they are asked for.
         missing: Planned cells that are not finished.
         total: Number of planned cells.
         notes: Lines for the reader, each printed once.
@@ -70,6 +71,7 @@ class Report:
     ranks: tuple[Mapping[str, tuple[Standing, ...]], ...] = ()
     averages: tuple[Average, ...] = ()
     untuned: tuple[Matrix, ...] = ()
+    readings: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line: the tables, which a notebook would show whole, are thousands."""
@@ -186,6 +188,7 @@ def make_report(
     features: Features | None = None,
     untuned: Sequence[StoredCell] = (),
     processes: int = 1,
+    readings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Lay out the tables of a plan; nothing is written before `Report.write`.
 
@@ -205,6 +208,7 @@ def make_report(
         features: Returns kept image features of an encoding, for the feature drift.
         untuned: From `medrobust.reporting.untuned_cells`.
         processes: How many measure the cells of a large store side by side.
+        readings: From `medrobust.readings.lookup.asked`.
 
     Raises:
         ConfigurationError: If a cell is in no expected table.
@@ -249,6 +253,7 @@ def make_report(
         ranks=ranked,
         averages=tuple(means),
         untuned=tuple(published),
+        readings=dict(readings or {}),
     )
 
 

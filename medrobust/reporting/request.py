@@ -40,6 +40,7 @@ class ReportRequest:
         notes: Lines for the reader.
         processes: How many measure the cells of a large store side by side.
         aggregations: What images are joined to, in tables beside their own.
+        readings: From `medrobust.readings.lookup.asked`.
     """
 
     store: Store
@@ -56,6 +57,7 @@ class ReportRequest:
     notes: Sequence[str] = ()
     processes: int = 1
     aggregations: Sequence[Joining] = ()
+    readings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_report(request: ReportRequest) -> Report:
@@ -85,6 +87,7 @@ def build_report(request: ReportRequest) -> Report:
         features=request.store.read_features,
         untuned=parts.untuned,
         processes=request.processes,
+        readings=request.readings,
     )
 
 

@@ -1,0 +1,165 @@
+"""Deferral of stored cells: thresholds of clean validation images, numbers, what is left out."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from validated import MULTI_LABEL, asked_for, write_validated
+
+from medrobust.exceptions import ConfigurationError, UnknownNameError
+from medrobust.metrics.deferral import deferral, limit_for
+from medrobust.readings import Selective
+from medrobust.reporting.from_store import report_store
+
+
+def read(root: Path, *readings: str) -> tuple[list[dict[str, str]], str]:
+    """Report a store; return the rows of selective.csv and the section of the page."""
+    folder = root.parent / "out"
+    report_store(
+        root,
+        folder,
+        interactive=False,
+        figures=False,
+        readings=asked_for(readings or ("selective",)),
+    )
+    page = (folder / "report.html").read_text("utf-8")
+    start = page.index('<section aria-labelledby="deferral">')
+    file = folder / "selective.csv"
+    rows = list(csv.DictReader(io.StringIO(file.read_text("utf-8")))) if file.exists() else []
+    return rows, page[start : page.index("</section>", start)]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    terms = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))
+    return terms / terms.sum(axis=1, keepdims=True)
+
+
+def test_every_number_is_that_of_the_images_above_the_threshold_of_validation(tmp_path):
+    store = write_validated(tmp_path / "store")
+    rows, _ = read(store.root, "selective", "selective.coverage=0.8", "selective.reader_error=0.1")
+    cells = {cell.fingerprint: cell for cell in store.cells()}
+    val = next(cell for cell in cells.values() if cell.spec.split == "val")
+    threshold = np.sort(softmax(val.arrays["logits"]).max(axis=1))[200 - 160]
+    assert len(rows) == 5
+    for row in rows:
+        cell = cells[row["cell"]]
+        chances = softmax(cell.arrays["logits"])
+        sure, wrong = chances.max(axis=1), chances.argmax(axis=1) != cell.data.labels
+        accepted = sure >= threshold - 1e-12
+        expected = {
+            "threshold": threshold,
+            "validation_coverage": 0.8,
+            "coverage": accepted.mean(),
+            "selective_risk": wrong[accepted].mean(),
+            "error": wrong.mean(),
+            "system_error": np.where(accepted, wrong, 0.1).mean(),
+            "failure_auroc": roc_auc_score(~wrong, sure),
+        }
+        for name, value in expected.items():
+            assert float(row[name]) == pytest.approx(value, abs=1e-9), name
+        for name in ("coverage", "selective_risk", "augrc", "aurc", "failure_auroc"):
+            assert float(row[f"{name}_low"]) <= float(row[name]) <= float(row[f"{name}_high"])
+
+
+def test_a_shift_breaks_what_validation_promised_and_none_does_not(tmp_path):
+    fine = write_validated(tmp_path / "fine" / "store", fall=0.0)
+    assert "in none of 5 cells" in read(fine.root)[1]
+    broken = write_validated(tmp_path / "broken" / "store", fall=0.18, severities=(5,))
+    assert "in 2 of 3 cells the accepted err more" in read(broken.root)[1]
+
+
+def test_exchangeable_images_break_the_promise_no_more_often_than_stated():
+    rng = np.random.default_rng(0)
+    broken = 0
+    for _ in range(400):
+        sure = rng.random(700)
+        wrong = (rng.random(700) > sure).astype(float)
+        limit = limit_for(sure[:300], wrong[:300], coverage=0.7)
+        found = deferral(
+            sure[300:], wrong[300:], limit, labels=None, groups=None, coverage=0.7, reader_error=0
+        )
+        broken += limit.broken_by(found["selective_risk"])
+    assert broken / 400 < 0.025 + 3 * np.sqrt(0.025 / 400)
+
+
+def test_patients_widen_the_intervals(tmp_path):
+    write_validated(tmp_path / "alone" / "store")
+    write_validated(tmp_path / "grouped" / "store", patients=5)
+    widths = []
+    for name in ("alone", "grouped"):
+        rows, _ = read(tmp_path / name / "store")
+        widths.append(float(rows[0]["coverage_high"]) - float(rows[0]["coverage_low"]))
+    assert widths[0] != widths[1]
+
+
+def test_a_risk_instead_of_a_coverage_sets_the_threshold(tmp_path):
+    store = write_validated(tmp_path / "store")
+    rows, _ = read(store.root, "selective", "selective.risk=0.03")
+    assert float(rows[0]["validation_risk"]) <= 0.03
+    out = write_validated(tmp_path / "none" / "store", fall=0.0, val_labels=np.arange(200) // 100)
+    page = read(out.root, "selective", "selective.risk=0.0")[1]
+    assert "no part of its validation images has a risk of 0" in page or "validation" in page
+
+
+@pytest.mark.parametrize(
+    ("readings", "more", "sentence"),
+    [
+        (("selective.score=knn",), {}, "score=knn needs features (store.features=true)"),
+        (("selective.score=mutual_information",), {}, "needs several prompt sets"),
+        (("selective.score=margin",), {"task": MULTI_LABEL}, "score=msp alone is defined"),
+        (("selective",), {"val_labels": np.zeros(200, np.int64)}, "are of one class"),
+        (("selective",), {"task": MULTI_LABEL, "absent": None}, "its logits have no zero"),
+    ],
+)
+def test_what_cannot_be_read_is_a_sentence(tmp_path, readings, more, sentence):
+    store = write_validated(tmp_path / "store", **more)
+    rows, page = read(store.root, "selective", *readings)
+    assert sentence in page
+    assert not rows
+
+
+def test_a_store_without_validation_cells_is_a_sentence(tmp_path):
+    from stores import data_record, write_matrix
+
+    store, _ = write_matrix(tmp_path / "store", data_record(), {"m": 1.0}, severities=(1,))
+    rows, page = read(store.root)
+    assert "there are no clean validation images under the same model and texts" in page
+    assert not rows
+
+
+@pytest.mark.parametrize("score", ["mahalanobis", "relative_mahalanobis", "knn"])
+def test_scores_of_features_are_read_where_features_were_kept(tmp_path, score):
+    store = write_validated(tmp_path / "store", features=True)
+    rows, _ = read(store.root, "selective", f"selective.score={score}")
+    assert len(rows) == 5
+    assert all(np.isfinite(float(row["augrc"])) for row in rows)
+
+
+def test_prompt_sets_of_one_model_disagree_where_it_is_unsure(tmp_path):
+    store = write_validated(tmp_path / "store", prompts=("one", "two"))
+    rows, _ = read(store.root, "selective", "selective.score=mutual_information")
+    assert len(rows) == 10
+    assert all(float(row["failure_auroc"]) > 0.5 for row in rows if row["severity"] == "0")
+
+
+def test_several_labels_an_image_have_the_share_that_is_wrong_as_loss(tmp_path):
+    store = write_validated(tmp_path / "store", task=MULTI_LABEL)
+    rows, _ = read(store.root)
+    cells = {cell.fingerprint: cell for cell in store.cells()}
+    for row in rows:
+        cell = cells[row["cell"]]
+        wrong = ((cell.arrays["logits"] > 0) != cell.data.labels).mean()
+        assert float(row["error"]) == pytest.approx(wrong)
+        assert row["failure_auroc"] == row["balanced_augrc"] == ""
+
+
+def test_settings_that_cannot_be_are_refused_by_name():
+    with pytest.raises(UnknownNameError, match="msp"):
+        Selective(score="mps")
+    with pytest.raises(ConfigurationError, match=r"selective.coverage=0"):
+        Selective(coverage=0)
+    with pytest.raises(ConfigurationError, match=r"selective.reader_error=2"):
+        Selective(reader_error=2)
