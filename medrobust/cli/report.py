@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
 def _asked(
     typed: Sequence[str], overrides: Sequence[str]
 ) -> "tuple[list[Aggregation], list[JoinedMetadata], dict[str, Any]]":
-    """Build what `aggregate=...`, `dataset=...` and `readings=...` ask for, as a run does, and nothing else.
+    """Build what `aggregate=...`, `dataset=...` and `readings=...` ask for, as a run does.
 
     Raises:
         ConfigurationError: If another key is given, or the data set is none of own data.

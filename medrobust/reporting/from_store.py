@@ -177,7 +177,8 @@ def report_store(
         {"--reference": reference, "--reference-prompts": reference_prompts},
         {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
         [
-            *(word for one in (*metadata, *aggregations) for word in one.words),
+            *(word for one in metadata for word in one.words),
+            *(word for one in aggregations for word in one.words),
             *lookup.words(readings or {}),
         ],
     )
