@@ -1,0 +1,153 @@
+"""Accuracy without labels against closed checks, hand-worked numbers and scipy."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import roc_auc_score
+
+from medrobust.metrics.label_free import (
+    Answers,
+    agreement,
+    average_confidence,
+    calibrated,
+    class_shares,
+    difference_of_confidences,
+    expected_accuracy,
+    expected_area,
+    isotonic,
+    mean_absolute_error,
+    nuclear_norm,
+    slice_weights,
+    threshold,
+    thresholded_confidence,
+    thresholded_transport,
+    transport_costs,
+    transported_accuracy,
+    weighted_accuracy,
+    whole_shares,
+)
+
+
+def honest(count, rng, sharpness=2.0):
+    """Answers whose chances are true by construction."""
+    logits = sharpness * rng.normal(size=(count, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
+    return Answers(chances, chances.argmax(axis=1) == labels), labels
+
+
+def test_honest_chances_give_the_accuracy_by_every_method():
+    rng = np.random.default_rng(0)
+    (source, labels), (target, _) = honest(4000, rng), honest(4000, rng)
+    truth = target.right.mean()
+    marginal = class_shares(labels, 3)
+    found = [
+        average_confidence(target),
+        difference_of_confidences(source, target),
+        thresholded_confidence(source.confidence, source.right, target.confidence),
+        thresholded_confidence(source.negative_entropy, source.right, target.negative_entropy),
+        expected_accuracy(calibrated(source.chances, labels, target.chances), target.predicted),
+        thresholded_transport(source, target, marginal),
+    ]
+    assert found == pytest.approx([truth] * len(found), abs=0.03)
+
+
+def test_average_confidence_follows_a_shift_of_honest_chances():
+    rng = np.random.default_rng(1)
+    target, _ = honest(20_000, rng, sharpness=0.7)
+    assert average_confidence(target) == pytest.approx(target.right.mean(), abs=0.01)
+
+
+def test_the_source_itself_is_estimated_exactly():
+    source, labels = honest(500, np.random.default_rng(2))
+    accuracy = source.right.mean()
+    assert difference_of_confidences(source, source) == pytest.approx(accuracy)
+    for scores in (source.confidence, source.negative_entropy):
+        assert thresholded_confidence(scores, source.right, scores) == pytest.approx(accuracy)
+    marginal = class_shares(labels, 3)
+    assert thresholded_transport(source, source, marginal) == pytest.approx(accuracy, abs=1 / 500)
+
+
+def test_the_threshold_is_exact_and_knows_perfect_and_hopeless_sources():
+    scores = np.array([0.9, 0.6, 0.8, 0.7])
+    assert threshold(scores, np.array([True, False, True, False])) == 0.8
+    target = np.array([-2.0, 0.5, 3.0])
+    perfect, hopeless = np.ones(4, dtype=bool), np.zeros(4, dtype=bool)
+    assert thresholded_confidence(-scores, perfect, target) == 1.0
+    assert thresholded_confidence(scores, hopeless, target) == 0.0
+
+
+def test_difference_of_confidences_stays_a_share():
+    source = Answers(np.array([[0.5, 0.5]]), np.array([True]))
+    assert difference_of_confidences(source, Answers(np.array([[1.0, 0.0]]))) == 1.0
+
+
+def test_sure_answers_of_the_same_shares_cost_nothing_and_others_what_must_move():
+    sure = np.eye(3)[[0, 1, 2, 0]]
+    marginal = np.array([0.5, 0.25, 0.25])
+    assert transported_accuracy(Answers(sure), marginal) == 1.0
+    assert transported_accuracy(Answers(sure), np.array([0.25, 0.5, 0.25])) == 0.75
+
+
+def test_transport_is_the_best_of_all_assignments():
+    chances = np.random.default_rng(3).dirichlet(np.ones(3), 6)
+    labels = [0, 0, 0, 1, 1, 2]
+    best = min(
+        sum(1 - chances[i, k] for i, k in enumerate(order))
+        for order in set(itertools.permutations(labels))
+    )
+    found = transport_costs(chances, np.array([0.5, 1 / 3, 1 / 6]))
+    assert found.sum() == pytest.approx(best)
+    assert whole_shares(np.array([1 / 3, 1 / 3, 1 / 3]), 7).sum() == 7
+
+
+def test_many_images_are_transported_in_parts_to_nearly_the_same():
+    target, labels = honest(1500, np.random.default_rng(4))
+    whole = 1 - transport_costs(target.chances, class_shares(labels, 3)).mean()
+    parts = transported_accuracy(target, class_shares(labels, 3))
+    assert parts == pytest.approx(whole, abs=0.01)
+
+
+def test_isotonic_calibration_is_sklearns():
+    rng = np.random.default_rng(5)
+    scores = rng.random(200).round(2)
+    truth = rng.random(200) < scores**2
+    places, steps = isotonic(scores, truth)
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, truth)
+    grid = np.linspace(0, 1, 101)
+    assert np.interp(grid, places, steps) == pytest.approx(fitted.predict(grid))
+
+
+def test_chances_that_vanish_become_equal():
+    source = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8]])
+    found = calibrated(source, np.array([1, 1, 0]), np.array([[0.95, 0.0]]))
+    assert found.sum() == pytest.approx(1.0)
+
+
+def test_the_expected_area_is_the_area_where_chances_are_truths():
+    rng = np.random.default_rng(6)
+    scores = rng.random(100).round(1)
+    truth = rng.random(100) < scores
+    assert expected_area(scores, truth.astype(float)) == pytest.approx(roc_auc_score(truth, scores))
+    assert expected_area(scores, np.zeros(100)) is None
+
+
+def test_nuclear_norm_agreement_and_mean_error_have_their_ends():
+    assert nuclear_norm(np.eye(4)[[0, 1, 2, 3] * 5]) == pytest.approx(1.0)
+    assert nuclear_norm(np.eye(4)[[0] * 20]) == pytest.approx(0.5)
+    assert agreement(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.75
+    assert mean_absolute_error([0.5, 0.7], [0.6, 0.5]) == pytest.approx(0.15)
+
+
+def test_mandoline_weights_give_the_slices_of_the_target_and_its_accuracy():
+    rng = np.random.default_rng(7)
+    source = np.where(rng.random((3000, 2)) < 0.5, 1.0, -1.0)
+    target = np.where(rng.random((3000, 2)) < [0.9, 0.5], 1.0, -1.0)
+    weights = slice_weights(source, target)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights @ source == pytest.approx(target.mean(axis=0), abs=1e-4)
+    right = rng.random(3000) < np.where(source[:, 0] > 0, 0.5, 0.9)
+    expected = 0.9 * 0.5 + 0.1 * 0.9
+    assert weighted_accuracy(right, weights) == pytest.approx(expected, abs=0.03)

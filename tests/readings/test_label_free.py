@@ -1,0 +1,115 @@
+"""Accuracy without labels from stored cells: estimates, their intervals, and the page."""
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stores import SEVEN, cell_key, data_record, write_cell
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.evaluation.store import Store
+from medrobust.metrics.comparisons import resample_counts
+from medrobust.metrics.label_free import thresholded_confidence
+from medrobust.readings.label_free import METHODS, RESAMPLES, _thresholded, estimates, mean_errors
+from medrobust.reporting import ExpectedTable, make_report
+from medrobust.reporting.measure import variant
+
+LEVELS = (1, 5)
+
+
+def honest_logits(labels, sharpness, seed):
+    """Logits that know how sure they are: a worse image has smaller ones."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(len(labels), 3))
+    logits[np.arange(len(labels)), labels] += sharpness
+    return (logits * sharpness).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    store = Store(folder / "store")
+    groups = np.array([f"p{i // 2}" for i in range(600)])
+    test = replace(data_record("toy", count=600), groups=groups)
+    val = replace(test, split="val", fingerprint=fingerprint("val"))
+    key = cell_key(val, "m")
+    key = replace(key, spec=replace(key.spec, split="val"))
+    known = write_cell(store, val, key, logits=honest_logits(val.labels, 2.0, 99))
+    cells = []
+    for prompts in ("plain", "other"):
+        for name, level in [("clean", 0), *((c, s) for c in SEVEN[:2] for s in LEVELS)]:
+            own = cell_key(test, "m", name, level, prompts=prompts)
+            logits = honest_logits(test.labels, 2.0 - 0.3 * level, level)
+            cells.append(write_cell(store, test, own, logits=logits))
+    report = make_report(
+        cells,
+        expected=[ExpectedTable("toy", "test", "imagenet_c", SEVEN[:2], LEVELS)],
+        missing=[],
+        reference=None,
+        reference_cells=[],
+        notes=[],
+        folder=folder / "out",
+        run={},
+        validation={(variant(cells[0]), "toy"): known},
+    )
+    report.write()
+    return report
+
+
+def rows(made):
+    text = (made.folder / "label_free.csv").read_text("utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_corrupted_cell_is_estimated_by_every_method(made):
+    found = rows(made)
+    assert {row["method"] for row in found} == set(METHODS)
+    assert len(found) == 4 * len(METHODS)  # the other prompt set has no validation cell
+    for row in found:
+        assert 0 <= float(row["estimate"]) <= 1
+        assert float(row["error"]) == pytest.approx(float(row["estimate"]) - float(row["accuracy"]))
+        if row["low"]:
+            assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
+    agreed = [float(row["estimate"]) for row in found if row["method"] == "gde"]
+    assert agreed == [1.0] * 4
+
+
+def test_honest_confidence_errs_less_than_no_change(made):
+    errors = mean_errors(list(estimates(made.matrices[0])))
+    for method in ("ac", "doc", "cot"):
+        assert errors[method][0] < errors["no_change"][0] / 2, method
+    value, low, high = errors["no_change"]
+    assert low < value < high
+
+
+def test_thresholds_of_draws_are_those_of_the_images_drawn():
+    rng = np.random.default_rng(0)
+    source, target = rng.random(40).round(1), rng.random(30).round(1)
+    right = rng.random(40) < source
+    known, counts = (resample_counts(k, n, resamples=50) for k, n in (("a", 40), ("b", 30)))
+    found = _thresholded(source, right, known, target, counts)
+    for b in range(50):
+        first, other = np.repeat(np.arange(40), known[b]), np.repeat(np.arange(30), counts[b])
+        expected = thresholded_confidence(source[first], right[first], target[other])
+        assert found[b] == pytest.approx(expected)
+    assert len(resample_counts("a", 4, resamples=RESAMPLES)) == RESAMPLES
+
+
+def test_the_page_compares_with_no_change(made):
+    page = (made.folder / "report.html").read_text("utf-8")
+    part = page.partition('id="label-free"')[2].partition("</section>")[0]
+    for name in METHODS.values():
+        assert f">{name}</th>" in part
+
+
+def test_without_a_validation_cell_nothing_is_said(tmp_path):
+    data = data_record("toy")
+    cell = write_cell(Store(tmp_path / "store"), data, cell_key(data, "m"))
+    report = make_report(
+        [cell], expected=[ExpectedTable("toy", "test", "imagenet_c", (), ())], missing=[],
+        reference=None, reference_cells=[], notes=[], folder=tmp_path / "out", run={},
+    )  # fmt: skip
+    report.write()
+    assert not (tmp_path / "out" / "label_free.csv").exists()
