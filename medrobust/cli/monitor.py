@@ -20,6 +20,7 @@ at its charts.
   fit     learn what clean studies look like, and set the limit to the false-alarm budget
   update  take in new studies, test every day's window, and say whether there is an alarm
   report  write the page with control charts
+  bench   say how soon each corruption would be noticed, from the cells of a store
 
 Each has its options under --help."""
 
@@ -27,6 +28,7 @@ EXAMPLES = (
     "fit --reference clean.csv --out monitor --budget 365",
     "update monitor today.csv",
     "report monitor",
+    "bench outputs/store --model biomedclip --dataset bloodmnist",
 )
 
 STATUS = """\
@@ -39,7 +41,7 @@ ALARM = 3
 
 def main(arguments: Sequence[str]) -> int:
     """Do one of the jobs; return the exit status."""
-    jobs = {"fit": fit, "update": update, "report": report}
+    jobs = {"fit": fit, "update": update, "report": report, "bench": bench}
     if not arguments or arguments[0].startswith("-"):
         parser = subcommand_parser("monitor", ABOUT, *EXAMPLES, ends=STATUS)
         parser.add_argument("job", choices=list(jobs), help="what to do")
@@ -170,6 +172,50 @@ def report(arguments: Sequence[str]) -> int:
     from medrobust.monitor.page import write_page
 
     print(write_page(given.monitor, given.out or given.monitor / "report.html"))
+    return 0
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Write bench.csv and bench.html."""
+    about = (
+        "Say how soon each corruption would be noticed, and how much accuracy is lost by then,\n"
+        "from the cells of a store alone. The embedding counts where store.features=true kept it."
+    )
+    examples = ("outputs/store --out outputs/bench", "outputs/store --prevalence 0.05,0.5")
+    parser = subcommand_parser("monitor bench", about, *examples)
+    parser.add_argument("store", type=Path, help="folder of the store (store.dir)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench"), help="where it goes")
+    parser.add_argument("--prevalence", action="append", default=[], help="shares: A,B (0.1,0.3,1)")
+    parser.add_argument("--detector", action="append", default=[], help="only these: A,B")
+    parser.add_argument("--per-day", type=int, default=40, help="studies a day")
+    parser.add_argument("--budget", type=float, default=365.0, help="days between false alarms")
+    parser.add_argument("--window", type=int, default=7, help="days of a window")
+    for name in ("model", "dataset", "prompts"):
+        parser.add_argument(f"--{name}", default="", help="where the store has several")
+    parser.add_argument("--split", default="test", help="of the images (default test)")
+    given = parser.parse_args(arguments)
+    from medrobust.evaluation.store import Store
+    from medrobust.metrics.drift.detectors import DETECTORS
+    from medrobust.monitor.bench import Bench, bench_store
+    from medrobust.monitor.bench_page import write_bench
+    from medrobust.monitor.stored import Choice, clean_cell
+
+    shares = listed(given.prevalence) or ["0.1", "0.3", "1"]
+    try:
+        prevalences = tuple(map(float, shares))
+    except ValueError as error:
+        raise ConfigurationError(f"--prevalence {','.join(shares)}: {error}.") from error
+    chosen = Bench(
+        per_day=given.per_day,
+        window=given.window,
+        budget=given.budget,
+        prevalences=prevalences,
+        detectors=tuple(listed(given.detector)) or tuple(DETECTORS),
+    )
+    store = Store(given.store)
+    cell = clean_cell(store, Choice(given.model, given.dataset, given.split, given.prompts))
+    found = list(bench_store(store, cell, chosen))
+    print(write_bench(given.out, found, chosen, f"{cell.spec.model} on {cell.spec.dataset}."))
     return 0
 
 

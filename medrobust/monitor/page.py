@@ -41,7 +41,6 @@ def write_page(place: Path, out: Path) -> Path:
 
 def page(record: Mapping[str, Any], windows: Windows, status: Mapping[str, Any]) -> str:
     """Write the page."""
-    style = resources.files("medrobust.reporting").joinpath("page.css").read_text(encoding="utf-8")
     body = [
         f"<h1>Monitor · {escape(_verdict(status))}</h1>",
         f"<p>{escape(_about(record, status))}</p>",
@@ -50,11 +49,18 @@ def page(record: Mapping[str, Any], windows: Windows, status: Mapping[str, Any])
         _streams(record, windows),
         f'<p class="soft small">{escape(MEANING)}</p>',
     ]
+    return document("Monitor", "".join(body))
+
+
+def document(title: str, body: str) -> str:
+    """Write a page around its body: the style of reports, and no request leaves it."""
+    style = resources.files("medrobust.reporting").joinpath("page.css").read_text(encoding="utf-8")
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Monitor</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title>"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{style}</style></head><body><main>{''.join(body)}</main></body></html>\n"
+        f"<style>{style}</style></head><body><main>{body}</main></body></html>\n"
     )
 
 
