@@ -52,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         raise StoreError(f"{given.store} holds no cells. Pass the folder that store.dir names.")
     if given.seal:
         return seal(given.store)
+    from medrobust.datasets.cache_checks import all_checked
     from medrobust.evaluation.resources import Resources
     from medrobust.evaluation.store import Store
     from medrobust.jobs.verification import fitting_changes, sample, verify
@@ -61,11 +62,12 @@ def main(arguments: Sequence[str]) -> int:
     resources = Resources()  # most of a sample share model and data
     verdicts = []
     cells = sample(store, given.cells, given.seed)
-    for cell, fitting in zip(cells, fitting_changes(cells, changes), strict=True):
-        verdict = verify(cell, store, changes=fitting, resources=resources)
-        verdicts.append(verdict)
-        line = f"{verdict.kind:<12}  {cell.spec}  {verdict.sentence}".rstrip()
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    with all_checked():
+        for cell, fitting in zip(cells, fitting_changes(cells, changes), strict=True):
+            verdict = verify(cell, store, changes=fitting, resources=resources)
+            verdicts.append(verdict)
+            line = f"{verdict.kind:<12}  {cell.spec}  {verdict.sentence}".rstrip()
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     return summed_up(verdicts, arguments, console)
 
 

@@ -6,7 +6,6 @@ rename.
 """
 
 import hashlib
-import json
 import logging
 import math
 import os
@@ -22,9 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.fingerprints import canonical_json, fingerprint
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.once import say_once
+from medrobust.base.seals import read_sealed
 from medrobust.base.whole_files import move_into_place
 from medrobust.exceptions import MedRobustError, NotUnpackedError, StoreError
+
+from .cache_checks import ARRAY, RECORD, array_hash, record_of, unchanged
 
 log = logging.getLogger(__name__)
 
@@ -163,17 +166,32 @@ def unpacking_at_most(rows: int | None) -> Iterator[None]:
         _MOST_ROWS.reset(token)
 
 
+def only_looks() -> bool:
+    """Say whether a plan is looked at, in which nothing large is unpacked."""
+    return _MOST_ROWS.get() is not None
+
+
 _MOST_ROWS: ContextVar[int | None] = ContextVar("most_rows", default=None)
 
 
 def _entry(folder: Path) -> CachedArray | None:
-    """Return the entry if it is whole: its record is written last, and names the file's size."""
-    try:
-        record = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-        whole = (folder / "array.npy").stat().st_size == record["bytes"]
-    except (OSError, ValueError, KeyError):
+    """Return the entry if it is whole: its record is written last, and tells of every block."""
+    if not (folder / RECORD).exists():
         return None
-    return CachedArray(folder / "array.npy", record["digest"]) if whole else None
+    try:
+        record = read_sealed(folder / RECORD)
+        entry = CachedArray(folder / ARRAY, str(record["digest"]))
+        if unchanged(folder, record, sample_only=only_looks()):
+            return entry
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        log.debug("%s: %s", folder.name, error)
+    say_once(
+        log,
+        logging.WARNING,
+        f"{folder.name} of the cache is not as it was unpacked: damaged, or changed by hand. It is "
+        f"made again",
+    )
+    return None
 
 
 def _sweep(arrays: Path) -> None:
@@ -195,14 +213,13 @@ def _build(folder: Path, write: Callable[[Path], str]) -> CachedArray:
         shutil.rmtree(left_over, ignore_errors=True)
     partial.mkdir(mode=0o700)
     try:
-        digest = write(partial / "array.npy")
-        record = {"digest": digest, "bytes": (partial / "array.npy").stat().st_size}
-        (partial / "entry.json").write_text(canonical_json(record), encoding="utf-8")
+        digest = write(partial / ARRAY)
+        (partial / RECORD).write_bytes(record_of(partial / ARRAY, digest))
         move_into_place(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return CachedArray(folder / "array.npy", digest)
+    return CachedArray(folder / ARRAY, digest)
 
 
 @contextmanager
@@ -234,11 +251,6 @@ def ensure_space(folder: Path, needed: int) -> None:
             f"the cache needs {needed / 1e9:.1f} GB in {folder.parent.parent}, {free / 1e9:.1f} GB "
             f"are free. Pass dataset.cache_dir=<folder> or set MEDROBUST_CACHE."
         )
-
-
-def array_hash(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> "hashlib._Hash":
-    """Begin the digest of an array; its bytes follow."""
-    return hashlib.sha256(canonical_json([dtype.str, list(shape), fortran]).encode())
 
 
 class ArrayWriter:

@@ -46,9 +46,9 @@ from .samples import (
     check_files,
     check_unique,
     each_sample,
+    files_key,
     place_named,
     relative_paths,
-    sample_states,
 )
 from .source import PATIENT_COLUMN, OwnData
 from .table import Table
@@ -294,7 +294,7 @@ class Dicom(OwnData):
         return {
             "kind": "dicom",
             "reading": READING,
-            "files": sample_states(samples),
+            **files_key(self.name, samples, cache_dir=self.cache_dir),
             "framing": [self.size, self.fit],
             "frames": [self._frame_of(sample) for sample in samples],
             "window": self.window if isinstance(self.window, str) else list(self.window),

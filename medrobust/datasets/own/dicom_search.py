@@ -27,6 +27,7 @@ from .dicom_headers import dicom_errors_named, is_dicom, opened, quiet_pydicom
 from .pictures import each
 from .pseudonyms import keyed_hashes
 from .samples import file_states
+from .source_contents import times_of_change
 
 SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 """What DICOM files are known by without being opened, in lower case."""
@@ -181,7 +182,8 @@ def header_index(
     asked = {
         "kind": "dicom headers",
         "version": HEADERS_FORMAT,
-        "files": file_states(files, named=unplaced),
+        "files": (states := file_states(files, named=unplaced)),
+        "changed": times_of_change(states),
         "key": fingerprint(key.hex()),
     }
     found: CachedArray = cached_array("dicom-headers", asked, write, cache_dir=cache_dir)

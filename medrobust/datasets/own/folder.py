@@ -21,8 +21,8 @@ from .samples import (
     check_files,
     check_unique,
     each_sample,
+    files_key,
     relative_paths,
-    sample_states,
 )
 from .source import OwnData
 from .table import Table
@@ -103,7 +103,7 @@ class Folder(OwnData):
         return {
             "kind": "pictures",
             "reading": READING,
-            "files": sample_states(samples),
+            **files_key(self.name, samples, cache_dir=self.cache_dir),
             "framing": [self.size, self.fit, self.bit_depth],
         }
 

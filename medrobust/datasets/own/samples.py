@@ -21,6 +21,7 @@ from medrobust.exceptions import (
 )
 
 from .pictures import each
+from .source_contents import changed_contents
 from .table import Table, few
 
 MOST_REFUSED = 30
@@ -273,6 +274,24 @@ def sample_states(samples: Sequence[Sample]) -> list[list[Any]]:
         return place_named(next(sample for sample in samples if sample.file == file))
 
     return file_states([sample.file for sample in samples], named=named)
+
+
+def files_key(
+    name: str, samples: Sequence[Sample], *, cache_dir: str | None = None
+) -> dict[str, Any]:
+    """Return what identifies the files of samples in the cache: their states, and changed contents.
+
+    Args:
+        name: Of the data set.
+        samples: In order.
+        cache_dir: See `medrobust.datasets.cache.cache_folder`.
+
+    Raises:
+        InvalidImageError: As `sample_states` raises it.
+    """
+    states = sample_states(samples)
+    changed = changed_contents(name, states, cache_dir=cache_dir)
+    return {"files": states} if changed is None else {"files": states, "contents": changed}
 
 
 def _state(file: Path, folders: dict[Path, str]) -> list[Any]:

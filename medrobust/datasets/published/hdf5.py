@@ -13,11 +13,11 @@ from medrobust.base.wording import counted
 from medrobust.datasets.cache import (
     ArrayWriter,
     CachedArray,
-    array_hash,
     cached_array,
     ensure_space,
     source_key,
 )
+from medrobust.datasets.cache_checks import array_hash
 from medrobust.datasets.npz import LARGEST_SIDE
 from medrobust.exceptions import InvalidDataError, MedRobustError, MissingDependencyError
 from medrobust.types import Int64Array
