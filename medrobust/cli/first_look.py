@@ -3,7 +3,7 @@
 from typing import Any
 
 from medrobust.evaluation.building import built, check_arguments, resolved
-from medrobust.evaluation.config import refuse_tuning_of_nothing
+from medrobust.evaluation.config import refuse_tuning_of_nothing, refuse_untuned
 from medrobust.evaluation.run_wide import check_run_wide, run_wide
 from medrobust.models.hub import refuse_absent
 
@@ -25,6 +25,7 @@ def first_look(config: Any) -> None:
     """
     plain = resolved(config)
     refuse_tuning_of_nothing(plain)
+    refuse_untuned(plain)
     check_run_wide(run_wide(plain))
     check_arguments(plain)
     dataset, corruption = built(config, "dataset"), built(config, "corruption")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.former_names import present_record
+from medrobust.base.untuned import not_tunable, to_be_tuned
 from medrobust.exceptions import ConfigurationError
 
 from .building import built, resolved
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from .experiment import Experiment
+
+UNTUNED = frozenset(
+    f"medrobust.adapters.{name}" for name in ("LinearProbe", "Lora", "WeightTuning")
+)
+"""Adapters that are nothing before they are tuned: by name, so that torch stays out."""
 
 
 def experiment_from_config(config: "DictConfig") -> "Experiment":
@@ -98,6 +104,20 @@ def refuse_tuning_of_nothing(config: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"tuning.{next(iter(given))} is given, and nothing is tuned: add tuning=few_shot."
         )
+
+
+def refuse_untuned(config: Mapping[str, Any]) -> None:
+    """Refuse an adapter that has to be tuned where nothing is, and a recipe with nothing to tune.
+
+    Raises:
+        ConfigurationError: Naming the adapter, as `tuning.stage` says it of the built objects.
+    """
+    adapter = config.get("adapter") or {}
+    kind, name, recipe = adapter.get("_target_"), adapter.get("name", "none"), config.get("tuning")
+    if kind in UNTUNED and not recipe:
+        raise to_be_tuned(name)
+    if kind == "medrobust.adapters.NoAdapter" and recipe and not adapter.get("baseline"):
+        raise not_tunable(name)
 
 
 def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, str]) -> "Experiment":

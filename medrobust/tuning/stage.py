@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from medrobust.adapters import Adaptation, Adapter, NoAdapter, Recipe
-from medrobust.exceptions import ConfigurationError
+from medrobust.base.untuned import not_tunable, to_be_tuned
 
 if TYPE_CHECKING:
     from .recipe import Tuning
@@ -49,17 +49,11 @@ def parted(adapter: Adapter, tuning: "Tuning | None") -> tuple[Adaptation, Stage
         ConfigurationError: If the one needs the other.
     """
     if adapter.needs_tuning and tuning is None:
-        raise ConfigurationError(
-            f"adapter={adapter.name} has to be tuned first: add tuning=few_shot, or give a tuned "
-            f"one by adapter=path adapter.path=FOLDER."
-        )
+        raise to_be_tuned(adapter.name)
     if adapter.needs_tuning:
         assert tuning is not None
         return NoAdapter(), Stage(cast(Recipe, adapter), tuning)
     evaluated = cast(Adaptation, adapter)
     if tuning is not None and not evaluated.stays_untuned:
-        raise ConfigurationError(
-            f"tuning=few_shot tunes an adapter, and adapter={adapter.name} is none that can be "
-            f"tuned. Add adapter=lora, norm, full or linear_probe."
-        )
+        raise not_tunable(adapter.name)
     return evaluated, None

@@ -12,6 +12,7 @@ from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.base.former_names import recipe_keys
 from medrobust.cli import hydra_app as cli
 from medrobust.cli.conf_files import groups
+from medrobust.evaluation.config import UNTUNED
 from medrobust.exceptions import UnknownNameError
 from medrobust.readings import Aggregation
 from medrobust.tuning import Tuning
@@ -58,6 +59,8 @@ def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -
     parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
     for part in parts:
         assert built(config, part) is not None
+    needs_tuning = built(config, "adapter").needs_tuning
+    assert needs_tuning == (config.adapter["_target_"] in UNTUNED)
     if config.get("aggregate"):
         assert isinstance(built(config, "aggregate"), Aggregation)
     if config.get("tuning"):
