@@ -40,6 +40,9 @@ ALLOWED = {
     "cli": JOBS | {"jobs", "monitor"},
 }
 """Room or module at the root -> what of ours it may import beside itself."""
+LIGHT = re.compile(r"(readings|reporting|metrics)/.+|tasks/\w+/(scores|sections)\.py")
+"""What a report of a store is made by: nothing of it needs what encodes."""
+ENCODES = {"torch", "pytorch_lightning", "transformers"}
 PAGE = PACKAGE.parent / "docs" / "architecture.md"
 KNOW_HYDRA = {
     "cli/former_files.py",
@@ -56,10 +59,18 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names that a file imports, wherever in it; one-dot imports are its own room's."""
+def imported(path: Path, *, when: str = "ever") -> set[str]:
+    """Dotted names that a file imports, wherever in it; one-dot imports are its own room's.
+
+    Those that it imports `when` it is "loaded" stand in no function and are no mere types.
+    """
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    for node in found:
+        late = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if when == "ever" or not (late or types):
+            found += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -107,6 +118,57 @@ def test_a_planted_import_is_found(place: str, statement: str, tmp_path: Path) -
     planted = tmp_path / "planted.py"
     planted.write_text(statement)
     assert wrong_imports(Path(place), imported(planted))
+
+
+def heavy_imports(relative: Path, path: Path) -> set[str]:
+    """What encodes, of what a file loads that a report needs."""
+    if not LIGHT.fullmatch(relative.as_posix()):
+        return set()
+    return {name.split(".")[0] for name in imported(path, when="loaded")} & ENCODES
+
+
+def test_what_reports_loads_nothing_that_encodes() -> None:
+    found = {path: heavy_imports(path.relative_to(PACKAGE), path) for path in modules()}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["readings/x.py", "reporting/page.py", "metrics/drift/x.py", "tasks/x/sections.py"],
+)
+@pytest.mark.parametrize(
+    "statement",
+    ["import torch", "from torch import nn", "try:\n    import transformers\nfinally: 1"],
+)
+def test_a_planted_import_of_what_encodes_is_found(
+    place: str, statement: str, tmp_path: Path
+) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text(statement)
+    assert heavy_imports(Path(place), planted)
+    assert not heavy_imports(Path("engine/x.py"), planted)
+    late = statement.replace("\n", "\n    ")
+    planted.write_text(f"def late():\n    {late}\nif TYPE_CHECKING:\n    {late}\n")
+    assert not heavy_imports(Path(place), planted)
+
+
+def test_what_reports_is_imported_without_anything_that_encodes() -> None:
+    places = [path.relative_to(PACKAGE.parent) for path in modules()]
+    names = [
+        ".".join(place.with_suffix("").parts).removesuffix(".__init__")
+        for place in places
+        if LIGHT.fullmatch(place.relative_to("medrobust").as_posix())
+    ]
+    assert len(names) > 80
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    if found := {ENCODES!r} & sys.modules.keys():\n"
+        "        sys.exit(f'{name} imports {found}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_page_tells_the_rooms_and_what_they_stand_on() -> None:
