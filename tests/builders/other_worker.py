@@ -1,4 +1,4 @@
-"""Another process on a store: `python other_worker.py FOLDER`, stopped in its third cell.
+"""Another process on a store: `python other_worker.py FOLDER ...`, stopped in its third cell.
 
 Says "in" when it is there, and goes on when it is written a line; says last how many cells it has
 computed and how many it was told of.
@@ -23,16 +23,18 @@ def stop(images: Any) -> None:
     sys.stdin.readline()
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Run the plan that the test runs too, up to the cell that stops it."""
     columns = [
         Wrapped(stop, one.name) if number == 1 else one for number, one in enumerate(COLUMNS)
     ]
-    given, resources = experiment(Path(sys.argv[1]), *columns), Resources()
+    given, resources = experiment(folder, *columns), Resources()
     done: list[Done] = []
     CellRunner(given, resources, Store(given.where.store)).run(plan(given, resources), done.append)
     sys.stdout.write(f"{sum(one.computed for one in done)} {len(done)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:]:
+        main(Path(name))

@@ -99,9 +99,12 @@ def test_grey_families_have_three_equal_channels(test_split: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("family", phantoms.FAMILIES)
-def test_brightness_and_contrast_of_the_channels_do_not_tell_the_class(family: str) -> None:
+@pytest.mark.parametrize("drawn", [3000, pytest.param(6000, marks=pytest.mark.slow)])
+def test_brightness_and_contrast_of_the_channels_do_not_tell_the_class(
+    drawn: int, family: str
+) -> None:
     """One image a patient: images of one patient share their exposure and are not independent."""
-    rows = [row for row in range(6000) if is_first_of_patient(row, family)]
+    rows = [row for row in range(drawn) if is_first_of_patient(row, family)]
     images = np.stack([phantoms.phantom(row, split="train") for row in rows])
     labels = [phantoms.place(row).label for row in rows]
     features = np.concatenate([images.mean((1, 2)), images.std((1, 2))], axis=1)
@@ -109,7 +112,7 @@ def test_brightness_and_contrast_of_the_channels_do_not_tell_the_class(family: s
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), features, labels, cv=5
     )
     chance = 1 / len(phantoms.FAMILIES[family])
-    assert len(rows) >= 300
+    assert len(rows) >= drawn / 20
     assert balanced_accuracy_score(labels, guesses) < chance + 0.12
 
 

@@ -68,7 +68,7 @@ def test_marks_of_the_order_of_bytes_are_no_part_of_the_first_column(
 def test_a_row_of_another_length_is_still_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="line 3: 3 fields, but 2 columns"):
         table(tmp_path, "path,label\na.png,1\nb.png,1,2\n")
-    with pytest.raises(InvalidDataError, match="line 4: 1 fields, but 2 columns"):
+    with pytest.raises(InvalidDataError, match="line 4: 1 field, but 2 columns"):
         table(tmp_path, "sep=;\npath;label\na.png;1\nb.png\n")
 
 

@@ -496,41 +496,52 @@ def stopped(self, batch, batch_index):
     return step(self, batch, batch_index)
 
 FewShot.training_step = stopped
-given = experiment(Path(sys.argv[2]))
-adapted(given, Resources(), Store(given.where.store))
+for folder in sys.argv[2:]:
+    given = experiment(Path(folder))
+    adapted(given, Resources(), Store(given.where.store))
 """
 
 
-@pytest.mark.parametrize("ends", ["finishes", "is killed"])
 def test_two_jobs_that_want_one_adapter_at_once_tune_it_once(
-    tmp_path: Path, ends: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     builders = str(Path(tuning.__code__.co_filename).parent)
-    command = [sys.executable, "-c", WAITING, builders, str(tmp_path)]
+    ends = {"finishes": tmp_path / "finishes", "is killed": tmp_path / "killed"}
+    command = [sys.executable, "-c", WAITING, builders, *map(str, ends.values())]
     made: list[str] = []
     make_it = adaptation.make
     monkeypatch.setattr(adaptation, "PAUSE", 0.01)
     monkeypatch.setattr(adaptation, "make", lambda *a: made.append("here") or make_it(*a))
     caplog.set_level(logging.INFO, logger="medrobust")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
         assert other.stdout is not None
-        assert other.stdout.readline() == b"in\n"
-        done: list[Tuned] = []
-        waiting = threading.Thread(target=lambda: done.append(make(experiment(tmp_path))))
-        waiting.start()
-        waiting.join(timeout=3)
-        assert waiting.is_alive()
-        assert "waiting for lora 1 shots draw 0, which another process tunes" in caplog.messages
-        assert not made, "both tune, in one folder"
-        if ends == "is killed":
-            other.kill()
-        other.communicate(b"go on\n" if ends == "finishes" else None)
-        waiting.join(timeout=120)
-    assert len(made) == (ends == "is killed")
-    (tuned,) = done
-    assert weights(tuned)
-    left = [path.name for path in (tmp_path / "adapters").iterdir()]
-    assert left == [Path(tuned.path).name]
+        for end, folder in ends.items():
+            made.clear()
+            caplog.clear()
+            assert other.stdout.readline() == b"in\n"
+            done: list[Tuned] = []
+            waiting = threading.Thread(target=make_into, args=(folder, done))
+            waiting.start()
+            waiting.join(timeout=3)
+            assert waiting.is_alive()
+            assert "waiting for lora 1 shots draw 0, which another process tunes" in caplog.messages
+            assert not made, "both tune, in one folder"
+            if end == "is killed":
+                other.kill()
+            else:
+                other.stdin.write(b"go on\n")
+                other.stdin.flush()
+            waiting.join(timeout=120)
+            assert len(made) == (end == "is killed")
+            (tuned,) = done
+            assert weights(tuned)
+            left = [path.name for path in (folder / "adapters").iterdir()]
+            assert left == [Path(tuned.path).name]
+
+
+def make_into(folder: Path, done: list[Tuned]) -> None:
+    done.append(make(experiment(folder)))
 
 
 def test_a_process_that_is_killed_in_an_epoch_leaves_what_makes_the_same_adapter(

@@ -162,41 +162,44 @@ def test_a_cell_that_fails_is_free_for_others(tmp_path, monkeypatch) -> None:
     assert seen == [True]
 
 
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "slow"])
-def test_another_process_computes_its_cells_and_this_one_those_of_a_dead_one(
-    tmp_path, kill
-) -> None:
-    folder = tmp_path / "store"
+def test_another_process_computes_its_cells_and_this_one_those_of_a_dead_one(tmp_path) -> None:
+    folders = {"slow": tmp_path / "slow", "killed": tmp_path / "killed"}
     builders = os.pathsep.join([str(Path(cells.__file__).parent), *filter(None, sys.path)])
     process = subprocess.Popen(
-        [sys.executable, other_worker.__file__, str(folder)],
+        [sys.executable, other_worker.__file__, *map(str, folders.values())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": builders, "OMP_NUM_THREADS": "1"},
     )
+    run(tmp_path / "alone")
     with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "in\n"
-        count = 0
+        for end, folder in folders.items():
+            shared_with(process, folder, kill=end == "killed")
+            assert stored(folder) == stored(tmp_path / "alone")
+            left = list((folder / FOLDER).glob("*"))
+            assert not left, "the lock of a dead process is taken and cleared"
 
-        def decide(one: Done) -> None:
-            nonlocal count
-            count += 1
-            if count == len(NAMES) - 1 and kill:
-                process.kill()
-            elif count == len(NAMES) - 1:
-                process.stdin.write("\n")
-                process.stdin.flush()
 
-        done = run(folder, decide)
-        rest = process.stdout.read()
+def shared_with(process: subprocess.Popen[str], folder: Path, *, kill: bool) -> None:
+    """Run beside a process that goes on, or dies, when this one has all but one cell."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    count = 0
+
+    def decide(one: Done) -> None:
+        nonlocal count
+        count += 1
+        if count == len(NAMES) - 1 and kill:
+            process.kill()
+        elif count == len(NAMES) - 1:
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+    done = run(folder, decide)
     by_name = {name: one.computed for name, one in zip(names(done), done, strict=True)}
     assert by_name == {
         "clean": False, "contrast": False, "brightness": kill, "pixelate": True, "saturate": True
     }  # fmt: skip
-    assert rest == ("" if kill else "3 5\n")
-    run(tmp_path / "alone")
-    assert stored(folder) == stored(tmp_path / "alone")
-    assert not list((folder / FOLDER).glob("*")), "the lock of a dead process is taken and cleared"
+    assert process.stdout.readline() == ("" if kill else "3 5\n")

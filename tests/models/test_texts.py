@@ -82,15 +82,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Fam
 
 
 def differing(model: Any, family: Family) -> list[str]:
-    """Return the prompts whose features differ from the original's."""
+    """Return the prompts whose features, together or alone, differ from the original's."""
     assert family.text is not None
-    found = []
-    for prompt in PROMPTS:
-        with torch.no_grad():
-            truth = functional.normalize(family.text([prompt]).float(), dim=-1)
-        if not (model.encode_text([prompt]) - truth).abs().max() < 1e-5:
-            found.append(prompt)
-    return found
+    with torch.no_grad():
+        truth = functional.normalize(family.text(PROMPTS).float(), dim=-1)
+    off = (model.encode_text(PROMPTS) - truth).abs().amax(1)
+    for row in range(0, len(PROMPTS), 8):
+        alone = (model.encode_text([PROMPTS[row]])[0] - truth[row]).abs().max()
+        off[row] = torch.maximum(off[row], alone)
+    return [prompt for prompt, far in zip(PROMPTS, off, strict=True) if not far < 1e-5]
 
 
 @pytest.mark.parametrize("name", TEXTED)
