@@ -13,6 +13,9 @@ __all__ = ["evaluate"]
 def __getattr__(name: str) -> Any:
     """Import `evaluate` when it is first used: torch takes seconds, the command line may not."""
     if name == "evaluate":
+        from medrobust.base.matplotlib_backend import import_matplotlib
+
+        import_matplotlib()  # torchmetrics would
         from medrobust.jobs.notebook import evaluate
 
         return evaluate

@@ -21,6 +21,9 @@ SIZE = "7 GB"
 EVERY = 5.0
 """Seconds between two lines."""
 
+BEGINS = ("Collecting ", "Processing ", "Obtaining ", "Requirement already satisfied")
+"""How pip begins a package: "Processing" where it comes from a file that is there."""
+
 
 def suitable_python() -> str:
     """Return a Python that medrobust runs on, or leave with a sentence."""
@@ -71,6 +74,12 @@ def _listed(requirements: str) -> int:
     return sum(line[:1].isalnum() for line in lines)
 
 
+def _told(line: str) -> str:
+    """Shorten a line of pip: no requirement that asked for it, no folder of a file."""
+    words = line.split(" (from", 1)[0].strip()
+    return f"Processing {Path(words).name}" if words.startswith("Processing ") else words
+
+
 def install(pip: Sequence[str], packages: int) -> int:
     """Run pip, say in a line now and then how far it is, and return its status.
 
@@ -82,21 +91,24 @@ def install(pip: Sequence[str], packages: int) -> int:
         assert command.stdout is not None
         for line in command.stdout:
             output.append(line)
-            begun += line.startswith(("Collecting ", "Obtaining ", "Requirement already satisfied"))
+            begun += line.startswith(BEGINS)
             if line.startswith("WARNING:"):
                 warnings += 1
                 continue
             last = line.startswith("Installing collected packages")
             if last or time.monotonic() - said > EVERY:
                 said = time.monotonic()
-                doing = "installing all of them" if last else line.split(" (from", 1)[0].strip()
+                doing = "installing all of them" if last else _told(line)
                 count = f"{min(begun, packages)} of {packages}"
                 print(f"  {said - started:4.0f} s  {count}: {doing[:60]}", flush=True)
     status = command.returncode
     if status:
         sys.stdout.write("".join(line for line in output if not line.startswith("WARNING:")))
     if warnings:
-        print(f"  pip gave {warnings} warnings; `pip check` and `pip config debug` say more.")
+        several = "s" if warnings > 1 else ""
+        print(
+            f"  pip gave {warnings} warning{several}; `pip check` and `pip config debug` say more."
+        )
     print(f"  {time.monotonic() - started:4.0f} s  {'failed' if status else 'done'}", flush=True)
     return status
 

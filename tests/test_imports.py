@@ -15,7 +15,7 @@ ROOMS = BASE | {"corruptions", "quality", "datasets", "models", "metrics", "adap
 EVALUATION = ROOMS | {"engine", "tuning", "tasks.base", "tasks.lookup"}
 JOBS = EVALUATION | {"evaluation", "reporting", "readings"}
 ALLOWED = {
-    "__init__": {"jobs.notebook"},
+    "__init__": {"jobs.notebook", "base.matplotlib_backend"},
     "__main__": {"cli"},
     "exceptions": set(),
     "types": ROOT | {"base.tensor_types"},
