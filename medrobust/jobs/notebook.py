@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.former_names import FIRST
 from medrobust.base.process_state import left_as_found
-from medrobust.base.targets import Labels
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.experiment import AskedModel, Data, Experiment, How, Where
@@ -27,7 +27,7 @@ from medrobust.models.own import OwnModel
 from medrobust.models.prompts import PromptSet
 from medrobust.reporting import Report, ReportRequest, build_report
 from medrobust.tasks.lookup import task_of
-from medrobust.types import LabelKind, UInt8Array
+from medrobust.types import UInt8Array
 
 from .records import Tally, expected_tables
 
@@ -55,9 +55,9 @@ def evaluate(
 
     Args:
         model: A file's worth of conf/model (a `ModelSource`), an `nn.Module` that turns pixels
-            (N, 3, H, W) in [0, 1] into logits (N, K), or one with `encode_image` and
-            `encode_text`; it is not changed. Wrap it in `medrobust.models.OwnModel` to name its
-            preprocessing.
+            (N, 3, H, W) in [0, 1] into raw class scores (N, K), before any softmax, or one with
+            `encode_image` and `encode_text`; it is not changed. Wrap it in
+            `medrobust.models.OwnModel` to name its preprocessing.
         images: uint8 (N, H, W) or (N, H, W, 3), all of one size; severity is defined at 224.
         labels: (N,) integers from 0, or (N, L) of zeros and ones for multi-label data.
         class_names: In label order.
@@ -89,7 +89,8 @@ def evaluate(
             source = model
         else:
             source = OwnModel(model, name=model_name, logit_scale=logit_scale)
-        image_set = _image_set(images, labels, class_names, name, positive)
+        task = task_of(FIRST)
+        image_set = _image_set(images, task.facts_of(labels, class_names, positive), name)
         with tempfile.TemporaryDirectory(prefix="medrobust-") as temporary:
             trainer = partial(
                 pytorch_lightning.Trainer,
@@ -107,7 +108,7 @@ def evaluate(
                 ),
                 model=AskedModel(
                     source=source,
-                    task=task_of("classification"),
+                    task=task,
                     prompts=PromptSet(name="given", templates=list(templates)),
                 ),
                 where=Where(Path(store) if store is not None else Path(temporary)),
@@ -163,38 +164,18 @@ def _columns(corruptions: str) -> Corruption | Suite:
     return Suite(corruptions) if whole else Corruption(corruptions)
 
 
-def _image_set(
-    images: UInt8Array,
-    labels: Sequence[int] | np.ndarray[Any, Any],
-    class_names: Sequence[str],
-    name: str,
-    positive: int | None,
-) -> ImageSet:
-    images, truth = np.asarray(images), np.asarray(labels)
-    if not np.issubdtype(truth.dtype, np.integer):
-        raise ConfigurationError(f"labels must be whole numbers, got {truth.dtype}.")
-    if truth.ndim == 2 and truth.shape[1] == 1:
-        raise ConfigurationError(
-            f"labels {truth.shape} are one class an image in a column: pass labels.ravel()."
-        )
-    label_kind: LabelKind = "multi-class"
-    if truth.ndim == 2:
-        label_kind = "multi-label, binary-class"
-    elif len(class_names) == 2:
-        label_kind = "binary-class"
-        positive = 1 if positive is None else positive
+def _image_set(images: UInt8Array, facts: Mapping[str, Any], name: str) -> ImageSet:
+    """Make a set of images in memory, known by its pixels and what it is judged by."""
+    images = np.asarray(images)
     pixels = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
-    facts = [pixels, list(images.shape), truth.tolist(), list(class_names), positive]
+    judged = [facts["target"].values.tolist(), list(facts["class_names"]), facts["positive"]]
     return ImageSet(
         name=name,
         split="test",
         images=images,
-        target=Labels(truth.astype(np.int64)),
-        label_kind=label_kind,
-        class_names=tuple(class_names),
         ids=np.array([str(row) for row in range(len(images))]),
         index=np.arange(len(images), dtype=np.int64),
-        fingerprint=fingerprint(facts),
-        positive=positive,
+        fingerprint=fingerprint([pixels, list(images.shape), *judged]),
         origin="own",
+        **facts,
     )

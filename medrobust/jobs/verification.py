@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.redaction import HIDDEN
-from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
 from medrobust.evaluation.config import experiment_from_record
 from medrobust.evaluation.environment import versions
@@ -24,15 +23,8 @@ from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.staleness import differences
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, MedRobustError, StoreError
-from medrobust.metrics.scores import predictions
-
-EXACT_DEVICE, OTHER_DEVICE, HALF_PRECISION = 1e-3, 0.05, 0.5
-"""Largest difference of logits (logit scale times cosine) that is taken for rounding: float32 on
-two processors of one kind; float32 on a CPU and a GPU, where a pixel in ten thousand of a corrupted
-image may differ by a grey level; 16 bits, or a faster way to run the tower, on either side."""
-
-MEASURES_MOVE = 1e-3
-"""Largest difference of a measure of an image, as a share of its size, that is rounding."""
+from medrobust.tasks.base import Cell, Move
+from medrobust.tasks.lookup import task_of
 
 REBUILT = (
     *("model", "dataset", "corruption", "prompts", "further_prompts", "trainer", "task"),
@@ -107,7 +99,7 @@ def verify(
     changes: Mapping[str, str],
     resources: Resources,
 ) -> Verdict:
-    """Compute one cell again from what its record says, and compare the logits."""
+    """Compute one cell again from what its record says, and compare its arrays."""
     try:
         with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
             again, device = compute_again(cell, store, Path(scratch), changes, resources)
@@ -122,8 +114,8 @@ def compute_again(
     scratch: Path,
     changes: Mapping[str, str],
     resources: Resources,
-) -> tuple[NDArray[Any], str]:
-    """Compute a cell from its record: its logits, and the device that made them.
+) -> tuple[Mapping[str, NDArray[Any]], str]:
+    """Compute a cell from its record: its arrays, and the device that made them.
 
     Args:
         cell: As stored.
@@ -157,7 +149,7 @@ def compute_again(
                 runner.run(alone)
                 runner.complain()
                 (found,) = read_cells(runner.store, alone)
-                return found.arrays["logits"], str(found.record["device"])
+                return found.arrays, str(found.record["device"])
             if planned.key.spec == cell.spec:
                 near = near or planned
     if near is None:
@@ -168,7 +160,7 @@ def compute_again(
 
 def _of_images(
     cell: StoredCell, experiment: Experiment, tables: Sequence[DatasetPlan], scratch: Path
-) -> tuple[NDArray[Any], str] | None:
+) -> tuple[Mapping[str, NDArray[Any]], str] | None:
     """Compute a cell of images and no model again; None where it is none of them."""
     for dataset in image_plans(experiment, tables):
         for planned in dataset.cells:
@@ -176,7 +168,7 @@ def _of_images(
                 alone = [replace(dataset, cells=(planned,))]
                 run_image_cells(experiment, alone, Store(scratch))
                 (found,) = read_cells(Store(scratch), alone)
-                return next(iter(found.arrays.values())), str(found.record["device"])
+                return found.arrays, str(found.record["device"])
     return None
 
 
@@ -236,51 +228,32 @@ def _tuned(experiment: Experiment, store: Store, resources: Resources) -> Experi
     return adapted(experiment, resources, store)
 
 
-def compare(cell: StoredCell, again: NDArray[Any], device: str) -> Verdict:
-    """Compare logits, float32 (N, K): equal, within the tolerance, or not.
+def compare(cell: StoredCell, again: Mapping[str, NDArray[Any]], device: str) -> Verdict:
+    """Compare the arrays of a cell: equal to the last bit, but for rounding, or not.
 
-    Within it, predictions may differ for one image, the share that tables agree in.
+    Args:
+        cell: As stored.
+        again: Computed here, by name.
+        device: That computed them.
     """
-    if "logits" not in cell.arrays:
-        return _compare_measures(next(iter(cell.arrays.values())), again)
-    stored = cell.arrays["logits"]
-    if np.array_equal(stored, again):
+    if all(_same(array, again[name]) for name, array in cell.arrays.items()):
         return Verdict("identical")
-    difference = float(np.abs(stored.astype(np.float64) - again).max())
-    kind = cell.data.label_kind
-    assert kind is not None
-    before, after = (predictions(logits, kind) for logits in (stored, again))
-    unequal = before != after
-    moved = int((unequal.any(axis=1) if unequal.ndim == 2 else unequal).sum())
-    allowed = tolerance(cell.record, device)
+    stored = Cell(cell.fingerprint, cell.arrays, cell.head, cell.data)
+    found = task_of(cell.task).agreement(stored, again, move(cell.record, device))
     there = cell.record.get("versions") or {}
     other = sorted(name for name, value in versions().items() if there.get(name) != value)
-    sentence = (
-        f"logits differ by {difference:.2g} at most ({allowed:g} allowed), predictions of {moved} "
-        f"of {counted(len(again), 'image')}"
-    )
-    if other:
-        sentence += f"; other versions here: {', '.join(other)}"
-    return Verdict("agrees" if difference <= allowed and moved <= 1 else "differs", sentence)
+    more = f"; other versions here: {', '.join(other)}" if other else ""
+    return Verdict("agrees" if found.agrees else "differs", found.sentence + more)
 
 
-def _compare_measures(stored: NDArray[Any], again: NDArray[Any]) -> Verdict:
-    """Compare numbers of images, float64 (N, M): equal, within a thousandth, or not."""
-    if np.array_equal(stored, again, equal_nan=True):
-        return Verdict("identical")
-    both = np.isfinite(stored) & np.isfinite(again)
-    scale = np.maximum(np.abs(stored), 1.0, where=both, out=np.ones(stored.shape))
-    apart = np.abs(np.subtract(stored, again, where=both, out=np.zeros(stored.shape))) / scale
-    same_gaps = np.array_equal(np.isfinite(stored), np.isfinite(again))
-    largest = float(apart.max())
-    sentence = f"measures differ by {largest:.2g} of their size at most ({MEASURES_MOVE:g} allowed)"
-    return Verdict("agrees" if same_gaps and largest <= MEASURES_MOVE else "differs", sentence)
+def _same(stored: NDArray[Any], again: NDArray[Any]) -> bool:
+    return np.array_equal(stored, again, equal_nan=stored.dtype.kind == "f")
 
 
-def tolerance(record: Mapping[str, Any], device: str) -> float:
-    """Return the largest difference of logits that is rounding, by devices and precision."""
+def move(record: Mapping[str, Any], device: str) -> Move:
+    """Say what lies between a stored cell and one that was computed here."""
     encoding = record["encoding"]
     if encoding.get("speed") or encoding.get("precision", "32-true") != "32-true":
-        return HALF_PRECISION
+        return "fast"
     kinds = {str(name).partition(":")[0] for name in (record.get("device"), device)}
-    return EXACT_DEVICE if len(kinds) == 1 else OTHER_DEVICE
+    return "same kind" if len(kinds) == 1 else "other kind"

@@ -19,6 +19,8 @@ from medrobust.metrics.influence import Areas
 from medrobust.metrics.joining import How
 from medrobust.types import Int64Array
 
+from .agreement import ALLOWED, Agreement, agreement_of_arrays
+from .agreement import Move as Move
 from .arrays import ArraySpec as ArraySpec
 from .arrays import unlike as unlike
 
@@ -250,6 +252,20 @@ class Task(ABC):
                 f"what model {side.source.name!r} answers does not fit data set {data.name!r}: "
                 f"{complaint}."
             )
+
+    def agreement(self, cell: Cell, again: Mapping[str, NDArray[Any]], move: Move) -> Agreement:
+        """Say whether arrays that were computed again are those of a cell, but for rounding."""
+        return agreement_of_arrays(cell.arrays, again, ALLOWED[move])
+
+    def facts_of(
+        self, answers: Any, class_names: Sequence[str], positive: int | None
+    ) -> Mapping[str, Any]:
+        """Return what a split in memory is judged by, as facts of it: `target` and others.
+
+        Raises:
+            ConfigurationError: If answers are not of that kind.
+        """
+        raise ConfigurationError(f"{self.kind} cannot be asked of arrays in memory.")
 
     def answers_untuned(self, side: ModelSide) -> bool:
         """Say whether the model answers without a trained head, so that gains can be counted."""

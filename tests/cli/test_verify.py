@@ -10,7 +10,8 @@ from run_entry import medrobust
 from medrobust.base.seals import sealed_json
 from medrobust.evaluation.store import Store
 from medrobust.evaluation.store_files import described
-from medrobust.jobs.verification import HALF_PRECISION, OTHER_DEVICE, compare, tolerance
+from medrobust.jobs.verification import compare, move
+from medrobust.tasks.agreement import ALLOWED
 
 RUN = (
     *("model=phantomclip_small", "corruption=brightness", "severity=1,2", "dataset.per_class=2"),
@@ -52,6 +53,19 @@ def test_a_store_agrees_and_a_forged_cell_does_not(workplace, capsys) -> None:
     put(forged, logits[::-1].copy())
     assert medrobust("verify", "outputs/store") == 1
     assert "4 cells: 3 agree, 1 differ, 0 not computed." in capsys.readouterr().out
+
+
+def test_a_cell_of_another_task_is_compared_by_all_its_arrays(workplace, capsys) -> None:
+    assert medrobust(*RUN, "task=retrieval") == 0
+    capsys.readouterr()
+    assert medrobust("verify", "outputs/store") == 0
+    assert capsys.readouterr().out.count("identical") == 3
+    cell = next(Store(Path("outputs/store")).cells())
+    ranks = cell.arrays["text_rank"].copy()
+    ranks[:3] += 1
+    found = compare(cell, {**cell.arrays, "text_rank": ranks}, "cpu: x")
+    assert found.kind == "differs"
+    assert f"text_rank differs in 3 of {len(ranks)} rows (1 allowed)" in found.sentence
 
 
 def test_the_sample_follows_its_seed(workplace, capsys) -> None:
@@ -144,11 +158,12 @@ def test_a_hostile_record_runs_nothing(workplace, capsys) -> None:
 
 def test_the_tolerance_follows_devices_and_precision(workplace) -> None:
     exact = {"encoding": {"precision": "32-true"}, "device": "cpu: x86_64, 1 threads"}
-    assert tolerance(exact, "cpu: arm64, 8 threads") < tolerance(exact, "cuda: X") == OTHER_DEVICE
+    moves = move(exact, "cpu: arm64, 8 threads"), move(exact, "cuda: X")
+    assert ALLOWED[moves[0]] < ALLOWED[moves[1]] == 0.05
     half = {**exact, "encoding": {"precision": "bf16-mixed"}}
-    assert tolerance(half, "cpu: x86_64, 1 threads") == HALF_PRECISION
+    assert ALLOWED[move(half, "cpu: x86_64, 1 threads")] == 0.5
     assert medrobust(RUN[0], "corruption=clean", "dataset.per_class=1", RUN[-1]) == 0
     (cell,) = Store(Path("outputs/store")).cells()
-    near = cell.arrays["logits"] + np.float32(0.01)
+    near = {"logits": cell.arrays["logits"] + np.float32(0.01)}
     assert compare(cell, near, "cuda: X").kind == "agrees"
     assert compare(cell, near, cell.record["device"]).kind == "differs"

@@ -17,6 +17,7 @@ from medrobust.reporting import Report, wandb
 from medrobust.reporting.from_store import report_store
 from medrobust.reporting.measure import Measured
 from medrobust.tasks import lookup
+from medrobust.tasks.agreement import ALLOWED
 from medrobust.tasks.base import Cell, HeadDescription, Task, Terms, Units, unlike
 
 CORRUPTIONS, LEVELS = SEVEN[:2], (1, 5)
@@ -83,6 +84,14 @@ class TaskContract:
         cell = self.cell()
         again = pickle.loads(pickle.dumps(self.task.scores(pickle.loads(pickle.dumps(cell)))))
         assert again.estimates == self.task.scores(cell).estimates
+
+    def test_its_own_arrays_agree_with_it_and_those_of_another_skill_do_not(self) -> None:
+        cell, other = self.cell(), self.cell(skill=0.2)
+        for move in ALLOWED:
+            assert self.task.agreement(cell, dict(cell.arrays), move).agrees
+            found = self.task.agreement(cell, other.arrays, move)
+            assert not found.agrees
+            assert "allowed)" in found.sentence
 
     def test_units_of_one_image_answer_as_their_image_does(self) -> None:
         cell = self.cell()

@@ -1,4 +1,4 @@
-"""Reporting names no task, and what is read from a store loads no torch."""
+"""Whatever serves all tasks names none, and what is read from a store loads no torch."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from medrobust.tasks import lookup
 
 PACKAGE = Path(__file__).parents[2] / "medrobust"
-ROOMS = ("reporting", "evaluation")
+ROOMS = ("reporting", "evaluation", "jobs")
 
 
 def kinds() -> list[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.estimates import Estimate
 from medrobust.metrics.joining import WAYS
+from medrobust.tasks.agreement import Agreement, Move
 from medrobust.tasks.base import (
     ArraySpec,
     Cell,
@@ -23,8 +24,10 @@ from medrobust.tasks.base import (
 )
 
 from . import heads, joined, scores
+from .agreement import agreement_of_logits
 from .answers import METRICS
 from .fits import FITTED, Fit
+from .in_memory import facts_of_labels
 from .sections import class_texts, classes, reliability_diagram
 
 
@@ -62,6 +65,16 @@ class Classification(Task):
                 f"model {side.source.name!r} gives {given} logits an image, and data "
                 f"set {data.name!r} has {wanted} classes: it was made for other classes."
             )
+
+    def agreement(self, cell: Cell, again: Mapping[str, NDArray[Any]], move: Move) -> Agreement:
+        """Compare logits and what they predict."""
+        return agreement_of_logits(cell, again["logits"], move)
+
+    def facts_of(
+        self, answers: Any, class_names: Sequence[str], positive: int | None
+    ) -> Mapping[str, Any]:
+        """Take labels, (N,) or (N, L)."""
+        return facts_of_labels(answers, class_names, positive)
 
     def answers_untuned(self, side: ModelSide) -> bool:
         """Say whether the model classifies without a probe."""

@@ -1,15 +1,17 @@
 """Image quality as a task: nothing answers, and what a cell holds are measures of its images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.estimates import Estimate, Metric
 from medrobust.metrics.intervals import mean_interval
 from medrobust.quality import MEASURES
+from medrobust.tasks.agreement import ALLOWED, Agreement, Move, agreement_of_arrays
 from medrobust.tasks.base import (
     ArraySpec,
     Cell,
@@ -59,6 +61,10 @@ class ImageQuality(Task):
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Refuse, as `heads` does."""
         _no_model()
+
+    def agreement(self, cell: Cell, again: Mapping[str, NDArray[Any]], move: Move) -> Agreement:
+        """Compare measures: no tower runs, so that one tolerance holds on all devices."""
+        return agreement_of_arrays(cell.arrays, again, ALLOWED["same kind"])
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Average each measure over the images, with its interval over images or patients.
