@@ -168,6 +168,9 @@ class _Joiner:
         return [self._cell(cell) for cell in cells if self._takes(cell)]
 
     def _takes(self, cell: StoredCell) -> bool:
+        """Say whether a cell can be joined; facts that came after it may be known of another."""
+        if cell.data.fingerprint in self.known:
+            return self.way.how in task_of(cell.task).ways
         return self.way.lacking(cell.data, cell.task) is None
 
     def _cell(self, cell: StoredCell) -> StoredCell:

@@ -212,6 +212,14 @@ def lesions(data: SplitFacts, each: int = 3) -> SplitFacts:
     return replace(data, groups=owners, metadata=column, metadata_columns=("lesion_id",))
 
 
+def test_lesions_that_a_report_was_told_of_are_those_of_the_reference_too(tmp_path: Path) -> None:
+    data = lesions(facts())
+    store, cells = written(tmp_path, replace(data, metadata=None, metadata_columns=()))
+    told = [replace(cell, data=data) for cell in cells if cell.spec.model == "strong"]
+    report = reported(store, told, tmp_path / "out", Aggregation("lesion", "lesion_id"))
+    assert report.matrices[1].mce("error", 0).value is not None
+
+
 def test_lesions_of_a_column_have_intervals_over_patients(tmp_path: Path) -> None:
     data = lesions(facts())
     store, cells = written(tmp_path, data)
@@ -302,8 +310,9 @@ def test_patients_of_several_classes_are_refused_before_anything_is_computed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = ("dataset=phantoms", "dataset.per_class=3", "model=phantomclip_small", "corruption=clean")
-    for more in ("dry_run=true", "validation=false", "tuning=few_shot"):
-        done = answer(*run, "aggregate=patient", "store.dir=store", more)
+    tuned = ("tuning=few_shot", "adapter=lora")
+    for more in (("dry_run=true",), ("validation=false",), tuned):
+        done = answer(*run, "aggregate=patient", "store.dir=store", *more)
         assert done.returncode == 1
         sentence = "images of patient 'test/blood/p0000' of phantoms/test are of several classes"
         assert sentence in done.stderr
