@@ -166,12 +166,15 @@ def flip_tests(scores: Scores, key: str) -> tuple[Float64Array, Float64Array]:
     columns = np.hstack([base - base.mean(axis=1, keepdims=True), parts]).astype(np.float32)
     mixing = _mixing(scores, np.where(some, 1 / safe, 0.0))
     order = np.argsort(-seen, kind="stable")
+    mixed, least = np.ascontiguousarray(mixing[:, order].T), seen[order][:, None]
     alone, family, turns = np.zeros(len(seen)), np.zeros(len(seen)), 0
     for drawn in _turned(columns, scores, key):
-        found = np.abs(drawn @ mixing[:, order])
-        alone[order] += (found >= seen[order]).sum(axis=0)
-        largest = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
-        family[order] += (largest >= seen[order]).sum(axis=0)
+        found = mixed @ drawn.T  # (J, turns)
+        np.abs(found, out=found)
+        alone[order] += np.count_nonzero(found >= least, axis=1)
+        for place in range(len(found) - 2, -1, -1):  # the largest of this test and all after it
+            np.maximum(found[place], found[place + 1], out=found[place])
+        family[order] += np.count_nonzero(found >= least, axis=1)
         turns += len(drawn)
     every = len(base) <= ALL_TURNS  # the turn that was seen is one of these
     raw, adjusted = (
