@@ -121,9 +121,10 @@ def calibration_errors(
 ) -> dict[str, CalibrationError]:
     """Return "ece" and "adaptive_ece"; both are biased upwards (Kumar et al., arXiv:1909.10155)."""
     pairs = confidences(chances, labels, task)
-    sums = {name: [0.0, 0.0] for name in ("ece", "adaptive_ece")}
+    sums = dict.fromkeys(("ece", "adaptive_ece"), 0.0)
     influence = {name: np.zeros(len(chances)) for name in sums}
-    for confidence, right in pairs:
+    seen: dict[str, list[tuple[Float64Array, Float64Array, Int64Array]]] = {n: [] for n in sums}
+    for label, (confidence, right) in enumerate(pairs):
         order = np.argsort(confidence, kind="stable")
         ordered, truth = confidence[order], right[order]
         smooth = shared(ordered, truth)
@@ -131,11 +132,17 @@ def calibration_errors(
         for name, place in places.items():
             gaps = np.bincount(place, weights=ordered - smooth)
             influence[name][order] += np.sign(gaps)[place] * (ordered - truth) / len(pairs)
-            sums[name][0] += float(np.abs(gaps).sum() / len(ordered)) / len(pairs)
-            sums[name][1] += _excess(ordered, truth, place) / len(pairs)
+            sums[name] += float(np.abs(gaps).sum() / len(ordered)) / len(pairs)
+            seen[name].append((ordered, truth, place + label * bins))
+    joint = {
+        name: own[0] if len(own) == 1 else tuple(map(np.concatenate, zip(*own, strict=True)))
+        for name, own in seen.items()
+    }
     return {
-        name: CalibrationError(value, influence[name] - influence[name].mean(), excess)
-        for name, (value, excess) in sums.items()
+        name: CalibrationError(
+            value, influence[name] - influence[name].mean(), _excess(*joint[name])
+        )
+        for name, value in sums.items()
     }
 
 
