@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "report": Subcommand("report", "make page, figures and tables from a store"),
     "verify": Subcommand("verify", "compute some cells of a store again, and compare"),
     "merge": Subcommand("merge", "join the stores of several machines"),
+    "gate": Subcommand("gate", "say on which images a model must not be used"),
     "audit": Subcommand("audit", "say what may be wrong with data sets"),
     "sheet": Subcommand("sheet", "look at a folder of DICOM files before using it"),
     "monitor": Subcommand("monitor", "watch a deployed model for drift"),

@@ -1,0 +1,157 @@
+"""Image files held against a gate: `medrobust gate check`, without a model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medrobust.datasets.own.dicom_headers import is_dicom, opened, quiet_pydicom
+from medrobust.datasets.own.dicom_pixels import read_dicom
+from medrobust.datasets.own.picture_files import is_grey, read_picture
+from medrobust.datasets.own.pictures import Framing, framed, quiet_decoders
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, MedRobustError
+from medrobust.readings.gate.gate import Gate
+from medrobust.types import UInt8Array
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", "")
+"""Of files of a folder that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate says of one file.
+
+    Attributes:
+        file: As given, or its path below the folder.
+        accepted: Whether the model may be used on it.
+        reasons: Why not, each a clause; none if accepted.
+        measures: Measure -> value; empty where it was not measured.
+    """
+
+    file: str
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Return plain values, for JSON; what has no value is null."""
+        values = {n: v if np.isfinite(v) else None for n, v in self.measures.items()}
+        return {
+            "file": self.file,
+            "accepted": self.accepted,
+            "reasons": list(self.reasons),
+            "measures": values,
+        }
+
+
+def files_below(place: Path) -> list[Path]:
+    """Return a file itself, or the pictures and DICOM files below a folder, sorted.
+
+    Raises:
+        DatasetNotFoundError: If there is nothing there.
+        ConfigurationError: If a folder holds none.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise DatasetNotFoundError(f"{place} not found. Name an image, a DICOM file or a folder.")
+    found = sorted(
+        path
+        for path in place.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not found:
+        raise ConfigurationError(f"{place} holds no PNG, JPEG, TIFF or DICOM files.")
+    return found
+
+
+def check_files(gate: Gate, files: Sequence[Path], root: Path) -> Iterator[Verdict]:
+    """Measure files one after the other, and say which the gate accepts.
+
+    Args:
+        gate: As fitted.
+        files: From `files_below`.
+        root: Names are given below it.
+    """
+    size = gate.images["size"]
+    verdict(gate, np.zeros((size, size), np.uint8), "")  # loads what measures
+    with quiet_pydicom(), quiet_decoders():
+        for file in files:
+            name = file.name if file == root else file.relative_to(root).as_posix()
+            try:
+                pixels, complaint = _read(file, gate)
+            except MedRobustError as error:
+                yield Verdict(name, False, (f"cannot be read: {str(error).rstrip('.')}",))
+                continue
+            yield Verdict(name, False, (complaint,)) if complaint else verdict(gate, pixels, name)
+
+
+def verdict(gate: Gate, pixels: UInt8Array, name: str) -> Verdict:
+    """Hold an image, uint8 (H, W) or (H, W, 3) of the gate's size, against a gate."""
+    import torch
+
+    from medrobust.quality import measure
+
+    planes = pixels[None, None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)[None]
+    names = gate.envelope.names
+    with torch.inference_mode():
+        found = measure(torch.from_numpy(np.ascontiguousarray(planes)), names)
+    values = np.array([found[n].item() for n in names])
+    distances = gate.envelope.distances(values[None])[0]
+    low, high = gate.envelope.limits(gate.limit)
+    reasons = [
+        _reason(names[m], values[m], low[m], high[m])
+        for m in np.argsort(-distances)
+        if not distances[m] <= gate.limit
+    ]
+    return Verdict(
+        name, not reasons, tuple(reasons), dict(zip(names, values.tolist(), strict=True))
+    )
+
+
+def _reason(name: str, value: float, low: float, high: float) -> str:
+    if not np.isfinite(value):
+        return f"{name} has no value"
+    side = f"above {high:.4g}" if value > high else f"below {low:.4g}"
+    return f"{name} {value:.4g} is {side}"
+
+
+def _read(file: Path, gate: Gate) -> tuple[UInt8Array, str]:
+    """Return an image of the gate's size, or why it is none that the gate is of."""
+    images = gate.images
+    framing = Framing(images["size"], images["fit"], images["bit_depth"])
+    grey = images["channels"] == 1
+    with file.open("rb") as stream:
+        dicom = is_dicom(stream)
+    if dicom:
+        with opened(file) as (header, _):
+            modality = str(header.get("Modality", ""))
+        if images["modality"] and modality != images["modality"]:
+            wanted = images["modality"]
+            return _NOTHING, f"its modality is {modality or 'not named'}, the gate's is {wanted}"
+        raw = read_dicom(file).pixels
+        is_grey_, sides = raw.ndim == 2, raw.shape[:2]
+    else:
+        is_grey_, sides = is_grey(file), _sides(file)
+    if is_grey_ != grey:
+        kinds = ("a colour image", "a grey image")
+        return _NOTHING, f"it is {kinds[is_grey_]}, and the gate is of {kinds[grey][2:]}s"
+    if min(sides) < images["size"]:
+        return _NOTHING, (
+            f"it has {sides[0]} x {sides[1]} pixels, and the gate is of {images['size']} a side: "
+            f"enlarging would make it soft"
+        )
+    pixels = framed(raw, framing, grey=grey) if dicom else read_picture(file, framing, grey=grey)
+    return pixels, ""
+
+
+_NOTHING = np.zeros((0, 0), np.uint8)
+
+
+def _sides(file: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(file) as image:
+        return image.height, image.width

@@ -1,0 +1,1 @@
+"""The gate: below which image quality a model must not be used, fitted on stored cells."""

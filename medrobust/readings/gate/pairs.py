@@ -1,0 +1,173 @@
+"""Cells of a model joined with the measures of the same images: one pair a condition."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.evaluation.store import Store, StoredCell
+from medrobust.exceptions import ConfigurationError, StoreError, unknown_name
+from medrobust.metrics.intervals import Bounds, share_interval
+from medrobust.reporting.measure import Measured
+from medrobust.tasks.base import Terms
+from medrobust.tasks.lookup import task_of
+from medrobust.types import Float64Array, Int64Array
+
+MEASURES = "measures"
+"""Array of a cell of images: one column a measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One condition of one split: what the images are like, and which answers are wrong.
+
+    Attributes:
+        answers: Cell of the model.
+        images: Size and channels of the images.
+        names: Measures.
+        values: float64 (N, M).
+        wrong: bool (N,).
+        patients: int64 (N,) from 0.
+        target: int64 (N,), the class of each image.
+    """
+
+    answers: StoredCell
+    images: Mapping[str, Any]
+    names: tuple[str, ...]
+    values: Float64Array
+    wrong: NDArray[np.bool_]
+    patients: Int64Array
+    target: Int64Array
+
+    @property
+    def condition(self) -> str:
+        """Such as "gaussian_noise s3", or "clean"."""
+        spec = self.answers.spec
+        return "clean" if spec.severity == 0 else f"{spec.corruption} s{spec.severity}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which cells of a store a gate is about.
+
+    Attributes:
+        model: Name; empty: the only one.
+        dataset: Name; empty: the only one.
+        split: Of the data.
+        of_class: Only images of this class count; empty: all.
+    """
+
+    model: str = ""
+    dataset: str = ""
+    split: str = "val"
+    of_class: str = ""
+
+
+def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
+    """Join the cells of one model with the measures of the same images.
+
+    Raises:
+        StoreError: If there is nothing to join; it says what makes it.
+        ConfigurationError: If there are several models or data sets and none is named.
+    """
+    cells = [cell for store in stores for cell in store.cells()]
+    measured = {_images_of(c): c for c in cells if not task_of(c.task).of_models}
+    answers = [c for c in cells if task_of(c.task).of_models and c.spec.split == choice.split]
+    answers = _one("dataset", choice.dataset, _one("model", choice.model, answers))
+    if not answers:
+        raise StoreError(
+            f"these stores hold no cells of the split {choice.split!r}: run with "
+            f"dataset.split={choice.split} quality=alone first, the same model and corruptions."
+        )
+    _one_row(answers)
+    joined = [(c, measured[_images_of(c)]) for c in answers if _images_of(c) in measured]
+    if not joined:
+        raise StoreError(
+            "these stores hold no measures of the model's images: run the same command again with "
+            "quality=alone; what is finished is not computed again."
+        )
+    known = Measured()
+    return [_pair(cell, images, known, choice.of_class) for cell, images in joined]
+
+
+def _images_of(cell: StoredCell) -> str:
+    """Fingerprint what decides the images that a cell saw."""
+    encoding = cell.record["encoding"]
+    parts = ("data", "corruption", "seed", "stream")
+    return fingerprint([encoding.get(part) for part in parts])
+
+
+def _one(kind: str, name: str, cells: Sequence[StoredCell]) -> list[StoredCell]:
+    known = sorted({getattr(c.spec, kind) for c in cells})
+    if name and name not in known:
+        raise unknown_name(f"{kind} of these stores", name, known)
+    if not name and len(known) > 1:
+        raise ConfigurationError(
+            f"these stores hold several of them ({', '.join(known)}): add --{kind} NAME."
+        )
+    return [c for c in cells if not name or getattr(c.spec, kind) == name]
+
+
+def _one_row(cells: Sequence[StoredCell]) -> None:
+    """Refuse answers of one model under two prompt sets, precisions or versions of its data."""
+    rows = {(row_of(c), c.data.fingerprint) for c in cells}
+    if len(rows) > 1:
+        raise ConfigurationError(
+            f"these stores hold {len(rows)} rows of that model (prompt sets, adapters, precisions "
+            f"or versions of the data): a gate is about one. Use a store with that one alone."
+        )
+
+
+def row_of(cell: StoredCell) -> str:
+    """Fingerprint what answers: weights, adapter, precision, prompts; not the data's own part."""
+    changing = ("corruption", "data", "seed", "stream")
+    encoding = {k: v for k, v in cell.record["encoding"].items() if k not in changing}
+    head = {k: v for k, v in cell.record["head"].items() if k != "name"}
+    return fingerprint([encoding, head])
+
+
+def _pair(cell: StoredCell, images: StoredCell, known: Measured, of_class: str) -> Pair:
+    names = tuple(map(str, images.head[MEASURES]))
+    wrong = wrong_answers(cell, known)
+    groups = known.groups(cell.data)
+    patients = np.arange(len(wrong)) if groups is None else groups
+    target = np.asarray(cell.data.labels)
+    rows = np.arange(len(wrong))
+    if of_class:
+        if of_class not in cell.data.class_names:
+            raise unknown_name("class", of_class, cell.data.class_names)
+        rows = np.flatnonzero(target == cell.data.class_names.index(of_class))
+    return Pair(
+        cell,
+        images.record["encoding"]["images"],
+        names,
+        images.arrays[MEASURES][rows],
+        wrong[rows],
+        patients[rows],
+        target[rows],
+    )
+
+
+def wrong_answers(cell: StoredCell, known: Measured) -> NDArray[np.bool_]:
+    """Return whether the answer to each image is wrong, bool (N,).
+
+    Raises:
+        ConfigurationError: If answers of that task are not right or wrong, image by image.
+    """
+    for terms in known.scores(cell).terms.values():
+        if isinstance(terms, Terms) and terms.values.dtype == bool and terms.values.ndim == 1:
+            return np.asarray(terms.values)
+    raise ConfigurationError(
+        f"answers to {cell.spec.dataset} are not simply right or wrong, image by image: a gate is "
+        f"fitted for sets with one label an image."
+    )
+
+
+def share(held: NDArray[np.bool_], patients: Int64Array) -> tuple[float, Bounds]:
+    """Return a share of images with its interval over patients."""
+    codes = np.unique(patients, return_inverse=True)[1].reshape(-1)
+    groups = None if len(np.unique(codes)) == len(codes) else codes
+    return float(held.mean()), share_interval(held.astype(np.float64), groups)

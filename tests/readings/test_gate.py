@@ -1,0 +1,214 @@
+"""The gate from stored cells to verdicts on files."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from stores import cell_key, data_record, write_cell
+
+from medrobust.cli.entry import main
+from medrobust.corruptions import corrupt
+from medrobust.evaluation.store import CellKey, Store
+from medrobust.quality import ImageQuality, measure
+
+MEASURES = ["noise_sigma", "laplacian_variance", "sharpness", "brightness"]
+COUNT, SIZE = 480, 64
+CONDITIONS = [
+    ("clean", 0), ("gaussian_noise", 1), ("gaussian_noise", 3), ("gaussian_noise", 5),
+    ("contrast", 5),
+]  # fmt: skip
+RISK = {0: 0.02, 1: 0.05, 3: 0.3, 5: 0.6}
+"""Severity -> how often the planted answers are wrong."""
+
+
+def pictures(seed: int, count: int = COUNT) -> torch.Tensor:
+    """Draw discs on gradients, with a little noise: uint8 (N, 1, H, W)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    drawn = []
+    for _ in range(count):
+        cx, cy, r = *rng.uniform(20, 44, 2), rng.uniform(8, 18)
+        plane = 70 + x * rng.uniform(0.2, 0.8) + 60 * (np.hypot(x - cx, y - cy) < r)
+        drawn.append((plane + rng.normal(size=plane.shape) * rng.uniform(1.5, 3)).clip(0, 255))
+    return torch.from_numpy(np.array(drawn).astype(np.uint8))[:, None]
+
+
+def shown(clean: torch.Tensor, name: str, severity: int) -> torch.Tensor:
+    rows = torch.arange(len(clean))
+    return corrupt(clean, name, severity=severity, index=rows) if severity else clean
+
+
+def make_store(folder: Path, split: str, seed: int, *, wrong: bool = True) -> Store:
+    """Write cells of a planted model and of the images that it saw."""
+    store, clean = Store(folder), pictures(seed)
+    groups = np.array([f"patient {row // 2}" for row in range(COUNT)])
+    data = data_record(f"discs{seed}", count=COUNT, groups=groups)
+    data = replace(data, name="discs", split=split)
+    rng = np.random.default_rng(seed)
+    for name, severity in CONDITIONS:
+        key = cell_key(data, "planted", name, severity)
+        key = CellKey(replace(key.spec, split=split), key.encoding, key.head, key.data)
+        logits = 4 * np.eye(3, dtype=np.float32)[data.labels]
+        missed = rng.random(COUNT) < RISK[severity] * wrong
+        logits[missed] = np.roll(logits[missed], 1, axis=1)
+        write_cell(store, data, key, logits=logits)
+        of_images = {"images": {"size": [SIZE, SIZE], "channels": 1}}
+        encoding = {**of_images, "data": data.fingerprint, "corruption": key.encoding["corruption"]}
+        spec, head = replace(key.spec, model="images"), ImageQuality(MEASURES).head
+        own = CellKey(spec, encoding, head, key.data)
+        found = measure(shown(clean, name, severity), MEASURES)
+        columns = np.stack([found[m].numpy() for m in MEASURES], axis=1)
+        store.write(own, {"measures": columns}, {"config": {}, "versions": {}, "device": "cpu"})
+    return store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("gate")
+    make_store(place / "store", "val", seed=1)
+    make_store(place / "store", "test", seed=2)
+    assert typed("fit", place / "store", "--out", place / "gate.json", "--alpha", "0.15") == 0
+    return place
+
+
+def typed(*words: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(["gate", *map(str, words)])
+    return int(stopped.value.code or 0)
+
+
+def test_a_fitted_gate_keeps_clean_images_and_its_promise_on_other_patients(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = json.loads((folder / "gate.json").read_text())
+    assert gate["clean_kept"][1] >= 0.95
+    assert gate["tests"][0]["p"] <= 0.05
+    assert (
+        typed("report", folder / "gate.json", folder / "store", "--out", folder / "gate.csv") == 0
+    )
+    rows = list(csv.DictReader((folder / "gate.csv").read_text().splitlines()))
+    found = {row["condition"]: row for row in rows}
+    assert float(found["clean"]["accepted"]) >= 0.9
+    assert float(found["gaussian_noise s5"]["accepted"]) < 0.05
+    assert float(found["gaussian_noise s5"]["error"]) == pytest.approx(0.6, abs=0.1)
+    said = capsys.readouterr().out
+    assert "errs on at most 15 %" in said
+    assert "4 conditions of the fit: error" in said
+
+
+def test_conditions_that_were_held_out_are_told_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = folder / "held.json"
+    assert typed("fit", folder / "store", "--out", gate, "--held-out", "contrast",
+                 "--alpha", "0.2") == 0  # fmt: skip
+    assert "contrast s5" not in json.loads(gate.read_text())["conditions"]
+    capsys.readouterr()
+    assert typed("report", gate, folder / "store") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if line.startswith("contrast s5")]
+    assert row.split()[2] == "no"
+    assert any(line.startswith("1 condition that the fit did not see") for line in lines)
+
+
+def test_files_are_accepted_or_refused_with_reasons_and_a_status(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = folder / "scans"
+    scans.mkdir()
+    clean = pictures(9, 3)
+    noisy = shown(clean, "gaussian_noise", 5)
+    for name, batch in (("clean", clean), ("noisy", noisy)):
+        for row, image in enumerate(batch):
+            Image.fromarray(image[0].numpy()).save(scans / f"{name}{row}.png")
+    capsys.readouterr()
+    assert typed("check", folder / "gate.json", scans / "clean0.png") == 0
+    assert "1 of 1 accepted" in capsys.readouterr().out
+    (scans / "broken.png").write_bytes(b"not a picture")
+    Image.fromarray(np.zeros((SIZE, SIZE, 3), np.uint8)).save(scans / "colour.png")
+    Image.fromarray(clean[0, 0, :40, :40].numpy()).save(scans / "small.png")
+    assert typed("check", folder / "gate.json", scans, "--json") == 3
+    said = json.loads(capsys.readouterr().out)["images"]
+    by_name = {each["file"]: each for each in said}
+    assert [by_name[f"clean{row}.png"]["accepted"] for row in range(3)] == [True] * 3
+    assert by_name["noisy0.png"]["reasons"][0].split()[0] in MEASURES
+    assert "is above" in by_name["noisy0.png"]["reasons"][0]
+    assert "cannot be read" in by_name["broken.png"]["reasons"][0]
+    assert "a colour image, and the gate is of grey images" in by_name["colour.png"]["reasons"][0]
+    assert "40 x 40 pixels" in by_name["small.png"]["reasons"][0]
+    stored = measure(clean[:1], MEASURES)
+    for name, value in by_name["clean0.png"]["measures"].items():
+        assert value == pytest.approx(stored[name].item(), rel=1e-6)
+
+
+def test_a_dicom_file_of_another_modality_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pydicom import examples
+
+    gate = json.loads((folder / "gate.json").read_text())
+    gate["images"]["modality"] = "CR"
+    (folder / "cr.json").write_text(json.dumps(gate))
+    examples.ct.save_as(folder / "slice.dcm")
+    assert typed("check", folder / "cr.json", folder / "slice.dcm") == 3
+    assert "its modality is CT, the gate's is CR" in capsys.readouterr().out
+    assert typed("check", folder / "gate.json", folder / "slice.dcm") in (0, 3)
+    assert "cannot be read" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--split", "train"), "hold no cells of the split 'train'"),
+        (("--alpha", "0.001"), "patients to test: even without an error"),
+        (("--alpha", "2"), "write a number between 0 and 1"),
+        (("--alpha", "0.03"), "no limit keeps a risk of 3 %"),
+        (("--model", "plantd"), "Did you mean 'planted'"),
+        (("--held-out", "fog"), "unknown corruption of these stores 'fog'"),
+        (("--class", "class 7"), "unknown class 'class 7'"),
+        (("--held-out", "gaussian_noise,contrast"), "no corrupted images are left to fit on"),
+    ],
+)
+def test_what_cannot_be_fitted_is_said_in_a_sentence(
+    folder: Path, words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed("fit", folder / "store", "--out", folder / "x.json", *words) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (folder / "x.json").exists()
+
+
+def test_a_gate_of_another_model_and_a_file_that_is_none_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = json.loads((folder / "gate.json").read_text())
+    (folder / "other.json").write_text(json.dumps({**gate, "row": "0" * 64}))
+    assert typed("report", folder / "other.json", folder / "store") == 1
+    assert "with other weights, prompts or precision" in capsys.readouterr().err
+    (folder / "none.json").write_text('{"limit": 3}')
+    assert typed("check", folder / "none.json", folder) == 1
+    assert "no gate of format 1" in capsys.readouterr().err
+    assert typed("check", folder / "missing.json", folder) == 1
+    assert "Make it by `medrobust gate fit`" in capsys.readouterr().err
+
+
+def test_a_store_without_measures_says_how_they_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_record()
+    key = cell_key(data, "planted")
+    write_cell(Store(tmp_path / "store"), data, key)
+    assert typed("fit", tmp_path / "store", "--out", tmp_path / "g.json", "--split", "test") == 1
+    assert "run the same command again with quality=alone" in capsys.readouterr().err
+
+
+def test_a_sensitivity_is_proven_on_images_of_its_class_alone(folder: Path) -> None:
+    words = ("--class", "class 1", "--alpha", "0.3", "--clean-share", "0.9")
+    assert typed("fit", folder / "store", "--out", folder / "class.json", *words) == 0
+    gate = json.loads((folder / "class.json").read_text())
+    assert gate["of_class"] == "class 1"
+    assert "images of class 'class 1'" in gate["sentence"]
