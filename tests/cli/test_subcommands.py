@@ -1,6 +1,8 @@
 """Words that are jobs of their own: through each way to start the package, with and without it."""
 
+import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -50,19 +52,47 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+ALL_HELP = """
+import contextlib, io, json, sys
+from medrobust.cli import main
+found = {}
+for word in sys.argv[1:]:
+    sys.argv[1:] = [word, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            main()
+        except SystemExit as done:
+            found[word] = (done.code, said.getvalue())
+print(json.dumps(found))
+"""
+"""What the console script does, for one word after the other."""
+
+
 @pytest.mark.parametrize("word", SUBCOMMANDS)
-def test_help_of_a_word_says_what_can_be_typed(word: str, tmp_path: Path) -> None:
-    done = started(sys.executable, "-m", "medrobust", word, "--help", folder=tmp_path)
+def test_help_of_a_word_says_what_can_be_typed(word: str, workplace: Path) -> None:
+    done = answer(word, "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: medrobust {word} ")
     assert f"\n  medrobust {word} " in done.stdout.partition("\nexample")[2]
 
 
-@pytest.mark.parametrize("word", SUBCOMMANDS)
-def test_an_installed_package_has_every_word(word: str, tmp_path: Path, installed: Path) -> None:
-    done = started(
-        sys.executable, "-m", "medrobust", word, "--help", folder=tmp_path, path=installed
-    )
+def test_an_installed_package_has_every_word(tmp_path: Path, installed: Path) -> None:
+    done = started(*(sys.executable, "-c", ALL_HELP, *SUBCOMMANDS), folder=tmp_path, path=installed)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for word in SUBCOMMANDS:
+        status, said = found[word]
+        assert (status, said.startswith(f"usage: medrobust {word} ")) == (0, True), word
+
+
+@pytest.mark.parametrize("start", [(sys.executable, "-m", "medrobust"), (CONSOLE,)], ids=str)
+def test_every_way_to_start_the_program_takes_words(
+    start: tuple[object, ...], tmp_path: Path
+) -> None:
+    if start == (CONSOLE,) and not CONSOLE.is_file():
+        pytest.skip("medrobust is not installed")
+    word = next(iter(SUBCOMMANDS))
+    done = started(*start, word, "--help", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: medrobust {word} ")
 
@@ -78,22 +108,18 @@ def test_an_installed_package_names_the_program_that_it_has(
         assert f"  {word:<15}  {subcommand.headline}\n" in done.stdout
 
 
-@pytest.mark.skipif(not CONSOLE.is_file(), reason="medrobust is not installed")
-@pytest.mark.parametrize("word", SUBCOMMANDS)
-def test_the_installed_program_has_every_word(word: str, tmp_path: Path) -> None:
-    done = started(CONSOLE, word, "--help", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: medrobust {word} ")
-
-
 @pytest.mark.parametrize("script", DOORS)
-def test_a_former_script_is_a_door_to_its_word(script: str, tmp_path: Path) -> None:
+def test_a_former_script_is_a_door_to_its_word(
+    script: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     file = ROOT / "scripts" / f"{script}.py"
     statements = file.read_text(encoding="utf-8").partition('"""\n')[2].split("\n")
     assert len([line for line in statements if line]) == 3
-    done = started(sys.executable, file, "--help", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: medrobust {DOORS[script]} ")
+    monkeypatch.setattr(sys, "argv", [str(file), "--help"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(file), run_name="__main__")
+    assert done.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: medrobust {DOORS[script]} ")
 
 
 @pytest.mark.parametrize(

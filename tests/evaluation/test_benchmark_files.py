@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -169,12 +167,9 @@ def test_what_a_layout_cannot_hold_is_refused(tmp_path):
 
 def test_the_command_writes_a_registry_for_a_published_set(tmp_path):
     write_medmnist(tmp_path / "data", "octmnist", (4, 4, 4))
-    command = [sys.executable, "-m", "medrobust", "benchmark-files", "--out", str(tmp_path / "out")]
     given = ["dataset=octmnist", f"dataset.root={tmp_path / 'data'}", "corruption=medmnist_c"]
     for word in ("written", "kept"):
-        done = subprocess.run(
-            [*command, *given], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        done = answer("benchmark-files", "--out", tmp_path / "out", *given)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(word) == 6
     columns = [c.name for c in Suite("medmnist_c").expand("octmnist")]
