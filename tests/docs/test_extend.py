@@ -41,7 +41,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("medrobust", "conf"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, root / name, ignore=ignored)
-    shutil.copy(ROOT / "run.py", root)
+    for name in ("tests/builders", "tests/tasks"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("run.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
     for block in BLOCKS:
         if block.mark != "run in a copy":
             put(block.mark, block.text, root)
@@ -65,33 +68,65 @@ def run(copy: Path, text: str) -> str:
     return (copy / "last" / "results.csv").read_text()
 
 
-@pytest.mark.slow  # four processes, and the kernels are compiled again in the copy
-def test_the_pieces_make_a_suite_a_corruption_a_metric_a_reading_and_a_model(copy: Path) -> None:
+@pytest.mark.slow  # five processes, and the kernels are compiled again in the copy
+def test_the_pieces_make_all_that_the_page_promises(copy: Path) -> None:
     texts = [block.text for block in BLOCKS if block.mark == "run in a copy"]
-    suite, corruption, metric, model = (run(copy, text) for text in texts)
+    suite, corruption, metric, task, model = (run(copy, text) for text in texts)
     assert "faint_noise" in suite
     assert "soft_focus" in suite
     assert ",lens,vignette,5," in corruption
     assert ",top2_accuracy," in metric
+    assert ",strangers," in task
     assert "\nbrightness,none,phantoms,test,imagenet_c,brightness,3," in model
     hard = (copy / "last" / "hard_images.csv").read_text().splitlines()
     assert hard[0] == "dataset,split,id"
     assert hard[1].startswith("phantoms,test,test/")
 
 
-def test_the_kernel_darkens_corners_and_leaves_the_middle(copy: Path) -> None:
-    code = (
-        "import torch; from medrobust.corruptions import corrupt;"
-        "white = torch.full((1, 1, 33, 33), 255, dtype=torch.uint8);"
-        "out = corrupt(white, 'vignette', severity=5, suite='lens')[0, 0];"
-        "print(int(out[16, 16]), int(out[0, 0]), int(out[0, 16]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+PROGRAM = """
+import sys, pytest
+status = pytest.main(['tests/tasks/test_neighbours.py', '-q', '-p', 'no:cacheprovider'])
+import torch
+from medrobust.cli import entry
+from medrobust.corruptions import corrupt
+white = torch.full((1, 1, 33, 33), 255, dtype=torch.uint8)
+out = corrupt(white, 'vignette', severity=5, suite='lens')[0, 0]
+print('\\nvignette', int(out[16, 16]), int(out[0, 0]), int(out[0, 16]))
+sys.exit(status) if status else entry.main(sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def done(copy: Path) -> subprocess.CompletedProcess[str]:
+    """Of the kernel, of the task's test and of the task's command, in one process."""
+    (text,) = [block.text for block in BLOCKS if "run.py task=neighbours" in block.text]
+    words = shlex.split(text.split("run.py ", 1)[1])
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words, "hydra.run.dir=asked"],
         cwd=copy,
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": ""},
     )
-    assert done.stdout.split() == ["255", "50", "153"], done.stderr
+
+
+def test_the_kernel_darkens_corners_and_leaves_the_middle(done) -> None:
+    assert "\nvignette 255 50 153\n" in done.stdout, done.stderr
+
+
+def test_the_task_keeps_the_contract_in_one_folder_and_reaches_matrix_and_page(
+    copy: Path, done
+) -> None:
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = (copy / "asked" / "results.csv").read_text()
+    assert "\nphantomclip_small,none,phantoms,test,none,clean,0,,strangers," in results
+    assert "\nphantomclip_small,none,phantoms,test,imagenet_c,brightness,5,,strangers," in results
+    page = (copy / "asked" / "report.html").read_text()
+    assert "nearest image of another class" in page
+    places = [block.mark for block in BLOCKS if "neighbours" in block.mark]
+    assert places == [
+        "file: medrobust/tasks/neighbours/__init__.py",
+        "file: conf/task/neighbours.yaml",
+        "file: tests/tasks/test_neighbours.py",
+    ]
