@@ -58,10 +58,12 @@ def fit(arguments: Sequence[str]) -> int:
         "--reference clean.csv --out monitor",
         "--reference outputs/store --dataset bloodmnist --split val --per-day 40 --out monitor",
         "--reference clean.csv --recipe mmc_plus --out monitor_mmc_plus",
+        "--reference images.csv --out monitor --encode model=biomedclip dataset=folder "
+        "'dataset.class_names=[normal,pneumonia]'",
     )
     parser = subcommand_parser("monitor fit", about, *examples)
     parser.add_argument(
-        "--reference", type=Path, required=True, metavar="TABLE|STORE", help="clean studies"
+        "--reference", type=Path, required=True, metavar="TABLE|FOLDER|STORE", help="clean studies"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the monitor, made anew")
     parser.add_argument("--recipe", default="default", help="default, chexstray or mmc_plus")
@@ -126,7 +128,7 @@ def update(arguments: Sequence[str]) -> int:
     examples = ("monitor today.csv", "monitor today.csv --json >> alarms.jsonl")
     parser = subcommand_parser("monitor update", about, *examples, ends=STATUS)
     parser.add_argument("monitor", type=Path, help="folder of the monitor")
-    parser.add_argument("studies", type=Path, metavar="TABLE|STORE", help="new studies")
+    parser.add_argument("studies", type=Path, metavar="TABLE|FOLDER|STORE", help="new studies")
     parser.add_argument("--json", action="store_true", help="print status.json on one line")
     _add_source(parser)
     given = parser.parse_args(arguments)
@@ -239,6 +241,13 @@ def _add_source(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="", help="name in the store; for a table, what made its features"
     )
+    parser.add_argument(
+        "--encode",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="encode the images that a table (column path) or folder names, by these keys of a run",
+    )
     parser.add_argument("--key", type=Path, help="file that hides names (default MONITOR.key)")
 
 
@@ -262,12 +271,15 @@ def _studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
         categorical=tuple(categorical) or None,
         ignored=tuple(listed(given.ignore)),
     )
+    if given.encode:
+        from .encode_studies import encoded
+
+        return encoded(source, columns, given.encode)
     if source.is_dir():
         if not is_store(source):
             raise ConfigurationError(
-                f"{source} is neither a table nor a store: evaluate the folder first "
-                f"(python run.py dataset=folder ... corruption=clean store.features=true), and "
-                f"pass its store."
+                f"{source} is neither a table nor a store: images are encoded by --encode "
+                f"model=NAME dataset=folder 'dataset.class_names=[A,B]'."
             )
         choice = Choice(
             given.model, given.dataset, given.split, given.prompts, given.per_day, given.start

@@ -1,0 +1,70 @@
+"""`medrobust monitor --encode`: images in, features and scores of the same rows out."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medrobust.cli.encode_studies import encoded
+from medrobust.exceptions import ConfigurationError
+from medrobust.monitor.tables import Columns
+
+RUN = [
+    "model=phantomclip_small",
+    "dataset=folder",
+    "dataset.class_names=[dark,bright]",
+    "dataset.modality=drawing",
+    "trainer.accelerator=cpu",
+]
+
+
+def picture(file, value):
+    grid = np.indices((64, 64)).sum(axis=0)
+    pixels = np.clip(grid + value, 0, 255).astype(np.uint8)
+    Image.fromarray(np.stack([pixels] * 3, axis=2)).save(file)
+
+
+@pytest.fixture
+def table(tmp_path):
+    values = [0, 120, 0, 60]
+    with (tmp_path / "t.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["id", "time", "path", "view"])
+        for number, value in enumerate(values):
+            picture(tmp_path / f"{9 - number}.png", value)
+            rows.writerow([f"s{number}", f"2026-01-0{number + 1}", f"{9 - number}.png", "PA"])
+    return tmp_path / "t.csv"
+
+
+@pytest.mark.slow
+def test_rows_get_the_features_of_their_own_images(table):
+    found, model = encoded(table, Columns(), RUN)
+    assert found.ids.tolist() == ["s0", "s1", "s2", "s3"]
+    assert list(found.categories) == ["view"]
+    embedding, scores = found.vectors["embedding"], found.vectors["scores"]
+    assert scores.shape == (4, 2)
+    np.testing.assert_allclose(embedding[0], embedding[2], atol=1e-6)
+    assert np.abs(embedding[0] - embedding[1]).max() > 1e-3
+    assert len(model) == 64
+    for path in table.parent.glob("*.png"):
+        os.utime(path, (1767312000, 1767312000))
+    folder, same = encoded(table.parent, Columns(), RUN)
+    assert same == model
+    assert folder.ids.tolist() == ["6.png", "7.png", "8.png", "9.png"]
+    np.testing.assert_allclose(folder.vectors["embedding"][3], embedding[0], atol=1e-6)
+    assert set((folder.times // 86_400).tolist()) == {20_455}
+
+
+def test_what_cannot_be_encoded_is_one_sentence(table):
+    with pytest.raises(ConfigurationError, match=r"dataset\.class_names="):
+        encoded(table, Columns(), ["model=phantomclip_small"])
+    with pytest.raises(ConfigurationError, match="Did you mean 'phantomclip'"):
+        encoded(table, Columns(), ["model=phantomclipp", *RUN[1:]])
+    (table.parent / "9.png").unlink()
+    with pytest.raises(ConfigurationError, match=r"encoding the images failed: .*9\.png"):
+        encoded(table, Columns(), RUN)
+    (table.parent / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match="holds no images"):
+        encoded(table.parent / "empty", Columns(), RUN)
