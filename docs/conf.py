@@ -32,4 +32,6 @@ html_theme = "furo"
 html_title = f"medrobust {version}"
 html_copy_source = False
 html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["wrap.css"]
 html_theme_options = {"navigation_with_keys": True}

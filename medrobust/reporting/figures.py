@@ -69,12 +69,11 @@ def title(matrix: Matrix, of: str | None = None) -> str:
 
 
 def place(matrix: Matrix) -> str:
-    """Name the table without its metric; of several tasks, with the task."""
+    """Name the table without its metric, which tells it from another task's."""
     table = matrix.table
     over = f" · {columns_named(table)}" if table.corruptions else ""
     version = f" (data {table.version[:8]})" if table.version else ""
-    task = f" · {table.task}" if table.task else ""
-    return f"{table.dataset}/{table.split}{version}{over}{task}"
+    return f"{table.dataset}/{table.split}{version}{over}"
 
 
 def columns_named(table: ExpectedTable) -> str:

@@ -29,7 +29,9 @@ def form(matrices: Sequence[Matrix]) -> str:
     metrics = [("", "as printed"), *known]
     levels = sorted({level for matrix in matrices for level in matrix.table.severities})
     severities = [("", "mean"), *((str(level), str(level)) for level in levels)]
-    sets = [("", "all"), *((str(i), place(matrix)) for i, matrix in enumerate(matrices))]
+    places = [place(matrix) for matrix in matrices]
+    names = places if len(set(places)) == len(places) else [title(matrix) for matrix in matrices]
+    sets = [("", "all"), *((str(i), name) for i, name in enumerate(names))]
     return (
         '<form id="switches" hidden aria-label="What the tables show">'
         + _select("metric", "Metric", metrics)
