@@ -12,6 +12,7 @@ A folder of peft without `medrobust.json` is taken too, if its tensors fit the m
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -181,7 +182,7 @@ class Tuned(Adaptation):
     def record(self) -> dict[str, Any]:
         """The content of `medrobust.json`; empty for a folder of peft alone."""
         path = self._folder / RECORD
-        if not path.exists():
+        if not os.path.lexists(path):
             return {}
         try:
             value = read_sealed(path)

@@ -3,6 +3,8 @@
 import errno
 import io
 import json
+import os
+import stat
 import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +78,20 @@ def json_object(path: Path) -> dict[str, Any]:
         OSError: If the file cannot be opened.
         ValueError: If it holds anything else, or is nested beyond all measure.
     """
-    return parsed_object(path.read_bytes())
+    return parsed_object(regular_bytes(path))
+
+
+def regular_bytes(path: Path) -> bytes:
+    """Read a file, and nothing else that may lie in its place: a pipe would never answer.
+
+    Raises:
+        OSError: If it cannot be opened, or is a folder, a pipe or a device.
+    """
+    flags = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))
+    with open(os.open(path, os.O_RDONLY | flags), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return stream.read()
 
 
 def parsed_object(content: bytes) -> dict[str, Any]:
@@ -110,7 +125,7 @@ def whole_array(path: Path) -> Any:
     """
     import numpy as np
 
-    content = path.read_bytes()
+    content = regular_bytes(path)
     try:
         length = 12 if content[6:7] > b"\x01" else 10
         begin = length + int.from_bytes(content[8:length], "little")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .safe_files import parsed_object
+from .safe_files import parsed_object, regular_bytes
 
 SEAL, SEALED = "seal", "sealed"
 """Keys of the digest and of the word that there is one: no flipped bit takes both away."""
@@ -56,6 +56,10 @@ def breach(content: bytes, record: Mapping[str, Any]) -> str | None:
     Args:
         content: The bytes of the file.
         record: What they say.
+
+    Example:
+        >>> breach(b"{}", {}), breach(b"", {"sealed": True})
+        (None, 'its record is not the one that was sealed')
     """
     if not is_sealed(record):
         return None
@@ -80,7 +84,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         OSError: If the file cannot be opened.
         ValueError: If it holds anything else, or is not what was sealed.
     """
-    content = path.read_bytes()
+    content = regular_bytes(path)
     record = parsed_object(content)
     if complaint := breach(content, record):
         raise ValueError(complaint)

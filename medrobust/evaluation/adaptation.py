@@ -23,6 +23,7 @@ from .locks import Claims
 from .ranks import OneProcess, launcher_of, wants_several
 from .resources import Resources
 from .store import Store
+from .stored_adapters import adapter_record
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,13 @@ def _wait_for_others(experiment: Experiment, wanted: PlannedAdapter, claims: Cla
 
 
 def evaluating(experiment: Experiment, wanted: PlannedAdapter) -> Experiment:
-    """Return the experiment with the finished artifact as its adapter."""
+    """Return the experiment with the finished artifact as its adapter.
+
+    Raises:
+        StoreError: If a file of it is not the one that was written.
+    """
     share = wanted.stage.how.interpolation
+    adapter_record(wanted.folder)
     tuned = Tuned(str(wanted.folder), name=wanted.name, interpolation=share)
     return replace(experiment, model=replace(experiment.model, adapter=tuned, stage=None))
 

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.safe_files import regular_bytes
 from medrobust.base.split_facts import SplitFacts
 from medrobust.tasks.base import READ_AS
 from medrobust.tasks.lookup import task_name
@@ -148,7 +149,7 @@ class StoredCell:
         """
         path = self.examples[number]
         try:
-            content = path.read_bytes()
+            content = regular_bytes(path)
         except OSError as error:
             raise damaged(self.folder, f"{path.name} cannot be read ({error})") from error
         if self.digests.get(path.name) not in (None, sha256(content).hexdigest()):

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medrobust.adapters.artifact import RECORD
 from medrobust.base.fingerprints import file_fingerprint, fingerprint
-from medrobust.base.seals import read_sealed
 from medrobust.base.temporary_names import temporary_name
 from medrobust.base.whole_files import move_into_place
 from medrobust.exceptions import StoreError
 
 from .store import OF_AUDITS, Store
-from .store_files import damaged, read_record
+from .store_files import read_record
+from .stored_adapters import adapter_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +128,6 @@ def _features_numbers(store: Store, folder: Path) -> Any:
 
 def _adapter_numbers(store: Store, folder: Path) -> Any:
     return adapter_record(folder).get("files")
-
-
-def adapter_record(folder: Path) -> dict[str, Any]:
-    """Read the record of a tuned adapter, and check that its files are those that it names.
-
-    Raises:
-        StoreError: If one is not; the message names the folder.
-    """
-    try:
-        record = read_sealed(folder / RECORD)
-        stated = dict(record.get("files", {}))
-    except (OSError, ValueError, TypeError) as error:
-        raise damaged(folder, f"{RECORD} cannot be read ({error})") from error
-    for name, sum_ in stated.items():
-        if not (folder / name).is_file() or file_fingerprint(folder / name) != sum_:
-            raise damaged(folder, f"{name} is not the file that was written")
-    return record
 
 
 def _rank(folder: Path) -> tuple[int, str]:

@@ -9,9 +9,9 @@ from medrobust.base.seals import is_sealed, sealed_json
 from medrobust.base.whole_files import write_whole
 from medrobust.exceptions import StoreError
 
-from .merge import adapter_record
 from .store import Store
 from .store_files import read_record, rewrite_record
+from .stored_adapters import adapter_record
 from .stored_splits import RECORD as DATA
 
 

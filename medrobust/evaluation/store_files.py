@@ -48,7 +48,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def record_bytes(record: Mapping[str, Any], *, sealed: bool = True) -> bytes:
-    """Write a JSON record, with a seal or as release 0.1 did."""
+    """Write a JSON record, with a seal or as release 0.1 did.
+
+    Example:
+        >>> record_bytes({"a": 2}, sealed=False).split()
+        [b'{', b'"a":', b'2', b'}']
+    """
     return (sealed_json if sealed else plain_json)(record, default=_plain)
 
 
@@ -90,7 +95,12 @@ def stored_array(path: Path, stated: Any) -> NDArray[Any]:
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:
-    """Return the content of the `.npy` file of an array."""
+    """Return the content of the `.npy` file of an array.
+
+    Example:
+        >>> len(array_bytes(np.zeros(3, np.uint8)))  # a head of 128 bytes
+        131
+    """
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     return buffer.getvalue()
@@ -99,7 +109,12 @@ def array_bytes(array: NDArray[Any]) -> bytes:
 def with_arrays(
     record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], name: str
 ) -> dict[str, bytes]:
-    """Return the files of a folder: its arrays, and the record under its name, which names them."""
+    """Return the files of a folder: its arrays, and the record under its name, which names them.
+
+    Example:
+        >>> sorted(with_arrays({}, {"features": np.zeros((1, 2))}, "features.json"))
+        ['features.json', 'features.npy']
+    """
     stated = {name: described(array) for name, array in arrays.items()}
     files = {f"{name}.npy": array_bytes(array) for name, array in arrays.items()}
     return files | {name: record_bytes({"format": FORMAT, **record, "arrays": stated})}

@@ -73,6 +73,10 @@ def times_of_change(states: Sequence[Sequence[Any]]) -> list[int]:
 
     Args:
         states: Real path first.
+
+    Example:
+        >>> times_of_change([["/no/such/file", 3, 0]])
+        [0]
     """
 
     def of(file: str) -> int:
