@@ -7,6 +7,7 @@ _HOME = {
     "Aggregation": "aggregation",
     "Calibration": "calibration",
     "Conformal": "cells.answer_sets",
+    "LabelFree": "label_free",
     "Selective": "selective",
 }
 """Public name -> module, imported at first use."""

@@ -58,6 +58,20 @@ EXPLAINED = (
 
 
 @dataclass(frozen=True, slots=True)
+class LabelFree:
+    """What may be asked.
+
+    Args:
+        transport: Also COT and COTT, which solve an assignment for every cell.
+    """
+
+    transport: bool = True
+
+
+SETTINGS = LabelFree
+
+
+@dataclass(frozen=True, slots=True)
 class Estimated:
     """Accuracy of one cell, estimated by one method.
 
@@ -85,8 +99,15 @@ class Estimated:
 
 
 def section(report: Report) -> Section | None:
-    """Return the table of errors, or None where no row has a clean validation cell."""
-    found = [(matrix, one) for matrix in report.matrices for one in estimates(matrix)]
+    """Return the table of errors where it was asked for and a row has a clean validation cell."""
+    asked = report.readings.get("label_free")
+    if asked is None:
+        return None
+    found = [
+        (matrix, one)
+        for matrix in report.matrices
+        for one in estimates(matrix, transport=asked.transport)
+    ]
     if not found:
         return None
     rows = [_csv_row(matrix, one) for matrix, one in found]
@@ -99,7 +120,7 @@ def section(report: Report) -> Section | None:
     )
 
 
-def estimates(matrix: Matrix) -> Iterator[Estimated]:
+def estimates(matrix: Matrix, *, transport: bool = True) -> Iterator[Estimated]:
     """Estimate every corrupted cell of every row that has a clean validation cell."""
     kind = matrix.data.label_kind
     if matrix.task.kind != "classification" or kind is None or matrix.data.labels.ndim != 1:
@@ -111,7 +132,7 @@ def estimates(matrix: Matrix) -> Iterator[Estimated]:
         if known is None or level == 0 or cell.spec.split == "val":
             continue
         if row not in sources:
-            sources[row] = Source(known, kind)
+            sources[row] = Source(known, kind, transport)
         twins = [
             other
             for (r, *rest), other in matrix.cells.items()
@@ -130,11 +151,12 @@ class Source:
 
     Args:
         cell: Of the validation split.
-        kind: Of the labels, one a image.
+        kind: Of the labels, one an image.
+        transport: Whether COT and COTT are computed.
     """
 
-    def __init__(self, cell: StoredCell, kind: LabelKind) -> None:
-        self.kind, self.labels = kind, cell.data.labels
+    def __init__(self, cell: StoredCell, kind: LabelKind, transport: bool) -> None:
+        self.kind, self.labels, self.transport = kind, cell.data.labels, transport
         logits = cell.arrays["logits"]
         self.temperature = fit_temperature(logits, self.labels, kind)
         self.answers = self.read(logits, self.labels)
@@ -184,9 +206,10 @@ class Source:
                 source.negative_entropy, source.right, target.negative_entropy
             ),
             "cbpe": label_free.expected_accuracy(self._calibrated(target), target.predicted),
-            "cot": label_free.transported_accuracy(target, self.marginal),
-            "cott": label_free.thresholded_transport(source, target, self.marginal),
         }
+        if self.transport:
+            found["cot"] = label_free.transported_accuracy(target, self.marginal)
+            found["cott"] = label_free.thresholded_transport(source, target, self.marginal)
         if twins:
             others = [twin.arrays["logits"].argmax(axis=1) for twin in twins]
             agree = [label_free.agreement(target.predicted, other) for other in others]

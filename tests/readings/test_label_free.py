@@ -13,6 +13,7 @@ from medrobust.evaluation.store import Store
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.label_free import thresholded_confidence
 from medrobust.readings.label_free import METHODS, RESAMPLES, _thresholded, estimates, mean_errors
+from medrobust.readings.lookup import asked, sections
 from medrobust.reporting import ExpectedTable, make_report
 from medrobust.reporting.measure import variant
 
@@ -53,6 +54,7 @@ def made(tmp_path_factory):
         folder=folder / "out",
         run={},
         validation={(variant(cells[0]), "toy"): known},
+        readings=asked({"label_free": {}}),
     )
     report.write()
     return report
@@ -110,6 +112,14 @@ def test_without_a_validation_cell_nothing_is_said(tmp_path):
     report = make_report(
         [cell], expected=[ExpectedTable("toy", "test", "imagenet_c", (), ())], missing=[],
         reference=None, reference_cells=[], notes=[], folder=tmp_path / "out", run={},
+        readings=asked({"label_free": {"transport": False}}),
     )  # fmt: skip
     report.write()
     assert not (tmp_path / "out" / "label_free.csv").exists()
+
+
+def test_it_speaks_only_where_it_is_asked_and_of_what_is_asked(made):
+    quiet = replace(made, readings={})
+    assert all(section.title != "Accuracy without labels" for section in sections(quiet))
+    found = list(estimates(made.matrices[0], transport=False))
+    assert {one.method for one in found} == set(METHODS) - {"cot", "cott"}
