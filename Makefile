@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-lowest coverage lint format types check bench docs clean
+.PHONY: help install run test test-all test-lowest coverage mutate lint format types check bench docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,22 +20,28 @@ run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptio
 	$(BIN)/python run.py
 
 test: $(READY)  ## the tests, those marked slow excepted
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-all: $(READY)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-lowest: .venv-lowest/.ready  ## the tests with the lowest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-o filterwarnings=default" \
-		.venv-lowest/bin/python -m pytest -m "not slow" -n 2
+		.venv-lowest/bin/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 .venv-lowest/.ready: requirements-lowest.txt pyproject.toml
 	$(PYTHON) scripts/make_environment.py .venv-lowest requirements-lowest.txt
 	@touch $@
 
 coverage: $(READY)  ## line and branch coverage of the tests, slow ones excepted: htmlcov/index.html
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
 	$(BIN)/python scripts/coverage_table.py htmlcov/coverage.json
+
+MUTANTS ?= medrobust.metrics.*
+mutate: $(READY)  ## change the metrics line by line: which tests notice? MUTANTS='medrobust.metrics.selective*' for one
+	$(BIN)/python -m pip install -q "mutmut>=3.8"
+	$(BIN)/mutmut run "$(MUTANTS)"
+	$(BIN)/mutmut results
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .
@@ -57,5 +63,5 @@ docs: $(READY)  ## these pages and the API, as a site that needs no network: sit
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
 
 clean:  ## remove caches and builds; the environment and outputs stay
-	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage
+	rm -rf build dist site mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
