@@ -195,6 +195,9 @@ def bench(arguments: Sequence[str]) -> int:
     for name in ("model", "dataset", "prompts"):
         parser.add_argument(f"--{name}", default="", help="where the store has several")
     parser.add_argument("--split", default="test", help="of the images (default test)")
+    parser.add_argument(
+        "--into", action="append", default=[], help="data sets of other sites that it turns into: A"
+    )
     given = parser.parse_args(arguments)
     from medrobust.evaluation.store import Store
     from medrobust.metrics.drift.detectors import DETECTORS
@@ -216,7 +219,11 @@ def bench(arguments: Sequence[str]) -> int:
     )
     store = Store(given.store)
     cell = clean_cell(store, Choice(given.model, given.dataset, given.split, given.prompts))
-    found = list(bench_store(store, cell, chosen))
+    others = [
+        clean_cell(store, Choice(cell.spec.model, name, given.split, given.prompts))
+        for name in listed(given.into)
+    ]
+    found = list(bench_store(store, cell, chosen, others))
     print(write_bench(given.out, found, chosen, f"{cell.spec.model} on {cell.spec.dataset}."))
     return 0
 

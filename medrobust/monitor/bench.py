@@ -116,9 +116,9 @@ class Change:
     Attributes:
         name: Corruption, or what else.
         severity: Of it.
-        rows: float32 (N, F), of the changed images.
-        right: float64 (N,), whether each is answered rightly.
-        weights: float64 (N,), how likely each image comes after the change; None: all alike.
+        rows: float32 (M, F), of the images that come after the change.
+        right: float64 (M,), whether each is answered rightly.
+        weights: float64 (M,), how likely each of them is; None: all alike.
     """
 
     name: str
@@ -255,7 +255,8 @@ class Site:
         if change is None:
             return sums.astype(np.float64)
         struck = rng.binomial(per_day, prevalence, days)
-        shares = equal if change.weights is None else change.weights / change.weights.sum()
+        weights = np.ones(len(change.rows)) if change.weights is None else change.weights
+        shares = weights / weights.sum()
         clean = _drawn(rng, per_day - struck, equal) @ self.rows
         changed = _drawn(rng, struck, shares) @ change.rows
         return np.concatenate([sums, clean + changed]).astype(np.float64)
@@ -280,28 +281,32 @@ def _quantile(delays: Float64Array, share: float) -> float | None:
     return found if np.isfinite(found) else None
 
 
-def bench_store(store: Store, clean: StoredCell, bench: Bench) -> Iterator[Noticed]:
+def bench_store(
+    store: Store, clean: StoredCell, bench: Bench, others: Sequence[StoredCell] = ()
+) -> Iterator[Noticed]:
     """Simulate every corruption of a row that the store holds, label shift and hard studies.
 
     Args:
         store: Features count where they were kept for clean and corrupted cells.
         clean: The clean cell of a row.
         bench: What is simulated.
+        others: Clean cells of other sites under the same model, which the stream turns into.
 
     Raises:
-        ConfigurationError: If no corrupted cell belongs to the row.
+        ConfigurationError: If no corrupted cell belongs to the row, or features were not kept.
     """
     cells = corrupted_cells(store, clean)
-    if not cells:
+    if not cells and not others:
         raise ConfigurationError(
             f"{store.root} holds no corrupted cell beside {clean.spec}: run corruptions first."
         )
     choice = Choice(per_day=1)
     studies = studies_of_cell(store, clean, choice)
-    kept = [store.has_features(str(cell.record["encoding_fingerprint"])) for cell in cells]
+    every = [*cells, *others]
+    kept = [store.has_features(str(cell.record["encoding_fingerprint"])) for cell in every]
     if "embedding" in studies.vectors and not all(kept):
         raise ConfigurationError(
-            f"features of {len(kept) - sum(kept)} corrupted cells were not kept: run them again "
+            f"features of {len(kept) - sum(kept)} cells were not kept: run them again "
             f"with store.features=true resume=false."
         )
     digester, _ = fit_digester(studies)
@@ -311,9 +316,10 @@ def bench_store(store: Store, clean: StoredCell, bench: Bench) -> Iterator[Notic
     for prevalence in bench.prevalences:
         for change in changes:
             yield from site.notice(change, prevalence)
-    for cell in cells:
-        worse = digester.digest(studies_of_cell(store, cell, choice))
-        change = Change(cell.spec.corruption, cell.spec.severity, worse, _right(cell))
+    for cell in every:
+        other = digester.digest(studies_of_cell(store, cell, choice))
+        name = cell.spec.corruption if cell.spec.severity else f"site {cell.spec.dataset}"
+        change = Change(name, cell.spec.severity, other, _right(cell))
         for prevalence in bench.prevalences:
             yield from site.notice(change, prevalence)
 

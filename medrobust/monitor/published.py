@@ -18,9 +18,8 @@ References:
     nothing is copied.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from medrobust.metrics.drift.univariate import (
     category_counts,
     chi2_test,
     hellinger,
-    ks_distance,
+    resampled_ks,
     wasserstein,
 )
 from medrobust.types import Float64Array
@@ -108,8 +107,8 @@ def _chexstray(
     drawn = rng.integers(0, len(window), (recipe.repeats, recipe.resampled))
     known, given = _numbers(reference), _numbers(window)
     for name, values in known.items():
-        first = values[np.isfinite(values)]
-        yield name, _over(drawn, given[name], partial(ks_distance, first))
+        first = np.sort(values[np.isfinite(values)])
+        yield name, float(resampled_ks(first, given[name], drawn).mean())
     for name, texts in reference.categories.items():
         both = np.concatenate([texts, window.categories[name]])
         names, _ = category_counts(both.tolist())
@@ -119,18 +118,6 @@ def _chexstray(
             chi2_test(counts, category_counts(own[rows].tolist(), names)[1])[0] for rows in drawn
         ]
         yield name, float(np.mean(found))
-
-
-def _over(
-    drawn: NDArray[np.int64], values: Float64Array, distance: Callable[[Float64Array], float]
-) -> float:
-    """Return the mean distance over resamples, missing values dropped."""
-    found = []
-    for rows in drawn:
-        own = values[rows]
-        own = own[np.isfinite(own)]
-        found.append(distance(own) if len(own) else np.nan)
-    return float(np.mean(found))
 
 
 def _numbers(studies: Studies) -> dict[str, Float64Array]:

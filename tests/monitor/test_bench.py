@@ -123,3 +123,14 @@ def test_choices_that_cannot_be_are_refused(store, tmp_path):
     cell = write_cell(alone, data, cell_key(data, "m"))
     with pytest.raises(ConfigurationError, match="no corrupted cell"):
         list(bench_store(alone, cell, SMALL))
+
+
+def test_a_stream_may_turn_into_another_site(store):
+    data = data_record("site_b", count=150)
+    cell = write_cell(store, data, cell_key(data, "m"), logits=logits(data, 5))
+    features = np.random.default_rng(9).normal(size=(150, 6)) + 1.0
+    store.write_features(str(cell.record["encoding_fingerprint"]), features.astype(np.float32))
+    found = list(bench_store(store, clean_cell(store, Choice(dataset="toy")), SMALL, [cell]))
+    one = summary(found, "ewma")["site site_b", 0, 1.0]
+    assert (one.power, one.delay) == (1.0, pytest.approx(2, abs=1))
+    assert one.changed == pytest.approx((cell.arrays["logits"].argmax(1) == data.labels).mean())

@@ -37,6 +37,36 @@ def ks_distance(reference: Float64Array, window: Float64Array) -> float:
     return float(np.abs(own - other).max())
 
 
+def resampled_ks(
+    reference: Float64Array, window: Float64Array, drawn: NDArray[np.int64]
+) -> Float64Array:
+    """Return the KS distance of each resample of a window, sorted once for all of them.
+
+    Args:
+        reference: float64 (M,), sorted, finite.
+        window: float64 (N,); values that are not finite are left out of each resample.
+        drawn: int64 (B, R) rows of the window.
+
+    Returns:
+        float64 (B,), NaN where a resample has no value.
+    """
+    known = np.isfinite(window)
+    places, inverse = np.unique(window[known], return_inverse=True)
+    codes = np.full(len(window), len(places))
+    codes[known] = inverse
+    counts = np.stack([np.bincount(codes[rows], minlength=len(places) + 1) for rows in drawn])
+    counts = counts[:, :-1]
+    total = counts.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        upto = counts.cumsum(axis=1) / total
+        before = upto - counts / total
+    own = np.searchsorted(reference, places, side="right") / len(reference)
+    own_before = np.searchsorted(reference, places, side="left") / len(reference)
+    apart = np.maximum(np.abs(upto - own), np.abs(before - own_before))
+    found: Float64Array = apart.max(axis=1, initial=-np.inf)
+    return np.where(total[:, 0] > 0, found, np.nan)
+
+
 def ks_test(reference: Float64Array, window: Float64Array) -> tuple[float, float]:
     """Return the Kolmogorov-Smirnov distance and its p-value: exact for small samples.
 

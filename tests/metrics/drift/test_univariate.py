@@ -15,6 +15,7 @@ from medrobust.metrics.drift.univariate import (
     ks_distance,
     ks_test,
     population_stability,
+    resampled_ks,
     wasserstein,
 )
 
@@ -92,3 +93,15 @@ def test_an_empty_sample_is_refused():
         hellinger(np.array([0, 0]), np.array([1, 2]))
     with pytest.raises(InvalidDataError, match="count the same ones"):
         chi2_test(np.array([1, 2]), np.array([1, 2, 3]))
+
+
+def test_distances_of_resamples_are_those_of_each_alone():
+    rng = np.random.default_rng(3)
+    reference, window = np.sort(rng.normal(size=60).round(1)), rng.normal(size=25).round(1)
+    window[:4] = np.nan
+    drawn = rng.integers(0, 25, (30, 40))
+    found = resampled_ks(reference, window, drawn)
+    for rows, value in zip(drawn, found, strict=True):
+        own = window[rows]
+        assert value == pytest.approx(ks_distance(reference, own[np.isfinite(own)]))
+    assert np.isnan(resampled_ks(reference, np.full(5, np.nan), drawn[:, :3] % 5)).all()
