@@ -2,6 +2,11 @@
 
 from typing import Literal
 
+from medrobust.exceptions import ConfigurationError
+
+GRANTED = ", state the one you were granted as {}.license=..."
+"""How a sentence goes on where a license can be stated."""
+
 ADMITTED = frozenset(
     {
         "Apache-2.0",
@@ -30,6 +35,28 @@ def commercial_use(license_: str) -> Literal["allowed", "forbidden", "unknown"]:
     if license_ in ADMITTED:
         return "allowed"
     return "forbidden" if "NC" in license_.replace("-", " ").split() else "unknown"
+
+
+def check_commercial(what: str, license_: str, key: str) -> None:
+    """Refuse what is not known to allow commercial use.
+
+    Args:
+        what: Model or data, as the sentence names it.
+        license_: As published or stated.
+        key: How the user states a license that was granted, as the sentence ends.
+
+    Raises:
+        ConfigurationError: Naming it, its license, and what to do.
+    """
+    verdict = commercial_use(license_)
+    if verdict == "allowed":
+        return
+    reason = "forbids commercial use" if verdict == "forbidden" else "is not known to allow"
+    reason += "" if verdict == "forbidden" else " commercial use"
+    raise ConfigurationError(
+        f"license=commercial: {what} has the license {license_ or 'unknown'!r}, which {reason}. "
+        f"Choose another{key}, or take license=commercial off."
+    )
 
 
 def described(license_: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from medrobust.base.licenses import GRANTED, check_commercial
 from medrobust.evaluation.building import built, check_arguments, resolved
 from medrobust.evaluation.config import refuse_tuning_of_nothing, refuse_untuned
 from medrobust.evaluation.run_wide import check_run_wide, run_wide
@@ -33,8 +34,9 @@ def first_look(config: Any) -> None:
     for source in sources:
         corruption.expand(source.suite)
     model = plain["model"]
-    any_license = plain.get("license", "any") == "any"  # what is not allowed needs no files
-    if any_license and {"name", "hub_id", "local_dir"} <= model.keys():
+    if plain.get("license", "any") != "any" and "license" in model:  # needs no files
+        check_commercial(f"model {model['name']!r}", str(model["license"]), GRANTED.format("model"))
+    if {"name", "hub_id", "local_dir"} <= model.keys():
         refuse_absent(model["name"], model["hub_id"], model["local_dir"])
     for source in sources:
         if hasattr(source, "check_files"):

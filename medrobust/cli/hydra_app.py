@@ -89,6 +89,11 @@ def run_hydra(overrides: Sequence[str]) -> int:
             raise
         raise ConfigurationError(about_files(error)) from error
     except Exception as error:
+        if isinstance(error, RuntimeError) and "srun" in str(error):
+            raise ConfigurationError(
+                "hydra/launcher=submitit_slurm hands jobs to Slurm, and this machine has no srun: "
+                "start it where Slurm is, or choose hydra/launcher=submitit_local."
+            ) from error
         if not LOST.intersection(kind.__name__ for kind in type(error).__mro__):
             raise
         raise MedRobustError(

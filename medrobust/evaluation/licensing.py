@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from medrobust.base.licenses import commercial_use
-from medrobust.exceptions import ConfigurationError
+from medrobust.base.licenses import GRANTED, check_commercial
 
 from .experiment import Experiment
 from .resources import Resources
@@ -23,21 +22,13 @@ def check_licenses(experiment: Experiment, resources: Resources) -> None:
     if experiment.license == "any":
         return
     for what, license_, key in _licenses(experiment, resources):
-        verdict = commercial_use(license_)
-        if verdict != "allowed":
-            reason = "forbids commercial use" if verdict == "forbidden" else "is not known to allow"
-            reason += "" if verdict == "forbidden" else " commercial use"
-            raise ConfigurationError(
-                f"license=commercial: {what} has the license {license_ or 'unknown'!r}, which "
-                f"{reason}. Choose another{key}, or take license=commercial off."
-            )
+        check_commercial(what, license_, key)
 
 
 def _licenses(experiment: Experiment, resources: Resources) -> Iterator[tuple[str, str, str]]:
     """Yield what, its license, and how the user states one that is known."""
-    stated = ", state the one you were granted as {}.license=..."
     license_ = getattr(experiment.model.source, "license", "")
-    yield f"model {experiment.model.source.name!r}", str(license_), stated.format("model")
+    yield f"model {experiment.model.source.name!r}", str(license_), GRANTED.format("model")
     adapter = experiment.model.adapter
     for what, found in adapter.made_from():
         yield f"{what} of adapter {adapter.name!r}", found, ""
@@ -47,5 +38,5 @@ def _licenses(experiment: Experiment, resources: Resources) -> Iterator[tuple[st
         yield (
             f"data set {image_set.name!r}",
             image_set.license,
-            stated.format("dataset") + ' ("own" for your own)' if own else "",
+            GRANTED.format("dataset") + ' ("own" for your own)' if own else "",
         )

@@ -217,9 +217,15 @@ def _typed(
     joined: Sequence[str],
 ) -> str:
     """Write the command that makes the report again, without where it goes."""
-    words = ["medrobust", "report", root.name, *joined, *choice.words]
+    words = ["medrobust", "report", _from_here(root), *joined, *choice.words]
     words += [word for switch, value in values.items() if value for word in (switch, value)]
     return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
+
+
+def _from_here(root: Path) -> str:
+    """Name a store as it is typed from this folder; one elsewhere by its name alone, on a page."""
+    here, there = Path.cwd(), root.absolute()
+    return there.relative_to(here).as_posix() if there.is_relative_to(here) else root.name
 
 
 def _without_reference(

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from run_entry import medrobust
 
 from medrobust.adapters import NoAdapter
 from medrobust.base.licenses import commercial_use
@@ -62,6 +63,11 @@ def test_the_demonstration_is_fit_for_commercial_use_and_a_research_model_is_not
     assert "model 'unimedclip_b16' has the license 'CC BY-NC 4.0'" in capfd.readouterr().err
     page = next((workplace / "outputs/runs").glob("*/report.html")).read_text(encoding="utf-8")
     assert page.count("Apache-2.0 (commercial use: allowed)") == 2
+
+
+def test_a_model_is_refused_before_its_data_are_asked_for(workplace, capfd) -> None:
+    assert medrobust("model=unimedclip_b16", "license=commercial", "dataset.root=nowhere") == 1
+    assert "the license 'CC BY-NC 4.0', which forbids commercial use" in capfd.readouterr().err
 
 
 def test_every_license_in_conf_and_facts_has_a_verdict_that_was_meant() -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 import torch
@@ -41,6 +42,13 @@ def test_jobs_in_processes_of_their_own_make_the_same_tables(workplace, launcher
     subprocess.run(command(launcher, *sweep, *beside), check=True, capture_output=True)
     for name in ("results.csv", "summary.csv"):
         assert Path("alone", name).read_bytes() == Path("beside", name).read_bytes()
+
+
+@pytest.mark.skipif(which("srun") is not None, reason="Slurm is here")
+def test_slurm_where_there_is_none_is_said_in_a_sentence(workplace, capfd) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    assert medrobust("-m", "seed=0,1", "dry_run=true", "hydra/launcher=submitit_slurm") == 1
+    assert "this machine has no srun: start it where Slurm is" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -269,7 +269,8 @@ def test_the_registry_of_a_set_has_the_name_that_a_run_gives_it(tmp_path):
     assert Choice(severities=("1",)).cut(table).in_store == 0
 
 
-def test_a_report_without_reference_says_why_mce_is_empty_and_how_to_fill_it(tmp_path):
+def test_a_report_without_reference_says_why_mce_is_empty_and_how_to_fill_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
     models = {"weak": 0.5, "strong": 1.5}
     write_matrix(
         tmp_path / "store", data_record(), models, corruptions=("contrast",), severities=(1,)
@@ -281,6 +282,7 @@ def test_a_report_without_reference_says_why_mce_is_empty_and_how_to_fill_it(tmp
         for name in (None, "weak")
     )
     (note,) = [note for note in made.notes if "mCE" in note]
+    assert f"medrobust report {tmp_path.name}/store " in note
     assert "--reference strong (or" in note
     assert "strong, weak" in note
     assert not any("mCE is empty" in note for note in named.notes)
