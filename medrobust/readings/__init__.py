@@ -8,6 +8,8 @@ _HOME = {
     "Calibration": "calibration",
     "Conformal": "cells.answer_sets",
     "LabelFree": "label_free",
+    "OperatingLimit": "operating_limit",
+    "Quality": "quality",
     "Selective": "selective",
 }
 """Public name -> module, imported at first use."""
