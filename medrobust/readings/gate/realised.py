@@ -91,22 +91,15 @@ def summary(gate: Gate, found: Sequence[Realised]) -> list[str]:
         if one.condition == "clean":
             kept = f"{100 * one.kept[1]:.1f} % [{100 * one.kept[0]:.1f}, {100 * one.kept[2]:.1f}]"
             lines.append(f"Clean images: {kept} are accepted.")
-    for fitted, where in ((True, "of the fit"), (False, "that the fit did not see")):
-        of_kind = [one for one in found if one.fitted == fitted and one.condition != "clean"]
-        if not of_kind:
-            continue
-        before = sum(one.risk for one in of_kind) / len(of_kind)
-        parts = [(one.kept[1], one.kept_risk[1]) for one in of_kind if one.kept_risk]
-        share = sum(kept for kept, _ in parts)
-        text = f"{counted(len(of_kind), 'condition')} {where}: error {100 * before:.1f} % without"
-        if not share:
-            lines.append(f"{text} the gate, which accepts none of their images.")
-            continue
-        after = sum(kept * risk for kept, risk in parts) / share
-        taken = 100 * share / len(of_kind)
-        lines.append(
-            f"{text} the gate, {100 * after:.1f} % among the {taken:.1f} % that it accepts."
-        )
+    corrupted = [one for one in found if one.condition != "clean"]
+    levels = {one.condition.rpartition(" s")[2] for one in corrupted}
+    hardest = max(levels, default="")
+    for of_kind, where in (
+        ([one for one in corrupted if one.fitted], "of the fit"),
+        ([one for one in corrupted if not one.fitted], "that the fit did not see"),
+        ([one for one in corrupted if one.condition.endswith(f" s{hardest}")], f"at s{hardest}"),
+    ):
+        lines += [_before_and_after(of_kind, where)] if of_kind else []
     above = [one.condition for one in found if one.kept_risk and one.kept_risk[0] > promise.alpha]
     if above:
         lines.append(
@@ -114,3 +107,16 @@ def summary(gate: Gate, found: Sequence[Realised]) -> list[str]:
             f"promise is about the mixture of the fit and not about each condition."
         )
     return lines
+
+
+def _before_and_after(found: Sequence[Realised], where: str) -> str:
+    """Say what the gate does to conditions taken together, each counting the same."""
+    before = sum(one.risk for one in found) / len(found)
+    text = f"{counted(len(found), 'condition')} {where}: error {100 * before:.1f} % without"
+    parts = [(one.kept[1], one.kept_risk[1]) for one in found if one.kept_risk]
+    share = sum(kept for kept, _ in parts)
+    if not share:
+        return f"{text} the gate, which accepts none of their images."
+    after = sum(kept * risk for kept, risk in parts) / share
+    taken = 100 * share / len(found)
+    return f"{text} the gate, {100 * after:.1f} % among the {taken:.1f} % that it accepts."
