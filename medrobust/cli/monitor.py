@@ -72,6 +72,13 @@ def fit(arguments: Sequence[str]) -> int:
     parser.add_argument("--fewest", type=int, default=30, help="studies that a window must have")
     parser.add_argument("--block", type=int, default=7, help="days that are alike, kept together")
     parser.add_argument("--detector", default="ewma", help="shewhart, cusum, ewma, page_hinkley")
+    parser.add_argument(
+        "--label", default="", help="column of what is right, the number of a score from 0"
+    )
+    for name, what in (("numeric", "measures"), ("categorical", "categories")):
+        parser.add_argument(
+            f"--{name}", action="append", default=[], help=f"columns of {what}: A,B"
+        )
     parser.add_argument("--limit", type=float, help="of a published recipe, where it has none")
     _add_source(parser)
     given = parser.parse_args(arguments)
@@ -136,8 +143,9 @@ def update(arguments: Sequence[str]) -> int:
     from medrobust.monitor.folder import MonitorFolder
     from medrobust.monitor.watch import update_monitor
 
-    MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
+    record = MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
     key = read_key(_key_file(given, given.monitor))
+    given.numeric, given.categorical = record["numbers"], record["categories"]
     studies, model = _studies(given.studies, given)
     found = update_monitor(given.monitor, studies, key=key, model=model)
     for remark in found.remarks:
@@ -147,7 +155,7 @@ def update(arguments: Sequence[str]) -> int:
 
         print(json.dumps(found.status, sort_keys=True))
     else:
-        print(f"{found.added} new studies. {_said(found.status)}")
+        print(f"{found.added} new studies. {_said(found.status)}{_guessed(found.status)}")
     return ALARM if found.alarm else 0
 
 
@@ -163,6 +171,14 @@ def _said(status: dict[str, object]) -> str:
     assert isinstance(parts, list)
     streams = ", ".join(f"{name} {z:.1f}" for name, z in parts[:3])
     return f"ALARM since {status['since']}. {text} Farthest from clean, in spreads: {streams}."
+
+
+def _guessed(status: dict[str, object]) -> str:
+    found = status["accuracy"]
+    if not isinstance(found, dict):
+        return ""
+    shown = ", ".join(f"{100 * value:.1f} % ({name.upper()})" for name, value in found.items())
+    return f" Accuracy estimated without labels: {shown}."
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -234,12 +250,7 @@ def _add_source(parser: ArgumentParser) -> None:
     group.add_argument("--id", default="id", help="names a study (only its keyed hash is kept)")
     group.add_argument("--time", default="time", help="when it was made")
     group.add_argument("--patient", default="patient", help="whose it is")
-    for name, what in (
-        ("numeric", "measures"),
-        ("categorical", "categories"),
-        ("ignore", "no streams"),
-    ):
-        group.add_argument(f"--{name}", action="append", default=[], help=f"{what}: A,B")
+    group.add_argument("--ignore", action="append", default=[], help="no streams: A,B")
     group = parser.add_argument_group("a cell of a store")
     for name in ("dataset", "split", "prompts"):
         group.add_argument(f"--{name}", default="", help="where the store has several")
@@ -269,13 +280,16 @@ def _studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
     from medrobust.monitor.stored import Choice, is_store, studies_of_store
     from medrobust.monitor.tables import Columns, studies_of_table
 
-    numeric, categorical = listed(given.numeric), listed(given.categorical)
+    numeric, categorical = given.numeric, given.categorical
+    if hasattr(given, "reference"):
+        numeric, categorical = listed(numeric) or None, listed(categorical) or None
     columns = Columns(
         id=given.id,
         time=given.time,
         patient=given.patient,
-        numeric=tuple(numeric) or None,
-        categorical=tuple(categorical) or None,
+        label=getattr(given, "label", ""),
+        numeric=None if numeric is None else tuple(numeric),
+        categorical=None if categorical is None else tuple(categorical),
         ignored=tuple(listed(given.ignore)),
     )
     if given.encode:

@@ -80,6 +80,7 @@ def windows(
     z = standard.z(window_statistics(digester, sums, counts, known, settings))
     paths = detector_of(settings.detector).path(standard.unified(z))
     sizes = np.round(window_sums(counts, settings.window)).astype(int)
+    guessed = digester.accuracy(window_sums(sums, settings.window), np.maximum(sizes, 1.0))
     return [
         {
             "day": day_text(first + step),
@@ -87,6 +88,9 @@ def windows(
             "z": _named(record["streams"], z[step]),
             "statistic": None if np.isnan(z[step]).any() else float(paths[step]),
             "alarm": bool(paths[step] > standard.limit.value and not np.isnan(z[step]).any()),
+            "accuracy": None
+            if np.isnan(z[step]).any() or not guessed
+            else {name: round(float(values[step]), 6) for name, values in guessed.items()},
         }
         for step in range(total)
     ]

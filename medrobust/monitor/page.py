@@ -46,6 +46,7 @@ def page(record: Mapping[str, Any], windows: Windows, status: Mapping[str, Any])
         f"<p>{escape(_about(record, status))}</p>",
         _unified(record, windows),
         _alarms(status),
+        _accuracy(record, windows),
         _streams(record, windows),
         f'<p class="soft small">{escape(MEANING)}</p>',
     ]
@@ -124,6 +125,24 @@ def _alarms(status: Mapping[str, Any]) -> str:
     ]
     table = plain_table(("day", "statistic", "farthest from clean, in spreads"), rows, tight=True)
     return details(f"{counted(len(rows), 'day')} above the limit", table, shown=len(rows) <= 14)
+
+
+def _accuracy(record: Mapping[str, Any], windows: Windows) -> str:
+    known = record.get("digester", {}).get("confidence")
+    if not known:
+        return ""
+    days = [str(one["day"]) for one in windows]
+    parts = [
+        f"<h3>{title}</h3>"
+        + chart(days, [(one["accuracy"] or {}).get(name) for one in windows], None, [], title)
+        for name, title in (("atc", "ATC, thresholded confidence"), ("doc", "DoC, difference"))
+    ]
+    note = (
+        f"Reference: {100 * known['accuracy']:.1f} % right. Estimates from confidence alone; "
+        f"neither is right under every change: medrobust report with readings=label_free says "
+        f"what they were worth under corruptions."
+    )
+    return f"<h2>Accuracy without labels</h2><p>{escape(note)}</p>{''.join(parts)}"
 
 
 def _streams(record: Mapping[str, Any], windows: Windows) -> str:

@@ -12,7 +12,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.scores import probabilities
 from medrobust.reporting.measure import variant
-from medrobust.types import Float32Array, Int64Array
+from medrobust.types import Float32Array, Float64Array, Int64Array
 
 from .studies import DAY, Studies, seconds_of
 from .tables import DISTINCT, IDENTIFYING, Columns
@@ -104,8 +104,15 @@ def studies_of_cell(
         metadata.pop(name, None)
     numbers, categories = {}, {}
     for name, values in metadata.items():
-        if name in (columns.numeric or ()) or _measures(values.tolist()):
-            numbers[name] = np.array([float(v) if v else np.nan for v in values.tolist()])
+        if columns.numeric is not None and columns.categorical is not None:
+            measured = name in columns.numeric
+            if not measured and name not in columns.categorical:
+                continue  # no stream of the monitor
+        else:
+            measured = name in (columns.numeric or ()) or _measures(values.tolist())
+            measured = measured and name not in (columns.categorical or ())
+        if measured:
+            numbers[name] = _numbers(name, values.tolist())
         elif len(set(values.tolist())) <= IDENTIFYING or name in (columns.categorical or ()):
             categories[name] = values
         else:
@@ -122,6 +129,13 @@ def studies_of_cell(
         vectors=vectors,
         labels=data.labels if data.labels.ndim == 1 else None,
     )
+
+
+def _numbers(name: str, values: Sequence[str]) -> Float64Array:
+    try:
+        return np.array([float(value) if value else np.nan for value in values])
+    except ValueError as error:
+        raise InvalidDataError(f"metadata column {name!r}: {error}.") from error
 
 
 def _measures(values: Sequence[str]) -> bool:

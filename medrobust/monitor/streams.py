@@ -12,7 +12,7 @@ number of studies of an unchanged stream.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.drift.kernels import median_bandwidth
 from medrobust.metrics.drift.univariate import MISSING
+from medrobust.metrics.label_free import threshold
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
 from .studies import Studies
@@ -40,6 +41,9 @@ SCORES = 30
 
 FOLDS = 5
 """Parts of the reference whose distances are measured without them."""
+
+LARGE = 1e30
+"""Stands for an infinite threshold, which JSON has no word for."""
 
 DISTANCES = ("embedding distance", "embedding residual")
 
@@ -63,6 +67,21 @@ class Stream:
     stop: int
 
 
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """What the reference says of top scores, with its labels.
+
+    Attributes:
+        accuracy: Of the reference.
+        mean: Of its top scores.
+        threshold: As many top scores of the reference lie below it as answers are wrong (ATC).
+    """
+
+    accuracy: float
+    mean: float
+    threshold: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Digester:
     """Turns studies into rows of numbers whose sums describe a window.
@@ -73,12 +92,14 @@ class Digester:
         arrays: "mean" (D,), "components" (D, C), "waves" (C, WAVES / 2) of the embedding; empty
             without one.
         scores: Number of scores; 0 without.
+        confidence: What the reference with its labels says of confidences; None without labels.
     """
 
     edges: Mapping[str, Float64Array]
     categories: Mapping[str, tuple[str, ...]]
     arrays: Mapping[str, Float64Array]
     scores: int
+    confidence: "Confidence | None" = None
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -107,6 +128,9 @@ class Digester:
         measures |= measured or {}
         blocks = [_binned(measures[name], edges) for name, edges in self.edges.items()]
         blocks += [_one_hot(texts[name], known) for name, known in self.categories.items()]
+        if self.confidence is not None:
+            top = studies.vectors["scores"].max(axis=1)
+            parts.append(np.stack([top, top >= self.confidence.threshold], axis=1))
         return np.concatenate([*blocks, *parts], axis=1, dtype=np.float32)
 
     def statistics(
@@ -136,12 +160,26 @@ class Digester:
                 found[:, column] = np.sqrt(scale * part.sum(axis=1))
         return found
 
+    def accuracy(self, sums: Float64Array, counts: Float64Array) -> dict[str, Float64Array]:
+        """Estimate the accuracy in windows without labels: "doc", "atc" -> float64 (T,).
+
+        Args:
+            sums: float64 (T, F), sum of the rows of each window.
+            counts: float64 (T,), above 0.
+        """
+        if self.confidence is None:
+            return {}
+        mean, above = (sums[:, -2:] / counts[:, None]).T
+        known = self.confidence
+        return {"doc": np.clip(known.accuracy + mean - known.mean, 0.0, 1.0), "atc": above}
+
     def record(self) -> dict[str, Any]:
         """Return what JSON keeps of it, in the order of the columns; `arrays` are kept beside."""
         return {
             "edges": [[name, values.tolist()] for name, values in self.edges.items()],
             "categories": [[name, list(values)] for name, values in self.categories.items()],
             "scores": self.scores,
+            "confidence": None if self.confidence is None else asdict(self.confidence),
         }
 
 
@@ -152,6 +190,7 @@ def read_digester(record: Mapping[str, Any], arrays: Mapping[str, Float64Array])
         categories={name: tuple(values) for name, values in record["categories"]},
         arrays=arrays,
         scores=int(record["scores"]),
+        confidence=Confidence(**record["confidence"]) if record["confidence"] else None,
     )
 
 
@@ -184,8 +223,18 @@ def fit_digester(reference: Studies) -> tuple[Digester, Float32Array]:
             "the reference has no stream: give features, scores or columns of metadata."
         )
     scores = reference.vectors["scores"].shape[1] if "scores" in reference.vectors else 0
-    digester = Digester(edges, categories, arrays, scores)
+    digester = Digester(edges, categories, arrays, scores, _confidence(reference))
     return digester, digester.digest(reference, unseen)
+
+
+def _confidence(reference: Studies) -> Confidence | None:
+    """Return what labels say of the top scores; None without labels or scores."""
+    if reference.labels is None or "scores" not in reference.vectors:
+        return None
+    scores = reference.vectors["scores"]
+    right, top = scores.argmax(axis=1) == reference.labels, scores.max(axis=1).astype(np.float64)
+    limit = float(np.clip(threshold(top, right), -LARGE, LARGE))
+    return Confidence(float(right.mean()), float(top.mean()), limit)
 
 
 def _unseen_distances(

@@ -266,6 +266,7 @@ def status_of(
         "statistic": last["statistic"] if last else None,
         "limit": record["limit"],
         "contributions": _largest(last["z"]) if last else [],
+        "accuracy": last.get("accuracy") if last else None,
         "studies": int(sum(len(batch["ids"]) for batch in batches)),
         "missing_days": [day_text(int(day)) for day in np.setdiff1d(every, days)],
         "alarms": [

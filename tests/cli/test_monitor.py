@@ -14,10 +14,11 @@ def table(file, first, days, per_day, seed, shift=0.0):
     rng = np.random.default_rng(seed)
     with file.open("w", newline="") as stream:
         rows = csv.writer(stream)
-        rows.writerow(["id", "time", "view"])
+        rows.writerow(["id", "time", "view", "kvp"])
         for row in range(days * per_day):
             day = np.datetime64(first) + row // per_day
-            rows.writerow([f"{first}-{row}", f"{day}T08:00", rng.choice(["PA", "AP"])])
+            kvp = f"{rng.normal(110, 5):.3f}"
+            rows.writerow([f"{first}-{row}", f"{day}T08:00", rng.choice(["PA", "AP"]), kvp])
     embedding = rng.normal(size=(days * per_day, 4)) + shift
     np.save(file.with_name(f"{file.stem}.features.npy"), embedding.astype(np.float32))
     return str(file)
@@ -45,8 +46,18 @@ def test_clean_studies_end_with_0_and_an_alarm_with_3(monitor, tmp_path, capsys)
     assert main(["report", monitor]) == 0
     page = (tmp_path / "monitor" / "report.html").read_text()
     assert f"ALARM since {status['since']}" in page
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_few_studies_have_the_kinds_of_columns_of_the_reference(monitor, tmp_path, capsys):
+    few = table(tmp_path / "few.csv", "2026-03-02", 1, 3, 1)
+    assert main(["update", monitor, few, "--model", "m"]) == 0
+    assert capsys.readouterr().out.startswith("3 new studies. No window has enough")
+    rows = (tmp_path / "few.csv").read_text().splitlines()
+    (tmp_path / "few.csv").write_text("\n".join(row.rsplit(",", 1)[0] for row in rows) + "\n")
+    with pytest.raises(InvalidDataError, match="no column 'kvp'"):
+        main(["update", monitor, few, "--model", "m"])
 
 
 def test_the_key_lies_beside_and_is_demanded(monitor, tmp_path):
@@ -72,3 +83,25 @@ def test_words_and_folders_that_are_nothing_are_named(tmp_path, monitor):
     fine = table(tmp_path / "fine.csv", "2026-03-02", 1, 12, 1)
     with pytest.raises(InvalidDataError, match="--time"):
         main(["update", monitor, fine, "--time", "when"])
+
+
+def test_labels_of_the_reference_give_an_estimate_of_accuracy(tmp_path, capsys):
+    def scored(name, first, days, seed):
+        file = table(tmp_path / name, first, days, 12, seed)
+        rng = np.random.default_rng(seed)
+        scores = rng.dirichlet([4, 1], days * 12).astype(np.float32)
+        np.save(tmp_path / f"{name[:-4]}.scores.npy", scores)
+        lines = (tmp_path / name).read_text().splitlines()
+        labels = ["label", *(str(int(rng.random() > s[0])) for s in scores)]
+        pairs = zip(lines, labels, strict=True)
+        (tmp_path / name).write_text("\n".join(f"{a},{b}" for a, b in pairs) + "\n")
+        return file
+
+    clean, new = scored("c.csv", "2026-01-01", 60, 5), scored("n.csv", "2026-03-02", 6, 6)
+    out = str(tmp_path / "labelled")
+    options = ["--window", "3", "--fewest", "10", "--budget", "200"]
+    assert main(["fit", "--reference", clean, "--out", out, "--label", "label", *options]) == 0
+    main(["update", out, new])
+    assert "Accuracy estimated without labels: " in capsys.readouterr().out
+    main(["report", out])
+    assert "Accuracy without labels" in (tmp_path / "labelled" / "report.html").read_text()

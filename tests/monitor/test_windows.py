@@ -151,3 +151,34 @@ def test_settings_that_cannot_be_are_refused():
     digester, rows = fit_digester(reference)
     with pytest.raises(InvalidDataError, match="widen --window or lower --fewest"):
         fit_standard(digester, rows, reference.days, Settings())
+
+
+def test_accuracy_is_estimated_from_sums_as_from_studies():
+    from dataclasses import replace
+
+    from medrobust.metrics.label_free import thresholded_confidence
+
+    rng = np.random.default_rng(4)
+
+    def scored(count_days, sharpness):
+        made = stream(count_days, 30, rng)
+        logits = sharpness * rng.normal(size=(len(made), 3))
+        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        labels = (chances.cumsum(axis=1) > rng.random((len(made), 1))).argmax(axis=1)
+        scores = chances.astype(np.float32)
+        return replace(made, vectors={**made.vectors, "scores": scores}, labels=labels)
+
+    reference, window = scored(40, 2.0), scored(20, 1.0)
+    digester, _ = fit_digester(reference)
+    rows = digester.digest(replace(window, labels=None))
+    found = digester.accuracy(rows.sum(axis=0, dtype=float)[None], np.array([600.0]))
+    tops = [s.vectors["scores"].max(axis=1).astype(float) for s in (reference, window)]
+    right = [s.vectors["scores"].argmax(axis=1) == s.labels for s in (reference, window)]
+    assert found["atc"][0] == pytest.approx(thresholded_confidence(tops[0], right[0], tops[1]))
+    expected = right[0].mean() + tops[1].mean() - tops[0].mean()
+    assert found["doc"][0] == pytest.approx(expected, abs=1e-6)
+    assert found["doc"][0] == pytest.approx(right[1].mean(), abs=0.06)
+    again = read_digester(digester.record(), digester.arrays)
+    assert np.array_equal(again.digest(window), digester.digest(window))
+    unlabelled, _ = fit_digester(replace(reference, labels=None))
+    assert unlabelled.accuracy(rows[:1].astype(float), np.ones(1)) == {}
