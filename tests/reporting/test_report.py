@@ -291,6 +291,7 @@ def test_a_table_is_headed_by_a_suite_only_where_all_of_it_is_there(suite, corru
     assert columns_named(ExpectedTable("toy", "test", suite, corruptions)) == heading
 
 
+@pytest.mark.draws
 def test_the_page_shows_class_texts_reliability_and_drift_where_features_were_kept(tmp_path):
     from medrobust.metrics import feature_drift
 
