@@ -35,8 +35,6 @@ CASES = {
     "model=biomedclip model.image_size=3": 1,
     "dataset=folder dataset.csvv=x": 1,
     "adapter=lora": 1,
-    "adapter=norm": 1,
-    "adapter=linear_probe": 1,
     "task=few_shot": 1,
     "adapter=lora adapter.rnk=3": 1,
     "task=few_shot task.optimiser.lr=3": 1,
