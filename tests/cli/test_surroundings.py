@@ -34,10 +34,18 @@ LEFT = {
                  "WORLD_SIZE": "2", "RANK": "1"},
     "no numbers": {"RANK": "", "SLURM_PROCID": "x", "WORLD_SIZE": "two", "SLURM_NTASKS": ""},
 }  # fmt: skip
+TUNED = ("sbatch or salloc", "torchrun")
+"""Launchers that Lightning looks for when it trains."""
 
 
-@pytest.mark.parametrize("launcher", LEFT)
-@pytest.mark.parametrize("task", ["zero_shot", "few_shot"])
+@pytest.mark.parametrize(
+    ("launcher", "task"),
+    [
+        *((launcher, "zero_shot") for launcher in LEFT),
+        *((launcher, "few_shot") for launcher in TUNED),
+        *(pytest.param(n, "few_shot", marks=pytest.mark.slow) for n in LEFT if n not in TUNED),
+    ],
+)
 def test_one_device_ignores_what_a_launcher_has_left(
     workplace: Path, monkeypatch, launcher: str, task: str
 ) -> None:
