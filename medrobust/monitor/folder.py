@@ -92,7 +92,7 @@ class MonitorFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other updates out.
+        """Keep other updates out, and remove what one that was killed had not finished writing.
 
         Raises:
             StoreError: If another one takes longer than ten minutes.
@@ -101,6 +101,8 @@ class MonitorFolder:
 
         try:
             with FileLock(str(self.root / ".lock"), timeout=PATIENCE):
+                for left in (*self.root.glob(".*.json-*"), *self.root.glob("studies/.*-*")):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
                 yield
         except Timeout as error:
             raise StoreError(

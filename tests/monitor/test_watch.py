@@ -137,6 +137,14 @@ def test_an_update_that_was_killed_ends_as_an_undisturbed_one(monitor, tmp_path,
     assert content(monitor) == content(undisturbed)
 
 
+def test_what_a_killed_update_had_not_finished_is_removed(monitor):
+    (monitor / "studies" / ".ab-cd").mkdir(parents=True)
+    (monitor / "studies" / ".ab-cd" / "sums.npy").write_bytes(b"half")
+    (monitor / ".status.json-ef").write_bytes(b"{")
+    update_monitor(monitor, studies(60, 3, 12, 1), key=KEY)
+    assert not [path for path in monitor.rglob(".*") if path.name != ".lock"]
+
+
 def _update(place, first, seed):
     update_monitor(place, studies(first, 3, 12, seed), key=KEY)
 
