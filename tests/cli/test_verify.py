@@ -1,13 +1,14 @@
 """`medrobust verify`: what a store says is computed again, and what cannot be is named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from run_entry import medrobust
 
-from medrobust.base.seals import sealed_json
+from medrobust.base.seals import is_sealed, sealed_json
 from medrobust.evaluation.store import Store
 from medrobust.evaluation.store_files import described
 from medrobust.jobs.verification import compare, move
@@ -167,3 +168,21 @@ def test_the_tolerance_follows_devices_and_precision(workplace) -> None:
     near = {"logits": cell.arrays["logits"] + np.float32(0.01)}
     assert compare(cell, near, "cuda: X").kind == "agrees"
     assert compare(cell, near, cell.record["device"]).kind == "differs"
+
+
+def test_a_store_of_release_0_1_is_sealed_once_and_reads_the_same(workplace, capsys) -> None:
+    given = Path(__file__).parents[1] / "data" / "store_0_1" / "store"
+    shutil.copytree(given, "store")
+    before = {cell.fingerprint: cell.arrays["logits"] for cell in Store(Path("store")).cells()}
+    counts = []
+    for _ in range(2):
+        assert medrobust("verify", "store", "--seal") == 0
+        counts.append(int(capsys.readouterr().out.split()[0]))
+    assert counts == [len(list(given.rglob("*.json"))), 0]
+    assert all(is_sealed(json.loads(path.read_bytes())) for path in Path("store").rglob("*.json"))
+    after = {cell.fingerprint: cell.arrays["logits"] for cell in Store(Path("store")).cells()}
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    next(Path("store").rglob("logits.npy")).unlink()
+    assert medrobust("verify", "store", "--seal") == 1
+    assert "logits.npy cannot be read" in capsys.readouterr().err
