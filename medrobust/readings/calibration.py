@@ -45,6 +45,8 @@ BIN_COLUMNS = (
     *CELL_COLUMNS, "scaling", "bin", "images", "confidence", "share_right", "low", "high", "cell",
 )  # fmt: skip
 MOST_DRAWN = 4
+FEWEST_DRAWN = 10
+"""Images of a bin that a reliability diagram shows; the table has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +217,11 @@ def _shift(row: RowCells, terms: Sequence[Float64Array]) -> Estimate:
 
 
 def _joint(cells: Sequence[Measured]) -> tuple[Float64Array, Float64Array]:
-    """Join the bins of several cells: mean confidence and share right of each."""
+    """Join the bins of several cells to tenths: mean confidence and share right of each."""
     lines = np.array([line[:3] for one in cells for line in one.diagram])
     edges = np.minimum((lines[:, 1] * 10).astype(int), 9)
-    places = np.unique(edges)
-    held = [lines[edges == k] for k in places]
+    held = [lines[edges == k] for k in np.unique(edges)]
+    held = [part for part in held if part[:, 0].sum() >= FEWEST_DRAWN]
     sure = np.array([part[:, 0] @ part[:, 1] / part[:, 0].sum() for part in held])
     right = np.array([part[:, 0] @ part[:, 2] / part[:, 0].sum() for part in held])
     return sure, right

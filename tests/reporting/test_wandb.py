@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from stores import data_record, write_matrix
+from validated import write_validated
 from wandb_files import read_records
 
 from medrobust.base.redaction import without_paths
+from medrobust.readings import Conformal
 from medrobust.reporting import (
     SeriesLogger,
     WandbLogger,
@@ -18,7 +20,8 @@ from medrobust.reporting import (
     make_report,
     reference_cells,
 )
-from medrobust.reporting.wandb import job_type, run_id
+from medrobust.reporting.from_store import report_store
+from medrobust.reporting.wandb import _tables, job_type, run_id
 
 CONFIG = {"dataset": {"root": "/home/somebody/scans"}, "seed": 0}
 
@@ -118,6 +121,18 @@ def test_the_matrix_table_has_the_numbers_of_the_report(report, tmp_path):
     assert (weak[0], weak[4]) == ("weak", 100.0)
     low = table["columns"].index("mCE low")
     assert strong[low] < strong[4] < strong[low + 1]
+
+
+def test_what_readings_write_is_a_table_of_numbers(tmp_path):
+    root = write_validated(tmp_path / "store").root
+    asked = {"conformal": Conformal()}
+    made = report_store(root, tmp_path / "out", interactive=False, figures=False, readings=asked)
+    (table,) = (v for k, v in _tables(made).items() if k == "reading/conformal")
+    lines = [dict(zip(table.columns, line, strict=True)) for line in table.data]
+    assert len(lines) == 10
+    assert {type(line["coverage"]) for line in lines} == {float}
+    assert {line["verdict"] for line in lines} <= {"below", "inside", "above", ""}
+    assert lines[1]["band_low"] is None
 
 
 @pytest.mark.parametrize("images", [False, True])
