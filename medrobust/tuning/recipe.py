@@ -1,4 +1,4 @@
-"""What tuning may choose: the recipe that a file in conf/task builds, apart from the adapter."""
+"""What tuning may choose: the recipe that a file in conf/tuning builds, apart from the adapter."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
