@@ -1,7 +1,7 @@
 """Maximum mean discrepancy and energy distance of vectors, with permutation tests.
 
 MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y); "unbiased" leaves pairs of a row with itself
-out and may be below 0. The energy distance is the same with the kernel -|x - y|.
+out and may be below 0. The energy distance is the same with minus the distance as the kernel.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class TwoSample:
 
 
 def squared_distances(first: Float64Array, second: Float64Array) -> Float64Array:
-    """Return |x - y|^2 of all pairs of rows: float64 (M, N), never below 0."""
+    """Return the squared distances of all pairs of rows: float64 (M, N), never below 0."""
     x, y = first.astype(np.float64), second.astype(np.float64)
     center = x.mean(axis=0)
     x, y = x - center, y - center  # far from the origin the difference of squares loses digits
@@ -41,7 +41,7 @@ def squared_distances(first: Float64Array, second: Float64Array) -> Float64Array
 
 
 def median_bandwidth(reference: Float64Array) -> float:
-    """Return sigma of the Gaussian kernel: sqrt(1/2 median |x - x'|^2) over pairs of the reference.
+    """Return sigma of the Gaussian kernel: sqrt(1/2 median of squared distances) in the reference.
 
     Of the reference alone, off the diagonal: a monitor's kernel must not move with its stream.
 
@@ -62,7 +62,7 @@ def median_bandwidth(reference: Float64Array) -> float:
 
 
 def gaussian_kernel(first: Float64Array, second: Float64Array, sigma: float) -> Float64Array:
-    """Return exp(-|x - y|^2 / (2 sigma^2)): float64 (M, N)."""
+    """Return exp(-d^2 / (2 sigma^2)) of the distances d: float64 (M, N)."""
     return np.exp(squared_distances(first, second) / (-2 * sigma**2))
 
 

@@ -31,7 +31,8 @@ def sliced_wasserstein(
 ) -> float:
     """Return SW_2 = sqrt(mean over directions of the squared W_2 of the projections).
 
-    Of two Gaussians with one covariance, shifted by mu, it is |mu| / sqrt(D) for many directions.
+    Of two Gaussians of one covariance it is the length of the shift between them over sqrt(D), for
+    many directions.
 
     Args:
         reference: float64 (M, D).

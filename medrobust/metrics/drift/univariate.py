@@ -20,7 +20,7 @@ MISSING = "(missing)"
 
 
 def ks_distance(reference: Float64Array, window: Float64Array) -> float:
-    """Return sup |F_reference - F_window|.
+    """Return the largest difference of the two distribution functions.
 
     Args:
         reference: float64 (M,), finite.
@@ -200,9 +200,9 @@ def wasserstein(reference: Float64Array, window: Float64Array) -> float:
 
 
 def energy_distance(reference: Float64Array, window: Float64Array) -> float:
-    """Return D^2 = 2 E|X-Y| - E|X-X'| - E|Y-Y'| over all pairs (scipy returns its square root).
+    """Return D^2 = 2 E d(X, Y) - E d(X, X') - E d(Y, Y') over all pairs.
 
-    Twice the squared area between the two distribution functions.
+    Scipy returns its square root. Twice the squared area between the two distribution functions.
 
     Example:
         >>> round(energy_distance(np.arange(5.0), np.array([0.5, 1.5, 2.5, 7.0])) ** 0.5, 10)
