@@ -13,6 +13,9 @@ from . import alone, fidelity, gradients, structure
 from .measures import MEASURES, check_size, known_measures
 from .windows import luma
 
+AT_ONCE = 2
+"""Images measured at a time on a CPU: what they need stays in its cache."""
+
 
 class _Batch:
     """Images, their clean originals, and what measures share, each made when first asked for."""
@@ -109,8 +112,15 @@ def measure(
             f"clean originals of shape {tuple(clean.shape)} do not belong to images of "
             f"{tuple(images.shape)}."
         )
-    batch = _Batch(images, clean)
-    return {name: COMPUTE[name](batch) for name in names}
+    if images.device.type != "cpu" or len(images) <= AT_ONCE:
+        batch = _Batch(images, clean)
+        return {name: COMPUTE[name](batch) for name in names}
+    parts = []
+    for start in range(0, len(images), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        parts.append(_Batch(images[rows], None if clean is None else clean[rows]))
+    found = [{name: COMPUTE[name](part) for name in names} for part in parts]
+    return {name: torch.cat([each[name] for each in found]) for name in names}
 
 
 def _check(images: UInt8Batch) -> None:

@@ -65,8 +65,11 @@ def _similarities(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
     """Return how alike light and structure are at each place, float32 (N, H - 10, W - 10)."""
     x, y = clean - MIDDLE, planes - MIDDLE
     mean_x, mean_y = inside(x, WINDOW), inside(y, WINDOW)
-    both = inside(torch.addcmul(x * x, y, y), WINDOW) - mean_x**2 - mean_y**2
-    shared = inside(x * y, WINDOW) - mean_x * mean_y
-    mean_x, mean_y = mean_x + MIDDLE, mean_y + MIDDLE
-    light = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return light, (2 * shared + C2) / (both.clamp_min(0) + C2)
+    both = inside((x * x).addcmul_(y, y), WINDOW)
+    shared = inside(x.mul_(y), WINDOW)
+    squares = (mean_x * mean_x).addcmul_(mean_y, mean_y)
+    product = mean_x * mean_y
+    structure = (shared - product).mul_(2).add_(C2)
+    structure.div_(both.sub_(squares).clamp_min_(0).add_(C2))
+    offset = mean_x.add_(mean_y).mul_(2 * MIDDLE).add_(2 * MIDDLE**2 + C1)  # of means from 0 up
+    return product.mul_(2).add_(offset).div_(squares.add_(offset)), structure
