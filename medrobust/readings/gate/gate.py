@@ -105,7 +105,8 @@ class Gate:
         share = f"{100 * promise.clean:g} % clean, the rest in equal parts under"
         return (
             f"Among accepted {whose}, {about['model']} errs on at most {100 * promise.alpha:g} % "
-            f"(confidence {100 * (1 - promise.delta):g} %; {counted(self.proven.errors, 'error')} in "
+            f"(confidence {100 * (1 - promise.delta):g} %; "
+            f"{counted(self.proven.errors, 'error')} in "
             f"{counted(self.proven.count, 'patient')} tested), for new patients of "
             f"{about['dataset']}, {share} {counted(len(self.conditions), 'condition')} of the fit. "
             f"Another site, scanner, corruption, prevalence or model is outside of it: nothing is "
