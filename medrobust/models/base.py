@@ -107,7 +107,13 @@ class VisionLanguageModel(ImageModel):
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> FeatureBatch:
-        """Embed sentences: (K, D) float32 of unit norm."""
+        """Embed sentences: (K, D) float32 of unit norm.
+
+        Raises:
+            TypeError: If one string is given, whose letters would pass for sentences.
+        """
+        if isinstance(sentences, str):
+            raise TypeError("encode_text takes a list of sentences: pass [sentence] for one.")
         return functional.normalize(self._text_embedding(sentences).float(), dim=-1)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from medrobust.base.former_names import FIRST
-from medrobust.exceptions import unknown_name
+from medrobust.exceptions import ConfigurationError, unknown_name
 
 from .base import Task
 
@@ -81,9 +81,24 @@ def _of_others() -> frozenset[str]:
     return frozenset(entry.name for entry in entry_points(group=GROUP))
 
 
+def _of_folder(name: str) -> Task:
+    """Return the task of a folder, which has its name.
+
+    Raises:
+        ConfigurationError: If the folder has no `TASK`, or one of another name.
+    """
+    task = getattr(import_module(f"{__package__}.{name}"), "TASK", None)
+    if not isinstance(task, Task) or task.kind != name:
+        found = f"its kind is {task.kind!r}" if isinstance(task, Task) else "there is none"
+        raise ConfigurationError(
+            f"medrobust/tasks/{name} must hold TASK, a task whose kind is {name!r}: {found}."
+        )
+    return task
+
+
 @cache
 def _installed(name: str) -> Task:
     if name in _own():
-        return cast("Task", import_module(f"{__package__}.{name}").TASK)
+        return _of_folder(name)
     (entry, *_) = entry_points(group=GROUP, name=name)
     return cast("Task", entry.load())

@@ -65,6 +65,10 @@ class TaskContract:
     def test_its_head_is_found_by_its_kind(self) -> None:
         assert lookup.task_of(self.head["kind"]) is self.task
 
+    def test_its_metrics_have_names_of_their_own(self) -> None:
+        for name in set(lookup.task_names()) - {self.task.kind}:
+            assert not set(self.task.metrics) & set(lookup.task_of(name).metrics), name
+
     def test_terms_are_what_its_metrics_say(self) -> None:
         scores = self.task.scores(self.cell())
         assert set(scores.estimates) <= set(self.task.metrics)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, EntryPoints
+from types import SimpleNamespace
 
 import pytest
 
-from medrobust.exceptions import UnknownNameError
+from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.tasks import lookup
 from medrobust.tasks.base import ArraySpec
 
@@ -52,3 +53,11 @@ def test_another_package_brings_a_task_by_an_entry_point(monkeypatch: pytest.Mon
     finally:
         for cached in caches:
             cached.cache_clear()
+
+
+def test_a_folder_whose_task_has_another_name_is_refused(tmp_path, monkeypatch) -> None:
+    folder = SimpleNamespace(TASK=lookup.task_of("retrieval"))
+    monkeypatch.setattr(lookup, "_own", lambda: frozenset({"sorting"}))
+    monkeypatch.setattr(lookup, "import_module", lambda name: folder)
+    with pytest.raises(ConfigurationError, match="kind is 'sorting': its kind is 'retrieval'"):
+        lookup.task_of("sorting")

@@ -8,9 +8,12 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.targets import Texts
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
+from medrobust.tasks.text_side import text_model
 
 from . import scores
 from .relevance import Rule, check_rule, relevance
+
+PURPOSE = "match images with texts"
 
 CELL = MappingProxyType(
     {
@@ -66,7 +69,7 @@ class Retrieval(Task):
                 f"task=retrieval needs a text of each image, and data set {data.name!r} has none."
             )
         check_texts(data)
-        check_reads(side)
+        text_model(side, PURPOSE)
         judged = relevance(data.target, self.relevance)
         texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]
         return [
@@ -82,7 +85,7 @@ class Retrieval(Task):
         """Encode the texts of the split, once."""
         from .head import RankHead
 
-        return RankHead(side.model(), data, description["relevance"])
+        return RankHead(text_model(side, PURPOSE), data, description["relevance"])
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
@@ -104,21 +107,6 @@ def check_texts(data: Any) -> None:
         raise ConfigurationError(
             f"{empty} of {len(data.target.values)} texts of data set {data.name!r} are empty, and "
             f"no image can be told by an empty text: leave their rows out."
-        )
-
-
-def check_reads(side: ModelSide) -> None:
-    """Refuse a model without a text side.
-
-    Raises:
-        ConfigurationError: Naming it.
-    """
-    from medrobust.models.base import VisionLanguageModel
-
-    if not isinstance(side.model(), VisionLanguageModel):
-        raise ConfigurationError(
-            f"model {side.source.name!r} has no text side, so that it cannot match images with "
-            f"texts: choose a vision-language model."
         )
 
 
