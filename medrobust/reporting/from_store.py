@@ -11,6 +11,7 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 from medrobust.readings import lookup
+from medrobust.tasks.lookup import task_of
 
 from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .joined_metadata import JoinedMetadata
@@ -237,7 +238,10 @@ def _without_reference(
     """Say why mCE is empty, and what fills it, where no reference was named."""
     if reference or not any(table.corruptions for table in expected):
         return []
-    names = list(dict.fromkeys(cell.spec.model for cell in cells))
+    of_models = (cell for cell in cells if task_of(cell.task).of_models)
+    names = list(dict.fromkeys(cell.spec.model for cell in of_models))
+    if not names:
+        return []
     command = f"{typed} --reference {shlex.quote(names[0])}"
     others = f" (or another of {', '.join(names)})" if len(names) > 1 else ""
     return [
