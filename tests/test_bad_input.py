@@ -185,7 +185,8 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(
     assert complaint in lines[0]
     assert "MRN" not in lines[0]
     assert not Path("outputs/store").exists()
-    left = [path for path in Path("cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    kept = (".lock", ".sums")  # the digests of pictures are whole whatever becomes of one of them
+    left = [path for path in Path("cache").rglob("*") if path.is_file() and path.suffix not in kept]
     assert left == []
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.comparisons import generator
@@ -306,7 +307,7 @@ def bench_store(
     kept = [store.has_features(str(cell.record["encoding_fingerprint"])) for cell in every]
     if "embedding" in studies.vectors and not all(kept):
         raise ConfigurationError(
-            f"features of {len(kept) - sum(kept)} cells were not kept: run them again "
+            f"features of {counted(len(kept) - sum(kept), 'cell')} were not kept: run again "
             f"with store.features=true resume=false."
         )
     digester, _ = fit_digester(studies)

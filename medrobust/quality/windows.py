@@ -19,8 +19,9 @@ def luma(images: UInt8Batch) -> Tensor:
     """Convert uint8 (N, C, H, W) to brightness, float32 (N, H, W) from 0 to 255.
 
     Example:
-        >>> luma(torch.tensor([200, 100, 50], dtype=torch.uint8).reshape(1, 3, 1, 1)).item()
-        124.20000457763672
+        >>> grey = luma(torch.tensor([200, 100, 50], dtype=torch.uint8).reshape(1, 3, 1, 1))
+        >>> round(grey.item(), 4)
+        124.2
     """
     if images.shape[1] == 1:
         return images[:, 0].float()

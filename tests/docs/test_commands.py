@@ -192,6 +192,8 @@ def test_every_script_is_there_and_takes_its_arguments(command: Command, parse_o
     program, *given = command.words[1:]
     if program == "-m":
         program, *given = given[0].replace(".", "/"), *given[1:]
+        if program == "pytest":
+            return  # of a test that the page itself writes
         if program == "rigs":
             module = Path("rigs/reliability.py")
         else:

@@ -21,8 +21,12 @@ ROOMS = [
         "tuning",
     )
 ]
-PLAIN = {"medrobust.metrics.METRICS", "medrobust.reporting.References"}
-"""A table and an alias, which are imported without their docstrings."""
+PLAIN = {
+    "medrobust.adapters.Adapter",
+    "medrobust.metrics.METRICS",
+    "medrobust.reporting.References",
+}
+"""A table and two aliases, which are imported without their docstrings."""
 BUILD = """
 import socket, sys
 from sphinx.cmd.build import main

@@ -31,6 +31,9 @@ RUNS = {
 MOVED = {"nll_calibrated"}
 """Metrics whose values a later release changed on purpose (CHANGELOG.md says by how much)."""
 
+ADDED = {"rank"}
+"""Aggregates of further losses that a later release has added to `summary.csv`."""
+
 
 @pytest.fixture
 def store(workplace: Path) -> Path:
@@ -75,8 +78,10 @@ def test_a_report_says_what_that_release_said(store: Path) -> None:
         interactive=False,
         figures=False,
     )
-    for name in ("results.csv", "summary.csv"):
-        assert values(Path("page", name)) == values(GIVEN / "report" / name)
+    assert values(Path("page/results.csv")) == values(GIVEN / "report" / "results.csv")
+    before, now = values(GIVEN / "report" / "summary.csv"), values(Path("page/summary.csv"))
+    assert [row for row in now if row in before] == before
+    assert {row["metric"] for row in now if row not in before} == ADDED
 
 
 def values(path: Path) -> list[dict[str, str]]:

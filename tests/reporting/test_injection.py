@@ -12,6 +12,8 @@ from medrobust.reporting import ExpectedTable, make_report
 from medrobust.reporting.export import text_tables
 from medrobust.reporting.report import write_files
 
+pytestmark = pytest.mark.draws  # names stand in figures, too
+
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

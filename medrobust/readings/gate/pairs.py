@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, StoreError, unknown_name
 from medrobust.metrics.intervals import Bounds, share_interval
@@ -116,8 +117,9 @@ def _one_row(cells: Sequence[StoredCell]) -> None:
     rows = {(row_of(c), c.data.fingerprint) for c in cells}
     if len(rows) > 1:
         raise ConfigurationError(
-            f"these stores hold {len(rows)} rows of that model (prompt sets, adapters, precisions "
-            f"or versions of the data): a gate is about one. Use a store with that one alone."
+            f"these stores hold {counted(len(rows), 'row')} of that model (prompt sets, adapters, "
+            f"precisions or versions of the data): a gate is about one. Use a store with that one "
+            f"alone."
         )
 
 

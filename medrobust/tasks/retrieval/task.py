@@ -6,6 +6,7 @@ from typing import Any
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.targets import Texts
+from medrobust.base.wording import agreeing, part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
 from medrobust.tasks.text_side import text_model
@@ -105,8 +106,9 @@ def check_texts(data: Any) -> None:
     empty = sum(not text.strip() for text in data.target.values.tolist())
     if empty:
         raise ConfigurationError(
-            f"{empty} of {len(data.target.values)} texts of data set {data.name!r} are empty, and "
-            f"no image can be told by an empty text: leave their rows out."
+            f"{part_of(empty, len(data.target.values), 'text')} of data set {data.name!r} "
+            f"{agreeing(empty, 'is')} empty, and no image can be told by an empty text: leave "
+            f"such rows out."
         )
 
 
