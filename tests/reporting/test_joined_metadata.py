@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,10 +84,12 @@ def test_a_table_of_other_images_is_refused_in_a_sentence(
         ({"sex": [1]}, "dataset.bins names 'sex'"),
         ({"age": [60, 40]}, "must be numbers that rise"),
         ({"age": []}, "must be numbers that rise"),
+        ({"age": 40}, "must be numbers that rise"),
+        ([30], "must name columns"),
     ],
 )
 def test_bins_that_are_none_are_refused(
-    stored: tuple[Path, list[dict[str, str]]], bins: dict[str, list[float]], message: str
+    stored: tuple[Path, list[dict[str, str]]], bins: Any, message: str
 ) -> None:
     source = Folder(csv=str(stored[0]), name="ward", metadata_columns=["age"], bins=bins)
     with pytest.raises(ConfigurationError, match=message):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,17 +63,23 @@ def check_bins(bins: Mapping[str, Sequence[float]], columns: Sequence[str]) -> N
     Raises:
         ConfigurationError: Naming the column.
     """
+    typed: Any = bins
+    if not isinstance(typed, Mapping):
+        raise ConfigurationError(
+            f"dataset.bins={bins} must name columns, such as 'dataset.bins={{age: [40,60]}}'."
+        )
     for name, edges in bins.items():
         if name not in columns:
             raise ConfigurationError(
                 f"dataset.bins names {name!r}, which dataset.metadata_columns does not. Add it "
                 f"there, too."
             )
-        numbers = all(isinstance(edge, int | float) and isfinite(edge) for edge in edges)
-        if not edges or not numbers or sorted(set(edges)) != list(edges):
+        given: Any = edges  # as people type it, which may be one number
+        several = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+        numbers = several and all(isinstance(one, int | float) and isfinite(one) for one in given)
+        if not numbers or sorted(set(edges)) != list(edges):
             raise ConfigurationError(
-                f"dataset.bins of {name!r} must be numbers that rise, such as [40,60], got "
-                f"{list(edges)}."
+                f"dataset.bins of {name!r} must be numbers that rise, such as [40,60], got {edges}."
             )
 
 
