@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medrobust.exceptions import ConfigurationError, unknown_name
+from medrobust.exceptions import ConfigurationError
 
-from .parsing import listed, subcommand_parser
+from .parsing import listed, run_job, subcommand_parser
 
 if TYPE_CHECKING:
     from medrobust.readings.gate.gate import Gate
@@ -40,13 +40,7 @@ REFUSED = 3
 def main(arguments: Sequence[str]) -> int:
     """Do one of the jobs; return the exit status."""
     jobs = {"fit": fit, "check": check, "report": report}
-    if not arguments or arguments[0].startswith("-"):
-        parser = subcommand_parser("gate", ABOUT, *EXAMPLES, ends=STATUS)
-        parser.add_argument("job", choices=list(jobs), help="what to do")
-        parser.parse_args(arguments)
-    if arguments[0] not in jobs:
-        raise unknown_name("job of gate", arguments[0], jobs)
-    return jobs[arguments[0]](arguments[1:])
+    return run_job("gate", ABOUT, EXAMPLES, STATUS, jobs, arguments)
 
 
 def fit(arguments: Sequence[str]) -> int:

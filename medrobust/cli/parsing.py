@@ -1,7 +1,9 @@
 """The parser that every subcommand builds on."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from medrobust.exceptions import unknown_name
 
 
 def subcommand_parser(name: str, about: str, *examples: str, ends: str = "") -> ArgumentParser:
@@ -21,6 +23,36 @@ def subcommand_parser(name: str, about: str, *examples: str, ends: str = "") -> 
         epilog=f"{word}:\n{shown}" + (f"\n\n{ends}" if ends else ""),
         formatter_class=RawDescriptionHelpFormatter,
     )
+
+
+def run_job(
+    name: str,
+    about: str,
+    examples: Sequence[str],
+    ends: str,
+    jobs: Mapping[str, Callable[[Sequence[str]], int]],
+    arguments: Sequence[str],
+) -> int:
+    """Do one of the jobs of a subcommand that has several; return the exit status.
+
+    Args:
+        name: Of the subcommand.
+        about: As `subcommand_parser` takes it, for the help.
+        examples: Likewise.
+        ends: Likewise.
+        jobs: Word -> what does it.
+        arguments: The word, and what follows it.
+
+    Raises:
+        UnknownNameError: If there is no such job.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        parser = subcommand_parser(name, about, *examples, ends=ends)
+        parser.add_argument("job", choices=list(jobs), help="what to do")
+        parser.parse_args(arguments)
+    if arguments[0] not in jobs:
+        raise unknown_name(f"job of {name}", arguments[0], jobs)
+    return jobs[arguments[0]](arguments[1:])
 
 
 def listed(given: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import numpy as np
@@ -16,6 +17,7 @@ from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.metrics.recalibration import Scaling, temperature_scaling, vector_scaling
 from medrobust.metrics.reliability import bins, classwise_error, kolmogorov_smirnov_error
 from medrobust.metrics.scores import probabilities
+from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import (
     CELL_COLUMNS,
     MULTI_LABEL,
@@ -250,19 +252,13 @@ def _bins(one: RowCalibration) -> Iterator[dict[str, str]]:
 
 
 def _html(found: Sequence[RowCalibration], left_out: Sequence[str], settings: Calibration) -> str:
-    tables = {id(one.row.matrix): one.row.matrix for one in found}.values()
-    parts = [
-        _of_matrix(matrix, [one for one in found if one.row.matrix is matrix], settings)
-        for matrix in tables
-    ]
-    items = "".join(f"<li>{escape(why)}</li>" for why in left_out)
-    return (
-        '\n<section aria-labelledby="calibration"><h2 id="calibration">Calibration</h2>'
-        f'<p class="soft small">Shift: mean confidence less share right; above 0 the model is too '
-        f"sure of itself. Scaling by {escape(settings.scaling)} is fitted on clean validation "
-        "images and kept. In brackets: 95 % intervals.</p>"
-        f"{''.join(parts)}{f'<ul class=small>{items}</ul>' if items else ''}</section>"
+    about = (
+        f"Shift: mean confidence less share right; above 0 the model is too sure of itself. "
+        f"Scaling by {escape(settings.scaling)} is fitted on clean validation images and kept. In "
+        f"brackets: 95 % intervals."
     )
+    of_matrix = partial(_of_matrix, settings=settings)
+    return part_of_page("Calibration", about, found, left_out, of_matrix)
 
 
 def _of_matrix(matrix: Matrix, found: Sequence[RowCalibration], settings: Calibration) -> str:

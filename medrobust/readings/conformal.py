@@ -5,17 +5,19 @@ every cell's coverage stands beside the band in which it would lie if they were.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.metrics import Estimate
 from medrobust.metrics.conformal import fewest
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import share_interval
 from medrobust.readings.cells.answer_sets import CellSets, Conformal, RowSets, sets_of
+from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import (
     CELL_COLUMNS,
     MULTI_LABEL,
@@ -91,7 +93,7 @@ def _partly(row: RowCells, settings: Conformal) -> Iterator[str]:
     ]
     if settings.by_class and few:
         yield (
-            f"{row.title}: by class, {', '.join(few)} {'is' if len(few) == 1 else 'are'} in every "
+            f"{row.title}: by class, {', '.join(few)} {agreeing(len(few), 'is')} in every "
             f"set: fewer than {fewest(settings.alpha)} validation images"
         )
     if settings.weighted and row.matrix.measured.features(row.validation) is None:
@@ -119,21 +121,14 @@ def _lines(one: RowSets, settings: Conformal) -> Iterator[dict[str, str]]:
 
 
 def _html(found: Sequence[RowSets], left_out: Sequence[str], settings: Conformal) -> str:
-    tables = {id(one.row.matrix): one.row.matrix for one in found}.values()
-    parts = [
-        _of_matrix(matrix, [one for one in found if one.row.matrix is matrix], settings)
-        for matrix in tables
-    ]
-    items = "".join(f"<li>{escape(why)}</li>" for why in left_out)
-    return (
-        '\n<section aria-labelledby="conformal"><h2 id="conformal">Conformal sets</h2>'
-        f'<p class="soft small">Sets of answers ({escape(settings.method)}) that would hold the '
-        f"right one on {100 * (1 - settings.alpha):g} % of images if these were exchangeable with "
-        "clean validation images, on which their quantile is fitted. The band is where coverage "
-        "would lie in 95 % of cells then. By class: one quantile a class. In brackets: 95 % "
-        f"intervals.</p>{''.join(parts)}"
-        f"{f'<ul class=small>{items}</ul>' if items else ''}</section>"
+    about = (
+        f"Sets of answers ({escape(settings.method)}) that would hold the right one on "
+        f"{100 * (1 - settings.alpha):g} % of images if these were exchangeable with clean "
+        f"validation images, on which their quantile is fitted. The band is where coverage would "
+        f"lie in 95 % of cells then. By class: one quantile a class. In brackets: 95 % intervals."
     )
+    of_matrix = partial(_of_matrix, settings=settings)
+    return part_of_page("Conformal sets", about, found, left_out, of_matrix)
 
 
 def _of_matrix(matrix: Matrix, found: Sequence[RowSets], settings: Conformal) -> str:

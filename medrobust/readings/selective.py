@@ -6,6 +6,7 @@ each corruption, and are the accepted ones as good as validation promised?
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import numpy as np
@@ -18,6 +19,7 @@ from medrobust.metrics.deferral import Limit, curve_points, deferral, limit_for,
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.scores import predictions
+from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import (
     CELL_COLUMNS,
     MULTI_LABEL,
@@ -234,26 +236,19 @@ def _lines(found: Sequence[RowDeferral], settings: Selective) -> Iterator[dict[s
 
 
 def _html(found: Sequence[RowDeferral], left_out: Sequence[str], settings: Selective) -> str:
-    tables = {id(one.row.matrix): one.row.matrix for one in found}.values()
-    parts = [
-        _of_matrix(matrix, [one for one in found if one.row.matrix is matrix], settings)
-        for matrix in tables
-    ]
-    items = "".join(f"<li>{escape(why)}</li>" for why in left_out)
     set_by = (
         f"{100 * settings.coverage:g} % of them are accepted"
         if settings.risk is None
         else f"the accepted of them err on {100 * settings.risk:g} %"
     )
-    return (
-        '\n<section aria-labelledby="deferral"><h2 id="deferral">Deferral</h2>'
-        '<p class="soft small">An image is accepted where the model is sure enough '
-        f"({escape(settings.score)}), else a person reads it, who errs on "
-        f"{100 * settings.reader_error:g} %. The limit is set "
-        f"on clean validation images so that {set_by}, and kept. AUGRC: mean risk of an error "
-        "that passes undetected, over all limits. In brackets: 95 % intervals.</p>"
-        f"{''.join(parts)}{f'<ul class=small>{items}</ul>' if items else ''}</section>"
-    )  # fmt: skip
+    about = (
+        f"An image is accepted where the model is sure enough ({escape(settings.score)}), else a "
+        f"person reads it, who errs on {100 * settings.reader_error:g} %. The limit is set on "
+        f"clean validation images so that {set_by}, and kept. AUGRC: mean risk of an error that "
+        f"passes undetected, over all limits. In brackets: 95 % intervals."
+    )
+    of_matrix = partial(_of_matrix, settings=settings)
+    return part_of_page("Deferral", about, found, left_out, of_matrix)
 
 
 def _of_matrix(matrix: Matrix, found: Sequence[RowDeferral], settings: Selective) -> str:

@@ -1,5 +1,8 @@
 """Stores whose models have a clean validation cell, with as much shift as a test wants."""
 
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from stores import SEVEN, cell_key, data_record, write_cell
 from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import Store
 from medrobust.readings.lookup import asked
+from medrobust.reporting.from_store import report_store
 
 MULTI_LABEL = "multi-label, binary-class"
 
@@ -74,7 +78,7 @@ def write_validated(
     return store
 
 
-def asked_for(words: tuple[str, ...]) -> dict[str, Any]:
+def asked_for(words: Sequence[str]) -> dict[str, Any]:
     """Make settings of readings from words: "conformal", "conformal.alpha=0.2"."""
     chosen: dict[str, dict[str, Any]] = {}
     for word in words:
@@ -84,3 +88,25 @@ def asked_for(words: tuple[str, ...]) -> dict[str, Any]:
         if setting:
             own[setting] = yaml.safe_load(value)
     return asked(chosen)
+
+
+def read_part(
+    root: Path, readings: Sequence[str], part: str, *files: str
+) -> tuple[list[list[dict[str, str]]], str]:
+    """Report a store; return the rows of files, none of one that is not there, and a section.
+
+    Args:
+        root: Of the store.
+        readings: As `asked_for` takes them.
+        part: Name of the section.
+        files: In the folder of the report.
+    """
+    folder = root.parent / "out"
+    report_store(root, folder, interactive=False, figures=False, readings=asked_for(readings))
+    page = (folder / "report.html").read_text("utf-8")
+    start = page.index(f'<section aria-labelledby="{part}">')
+    tables = [
+        list(csv.DictReader(io.StringIO(file.read_text("utf-8")))) if file.exists() else []
+        for file in (folder / name for name in files)
+    ]
+    return tables, page[start : page.index("</section>", start)]

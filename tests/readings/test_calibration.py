@@ -1,37 +1,22 @@
 """Calibration of stored cells: shift, scaling on clean validation images, reliability bins."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from validated import MULTI_LABEL, asked_for, write_validated
+from validated import MULTI_LABEL, read_part, write_validated
 
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.metrics.calibration import expected_calibration_error, fit_temperature
 from medrobust.metrics.scores import probabilities
 from medrobust.readings import Calibration
-from medrobust.reporting.from_store import report_store
 
 
 def read(root: Path, *readings: str) -> tuple[list[dict[str, str]], list[dict[str, str]], str]:
-    folder = root.parent / "out"
-    report_store(
-        root,
-        folder,
-        interactive=False,
-        figures=False,
-        readings=asked_for(readings or ("calibration",)),
+    (cells, bins), part = read_part(
+        root, readings or ("calibration",), "calibration", "calibration.csv", "reliability.csv"
     )
-    page = (folder / "report.html").read_text("utf-8")
-    start = page.index('<section aria-labelledby="calibration">')
-    tables = [
-        list(csv.DictReader(io.StringIO((folder / name).read_text("utf-8"))))
-        for name in ("calibration.csv", "reliability.csv")
-        if (folder / name).exists()
-    ]
-    return (*(tables or ([], [])), page[start : page.index("</section>", start)])
+    return cells, bins, part
 
 
 def test_numbers_are_those_of_the_cells_before_and_after_the_temperature_of_validation(tmp_path):

@@ -6,30 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from validated import MULTI_LABEL, asked_for, write_validated
+from validated import MULTI_LABEL, read_part, write_validated
 
 from medrobust.cli.report import main as report_command
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.metrics.scores import probabilities
 from medrobust.readings import Conformal
 from medrobust.readings.lookup import asked, words
-from medrobust.reporting.from_store import report_store
 
 
 def read(root: Path, *readings: str) -> tuple[list[dict[str, str]], str]:
-    folder = root.parent / "out"
-    report_store(
-        root,
-        folder,
-        interactive=False,
-        figures=False,
-        readings=asked_for(readings or ("conformal",)),
-    )
-    page = (folder / "report.html").read_text("utf-8")
-    start = page.index('<section aria-labelledby="conformal">')
-    file = folder / "conformal.csv"
-    rows = list(csv.DictReader(io.StringIO(file.read_text("utf-8")))) if file.exists() else []
-    return rows, page[start : page.index("</section>", start)]
+    (rows,), part = read_part(root, readings or ("conformal",), "conformal", "conformal.csv")
+    return rows, part
 
 
 def test_coverage_is_that_of_the_quantile_of_validation(tmp_path):

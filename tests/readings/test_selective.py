@@ -1,35 +1,21 @@
 """Deferral of stored cells: thresholds of clean validation images, numbers, what is left out."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from validated import MULTI_LABEL, asked_for, write_validated
+from validated import MULTI_LABEL, read_part, write_validated
 
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.metrics.deferral import deferral, limit_for
 from medrobust.readings import Selective
-from medrobust.reporting.from_store import report_store
 
 
 def read(root: Path, *readings: str) -> tuple[list[dict[str, str]], str]:
     """Report a store; return the rows of selective.csv and the section of the page."""
-    folder = root.parent / "out"
-    report_store(
-        root,
-        folder,
-        interactive=False,
-        figures=False,
-        readings=asked_for(readings or ("selective",)),
-    )
-    page = (folder / "report.html").read_text("utf-8")
-    start = page.index('<section aria-labelledby="deferral">')
-    file = folder / "selective.csv"
-    rows = list(csv.DictReader(io.StringIO(file.read_text("utf-8")))) if file.exists() else []
-    return rows, page[start : page.index("</section>", start)]
+    (rows,), part = read_part(root, readings or ("selective",), "deferral", "selective.csv")
+    return rows, part
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

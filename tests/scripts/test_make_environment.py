@@ -40,11 +40,11 @@ def test_progress_is_a_few_lines_and_warnings_are_one(maker, capfd) -> None:
 
 
 def test_packages_from_files_that_are_there_count_too(maker, capfd) -> None:
-    local = SAYS.replace('"Collecting", name', '"Processing", f"/opt/wheels/{name}"')
+    local = SAYS.replace('"Collecting", name', '"Processing", f"./wheels/{name}"')
     assert maker.install([sys.executable, "-c", local], packages=2) == 0
     out = capfd.readouterr().out
     assert "2 of 2: Processing torch==2.6" in out
-    assert "/opt" not in out
+    assert "wheels" not in out
 
 
 def test_after_an_error_all_that_pip_said_is_shown(maker, capfd) -> None:
