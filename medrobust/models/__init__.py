@@ -6,6 +6,8 @@ from typing import Any
 _HOME = {
     "Classifier": "own",
     "CxrClip": "cxr_clip",
+    "Guidance": "prompts",
+    "GuidedHead": "zero_shot",
     "IdentityHead": "zero_shot",
     "ImageModel": "base",
     "LoadReport": "base",

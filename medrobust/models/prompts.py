@@ -1,5 +1,6 @@
 """Prompt sets: sentence templates that turn class names into sentences, as data."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +25,14 @@ class PromptSet:
         absent: Templates that say that a finding is absent, for multi-label sets; may be empty.
         names: Data set -> class texts in label order, in place of the data set's own; an entry may
             be a list of phrases, which all stand for the class.
+        guidance: General texts that the logits are pushed away from; None: the templates alone.
     """
 
     name: str
     templates: Sequence[str]
     absent: Sequence[str] = ()
     names: Mapping[str, Sequence[str | Sequence[str]]] = field(default_factory=dict)
+    guidance: "Guidance | None" = None
 
     def __post_init__(self) -> None:
         """Refuse templates that could not tell classes apart."""
@@ -124,8 +127,41 @@ class PromptSet:
 
     def description(self) -> dict[str, Any]:
         """Return the plain values that decide the sentences; the name does not."""
-        return {
+        own = {
             "templates": list(self.templates),
             "absent": list(self.absent),
             "names": {key: list(value) for key, value in self.names.items()},
         }
+        return own if self.guidance is None else own | {"guidance": self.guidance.description()}
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far the logits of a prompt set, in an expert's words, are pushed away from general ones.
+
+    `logit = gamma * expert - (gamma - 1) * generic`, each the logit of its texts: 1 is the
+    prompt set alone, 0 the generic one alone, above 1 stresses what the expert's words add.
+
+    Attributes:
+        gamma: Finite. To be chosen on validation images: `readings=guidance` does so.
+        generic: The general texts, without guidance of their own.
+    """
+
+    gamma: float
+    generic: PromptSet
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number, and guidance within guidance."""
+        if isinstance(self.gamma, bool) or not isinstance(self.gamma, int | float):
+            raise ConfigurationError(f"prompts.guidance.gamma={self.gamma!r}: write a number.")
+        if not math.isfinite(self.gamma):
+            raise ConfigurationError(f"prompts.guidance.gamma={self.gamma}: write a finite number.")
+        if self.generic.guidance is not None:
+            raise ConfigurationError(
+                f"prompt set {self.generic.name!r} is guided itself: let prompts.guidance.generic "
+                f"name one that is not."
+            )
+
+    def description(self) -> dict[str, Any]:
+        """Return the plain values that decide it."""
+        return {"gamma": float(self.gamma), "generic": self.generic.description()}

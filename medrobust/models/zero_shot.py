@@ -81,10 +81,40 @@ class ZeroShotHead(nn.Module):
         The products are summed in float64, so that the result does not depend on how many rows
         come at a time.
         """
+        return self.exact_logits(features).float()
+
+    def exact_logits(self, features: FeatureBatch) -> Tensor:
+        """Return float64 (N, K) logits of unit features (N, D)."""
         classes = self.present.double()
         if self.absent is not None:
             classes = classes - self.absent.double()
-        return (self.logit_scale * (features.double() @ classes.T)).float()
+        return self.logit_scale * (features.double() @ classes.T)
+
+    def forward(self, features: FeatureBatch) -> LogitBatch:
+        """Return `logits(features)`."""
+        return self.logits(features)
+
+
+class GuidedHead(nn.Module):
+    """Logits by an expert's class texts, pushed away from those by general texts.
+
+    `logit = gamma * expert - (gamma - 1) * generic`, in float64; 1 gives the logits of the expert's
+    texts and 0 those of the general ones, to the bit.
+
+    Attributes:
+        expert: Head of the expert's texts.
+        generic: Head of the general texts.
+        gamma: How far.
+    """
+
+    def __init__(self, expert: ZeroShotHead, generic: ZeroShotHead, gamma: float) -> None:
+        super().__init__()
+        self.expert, self.generic, self.gamma = expert, generic, gamma
+
+    def logits(self, features: FeatureBatch) -> LogitBatch:
+        """Return float32 (N, K) logits of unit features (N, D)."""
+        expert, generic = (h.exact_logits(features) for h in (self.expert, self.generic))
+        return (self.gamma * expert - (self.gamma - 1) * generic).float()
 
     def forward(self, features: FeatureBatch) -> LogitBatch:
         """Return `logits(features)`."""

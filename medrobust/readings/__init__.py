@@ -7,6 +7,7 @@ _HOME = {
     "Aggregation": "aggregation",
     "Calibration": "calibration",
     "Conformal": "cells.answer_sets",
+    "Guidance": "guidance",
     "LabelFree": "label_free",
     "OperatingLimit": "operating_limit",
     "Quality": "quality",

@@ -1,4 +1,6 @@
-"""Operating limit: the mildest severity of each corruption at which a model errs more than it may.
+"""Operating limit: the mildest severity of a corruption at which a model errs more than it may.
+
+Or at which it finds a class less often than it must.
 
 Beside it, where the images were measured, their quality there: what to look for in real images.
 """
@@ -6,12 +8,13 @@ Beside it, where the images were measured, their quality there: what to look for
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import product
 
 import numpy as np
 
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.aggregates import error_influence
-from medrobust.metrics.intervals import Bounds, mean_interval
+from medrobust.metrics.intervals import Bounds, mean_interval, share_interval
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
@@ -27,6 +30,10 @@ COLUMNS = (
     *("model", "adapter", "label", "dataset", "split", "suite", "corruption", "of", "tolerance"),
     *("clean", "limit", "earliest", "latest", "highest_severity", *BESIDE),
 )
+OF_CLASSES = (
+    *("model", "adapter", "label", "dataset", "split", "suite", "corruption", "class", "images"),
+    *("sensitivity", "clean", "limit", "earliest", "latest", "highest_severity", *BESIDE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +42,30 @@ class OperatingLimit:
 
     Args:
         tolerance: Points of error that a corruption may add.
+        sensitivity: Least share of the images of a class that must be answered by it, in percent;
+            null: not asked.
+        classes: Names of the classes that it is asked of; null: of each.
 
     Raises:
-        ConfigurationError: If it is not from 0 to 100.
+        ConfigurationError: If a number is not from 0 to 100.
     """
 
     tolerance: float = 5
+    sensitivity: float | None = None
+    classes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 100:
             raise ConfigurationError(
                 f"operating_limit.tolerance={self.tolerance} must lie between 0 and 100 points."
+            )
+        if self.sensitivity is not None and not 0 < self.sensitivity < 100:
+            raise ConfigurationError(
+                f"operating_limit.sensitivity={self.sensitivity} must lie between 0 and 100 %."
+            )
+        if self.classes is not None and (isinstance(self.classes, str) or not self.classes):
+            raise ConfigurationError(
+                f"operating_limit.classes={self.classes!r}: write names of classes as a list."
             )
 
 
@@ -58,21 +78,20 @@ def section(report: Report) -> Section | None:
     if settings is None:
         return None
     images = [matrix for matrix in report.matrices if not matrix.task.of_models]
-    rows = [
-        row
-        for matrix in report.matrices
-        if matrix.task.of_models and matrix.ratios
-        for row in _rows(matrix, settings.tolerance / 100, images)
-    ]
+    models = [m for m in report.matrices if m.task.of_models and m.ratios]
+    rows = [row for m in models for row in _rows(m, settings.tolerance / 100, images)]
+    found = [row for m in models for row in _of_classes(m, settings, images)]
     if not rows:
         return None
-    return Section(
-        "Operating limits",
-        order=65,
-        html=_html(rows, settings.tolerance),
-        files={"operating_limit.csv": csv_bytes(rows, COLUMNS)},
-        rows={"operating_limit.csv": "a model and corruption"},
-    )
+    files = {"operating_limit.csv": csv_bytes(rows, COLUMNS)}
+    says = {"operating_limit.csv": "a model and corruption"}
+    html = _html(rows, settings.tolerance)
+    if settings.sensitivity is not None:
+        _check_classes(settings, models)
+        files["operating_limit_classes.csv"] = csv_bytes(found, OF_CLASSES)
+        says["operating_limit_classes.csv"] = "a model, corruption and class"
+        html = html.replace("</section>", f"{_html_of_classes(found, settings)}</section>")
+    return Section("Operating limits", order=65, html=html, files=files, rows=says)
 
 
 def _rows(matrix: Matrix, tolerance: float, images: Sequence[Matrix]) -> Iterator[dict[str, str]]:
@@ -90,6 +109,90 @@ def _rows(matrix: Matrix, tolerance: float, images: Sequence[Matrix]) -> Iterato
             )  # fmt: skip
             quality = _quality(matrix, images, column, limit)
             yield {**dict(zip(COLUMNS, values, strict=False)), **quality}
+
+
+def _of_classes(
+    matrix: Matrix, settings: OperatingLimit, images: Sequence[Matrix]
+) -> Iterator[dict[str, str]]:
+    """List the limits of each class that is asked of, by row and corruption."""
+    table = matrix.table
+    if settings.sensitivity is None or matrix.data.label_kind is None:
+        return
+    wanted = [
+        (k, name)
+        for k, name in enumerate(matrix.data.class_names)
+        if settings.classes is None or name in settings.classes
+    ]
+    for row, column, (k, name) in product(range(len(matrix.rows)), table.corruptions, wanted):
+        places = [Place.clean(row), *(Place(row, column, level) for level in table.severities)]
+        found = [_sensitivity(matrix, place, k) for place in places]
+        if any(one is None for one in found):
+            continue
+        shares = [one for one in found if one is not None]
+        limit, earliest, latest = falls_below(table.severities, shares, settings.sensitivity / 100)
+        named = matrix.rows[row]
+        values = (
+            named.model, named.adapter, named.label, table.dataset, table.split, table.suite,
+            column, name, str(int(_own(matrix, k).sum())), number(settings.sensitivity),
+            number(shares[0][0]), number(limit), number(earliest), number(latest),
+            str(max(table.severities)),
+        )  # fmt: skip
+        quality = _quality(matrix, images, column, limit)
+        yield {**dict(zip(OF_CLASSES, values, strict=False)), **quality}
+
+
+def _own(matrix: Matrix, k: int) -> "np.ndarray":
+    """Return which units are of a class, bool (N,)."""
+    labels = matrix.data.labels
+    own: np.ndarray = labels[:, k] == 1 if labels.ndim == 2 else labels == k
+    return own
+
+
+def _sensitivity(matrix: Matrix, place: Place, k: int) -> tuple[float, float, float] | None:
+    """Return the share of a class that is answered by it, with its interval; None without one."""
+    cells, own = matrix.groups.get(place), _own(matrix, k)
+    terms = matrix.measured.mean_terms(cells, "error") if cells and own.any() else None
+    if terms is None:
+        return None
+    right = 1 - (terms.values[own, k] if terms.values.ndim == 2 else terms.values[own])
+    groups = matrix.measured.groups(matrix.data, terms.unit)
+    low, high = share_interval(right, None if groups is None else groups[own])
+    return float(right.mean()), low, high
+
+
+def falls_below(
+    severities: Sequence[int], shares: Sequence[tuple[float, float, float]], least: float
+) -> tuple[float | None, float | None, float | None]:
+    """Return where a share first falls below what it must be: likely, at the earliest, at latest.
+
+    Interpolated as in `limits`; 0 where it is too small on clean images already.
+
+    Args:
+        severities: Ascending.
+        shares: Value, lower and upper bound on clean images and at each severity.
+        least: As a share.
+
+    Example:
+        >>> falls_below([2, 4], [(0.9, 0.8, 1.0), (0.7, 0.6, 0.8), (0.3, 0.2, 0.4)], 0.8)
+        (1.0, 0.0, 2.0)
+    """
+    value, low, high = (
+        _crossing([0, *severities], [1 - each[part] for each in shares], 1 - least)
+        for part in range(3)
+    )
+    return value, low, high
+
+
+def _check_classes(settings: OperatingLimit, models: Sequence[Matrix]) -> None:
+    """Refuse a class that no data set has.
+
+    Raises:
+        UnknownNameError: With the near misses.
+    """
+    known = {name for matrix in models for name in matrix.data.class_names}
+    for name in settings.classes or ():
+        if name not in known:
+            raise unknown_name("class", str(name), sorted(known))
 
 
 def _added(
@@ -147,6 +250,8 @@ def _crossing(severities: Sequence[int], added: Sequence[float], level: float) -
     place, before = 0.0, 0.0
     for severity, value in zip(severities, added, strict=True):
         if value >= level:
+            if severity == place:  # clean images themselves
+                return place
             return float(place + (severity - place) * (level - before) / (value - before))
         place, before = float(severity), value
     return None
@@ -209,6 +314,29 @@ def _html(rows: Sequence[Mapping[str, str]], tolerance: float) -> str:
         '\n<section aria-labelledby="limits"><h2 id="limits">Operating limits</h2>'
         f'{plain_table(heads, lines, tight=True)}<p class="soft small">{escape(text)}</p></section>'
     )
+
+
+def _html_of_classes(rows: Sequence[Mapping[str, str]], settings: OperatingLimit) -> str:
+    """Write the table of classes, or say that none has images."""
+    if not rows:
+        return "<p>No class that was asked for has images in these cells.</p>"
+    measures = [name for name in BESIDE if any(row[name] for row in rows)]
+    heads = ["model", "data", "class", "images", "corruption", "clean, %", "limit (severity)"]
+    lines = [
+        [
+            *(row["label"], f"{row['dataset']}/{row['split']}", row["class"], row["images"]),
+            *(row["corruption"], f"{100 * float(row['clean']):.1f}", _shown(row)),
+            *(f"{float(row[name]):.3g}" if row[name] else "–" for name in measures),
+        ]
+        for row in rows
+    ]
+    text = (
+        f"The mildest severity at which fewer than {settings.sensitivity:g} % of the images of a "
+        "class are answered by it; 0 where that is so on clean images. In brackets: where the "
+        "lower and where the upper end of the 95 % interval of that share crosses the line."
+    )
+    table = plain_table([*heads, *measures], lines, tight=True)
+    return f'<h3>By class</h3>{table}<p class="soft small">{escape(text)}</p>'
 
 
 def _shown(row: Mapping[str, str]) -> str:

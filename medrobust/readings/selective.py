@@ -61,9 +61,9 @@ class Selective:
     """Deferral, as a run asks for it.
 
     Args:
-        score: What says how sure a model is: msp, margin, entropy, gini, max_logit, energy; with
-            store.features=true mahalanobis, relative_mahalanobis, knn; with several prompt sets
-            mutual_information.
+        score: What says how sure a model is: msp, margin, entropy, gini, max_logit, energy; of a
+            model with a text side mcm; with store.features=true mahalanobis, relative_mahalanobis,
+            knn; with several prompt sets mutual_information.
         coverage: Share of clean validation images that the threshold accepts.
         risk: Error of the accepted on clean validation images instead; null: by coverage.
         reader_error: Error of the person who reads what is deferred.

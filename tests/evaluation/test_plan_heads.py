@@ -15,7 +15,7 @@ from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.exceptions import ConfigurationError
-from medrobust.models import PromptSet
+from medrobust.models import Guidance, PromptSet
 from medrobust.models.own import OwnModel
 
 RESOURCES = Resources()
@@ -69,3 +69,47 @@ def test_a_classifier_has_one_cell_a_condition_whatever_the_prompt_sets(tmp_path
 def test_tuning_with_several_prompt_sets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="one prompt set, got prompts=plain,other"):
         experiment(tmp_path, further_prompts=(OTHER,))
+
+
+def test_guidance_moves_a_fingerprint_only_where_it_moves_a_logit(tmp_path: Path) -> None:
+    def fingerprints(*sets: PromptSet) -> list[str]:
+        (planned,) = plan(changed(evaluated(tmp_path), prompts=sets[0]), RESOURCES)
+        return [cell.key.fingerprint for cell in planned.cells]
+
+    ends = [fingerprints(replace(PROMPTS, guidance=Guidance(g, OTHER))) for g in (0.0, 1.0)]
+    assert ends == [fingerprints(OTHER), fingerprints(PROMPTS)]
+    between = [fingerprints(replace(PROMPTS, guidance=Guidance(g, OTHER))) for g in (0.5, 1.5)]
+    assert len({fp for found in (*ends, *between) for fp in found}) == 8
+    alone = PROMPTS.description()
+    assert set(alone) == {"templates", "absent", "names"}
+    guided = replace(PROMPTS, guidance=Guidance(2, OTHER)).description()
+    assert guided["guidance"] == {"gamma": 2.0, "generic": OTHER.description()}
+
+
+def test_guided_texts_are_not_tuned_with_and_cannot_be_guided_twice(tmp_path: Path) -> None:
+    from medrobust.tasks.lookup import task_of
+
+    guided = replace(PROMPTS, guidance=Guidance(2.0, OTHER))
+    side = RESOURCES.side(changed(evaluated(tmp_path), prompts=guided).model)
+    with pytest.raises(ConfigurationError, match="is guided, and tuning takes one that is not"):
+        task_of("classification").tuned_head(None, side, trains_head=False)
+    with pytest.raises(ConfigurationError, match="'plain' is guided itself"):
+        Guidance(1.5, guided)
+    with pytest.raises(ConfigurationError, match="write a finite number"):
+        Guidance(float("nan"), OTHER)
+
+
+def test_texts_that_deny_and_texts_that_do_not_are_not_combined() -> None:
+    from types import SimpleNamespace
+
+    from medrobust.tasks.classification.heads import head_description
+
+    data = SimpleNamespace(
+        name="chest", texts=["a", "b"], modality="x", label_kind="multi-label, binary-class"
+    )
+    denying = PromptSet(name="pair", templates=["{}"], absent=["no {}"])
+    mixed = replace(denying, guidance=Guidance(1.5, OTHER))
+    with pytest.raises(ConfigurationError, match="one has absent texts and the other has not"):
+        head_description(mixed, data)
+    both = replace(denying, guidance=Guidance(1.5, replace(OTHER, absent=["not {}"])))
+    assert head_description(both, data)["guidance"]["absent"] == [["not a"], ["not b"]]

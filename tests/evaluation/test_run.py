@@ -114,6 +114,14 @@ def test_features_are_those_of_a_plain_loop_over_micro_batches(tmp_path, device)
     assert np.array_equal(found, expected)
 
 
+def test_a_cell_holds_the_logit_scale_as_a_fact_that_no_fingerprint_has(tmp_path) -> None:
+    given = experiment(tmp_path)
+    run(given)
+    (cell, *_) = read_cells(Store(tmp_path), plan(given, RESOURCES))
+    assert cell.record["logit_scale"] == RESOURCES.model(given.model).logit_scale
+    assert "logit_scale" not in str(plan(given, RESOURCES)[0].cells[0].key)
+
+
 def test_features_are_kept_for_cells_that_were_finished_without(tmp_path, monkeypatch) -> None:
     given = experiment(tmp_path)
     run(given)

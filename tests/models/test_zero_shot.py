@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.models import (
+    GuidedHead,
     IdentityHead,
     LoadReport,
     Preprocess,
@@ -96,3 +97,16 @@ def test_logits_do_not_depend_on_how_many_rows_come_at_a_time() -> None:
 def test_the_identity_head_returns_the_logits() -> None:
     logits = torch.tensor([[1.0, 2.0]])
     assert torch.equal(IdentityHead().logits(logits), logits)
+
+
+def test_guided_logits_are_pushed_away_from_the_general_ones_and_plain_at_both_ends() -> None:
+    torch.manual_seed(0)
+    features = torch.nn.functional.normalize(torch.randn(50, 16), dim=1)
+    expert = ZeroShotHead(torch.randn(5, 16), torch.randn(5, 16), 100.0)
+    generic = ZeroShotHead(torch.randn(5, 16), torch.randn(5, 16), 100.0)
+    plain = [head.logits(features) for head in (generic, expert)]
+    for gamma in (0.0, 1.0):
+        guided = GuidedHead(expert, generic, gamma).logits(features)
+        assert torch.equal(guided, plain[int(gamma)])
+    guided = GuidedHead(expert, generic, 2.5).logits(features)
+    np.testing.assert_allclose(guided, 2.5 * plain[1] - 1.5 * plain[0], rtol=1e-4, atol=1e-3)

@@ -8,12 +8,17 @@ import pytest
 import torch
 from discs import make_store
 
+from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.quality import measure
+from medrobust.readings import OperatingLimit
 from medrobust.readings.lookup import asked
-from medrobust.readings.operating_limit import limits
+from medrobust.readings.operating_limit import falls_below, limits
 from medrobust.reporting.from_store import report_store
 
-ASKED = {"quality": {"shown": 2}, "operating_limit": {"tolerance": 10}}
+ASKED = {
+    "quality": {"shown": 2},
+    "operating_limit": {"tolerance": 10, "sensitivity": 80.0, "classes": ["class 1"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,38 @@ def test_a_limit_is_interpolated_and_none_where_no_severity_reaches_it() -> None
     assert limits([1, 3], rising, 0.06) == pytest.approx((2.0, 1.4, 3.0))
     assert limits([1, 3], rising, 0.12) == (None, pytest.approx(2.6), None)
     assert limits([2], [(0.1, 0.05, 0.2)], 0.05)[0] == 1.0
+
+
+def test_the_limit_of_a_class_lies_where_its_sensitivity_falls_below_what_was_asked(
+    folder: Path,
+) -> None:
+    rows = table(folder, "operating_limit_classes.csv")
+    assert {row["class"] for row in rows} == {"class 1"}
+    (noise,) = [row for row in rows if row["corruption"] == "gaussian_noise"]
+    # wrong on 2 % of clean images, 5 % at severity 1, 30 % at 3, 60 % at 5
+    assert float(noise["clean"]) > 0.9
+    assert 1 < float(noise["limit"]) < 3.2
+    assert float(noise["earliest"]) <= float(noise["limit"]) <= float(noise["latest"])
+    page = (folder / "report.html").read_text("utf-8")
+    assert "fewer than 80 % of the images of a class" in page
+
+
+def test_a_sensitivity_that_clean_images_do_not_reach_has_the_limit_zero() -> None:
+    shares = [(0.7, 0.6, 0.85), (0.5, 0.4, 0.6), (0.4, 0.3, 0.5)]
+    assert falls_below([1, 3], shares, 0.8) == pytest.approx((0.0, 0.0, 0.2))
+    assert falls_below([1, 3], shares, 0.35) == (None, pytest.approx(2.0), None)
+
+
+def test_a_class_that_no_set_has_and_numbers_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", "test", seed=2)
+    asked_for = asked({"operating_limit": {"sensitivity": 90, "classes": ["clas 1"]}})
+    with pytest.raises(UnknownNameError, match="'class 1'"):
+        report_store(tmp_path / "store", tmp_path / "out", interactive=False, figures=False,
+                     readings=asked_for)  # fmt: skip
+    with pytest.raises(ConfigurationError, match="sensitivity=999"):
+        OperatingLimit(sensitivity=999)
+    with pytest.raises(ConfigurationError, match="as a list"):
+        OperatingLimit(classes="class 1")
 
 
 def test_measures_of_a_whole_image_miss_a_small_finding() -> None:

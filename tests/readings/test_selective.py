@@ -95,6 +95,7 @@ def test_a_risk_instead_of_a_coverage_sets_the_threshold(tmp_path):
     [
         (("selective.score=knn",), {}, "score=knn needs features (store.features=true)"),
         (("selective.score=mutual_information",), {}, "needs several prompt sets"),
+        (("selective.score=mcm",), {}, "needs the logit scale, which cells of earlier releases"),
         (("selective.score=margin",), {"task": MULTI_LABEL}, "score=msp alone is defined"),
         (("selective",), {"val_labels": np.zeros(200, np.int64)}, "are of one class"),
         (("selective",), {"task": MULTI_LABEL, "absent": None}, "its logits have no zero"),
@@ -149,3 +150,23 @@ def test_settings_that_cannot_be_are_refused_by_name():
         Selective(coverage=0)
     with pytest.raises(ConfigurationError, match=r"selective.reader_error=2"):
         Selective(reader_error=2)
+
+
+def test_mcm_is_the_softmax_of_the_cosines_that_logits_and_scale_give(tmp_path, monkeypatch):
+    import stores
+
+    def with_scale(store, data, key, *, logits):
+        store.write_data(data)
+        record = {"status": "done", "seconds": 0.5, "config": stores.CONFIG, "device": "cpu",
+                  "versions": stores.VERSIONS, "logit_scale": 20.0}  # fmt: skip
+        store.write(key, {"logits": logits}, record)
+
+    monkeypatch.setattr("validated.write_cell", with_scale)
+    store = write_validated(tmp_path / "store")
+    rows, _ = read(store.root, "selective", "selective.score=mcm")
+    cells = {cell.fingerprint: cell for cell in store.cells()}
+    for row in rows:
+        cell = cells[row["cell"]]
+        sure = softmax(cell.arrays["logits"].astype(float) / 20).max(axis=1)
+        right = cell.arrays["logits"].argmax(axis=1) == cell.data.labels
+        assert float(row["failure_auroc"]) == pytest.approx(roc_auc_score(right, sure))

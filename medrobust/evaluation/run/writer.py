@@ -144,6 +144,9 @@ class CellWriter:
             "device": self._encoder.device,
             "load_report": asdict(self._resources.model(self._experiment.model).report),
         }
+        scale = getattr(self._resources.model(self._experiment.model), "logit_scale", None)
+        if scale is not None:
+            record["logit_scale"] = float(scale)  # of a model with a text side: cosine to logit
         if (origin := self._experiment.model.adapter.origin()) is not None:
             answers = self._task.answers_untuned(self._side)
             record["adaptation"] = origin | {"base_classifies": answers}

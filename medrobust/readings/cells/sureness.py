@@ -11,6 +11,7 @@ from medrobust.metrics.uncertainty import (
     SCORES,
     Distances,
     fit_distances,
+    mcm,
     mutual_information,
     nearest_distance,
 )
@@ -19,7 +20,7 @@ from medrobust.types import Float32Array, Float64Array
 from .rows import MULTI_LABEL, RowCells
 
 OF_FEATURES = ("mahalanobis", "relative_mahalanobis", "knn")
-ALL_SCORES = (*SCORES, *OF_FEATURES, "mutual_information")
+ALL_SCORES = (*SCORES, "mcm", *OF_FEATURES, "mutual_information")
 
 
 class Sureness:
@@ -48,6 +49,8 @@ class Sureness:
             return f"{self.row.title}: score={self.score} needs features (store.features=true)"
         if self.row.kind == MULTI_LABEL and self.score not in ("msp", "knn"):
             return f"{self.row.title}: of several labels an image score=msp alone is defined"
+        if self.score == "mcm" and (why := self._without_cosines()) is not None:
+            return f"{self.row.title}: {why}"
         if self.score == "mutual_information" and len(self._members(self.row.places[0][1])) < 2:
             return f"{self.row.title}: score=mutual_information needs several prompt sets"
         return None
@@ -65,7 +68,22 @@ class Sureness:
             members = [probabilities(m.arrays["logits"], self.row.kind)
                        for m in self._members(cell)]  # fmt: skip
             return -mutual_information(np.stack(members))
+        if self.score == "mcm":
+            return mcm(logits.astype(np.float64) / cell.record["logit_scale"])
         return SCORES[self.score](logits)
+
+    def _without_cosines(self) -> str | None:
+        """Say why cells hold no cosines of images and texts, or None where they do."""
+        assert self.row.validation is not None
+        cells = [self.row.validation, *(cell for _, cell in self.row.places)]
+        if any("texts" not in cell.head or "guidance" in cell.head for cell in cells):
+            return "score=mcm needs cosines of images and texts, and these logits are none"
+        if any("logit_scale" not in cell.record for cell in cells):
+            return (
+                "score=mcm needs the logit scale, which cells of earlier releases do not hold "
+                "(resume=false computes them again)"
+            )
+        return None
 
     def _by_distance(self, cell: StoredCell) -> Float64Array:
         features = self.row.matrix.measured.features(cell)

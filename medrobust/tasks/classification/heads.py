@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from medrobust.base.fingerprints import fingerprint
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 
 TEXTS, PROBE, ITSELF = "zero_shot", "probe", "identity"
 """Kinds of heads, as fingerprints hold them."""
+
+GUIDANCE = "guidance"
+"""Key of a head: gamma and the general texts that its logits are pushed away from."""
 
 
 def heads(data: Any, side: ModelSide) -> list[HeadDescription]:
@@ -95,6 +99,8 @@ def head_description(prompts: "PromptSet", data: Any) -> dict[str, Any]:
     Raises:
         ConfigurationError: If the prompt set does not suit the data set.
     """
+    if prompts.guidance is not None:
+        return _guided(prompts, data)
     names: dict[str, Any] = {
         "dataset": data.name,
         "class_texts": data.texts,
@@ -108,6 +114,24 @@ def head_description(prompts: "PromptSet", data: Any) -> dict[str, Any]:
     }
 
 
+def _guided(prompts: "PromptSet", data: Any) -> dict[str, Any]:
+    """Add the general texts; at 1 and at 0 one side is left, and the head is the plain one."""
+    assert prompts.guidance is not None
+    gamma, name = float(prompts.guidance.gamma), f"{prompts.name} ({prompts.guidance.gamma:g})"
+    expert = {**head_description(replace(prompts, guidance=None), data), "name": name}
+    generic = {**head_description(prompts.guidance.generic, data), "name": name}
+    if gamma in (0.0, 1.0):
+        return expert if gamma else generic
+    if bool(expert["absent"]) != bool(generic["absent"]):
+        raise ConfigurationError(
+            f"of the prompt sets {prompts.name!r} and {prompts.guidance.generic.name!r} one has "
+            f"absent texts and the other has not, so that their logits cannot be combined on "
+            f"{data.name}. Choose two of a kind."
+        )
+    sides = {key: generic[key] for key in ("texts", "absent")}
+    return {**expert, GUIDANCE: {"gamma": gamma, **sides}}
+
+
 def as_read(head: dict[str, Any], source: Any) -> dict[str, Any]:
     """Add what the model's tokenizer makes of sentences that release 0.1 read otherwise.
 
@@ -115,7 +139,8 @@ def as_read(head: dict[str, Any], source: Any) -> dict[str, Any]:
     """
     from medrobust.models.text_cleaning import reworded
 
-    classes = [*head["texts"], *(head["absent"] or ())]
+    sides = (head, *([head[GUIDANCE]] if GUIDANCE in head else []))
+    classes = [each for side in sides for each in (*side["texts"], *(side["absent"] or ()))]
     altered = reworded(source, sorted({sentence for texts in classes for sentence in texts}))
     return {**head, READ_AS: altered} if altered else head
 
@@ -131,6 +156,11 @@ def tuned_head(data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescript
             check_classifies(side)
         return {"kind": ITSELF}
     (prompts,) = side.prompt_sets
+    if prompts.guidance is not None:
+        raise ConfigurationError(
+            f"prompt set {prompts.name!r} is guided, and tuning takes one that is not: choose "
+            f"another."
+        )
     head = as_read(head_description(prompts, data), side.source)
     if data.labels.ndim == 2 and not head["absent"]:
         raise ConfigurationError(

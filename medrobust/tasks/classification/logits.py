@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from medrobust.base.wording import part_of
 from medrobust.exceptions import NotFiniteError
 from medrobust.models.base import VisionLanguageModel
-from medrobust.models.zero_shot import IdentityHead, ZeroShotHead, class_features
+from medrobust.models.zero_shot import GuidedHead, IdentityHead, ZeroShotHead, class_features
 from medrobust.tasks.base import HeadDescription, ModelSide
 from medrobust.types import FeatureBatch, LogitBatch
 
-from .heads import ITSELF, PROBE
+from .heads import GUIDANCE, ITSELF, PROBE
 
 
 class ClassHead:
@@ -45,7 +45,18 @@ def class_head(side: ModelSide, description: HeadDescription) -> ClassHead:
     if description["kind"] == PROBE:
         assert side.trained is not None
         return ClassHead(side.trained.head(description["dataset"], description["class_names"]))
-    return ClassHead(zero_shot_head(side.model(), description))
+    return ClassHead(head_of_texts(side.model(), description))
+
+
+def head_of_texts(
+    model: VisionLanguageModel, description: HeadDescription
+) -> ZeroShotHead | GuidedHead:
+    """Encode the sentences of each class, and the general ones where it is guided."""
+    head = zero_shot_head(model, description)
+    if GUIDANCE not in description:
+        return head
+    guidance = description[GUIDANCE]
+    return GuidedHead(head, zero_shot_head(model, guidance), guidance["gamma"])
 
 
 def zero_shot_head(model: VisionLanguageModel, description: HeadDescription) -> ZeroShotHead:

@@ -18,7 +18,7 @@ from medrobust.reporting.markup import details, plain_table
 from medrobust.reporting.reliability import ReliabilityPanel, reliability_svg
 from medrobust.tasks.base import Cell, HeadDescription, Table, Terms
 
-from .heads import ITSELF, PROBE
+from .heads import GUIDANCE, ITSELF, PROBE
 from .scores import answers_of
 
 MOST_TEXTS = 3
@@ -66,12 +66,14 @@ def class_texts(matrix: Table) -> str:
         cells = matrix.cells_at(row, 0)
         if cells:
             head = cells[0].head
-            decides = repr((head.get("kind"), head.get("texts"), head.get("absent")))
+            keys = ("kind", "texts", "absent", GUIDANCE)
+            decides = repr([head.get(key) for key in keys])
             found.setdefault(decides, ([], head))[0].append(line.label)
     lines = [
-        (", ".join(labels), str(head.get("name", "")), *line)
+        (", ".join(labels), name, *line)
         for labels, head in found.values()
-        for line in _texts(matrix, head)
+        for name, side in _sides(head)
+        for line in _texts(matrix, side)
     ]
     if not lines:
         return ""
@@ -79,6 +81,14 @@ def class_texts(matrix: Table) -> str:
     shown = head_ if any(line[-1] for line in lines) else head_[:-1]
     cut = [line[: len(shown)] for line in lines]
     return details("Class texts", plain_table(shown, cut))
+
+
+def _sides(head: HeadDescription) -> list[tuple[str, HeadDescription]]:
+    """Return the texts of a head, and those that it is pushed away from, each with a name."""
+    name = str(head.get("name", ""))
+    if GUIDANCE not in head:
+        return [(name, head)]
+    return [(name, head), (f"{name}: γ = {head[GUIDANCE]['gamma']:g}, away from", head[GUIDANCE])]
 
 
 def _texts(matrix: Table, head: HeadDescription) -> list[tuple[str, str, str]]:
