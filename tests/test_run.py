@@ -182,7 +182,7 @@ def test_logits_are_bit_identical_for_every_batch_size_and_worker_count(workplac
 def test_the_reference_makes_mce_and_a_lone_run_names_the_command(workplace, capsys) -> None:
     chosen = ("corruption=brightness", "severity=5", *SMALL)
     assert medrobust("model=phantomclip", *chosen) == 0
-    command = capsys.readouterr().out.split("To make them: python run.py ")[1].splitlines()[0]
+    command = capsys.readouterr().out.split("To make them: medrobust ")[1].splitlines()[0]
     assert medrobust(*command.split()) == 0
     assert medrobust("model=phantomclip", *chosen) == 0
     summary = rows(latest("runs") / "summary.csv")
@@ -204,7 +204,7 @@ def test_the_command_for_the_reference_knows_what_an_experiment_sets(workplace, 
     )
     ward = ("--config-dir", "mine", "experiment=ward")
     assert medrobust(*ward, "seed=4") == 0
-    (command,) = re.findall(r"python run\.py (--config-dir.*)", capsys.readouterr().out)
+    (command,) = re.findall(r"medrobust (--config-dir.*)", capsys.readouterr().out)
     assert command == (
         f"--config-dir={workplace / 'mine'} model=phantomclip_small dataset=phantoms "
         "corruption=pixelate severity=s1 dataset.per_class=2 "
@@ -250,12 +250,12 @@ def test_recorded_and_printed_commands_name_the_folder_of_options_they_need(
     typed = json.loads((folder / "run.json").read_text())["command"]
     named = f"--config-dir={workplace / 'mine'}"
     assert named in typed
-    printed = capsys.readouterr().out.split("To make them: python run.py ")[1].splitlines()[0]
+    printed = capsys.readouterr().out.split("To make them: medrobust ")[1].splitlines()[0]
     page = (folder / "report.html").read_text()
     assert "--config-dir=&lt;path&gt;" in page
     assert str(workplace) not in page
     assert medrobust(*shlex.split(printed)) == 0
-    assert medrobust(*shlex.split(typed.removeprefix("python run.py "))) == 0
+    assert medrobust(*shlex.split(typed.removeprefix("medrobust "))) == 0
     assert "To make" not in capsys.readouterr().out
     assert {cell.spec.model for cell in Store(Path("outputs/store")).cells()} == {
         "phantomclip",

@@ -1,8 +1,11 @@
 """How a command of this package begins."""
 
+from pathlib import Path
+
 from .conf_folder import conf_folder
 
 
 def program() -> str:
-    """Return `python run.py` in a checkout, which has that file, and `medrobust` elsewhere."""
-    return "python run.py" if (conf_folder().parent / "run.py").is_file() else "medrobust"
+    """Return `python run.py` in the folder of a checkout, which has that file; else `medrobust`."""
+    here = Path.cwd() == conf_folder().parent and Path("run.py").is_file()
+    return "python run.py" if here else "medrobust"

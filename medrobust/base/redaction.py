@@ -10,8 +10,16 @@ KEYS = ("cache_dir", "csv", "dir", "directory", "file", "key_file", "local_dir",
 
 HIDDEN = "<path>"
 
+OF_REPORT = "medrobust report "
+"""What follows it is between a store and a folder, which may lie elsewhere."""
+
+_PIECE = r"""(?:'[^']*'|"[^"]*"|[^\s'"])"""
+"""A part of a word of a shell: in quotes, or a character."""
+
+_WORD = re.compile(rf"(?P<switch>(?:--out|--config-dir|-cd)[ =])?(?P<word>{_PIECE}+)")
+
 _NAMED = rf"[\w.+]*\b(?:{'|'.join(KEYS)})|--config-dir"
-_TYPED = re.compile(rf"(?:(?P<key>{_NAMED})=[^\s']+|'(?P<quoted>{_NAMED})=[^']*')")
+_TYPED = re.compile(rf"(?:(?P<key>{_NAMED})={_PIECE}+|'(?P<quoted>{_NAMED})=[^']*'{_PIECE}*)")
 
 
 def without_paths(value: Any, key: str = "") -> Any:
@@ -33,12 +41,22 @@ def without_paths(value: Any, key: str = "") -> Any:
 
 
 def command_without_paths(command: str) -> str:
-    """Replace the values of path keys in a command line.
+    """Replace the values of path keys in a command line, and the places that a report is between.
 
     Example:
         >>> command_without_paths("python run.py dataset.csv=ward/l.csv 'model.local_dir=a b' -m")
         'python run.py dataset.csv=<path> model.local_dir=<path> -m'
         >>> command_without_paths("python run.py --config-dir=/home/me/mine model=ours")
         'python run.py --config-dir=<path> model=ours'
+        >>> command_without_paths("Name one: medrobust report '/home/o b/store' --out p --light")
+        'Name one: medrobust report <path> --out <path> --light'
     """
-    return _TYPED.sub(lambda found: f"{found['key'] or found['quoted']}={HIDDEN}", command)
+    before, of_report, words = command.partition(OF_REPORT)
+    whole = f"{before}{of_report}{_WORD.sub(_hidden, words)}" if of_report else command
+    return _TYPED.sub(lambda found: f"{found['key'] or found['quoted']}={HIDDEN}", whole)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    switch, word = found["switch"] or "", found["word"]
+    elsewhere = word.lstrip("'\"").startswith(("/", "~", "..", "\\")) or ":\\" in word
+    return f"{switch}{HIDDEN if switch or elsewhere else word}"

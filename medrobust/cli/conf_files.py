@@ -7,6 +7,14 @@ from typing import Any
 
 from medrobust.base.conf_folder import option_files
 
+from .quoting import quoted
+
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)
+"""Texts that the grammar of overrides takes without quotes."""
+
+ANOTHER_KIND = re.compile(r"null|true|false|nan|inf|[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
+"""Texts that it takes for something else without quotes."""
+
 
 def groups(folders: Sequence[Path]) -> dict[str, dict[str, str]]:
     """Read the config groups: group -> option -> what it is (first comment line of its file).
@@ -63,20 +71,24 @@ def _leaves(name: str, value: Any) -> Iterator[str]:
         for key, inner in value.items():
             yield from _leaves(f"{name}.{key}", inner)
     else:
-        yield f"{name}={_as_typed(value)}"
+        yield f"{name}={override_value(value)}"
 
 
-def _as_typed(value: Any) -> str:
-    """Write a value of a YAML file in the grammar of Hydra's overrides."""
+def override_value(value: Any) -> str:
+    """Write a value of a YAML file in the grammar of Hydra's overrides.
+
+    Example:
+        >>> override_value([None, 2.5, "chest x-ray", "01", {"age": [40]}])
+        "[null,2.5,'chest x-ray','01',{age:[40]}]"
+    """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
-        return f"[{','.join(map(_as_typed, value))}]"
+        return f"[{','.join(map(override_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_as_typed(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, str) and not re.fullmatch(r"[\w./-]+", value):
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{quoted}'"
+        return f"{{{','.join(f'{key}:{override_value(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, str) and (ANOTHER_KIND.fullmatch(value) or not PLAIN.fullmatch(value)):
+        return quoted(value)
     return str(value)
 
 

@@ -63,6 +63,26 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
         raise _malformed(error) from error
 
 
+def composed_group(overrides: Sequence[str], group: str) -> dict[str, Any]:
+    """Compose one group as plain values; those that must be given are "???".
+
+    Args:
+        overrides: As for `composed`.
+        group: Name of it.
+
+    Raises:
+        MedRobustError: As `composed` raises it, or if an interpolation leads nowhere.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        found: Any = OmegaConf.to_container(composed(overrides)[group], resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(explain(error, list(overrides))) from error
+    return dict(found)
+
+
 def run_hydra(overrides: Sequence[str]) -> int:
     """Compose and run, once or as a sweep; every foreseen failure becomes one sentence.
 

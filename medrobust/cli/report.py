@@ -1,5 +1,6 @@
 """`medrobust report STORE`: page, figures and tables from a store alone."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     aggregations, metadata, readings = _asked(as_typed(given), given.overrides)
     from medrobust.reporting.from_store import report_store
 
+    from .cells_command import CellsCommand
+
     report = report_store(
         given.store,
         given.out,
@@ -78,6 +81,8 @@ def main(arguments: Sequence[str]) -> int:
         aggregations=aggregations,
         metadata=metadata,
         readings=readings,
+        command=shlex.join(["medrobust", "report", *arguments]),
+        making=CellsCommand(given.store, as_typed(given)),
     )
     report.print()
     print(given.out / "report.html")

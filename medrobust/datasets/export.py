@@ -1,6 +1,8 @@
 """A data set as PNG files and a table that `dataset=folder` reads."""
 
 import csv
+import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -76,23 +78,23 @@ def exported(image_set: ImageSet, folder: Path) -> Iterator[dict[str, str]]:
 
 def command(image_set: ImageSet, folder: Path) -> str:
     """Say how to read the folder as a data set with the same classes."""
-    names = ",".join(f'"{name}"' for name in image_set.class_names)
+    names = ",".join(json.dumps(name, ensure_ascii=False) for name in image_set.class_names)
     parts = [
-        f"{program()} dataset=folder",
+        "dataset=folder",
         f"dataset.csv={folder / 'labels.csv'}",
         f"dataset.split={image_set.split}",
         f"dataset.size={image_set.images.shape[1]}",
     ]
     if image_set.label_kind == MULTI_LABEL:
-        parts.append(f"'dataset.label_column=[{names}]'")
+        parts.append(f"dataset.label_column=[{names}]")
     else:
-        parts.append(f"'dataset.class_names=[{names}]'")
+        parts.append(f"dataset.class_names=[{names}]")
     if image_set.label_kind == "ordinal-regression":
         parts.append("dataset.task=ordinal-regression")
     if image_set.positive is not None:
         parts.append(f"dataset.positive={image_set.positive}")
     if image_set.metadata_columns:
-        parts.append(f"'dataset.metadata_columns=[{','.join(image_set.metadata_columns)}]'")
+        parts.append(f"dataset.metadata_columns=[{','.join(image_set.metadata_columns)}]")
     if image_set.modality:
-        parts.append(f'"dataset.modality={image_set.modality}"')
-    return " ".join(parts)
+        parts.append(f"dataset.modality={image_set.modality}")
+    return " ".join([program(), *map(shlex.quote, parts)])

@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from medrobust.base.program import program
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
@@ -17,12 +17,22 @@ from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, ver
 from .joined_metadata import JoinedMetadata
 from .measure import variant
 from .parts import Joining
-from .reference import validation_cells
+from .reference import Making, validation_cells
 from .report import Report
 from .request import ReportRequest, build_report
 
 CLEAN, ALL, REGISTRY, BOTH = "clean", "all", "medmnist_c", "medimeta_c_and_registry"
 """Names that `corruption=` takes beside those of corruptions and suites."""
+
+
+class CellsMaking(Protocol):
+    """Writes the commands that make cells of another model, under the conditions of stored ones."""
+
+    def __call__(self, model: str, cells: Sequence[StoredCell], prompts: str | None = None) -> str:
+        """Write the command for a model, with a prompt set where that is named."""
+
+    def another(self, cells: Sequence[StoredCell]) -> str:
+        """Name a model that the only one of some cells may be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,8 @@ def report_store(
     metadata: Sequence[JoinedMetadata] = (),
     aggregations: Sequence[Joining] = (),
     readings: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    making: CellsMaking | None = None,
 ) -> Report:
     """Write page, tables and figures of a store; no model is run and no data set opened.
 
@@ -155,6 +167,9 @@ def report_store(
             `medrobust.readings.Aggregation()`.
         readings: What stored cells shall say further, such as
             `{"conformal": medrobust.readings.Conformal(alpha=0.05)}`.
+        command: What was typed for this report, for the commands that it offers; None: what makes
+            it again.
+        making: Writes the commands for cells that are not there; None: they are not written.
 
     Returns:
         The report.
@@ -172,26 +187,31 @@ def report_store(
     shown = [c for c in chosen if c.spec.suite != SANITY]
     shown = [c for c in shown if c.spec.split != "val"] or shown
     cells, expected, missing = _part(store, choice, shown)
-    typed = _typed(
-        root,
-        choice,
-        {"--reference": reference, "--reference-prompts": reference_prompts},
-        {"--light": not interactive, "--no-figures": not figures, "--examples": examples},
-        [
-            *(word for one in metadata for word in one.words),
-            *(word for one in aggregations for word in one.words),
-            *lookup.words(readings or {}),
-        ],
-    )
+    words = [
+        *(word for one in metadata for word in one.words),
+        *(word for one in aggregations for word in one.words),
+        *lookup.words(readings or {}),
+        *choice.words,
+        *_switches(
+            {
+                "--reference": reference,
+                "--reference-prompts": reference_prompts,
+                "--light": not interactive,
+                "--no-figures": not figures,
+                "--examples": examples,
+            }
+        ),
+    ]
+    typed = command or _typed(_from_here(root), [*words, "--out", _from_here(folder)])
     request = ReportRequest(
         store=store,
         cells=cells,
         expected=expected,
         folder=folder,
-        run={"command": typed},
+        run={"command": _typed(_on_page(root), words)},
         reference=reference,
         reference_prompts=reference_prompts,
-        commands={reference: f"{program()} model={reference} dataset=..."} if reference else {},
+        commands={reference: _made_by(making, reference, typed)} if reference else {},
         validation=validation_cells(store, cells),
         sanity=[c for c in chosen if c.spec.suite == SANITY],
         missing=missing,
@@ -199,7 +219,7 @@ def report_store(
             *choice.note,
             *version_notes(expected),
             *(one.note(cells) for one in metadata),
-            *_without_reference(reference, cells, expected, typed),
+            *_without_reference(reference, cells, expected, typed, making),
         ],
         processes=processes,
         aggregations=aggregations,
@@ -210,23 +230,38 @@ def report_store(
     return report
 
 
-def _typed(
-    root: Path,
-    choice: Choice,
-    values: Mapping[str, str | None],
-    switches: Mapping[str, bool],
-    joined: Sequence[str],
-) -> str:
-    """Write the command that makes the report again, without where it goes."""
-    words = ["medrobust", "report", _from_here(root), *joined, *choice.words]
-    words += [word for switch, value in values.items() if value for word in (switch, value)]
-    return shlex.join([*words, *(switch for switch, given in switches.items() if given)])
+def _typed(root: str, words: Sequence[str]) -> str:
+    """Write a command that makes a report of a store."""
+    return shlex.join(["medrobust", "report", root, *words])
 
 
-def _from_here(root: Path) -> str:
-    """Name a store as it is typed from this folder; one elsewhere by its name alone, on a page."""
-    here, there = Path.cwd(), root.absolute()
-    return there.relative_to(here).as_posix() if there.is_relative_to(here) else root.name
+def _switches(given: Mapping[str, str | bool | None]) -> list[str]:
+    """Write switches that are on, and those that have a value with it."""
+    on = {switch: value for switch, value in given.items() if value}
+    return [
+        word
+        for switch, value in on.items()
+        for word in ((switch, value) if isinstance(value, str) else (switch,))
+    ]
+
+
+def _from_here(place: Path) -> str:
+    """Name a place as it is typed from this folder, and one elsewhere whole."""
+    here, there = Path.cwd(), place.absolute()
+    return there.relative_to(here).as_posix() if there.is_relative_to(here) else str(place)
+
+
+def _on_page(root: Path) -> str:
+    """Name a store as it is typed from this folder; one elsewhere by its name alone."""
+    return _from_here(root) if root.absolute().is_relative_to(Path.cwd()) else root.name
+
+
+def _made_by(making: CellsMaking | None, reference: str, typed: str) -> Making:
+    """Say what makes the cells of a reference: a command, or where that command is written."""
+    if making is not None:
+        return partial(making, reference)
+    named = typed if " --reference " in typed else f"{typed} --reference {shlex.quote(reference)}"
+    return f"{named} writes the command"
 
 
 def _without_reference(
@@ -234,20 +269,41 @@ def _without_reference(
     cells: Sequence[StoredCell],
     expected: Sequence[ExpectedTable],
     typed: str,
+    making: CellsMaking | None,
 ) -> list[str]:
     """Say why mCE is empty, and what fills it, where no reference was named."""
     if reference or not any(table.corruptions for table in expected):
         return []
-    of_models = (cell for cell in cells if task_of(cell.task).of_models)
-    names = list(dict.fromkeys(cell.spec.model for cell in of_models))
-    if not names:
+    of_models = [cell for cell in cells if task_of(cell.task).of_models]
+    if not of_models:
         return []
-    command = f"{typed} --reference {shlex.quote(names[0])}"
-    others = f" (or another of {', '.join(names)})" if len(names) > 1 else ""
+    why = "mCE is empty: it is divided by the errors of a reference model, and none was named."
+    names = _may_be_references(of_models)
+    if names and len({(cell.spec.model, cell.spec.adapter) for cell in of_models}) > 1:
+        others = f" (or another of {', '.join(names)})" if len(names) > 1 else ""
+        return [f"{why} Name one: {typed} --reference {shlex.quote(names[0])}{others}"]
+    only = of_models[0].spec.model
+    lone = (
+        f"The store holds {only} alone, whose mCE by its own errors is 100 whatever it does."
+        if names
+        else "The store holds models with an adapter alone, and a reference has none."
+    )
+    if making is None:
+        return [f"{why} {lone} Run another model on the same cells, and name that one."]
+    other = making.another(of_models) if names else only
+    made = making(other, of_models)
     return [
-        f"mCE is empty: it is divided by the errors of a reference model, and none was named. "
-        f"Name one: {command}{others}"
+        f"{why} {lone} Run another on the same cells, such as {other}: {made}",
+        f"mCE is filled when that has run, by: {typed} --reference {shlex.quote(other)}",
     ]
+
+
+def _may_be_references(cells: Sequence[StoredCell]) -> list[str]:
+    """List the models that are there without an adapter: the reference of their runs first."""
+    plain = [cell for cell in cells if cell.spec.adapter == "none"]
+    found = list(dict.fromkeys(cell.spec.model for cell in plain))
+    named = {(cell.record.get("config") or {}).get("reference") for cell in plain}
+    return sorted(found, key=lambda name: name not in named)
 
 
 def _chosen(store: Store, choice: Choice) -> list[StoredCell]:

@@ -1,6 +1,6 @@
 """The reference model's cells under the same conditions: looked up in the store, never computed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from medrobust.base.fingerprints import canonical_json
@@ -17,6 +17,9 @@ from .measure import variant
 
 References: TypeAlias = str | Mapping[str, str | None] | None
 """One reference model for all, or data set -> its reference model."""
+
+Making: TypeAlias = str | Callable[[Sequence[StoredCell], str | None], str]
+"""What makes the reference's cells: a command, or what writes one for cells and a prompt set."""
 
 
 def reference_of(reference: References, dataset: str) -> str | None:
@@ -92,7 +95,7 @@ def reference_cells(
     cells: Sequence[StoredCell],
     reference: str,
     *,
-    command: str,
+    command: Making,
     prompts: str | None = None,
 ) -> tuple[list[StoredCell], str | None]:
     """Find the reference model's cells for every cell of a plan.
@@ -129,13 +132,13 @@ def reference_cells(
             ambiguous.append(prompts or head_name(cell))
             others.update(there)
     title = reference_title(reference, prompts)
-    wanted = f" prompts={prompts}" if prompts else ""
     if missing:
         also = f" (those of {', '.join(sorted(others))} are)" if others else ""
         return list(found.values()), (
             f"CE and mCE need the reference {title}: {missing} of {counted(len(cells), 'cell')} "
             f"{agreeing(missing, 'is')} not in "
-            f"the store{also}. To make {agreeing(missing, 'it')}: {command}{wanted}"
+            f"the store{also}. To make {agreeing(missing, 'it')}: "
+            f"{_made_by(command, cells, prompts)}"
         )
     if not ambiguous:
         return list(found.values()), None
@@ -144,8 +147,16 @@ def reference_cells(
         f"CE and mCE are left out: for {len(ambiguous)} of "
         f"{counted(len(cells), 'cell')} the store holds several configurations "
         f"of the reference {title}, and not one alone with the same prompts. To make it: "
-        f"{command} prompts={ambiguous[0]}{choice if len(others) > 1 and prompts is None else ''}"
+        f"{_made_by(command, cells, ambiguous[0])}"
+        f"{choice if len(others) > 1 and prompts is None else ''}"
     )
+
+
+def _made_by(command: Making, cells: Sequence[StoredCell], prompts: str | None) -> str:
+    """Write what makes the reference's cells, with a prompt set of that name."""
+    if not isinstance(command, str):
+        return command(cells, prompts)
+    return f"{command} prompts={prompts}" if prompts else command
 
 
 def untuned_cells(store: Store, cells: Sequence[StoredCell]) -> tuple[list[StoredCell], list[str]]:

@@ -11,6 +11,7 @@ from medrobust.tasks.lookup import task_of
 from .expected import ExpectedTable
 from .parts import Joining, Parts
 from .reference import (
+    Making,
     References,
     reference_cells,
     reference_of,
@@ -50,7 +51,7 @@ class ReportRequest:
     run: Mapping[str, Any]
     reference: References = None
     reference_prompts: str | None = None
-    commands: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, Making] = field(default_factory=dict)
     validation: Mapping[tuple[str, str], StoredCell] = field(default_factory=dict)
     sanity: Sequence[StoredCell] = ()
     missing: Sequence[CellSpec] = ()

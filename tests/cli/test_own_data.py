@@ -50,7 +50,7 @@ def test_hashes_are_revealed_to_whoever_holds_the_key(tmp_path: Path) -> None:
 def test_any_set_is_written_as_files_that_give_the_same_set(tmp_path: Path, flag: str) -> None:
     write_medmnist(tmp_path, flag, counts=(3, 2, 16), size=28)
     source = (f"dataset={flag}", f"dataset.root={tmp_path}", "dataset.size=28")
-    done = answer("export", tmp_path / "out", *source)
+    done = answer("export", tmp_path / "Ann's files", *source)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("21 images of train, val, test.")
     stored = MedMNIST(flag, root=str(tmp_path), size=28).load()
@@ -59,7 +59,7 @@ def test_any_set_is_written_as_files_that_give_the_same_set(tmp_path: Path, flag
     np.testing.assert_array_equal(found.labels, stored.labels)
     for name in ("class_names", "task", "positive", "split", "modality"):
         assert getattr(found, name) == getattr(stored, name)
-    full = answer("export", tmp_path / "out", *source)
+    full = answer("export", tmp_path / "Ann's files", *source)
     assert full.returncode == 1
     assert "is not empty" in full.stderr
 

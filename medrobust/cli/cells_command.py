@@ -1,0 +1,161 @@
+"""The command that makes the cells of another model, from what stored cells say of their runs."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medrobust.base.conf_folder import conf_folder
+from medrobust.base.fingerprints import canonical_json
+from medrobust.base.former_names import FIRST, present_record
+from medrobust.base.program import program
+from medrobust.base.redaction import HIDDEN
+from medrobust.evaluation.store import StoredCell
+from medrobust.exceptions import MedRobustError, UnknownNameError
+
+from .conf_files import groups, option_file, override_value
+from .hydra_app import composed_group
+from .typed import config_dirs
+
+PLACEHOLDER = "PATH"
+"""Stands for a path that no record keeps."""
+
+OTHERS = ("clip_vit_b16", "biomedclip")
+"""Models that a lone one is compared with, the first that is another."""
+
+DEMONSTRATIONS = ("phantomclip_small", "phantomclip")
+
+
+@dataclass(frozen=True)
+class CellsCommand:
+    """Writes the commands that a report offers for cells that it lacks.
+
+    Attributes:
+        store: As it was typed.
+        typed: Choices and keys that were typed for the report, with `--config-dir`.
+    """
+
+    store: Path
+    typed: Sequence[str] = ()
+
+    def __call__(self, model: str, cells: Sequence[StoredCell], prompts: str | None = None) -> str:
+        """Write what runs a model under the conditions of cells, into their store.
+
+        Args:
+            model: Name of the model.
+            cells: Of another one.
+            prompts: Prompt set that it shall have; None: its own.
+
+        Returns:
+            The commands, joined by `&&`; or why there is none, as the end of a sentence.
+        """
+        if option_file(self._folders, "model", model) is None:
+            return f"no model file has the name {model!r}; all names: {program()} --help"
+        commands: dict[str, None] = {}
+        wanted: dict[str, None] = {}
+        for config, levels in _runs(cells):
+            try:
+                words = [f"model={model}", *self._words(config, levels)]
+            except UnknownNameError as error:
+                return str(error)
+            words += [f"prompts={prompts}"] if prompts else []
+            words += [f"store.dir={override_value(str(self.store))}", *self._config_dirs]
+            commands[" ".join([program(), *map(shlex.quote, words)])] = None
+            wanted |= dict.fromkeys(word for word in words if word.endswith(f"={PLACEHOLDER}"))
+        if not commands:
+            return "run it on the same arrays, which only the program that had them can do"
+        paths = f" ({' and '.join(wanted)}: no record keeps paths)" if wanted else ""
+        return " && ".join(commands) + paths
+
+    def another(self, cells: Sequence[StoredCell]) -> str:
+        """Name a model to compare with the only one of some cells: the reference of their runs."""
+        model = cells[0].spec.model
+        named = (_config(cell).get("reference") for cell in cells)
+        usual = DEMONSTRATIONS if model in DEMONSTRATIONS else OTHERS
+        return next(str(one) for one in (*named, *usual) if one and one != model)
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [*config_dirs(self.typed), conf_folder()]
+
+    @property
+    def _config_dirs(self) -> list[str]:
+        return [f"--config-dir={folder}" for folder in config_dirs(self.typed)]
+
+    def _words(self, config: Mapping[str, Any], levels: Sequence[int]) -> Iterator[str]:
+        groups_of_it = ["dataset", *(["task"] if _kind(config) != FIRST else []), "corruption"]
+        for group in groups_of_it:
+            yield from self._of_group(group, config[group])
+        yield f"severity={','.join(map(str, levels))}"
+        if config.get("seed"):
+            yield f"seed={config['seed']}"
+
+    def _of_group(self, group: str, recorded: Mapping[str, Any]) -> list[str]:
+        """Choose the option of a group that is nearest to what was recorded, and what differs.
+
+        Raises:
+            UnknownNameError: If no option is of that kind.
+        """
+        options = groups(self._folders)[group]
+        names = {recorded.get(key) for key in ("name", "suite", "kind", "flag")}
+        likely = [option for option in options if option in names] or list(options)
+        found = [self._changed(group, option, recorded) for option in likely]
+        if fitting := [words for words in found if words]:
+            return min(fitting, key=len)
+        raise UnknownNameError(
+            f"the runs had {group}._target_={recorded.get('_target_')}, which no file of options "
+            f"has; --config-dir DIR names the folder of yours"
+        )
+
+    def _changed(self, group: str, option: str, recorded: Mapping[str, Any]) -> list[str]:
+        """Write an option and the keys that differ from it; nothing where it is of another kind."""
+        choice = f"{group}={option}"
+        try:
+            plain = composed_group([*self._config_dirs, choice], group)
+        except MedRobustError:
+            return []
+        if plain.get("_target_") != recorded.get("_target_"):
+            return []
+        words = [choice]
+        for key, value in recorded.items():
+            given = self._given(f"{group}.{key}") if value == HIDDEN else None
+            usual = plain.get(key)
+            if given is not None:
+                words.append(given)
+            elif value == HIDDEN and (key == "cache_dir" or usual not in (None, "???")):
+                continue
+            elif value == HIDDEN:
+                words.append(f"{group}.{key}={PLACEHOLDER}")
+            elif value != usual:
+                added = "" if key in plain else "+"
+                words.append(f"{added}{group}.{key}={override_value(value)}")
+        return words
+
+    def _given(self, key: str) -> str | None:
+        """Return what was typed for a key of the report, as for its table of metadata."""
+        return next((word for word in self.typed if word.startswith(f"{key}=")), None)
+
+
+def _runs(cells: Sequence[StoredCell]) -> list[tuple[Mapping[str, Any], list[int]]]:
+    """Sort corrupted cells by what their runs were asked for, each with its severities."""
+    found: dict[str, tuple[Mapping[str, Any], set[int]]] = {}
+    for cell in cells:
+        config = _config(cell)
+        if not (config.get("dataset") and config.get("corruption") and cell.spec.severity):
+            continue
+        deciding = {key: config.get(key) for key in ("dataset", "task", "corruption", "seed")}
+        name = canonical_json(deciding)
+        found.setdefault(name, (config, set()))[1].add(cell.spec.severity)
+    return [(config, sorted(levels)) for config, levels in found.values()]
+
+
+def _config(cell: StoredCell) -> Mapping[str, Any]:
+    recorded = cell.record.get("config")
+    return present_record(recorded) if recorded else {}
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    task = config.get("task") or {}
+    own = str(task.get("_target_", "")).rpartition(".")[2].lower()
+    return str(task.get("kind", FIRST if own == "task_of" else own or FIRST))

@@ -1,0 +1,137 @@
+"""Commands that a report offers for cells it lacks: each is run, or composed, as it is printed."""
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from run_entry import answer, medrobust, rows
+from stores import cell_key, data_record, write_cell, write_matrix
+
+from medrobust.cli.cells_command import CellsCommand
+from medrobust.cli.hydra_app import composed
+from medrobust.evaluation.building import resolved
+from medrobust.reporting.from_store import report_store
+
+RUN = ("model=phantomclip_small", "dataset.per_class=2", "validation=false", "audit=false")
+STORE = "else where/it's a store"
+
+
+def offered(printed: str, before: str) -> list[list[str]]:
+    """Take the commands behind some words apart as a shell does, the program's name left out."""
+    (line,) = [line for line in printed.splitlines() if before in line]
+    commands = line.split(before)[1].split(" && ")
+    return [shlex.split(one.removeprefix("medrobust ")) for one in commands]
+
+
+def test_the_commands_for_an_empty_mce_fill_it_when_they_are_run_as_printed(workplace: Path):
+    chosen = ("corruption=contrast", "severity=2", f"store.dir={STORE}")
+    assert medrobust(*RUN, *chosen) == 0
+    (workplace / "below").mkdir()
+    given = (workplace / STORE, "--out", "a report", "--light", "--no-figures")
+    lone = answer("report", *given, "readings=selective")
+    assert "holds phantomclip_small alone, whose mCE by its own errors is 100" in lone.stdout
+    page = Path("a report/report.html").read_text()
+    assert str(workplace) not in page
+    assert "store.dir=&lt;path&gt;" in page
+    (making,) = offered(lone.stdout, "such as phantomclip: ")
+    (filling,) = offered(lone.stdout, "when that has run, by: ")
+    assert filling[:2] == ["report", str(workplace / STORE)]
+    assert filling[-3:] == ["readings=selective", "--reference", "phantomclip"]
+    assert medrobust(*making) == 0
+    assert medrobust(*filling) == 0
+    mce = {r["label"]: r["value"] for r in rows("a report/summary.csv") if r["metric"] == "mCE"}
+    assert float(mce["phantomclip"]) == 1 != float(mce["phantomclip_small"])
+    both = answer("report", *given)
+    assert "mCE is empty" in both.stdout
+    assert "Name one: medrobust report" in both.stdout
+
+
+@pytest.fixture
+def recorded(workplace: Path, tmp_path: Path):
+    """A store of one model, and a function that says what its run was asked for."""
+    _, cells = write_matrix(
+        tmp_path / "store", data_record(), {"weak": 1.0}, corruptions=["contrast"], severities=(1,)
+    )
+
+    def asked(*overrides: str):
+        config = resolved(composed(overrides))
+        config["dataset"] |= {
+            key: "<path>" for key in ("csv", "root") if config["dataset"].get(key)
+        }
+        return [replace(cell, record={**cell.record, "config": config}) for cell in cells]
+
+    return asked
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "dataset=bloodmnist dataset.size=28 corruption=medmnist_c",
+        "dataset=medmnist dataset.limit=9 corruption=all seed=7",
+        "dataset=phantoms_site_b corruption=bubble corruption.suite=bloodmnist",
+        "dataset=skinl_photo dataset.label_order=published",
+        'dataset=npz dataset.file=a.npz \'dataset.class_names=["01", "chest: x, ray"]\'',
+    ],
+)
+def test_the_command_for_a_reference_asks_for_the_same_cells(recorded, tmp_path, asked: str):
+    words = shlex.split(asked)
+    cells = recorded(*words, "model=phantomclip_small")
+    printed = CellsCommand(tmp_path / "store")("biomedclip", cells)
+    printed = printed.removesuffix(" (dataset.file=PATH: no record keeps paths)")
+    (typed,) = offered(printed, "medrobust ")
+    found, wanted = resolved(composed(typed)), cells[0].record["config"]
+    for group in ("dataset", "corruption", "seed", "task"):
+        assert found[group] == wanted[group] or found[group] == {**wanted[group], "file": "PATH"}
+    assert found["severity"]["levels"] == [1]
+    assert found["model"]["name"] == "biomedclip"
+    assert found["store"]["dir"] == str(tmp_path / "store")
+
+
+def test_paths_that_no_record_keeps_are_taken_from_what_was_typed_or_named(recorded, tmp_path):
+    cells = recorded("dataset=folder", "dataset.csv=a.csv", "task=retrieval")
+    named = CellsCommand(tmp_path)("biomedclip", cells)
+    assert named.endswith("(dataset.csv=PATH: no record keeps paths)")
+    assert " task=retrieval " in named
+    typed = CellsCommand(tmp_path, ["dataset=folder", "dataset.csv=my table.csv"])
+    assert " 'dataset.csv=my table.csv' " in typed("biomedclip", cells)
+    assert "PATH" not in typed("biomedclip", cells)
+
+
+def test_a_model_without_a_file_and_cells_of_arrays_get_no_command(recorded, tmp_path):
+    cells = recorded("dataset=phantoms")
+    making = CellsCommand(tmp_path)
+    assert making("clip_vit_b61", cells).startswith("no model file has the name 'clip_vit_b61'")
+    alone = [replace(cell, record={**cell.record, "config": {}}) for cell in cells]
+    assert "only the program that had them" in making("biomedclip", alone)
+
+
+def test_the_reference_is_offered_where_a_lone_model_was_run_against_it(recorded, tmp_path):
+    making = CellsCommand(tmp_path)
+    assert making.another(recorded("dataset=bloodmnist")) == "clip_vit_b16"
+    own = [
+        replace(cell, spec=replace(cell.spec, model="clip_vit_b16"))
+        for cell in recorded("dataset=bloodmnist")
+    ]
+    assert making.another(own) == "biomedclip"
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        ([("weak", "lora")], "models with an adapter alone, and a reference has none"),
+        ([("weak", "lora"), ("weak", "none")], "Name one: medrobust report"),
+        ([("weak", "none")], "holds weak alone"),
+    ],
+)
+def test_only_a_model_without_adapter_is_named_as_reference(tmp_path, variants, said: str):
+    data = data_record()
+    for model, adapter in variants:
+        store, _ = write_matrix(tmp_path / "s", data, {}, corruptions=[], severities=())
+        write_cell(store, data, cell_key(data, model, adapter=adapter))
+        write_cell(store, data, cell_key(data, model, "contrast", 1, adapter=adapter))
+    report = report_store(tmp_path / "s", tmp_path / "out", interactive=False, figures=False)
+    notes = " ".join(report.notes)
+    assert said in notes
+    assert bool(re.search(r"--reference weak$", notes)) == (len(variants) == 2)
