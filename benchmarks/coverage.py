@@ -96,7 +96,7 @@ def truth(error: float, classes: int) -> tuple[float, float]:
     labels = np.arange(len(noise)) % classes
     noise[np.arange(len(noise)), labels] += shift
     scores = log_odds(noise)
-    found = areas(scores, labels, task="multi-class")
+    found = areas(scores, labels, label_kind="multi-class")
     assert found is not None
     return shift, found.value
 
@@ -141,8 +141,8 @@ def cells(setting: Setting, repetitions: int, seed: int = 0) -> dict[str, float]
         held["accuracy"] += low <= 1 - setting.error <= high
         low, high = balanced_interval(right, labels, given)
         held["balanced accuracy"] += low <= 1 - setting.error <= high
-        binary = {"task": "binary-class", "positive": 1} if setting.classes == 2 else {}
-        kind = {"task": "multi-class"} | binary
+        binary = {"label_kind": "binary-class", "positive": 1} if setting.classes == 2 else {}
+        kind = {"label_kind": "multi-class"} | binary
         found = areas(log_odds(logits), labels, groups=given, **kind)
         if found is None:
             held["AUC"] += 1  # one class alone has no AUC, no AUPRC and no interval

@@ -200,7 +200,8 @@ def area_rows(repetitions: int, seed: int = 0) -> Rows:
                 shift = np.array([sqrt(2) * NORMAL.inv_cdf(a) for a in (one, two)])
                 scores = latent + shift[:, None] * labels
                 pair = [
-                    areas(np.c_[-s, s], labels, task="binary-class", positive=1) for s in scores
+                    areas(np.c_[-s, s], labels, label_kind="binary-class", positive=1)
+                    for s in scores
                 ]
                 (found,) = compare_areas(
                     pair, np.array([[0, 1]]), labels=labels, groups=None, key=_fresh(rng)

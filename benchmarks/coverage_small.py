@@ -109,7 +109,7 @@ def truth(name: str, draw: Callable[..., Reading], given: tuple[object, ...]) ->
 @cache
 def _of_many(draw: Callable[..., Reading], given: tuple[object, ...]) -> dict[str, float | None]:
     big = draw(MANY, *given, np.random.default_rng(21))
-    return cell_metrics(big.logits, big.labels, task=big.task, positive=big.positive)
+    return cell_metrics(big.logits, big.labels, label_kind=big.label_kind, positive=big.positive)
 
 
 def jackknife(name: str, given: Reading) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def jackknife(name: str, given: Reading) -> tuple[float, float]:
     distance = np.abs(given.predicted - given.labels).astype(float)
     if name == "mean_absolute_grade_error":
         return mean_interval(distance, given.groups, limits=(0, 4))
-    kappa = cell_metrics(given.logits, given.labels, task=given.task)[name]
+    kappa = cell_metrics(given.logits, given.labels, label_kind=given.label_kind)[name]
     influence = kappa_influence(given.predicted, given.labels, classes=5)
     return mean_interval(influence, given.groups, limits=(-1, 1), value=kappa)
 

@@ -61,7 +61,7 @@ def _record(number: int, images: int) -> SplitFacts:
         fingerprint=fingerprint(["benchmark", number, images]),
         name=f"set_{number}",
         split="test",
-        task="multi-class",
+        label_kind="multi-class",
         class_names=tuple(f"class {k}" for k in range(CLASSES)),
         labels=labels.astype(np.int64),
         ids=np.array([f"{number}/{i}" for i in range(images)]),

@@ -87,7 +87,7 @@ def image_set(images: Any) -> Any:
         split="test",
         images=images,
         labels=np.arange(count) % 20,
-        task="multi-class",
+        label_kind="multi-class",
         class_names=tuple(f"class {number}" for number in range(20)),
         ids=np.array([str(row) for row in range(count)]),
         index=np.arange(count),

@@ -82,7 +82,7 @@ def images_of(count: int) -> Any:
         split="train",
         images=rng.integers(0, 256, (count, 224, 224, 3), dtype=np.uint8),
         labels=np.arange(count) % 20,
-        task="multi-class",
+        label_kind="multi-class",
         class_names=tuple(f"class {number}" for number in range(20)),
         ids=np.array([str(row) for row in range(count)]),
         index=np.arange(count),

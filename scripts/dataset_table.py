@@ -17,7 +17,7 @@ def table() -> str:
         "|--|--|--|--|--|--|",
     ]
     for flag, facts in sorted(MEDMNIST.items()):
-        task = f"{facts.task}, {len(facts.class_names)} classes"
+        task = f"{facts.label_kind}, {len(facts.class_names)} classes"
         lines.append(_row(flag, facts.modality, task, facts.channels, facts.counts, facts.license))
     for flag, meta in sorted(MEDIMETA.items()):
         lines.append(

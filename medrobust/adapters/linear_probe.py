@@ -51,13 +51,15 @@ class LinearProbe:
         """Return what decides the fit."""
         return {"kind": "probe", "inverse_penalty": self.inverse_penalty}
 
-    def fit(self, features: FeatureBatch, labels: Tensor, task: LabelKind, classes: int) -> "Probe":
+    def fit(
+        self, features: FeatureBatch, labels: Tensor, label_kind: LabelKind, classes: int
+    ) -> "Probe":
         """Fit one data set.
 
         Args:
             features: (N, D).
             labels: int64 (N,), or (N, L) of zeros and ones.
-            task: Of the data set.
+            label_kind: Of the data set, as MedMNIST names it.
             classes: K, or L.
 
         Returns:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.former_keywords import formerly
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
@@ -24,7 +25,7 @@ LOWEST, HIGHEST = 1e-4, 1e4
 """Limits of the search for the inverse temperature, far from what any logits need."""
 
 
-def brier_terms(chances: Float64Array, labels: Int64Array, task: LabelKind) -> Float64Array:
+def brier_terms(chances: Float64Array, labels: Int64Array, label_kind: LabelKind) -> Float64Array:
     """Return what each image adds to the Brier score: float64 (N,).
 
     Multi-class and ordinal: sum_k (p_k - y_k)^2, in [0, 2], as Brier (1950) has it. Binary: of
@@ -33,42 +34,44 @@ def brier_terms(chances: Float64Array, labels: Int64Array, task: LabelKind) -> F
     Args:
         chances: float64 (N, K) from `probabilities`.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
     """
-    if task == MULTI_LABEL:
+    if label_kind == MULTI_LABEL:
         apart: Float64Array = ((chances - labels) ** 2).mean(axis=1)
         return apart
     squares = (chances - (labels[:, None] == np.arange(chances.shape[1]))) ** 2
     total: Float64Array = squares.sum(axis=1)
-    return total / 2 if task == "binary-class" else total
+    return total / 2 if label_kind == "binary-class" else total
 
 
-def brier(chances: Float64Array, labels: Int64Array, task: LabelKind) -> float:
+@formerly(task="label_kind")
+def brier(chances: Float64Array, labels: Int64Array, label_kind: LabelKind) -> float:
     """Mean over images of `brier_terms`; 0 is best, a proper score (Brier, MWR 78 (1950) 1).
 
     Example:
         >>> brier(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 1]), "binary-class")
         0.1
     """
-    return float(brier_terms(chances, labels, task).mean())
+    return float(brier_terms(chances, labels, label_kind).mean())
 
 
 def confidences(
-    chances: Float64Array, labels: Int64Array, task: LabelKind
+    chances: Float64Array, labels: Int64Array, label_kind: LabelKind
 ) -> list[tuple[Float64Array, Float64Array]]:
     """Return (confidence, whether it came true), both float64 (N,), for what is calibrated.
 
     One pair for single-label tasks: the probability of the predicted class, and whether it is the
     right one. Multi-label: one pair a label: the probability that it is present, and whether it is.
     """
-    if task == MULTI_LABEL:
+    if label_kind == MULTI_LABEL:
         return [(chances[:, c], labels[:, c].astype(float)) for c in range(chances.shape[1])]
     best = chances.argmax(axis=1)
     return [(chances[np.arange(len(chances)), best], (best == labels).astype(float))]
 
 
+@formerly(task="label_kind")
 def expected_calibration_error(
-    chances: Float64Array, labels: Int64Array, task: LabelKind, *, bins: int = BINS
+    chances: Float64Array, labels: Int64Array, label_kind: LabelKind, *, bins: int = BINS
 ) -> float:
     """ECE = sum_b (n_b / N) abs(mean confidence_b - share right_b) over bins of equal width.
 
@@ -77,17 +80,18 @@ def expected_calibration_error(
     Args:
         chances: float64 (N, K) from `probabilities`.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         bins: How many.
 
     References:
         Naeini et al., AAAI 2015; Guo et al., arXiv:1706.04599.
     """
-    return calibration_errors(chances, labels, task, bins=bins)["ece"].value
+    return calibration_errors(chances, labels, label_kind, bins=bins)["ece"].value
 
 
+@formerly(task="label_kind")
 def adaptive_calibration_error(
-    chances: Float64Array, labels: Int64Array, task: LabelKind, *, bins: int = BINS
+    chances: Float64Array, labels: Int64Array, label_kind: LabelKind, *, bins: int = BINS
 ) -> float:
     """As ECE, over bins of equally many images: no bin is empty, none holds nearly all.
 
@@ -97,7 +101,7 @@ def adaptive_calibration_error(
     References:
         Nixon et al., arXiv:1904.01685; Nguyen and O'Connor, EMNLP 2015.
     """
-    return calibration_errors(chances, labels, task, bins=bins)["adaptive_ece"].value
+    return calibration_errors(chances, labels, label_kind, bins=bins)["adaptive_ece"].value
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +121,10 @@ class CalibrationError:
 
 
 def calibration_errors(
-    chances: Float64Array, labels: Int64Array, task: LabelKind, *, bins: int = BINS
+    chances: Float64Array, labels: Int64Array, label_kind: LabelKind, *, bins: int = BINS
 ) -> dict[str, CalibrationError]:
     """Return "ece" and "adaptive_ece"; both are biased upwards (Kumar et al., arXiv:1909.10155)."""
-    pairs = confidences(chances, labels, task)
+    pairs = confidences(chances, labels, label_kind)
     sums = dict.fromkeys(("ece", "adaptive_ece"), 0.0)
     influence = {name: np.zeros(len(chances)) for name in sums}
     seen: dict[str, list[tuple[Float64Array, Float64Array, Int64Array]]] = {n: [] for n in sums}
@@ -193,10 +197,11 @@ def equal_mass(confidence: Float64Array, bins: int) -> Int64Array:
     return (np.arange(len(confidence)) * bins // len(confidence)).astype(np.int64)
 
 
+@formerly(task="label_kind")
 def negative_log_likelihood(
     logits: NDArray[np.floating[Any]],
     labels: Int64Array,
-    task: LabelKind,
+    label_kind: LabelKind,
     *,
     temperature: float = 1.0,
 ) -> float:
@@ -204,13 +209,13 @@ def negative_log_likelihood(
 
     Multi-label: the mean over images and labels of the binary cross-entropy.
     """
-    return float(likelihood_terms(logits, labels, task, temperature=temperature).mean())
+    return float(likelihood_terms(logits, labels, label_kind, temperature=temperature).mean())
 
 
 def likelihood_terms(
     logits: NDArray[np.floating[Any]],
     labels: Int64Array,
-    task: LabelKind,
+    label_kind: LabelKind,
     *,
     temperature: float = 1.0,
 ) -> Float64Array:
@@ -222,7 +227,7 @@ def likelihood_terms(
     if not temperature > 0:
         raise InvalidDataError(f"temperature={temperature} must be above 0.")
     scaled = logits.astype(np.float64) / temperature
-    if task == MULTI_LABEL:
+    if label_kind == MULTI_LABEL:
         terms: Float64Array = np.logaddexp(0.0, np.where(labels == 1, -scaled, scaled))
         means: Float64Array = terms.mean(axis=1)
         return means
@@ -232,8 +237,9 @@ def likelihood_terms(
     return result
 
 
+@formerly(task="label_kind")
 def fit_temperature(
-    logits: NDArray[np.floating[Any]], labels: Int64Array, task: LabelKind
+    logits: NDArray[np.floating[Any]], labels: Int64Array, label_kind: LabelKind
 ) -> float:
     """Find the temperature of least NLL on clean validation data, one for all classes.
 
@@ -247,39 +253,41 @@ def fit_temperature(
     Args:
         logits: (N, K), of the validation split.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
 
     References:
         Guo et al., arXiv:1706.04599; Platt, Advances in Large Margin Classifiers (1999), 2.2.
     """
     exact = logits.astype(np.float64)
-    targets = smoothed_targets(labels, exact.shape[1], task)
-    spread = exact if task == MULTI_LABEL else np.ptp(exact, axis=1)
+    targets = smoothed_targets(labels, exact.shape[1], label_kind)
+    spread = exact if label_kind == MULTI_LABEL else np.ptp(exact, axis=1)
     if not spread.any():
         return 1.0
     low, high = LOWEST, HIGHEST
     for _ in range(80):
         middle = float(np.sqrt(low * high))
-        if _slope(exact, targets, task, middle) <= 0:
+        if _slope(exact, targets, label_kind, middle) <= 0:
             low = middle
         else:
             high = middle
     return 1 / float(np.sqrt(low * high))
 
 
-def smoothed_targets(labels: Int64Array, classes: int, task: LabelKind) -> Float64Array:
+def smoothed_targets(labels: Int64Array, classes: int, label_kind: LabelKind) -> Float64Array:
     """Return the chances that `fit_temperature` fits to: float64 (N, K).
 
     Example:
         >>> smoothed_targets(np.array([0, 0, 1]), 2, "binary-class").tolist()
         [[0.8, 0.2], [0.8, 0.2], [0.2, 0.8]]
     """
-    hit = labels == 1 if task == MULTI_LABEL else labels[:, None] == np.arange(classes)
-    others = 1 if task == MULTI_LABEL else classes - 1
+    hit = labels == 1 if label_kind == MULTI_LABEL else labels[:, None] == np.arange(classes)
+    others = 1 if label_kind == MULTI_LABEL else classes - 1
     missed = 1 / (len(labels) + 2)
     return np.where(hit, 1 - missed, missed / others)
 
 
-def _slope(logits: Float64Array, targets: Float64Array, task: LabelKind, inverse: float) -> float:
+def _slope(
+    logits: Float64Array, targets: Float64Array, label_kind: LabelKind, inverse: float
+) -> float:
     """Return the derivative of the NLL by the inverse temperature, up to a positive factor."""
-    return float((logits * (probabilities(logits * inverse, task) - targets)).mean())
+    return float((logits * (probabilities(logits * inverse, label_kind) - targets)).mean())

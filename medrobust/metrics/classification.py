@@ -6,6 +6,7 @@ A number that is not defined (AUC with a single class) is None, never 0 and neve
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.former_keywords import formerly
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
 
@@ -50,8 +51,9 @@ def balanced_accuracy(predicted: Int64Array, labels: Int64Array) -> float:
     return float((right[counts > 0] / counts[counts > 0]).mean())
 
 
+@formerly(task="label_kind")
 def auc(
-    scores: Float64Array, labels: Int64Array, *, task: LabelKind, positive: int | None = None
+    scores: Float64Array, labels: Int64Array, *, label_kind: LabelKind, positive: int | None = None
 ) -> tuple[float | None, int]:
     """Area under the ROC curve, one versus rest, mean over classes; ties count one half.
 
@@ -60,7 +62,7 @@ def auc(
     Args:
         scores: float64 (N, K) from `class_scores`.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         positive: Index of the positive class of a binary set.
 
     Returns:
@@ -68,7 +70,7 @@ def auc(
         that were left out because they have no positives or no negatives.
     """
     truths = one_versus_rest(labels, scores.shape[1])
-    classes = [positive] if task == "binary-class" else list(range(scores.shape[1]))
+    classes = [positive] if label_kind == "binary-class" else list(range(scores.shape[1]))
     areas = [area_under_roc(scores[:, c], truths[:, c]) for c in classes]
     defined = [area for area in areas if area is not None]
     return (float(np.mean(defined)) if defined else None), len(areas) - len(defined)

@@ -180,7 +180,7 @@ def failure_estimate(
     if not ((loss == 0) | (loss == 1)).all():
         return Estimate(None)
     scores, right = np.stack([-confidence, confidence], axis=1), (loss == 0).astype(np.int64)
-    found = areas(scores, right, task="binary-class", positive=1, groups=groups)
+    found = areas(scores, right, label_kind="binary-class", positive=1, groups=groups)
     if found is None:
         return Estimate(None)
     bounds = logit_interval(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.former_keywords import formerly
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
@@ -39,8 +40,9 @@ def average_precision(scores: Float64Array, truth: NDArray[np.bool_]) -> float |
     return float((np.diff(np.r_[0, found]) * (found / (last + 1))).sum() / positives)
 
 
+@formerly(task="label_kind")
 def auprc(
-    scores: Float64Array, labels: Int64Array, *, task: LabelKind, positive: int | None = None
+    scores: Float64Array, labels: Int64Array, *, label_kind: LabelKind, positive: int | None = None
 ) -> tuple[float | None, int]:
     """Mean over classes of the average precision of the class against the rest.
 
@@ -50,7 +52,7 @@ def auprc(
     Args:
         scores: float64 (N, K) from `class_scores`.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         positive: Index of the positive class of a binary set.
 
     Returns:
@@ -58,7 +60,7 @@ def auprc(
         left out.
     """
     truths = one_versus_rest(labels, scores.shape[1])
-    classes = [positive] if task == "binary-class" else list(range(scores.shape[1]))
+    classes = [positive] if label_kind == "binary-class" else list(range(scores.shape[1]))
     areas = [average_precision(scores[:, c].ravel(), truths[:, c].ravel()) for c in classes]
     defined = [area for area in areas if area is not None]
     return (float(np.mean(defined)) if defined else None), len(areas) - len(defined)

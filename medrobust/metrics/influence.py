@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.former_keywords import formerly
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .classification import one_versus_rest
@@ -48,11 +49,12 @@ class Areas:
         return min(self.degrees, self.classes * (self.smallest - 1))
 
 
+@formerly(task="label_kind")
 def areas(
     scores: Float64Array,
     labels: Int64Array,
     *,
-    task: LabelKind,
+    label_kind: LabelKind,
     positive: int | None = None,
     groups: Int64Array | None = None,
 ) -> Areas | None:
@@ -61,7 +63,7 @@ def areas(
     Args:
         scores: float64 (N, K) from `class_scores`.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         positive: Index of the positive class of a binary set.
         groups: int64 (N,) from 0: few patients of a class make its influence values larger.
 
@@ -69,7 +71,7 @@ def areas(
         None where no class has both positives and negatives.
     """
     truths = one_versus_rest(labels, scores.shape[1])
-    if task == "binary-class":
+    if label_kind == "binary-class":
         assert positive is not None
         scores, truths = scores[:, positive, None], truths[:, positive, None]
     return mean_area(curves(scores, truths), truths, groups)

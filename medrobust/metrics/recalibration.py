@@ -36,7 +36,7 @@ class Scaling:
 
 
 def temperature_scaling(
-    logits: NDArray[np.floating[Any]], labels: Int64Array, task: LabelKind
+    logits: NDArray[np.floating[Any]], labels: Int64Array, label_kind: LabelKind
 ) -> Scaling:
     """Return the scaling of `fit_temperature`: no prediction changes.
 
@@ -47,13 +47,13 @@ def temperature_scaling(
         >>> round(float(1 / (1 + np.exp(-chance))), 3)  # 3 of 4 right, smoothed by Platt's targets
         0.667
     """
-    inverse = 1 / fit_temperature(logits, labels, task)
+    inverse = 1 / fit_temperature(logits, labels, label_kind)
     classes = logits.shape[1]
     return Scaling(np.full(classes, inverse), np.zeros(classes))
 
 
 def vector_scaling(
-    logits: NDArray[np.floating[Any]], labels: Int64Array, task: LabelKind
+    logits: NDArray[np.floating[Any]], labels: Int64Array, label_kind: LabelKind
 ) -> Scaling:
     """Fit factors and offsets by Newton's method; the likelihood is concave in them.
 
@@ -62,21 +62,24 @@ def vector_scaling(
     Args:
         logits: (N, K), of the validation split.
         labels: int64 (N,) or (N, L).
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
     """
-    start = temperature_scaling(logits, labels, task)
+    start = temperature_scaling(logits, labels, label_kind)
     exact, classes = logits.astype(np.float64), logits.shape[1]
     scale = max(float(np.sqrt((exact**2).mean())), 1e-12)
     inputs = exact / scale  # so that the ridge means the same at any logit scale
-    targets = smoothed_targets(labels, classes, task)
+    targets = smoothed_targets(labels, classes, label_kind)
     center = np.r_[start.factors * scale, np.zeros(classes)]
     values = center.copy()
     for _ in range(STEPS):
-        slope, curvature = _derivatives(inputs, targets, values, task)
+        slope, curvature = _derivatives(inputs, targets, values, label_kind)
         slope, curvature = slope + (values - center), curvature + np.eye(2 * classes)
         step = np.linalg.solve(curvature, slope)
-        size, before = 1.0, _loss(inputs, targets, values, center, task)
-        while _loss(inputs, targets, values - size * step, center, task) > before and size > 1e-6:
+        size, before = 1.0, _loss(inputs, targets, values, center, label_kind)
+        while (
+            _loss(inputs, targets, values - size * step, center, label_kind) > before
+            and size > 1e-6
+        ):
             size /= 2
         values = values - size * step
         if np.abs(step).max() < 1e-9:
@@ -89,11 +92,11 @@ def _loss(
     targets: Float64Array,
     values: Float64Array,
     center: Float64Array,
-    task: LabelKind,
+    label_kind: LabelKind,
 ) -> float:
     factors, offsets = np.split(values, 2)
     logits = inputs * factors + offsets
-    if task == MULTI_LABEL:
+    if label_kind == MULTI_LABEL:
         terms = np.logaddexp(0.0, logits) - targets * logits
         total = float(terms.sum())
     else:
@@ -104,17 +107,17 @@ def _loss(
 
 
 def _derivatives(
-    inputs: Float64Array, targets: Float64Array, values: Float64Array, task: LabelKind
+    inputs: Float64Array, targets: Float64Array, values: Float64Array, label_kind: LabelKind
 ) -> tuple[Float64Array, Float64Array]:
     """Return gradient (2 K,) and Hessian (2 K, 2 K) of the negative log likelihood."""
     factors, offsets = np.split(values, 2)
-    chances = probabilities(inputs * factors + offsets, task)
+    chances = probabilities(inputs * factors + offsets, label_kind)
     off = chances - targets
     slope = np.r_[(inputs * off).sum(axis=0), off.sum(axis=0)]
     both = np.hstack([inputs, np.ones_like(inputs)])  # (N, 2 K)
     twice = np.hstack([chances, chances])
     own = both * twice
-    if task == MULTI_LABEL:
+    if label_kind == MULTI_LABEL:
         weights = both * np.sqrt(twice * (1 - twice))
         same = np.tile(np.eye(inputs.shape[1]), (2, 2))
         return slope, (weights.T @ weights) * same

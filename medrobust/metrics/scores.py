@@ -5,17 +5,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.former_keywords import formerly
 from medrobust.base.wording import part_of
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
 
-def predictions(logits: NDArray[np.floating[Any]], task: LabelKind) -> Int64Array:
+@formerly(task="label_kind")
+def predictions(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> Int64Array:
     """Return what is predicted.
 
     Args:
         logits: (N, K) of any float type.
-        task: A multi-label set predicts each label on its own.
+        label_kind: A multi-label set predicts each label on its own.
 
     Returns:
         int64 (N,): the class of the largest logit, the lowest such class on a tie. Multi-label:
@@ -25,29 +27,30 @@ def predictions(logits: NDArray[np.floating[Any]], task: LabelKind) -> Int64Arra
         InvalidDataError: If a logit is not finite.
     """
     _check_finite(logits)
-    if task == "multi-label, binary-class":
+    if label_kind == "multi-label, binary-class":
         return (logits > 0).astype(np.int64)
     largest: Int64Array = np.argmax(logits, axis=1)
     return largest
 
 
-def class_scores(logits: NDArray[np.floating[Any]], task: LabelKind) -> Float64Array:
+@formerly(task="label_kind")
+def class_scores(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> Float64Array:
     """Return what AUC ranks by: float64 (N, K), larger for "more of this class".
 
-    Multi-label: the logits themselves. All other tasks: the log-odds of the softmax,
+    Multi-label: the logits themselves. All other kinds: the log-odds of the softmax,
     `logit_k - logsumexp(logits of the others)`, which rank as the probabilities do and do not
     saturate at 0 and 1 as those do.
 
     Args:
         logits: (N, K), K >= 2 unless multi-label.
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
 
     Raises:
         InvalidDataError: If a logit is not finite.
     """
     _check_finite(logits)
     exact = logits.astype(np.float64)
-    return exact if task == "multi-label, binary-class" else log_odds(exact)
+    return exact if label_kind == "multi-label, binary-class" else log_odds(exact)
 
 
 def log_odds(logits: Float64Array) -> Float64Array:
@@ -77,11 +80,12 @@ def log_odds(logits: Float64Array) -> Float64Array:
     return result
 
 
-def probabilities(logits: NDArray[np.floating[Any]], task: LabelKind) -> Float64Array:
+@formerly(task="label_kind")
+def probabilities(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> Float64Array:
     """Return float64 (N, K): softmax over the classes; multi-label: sigmoid of each logit."""
     _check_finite(logits)
     exact = logits.astype(np.float64)
-    if task == "multi-label, binary-class":
+    if label_kind == "multi-label, binary-class":
         return np.exp(-np.logaddexp(0.0, -exact))
     terms: Float64Array = np.exp(exact - exact.max(axis=1, keepdims=True))
     terms /= terms.sum(axis=1, keepdims=True)

@@ -30,7 +30,7 @@ def medmnist_arrays(
     arrays = {}
     for position, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         labels = (np.arange(count) % classes)[:, None]
-        if facts.task == "multi-label, binary-class":
+        if facts.label_kind == "multi-label, binary-class":
             labels = np.random.default_rng(position).integers(0, 2, (count, classes))
         arrays[f"{split}_images"] = random_images(count, size, facts.channels, seed=seed + position)
         arrays[f"{split}_labels"] = labels.astype(np.uint8)

@@ -24,22 +24,29 @@ VERSIONS = {"python": "3.11", "medrobust": "0.1.0", "torch": "2.6"}
 
 
 def data_record(
-    name="toy", *, classes=3, count=60, task="multi-class", origin="public", groups=None, marks=()
+    name="toy",
+    *,
+    classes=3,
+    count=60,
+    label_kind="multi-class",
+    origin="public",
+    groups=None,
+    marks=(),
 ):
     rng = np.random.default_rng(count + classes)
     labels = np.arange(count) % classes
-    if task == "multi-label, binary-class":
+    if label_kind == "multi-label, binary-class":
         labels = (rng.random((count, classes)) < 0.3).astype(np.int64)
     return SplitFacts(
-        fingerprint=fingerprint([name, classes, count, task]),
+        fingerprint=fingerprint([name, classes, count, label_kind]),
         name=name,
         split="test",
-        task=task,
+        label_kind=label_kind,
         class_names=tuple(f"class {k}" for k in range(classes)),
         labels=labels.astype(np.int64),
         ids=np.array([f"{name}/{i}" for i in range(count)]),
         groups=groups,
-        positive=0 if task == "binary-class" else None,
+        positive=0 if label_kind == "binary-class" else None,
         origin=origin,
         license="CC BY 4.0",
         findings=tuple(map(read_finding, marks)),

@@ -34,7 +34,7 @@ def write_validated(
     count: int = 300,
     val_count: int = 200,
     classes: int = 3,
-    task: str = "multi-class",
+    label_kind: str = "multi-class",
     fall: float = 0.15,
     patients: int | None = None,
     prompts: tuple[str, ...] = ("plain",),
@@ -46,8 +46,10 @@ def write_validated(
 ) -> Store:
     """Write test and validation cells; `fall` is the skill that a severity takes."""
     store = Store(root)
-    test = data_record("ward", count=count, classes=classes, task=task)
-    val = replace(data_record("ward", count=val_count, classes=classes, task=task), split="val")
+    test = data_record("ward", count=count, classes=classes, label_kind=label_kind)
+    val = replace(
+        data_record("ward", count=val_count, classes=classes, label_kind=label_kind), split="val"
+    )
     val = replace(val, fingerprint=fingerprint([val.fingerprint, "val"]))
     if val_labels is not None:
         val = replace(val, labels=val_labels)

@@ -44,7 +44,7 @@ def test_a_series_becomes_a_set_with_patients_of_its_headers(tmp_path: Path) -> 
     assert isinstance(found.images, np.memmap)
     np.testing.assert_array_equal(found.images, np.stack([expected(s) for s in slices(8)]))
     assert found.labels.tolist() == [0, 1] * 4
-    assert (found.task, found.origin, found.split) == ("binary-class", "own", "test")
+    assert (found.label_kind, found.origin, found.split) == ("binary-class", "own", "test")
     assert found.groups is not None
     assert [found.groups.tolist().index(one) for one in found.groups] == [0, 0, 2, 2, 4, 4, 6, 6]
 

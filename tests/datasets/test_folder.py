@@ -55,7 +55,7 @@ def test_images_of_the_right_size_come_unchanged(tmp_path: Path, suffix: str) ->
         np.testing.assert_array_equal(found.images[row], stored)
     assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert found.class_names == ("healthy", "lesion", "scar")
-    assert (found.task, found.positive, found.suite, found.origin) == (
+    assert (found.label_kind, found.positive, found.suite, found.origin) == (
         "multi-class",
         None,
         None,
@@ -165,7 +165,7 @@ def test_two_classes_are_binary_and_the_positive_one_is_said(
     table = write_folder(tmp_path, classes=("malignant", "normal"))
     with caplog.at_level(logging.INFO):
         found = folder(table).load()
-    assert (found.task, found.positive) == ("binary-class", 1)
+    assert (found.label_kind, found.positive) == ("binary-class", 1)
     assert "'normal' is taken as the positive class" in caplog.text
     assert folder(table, positive="malignant").load().positive == 0
     with pytest.raises(ConfigurationError, match="positive"):
@@ -174,10 +174,10 @@ def test_two_classes_are_binary_and_the_positive_one_is_said(
 
 def test_grades_and_several_label_columns_are_tasks_of_their_own(tmp_path: Path) -> None:
     table = write_folder(tmp_path, classes=("0", "1", "2"))
-    assert folder(table, task="ordinal-regression").load().task == "ordinal-regression"
+    assert folder(table, task="ordinal-regression").load().label_kind == "ordinal-regression"
     rows = [{"path": f"images/scan00{i}.png", "edema": i % 2, "mass": int(i > 1)} for i in range(4)]
     found = folder(write_table(tmp_path / "multi.csv", rows), label_column=["mass", "edema"]).load()
-    assert found.task == "multi-label, binary-class"
+    assert found.label_kind == "multi-label, binary-class"
     assert found.class_names == ("mass", "edema")
     assert found.labels.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     with pytest.raises(ConfigurationError, match="task"):

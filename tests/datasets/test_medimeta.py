@@ -53,7 +53,7 @@ def test_every_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
         np.testing.assert_array_equal(found.images, written["images"][rows])
         np.testing.assert_array_equal(found.labels, written["labels"][rows])
         assert found.labels.dtype == np.int64
-        assert found.task == TASKS[MEDIMETA_TASKS[flag][1]]
+        assert found.label_kind == TASKS[MEDIMETA_TASKS[flag][1]]
         assert len(found.class_names) == len(MEDIMETA_TASKS[flag][2])
         assert isinstance(found.images, np.memmap)
         assert (found.name, found.stream) == (flag, f"{flag}/{split}")

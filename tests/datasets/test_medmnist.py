@@ -21,7 +21,7 @@ FLAGS = sorted(FACTS)
 @pytest.mark.parametrize("flag", FLAGS)
 def test_facts_are_those_of_the_medmnist_package(flag: str) -> None:
     facts, published = FACTS[flag], INFO[flag]
-    assert facts.task == published["task"]
+    assert facts.label_kind == published["task"]
     assert facts.channels == published["n_channels"]
     assert facts.license == published["license"]
     assert facts.class_names == tuple(
@@ -43,7 +43,7 @@ def test_every_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
         found = MedMNIST(flag, root=str(tmp_path), size=28).load(split)
         np.testing.assert_array_equal(found.images, written[f"{split}_images"])
         expected = written[f"{split}_labels"]
-        if found.task != "multi-label, binary-class":
+        if found.label_kind != "multi-label, binary-class":
             expected = expected[:, 0]
         np.testing.assert_array_equal(found.labels, expected)
         assert found.labels.dtype == np.int64

@@ -30,7 +30,7 @@ def test_one_pair_of_arrays_is_the_evaluated_split(tmp_path: Path) -> None:
     assert isinstance(found.images, np.memmap)
     assert found.labels.tolist() == labels.tolist()
     assert found.index.tolist() == list(range(6))
-    assert (found.task, found.origin, found.groups) == ("multi-class", "own", None)
+    assert (found.label_kind, found.origin, found.groups) == ("multi-class", "own", None)
     assert not (tmp_path / ".medrobust_key").exists()
     with pytest.raises(DatasetNotFoundError, match="neither train_images nor one array"):
         npz(tmp_path / "a.npz").load("train")
@@ -47,7 +47,7 @@ def test_splits_are_told_by_the_names_of_arrays(tmp_path: Path) -> None:
     assert [len(source.load(split)) for split in ("train", "val", "test", None)] == [4, 5, 6, 6]
     found = source.load("val")
     np.testing.assert_array_equal(found.images, arrays["val_x"])
-    assert (found.task, found.positive, found.stream) == ("binary-class", 1, "npz/val")
+    assert (found.label_kind, found.positive, found.stream) == ("binary-class", 1, "npz/val")
     with pytest.raises(DatasetNotFoundError, match="it has: train_x, train_y, val_x"):
         source.load("dev")
 
@@ -69,7 +69,7 @@ def test_columns_of_flags_make_a_multi_label_set(tmp_path: Path) -> None:
     labels = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
     file = save(tmp_path / "a.npz", images=random_images(2, 32, 1), labels=labels)
     found = npz(file).load()
-    assert found.task == "multi-label, binary-class"
+    assert found.label_kind == "multi-label, binary-class"
     assert found.labels.tolist() == labels.tolist()
 
 

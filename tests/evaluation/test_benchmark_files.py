@@ -27,7 +27,7 @@ def image_set(channels=3, count=5, split="test", labels=None, size=40):
         split=split,
         images=random_images(count, size, channels),
         labels=np.arange(count) % 3 if labels is None else labels,
-        task="multi-class" if labels is None else "multi-label, binary-class",
+        label_kind="multi-class" if labels is None else "multi-label, binary-class",
         class_names=("a", "b", "c"),
         ids=np.array([f"{i}" for i in range(count)]),
         index=np.arange(count, dtype=np.int64) * 7,

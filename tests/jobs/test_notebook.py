@@ -100,7 +100,7 @@ def test_a_store_keeps_cells_for_the_next_call(images, tmp_path: Path) -> None:
 def test_several_labels_an_image_make_a_multi_label_report(images) -> None:
     labels = np.stack([LABELS, 1 - np.array(LABELS)], axis=1)
     report = evaluate(Brightness(), images, labels, NAMES, corruptions="contrast", severities=[1])
-    assert report.matrices[0].data.task == "multi-label, binary-class"
+    assert report.matrices[0].data.label_kind == "multi-label, binary-class"
 
 
 def test_a_changed_model_is_another_model_and_ones_own_is_left_alone(images, tmp_path) -> None:

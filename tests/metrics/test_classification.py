@@ -33,7 +33,7 @@ def sample(classes: int, count: int = 200, *, ties: bool = False):
 def test_fewer_images_than_classes_have_the_area_of_those_that_are_there():
     scores, labels = np.random.default_rng(3).normal(size=(3, 6)), np.array([4, 1, 1])
     parts = [sklearn_metrics.roc_auc_score(labels == k, scores[:, k]) for k in (1, 4)]
-    assert auc(scores, labels, task=MULTI) == (pytest.approx(np.mean(parts)), 4)
+    assert auc(scores, labels, label_kind=MULTI) == (pytest.approx(np.mean(parts)), 4)
 
 
 def test_fewer_images_than_grades_have_scikit_learns_kappa():
@@ -41,7 +41,7 @@ def test_fewer_images_than_grades_have_scikit_learns_kappa():
     expected = sklearn_metrics.cohen_kappa_score(
         labels, [4, 1, 2], labels=range(6), weights="quadratic"
     )
-    found = cell_metrics(logits, labels, task=ORDINAL)["quadratic_weighted_kappa"]
+    found = cell_metrics(logits, labels, label_kind=ORDINAL)["quadratic_weighted_kappa"]
     assert found == pytest.approx(expected)
 
 
@@ -60,24 +60,26 @@ def test_scores_do_not_saturate_where_the_softmax_does():
 
 
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize(("classes", "task"), [(2, MULTI), (5, ORDINAL), (8, MULTI), (57, MULTI)])
-def test_multi_class_numbers_equal_scikit_learn_and_medmnist(classes, task, ties):
+@pytest.mark.parametrize(
+    ("classes", "label_kind"), [(2, MULTI), (5, ORDINAL), (8, MULTI), (57, MULTI)]
+)
+def test_multi_class_numbers_equal_scikit_learn_and_medmnist(classes, label_kind, ties):
     logits, labels = sample(classes, 600, ties=ties)
-    values = cell_metrics(logits, labels, task=task)
+    values = cell_metrics(logits, labels, label_kind=label_kind)
     predicted = logits.argmax(1)
     scores = class_scores(logits, MULTI)
-    assert values["accuracy"] == pytest.approx(getACC(labels, logits, task), abs=1e-12)
+    assert values["accuracy"] == pytest.approx(getACC(labels, logits, label_kind), abs=1e-12)
     assert values["error"] == pytest.approx(1 - values["accuracy"], abs=1e-12)
     assert values["balanced_accuracy"] == pytest.approx(
         sklearn_metrics.balanced_accuracy_score(labels, predicted), abs=1e-12
     )
-    assert values["auc"] == pytest.approx(getAUC(labels, scores, task), abs=1e-9)
+    assert values["auc"] == pytest.approx(getAUC(labels, scores, label_kind), abs=1e-9)
 
 
 @pytest.mark.parametrize("positive", [0, 1])
 def test_binary_auc_refers_to_the_positive_class(positive):
     logits, labels = sample(2)
-    values = cell_metrics(logits, labels, task="binary-class", positive=positive)
+    values = cell_metrics(logits, labels, label_kind="binary-class", positive=positive)
     truth = labels == positive
     score = logits[:, positive].astype(float) - logits[:, 1 - positive]
     expected = sklearn_metrics.roc_auc_score(truth, score)
@@ -92,7 +94,7 @@ def test_multi_label_numbers_equal_medmnist_and_mean_balanced_accuracy():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(300, 14)).astype(np.float32)
     labels = (rng.random((300, 14)) < 0.2).astype(np.int64)
-    values = cell_metrics(logits, labels, task=LABELS)
+    values = cell_metrics(logits, labels, label_kind=LABELS)
     sigmoid = probabilities(logits, LABELS)
     assert values["accuracy"] == pytest.approx(getACC(labels, sigmoid, LABELS), abs=1e-12)
     assert values["auc"] == pytest.approx(getAUC(labels, sigmoid, LABELS), abs=1e-12)
@@ -104,12 +106,13 @@ def test_multi_label_numbers_equal_medmnist_and_mean_balanced_accuracy():
 
 def test_multi_label_without_a_natural_zero_has_the_areas_alone():
     logits, labels = np.array([[1.0, 2.0]] * 2), np.array([[0, 1], [1, 0]])
-    assert list(cell_metrics(logits, labels, task=LABELS, thresholded=False)) == ["auc", "auprc"]
+    values = cell_metrics(logits, labels, label_kind=LABELS, thresholded=False)
+    assert list(values) == ["auc", "auprc"]
 
 
 def test_ordinal_sets_have_kappa_and_grade_error():
     logits, labels = sample(5)
-    values = cell_metrics(logits, labels, task=ORDINAL)
+    values = cell_metrics(logits, labels, label_kind=ORDINAL)
     predicted = logits.argmax(1)
     kappa = sklearn_metrics.cohen_kappa_score(labels, predicted, weights="quadratic")
     assert values["quadratic_weighted_kappa"] == pytest.approx(kappa, abs=1e-12)
@@ -127,21 +130,21 @@ def test_an_absent_class_is_left_out_of_auc_and_counted():
     logits, labels = sample(4)
     seen = labels != 3
     scores = class_scores(logits[seen], MULTI)
-    value, left_out = auc(scores, labels[seen], task=MULTI)
+    value, left_out = auc(scores, labels[seen], label_kind=MULTI)
     parts = [sklearn_metrics.roc_auc_score(labels[seen] == k, scores[:, k]) for k in range(3)]
     assert left_out == 1
     assert value == pytest.approx(np.mean(parts), abs=1e-12)
 
 
 def test_a_single_class_or_sample_has_no_auc_but_an_accuracy():
-    values = cell_metrics(np.array([[0.0, 1.0]]), np.array([1]), task=MULTI)
+    values = cell_metrics(np.array([[0.0, 1.0]]), np.array([1]), label_kind=MULTI)
     assert values["auc"] is None
     assert values["accuracy"] == values["balanced_accuracy"] == 1.0
 
 
 def test_a_perfect_model_scores_one():
     labels = np.array([0, 1, 2, 2])
-    values = cell_metrics(np.eye(3)[labels] * 9, labels, task=MULTI)
+    values = cell_metrics(np.eye(3)[labels] * 9, labels, label_kind=MULTI)
     assert values["error"] == values["balanced_error"] == 0.0
     assert values["auc"] == 1.0
 
@@ -156,4 +159,4 @@ def test_balanced_accuracy_leaves_out_classes_that_do_not_occur():
 
 def test_logits_that_are_not_finite_are_refused():
     with pytest.raises(InvalidDataError, match="1 of 2 images are not finite"):
-        cell_metrics(np.array([[0.0, np.nan], [0.0, 1.0]]), np.array([0, 1]), task=MULTI)
+        cell_metrics(np.array([[0.0, np.nan], [0.0, 1.0]]), np.array([0, 1]), label_kind=MULTI)

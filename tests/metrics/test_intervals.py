@@ -32,20 +32,20 @@ from medrobust.tasks.classification.intervals import precision_interval
 TASKS = ("multi-class", "ordinal-regression", "binary-class", "multi-label, binary-class")
 
 
-def reading(task="multi-class", count=400, seed=0, groups=None, skill=1.0):
+def reading(label_kind="multi-class", count=400, seed=0, groups=None, skill=1.0):
     rng = np.random.default_rng([count, seed])
-    classes = 2 if task == "binary-class" else 4
+    classes = 2 if label_kind == "binary-class" else 4
     labels = rng.integers(classes, size=count)
     truth = np.eye(classes)[labels]
-    if task.startswith("multi-label"):
+    if label_kind.startswith("multi-label"):
         truth = labels = (rng.random((count, classes)) < 0.4).astype(np.int64)
     logits = rng.normal(size=(count, classes)) + skill * truth
-    positive = 0 if task == "binary-class" else None
-    return Reading(logits.astype(np.float32), labels, task, positive, groups=groups)
+    positive = 0 if label_kind == "binary-class" else None
+    return Reading(logits.astype(np.float32), labels, label_kind, positive, groups=groups)
 
 
 def taken(given, rows):
-    return Reading(given.logits[rows], given.labels[rows], given.task, given.positive)
+    return Reading(given.logits[rows], given.labels[rows], given.label_kind, given.positive)
 
 
 @pytest.mark.parametrize("degrees", [4, 5, 8, 30, 1000])
@@ -61,16 +61,16 @@ def test_wilson_is_scipys(hits, count):
     assert share_interval(terms) == wilson(hits / count, count)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_every_interval_agrees_with_the_plain_bootstrap(task):
-    given = reading(task)
+@pytest.mark.parametrize("label_kind", TASKS)
+def test_every_interval_agrees_with_the_plain_bootstrap(label_kind):
+    given = reading(label_kind)
     found = cell_estimates(given)
     rng = np.random.default_rng(1)
     drawn = [
         metrics_of(taken(given, rng.integers(len(given.labels), size=len(given.labels))))
         for _ in range(400)
     ]
-    plain = cell_metrics(given.logits, given.labels, task=task, positive=given.positive)
+    plain = cell_metrics(given.logits, given.labels, label_kind=label_kind, positive=given.positive)
     for name, estimate in found.items():
         assert estimate.value == plain[name]
         spread = np.std([values[name] for values in drawn])
@@ -85,16 +85,16 @@ def test_every_interval_agrees_with_the_plain_bootstrap(task):
 
 def test_the_area_over_all_classes_is_scikit_learns_mean_over_them():
     given = reading()
-    found = areas(given.scores, given.labels, task="multi-class")
+    found = areas(given.scores, given.labels, label_kind="multi-class")
     truths = given.labels[:, None] == np.arange(4)
     assert found.value == pytest.approx(roc_auc_score(truths, given.scores, average="macro"))
     assert len(found.influence) == 400
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_the_interval_of_the_errors_under_one_condition_is_that_of_the_cell(task):
+@pytest.mark.parametrize("label_kind", TASKS)
+def test_the_interval_of_the_errors_under_one_condition_is_that_of_the_cell(label_kind):
     """Which agrees with the bootstrap, above."""
-    given = reading(task)
+    given = reading(label_kind)
     cell, wrong = cell_estimates(given), (given.predicted != given.labels).astype(float)
     balanced = error_interval(wrong, given.labels, None)
     expected = cell["balanced_accuracy"]
@@ -282,7 +282,9 @@ def test_intervals_cover_the_truth_on_a_part_of_the_grid(count, error, grouped):
         right = (noise < stats.norm.ppf(1 - error)).astype(float)
         scores = np.where(labels == 1, 1, -1) * (stats.norm.ppf(1 - error) - noise)
         given = groups if grouped else None
-        area = areas(np.c_[-scores, scores], labels, task="binary-class", positive=1, groups=given)
+        area = areas(
+            np.c_[-scores, scores], labels, label_kind="binary-class", positive=1, groups=given
+        )
         truth = stats.norm.cdf(stats.norm.ppf(1 - error) * np.sqrt(2))
         bounds = (
             share_interval(right, given),
@@ -317,7 +319,7 @@ def test_intervals_of_kappa_and_grade_error_hold_the_truth_and_are_no_points(cou
     rng = np.random.default_rng(1)
     names = ("quadratic_weighted_kappa", "mean_absolute_grade_error")
     labels, answers = graded(400_000, off, rng)
-    known = cell_metrics(np.eye(5)[answers], labels, task="ordinal-regression")
+    known = cell_metrics(np.eye(5)[answers], labels, label_kind="ordinal-regression")
     held = dict.fromkeys(names, 0)
     for _ in range(200):
         labels, answers = graded(count, off, rng)
@@ -362,7 +364,7 @@ def test_the_auprc_of_few_positives_has_no_interval_and_the_excess_of_others_is_
         excess.append(found.excess)
     labels = rng.integers(8, size=200_000)
     logits = rng.normal(size=(200_000, 8)) + 0.3 * np.eye(8)[labels]
-    known = cell_metrics(logits, labels, task="multi-class")["auprc"]
+    known = cell_metrics(logits, labels, label_kind="multi-class")["auprc"]
     assert np.mean(values) - known > 0.01
     assert np.mean(excess) == pytest.approx(np.mean(values) - known, rel=0.25)
 
@@ -388,7 +390,9 @@ def test_the_auc_over_patients_of_uneven_size_holds_the_truth():
         own = np.sqrt(0.3) * rng.normal(size=60)[groups]
         scores = own + np.sqrt(0.7) * rng.normal(size=len(groups)) + 0.954 * ill  # AUC .75
         labels = ill.astype(int)
-        area = areas(np.c_[-scores, scores], labels, task="binary-class", positive=1, groups=groups)
+        area = areas(
+            np.c_[-scores, scores], labels, label_kind="binary-class", positive=1, groups=groups
+        )
         low, high = logit_interval(
             area.value,
             area.influence,

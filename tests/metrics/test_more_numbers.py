@@ -45,7 +45,7 @@ def labelled(seed=0, count=250, classes=6):
 @pytest.mark.parametrize("classes", [2, 3, 9])
 def test_multi_class_numbers_equal_scikit_learn_and_torchmetrics(classes, ties):
     logits, labels = sample(classes, ties=ties)
-    values = cell_metrics(logits, labels, task=MULTI)
+    values = cell_metrics(logits, labels, label_kind=MULTI)
     predicted, chances = predictions(logits, MULTI), probabilities(logits, MULTI)
     scores = class_scores(logits, MULTI)
     parts = [
@@ -71,7 +71,7 @@ def test_multi_class_numbers_equal_scikit_learn_and_torchmetrics(classes, ties):
 def test_binary_brier_score_and_auprc_equal_scikit_learn():
     logits, labels = sample(2)
     chances = probabilities(logits, "binary-class")
-    values = cell_metrics(logits, labels, task="binary-class", positive=0)
+    values = cell_metrics(logits, labels, label_kind="binary-class", positive=0)
     assert values["brier"] == pytest.approx(
         sklearn_metrics.brier_score_loss(labels == 0, chances[:, 0]), abs=1e-12
     )
@@ -82,7 +82,7 @@ def test_binary_brier_score_and_auprc_equal_scikit_learn():
 
 def test_multi_label_numbers_equal_scikit_learn_and_torchmetrics():
     logits, labels = labelled()
-    values = cell_metrics(logits, labels, task=LABELS)
+    values = cell_metrics(logits, labels, label_kind=LABELS)
     chances = probabilities(logits, LABELS)
     predicted = predictions(logits, LABELS)
     assert values["macro_f1"] == pytest.approx(
@@ -119,18 +119,18 @@ def test_one_class_alone_has_no_area_and_no_operating_point(truth):
     assert average_precision(scores, truth) is None
     assert operating_point(scores, truth) is None
     labels = truth.astype(np.int64)
-    assert auprc(np.c_[scores, -scores], labels, task=MULTI) == (None, 2)
+    assert auprc(np.c_[scores, -scores], labels, label_kind=MULTI) == (None, 2)
 
 
 def test_degenerate_cells_have_numbers_or_none_but_no_nan():
     perfect = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]] * 50
-    values = cell_metrics(perfect, np.array([0, 1, 2, 2]), task=MULTI)
+    values = cell_metrics(perfect, np.array([0, 1, 2, 2]), label_kind=MULTI)
     assert (values["macro_f1"], values["auprc"], round(values["brier"], 9)) == (1.0, 1.0, 0.0)
     assert values["ece"] == pytest.approx(values["adaptive_ece"], abs=1e-12)
-    one = cell_metrics(np.array([[0.0, 1.0]]), np.array([0]), task=MULTI)
+    one = cell_metrics(np.array([[0.0, 1.0]]), np.array([0]), label_kind=MULTI)
     assert one["auc"] is one["auprc"] is None
     assert one["macro_f1"] == 0.0
-    tied = cell_metrics(np.zeros((6, 2)), np.array([0, 1] * 3), task=MULTI)
+    tied = cell_metrics(np.zeros((6, 2)), np.array([0, 1] * 3), label_kind=MULTI)
     assert (tied["auc"], tied["auprc"], tied["ece"]) == (0.5, 0.5, 0.0)
 
 
@@ -155,23 +155,23 @@ def test_calibration_does_not_depend_on_the_order_of_images_with_equal_confidenc
     assert expected_calibration_error(chances, labels, MULTI) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("task", [MULTI, LABELS])
-def test_the_temperature_is_that_of_least_nll(task):
-    logits, labels = sample(4, 500) if task == MULTI else labelled(count=500)
-    best = fit_temperature(logits * 3, labels, task)
-    assert best == pytest.approx(3 * fit_temperature(logits, labels, task), rel=1e-6)
+@pytest.mark.parametrize("label_kind", [MULTI, LABELS])
+def test_the_temperature_is_that_of_least_nll(label_kind):
+    logits, labels = sample(4, 500) if label_kind == MULTI else labelled(count=500)
+    best = fit_temperature(logits * 3, labels, label_kind)
+    assert best == pytest.approx(3 * fit_temperature(logits, labels, label_kind), rel=1e-6)
     targets = smoothed_by_hand(labels, 4)
 
     def smoothed(temperature):
-        chances = probabilities(logits * 3 / temperature, task)
-        if task == MULTI:
+        chances = probabilities(logits * 3 / temperature, label_kind)
+        if label_kind == MULTI:
             return -(targets * np.log(chances)).sum(axis=1).mean()
         return -(targets * np.log(chances) + (1 - targets) * np.log(1 - chances)).mean()
 
     assert min(smoothed(best * 0.98), smoothed(best * 1.02)) > smoothed(best)
-    least = negative_log_likelihood(logits * 3, labels, task, temperature=best)
+    least = negative_log_likelihood(logits * 3, labels, label_kind, temperature=best)
     for factor in (0.9, 1.1):  # 500 images: the plain optimum is near
-        more = negative_log_likelihood(logits * 3, labels, task, temperature=best * factor)
+        more = negative_log_likelihood(logits * 3, labels, label_kind, temperature=best * factor)
         assert more > least
 
 
@@ -197,17 +197,17 @@ def test_a_perfectly_answered_split_has_a_temperature_that_its_size_allows():
         negative_log_likelihood(logits, labels, MULTI, temperature=0.0)
 
 
-@pytest.mark.parametrize("task", [MULTI, LABELS])
-def test_logits_that_tell_nothing_apart_leave_the_temperature_at_one(task):
-    labels = np.array([0, 1, 1]) if task == MULTI else np.array([[0, 1], [1, 1], [0, 0]])
-    assert fit_temperature(np.zeros((3, 2)), labels, task) == 1.0
+@pytest.mark.parametrize("label_kind", [MULTI, LABELS])
+def test_logits_that_tell_nothing_apart_leave_the_temperature_at_one(label_kind):
+    labels = np.array([0, 1, 1]) if label_kind == MULTI else np.array([[0, 1], [1, 1], [0, 0]])
+    assert fit_temperature(np.zeros((3, 2)), labels, label_kind) == 1.0
 
 
 def test_votes_that_tie_have_the_same_score_whatever_the_order_of_classes():
     rng = np.random.default_rng(11)
     votes = rng.multinomial(9, np.full(7, 1 / 7), size=400).astype(np.float32)
     labels = rng.integers(7, size=400)
-    plain = cell_metrics(votes, labels, task=MULTI)
+    plain = cell_metrics(votes, labels, label_kind=MULTI)
     scores = class_scores(votes, MULTI)
     rows = np.sort(votes, axis=1)
     known = {}
@@ -216,7 +216,7 @@ def test_votes_that_tie_have_the_same_score_whatever_the_order_of_classes():
     assert {len(found) for found in known.values()} == {1}
     for _ in range(5):
         order = rng.permutation(7)
-        moved = cell_metrics(votes[:, order], np.argsort(order)[labels], task=MULTI)
+        moved = cell_metrics(votes[:, order], np.argsort(order)[labels], label_kind=MULTI)
         assert moved["auc"] == pytest.approx(plain["auc"], abs=1e-14)
         assert moved["auprc"] == pytest.approx(plain["auprc"], abs=1e-14)
     assert class_scores(votes + 3, MULTI).tolist() == scores.tolist()

@@ -201,7 +201,7 @@ def scored(positives, negatives, area, rng, models=2):
     found = []
     for _ in range(models):
         scores = np.sqrt(0.5) * (hard + rng.normal(size=len(labels))) + shift
-        found.append(areas(np.c_[-scores, scores], labels, task="binary-class", positive=1))
+        found.append(areas(np.c_[-scores, scores], labels, label_kind="binary-class", positive=1))
     return found, labels
 
 

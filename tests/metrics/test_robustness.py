@@ -82,8 +82,8 @@ EVALUATOR = {
 
 def answers(dataset):
     """Task, labels, and (turn, skill) -> logits: 60 images, without a random number."""
-    task, classes = INFO[dataset]["task"], len(INFO[dataset]["label"])
-    several = task == "multi-label, binary-class"
+    label_kind, classes = INFO[dataset]["task"], len(INFO[dataset]["label"])
+    several = label_kind == "multi-label, binary-class"
     index = np.arange(60)
     labels = index[:, None] * np.arange(1, classes + 1) // 7 % 2 if several else index % classes
     truth = labels if several else np.eye(classes)[labels]
@@ -92,16 +92,17 @@ def answers(dataset):
         noise = np.sin(np.arange(60 * classes) * (1.7 + turn)).reshape(60, classes)
         return (2 * noise + skill * truth - several * skill / 2).astype(np.float32)
 
-    return task, labels, logits
+    return label_kind, labels, logits
 
 
 @pytest.mark.parametrize("dataset", baselines(MEDMNIST_C))
 def test_be_and_rbe_equal_the_evaluator_of_medmnist_c(dataset):
     published = baseline(MEDMNIST_C, dataset)
-    task, labels, logits = answers(dataset)
+    label_kind, labels, logits = answers(dataset)
 
     def error(turn, skill):
-        return cell_metrics(logits(turn, skill), labels, task=task, positive=0)["balanced_error"]
+        given = logits(turn, skill)
+        return cell_metrics(given, labels, label_kind=label_kind, positive=0)["balanced_error"]
 
     means = {
         corruption: float(np.mean([error(turn, 2 - 0.3 * s) for s in range(1, 6)]))

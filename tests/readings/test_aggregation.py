@@ -45,7 +45,7 @@ def patients(data: SplitFacts, each: int) -> SplitFacts:
 
 def facts(kind: str = "multi-class", each: int = 3, name: str = "ward") -> SplitFacts:
     classes = 2 if kind == "binary-class" else 3
-    return patients(data_record(name, classes=classes, count=60, task=kind), each)
+    return patients(data_record(name, classes=classes, count=60, label_kind=kind), each)
 
 
 def written(folder: Path, data: SplitFacts) -> tuple[Store, list[StoredCell]]:
@@ -76,7 +76,7 @@ def table(report: Report, dataset: str) -> list[dict[str, str]]:
 
 def cell_of(p: list[float], labels: list[int], kind: str, groups: list[str]) -> Cell:
     """Make a cell whose probability of the first label, or of class 1, is p."""
-    data = data_record(count=len(p), classes=2, task=kind)
+    data = data_record(count=len(p), classes=2, label_kind=kind)
     z = logit(np.array(p))
     values = np.stack([z, -z] if kind == MULTI_LABEL else [np.zeros(len(p)), z], axis=1)
     truth = np.array(labels, np.int64)

@@ -56,7 +56,7 @@ def test_clean_confidences_hold_after_scaling_and_corrupted_ones_are_too_high(tm
 
 
 def test_vector_scaling_and_labels_are_read(tmp_path):
-    store = write_validated(tmp_path / "store", task=MULTI_LABEL)
+    store = write_validated(tmp_path / "store", label_kind=MULTI_LABEL)
     rows, _, _ = read(store.root, "calibration", "calibration.scaling=vector")
     before, after = (
         np.mean([float(r["nll"]) for r in rows if r["scaling"] == s and r["severity"] == "0"])

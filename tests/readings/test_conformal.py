@@ -64,7 +64,7 @@ def test_weighted_sets_say_how_few_images_carry_the_weight(tmp_path):
 
 
 def test_labels_are_missed_no_more_often_than_asked_without_a_shift(tmp_path):
-    store = write_validated(tmp_path / "store", task=MULTI_LABEL, count=800, val_count=400)
+    store = write_validated(tmp_path / "store", label_kind=MULTI_LABEL, count=800, val_count=400)
     rows, _ = read(store.root)
     clean = next(row for row in rows if row["severity"] == "0")
     assert clean["procedure"] == "risk_control"

@@ -96,9 +96,9 @@ def test_a_risk_instead_of_a_coverage_sets_the_threshold(tmp_path):
         (("selective.score=knn",), {}, "score=knn needs features (store.features=true)"),
         (("selective.score=mutual_information",), {}, "needs several prompt sets"),
         (("selective.score=mcm",), {}, "needs the logit scale, which cells of earlier releases"),
-        (("selective.score=margin",), {"task": MULTI_LABEL}, "score=msp alone is defined"),
+        (("selective.score=margin",), {"label_kind": MULTI_LABEL}, "score=msp alone is defined"),
         (("selective",), {"val_labels": np.zeros(200, np.int64)}, "are of one class"),
-        (("selective",), {"task": MULTI_LABEL, "absent": None}, "its logits have no zero"),
+        (("selective",), {"label_kind": MULTI_LABEL, "absent": None}, "its logits have no zero"),
     ],
 )
 def test_what_cannot_be_read_is_a_sentence(tmp_path, readings, more, sentence):
@@ -133,7 +133,7 @@ def test_prompt_sets_of_one_model_disagree_where_it_is_unsure(tmp_path):
 
 
 def test_several_labels_an_image_have_the_share_that_is_wrong_as_loss(tmp_path):
-    store = write_validated(tmp_path / "store", task=MULTI_LABEL)
+    store = write_validated(tmp_path / "store", label_kind=MULTI_LABEL)
     rows, _ = read(store.root)
     cells = {cell.fingerprint: cell for cell in store.cells()}
     for row in rows:

@@ -24,8 +24,8 @@ CLASSES = np.where(np.arange(COUNT) % 3 == 0, "one", "mixed")
 PATIENTS = np.array([f"p{i // 4}" for i in range(COUNT)])
 
 
-def record(task: str = "multi-class", classes: int = 3) -> SplitFacts:
-    data = data_record("ward", count=COUNT, classes=classes, task=task, origin="own")
+def record(label_kind: str = "multi-class", classes: int = 3) -> SplitFacts:
+    data = data_record("ward", count=COUNT, classes=classes, label_kind=label_kind, origin="own")
     metadata = np.stack([SITES, CLASSES], axis=1)
     columns = ("site", "kind")
     return replace(data, groups=PATIENTS, metadata=metadata, metadata_columns=columns)
@@ -59,11 +59,11 @@ def table(made: Report, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((made.folder / name).read_text("utf-8"))))
 
 
-@pytest.mark.parametrize("task", ["multi-class", "multi-label, binary-class"])
+@pytest.mark.parametrize("label_kind", ["multi-class", "multi-label, binary-class"])
 def test_a_group_has_the_numbers_that_a_set_of_its_images_alone_would_have(
-    tmp_path: Path, task: str
+    tmp_path: Path, label_kind: str
 ) -> None:
-    data = record(task)
+    data = record(label_kind)
     rows = [
         row for row in table(report(tmp_path, data), "subgroups.csv") if row["group"] == "south"
     ]

@@ -14,9 +14,9 @@ from medrobust.tasks.base import Terms
 MULTI_LABEL = "multi-label, binary-class"
 
 
-def two_cells(root: Path, task: str, absent: object = ()) -> list[StoredCell]:
+def two_cells(root: Path, label_kind: str, absent: object = ()) -> list[StoredCell]:
     """The clean cell of a model and one of its corrupted ones."""
-    data = data_record(classes=2 if task == "binary-class" else 3, task=task)
+    data = data_record(classes=2 if label_kind == "binary-class" else 3, label_kind=label_kind)
     keys = [cell_key(data, "m"), cell_key(data, "m", "contrast", 3)]
     keys = [replace(key, head={**key.head, "absent": absent}) for key in keys]
     return [write_cell(Store(root), data, key, skill=0.4) for key in keys]
@@ -30,11 +30,11 @@ def answers(cell: StoredCell) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("task", ["multi-class", "binary-class", MULTI_LABEL])
+@pytest.mark.parametrize("label_kind", ["multi-class", "binary-class", MULTI_LABEL])
 def test_terms_over_cells_are_how_often_each_image_is_answered_wrongly(
-    task: str, tmp_path: Path
+    label_kind: str, tmp_path: Path
 ) -> None:
-    cells = two_cells(tmp_path, task, absent=[["none"]])
+    cells = two_cells(tmp_path, label_kind, absent=[["none"]])
     labels = cells[0].data.labels
     often = np.mean([answers(cell) != labels for cell in cells], axis=0)
     measured = Measured()

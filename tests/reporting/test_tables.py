@@ -154,7 +154,7 @@ def test_tables_can_be_derived_from_the_cells_alone(cells):
 
 
 def test_a_multi_label_set_without_absent_texts_is_shown_by_auc(tmp_path):
-    data = data_record(task="multi-label, binary-class")
+    data = data_record(label_kind="multi-label, binary-class")
     _, cells = write_matrix(tmp_path, data, {"weak": 1}, corruptions=["contrast"], severities=[1])
     table = ExpectedTable("toy", "test", "imagenet_c", ("contrast",), (1,))
     matrix = matrix_of(cells, expected=[table])

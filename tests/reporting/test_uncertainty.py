@@ -254,14 +254,14 @@ def test_a_row_with_a_missing_cell_has_no_rank(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "task", ["multi-class", "binary-class", "ordinal-regression", "multi-label, binary-class"]
+    "label_kind", ["multi-class", "binary-class", "ordinal-regression", "multi-label, binary-class"]
 )
-def test_numbers_fitted_on_validation_images_appear_where_there_are_some(tmp_path, task):
+def test_numbers_fitted_on_validation_images_appear_where_there_are_some(tmp_path, label_kind):
     from dataclasses import replace
 
-    classes = 2 if task == "binary-class" else 3
-    test = data_record(task=task, count=120, classes=classes)
-    if task.startswith("multi-label"):
+    classes = 2 if label_kind == "binary-class" else 3
+    test = data_record(label_kind=label_kind, count=120, classes=classes)
+    if label_kind.startswith("multi-label"):
         key = cell_key(test, "m")
         key.head["absent"] = [["none"]]
     val = replace(test, split="val", fingerprint="v" * 64)
@@ -273,7 +273,7 @@ def test_numbers_fitted_on_validation_images_appear_where_there_are_some(tmp_pat
     made = report(store, cells, tmp_path, validation=found)
     metrics = {row["metric"] for row in made.results}
     assert {"sensitivity", "specificity"} <= metrics
-    assert ("nll_calibrated" in metrics) != task.startswith("multi-label")
+    assert ("nll_calibrated" in metrics) != label_kind.startswith("multi-label")
     assert not {"sensitivity", "nll_calibrated"} & {
         row["metric"] for row in report(store, cells, tmp_path).results
     }
@@ -308,7 +308,7 @@ def test_the_area_under_a_curve_is_there_for_the_five_severities_alone(tmp_path)
 
 
 def test_multi_label_aggregates_have_intervals_of_both_errors(tmp_path):
-    data = data_record(task="multi-label, binary-class", count=120)
+    data = data_record(label_kind="multi-label, binary-class", count=120)
     store, cells = write_matrix(tmp_path, data, {}, corruptions=())
     for model, skill in MODELS.items():
         for corruption, severity in (("clean", 0), ("contrast", 1)):

@@ -20,7 +20,7 @@ def image_set(count: int = 6, *, grey: bool = False, name: str = "x") -> ImageSe
         split="train",
         images=rng.integers(0, 256, shape, dtype=np.uint8),
         labels=np.arange(count) % 2,
-        task="multi-class",
+        label_kind="multi-class",
         class_names=("a", "b"),
         ids=np.array([f"{name}{row}" for row in range(count)]),
         index=np.arange(count) + 100,

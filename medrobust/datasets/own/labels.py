@@ -26,13 +26,13 @@ class Labels:
     Attributes:
         values: int64 (N,), or (N, L) of zeros and ones.
         class_names: In label order.
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         positive: Index of the positive class of a binary set.
     """
 
     values: Int64Array
     class_names: tuple[str, ...]
-    task: LabelKind
+    label_kind: LabelKind
     positive: int | None
 
 
@@ -41,7 +41,7 @@ def read_labels(
     columns: str | Sequence[str],
     class_names: Sequence[str] | None,
     *,
-    task: LabelKind | None = None,
+    label_kind: LabelKind | None = None,
     positive: str | int | None = None,
 ) -> Labels:
     """Read the labels of a table.
@@ -50,12 +50,12 @@ def read_labels(
         table: The table.
         columns: One column of class names or numbers, or several of 0 and 1 (multi-label).
         class_names: In label order; None: the labels that occur, sorted (numbers as numbers).
-        task: None: multi-label for several columns, binary for two classes, else multi-class.
+        label_kind: None: multi-label for several columns, binary for two classes, else multi-class.
         positive: Name or index of the positive class; None: the last.
 
     Raises:
         InvalidDataError: If a column is missing or a label is unknown; names the line.
-        ConfigurationError: If names, task and positive class do not fit.
+        ConfigurationError: If names, kind of labels and positive class do not fit.
     """
     if isinstance(columns, str):
         texts = table.column(columns, "label_column")
@@ -70,7 +70,7 @@ def read_labels(
             raise ConfigurationError(
                 f"dataset.class_names has {len(names)} names for {len(columns)} label columns."
             )
-    chosen = _task(task, kind)
+    chosen = _kind(label_kind, kind)
     return Labels(values, names, chosen, _positive(positive, names, chosen))
 
 
@@ -79,7 +79,7 @@ def array_labels(
     class_names: Sequence[str],
     file: str,
     *,
-    task: LabelKind | None = None,
+    label_kind: LabelKind | None = None,
     positive: str | int | None = None,
 ) -> Labels:
     """Read the labels of an array.
@@ -88,12 +88,12 @@ def array_labels(
         stored: Whole numbers, (N,) or (N, 1); or (N, L) of 0 and 1 (multi-label).
         class_names: In label order.
         file: Name of the file, for messages.
-        task: As for `read_labels`.
+        label_kind: As for `read_labels`.
         positive: As for `read_labels`.
 
     Raises:
         InvalidDataError: If a label has no name.
-        ConfigurationError: If names, task and positive class do not fit.
+        ConfigurationError: If names, kind of labels and positive class do not fit.
     """
     names = _names(class_names)
     values: Int64Array = np.asarray(stored).astype(np.int64)
@@ -112,7 +112,7 @@ def array_labels(
             f"{file} has labels from {values.min()} to {values.max()}; with {len(names)} class "
             f"names they are 0 to {top}."
         )
-    chosen = _task(task, kind)
+    chosen = _kind(label_kind, kind)
     return Labels(values, names, chosen, _positive(positive, names, chosen))
 
 
@@ -178,7 +178,7 @@ def _flags(table: Table, columns: Sequence[str]) -> Int64Array:
     return values
 
 
-def _task(asked: LabelKind | None, found: LabelKind) -> LabelKind:
+def _kind(asked: LabelKind | None, found: LabelKind) -> LabelKind:
     if asked is None:
         return found
     several = "multi-label, binary-class"
@@ -192,8 +192,8 @@ def _task(asked: LabelKind | None, found: LabelKind) -> LabelKind:
     return asked
 
 
-def _positive(given: str | int | None, names: tuple[str, ...], task: LabelKind) -> int | None:
-    if task != "binary-class":
+def _positive(given: str | int | None, names: tuple[str, ...], label_kind: LabelKind) -> int | None:
+    if label_kind != "binary-class":
         return None
     if given is None:
         said = (

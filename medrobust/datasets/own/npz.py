@@ -51,7 +51,7 @@ class Npz:
         split: The split that is evaluated.
         prompt_names: Readable class names in the same order.
         modality: A few words for prompts.
-        task: One of the four task strings; None: by the labels.
+        task: One of MedMNIST's four words for kinds of labels; None: by the labels.
         positive: Positive class of a binary set; the last one if None.
         unlabelled: What becomes of images whose label is -1: "refuse", or "drop".
         size: Pixels a side that images are brought to, once.
@@ -130,7 +130,7 @@ class Npz:
             np.where(np.asarray(given) == -1, 0, given) if dropped else given,
             self.class_names,
             self.path.name,
-            task=self.task,
+            label_kind=self.task,
             positive=self.positive,
         )
         images = self._framed(stored)
@@ -142,7 +142,7 @@ class Npz:
         described: dict[str, Any] = {
             "name": self.name,
             "split": chosen,
-            "task": labels.task,
+            "task": labels.label_kind,
             "class_names": labels.class_names,
             "positive": labels.positive,
         }

@@ -75,7 +75,8 @@ class OwnData(ABC):
             that are whole numbers count into it.
         prompt_names: Readable class names in the same order.
         modality: A few words for prompts.
-        task: One of the four task strings; None: by the labels (two classes are binary).
+        task: One of MedMNIST's four words for kinds of labels; None: by the labels (two classes
+            are binary).
         positive: Positive class of a binary set; the last one if None.
         unlabelled: What becomes of rows whose label is empty, NaN or -1: "refuse", or "drop".
         size: Pixels a side that all images are brought to.
@@ -175,11 +176,11 @@ class OwnData(ABC):
             key = data_key(self.folder, self.key_file)
             return {"target": read_texts([reports[row] for row in rows], key)}
         labels = read_labels(
-            table, self.label_column, self.class_names, task=self.task, positive=self.positive
+            table, self.label_column, self.class_names, label_kind=self.task, positive=self.positive
         )
         return {
             "target": targets.Labels(labels.values[rows]),
-            "label_kind": labels.task,
+            "label_kind": labels.label_kind,
             "class_names": labels.class_names,
             "positive": labels.positive,
         }

@@ -31,7 +31,7 @@ class Description:
     """What is known of a published set beside its arrays; attributes as those of `ImageSet`."""
 
     name: str
-    task: LabelKind
+    label_kind: LabelKind
     class_names: tuple[str, ...]
     prompt_names: tuple[str, ...] = ()
     modality: str = ""
@@ -97,7 +97,7 @@ def published_set(
     kept: dict[str, Any] = {
         "name": described.name,
         "split": split,
-        "task": described.task,
+        "task": described.label_kind,
         "class_names": described.class_names,
         "positive": described.positive,
     }
@@ -180,17 +180,19 @@ def unlike_published(count: int, published: int, name: str, split: str) -> tuple
     return (Finding("further remarks", said),)
 
 
-def label_array(stored: NDArray[Any], task: LabelKind, file: Path) -> Int64Array:
+def label_array(stored: NDArray[Any], label_kind: LabelKind, file: Path) -> Int64Array:
     """Bring stored labels to int64 (N,), or (N, L) for multi-label sets.
 
     Raises:
         InvalidDataError: If they have another shape.
     """
     labels: Int64Array = np.asarray(stored).astype(np.int64)
-    if task != MULTI_LABEL and labels.ndim == 2 and labels.shape[1] == 1:
+    if label_kind != MULTI_LABEL and labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != (2 if task == MULTI_LABEL else 1):
-        raise InvalidDataError(f"{file} holds labels of shape {labels.shape} for a {task} set.")
+    if labels.ndim != (2 if label_kind == MULTI_LABEL else 1):
+        raise InvalidDataError(
+            f"{file} holds labels of shape {labels.shape} for a {label_kind} set."
+        )
     return labels
 
 

@@ -104,7 +104,7 @@ class MedIMeta(PublishedSource):
         names = our_spelling(self.flag, task.class_names)
         found = Description(
             name=self.name,
-            task=task.kind,
+            label_kind=task.kind,
             class_names=names,
             prompt_names=_prompts(self.flag, names),
             modality=self.facts.modality,
@@ -207,7 +207,7 @@ def described(flag: str) -> Description:
     names = CLASS_NAMES.get(flag, ())
     return Description(
         name=flag,
-        task="binary-class" if len(names) == 2 else "multi-class",
+        label_kind="binary-class" if len(names) == 2 else "multi-class",
         class_names=names,
         prompt_names=_prompts(flag, names),
         modality=facts.modality,

@@ -55,7 +55,7 @@ class MedIMetaTask:
     """One task of a set.
 
     Attributes:
-        kind: One of the four task strings.
+        kind: One of MedMNIST's four words for kinds of labels.
         class_names: As `info.yaml` has them, in label order.
     """
 

@@ -116,7 +116,7 @@ class MedMNIST(PublishedSource):
 
     def _labels(self, split: str) -> Int64Array:
         stored = self._array(self.file, f"{split}_labels", "labels").open()
-        return label_array(stored, self.facts.task, self.file)
+        return label_array(stored, self.facts.label_kind, self.file)
 
     def _published_md5(self) -> str:
         from medmnist.info import INFO
@@ -129,7 +129,7 @@ def described(flag: str) -> Description:
     facts = medmnist_facts(flag)
     return Description(
         name=flag,
-        task=facts.task,
+        label_kind=facts.label_kind,
         class_names=facts.class_names,
         prompt_names=facts.prompt_names,
         modality=facts.modality,

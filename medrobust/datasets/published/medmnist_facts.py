@@ -22,7 +22,7 @@ class MedMNISTFacts:
     """What is published about one set.
 
     Attributes:
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         channels: 1 or 3.
         counts: Images in train, val and test.
         class_names: In label order, as published.
@@ -32,7 +32,7 @@ class MedMNISTFacts:
         license: Of the data.
     """
 
-    task: LabelKind
+    label_kind: LabelKind
     channels: int
     counts: tuple[int, int, int]
     class_names: tuple[str, ...]
@@ -63,7 +63,7 @@ _READABLE_ORGANS = tuple(
 FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
     {
         "pathmnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=3,
             counts=(89996, 10004, 7180),
             class_names=(
@@ -91,7 +91,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             ),
         ),
         "chestmnist": MedMNISTFacts(
-            task="multi-label, binary-class",
+            label_kind="multi-label, binary-class",
             channels=1,
             counts=(78468, 11219, 22433),
             class_names=(
@@ -129,7 +129,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             ),
         ),
         "dermamnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=3,
             counts=(7007, 1003, 2005),
             class_names=(
@@ -145,7 +145,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             license="CC BY-NC 4.0",
         ),
         "octmnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=1,
             counts=(97477, 10832, 1000),
             class_names=(
@@ -163,7 +163,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             ),
         ),
         "pneumoniamnist": MedMNISTFacts(
-            task="binary-class",
+            label_kind="binary-class",
             channels=1,
             counts=(4708, 524, 624),
             class_names=("normal", "pneumonia"),
@@ -172,7 +172,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             positive=1,
         ),
         "retinamnist": MedMNISTFacts(
-            task="ordinal-regression",
+            label_kind="ordinal-regression",
             channels=3,
             counts=(1080, 120, 400),
             class_names=("0", "1", "2", "3", "4"),
@@ -186,7 +186,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             ),
         ),
         "breastmnist": MedMNISTFacts(
-            task="binary-class",
+            label_kind="binary-class",
             channels=1,
             counts=(546, 78, 156),
             class_names=("malignant", "normal, benign"),
@@ -195,7 +195,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             positive=0,
         ),
         "bloodmnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=3,
             counts=(11959, 1712, 3421),
             class_names=(
@@ -221,7 +221,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             ),
         ),
         "tissuemnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=1,
             counts=(165466, 23640, 47280),
             class_names=(
@@ -247,7 +247,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             ),
         ),
         "organamnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=1,
             counts=(34561, 6491, 17778),
             class_names=_ORGANS,
@@ -255,7 +255,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             prompt_names=_READABLE_ORGANS,
         ),
         "organcmnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=1,
             counts=(12975, 2392, 8216),
             class_names=_ORGANS,
@@ -263,7 +263,7 @@ FACTS: Mapping[str, MedMNISTFacts] = MappingProxyType(
             prompt_names=_READABLE_ORGANS,
         ),
         "organsmnist": MedMNISTFacts(
-            task="multi-class",
+            label_kind="multi-class",
             channels=1,
             counts=(13932, 2452, 8827),
             class_names=_ORGANS,

@@ -157,7 +157,7 @@ class RobustMedCLIPFiles(PublishedSource):
         return sized.open(), sized.digest
 
     def _labels(self, file: Path) -> Int64Array:
-        return label_array(self._stored(file, "labels").open(), self.described().task, file)
+        return label_array(self._stored(file, "labels").open(), self.described().label_kind, file)
 
     def _labels_of(self, split: str) -> Int64Array | None:
         file = self.folder / split / "clean.npz"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.former_keywords import formerly
 from medrobust.metrics.calibration import CalibrationError, brier_terms, calibration_errors
 from medrobust.metrics.classification import (
     accuracy,
@@ -48,7 +49,7 @@ class Answers:
     Attributes:
         logits: (N, K).
         labels: int64 (N,), or (N, L) of zeros and ones for multi-label sets.
-        task: One of the four task strings.
+        label_kind: One of MedMNIST's four words for kinds of labels.
         positive: Index of the positive class of a binary set.
         thresholded: False where the logits have no natural zero (a multi-label prompt set without
             absent texts): then AUC and AUPRC alone mean something.
@@ -57,7 +58,7 @@ class Answers:
 
     logits: NDArray[np.floating[Any]]
     labels: Int64Array
-    task: LabelKind
+    label_kind: LabelKind
     positive: int | None = None
     thresholded: bool = True
     groups: Int64Array | None = None
@@ -65,23 +66,23 @@ class Answers:
     @cached_property
     def predicted(self) -> Int64Array:
         """As `predictions` has it."""
-        return predictions(self.logits, self.task)
+        return predictions(self.logits, self.label_kind)
 
     @cached_property
     def scores(self) -> Float64Array:
         """As `class_scores` has it."""
-        return class_scores(self.logits, self.task)
+        return class_scores(self.logits, self.label_kind)
 
     @cached_property
     def chances(self) -> Float64Array:
         """As `probabilities` has it."""
-        return probabilities(self.logits, self.task)
+        return probabilities(self.logits, self.label_kind)
 
     @cached_property
     def truths(self) -> NDArray[np.bool_]:
         """Whether an image is of a class: bool (N, K), the positive class alone of binary sets."""
         truths = one_versus_rest(self.labels, self.logits.shape[1])
-        if self.task != "binary-class":
+        if self.label_kind != "binary-class":
             return truths
         assert self.positive is not None
         return truths[:, self.positive, None]
@@ -90,7 +91,7 @@ class Answers:
     def curves(self) -> Curves:
         """ROC and precision-recall of every class of `truths`."""
         scores = self.scores
-        if self.task == "binary-class":
+        if self.label_kind == "binary-class":
             assert self.positive is not None
             scores = scores[:, self.positive, None]
         return curves(scores, self.truths)
@@ -103,23 +104,32 @@ class Answers:
     @cached_property
     def calibration(self) -> dict[str, CalibrationError]:
         """As `calibration_errors` has it."""
-        return calibration_errors(self.chances, self.labels, self.task)
+        return calibration_errors(self.chances, self.labels, self.label_kind)
 
     @cached_property
     def brier_terms(self) -> Float64Array:
         """What each image adds to the Brier score."""
-        return brier_terms(self.chances, self.labels, self.task)
+        return brier_terms(self.chances, self.labels, self.label_kind)
+
+    @property
+    def task(self) -> LabelKind:
+        """The kind of labels, by the name that MedMNIST and release 0.1 have for it."""
+        return self.label_kind
 
 
+type.__setattr__(Answers, "__init__", formerly(task="label_kind")(vars(Answers)["__init__"]))
+
+
+@formerly(task="label_kind")
 def cell_metrics(
     logits: NDArray[np.floating[Any]],
     labels: Int64Array,
     *,
-    task: LabelKind,
+    label_kind: LabelKind,
     positive: int | None = None,
     thresholded: bool = True,
 ) -> dict[str, float | None]:
-    """Compute every metric that the task has and that needs no other cell.
+    """Compute every metric that labels of this kind have and that needs no other cell.
 
     Args: as the attributes of `Answers`.
 
@@ -129,12 +139,12 @@ def cell_metrics(
     Raises:
         InvalidDataError: If a logit is not finite.
     """
-    return metrics_of(Answers(logits, labels, task, positive, thresholded))
+    return metrics_of(Answers(logits, labels, label_kind, positive, thresholded))
 
 
 def metrics_of(answers: Answers) -> dict[str, float | None]:
     """Compute the metrics of a cell, as `cell_metrics` does."""
-    labels, task = answers.labels, answers.task
+    labels, label_kind = answers.labels, answers.label_kind
     values: dict[str, float | None] = {}
     if answers.thresholded:
         right = accuracy(answers.predicted, labels)
@@ -148,7 +158,7 @@ def metrics_of(answers: Answers) -> dict[str, float | None]:
     if answers.thresholded:
         values["brier"] = float(answers.brier_terms.mean())
         values |= {name: found.value for name, found in answers.calibration.items()}
-    if task == "ordinal-regression":
+    if label_kind == "ordinal-regression":
         kappa = quadratic_weighted_kappa(answers.predicted, labels, classes=answers.logits.shape[1])
         values["quadratic_weighted_kappa"] = kappa
         values["mean_absolute_grade_error"] = float(np.abs(answers.predicted - labels).mean())

@@ -31,7 +31,7 @@ class Fit:
     @cached_property
     def temperature(self) -> float:
         """What logits are divided by, so that probabilities fit."""
-        return fit_temperature(self.given.logits, self.given.labels, self.given.task)
+        return fit_temperature(self.given.logits, self.given.labels, self.given.label_kind)
 
     @cached_property
     def thresholds(self) -> list[float | None]:
@@ -58,7 +58,7 @@ class Fit:
                 found[name] = Estimate(float(np.mean(shares)), *bounds)
         if given.thresholded:
             terms = likelihood_terms(
-                given.logits, given.labels, given.task, temperature=self.temperature
+                given.logits, given.labels, given.label_kind, temperature=self.temperature
             )
             limits = (0.0, float("inf"))
             bounds = mean_interval(terms, given.groups, limits=limits)
@@ -67,7 +67,7 @@ class Fit:
 
 
 def _columns(given: Answers) -> tuple[Float64Array, NDArray[np.bool_]]:
-    if given.task == "binary-class":
+    if given.label_kind == "binary-class":
         assert given.positive is not None
         return given.scores[:, given.positive, None], given.truths
     return given.scores, one_versus_rest(given.labels, given.logits.shape[1])

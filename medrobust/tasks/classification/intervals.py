@@ -51,7 +51,7 @@ def cell_estimates(answers: Answers) -> dict[str, Estimate]:
         bounds |= _of_predictions(answers, values)
         bounds |= _of_chances(answers)
     bounds |= _of_scores(answers)
-    if answers.task == "ordinal-regression":
+    if answers.label_kind == "ordinal-regression":
         bounds |= _of_grades(answers, values)
     return {name: with_bounds(value, bounds.get(name)) for name, value in values.items()}
 

@@ -155,7 +155,7 @@ def _bins(cells: Sequence[Cell]) -> list[ReliabilityPoint]:
     given = [answers_of(cell) for cell in cells]
     units = given[0].groups
     own = np.arange(len(given[0].labels)) if units is None else units
-    pairs = [pair for one in given for pair in confidences(one.chances, one.labels, one.task)]
+    pairs = [pair for one in given for pair in confidences(one.chances, one.labels, one.label_kind)]
     confidence, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
     alone = units is None and len(pairs) == 1
     return reliability_points(confidence, right, None if alone else np.tile(own, len(pairs)))
