@@ -43,6 +43,7 @@ ALLOWED = {
 LIGHT = re.compile(r"(readings|reporting|metrics)/.+|tasks/\w+/(scores|sections)\.py")
 """What a report of a store is made by: nothing of it needs what encodes."""
 ENCODES = {"torch", "pytorch_lightning", "transformers"}
+TASKS = sorted(place.parent.name for place in PACKAGE.glob("tasks/*/__init__.py"))
 PAGE = PACKAGE.parent / "docs" / "architecture.md"
 KNOW_HYDRA = {
     "cli/former_files.py",
@@ -60,7 +61,7 @@ def modules() -> list[Path]:
 
 
 def imported(path: Path, *, when: str = "ever") -> set[str]:
-    """Dotted names that a file imports, wherever in it; one-dot imports are its own room's.
+    """Dotted names that a file imports, wherever in it; those of its own folder begin with a dot.
 
     Those that it imports `when` it is "loaded" stand in no function and are no mere types.
     """
@@ -73,8 +74,9 @@ def imported(path: Path, *, when: str = "ever") -> set[str]:
             found += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):  # ruff refuses those of the folder above
+            of = f"{'.' * node.level}{node.module}." if node.module else "."
+            names |= {f"{of}{alias.name}" for alias in node.names}
     return names
 
 
@@ -87,13 +89,20 @@ def test_imports_go_one_way(path: Path) -> None:
 def wrong_imports(relative: Path, names: set[str]) -> set[str]:
     """Names that a file of the package, at `relative` below it, may not import."""
     room = relative.parts[0].removesuffix(".py")
+    folder = ".".join(("medrobust", *relative.parts[:-1]))
+    names = {f"{folder}{name}" if name.startswith(".") else name for name in names}
     ours = {name.removeprefix("medrobust.") for name in names if name.startswith("medrobust.")}
     foreign = {name for name in ours if name.split(".")[0] != room}
     allowed = ALLOWED[room]  # a new room says here what it stands on
     wrong = {name for name in foreign if not any(f"{name}.".startswith(f"{a}.") for a in allowed)}
     if relative.as_posix() not in KNOW_HYDRA:
         wrong |= {name for name in names if name.split(".")[0] in {"hydra", "omegaconf"}}
-    return wrong
+    return wrong | {name for name in ours if _another_task(name) not in ("", *relative.parts[1:2])}
+
+
+def _another_task(name: str) -> str:
+    """The folder of a task that something is imported from, empty where it is from none."""
+    return next((task for task in TASKS if f"{name}.".startswith(f"tasks.{task}.")), "")
 
 
 @pytest.mark.parametrize(
@@ -101,12 +110,16 @@ def wrong_imports(relative: Path, names: set[str]) -> set[str]:
     [
         ("base/files.py", "from medrobust.datasets import ImageSet"),
         ("keys.py", "from medrobust.corruptions.shell import corrupt"),
+        ("exceptions.py", "from .evaluation import store"),
+        ("types.py", "from . import jobs"),
         ("corruptions/noise.py", "from medrobust.metrics import robustness"),
         ("metrics/intervals.py", "import medrobust.models.clip"),
         ("models/clip.py", "def late():\n    from medrobust.datasets.image_set import ImageSet"),
         ("adapters/lora.py", "from medrobust.evaluation.store import Store"),
         ("engine/encode.py", "from medrobust.evaluation import run"),
         ("tasks/classification/scores.py", "from medrobust.reporting.matrix import Matrix"),
+        ("tasks/retrieval/scores.py", "import medrobust.tasks.classification.answers as answers"),
+        ("tasks/agreement.py", "from .classification.answers import Answers"),
         ("evaluation/run.py", "from medrobust.tasks.classification import head"),
         ("reporting/page.py", "from medrobust.jobs.run import Job"),
         ("monitor/watch.py", "from medrobust.jobs.run import Job"),

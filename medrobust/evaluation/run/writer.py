@@ -95,9 +95,9 @@ class CellWriter:
         Raises:
             Exception: As an earlier one raised it; this one is written.
         """
-        self._calls(self._classify_kept, encoding)
+        self._calls(self._write_kept, encoding)
 
-    def _classify_kept(self, encoding: Encoding) -> None:
+    def _write_kept(self, encoding: Encoding) -> None:
         kept = self._store.read_features(encoding.fingerprint)
         assert kept is not None
         self._write_cells(encoding, Encoded(torch.from_numpy(kept)), 0.0)
