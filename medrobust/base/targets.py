@@ -6,8 +6,6 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from medrobust.types import Float32Array, Int64Array, UInt8Array
 
@@ -139,6 +137,9 @@ class Texts:
         """
         if of_images is None:
             return None
+        from scipy.sparse import coo_array  # half a second that a missing file need not wait
+        from scipy.sparse.csgraph import connected_components
+
         images, texts = self.pairs.T
         patients, count = of_images[images], len(self.values)
         edges = np.ones(len(texts)), (texts, count + patients)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "wandb")
+HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "scipy", "wandb")
 
 CASES = {
     "--help": 0,
