@@ -51,6 +51,7 @@ KNOW_HYDRA = {
     "cli/joint_report.py",
     "cli/mistakes.py",
     "cli/quoting.py",
+    "cli/sweeper.py",
     "evaluation/building.py",
     "evaluation/config.py",
 }

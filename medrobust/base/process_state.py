@@ -139,9 +139,11 @@ def _logging() -> Restore:
         for one in loggers():
             fresh: tuple[Any, ...] = (logging.NOTSET, [], True, False, [])
             level, handlers, one.propagate, one.disabled, filters = found.get(one, fresh)
-            one.setLevel(level)
+            if one.level != level:  # setting it walks all loggers, of which there are hundreds
+                one.setLevel(level)
             one.handlers[:], one.filters[:] = handlers, filters
-        logging.disable(disabled)
+        if logging.root.manager.disable != disabled:
+            logging.disable(disabled)
 
     return restore
 

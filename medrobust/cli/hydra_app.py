@@ -245,12 +245,14 @@ def closed_log_file() -> Iterator[None]:
 
 
 def prepare_hydra() -> None:
-    """Teach it former names in files, and `${medrobust.folder:...}`: overrides as a folder name."""
+    """Teach it former names in files, sweeps that compose a job once, and names of folders."""
     from omegaconf import OmegaConf
 
     from .former_files import read_former_files
+    from .sweeper import compose_jobs_once
 
     read_former_files()
+    compose_jobs_once()
     OmegaConf.register_new_resolver("medrobust.folder", folder_name, replace=True)
 
 
