@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import erfc, exp, pi, sqrt
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ MULTI_LABEL = "multi-label, binary-class"
 STEPS = np.linspace(0, 4, 401)
 FOLDED = np.array([2 * exp(-u * u / 2) / sqrt(2 * pi) - u * erfc(u / sqrt(2)) for u in STEPS])
 """E abs(u + z) - u of a standard normal z, at `STEPS`."""
+
+_Sums: TypeAlias = tuple[Int64Array, Float64Array, Float64Array, Float64Array]
 
 LOWEST, HIGHEST = 1e-4, 1e4
 """Limits of the search for the inverse temperature, far from what any logits need."""
@@ -124,45 +126,65 @@ def calibration_errors(
     chances: Float64Array, labels: Int64Array, label_kind: LabelKind, *, bins: int = BINS
 ) -> dict[str, CalibrationError]:
     """Return "ece" and "adaptive_ece"; both are biased upwards (Kumar et al., arXiv:1909.10155)."""
-    pairs = confidences(chances, labels, label_kind)
+    pairs, count = confidences(chances, labels, label_kind), len(chances)
+    edges, mass = _edges(bins), np.bincount(equal_mass(chances, bins), minlength=bins)
     sums = dict.fromkeys(("ece", "adaptive_ece"), 0.0)
-    influence = {name: np.zeros(len(chances)) for name in sums}
-    seen: dict[str, list[tuple[Float64Array, Float64Array, Int64Array]]] = {n: [] for n in sums}
-    for label, (confidence, right) in enumerate(pairs):
-        order = np.argsort(confidence, kind="stable")
+    influence = {name: np.zeros(count) for name in sums}
+    seen: dict[str, list[_Sums]] = {name: [] for name in sums}
+    for confidence, right in pairs:
+        order = _stable_order(confidence)
         ordered, truth = confidence[order], right[order]
-        smooth = shared(ordered, truth)
-        places = {"ece": equal_width(ordered, bins), "adaptive_ece": equal_mass(ordered, bins)}
-        for name, place in places.items():
-            gaps = np.bincount(place, weights=ordered - smooth)
-            influence[name][order] += np.sign(gaps)[place] * (ordered - truth) / len(pairs)
-            sums[name] += float(np.abs(gaps).sum() / len(ordered)) / len(pairs)
-            seen[name].append((ordered, truth, place + label * bins))
-    joint = {
-        name: own[0] if len(own) == 1 else tuple(map(np.concatenate, zip(*own, strict=True)))
-        for name, own in seen.items()
-    }
+        off, gap = ordered - truth, ordered - shared(ordered, truth)
+        starts = np.searchsorted(ordered.astype(np.float32), edges)
+        for name, counts in (("ece", starts[1:] - starts[:-1]), ("adaptive_ece", mass)):
+            place = np.repeat(np.arange(bins), counts)
+            gaps = np.bincount(place, weights=gap)
+            terms = np.empty(count)
+            terms[order] = np.sign(gaps)[place] * off / len(pairs)
+            influence[name] += terms
+            sums[name] += float(np.abs(gaps).sum() / count) / len(pairs)
+            seen[name].append(_sums(ordered, off, counts[counts > 0]))
+    excess = {name: _excess(*map(np.hstack, zip(*own, strict=True))) for name, own in seen.items()}
     return {
-        name: CalibrationError(
-            value, influence[name] - influence[name].mean(), _excess(*joint[name])
-        )
+        name: CalibrationError(value, influence[name] - influence[name].mean(), excess[name])
         for name, value in sums.items()
     }
 
 
-def _excess(confidence: Float64Array, right: Float64Array, place: Int64Array) -> float:
+def _stable_order(values: Float64Array) -> Int64Array:
+    """Return the stable order of values, in a third of the time where none are equal."""
+    order: Int64Array = np.argsort(values)
+    ordered = values[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.argsort(values, kind="stable")
+    return order
+
+
+def _edges(bins: int) -> NDArray[np.float32]:
+    """Return where the bins of `equal_width` begin, and infinity: float32 (bins + 1,)."""
+    edges = np.linspace(0, 1, bins + 1, dtype=np.float32)
+    edges[-1] = np.inf
+    return edges
+
+
+def _sums(confidence: Float64Array, off: Float64Array, counts: Int64Array) -> _Sums:
+    """Return images, sums of `off`, of confidence and of the square of `off` of each bin (B,)."""
+    starts = counts.cumsum() - counts
+    total = np.add.reduceat
+    return counts, total(off, starts), total(confidence, starts), total(off * off, starts)
+
+
+def _excess(
+    counts: Int64Array, off: Float64Array, confidence: Float64Array, square: Float64Array
+) -> float:
     """Return the mean over images of E abs(g + s z) - abs(g), g the gap of a bin and s its error.
 
     The gap is taken less what chance adds to its square, twice over, so that a bin near 0 counts
     as one at 0; a bin of few images has at least half the variance that its confidence gives.
+
+    Args: of each bin (B,), as `_sums` has them.
     """
-    counts = np.bincount(place)
-    starts = (np.cumsum(counts) - counts)[counts > 0]  # places are sorted
-    counts = counts[counts > 0]
-    off = confidence - right
-    gap, mean, squares = (
-        np.add.reduceat(terms, starts) / counts for terms in (off, confidence, off * off)
-    )
+    gap, mean, squares = off / counts, confidence / counts, square / counts
     own = (squares - gap**2) / np.maximum(counts - 1, 1)
     variance = np.maximum(own, mean * (1 - mean) / counts / 2)
     error = np.sqrt(variance)
@@ -177,8 +199,11 @@ def shared(ordered: Float64Array, values: Float64Array) -> Float64Array:
     In float64 the order in which a softmax adds its classes up would part equal confidences.
     """
     rounded = ordered.astype(np.float32)
-    starts = np.flatnonzero(np.r_[True, rounded[1:] != rounded[:-1]])
-    lengths = np.diff(np.r_[starts, len(ordered)])
+    new = rounded[1:] != rounded[:-1]
+    if new.all():
+        return values
+    starts = np.append(0, np.flatnonzero(new) + 1)
+    lengths = np.diff(starts, append=len(ordered))
     return np.repeat(np.add.reduceat(values, starts) / lengths, lengths)
 
 

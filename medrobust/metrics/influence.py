@@ -90,19 +90,23 @@ def mean_area(
     defined = ~np.isnan(found.areas)
     if not defined.any():
         return None
-    own, values = truths.T[defined], found.areas[defined]
-    sides = np.stack([own, ~own])  # (2, K, N)
-    sizes = sides.sum(axis=2)
+    own, values = np.ascontiguousarray(truths.T)[defined], found.areas[defined]
+    count = own.shape[1]
+    ahead = np.count_nonzero(own, axis=1)
+    sizes = np.stack([ahead, count - ahead])
     centered = found.shares[defined] - values[:, None]
     if groups is None:
         units: Float64Array = sizes.astype(np.float64)
         scales = (np.sqrt(units / np.maximum(units - 1, 1)) / sizes)[:, :, None]
     else:
-        units, larger = _patients(sides, groups)
-        scales = larger / sizes[:, :, None]
+        images = _images(own, groups)
+        both = np.hstack([images, np.bincount(groups)[:, None] - images])
+        units, larger = (found.reshape(2, len(own), *found.shape[1:]) for found in _patients(both))
+        scales = np.take(larger / sizes[:, :, None], groups, axis=2)
     influence = centered * np.where(own, scales[0], scales[1])
     smallest = len(values) / float((1 / units.min(axis=0)).sum())
-    spread = (np.where(sides, centered, 0.0) ** 2).sum(axis=2) / sizes  # (2, K)
+    squares = centered**2
+    spread = np.stack([(squares * side).sum(axis=1) for side in (own, ~own)]) / sizes  # (2, K)
     degrees, unseen = _degrees(spread, units)
     mean = influence.mean(axis=0) * len(truths)
     if groups is not None:
@@ -136,24 +140,32 @@ def _degrees(spread: Float64Array, units: Float64Array) -> tuple[float, float]:
     return degrees, float(hidden.sum()) / units.shape[1] ** 2
 
 
-def _patients(sides: NDArray[np.bool_], groups: Int64Array) -> tuple[Float64Array, Float64Array]:
-    """Say of how many patients each side (..., N) is, and by what they pull it towards themselves.
+def _images(own: NDArray[np.bool_], groups: Int64Array) -> Int64Array:
+    """Count the images of each patient in each of K sides (K, N): int64 (G, K)."""
+    classes, count = own.shape
+    side, image = np.divmod(np.flatnonzero(own), count)
+    size = int(groups.max()) + 1
+    found = np.bincount(groups[image] * classes + side, minlength=size * classes)
+    return found.reshape(size, classes)
+
+
+def _patients(images: Int64Array) -> tuple[Float64Array, Float64Array]:
+    """Say of how many patients each side is, and by what each pulls it towards itself.
+
+    Args:
+        images: int64 (G, S), images that a patient has on a side.
 
     Returns:
-        float64 (...), patients of equal size that would tell as much, 1 / sum of h^2, h being the
-        share of a side's images that a patient holds; and float64 (..., N), 1 / sqrt(1 - h), by
+        float64 (S,), patients of equal size that would tell as much, 1 / sum of h^2, h being the
+        share of a side's images that a patient holds; and float64 (S, G), 1 / sqrt(1 - h), by
         which a patient's images are enlarged (Bell and McCaffrey, Survey Methodology 28 (2002)
         169).
     """
-    flat = sides.reshape(-1, sides.shape[-1])
-    first, order = np.cumsum(np.bincount(groups)), np.argsort(groups, kind="stable")
-    total = np.pad(np.cumsum(flat[:, order], axis=1, dtype=np.int64), ((0, 0), (1, 0)))
-    counts = np.diff(total[:, first], axis=1, prepend=0)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = images / np.maximum(images.sum(axis=0), 1)
     with np.errstate(divide="ignore"):
         larger = np.where(shares < 1, 1 / np.sqrt(np.maximum(1 - shares, 1e-12)), 1.0)
-        units = 1 / (shares**2).sum(axis=1)
-    return units.reshape(sides.shape[:-1]), larger[:, groups].reshape(sides.shape)
+        units = 1 / (shares**2).T.sum(axis=1)
+    return units, np.ascontiguousarray(larger.T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +205,13 @@ def mean_precision(
     defined = ~np.isnan(found.precisions)
     if not defined.any():
         return None
-    own, values = truths.T[defined], found.precisions[defined]
+    own, values = np.ascontiguousarray(truths.T)[defined], found.precisions[defined]
     if groups is None:
         units: Float64Array = own.sum(axis=1).astype(np.float64)
         larger = np.sqrt(units / np.maximum(units - 1, 1))[:, None]
     else:
-        units, larger = _patients(own, groups)
+        units, table = _patients(_images(own, groups))
+        larger = np.take(table, groups, axis=1)
     influence = found.precision_influence[defined] * np.where(own, larger, 1.0)
     parts = [
         variance_of_mean(np.where(k, i, 0.0), groups)[0]
@@ -246,19 +259,41 @@ def balanced_influence(terms: Float64Array, labels: Int64Array) -> Float64Array:
 
 
 def f1_influence(predicted: Int64Array, labels: Int64Array) -> Float64Array:
-    """Influence values of macro F1 over the classes that occur or are predicted."""
+    """Influence values of macro F1 over the classes that occur or are predicted; 0 without any.
+
+    What an image adds depends on its label and prediction alone: of classes it is looked up.
+    """
     if labels.ndim == 2:
         had, said = labels == 1, predicted == 1
-    else:
-        names = np.union1d(labels, predicted)
-        had, said = labels[:, None] == names, predicted[:, None] == names
-    weight = (had.sum(axis=0) + said.sum(axis=0)).astype(float)
-    occurs = weight > 0
-    had, said, weight = had[:, occurs], said[:, occurs], weight[occurs]
-    scores = 2 * (had & said).sum(axis=0) / weight
-    terms = (2.0 * (had & said) - scores * (had.astype(float) + said)) / weight
-    result: Float64Array = terms.mean(axis=1) * len(labels)
+        weight = (had.sum(axis=0) + said.sum(axis=0)).astype(float)
+        if not weight.any():
+            return np.zeros(len(labels))
+        occurs = weight > 0
+        had, said, weight = had[:, occurs], said[:, occurs], weight[occurs]
+        right = (had & said).sum(axis=0)
+        moved: Float64Array = _f1_terms(had, said, right, weight).mean(axis=1) * len(labels)
+        return moved
+    size = int(max(labels.max(), predicted.max())) + 1
+    counts = np.bincount(labels, minlength=size) + np.bincount(predicted, minlength=size)
+    weight = counts.astype(np.float64)
+    names = np.flatnonzero(weight)
+    right = np.bincount(labels[predicted == labels], minlength=size)[names]
+    kind = labels * size + predicted
+    kinds = np.flatnonzero(np.bincount(kind))
+    had, said = (codes[:, None] == names for codes in np.divmod(kinds, size))
+    table = np.empty(size**2)
+    table[kinds] = _f1_terms(had, said, right, weight[names]).mean(axis=1) * len(labels)
+    result: Float64Array = table[kind]
     return result
+
+
+def _f1_terms(
+    had: NDArray[np.bool_], said: NDArray[np.bool_], right: Int64Array, weight: Float64Array
+) -> Float64Array:
+    """Return what moves the F1 of each class (..., K), of `weight` labels and predictions."""
+    scores = 2 * right / weight
+    found: Float64Array = (2.0 * (had & said) - scores * (had.astype(float) + said)) / weight
+    return found
 
 
 def kappa_influence(predicted: Int64Array, labels: Int64Array, *, classes: int) -> Float64Array:

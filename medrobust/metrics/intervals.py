@@ -70,13 +70,13 @@ def variance_of_mean(
         >>> variance_of_mean(np.array([0.0, 1.0, 1.0, 1.0]))
         (0.0625, 3.0, 4)
     """
-    centered = terms - terms.mean()
+    count = len(terms)
+    centered = terms - float(terms.sum()) / count
     if groups is not None:
         counts = np.bincount(groups)
-        sums = np.bincount(groups, weights=centered)[counts > 0].astype(np.float64)
-        sizes = counts[counts > 0].astype(np.float64)
-        return *_one_unit_variance(sums, sizes), len(sums)
-    count = len(centered)
+        some = np.flatnonzero(counts)
+        sums = np.bincount(groups, weights=centered)[some].astype(np.float64)
+        return *_one_unit_variance(sums, counts[some].astype(np.float64)), len(some)
     squares = centered**2
     spread = float(squares.sum())
     if count < 2 or spread <= 1e-18 * count:
@@ -243,21 +243,24 @@ def mean_of_shares_interval(
         parts: P masks bool (N,), none empty.
         groups: int64 (N,) from 0, or None.
     """
-    columns = [terms if terms.ndim == 1 else terms[:, p] for p in range(len(parts))]
-    inside = [column[mask] for column, mask in zip(columns, parts, strict=True)]
-    shares = [float(part.mean()) for part in inside]
-    mean = float(np.clip(np.mean(shares), 0.0, 1.0))
-    units = [_units(mask, groups) for mask in parts]
+    lines = [terms] * len(parts) if terms.ndim == 1 else list(np.ascontiguousarray(terms.T))
+    inside = [line[mask] for line, mask in zip(lines, parts, strict=True)]
+    of_part = None if groups is None else [groups[mask] for mask in parts]
+    shares = [float(part.sum()) / len(part) for part in inside]
+    mean = min(max(float(np.mean(shares)), 0.0), 1.0)
+    units = [len(part) for part in inside]
+    if of_part is not None:
+        units = [int(np.count_nonzero(np.bincount(own))) for own in of_part]
     if mean in (0.0, 1.0):
         return wilson(mean, len(parts) ** 2 / sum(1 / count for count in units))
     spread = [
-        _part_variance(part, mean, None if groups is None else groups[mask])
-        for part, mask in zip(inside, parts, strict=True)
+        _part_variance(part, mean, None if of_part is None else of_part[place])
+        for place, part in enumerate(inside)
     ]
     variance = sum(own for own, _, _ in spread)
     weights = sum(own**2 / degrees for own, degrees, _ in spread)
     degrees = variance**2 / weights if weights > 0 else float("inf")
-    factor = _dependence(columns, parts, shares, groups)
+    factor = _dependence(lines, parts, shares, groups)
     whole = mean * (1 - mean) / (variance * factor / len(parts) ** 2)
     low, high = wilson(mean, whole, t_quantile(max(degrees, 8.0)))
     if min(min(s, 1 - s) * count for s, count in zip(shares, units, strict=True)) >= PLENTY:
@@ -287,23 +290,19 @@ def _part_variance(
     return joined, degrees + 1, own / joined
 
 
-def _units(mask: NDArray[np.bool_], groups: Int64Array | None) -> int:
-    return int(mask.sum()) if groups is None else len(np.unique(groups[mask]))
-
-
 def _dependence(
-    columns: Sequence[Float64Array],
+    lines: Sequence[Float64Array],
     parts: Sequence[NDArray[np.bool_]],
     shares: Sequence[float],
     groups: Int64Array | None,
 ) -> float:
     """Return the variance of the mean of shares over that of independent parts; at least 1/2."""
-    overlapping = int(np.sum(parts, axis=0).max()) > 1
-    if groups is None and not overlapping:
+    if groups is None and int(np.sum(parts, axis=0).max()) <= 1:  # no two overlap
         return 1.0
-    total, apart = np.zeros(len(columns[0])), 0.0
-    for column, mask, share in zip(columns, parts, shares, strict=True):
-        own = np.where(mask, (column - share) / mask.mean(), 0.0)
+    total, apart = np.zeros(len(lines[0])), 0.0
+    for line, mask, share in zip(lines, parts, shares, strict=True):
+        own = (line - share) / (np.count_nonzero(mask) / len(mask))
+        own *= mask
         total += own
         apart += variance_of_mean(own, groups)[0]
     together = variance_of_mean(total, groups)[0]

@@ -67,17 +67,21 @@ def log_odds(logits: Float64Array) -> Float64Array:
         >>> log_odds(np.array([[2.0, -1.0]])).tolist()
         [[3.0, -3.0]]
     """
+    if logits.shape[1] == 2:  # what the rest comes to
+        difference = logits[:, 0] - logits[:, 1]
+        return np.stack([difference, -difference], axis=1)
     order = np.argsort(-logits, axis=1, kind="stable")
-    shifted = np.take_along_axis(logits, order, axis=1)
+    order += logits.shape[1] * np.arange(len(logits))[:, None]
+    shifted = logits.reshape(-1)[order]
     shifted -= shifted[:, :1].copy()  # 0 first, then what is below it
     terms = np.exp(shifted)
     found = shifted - np.log(np.maximum(terms.sum(axis=1, keepdims=True) - terms, 1.0))
     second = shifted[:, 1:2]
     best = -second - np.log(np.exp(shifted[:, 1:] - second).sum(axis=1, keepdims=True))
     found = np.where(shifted == 0, best, found)
-    result: Float64Array = np.empty_like(shifted)
-    np.put_along_axis(result, order, found, axis=1)
-    return result
+    result = np.empty(logits.size)
+    result[order] = found
+    return result.reshape(logits.shape)
 
 
 @formerly(task="label_kind")

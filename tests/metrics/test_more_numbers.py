@@ -8,9 +8,11 @@ from torchmetrics.functional import classification as torchmetrics
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics import (
+    Reading,
     adaptive_calibration_error,
     auprc,
     average_precision,
+    cell_estimates,
     cell_metrics,
     class_scores,
     expected_calibration_error,
@@ -109,6 +111,13 @@ def test_macro_f1_leaves_out_labels_that_are_neither_there_nor_predicted():
     labels = np.array([[1, 0], [0, 0]])
     assert macro_f1(labels, labels) == 1.0
     assert macro_f1(labels[:, 1:], labels[:, 1:]) is None
+
+
+def test_labels_that_no_image_has_or_is_given_leave_macro_f1_empty_without_a_warning():
+    labels = np.zeros((5, 3), np.int64)
+    found = cell_estimates(Reading(np.full((5, 3), -1.0), labels, LABELS))
+    assert (found["macro_f1"].value, found["macro_f1"].low) == (None, None)
+    assert (found["error"].value, found["auc"].value) == (0.0, None)
 
 
 @pytest.mark.parametrize(

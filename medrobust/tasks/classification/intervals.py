@@ -129,7 +129,7 @@ def _of_chances(answers: Answers) -> dict[str, Bounds | None]:
     bounds: dict[str, Bounds | None] = {
         "brier": mean_interval(answers.brier_terms, groups, limits=(0.0, 2.0))
     }
-    units = len(answers.labels) if groups is None else len(np.unique(groups))
+    units = len(answers.labels) if groups is None else np.count_nonzero(np.bincount(groups))
     for name, found in answers.calibration.items():
         low, high = mean_interval(found.influence, groups, limits=(0.0, 1.0), value=found.value)
         excess = found.excess * sqrt(_likeness(found.influence, groups))
