@@ -65,6 +65,12 @@ def fit(arguments: Sequence[str]) -> int:
     parser.add_argument("--window", type=int, default=7, help="days of a window")
     parser.add_argument("--fewest", type=int, default=30, help="studies that a window must have")
     parser.add_argument("--block", type=int, default=7, help="days that are alike, kept together")
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=0.0,
+        help="share of references like this one that must keep the budget (default: their mean)",
+    )
     parser.add_argument("--detector", default="ewma", help="shewhart, cusum, ewma, page_hinkley")
     parser.add_argument(
         "--label", default="", help="column of what is right, the number of a score from 0"
@@ -80,7 +86,9 @@ def fit(arguments: Sequence[str]) -> int:
     from medrobust.monitor.watch import fit_monitor
     from medrobust.monitor.windows import Settings
 
-    settings = Settings(given.window, given.fewest, given.block, given.budget, given.detector)
+    settings = Settings(
+        given.window, given.fewest, given.block, given.budget, given.detector, given.confidence
+    )
     studies, model = _studies(given.reference, given)
     key = data_key(given.out.parent, str(_key_file(given, given.out)))
     record = fit_monitor(
@@ -103,9 +111,10 @@ def _fitted(record: dict[str, object], given: Namespace) -> str:
         limit = standard["limit"]
         studies = limit["run_length"] * standard["studies"]
         lines.append(
-            f"limit {limit['value']:.3g}: one false alarm in {limit['run_length']:.0f} days "
-            f"[{limit['low']:.0f}, {limit['high']:.0f}], about {studies:,.0f} studies, on clean "
-            f"streams drawn from the reference."
+            f"limit {limit['value']:.3g}: one false alarm in {limit['run_length']:.0f} days, about "
+            f"{studies:,.0f} studies, on clean streams drawn from the reference; eight in ten "
+            f"references of this length would have one in {limit['low']:.0f} to "
+            f"{limit['high']:.0f} days."
         )
     elif record["limit"] is None:
         lines.append("no limit was published for this recipe: pass --limit to be alarmed.")

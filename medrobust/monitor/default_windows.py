@@ -35,7 +35,7 @@ def fit(reference: Studies, settings: Settings) -> tuple[dict[str, Any], Arrays]
         InvalidDataError: If the reference is too short.
     """
     digester, rows = fit_digester(reference)
-    standard = fit_standard(digester, rows, reference.days, settings)
+    standard = fit_standard(digester, rows, reference.days, reference.patient_codes, settings)
     record = {
         "digester": digester.record(),
         "standard": standard.record(),

@@ -92,8 +92,9 @@ def _about(record: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     if limit:
         text += (
             f"Limit {limit['value']:.3g}: on clean streams drawn from the reference one false "
-            f"alarm in {limit['run_length']:.0f} days [{limit['low']:.0f}, {limit['high']:.0f}], "
-            f"about {limit['run_length'] * record['standard']['studies']:,.0f} studies. "
+            f"alarm in {limit['run_length']:.0f} days, about "
+            f"{limit['run_length'] * record['standard']['studies']:,.0f} studies; with eight in "
+            f"ten references of this length, in {limit['low']:.0f} to {limit['high']:.0f} days. "
         )
     if status:
         text += f"Studies since: {status['studies']}. "

@@ -11,7 +11,7 @@ reference within and outside the components. Statistics are scaled so that they 
 number of studies of an unchanged stream.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -159,6 +159,25 @@ class Digester:
                 part = np.divide(off**2, pooled, out=np.zeros_like(off), where=pooled > 0)
                 found[:, column] = np.sqrt(scale * part.sum(axis=1))
         return found
+
+    def sizes_near(self, rows: Float32Array) -> Callable[[Float64Array], Float64Array]:
+        """Return what squares differences of mean rows, all columns of a stream alike.
+
+        Args:
+            rows: float32 (N, F) whose shares categories are weighted by.
+        """
+        shares = np.maximum(rows.mean(axis=0, dtype=np.float64), 1e-9)
+
+        def sizes(off: Float64Array) -> Float64Array:
+            found = off**2
+            for stream in self.streams:
+                own = slice(stream.start, stream.stop)
+                part = off[:, own].cumsum(axis=1) if stream.kind == "ordered" else off[:, own]
+                part = part / np.sqrt(shares[own]) if stream.kind == "category" else part
+                found[:, own] = (part**2).sum(axis=1, keepdims=True)
+            return found
+
+        return sizes
 
     def accuracy(self, sums: Float64Array, counts: Float64Array) -> dict[str, Float64Array]:
         """Estimate the accuracy in windows without labels: "doc", "atc" -> float64 (T,).

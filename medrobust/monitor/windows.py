@@ -1,25 +1,34 @@
 """Windows of days as sums of rows, their standardised statistics, and the limit they alarm at."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
-from medrobust.metrics.drift.clean_streams import clean_streams
+from medrobust.metrics.drift.clean_streams import CleanPeriod, Days, clean_period
 from medrobust.metrics.drift.detectors import detector_of
-from medrobust.metrics.drift.run_length import Limit, limit_for
+from medrobust.metrics.drift.run_length import Limit, limit_over_references
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
 from .streams import Digester
 
-STREAMS = 400
-"""Clean streams that a limit is set on, or more for larger budgets."""
-
 SETTLING = 14
-"""Days of a clean stream that are not counted: sums have not gathered yet."""
+"""Days of a clean stream of the bench in which sums have not gathered yet."""
+
+REFERENCES = 48
+"""References that are drawn, each with a standard of its own, to set the limit."""
+
+STREAMS = 12
+"""Clean streams that each of them watches."""
+
+SHORTEST, LONGEST = 120, 730
+"""Days of a clean stream; between them, twice the budget."""
+
+POOL, INNER, GATHERED = 600, 200, 40
+"""Blocks drawn of the reference, and of each drawn reference; streams that a standard is set on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ class Settings:
         block: Days that stay together in clean streams.
         budget: Days between false alarms.
         detector: One of `metrics.drift.detectors.DETECTORS`.
+        confidence: Share of references like this one whose monitors must keep the budget; 0: it
+            is kept on average over them.
     """
 
     window: int = 7
@@ -39,9 +50,12 @@ class Settings:
     block: int = 7
     budget: float = 365.0
     detector: str = "ewma"
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         detector_of(self.detector)
+        if not 0 <= self.confidence < 1:
+            raise InvalidDataError(f"--confidence {self.confidence} must be a share below 1.")
         for name in ("window", "fewest", "block", "budget"):
             if not getattr(self, name) >= 1:
                 raise InvalidDataError(f"--{name} {getattr(self, name)} must be 1 or more.")
@@ -56,7 +70,8 @@ class Standard:
         spreads: float64 (S,).
         center: Of the largest standardised statistic.
         spread: Of it.
-        limit: An alarm is a value of the detector above it.
+        limit: An alarm is a value of the detector above it; `low` and `high` are where the run
+            lengths of eight in ten references of this length lie.
         studies: Studies of a clean day, on average.
     """
 
@@ -150,50 +165,111 @@ def window_statistics(
 
 
 def fit_standard(
-    digester: Digester, rows: Float32Array, days: Int64Array, settings: Settings
+    digester: Digester,
+    rows: Float32Array,
+    days: Int64Array,
+    patients: Int64Array,
+    settings: Settings,
 ) -> Standard:
     """Learn what clean windows look like, and set the limit, on streams drawn from the reference.
 
-    Each stream is compared with half of the reference that it never saw.
+    The reference is a sample: from another one of the same site, bins apart, all that a monitor
+    learns would be a little different, and its false alarms with it. So references are drawn, each
+    learns its own standard, watches clean streams that it never saw, and the limit is the one at
+    which all of them together keep the budget.
 
     Args:
         digester: Fitted on the reference.
         rows: float32 (N, F), of the reference.
         days: int64 (N,).
+        patients: int64 (N,), whose study it is.
         settings: Window, budget, detector.
 
     Raises:
         InvalidDataError: If the reference is too short, or has too few studies a day.
     """
-    first = int(days.min())
-    sums, counts = daily_sums(rows, days, first, int(days.max()) - first + 1)
-    length = len(sums) // settings.block // 2 * settings.block - settings.window
-    drawn = clean_streams(
-        len(sums),
-        max(STREAMS, int(30 * settings.budget / max(length - SETTLING, 1))),
-        generator("medrobust monitor clean streams"),
-        block=settings.block,
+    rng = generator("medrobust monitor clean streams")
+    period = clean_period(rows, days, patients, digester.sizes_near(rows), block=settings.block)
+    blocks = len(period.patients)
+    pool = period.drawn(max(POOL, 4 * blocks), rng)
+    own = _look(digester, pool, blocks, settings, rng, streams=3 * GATHERED)
+    paths = np.stack(
+        [_watched(digester, period, pool, settings, rng) for _ in range(REFERENCES)], axis=1
     )
+    found = detector_of(settings.detector).path(paths)  # (days, references, streams)
+    limit = limit_over_references(found, settings.budget, confidence=settings.confidence)
+    return replace(own, limit=limit, studies=len(rows) / (int(days.max() - days.min()) + 1))
+
+
+def _watched(
+    digester: Digester,
+    period: CleanPeriod,
+    pool: Days,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Float64Array:
+    """Draw a reference, learn its standard, and unify clean streams: float64 (days, STREAMS)."""
+    blocks, block = len(period.patients), settings.block
+    rows, days, patients = period.drawn_studies(blocks, rng)
+    drawn = clean_period(
+        rows, days, patients, digester.sizes_near(rows), block=block, total=blocks * block
+    )
+    look = _look(digester, drawn.drawn(max(INNER, 2 * blocks), rng), blocks, settings, rng)
+    known = (rows.sum(axis=0, dtype=np.float64), float(len(rows)))
+    length = int(np.ceil(np.clip(2 * settings.budget, SHORTEST, LONGEST) / block))
     found = []
-    for stream in drawn:
-        known = (sums[stream.reference].sum(axis=0), float(counts[stream.reference].sum()))
-        own, sizes = sums[stream.sources], counts[stream.sources]
-        paths = window_statistics(digester, own, sizes, known, settings)
+    for _ in range(STREAMS):
+        sums, counts = pool.chosen(rng.integers(0, len(pool.counts), length))
+        found.append(
+            look.unified(look.z(window_statistics(digester, sums, counts, known, settings)))
+        )
+    return np.stack(found, axis=1)
+
+
+def _look(
+    digester: Digester,
+    pool: Days,
+    blocks: int,
+    settings: Settings,
+    rng: np.random.Generator,
+    *,
+    streams: int = GATHERED,
+) -> Standard:
+    """Learn what windows of clean streams look like, each beside a reference of its own.
+
+    Args:
+        digester: Turns sums into statistics.
+        pool: Blocks of clean days.
+        blocks: Of a reference.
+        settings: Window.
+        rng: Source of the draws.
+        streams: How many.
+
+    Raises:
+        InvalidDataError: If the reference has too few studies a day.
+    """
+    total, sizes = pool.sums.sum(axis=1), pool.counts.sum(axis=1)
+    length = -(-settings.window // settings.block) + 7
+    found = []
+    for _ in range(streams):
+        drawn = rng.permutation(len(sizes))
+        reference, stream = drawn[:blocks], drawn[blocks : blocks + length]
+        known = (total[reference].sum(axis=0), float(sizes[reference].sum()))
+        paths = window_statistics(digester, *pool.chosen(stream), known, settings)
         found.append(paths[settings.window - 1 :])
-    every = np.stack(found, axis=1)  # (days, streams drawn, S)
-    flat = every.reshape(-1, every.shape[-1])
+    flat = np.concatenate(found)
     flat = flat[~np.isnan(flat).any(axis=1)]
-    if len(flat) < every.shape[0]:
+    if len(flat) < sum(map(len, found)) / 4:
         raise InvalidDataError(
             f"windows of {settings.window} days of the reference rarely hold {settings.fewest} "
-            f"studies (it has {counts.mean():.1f} a day): widen --window or lower --fewest."
+            f"studies (it has {pool.counts.mean():.1f} a day): widen --window or lower --fewest."
         )
     means, spreads = flat.mean(axis=0), flat.std(axis=0)
     spreads = np.where(spreads > 1e-9, spreads, 1.0)
-    z = (every - means) / spreads
-    largest = z.max(axis=-1)
-    center, spread = float(np.nanmean(largest)), float(np.nanstd(largest))
-    steps = np.where(np.isnan(largest), 0.0, (largest - center) / max(spread, 1e-9))
-    paths = detector_of(settings.detector).path(steps)
-    limit = limit_for(paths, settings.budget, settling=min(SETTLING, len(paths) // 2))
-    return Standard(means, spreads, center, max(spread, 1e-9), limit, float(counts.mean()))
+    largest = ((flat - means) / spreads).max(axis=1)
+    spread = max(float(largest.std()), 1e-9)
+    return Standard(means, spreads, float(largest.mean()), spread, NONE, float(pool.counts.mean()))
+
+
+NONE = Limit(float("inf"), float("inf"), float("inf"), float("inf"), 0)
+"""Stands where no limit is set yet."""

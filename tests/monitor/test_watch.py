@@ -22,7 +22,7 @@ from medrobust.monitor.windows import Settings
 
 KEY = b"k" * 32
 START = seconds_of("2026-01-01") // DAY
-SETTINGS = Settings(window=3, fewest=10, budget=30, detector="ewma")
+SETTINGS = Settings(window=3, fewest=10, budget=100, detector="ewma")
 
 
 def studies(first, days, per_day, seed, *, shift=0.0, name="s"):

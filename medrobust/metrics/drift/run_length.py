@@ -97,27 +97,30 @@ def first_alarms(paths: Float64Array, limit: float) -> Int64Array:
 
 
 def mean_run_length(paths: Float64Array, limit: float, *, settling: int = 0) -> float:
-    """Estimate the ARL from replicas that may end before their alarm: steps watched per alarm.
+    """Estimate the ARL from replicas that may end before their alarm.
 
-    Right for a constant chance of an alarm a step, which detectors approach after a few steps.
+    The mean time up to `settling` is that of the replicas; what survives it goes on with a constant
+    chance of an alarm a step, estimated by the steps watched per alarm after it.
 
     Args:
         paths: float64 (T, B).
         limit: An alarm is a value above it.
-        settling: Steps that are not counted, as alarms are rarer in them than later.
+        settling: First steps, in which alarms may be rarer than later.
 
     Returns:
-        Infinity where there was no alarm.
+        Infinity where there was no alarm after `settling`.
     """
-    watched, alarms = _watched(paths, limit, settling)
-    return watched / alarms if alarms else float("inf")
-
-
-def _watched(paths: Float64Array, limit: float, settling: int) -> tuple[int, int]:
-    """Return the steps until alarms or the end, and the alarms, after settling."""
     found = first_alarms(paths, limit)
-    found = found[found > settling] - settling
-    length = len(paths) - settling
+    later = found[found > settling] - settling
+    if not len(later):
+        return float(found.mean())
+    watched, alarms = _watched(later, len(paths) - settling)
+    after = watched / alarms if alarms else float("inf")
+    return float(np.minimum(found, settling).mean() + len(later) / len(found) * after)
+
+
+def _watched(found: Int64Array, length: int) -> tuple[int, int]:
+    """Return the steps until alarms or the end, and the alarms."""
     return int(np.minimum(found, length).sum()), int((found <= length).sum())
 
 
@@ -146,7 +149,7 @@ def limit_for(paths: Float64Array, budget: float, *, settling: int = 0) -> Limit
     Args:
         paths: float64 (T, B) statistics of clean streams.
         budget: Steps between false alarms.
-        settling: First steps that are not counted.
+        settling: First steps, in which alarms may be rarer than later.
 
     Raises:
         InvalidDataError: If the streams are too short to tell: fewer than ten false alarms.
@@ -166,10 +169,80 @@ def limit_for(paths: Float64Array, budget: float, *, settling: int = 0) -> Limit
         else:
             low = middle + 1
     value = float(candidates[low])
-    watched, alarms = _watched(paths, value, settling)
-    arl = watched / max(alarms, 1)
+    arl = mean_run_length(paths, value, settling=settling)
+    found = first_alarms(paths, value)
+    alarms = int(((found > settling) & (found <= len(paths))).sum())
     half = 1.96 / np.sqrt(max(alarms, 1))
     return Limit(value, arl, arl * float(np.exp(-half)), arl * float(np.exp(half)), alarms)
+
+
+def limit_over_references(paths: Float64Array, budget: float, *, confidence: float = 0.0) -> Limit:
+    """Set the limit at which monitors of one site, fitted to different references, keep a budget.
+
+    Each has its own run length R. The limit makes the mean of 1 / R, false alarms a step, 1 /
+    budget; the mean of R itself is larger, more so the more references differ. With a confidence c
+    it makes c of all R the budget or more. Run lengths are steps watched per alarm, less the excess
+    that the quotient has for few streams.
+
+    Args:
+        paths: float64 (T, references, streams), from the first step on.
+        budget: Steps between false alarms.
+        confidence: Share c of the references; 0: their mean.
+
+    Returns:
+        The limit; `run_length` is 1 over the mean of false alarms a step; `low` and `high` are
+        where eight in ten references lie, supposed log-normal.
+
+    Raises:
+        InvalidDataError: If the streams are too short to tell.
+    """
+    from scipy import special
+
+    if paths.size < 10 * budget:
+        raise InvalidDataError(
+            f"a budget of one false alarm in {budget:g} steps needs {10 * budget:g} steps of clean "
+            f"streams or more, and has {paths.size}: ask for a smaller one."
+        )
+    highest = np.maximum.accumulate(paths, axis=0)
+    value = _lowest(highest, budget)
+    if confidence > 0:
+        spread = _spread(highest, value)
+        more = special.ndtri(confidence) * spread - spread**2 / 2
+        value = _lowest(highest, budget * float(np.exp(more)))
+    rates, alarms = _rates(highest, value)
+    mean, spread = 1 / max(float(rates.mean()), 1e-12), _spread(highest, value)
+    median, far = mean * np.exp(spread**2 / 2), np.exp(special.ndtri(0.9) * spread)
+    return Limit(value, mean, float(median / far), float(median * far), int(alarms.sum()))
+
+
+def _lowest(highest: Float64Array, budget: float) -> float:
+    """Return the lowest limit at which references have 1 / budget false alarms a step."""
+    candidates = np.unique(highest)
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _rates(highest, float(candidates[middle]))[0].mean() * budget <= 1:
+            high = middle
+        else:
+            low = middle + 1
+    return float(candidates[low])
+
+
+def _rates(highest: Float64Array, value: float) -> tuple[Float64Array, Int64Array]:
+    """Return false alarms a step, and how many, of each reference, from running maxima."""
+    steps, _, streams = highest.shape
+    before = (highest <= value).sum(axis=0)  # steps without an alarm
+    alarms = (before < steps).sum(axis=1)
+    watched = np.minimum(before + 1, steps).sum(axis=1)
+    return alarms * (1 - 1 / streams) / watched, alarms
+
+
+def _spread(highest: Float64Array, value: float) -> float:
+    """Return the spread of log run lengths between references, less that of few alarms."""
+    rates, alarms = _rates(highest, value)
+    known = np.maximum(alarms, 0.5)
+    logs = np.log(np.maximum(rates, 0.5 / highest[:, 0].size))
+    return max(float(np.var(logs, ddof=1)) - float(np.mean(1 / known)), 0.0) ** 0.5
 
 
 def online_mmd_limits(

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from medrobust.exceptions import InvalidDataError, UnknownNameError
-from medrobust.metrics.drift.clean_streams import clean_streams
 from medrobust.metrics.drift.detectors import Cusum, Ewma, PageHinkley, Shewhart, detector_of
 from medrobust.metrics.drift.kernels import gaussian_kernel, median_bandwidth
 from medrobust.metrics.drift.run_length import (
@@ -12,6 +12,7 @@ from medrobust.metrics.drift.run_length import (
     ewma_arl,
     first_alarms,
     limit_for,
+    limit_over_references,
     mean_run_length,
     online_mmd,
     online_mmd_limits,
@@ -147,13 +148,23 @@ def test_online_mmd_runs_as_long_as_asked():
         online_mmd_limits(kernel[:10, :10], 5, 50, rng)
 
 
-def test_drawn_streams_keep_days_in_blocks_and_never_see_their_reference():
-    rng = np.random.default_rng(5)
-    for drawn in clean_streams(30, 40, rng, block=7):
-        assert drawn.reference.sum() == 14
-        assert len(set(drawn.sources.tolist())) == 14
-        assert not drawn.reference[drawn.sources].any()
-        inside = np.arange(1, 14) % 7 > 0
-        assert (np.diff(drawn.sources)[inside] % 30 == 1).all()
-    with pytest.raises(InvalidDataError, match="28 days or more"):
-        next(clean_streams(27, 1, rng))
+def test_a_limit_over_references_keeps_the_mean_of_false_alarms_and_says_how_far_they_differ():
+    rng = np.random.default_rng(6)
+    offsets = rng.normal(0, 0.15, 60)
+    paths = rng.normal(size=(400, 60, 12)) + offsets[:, None]
+    found = limit_over_references(paths, 100)
+    exact = 1 / stats.norm.sf(found.value - offsets)
+    assert 1 / (1 / exact).mean() == pytest.approx(100, rel=0.12)
+    low, high = np.quantile(exact, [0.1, 0.9])
+    assert (found.low, found.high) == (pytest.approx(low, rel=0.2), pytest.approx(high, rel=0.2))
+    sure = limit_over_references(paths, 100, confidence=0.9)
+    assert (1 / stats.norm.sf(sure.value - offsets) >= 95).mean() == pytest.approx(0.9, abs=0.08)
+    with pytest.raises(InvalidDataError, match="smaller one"):
+        limit_over_references(paths[:, :1, :1], 100)
+
+
+def test_references_that_are_alike_have_no_spread():
+    paths = np.random.default_rng(7).normal(size=(400, 40, 12))
+    found = limit_over_references(paths, 100)
+    assert found.value == pytest.approx(stats.norm.isf(0.01), abs=0.06)
+    assert found.high / found.low < 2
