@@ -242,7 +242,8 @@ def _spread(highest: Float64Array, value: float) -> float:
     rates, alarms = _rates(highest, value)
     known = np.maximum(alarms, 0.5)
     logs = np.log(np.maximum(rates, 0.5 / highest[:, 0].size))
-    return max(float(np.var(logs, ddof=1)) - float(np.mean(1 / known)), 0.0) ** 0.5
+    beyond = float(np.var(logs, ddof=1)) - float(np.mean(1 / known))
+    return float(np.sqrt(max(beyond, 0.0)))
 
 
 def online_mmd_limits(
