@@ -4,7 +4,8 @@ Derivation, format 1 (changing any of it changes `FORMAT` and every stored cell)
 
 1. The key is the first 8 bytes of SHA-256 over the canonical JSON list
    `["medrobust draws", FORMAT, seed, stream, corruption, severity]`, read as two little-endian
-   32-bit words (k0, k1).
+   32-bit words (k0, k1). Kernels whose severities share their draws put their own name there, and
+   severity 0.
 2. The counter of a block is (block, number, index mod 2^32, index div 2^32): `number` says which
    draw of the kernel and which channel, `index` is the image's row in its source split.
 3. Philox4x32 with 7 rounds (Salmon et al., SC 2011, who find it Crush-resistant) turns key and

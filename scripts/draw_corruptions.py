@@ -6,7 +6,7 @@
 A strip shows the clean image and severities 1 to 5, each the middle of an image of 224 pixels at
 its own size, or the whole image, smaller, where a mark may lie anywhere. The corruptions of
 ImageNet-C come from the suite imagenet_c; those that only MedMNIST-C has come from the first of its
-registries that lists them.
+registries that lists them; occlusion comes from its own suite.
 """
 
 import argparse
@@ -25,16 +25,16 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
 TILE = 136
 GAP = 4
 QUALITY = 80
-WHOLE = ("stain_deposit", "bubble", "black_corner", "characters")
+WHOLE = ("stain_deposit", "bubble", "black_corner", "characters", *suites("occlusion"))
 """Corruptions of which the whole image is shown, reduced."""
 
 
 def columns() -> dict[str, str]:
     """List the corruptions, with the suite that each is drawn from."""
     found = dict.fromkeys(suites("imagenet_c"), "imagenet_c")
-    for registry in REGISTRIES:
-        for name in suites(registry):
-            found.setdefault(name, registry)
+    for suite in (*REGISTRIES, "occlusion"):
+        for name in suites(suite):
+            found.setdefault(name, suite)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from medrobust.keys import Draws
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .batches import Int32Array, check_batch
-from .dispatch import compiled
+from .dispatch import painted
 
 Choice: TypeAlias = Tensor | Draws
 """Whole numbers, given or keyed."""
@@ -78,7 +78,7 @@ def stain_deposit(
     counts = chosen(count, 1, most, 1)[:, 0]
     which = chosen(mask, 0, len(bank) - 1, most)
     left, top = chosen(x, *columns, most), chosen(y, *rows, most)
-    fast = _painted(images, "artifacts.stamp_ink", bank, counts, which, left, top)
+    fast = painted(images, "artifacts.stamp_ink", bank, counts, which, left, top)
     if fast is not None:
         return fast
     stamps = torch.from_numpy(bank).to(images.device)
@@ -145,7 +145,7 @@ def bubble(
     row = chosen(y, *_between(radii, height), most)
     table, halves = bubble_table(), disk_rows(int(radii.max()) + RIM)
     disks = (counts, radii, column, row)
-    fast = _painted(images, "artifacts.lay_bubbles", table, halves, RIM, *disks)
+    fast = painted(images, "artifacts.lay_bubbles", table, halves, RIM, *disks)
     if fast is not None:
         return fast
     half = torch.from_numpy(halves).to(images.device)
@@ -219,7 +219,7 @@ def black_corner(images: UInt8Batch, share: float) -> UInt8Batch:
     """
     check_batch(images)
     first, last = lens_rows(images.shape[2], images.shape[3], share)
-    fast = _painted(images, "artifacts.keep_rows", first, last)
+    fast = painted(images, "artifacts.keep_rows", first, last)
     if fast is not None:
         return fast
     column = torch.arange(images.shape[3], device=images.device)
@@ -310,7 +310,7 @@ def characters(
     scales = sizes - LEAST_SIZE
     tops = baselines - ascents[scales]
     words = (counts, lengths, text, scales, places, phases, tops, colors)
-    fast = _painted(images, "artifacts.write_words", stamps, *words)
+    fast = painted(images, "artifacts.write_words", stamps, *words)
     if fast is not None:
         return fast
     table = torch.from_numpy(stamps).to(images.device)
@@ -358,15 +358,6 @@ def chosen(choice: Choice, low: int | Tensor, high: int | Tensor, count: int) ->
     words = torch.empty(len(choice.index), count, dtype=torch.int64)
     make_words(words.numpy(), choice.index.numpy(), choice.number, *choice.key)
     return low + (words * (high - low + 1) >> 32)
-
-
-def _painted(images: UInt8Batch, step: str, *tables: Any) -> UInt8Batch | None:
-    """Run a compiled step that paints on a copy of the images."""
-
-    def copied() -> Tensor:
-        return images.clone(memory_format=torch.contiguous_format)
-
-    return compiled(images, step, *tables, out=copied)
 
 
 def _window(

@@ -21,7 +21,7 @@ from medrobust.keys import FORMAT, Draws, derive_key
 from medrobust.types import UInt8Batch
 
 from .kernels import KERNELS
-from .shell import CHANNELS_A_DRAW, run_kernel
+from .shell import CHANNELS_A_DRAW, key_of, run_kernel
 from .suites import SEVERITIES, load_suite, suites
 
 STREAM = "contract"
@@ -62,7 +62,7 @@ class Clause:
         """Hash the first words of each draw: 64 hexadecimal digits, empty if nothing is drawn."""
         if not KERNELS[self.kernel].draws:
             return ""
-        key = derive_key(0, STREAM, self.name, self.severity)
+        key = key_of(self.kernel, 0, STREAM, self.name, self.severity)
         digest = hashlib.sha256()
         for number in range(len(KERNELS[self.kernel].draws)):
             for plane in range(PLANES):
@@ -76,7 +76,7 @@ class Clause:
             card(),
             self.kernel,
             self.parameters,
-            key=derive_key(0, STREAM, self.name, self.severity),
+            key=key_of(self.kernel, 0, STREAM, self.name, self.severity),
             rows=torch.tensor(ROWS[:1]),
         )
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, contiguous_format
 
 from medrobust.base.numba_threads import run_native, run_native_into
 from medrobust.keys import Draws
@@ -94,6 +94,17 @@ def compiled(
     if out is None:
         return run_native(function, images, *given, *last)
     return run_native_into(function, images, out(), *given, *last)
+
+
+def painted(
+    images: Tensor, step: str, *tables: Any, draws: Tensor | Draws | None = None
+) -> Tensor | None:
+    """Run a compiled step that paints on a copy of the images; None as for `compiled`."""
+
+    def copied() -> Tensor:
+        return images.clone(memory_format=contiguous_format)
+
+    return compiled(images, step, *tables, draws=draws, out=copied)
 
 
 @cache

@@ -18,6 +18,8 @@ class Kernel:
         draws: Names of its random arguments, in the order in which they are numbered.
         channelwise: Whether three equal channels give three equal channels, each what one channel
             alone gives, so that grey images need no detour over RGB.
+        nested: Whether a severity changes what the one before it changes, and more: its draws are
+            those of all severities, and of every corruption that it computes.
         unchanged: Function in its module that says, of (height, width) and parameters, whether the
             pixels are those of the version before; empty where the last version changed all.
     """
@@ -25,6 +27,7 @@ class Kernel:
     module: str
     draws: tuple[str, ...] = ()
     channelwise: bool = True
+    nested: bool = False
     unchanged: str = ""
 
 
@@ -62,6 +65,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
             draws=("count", "length", "letter", "size", "x", "y", "color"),
             channelwise=False,
         ),
+        "occlusion": Kernel("occlusion", draws=("order", "noise"), nested=True),
     }
 )
 

@@ -75,11 +75,24 @@ def corrupt(
         images,
         entry.kernel,
         parameters,
-        key=derive_key(seed, stream, name, severity),
+        key=key_of(entry.kernel, seed, stream, name, severity),
         rows=rows_of(images, index),
         grey=grey,
         draws=draws,
     )
+
+
+def key_of(kernel: str, seed: int, stream: str, name: str, severity: int) -> Key:
+    """Derive the key of a corruption's draws; of a nested kernel they are shared.
+
+    Example:
+        >>> keys = [key_of("occlusion", 0, "", name, s) for name, s in (("hidden", 1), ("dim", 5))]
+        >>> keys[0] == keys[1] == derive_key(0, "", "occlusion", 0)
+        True
+    """
+    if KERNELS[kernel].nested:
+        return derive_key(seed, stream, kernel, 0)
+    return derive_key(seed, stream, name, severity)
 
 
 def run_kernel(
@@ -98,7 +111,7 @@ def run_kernel(
         images: uint8 (N, C, H, W), checked.
         kernel: Name of the kernel.
         parameters: All but its draws.
-        key: From `derive_key`.
+        key: From `key_of`.
         rows: int64 (N,) on the CPU.
         grey: As in `corrupt`.
         draws: Given instead of drawn, by name.

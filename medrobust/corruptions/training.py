@@ -12,7 +12,7 @@ from medrobust.keys import Draws, derive_key
 from medrobust.types import IndexBatch, UInt8Batch
 
 from .batches import check_batch
-from .shell import Grey, check_grey, check_severity, rows_of, run_kernel
+from .shell import Grey, check_grey, check_severity, key_of, rows_of, run_kernel
 from .suites import SEVERITIES, Entry, load_suite
 
 Strength: TypeAlias = Literal["range", "levels"]
@@ -150,11 +150,12 @@ class RandomCorruption:
         channels = 3 if self.grey == "rgb" else images.shape[1]
         out = images.expand(-1, channels, -1, -1).clone(memory_format=torch.contiguous_format)
         for choice, places in _grouped(self.choose(rows, epoch)):
+            kernel, stream = self._kernel(choice.name), self._stream(epoch)
             out[places] = run_kernel(
                 images[places],
-                self._kernel(choice.name),
+                kernel,
                 choice.parameters,
-                key=derive_key(self.seed, self._stream(epoch), choice.name, choice.severity),
+                key=key_of(kernel, self.seed, stream, choice.name, choice.severity),
                 rows=rows[places],
                 grey=self.grey,
             )
