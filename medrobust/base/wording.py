@@ -9,6 +9,7 @@ IRREGULAR = {
     "index": "indices",
     "is": "are",
     "it": "them",
+    "names": "name",
     "repeats": "repeat",
     "severity": "severities",
     "shows": "show",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.missing import names_nobody
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
@@ -111,11 +112,14 @@ class Aggregation:
             ConfigurationError: If images have no value in the column.
         """
         values = self._values(data)
-        empty = int((values == "").sum())
+        bare = np.array([names_nobody(str(value)) for value in np.unique(values).tolist()])
+        empty = int(np.isin(values, np.unique(values)[bare]).sum())
+        how = "empty" if (values == "").sum() == empty else "empty, -1 or a word for unknown"
         if empty:
             raise ConfigurationError(
-                f"{self.by} is empty for {counted(empty, 'image')} of {data.name}/{data.split}, so "
-                f"that nothing says which {self.unit} is shown: fill the column in."
+                f"{self.by} is {how} for {counted(empty, 'image')} of "
+                f"{data.name}/{data.split}, so that nothing says which {self.unit} is shown: "
+                f"fill the column in."
             )
         _, first, sorted_codes = np.unique(values, return_index=True, return_inverse=True)
         rank = np.argsort(np.argsort(first))

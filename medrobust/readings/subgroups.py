@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.missing import MISSING
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.metrics import Estimate
@@ -47,7 +48,8 @@ DIFFERENCE_COLUMNS = (
 NOTE = (
     "Intervals are 95 % and of each group alone. A "
     f"group of fewer than {FEWEST} images, or of one class only, is given no number. The balanced "
-    "error of a group is over the classes that it has. A column of more values than that, none of "
+    "error of a group is over the classes that it has. Images without a value are a group called "
+    "missing, which no difference counts. A column of more values than that, none of "
     "which has that many images, tells images or lesions apart, no groups, and is left out."
 )
 
@@ -253,7 +255,7 @@ def _place(one: Subgroup) -> dict[str, str]:
         "split": table.split,
         "suite": table.suite,
         "column": one.column,
-        "group": one.value,
+        "group": one.value or MISSING,
         "images": str(one.images),
         "of": one.of,
     }
@@ -294,7 +296,7 @@ def _of_metric(matrix: Matrix, of: str, found: Sequence[Subgroup]) -> str:
     rows = [
         (
             one.column,
-            one.value or "(empty)",
+            one.value or MISSING,
             str(one.images),
             "–" if one.patients is None else str(one.patients),
             matrix.rows[one.row].label,

@@ -496,7 +496,7 @@ def test_a_row_without_its_patient_is_an_error_that_names_the_line(
             folder(table).load(split)
         assert str(caught.value) == (
             "labels.csv, line 8: the patient is empty. Fill it in (a value of its own where it is "
-            "unknown), or pass dataset.patient_column=null."
+            "unknown), or pass dataset.patient_column=null. So it is in lines 9, 12, 13."
         )
     assert folder(table, patient_column=None).load().groups is None
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
+from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import (
     ConfigurationError,
@@ -52,7 +53,7 @@ from .samples import (
 )
 from .source import PATIENT_COLUMN, OwnData
 from .table import Table
-from .unlabelled import check_unlabelled, whole_number
+from .unlabelled import check_unlabelled
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +255,12 @@ class Dicom(OwnData):
             with place_named(next(s for s in samples if s.file == self.folder / name)):
                 raise InvalidImageError(f"{PurePosixPath(name).name} {reason}.")
         if not all(index.patients):
-            log.warning("some images name no patient, so images are taken as independent")
+            number = sum(not patient for patient in index.patients)
+            log.warning(
+                "%s: %s no patient in the header, in whatever words: all are taken as independent",
+                self.name,
+                f"{part_of(number, len(samples), 'image')} {agreeing(number, 'has')}",
+            )
             return None
         return np.array(index.patients, dtype=np.str_)
 

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.missing import names_nobody
 from medrobust.base.once import found_once
 from medrobust.base.safe_files import OUT_OF_REACH
 from medrobust.base.wording import counted
@@ -41,7 +42,7 @@ NO_IMAGE: Final = "holds no image (a report, a plan, a directory)"
 ENTRY: Final = np.dtype([("instance", "S32"), ("patient", "S32"), ("reason", "S160")])
 """What the cache keeps of a file."""
 
-HEADERS_FORMAT: Final = 2
+HEADERS_FORMAT: Final = 3
 """Version of these entries."""
 
 MOST_NAMED: Final = 20
@@ -230,7 +231,7 @@ def _hashes(file: Path, key: bytes) -> tuple[bytes, bytes]:
             raise InvalidImageError(f"{file.name} {NO_IMAGE}.")
         patient = str(header.get("PatientID", "") or "").strip()
         (instance,) = keyed_hashes(key, "instance", [str(header.SOPInstanceUID)])
-        hashed = keyed_hashes(key, "patient", [patient])[0] if patient else ""
+        hashed = keyed_hashes(key, "patient", [patient])[0] if not names_nobody(patient) else ""
         return str(instance).encode(), str(hashed).encode()
 
 

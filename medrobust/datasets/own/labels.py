@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base import targets
+from medrobust.base.findings import Finding
+from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import LABEL_KINDS, Int64Array, LabelKind
 
-from .table import Table
-from .unlabelled import whole_number
+from .spellings import folded, one_spelling
+from .table import Table, few
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,8 @@ def read_labels(
     Args:
         table: The table.
         columns: One column of class names or numbers, or several of 0 and 1 (multi-label).
-        class_names: In label order; None: the labels that occur, sorted (numbers as numbers).
+        class_names: In label order; None: the labels that occur, sorted (numbers as numbers, each
+            one class however it is written).
         label_kind: None: multi-label for several columns, binary for two classes, else multi-class.
         positive: Name or index of the positive class; None: the last.
 
@@ -59,7 +63,11 @@ def read_labels(
     """
     if isinstance(columns, str):
         texts = table.column(columns, "label_column")
-        names = _names(class_names) if class_names is not None else _sorted_names(texts)
+        if class_names is None:
+            texts = one_spelling(table, texts)
+            names = _sorted_names(texts)
+        else:
+            names = _names(class_names)
         values = _numbered(table, texts, names)
         kind: LabelKind = "binary-class" if len(names) == 2 else "multi-class"
     else:
@@ -116,6 +124,33 @@ def array_labels(
     return Labels(values, names, chosen, _positive(positive, names, chosen))
 
 
+SEVERAL = 5
+"""Images that another class has where one of a single image is said: few images are few anyway."""
+
+
+def classes_of_one(target: Any, class_names: Sequence[str], split: str) -> tuple[Finding, ...]:
+    """Name the classes that one image of a split shows: whatever is said of them hangs on it.
+
+    Args:
+        target: Of the split; what is no labels has no classes.
+        class_names: In label order.
+        split: Name of the split.
+    """
+    if not isinstance(target, targets.Labels):
+        return ()
+    values = target.values
+    counts = values.sum(axis=0) if values.ndim == 2 else np.bincount(values)
+    lone = [class_names[place] for place in np.flatnonzero(counts == 1).tolist()]
+    if not lone or counts.max() < SEVERAL:
+        return ()
+    number = len(lone)
+    each = "" if number == 1 else " each"
+    told = f"{few(lone)}: {counted(number, 'class')} of {split} with one image{each}"
+    said = f"{told}, so that what is said of {agreeing(number, 'it')} hangs on that image"
+    say_once(log, logging.WARNING, said)
+    return (Finding("further remarks", said, audit_only=True),)
+
+
 def _names(given: Sequence[str]) -> tuple[str, ...]:
     names = tuple(str(name) for name in given)
     if len(set(names)) < max(2, len(names)):
@@ -140,8 +175,9 @@ def _sorted_names(texts: Sequence[str]) -> tuple[str, ...]:
             f"dataset.label_column=<column>, or name all classes by "
             f"dataset.class_names=[...]."
         )
-    numbers = all(text.isdecimal() for text in found)
-    return tuple(sorted(found, key=int) if numbers else sorted(found))
+    numbers = {text: whole_number(text) for text in sorted(found)}
+    whole = {text: number for text, number in numbers.items() if number is not None}
+    return tuple(sorted(whole, key=whole.__getitem__) if len(whole) == len(found) else numbers)
 
 
 def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int64Array:
@@ -150,10 +186,18 @@ def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int
     if not number.keys() & set(texts) and all(value is not None for value in whole):
         number = {str(position): position for position in range(len(names))}
         texts = [str(value) for value in whole]
+    elif all(whole_number(name) is not None for name in names):
+        known = {whole_number(name): name for name in names}
+        texts = [
+            known.get(value, text) if value is not None else text
+            for value, text in zip(whole, texts, strict=True)
+        ]
     for line, text in zip(table.lines, texts, strict=True):
         if text not in number:
+            alike = [name for name in names if folded(name) == folded(text)]
+            but_for = f"; it differs from {alike[0]!r} in case or white space" if alike else ""
             rest = (
-                f"is none of {list(number)}. Correct it or name all classes by "
+                f"is none of {list(number)}{but_for}. Correct it or name all classes by "
                 f"dataset.class_names=[...]."
             )
             place = f"{table.file}, line {line}:"

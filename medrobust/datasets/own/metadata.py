@@ -8,22 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.wording import counted
+from medrobust.base.findings import Finding
+from medrobust.base.missing import MISSING, is_missing, names_nobody, whole_number
+from medrobust.base.wording import counted, part_of
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 
+from .spellings import spellings
 from .table import Table
 
 MOST_SUBGROUPS = 50
 """Values of a metadata column beyond which it is taken for one that could point to a patient."""
-
-UNKNOWN = ("", "na", "nan", "none", "null")
-"""What an empty cell may be written as, in lower case."""
 
 
 def read_metadata(
     table: Table, columns: Sequence[str], bins: Mapping[str, Sequence[float]] | None = None
 ) -> NDArray[np.str_] | None:
     """Read the columns that subgroup tables use, (N, M), or None for no columns.
+
+    A missing value is stored empty, in whatever words the table has it (`medrobust.base.missing`).
 
     Args:
         table: Of the images.
@@ -40,7 +42,9 @@ def read_metadata(
     if not columns:
         return None
     texts = [
-        binned(table, name, found, edges[name]) if name in edges else found
+        binned(table, name, found, edges[name])
+        if name in edges
+        else ["" if is_missing(text) or text.lower() == MISSING else text for text in found]
         for name in columns
         for found in [table.column(name, "metadata_columns")]
     ]
@@ -84,7 +88,9 @@ def check_bins(bins: Mapping[str, Sequence[float]], columns: Sequence[str]) -> N
 
 
 def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float]) -> list[str]:
-    """Return the bin of each value in words; an unknown value stays empty.
+    """Return the bin of each value in words; a missing value, or an unknown one, is in none.
+
+    Where all bins begin above 0, -1 marks a missing value, too, and what is lower is refused.
 
     Args:
         table: Where they stand, to name the line of what is no number.
@@ -93,12 +99,13 @@ def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float
         edges: Where bins begin, rising; below the first and from the last on are bins, too.
 
     Raises:
-        InvalidDataError: If a value is no number.
+        InvalidDataError: If a value is no number, or below 0 where no bin begins there.
     """
     words = bin_names(edges)
+    positive = min(edges) > 0
     found = []
     for row, text in enumerate(values):
-        if text.strip().lower() in UNKNOWN:
+        if names_nobody(text) and (positive or whole_number(text) != -1):
             found.append("")
             continue
         try:
@@ -110,8 +117,36 @@ def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float
                 f"{table.place(row)}: column {name!r} has bins (dataset.bins), and {text!r} is no "
                 f"number. Correct it, or leave it empty."
             )
+        if positive and value < 0:
+            raise InvalidDataError(
+                f"{table.place(row)}: column {name!r} is {text}, below 0, and all its bins begin "
+                f"above 0. Correct it, leave it empty, or, if it is meant, begin a bin at 0 "
+                f"(dataset.bins)."
+            )
         found.append(words[sum(value >= edge for edge in edges)])
     return found
+
+
+def metadata_findings(
+    columns: Sequence[str], values: NDArray[np.str_] | None, split: str
+) -> tuple[Finding, ...]:
+    """Say how many images of a split have no value, and which values differ in spelling alone.
+
+    Args:
+        columns: Names of the columns.
+        values: Of the images, (N, M), missing ones empty; None for no columns.
+        split: Name of the split.
+    """
+    found = []
+    for name, column in zip(columns, () if values is None else values.T, strict=True):
+        missing = int((column == "").sum())
+        if missing:
+            told = f"{name} is missing for {part_of(missing, len(column), 'image')} of {split}"
+            found.append(Finding("further remarks", told, audit_only=True))
+        for ways in spellings([text for text in np.unique(column).tolist() if text]):
+            told = f"{name} has values that differ in spelling alone, each a group of its own"
+            found.append(Finding("further remarks", f"{told}: {', '.join(ways)}"))
+    return tuple(found)
 
 
 def bin_names(edges: Sequence[float]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.missing import is_missing, names_nobody
 from medrobust.base.once import say_once
 from medrobust.base.targets import Labels
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.datasets.cache import CachedArray, cached_array
@@ -23,9 +24,9 @@ from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.types import LabelKind
 
-from .labels import array_labels
+from .labels import array_labels, classes_of_one
 from .pictures import Fit, Framing, each, framed, quiet_decoders, write_images
-from .pseudonyms import Identity, data_key, keyed_hashes, unnamed
+from .pseudonyms import Identity, data_key, keyed_hashes
 from .table import few
 from .unlabelled import Unlabelled, check_unlabelled, labelled_rows
 
@@ -168,6 +169,8 @@ class Npz:
             print_ = fingerprint([image_set.fingerprint, "labelled", kept.tolist()])
             image_set = image_set.take(kept, fingerprint=print_, findings=dropped)
             say_once(log, logging.INFO, f"{self.name}: {dropped[0]}")
+        lone = classes_of_one(image_set.target, image_set.class_names, chosen)
+        image_set = replace(image_set, findings=(*image_set.findings, *lone))
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _shared_patients(self, split: str, prefix: str) -> tuple[Finding, ...]:
@@ -263,10 +266,13 @@ class Npz:
         if self.patients is None:
             return None
         names = npz_names(self.path, prefix + self.patients)
-        for row, name in enumerate(names):
-            if unnamed(name):
-                raise InvalidDataError(
-                    f"{self.path.name}: patient {row} of {prefix}{self.patients} is empty. Fill it "
-                    f"in (a value of its own where it is unknown), or pass dataset.patients=null."
-                )
+        bare = [row for row, name in enumerate(names) if names_nobody(name)]
+        if bare:
+            text, others = names[bare[0]], [str(row) for row in bare[1:]]
+            told = "is empty" if is_missing(text) else f"is {text!r}, which names nobody"
+            rows = f" So it is in {agreeing(len(others), 'row')} {few(others)}." if others else ""
+            raise InvalidDataError(
+                f"{self.path.name}: patient {bare[0]} of {prefix}{self.patients} {told}. Fill it "
+                f"in (a value of its own where it is unknown), or pass dataset.patients=null.{rows}"
+            )
         return keyed_hashes(data_key(self.path.parent, self.key_file), "patient", names)

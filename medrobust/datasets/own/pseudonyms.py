@@ -21,9 +21,6 @@ KEY_NAME = ".medrobust_key"
 PATIENCE = 100
 """Looks at a key that is empty because another process is about to write it."""
 
-UNNAMED = ("", "nan", "na", "<na>", "none", "null")
-"""What tables and arrays hold, in any case of letters, where no patient is known."""
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -94,16 +91,6 @@ def read_key(file: Path) -> bytes:
             f"to make another (results stored so far will then not be found again)."
         )
     return bytes.fromhex(text)
-
-
-def unnamed(patient: str) -> bool:
-    """Say whether a text names no patient, as "" and "NaN" do.
-
-    Example:
-        >>> unnamed("NaN"), unnamed("MRN-17")
-        (True, False)
-    """
-    return patient.strip().lower() in UNNAMED
 
 
 def keyed_hashes(key: bytes, kind: str, names: Iterable[str]) -> NDArray[np.str_]:

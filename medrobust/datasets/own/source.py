@@ -25,23 +25,23 @@ from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import (
     ConfigurationError,
     DatasetNotFoundError,
-    InvalidDataError,
     hiding,
 )
 from medrobust.types import LabelKind
 
 from .judged import described, numbers, read_texts, reported
-from .labels import read_labels
-from .metadata import read_metadata
+from .labels import classes_of_one, read_labels
+from .metadata import metadata_findings, read_metadata
+from .patients import check_patients
 from .pictures import Fit
 from .pseudonyms import (
     Identity,
     data_key,
     keyed_hashes,
     sample_index,
-    unnamed,
 )
 from .samples import Sample, states_kept
+from .split_rows import check_split, rows_of_no_split
 from .table import Table, check_table, few, read_table
 from .unlabelled import Unlabelled, dropped_rows, labelled
 
@@ -156,6 +156,8 @@ class OwnData(ABC):
         findings = (
             *image_set.findings,
             *self._dropped_rows(table, chosen),
+            *classes_of_one(image_set.target, image_set.class_names, chosen),
+            *metadata_findings(self.metadata_columns, image_set.metadata, chosen),
             *self._shared_patients(table, chosen),
             *self._of_files(table, samples, chosen),
         )
@@ -186,8 +188,9 @@ class OwnData(ABC):
         }
 
     def _dropped_rows(self, table: Table, split: str) -> tuple[Finding, ...]:
-        """Say, once in the log, how many rows of a split have no label."""
+        """Say, once in the log, how many rows have no label, or no split."""
         found = dropped_rows(table, self.split_column, split)
+        found += rows_of_no_split(table, self.split_column)
         for one in found:
             say_once(log, logging.INFO, f"{self.name}: {one}")
         return found
@@ -302,12 +305,7 @@ class OwnData(ABC):
         if self.patient_column == PATIENT_COLUMN and PATIENT_COLUMN not in table.columns:
             return None
         patients = table.column(self.patient_column, "patient_column")
-        for row, patient in enumerate(patients):
-            if unnamed(patient):
-                raise InvalidDataError(
-                    f"{table.place(row)}: the patient is empty. Fill it in (a value of its own "
-                    f"where it is unknown), or pass dataset.patient_column=null."
-                )
+        check_patients(table, patients)
         return patients
 
     def _patient_names(self, table: Table, samples: list[Sample]) -> list[str] | None:
@@ -385,6 +383,7 @@ class OwnData(ABC):
             return list(range(len(table)))
         splits = table.column(self.split_column, "split_column")
         rows = [row for row, value in enumerate(splits) if value == split]
+        check_split(table, splits, split)
         if not rows:
             lacking = f"{table.file} has no row of split {split!r}"
             raise hiding(

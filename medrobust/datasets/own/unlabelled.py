@@ -1,6 +1,5 @@
 """Rows and rows of arrays without a label: refused with their lines, or left out and counted."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, get_args
@@ -9,16 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
+from medrobust.base.missing import is_missing, whole_number
 from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 
-from .pseudonyms import unnamed
 from .table import Table, few
 
 Unlabelled = Literal["refuse", "drop"]
-
-NO_LABEL: Final = ("-1", "n/a", "#n/a", "nat")
-"""What marks a row without a label, beside what names no patient (`unnamed`)."""
 
 MOST_LINES: Final = 20
 """Lines that a sentence lists."""
@@ -34,19 +30,8 @@ def check_unlabelled(given: str) -> None:
         raise ConfigurationError(f"dataset.unlabelled={given!r}: there are refuse and drop.")
 
 
-def whole_number(text: str) -> int | None:
-    """Return a whole number, also where a program has written it with decimals; None for others.
-
-    Example:
-        >>> [whole_number(text) for text in ("1", "1.0", "1,00", "-1", "1.5", "")]
-        [1, 1, 1, -1, None, None]
-    """
-    found = re.fullmatch(r"([+-]?\d+)(?:[.,]0*)?", text.strip())
-    return int(found[1]) if found else None
-
-
 def is_unlabelled(text: str, named: Collection[str] = ()) -> bool:
-    """Say whether a text is no label: empty, NaN or -1, unless a class has that name.
+    """Say whether a text is no label: empty in whatever words, or -1, unless a class is so named.
 
     Example:
         >>> is_unlabelled("NaN"), is_unlabelled("-1.0"), is_unlabelled("-1", ["-1", "1"])
@@ -54,7 +39,7 @@ def is_unlabelled(text: str, named: Collection[str] = ()) -> bool:
     """
     if text in named:
         return False
-    return unnamed(text) or text.lower() in NO_LABEL or whole_number(text) == -1
+    return is_missing(text) or whole_number(text) == -1
 
 
 def labelled(

@@ -1,0 +1,53 @@
+"""Words that tables and arrays hold where nothing is known: one answer for all columns."""
+
+import re
+from typing import Final
+
+NO_VALUE: Final = frozenset(
+    ("nan", "-nan", "na", "n/a", "#na", "#n/a", "n.a.", "<na>", "nat", "none", "null", "nil",
+     "#null!", "?", "??", "-", "--", "---", "–", "—", ".", "..", "...")
+)  # fmt: skip
+"""What an empty cell is written as, in lower case: by programs (as pandas reads it) and people."""
+
+UNKNOWN: Final = frozenset(
+    ("unknown", "unk", "missing", "undefined", "unspecified", "not available", "not known",
+     "anonymous", "anonymized", "anonymised", "anon", "deidentified", "de-identified", "removed")
+)  # fmt: skip
+"""Words for a person or a number that nobody knows; of a group they may be a name."""
+
+
+MISSING: Final = "missing"
+"""What tables call the images that have no value in a column; stored, the value is empty."""
+
+
+def is_missing(text: str) -> bool:
+    """Say whether a cell is empty, in whatever words.
+
+    Example:
+        >>> [is_missing(text) for text in ("", "N/A", "?", "none", "-1", "unknown", "no")]
+        [True, True, True, True, False, False, False]
+    """
+    bare = text.strip().lower()
+    return not bare or bare in NO_VALUE
+
+
+def names_nobody(text: str) -> bool:
+    """Say whether a text identifies nothing: empty in whatever words, -1, or a word for unknown.
+
+    Example:
+        >>> [names_nobody(text) for text in ("-1.0", "Unknown", "MRN-17", "0", "1")]
+        [True, True, False, False, False]
+    """
+    bare = " ".join(text.lower().split())
+    return is_missing(text) or whole_number(text) == -1 or bare in UNKNOWN
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number, also where a program has written it with decimals; None for others.
+
+    Example:
+        >>> [whole_number(text) for text in ("1", "01", "1.0", "1,00", "1.00e+00", "-1", "1.5", "")]
+        [1, 1, 1, 1, 1, -1, None, None]
+    """
+    found = re.fullmatch(r"([+-]?\d+)(?:[.,]0*)?(?:[eE][+-]?0+)?", text.strip())
+    return int(found[1]) if found else None

@@ -1,0 +1,51 @@
+"""Patients of a table: rows that name nobody, or one patient in two ways, are refused."""
+
+from collections.abc import Sequence
+
+from medrobust.base.missing import is_missing, names_nobody, whole_number
+from medrobust.base.wording import agreeing
+from medrobust.exceptions import InvalidDataError, hiding
+
+from .table import Table, few
+from .unlabelled import MOST_LINES
+
+REMEDY = "Fill it in (a value of its own where it is unknown), or pass dataset.patient_column=null."
+
+
+def check_patients(table: Table, patients: Sequence[str]) -> None:
+    """Refuse rows that name no patient, which would pass for one, and numbers written in two ways.
+
+    Args:
+        table: The rows.
+        patients: As they stand, one a row.
+
+    Raises:
+        InvalidDataError: Naming the lines, and what marks the first.
+    """
+    bare = [row for row, patient in enumerate(patients) if names_nobody(patient)]
+    if bare:
+        raise _nobody(table, bare, patients[bare[0]])
+    numbers: dict[int, dict[str, int]] = {}
+    for row, patient in enumerate(patients):
+        number = whole_number(patient)
+        if number is not None:
+            exact = patient.isdecimal()  # 7 and 007 may be two people; 7 and 7.0 are not
+            numbers.setdefault(number, {}).setdefault("whole" if exact else "decimal", row)
+    for ways in numbers.values():
+        if len(ways) > 1:
+            first, second = sorted(ways.values())
+            raise InvalidDataError(
+                f"{table.file}: lines {table.lines[first]} and {table.lines[second]} name one "
+                f"patient as a whole number and with decimals. Write it in one way."
+            )
+
+
+def _nobody(table: Table, bare: Sequence[int], text: str) -> InvalidDataError:
+    told = "is empty" if is_missing(text) else f"is {text!r}, which names nobody"
+    lines = [str(table.lines[row]) for row in bare[1:]]
+    more = f" So it is in {agreeing(len(lines), 'line')} {few(lines, MOST_LINES)}." if lines else ""
+    place = table.place(bare[0])
+    return hiding(
+        InvalidDataError(f"{place}: the patient {told}. {REMEDY}{more}"),
+        f"{place}: the row names no patient. {REMEDY}{more}",
+    )
