@@ -5,6 +5,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,7 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the entry does
 
 import torch
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from medrobust.base.once import begin_again
@@ -68,12 +70,15 @@ SKETCHES = {
 def sketched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lay figures out but render them only where a test `draws`: each costs as much as its job."""
 
-    def sketch(figure: Figure, file: IO[Any], *, format: str, **_: object) -> None:
+    def sketch(
+        _drawn: Figure | FigureCanvasSVG, file: IO[Any], *, format: str, **_: object
+    ) -> None:
         found = SKETCHES[format]
         file.write(found.decode() if isinstance(file, io.TextIOBase) else found)
 
     if request.node.get_closest_marker("draws") is None:
         monkeypatch.setattr(Figure, "savefig", sketch)
+        monkeypatch.setattr(FigureCanvasSVG, "print_svg", partialmethod(sketch, format="svg"))
 
 
 @pytest.fixture

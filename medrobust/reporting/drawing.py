@@ -31,12 +31,15 @@ def svg(draw: "Callable[[str], Figure]", salt: str) -> str:
         salt: What the ids of its parts are made from; two of one page must not share it.
     """
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         figure = draw(_INK)
         figure.patch.set_alpha(0)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # `savefig` would draw everything twice, the first time for nothing but the layout
+        canvas = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     drawing = buffer.getvalue()
     return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
 
