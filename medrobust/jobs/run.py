@@ -25,7 +25,7 @@ from medrobust.evaluation.run import CellRunner, Done, read_cells
 from medrobust.evaluation.staleness import warn_of_changes
 from medrobust.evaluation.store import Store
 from medrobust.readings.lookup import asked
-from medrobust.reporting import ReportRequest, build_report, by_variant
+from medrobust.reporting import FilesOnly, ReportRequest, build_report, by_variant
 
 from .commands import command_line, reference_command
 from .dry_run import print_dry_job
@@ -177,16 +177,20 @@ def record(prepared: Prepared, job: Job, tally: Tally) -> dict[str, Any]:
 def report(prepared: Prepared, job: Job, run: dict[str, Any], tally: Tally) -> None:
     """Make the tables of a job and publish them; a job of a sweep says one line instead.
 
+    The joint report of the sweep holds the tables: those of its job are made for a logger alone.
+
     Raises:
         MedRobustError: If cells have failed, once the others are reported; likewise as the report
             or the logger raises it.
     """
-    made = build_report(request(prepared, job, run))
+    asked_for = request(prepared, job, run)
     if job.group:
         log.info(_one_line(prepared.experiment, job, tally))
-    else:
-        publish(made)
-    log_report(job, made, run)
+    if not (job.group and isinstance(job.logger, FilesOnly)):  # who would see it?
+        made = build_report(asked_for)
+        if not job.group:
+            publish(made)
+        log_report(job, made, run)
     prepared.runner.complain()
 
 
