@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,13 @@ def suites(suite: str | None = None) -> list[str]:
         >>> suites("medimeta_c")[:2]
         ['gaussian_noise', 'impulse_noise']
     """
-    if suite is None:
-        folder = files("medrobust.corruptions") / "suites"
-        return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
-    return list(load_suite(suite))
+    return list(_own_suites() if suite is None else load_suite(suite))
+
+
+@cache
+def _own_suites() -> tuple[str, ...]:
+    folder = files("medrobust.corruptions") / "suites"
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
 def find_entry(suite: str, name: str) -> Entry:

@@ -86,9 +86,9 @@ def bins(
         places, smooth = np.empty(len(order), np.int64), np.empty(len(order))
         places[order] = equal_mass(confidence, count)
         smooth[order] = shared(confidence[order], right[order])
-    held, places = np.unique(places, return_inverse=True)
-    places = places.reshape(-1).astype(np.int64)
-    counts = np.bincount(places, minlength=len(held)).astype(np.float64)
+    held = np.bincount(places) > 0  # bins that are not empty are numbered anew
+    places = (np.cumsum(held) - 1)[places]
+    counts = np.bincount(places).astype(np.float64)
     sure = np.bincount(places, weights=confidence) / counts
     return Bins(counts, sure, np.bincount(places, weights=smooth) / counts, places)
 

@@ -46,11 +46,7 @@ def task_of(kind: str) -> Task:
         UnknownNameError: If there is none of that name; it names those that there are.
     """
     name = task_name(kind)
-    if name in _given:
-        return _given[name]
-    if name not in task_names():
-        raise unknown_name("task", name, task_names())
-    return _installed(name)
+    return _given[name] if name in _given else _installed(name)
 
 
 def task_names() -> list[str]:
@@ -98,7 +94,14 @@ def _of_folder(name: str) -> Task:
 
 @cache
 def _installed(name: str) -> Task:
+    """Return a task that is no given one; what is raised is not kept.
+
+    Raises:
+        UnknownNameError: If there is none of that name.
+    """
     if name in _own():
         return _of_folder(name)
+    if name not in _of_others():
+        raise unknown_name("task", name, task_names())
     (entry, *_) = entry_points(group=GROUP, name=name)
     return cast("Task", entry.load())
