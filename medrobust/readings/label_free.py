@@ -128,7 +128,7 @@ def estimates(matrix: Matrix, *, transport: bool = True) -> Iterator[Estimated]:
     sources = {}
     for place, cell in sorted(matrix.cells.items(), key=lambda pair: tuple(map(str, pair[0]))):
         row, name, level = place
-        known = matrix.measured.clean_validation(cell)
+        known = matrix.measured.validation(cell)
         if known is None or level == 0 or cell.spec.split == "val":
             continue
         if row not in sources:

@@ -155,10 +155,6 @@ class Measured:
             self._drawn = (key, resample_counts(key, units))
         return self._drawn[1]
 
-    def clean_validation(self, cell: StoredCell) -> StoredCell | None:
-        """Return the clean validation cell of a cell's row, None where there is none."""
-        return self._validation.get((variant(cell), cell.spec.dataset))
-
     def _fit(self, cell: StoredCell) -> Any:
         """Return what was fitted on the clean validation cell of a cell's row, or None."""
         key = (variant(cell), cell.spec.dataset)
