@@ -61,7 +61,7 @@ def model_of(kind: str) -> Any:
 
     model = PhantomClip().load()
     if kind in SIZES:
-        from medrobust.models.open_clip import TimmVision
+        from medrobust.models.open_clip_towers import TimmVision
         from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 
         sizes = SIZES[kind]

@@ -20,7 +20,7 @@ from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, load_strict, read_checkpoint
-from .open_clip import modified_resnet
+from .open_clip_towers import modified_resnet
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import Tokenize, read_tokenizer
 

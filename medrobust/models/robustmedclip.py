@@ -21,7 +21,8 @@ from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, Loaded, Rename, load_strict, read_checkpoint
-from .open_clip import OpenClipModel, bert_tokenizer, build_towers, reworded_text
+from .open_clip import OpenClipModel, bert_tokenizer, reworded_text
+from .open_clip_towers import build_towers
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import read_tokenizer
 

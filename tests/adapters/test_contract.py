@@ -218,7 +218,7 @@ def test_a_folder_that_peft_has_saved_is_taken_if_it_fits_exactly(tmp_path: Path
 
 
 def test_rank_16_on_q_k_and_v_of_a_base_vision_transformer_trains_884736_weights() -> None:
-    from medrobust.models.open_clip import TimmVision
+    from medrobust.models.open_clip_towers import TimmVision
 
     with torch.device("meta"):
         sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}

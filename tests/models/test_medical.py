@@ -12,7 +12,7 @@ from torch.nn import functional
 from medrobust.exceptions import ConfigurationError, UnknownNameError, WeightsMismatchError
 from medrobust.models import MedClip, PmcClip, RobustMedClip, cxr_clip, medclip, pmc_clip
 from medrobust.models.architectures import packaged
-from medrobust.models.open_clip import build_towers
+from medrobust.models.open_clip_towers import build_towers
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from medrobust.exceptions import (
 from medrobust.models import MedClip, OpenClip, VisionLanguageModel
 from medrobust.models.architectures import packaged
 from medrobust.models.loading import Rename, _origin
-from medrobust.models.open_clip import LibraryTowers, build_towers
+from medrobust.models.open_clip_towers import LibraryTowers, build_towers
 
 SENTENCES = [
     "this is a photo of Basophil",
