@@ -1,0 +1,88 @@
+"""Intervals over test images of what several draws of shots have in common."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from medrobust.metrics.aggregates import (
+    error_influence,
+    error_interval,
+    mce_interval,
+    ratio_influence,
+)
+from medrobust.metrics.intervals import Bounds, mean_interval, wilson
+from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.uncertainty import mean_error
+from medrobust.types import Float64Array
+
+from .lines import Draw
+
+
+class OverImages:
+    """Intervals over images of the mean over draws, draws taken as given."""
+
+    def __init__(self, matrix: Matrix, draws: Sequence[Draw], base: Draw | None) -> None:
+        first = draws[0].clean
+        self.strata = first.strata
+        self.groups = matrix.measured.groups(matrix.data, first.unit)
+        self.base = base
+        columns = [draw.columns for draw in draws if draw.columns is not None]
+        self.mean = Draw(
+            numbers={},
+            clean=replace(first, values=np.mean([draw.clean.values for draw in draws], axis=0)),
+            columns=np.mean(columns, axis=0) if len(columns) == len(draws) else None,
+            reference=draws[0].reference,
+        )
+
+    def value(self, metric: str) -> Bounds | None:
+        """Return the interval of a metric; None where it is 1 by definition."""
+        if metric == "mCE":
+            if self.mean.columns is None or self.mean.reference is None:
+                return None
+            own, reference = self.mean.columns, self.mean.reference
+            if np.array_equal(own, reference):
+                if self.base is None:
+                    return None
+                unseen = self._unseen() * float((1 / self._ratio(reference)[0]).mean())
+                return 1 - unseen, 1 + unseen
+            return mce_interval(*self._ratio(own), *self._ratio(reference), groups=self.groups)
+        wrong = self._wrong(self.mean, metric)
+        return None if wrong is None else error_interval(wrong, self.strata, self.groups)
+
+    def gain(self, metric: str) -> Bounds | None:
+        """Return the interval of base minus adapted, image by image; None without a base."""
+        influences = []
+        for draw in (self.base, self.mean):
+            if draw is None:
+                return None
+            if metric == "mCE":
+                if draw.columns is None or draw.reference is None:
+                    return None
+                ratio = (*self._ratio(draw.columns), *self._ratio(draw.reference))
+                influences.append((float((ratio[0] / ratio[2]).mean()), ratio_influence(*ratio)))
+                continue
+            wrong = self._wrong(draw, metric)
+            if wrong is None:
+                return None
+            value = mean_error(wrong, self.strata)
+            influences.append((value, error_influence(wrong, self.strata)))
+        (first, one), (second, other) = influences
+        if np.array_equal(one, other):
+            return -self._unseen(), self._unseen()
+        return mean_interval(one - other, self.groups, value=first - second)
+
+    def _unseen(self) -> float:
+        """Return the share of answers that may change where none of these images' has."""
+        images = len(self.mean.clean.values) if self.groups is None else len(np.unique(self.groups))
+        return wilson(0.0, images)[1]
+
+    def _wrong(self, draw: Draw, metric: str) -> Float64Array | None:
+        if metric == "clean error":
+            return draw.clean.values
+        return None if draw.columns is None else draw.columns.mean(axis=0)
+
+    def _ratio(self, columns: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return the errors of the columns, and their influence values."""
+        values = np.array([mean_error(wrong, self.strata) for wrong in columns])
+        return values, np.stack([error_influence(wrong, self.strata) for wrong in columns])
