@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medrobust.exceptions import ConfigurationError
+
 from .parsing import add_overrides, as_typed, subcommand_parser
 
 ABOUT = """\
@@ -34,6 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     from .hydra_app import composed
 
     config = composed(as_typed(given))
+    if "equalise" in config.severity:
+        raise ConfigurationError(
+            "files of a benchmark hold published severities: leave severity=ssim out."
+        )
     dataset, corruption = built(config, "dataset"), built(config, "corruption")
     for source in getattr(dataset, "members", (dataset,)):
         write(source, corruption.expand(source.suite), config, given)

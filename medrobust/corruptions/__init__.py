@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import Corruption, Suite
+from .continuous import Equalisation
 from .suites import suites
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Corruption",
     "CorruptionTransform",
+    "Equalisation",
     "RandomCorruption",
     "Suite",
     "corrupt",

@@ -68,6 +68,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
             sanity=config.sanity,
             audit=config.get("audit", True),
             quality=built(config, "quality") if config.get("quality") else None,
+            equalise=built(config.severity, "equalise") if "equalise" in config.severity else None,
         ),
         model=AskedModel(
             source=parts["model"],

@@ -14,7 +14,7 @@ from .run_wide import check_run_wide
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from medrobust.corruptions import Corruption
+    from medrobust.corruptions import Corruption, Equalisation
     from medrobust.datasets.image_set import DatasetSource
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
@@ -49,6 +49,7 @@ class Data:
         sanity: Also run blank and noise images, and print what not looking at the image scores.
         audit: Look for repeated pictures, once for the same data.
         quality: Measures that are taken of the images, beside what models answer; None: none.
+        equalise: Move severities to where all corruptions change images as much; None: published.
     """
 
     datasets: "tuple[DatasetSource, ...]"
@@ -59,6 +60,7 @@ class Data:
     sanity: bool = False
     audit: bool = True
     quality: "ImageQuality | None" = None
+    equalise: "Equalisation | None" = None
 
 
 @dataclass(frozen=True, slots=True)

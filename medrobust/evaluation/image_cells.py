@@ -103,7 +103,7 @@ def run_image_cells(
 
 
 def _compute(experiment: Experiment, plan: DatasetPlan, cell: PlannedCell, store: Store) -> None:
-    began, device = time.perf_counter(), _device(experiment)
+    began, device = time.perf_counter(), device_of(experiment)
     arrays = {"measures": measured(experiment, plan.image_set, cell, device)}
     record = {
         "status": "done",
@@ -160,7 +160,7 @@ def _pairs(
         yield clean, images
 
 
-def _device(experiment: Experiment) -> "torch.device":
+def device_of(experiment: Experiment) -> "torch.device":
     """Return the GPU where there is one and the Trainer may use it, else the CPU."""
     import torch
 

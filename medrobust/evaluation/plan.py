@@ -94,7 +94,10 @@ def _dataset_plan(
     source: "DatasetSource",
     columns: tuple[Column, ...],
 ) -> DatasetPlan:
+    from .equalised import equalised
+
     image_set = resources.image_set(source)
+    columns = equalised(experiment, resources, source, columns)
     conditions = [(None, 0), *product(columns, experiment.data.severities)]
     cells = planned_cells(experiment, resources, image_set, conditions)
     return DatasetPlan(image_set, image_set, columns, cells)

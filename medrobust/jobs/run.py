@@ -12,6 +12,7 @@ from medrobust.base.once import one_job
 from medrobust.base.wording import counted
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.audit_step import audited
+from medrobust.evaluation.equalised import records, sentences
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import Beside, beside
 from medrobust.evaluation.first_batch import check_images
@@ -170,6 +171,8 @@ def record(prepared: Prepared, job: Job, tally: Tally) -> dict[str, Any]:
         "protocol": list(experiment.model.adapter.protocol),
         "failed_cells": failed,
     }
+    if equalised := [each for p in prepared.plans for each in records(p.columns, p.record.name)]:
+        run["equalised"] = equalised
     write_json(job.folder / "run.json", run)
     return run
 
@@ -226,6 +229,7 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         notes=[
             *run["warnings"],
             *run["protocol"],
+            *sentences(prepared.plans),
             *(f"{spec} failed: {reason}" for spec, reason in run["failed_cells"].items()),
         ],
     )
