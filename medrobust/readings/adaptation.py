@@ -62,6 +62,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Adaptations and their gains",
         order=40,
+        shows="the losses that its tables name",
         html=draw_html(rows),
         files=files,
         tables=text_tables(draw_tables(rows), EXPLAINED),

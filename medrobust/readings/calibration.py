@@ -138,6 +138,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Calibration",
         order=54,
+        shows="confidences against the share of right answers, and calibration errors",
         html=_html(found, left_out, settings),
         files=files,
         rows={"calibration.csv": "a cell and scaling", "reliability.csv": "a cell and bin"}

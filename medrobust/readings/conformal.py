@@ -60,6 +60,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Conformal sets",
         order=56,
+        shows="coverage and size of sets",
         html=_html(found, left_out, settings),
         files={"conformal.csv": csv_bytes(lines, COLUMNS)} if found else {},
         rows={"conformal.csv": "a cell and procedure"} if found else {},

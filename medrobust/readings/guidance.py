@@ -114,6 +114,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Guidance",
         order=51,
+        shows="balanced error",
         html=part_of_page("Guidance", about, found, left_out, _of_matrix),
         files=files,
         rows={"guidance.csv": "a cell"} if found else {},

@@ -114,6 +114,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Accuracy without labels",
         order=58,
+        shows="accuracy",
         html=_html(report.matrices, found),
         files={"label_free.csv": csv_bytes(rows, COLUMNS)},
         rows={"label_free.csv": "a cell and method"},

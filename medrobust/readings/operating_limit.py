@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from medrobust.base.wording import listed
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.aggregates import error_influence
 from medrobust.metrics.intervals import Bounds, mean_interval, share_interval
@@ -91,7 +92,8 @@ def section(report: Report) -> Section | None:
         files["operating_limit_classes.csv"] = csv_bytes(found, OF_CLASSES)
         says["operating_limit_classes.csv"] = "a model, corruption and class"
         html = html.replace("</section>", f"{_html_of_classes(found, settings)}</section>")
-    return Section("Operating limits", order=65, html=html, files=files, rows=says)
+    shows = listed(list(dict.fromkeys(m.task.metrics[m.ratios[0]].title for m in models)))
+    return Section("Operating limits", order=65, html=html, files=files, rows=says, shows=shows)
 
 
 def _rows(matrix: Matrix, tolerance: float, images: Sequence[Matrix]) -> Iterator[dict[str, str]]:

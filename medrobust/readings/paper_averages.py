@@ -138,6 +138,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Beside the published averages",
         order=10,
+        shows="the metrics that its tables name",
         html=_html(tables),
         files=files,
         tables=text_tables([(title, COLUMNS, lines) for title, lines in tables], _note()),

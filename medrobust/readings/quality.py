@@ -103,6 +103,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Image quality against correctness",
         order=64,
+        shows="whether an answer is right (plain error)",
         html=_section("".join(texts)),
         files=files,
         rows={"quality.csv": "a model, condition and measure", "quality_curves.csv": "a part"},

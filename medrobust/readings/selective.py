@@ -141,6 +141,7 @@ def section(report: Report) -> Section | None:
     return Section(
         "Deferral",
         order=52,
+        shows="how often an accepted answer is wrong (plain error)",
         html=_html(found, left_out, settings),
         files=files,
         rows={"selective.csv": "a cell", "risk_coverage.csv": "a cell and coverage"}

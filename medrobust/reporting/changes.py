@@ -11,12 +11,13 @@ from .matrix import Matrix
 CHANGES = {"flip_rate": "changed answers, %", "feature_drift": "feature drift"}
 """Aggregate of a column -> what people call it."""
 
-NOTE = (
-    '<p class="soft small">Changed answers: images whose answer differs from that on the clean '
-    "image, to the right one too. Feature drift: the mean over images of one minus the cosine "
-    "between the features of the clean and the corrupted image, 0 where nothing moves. In "
-    "brackets: 95 % intervals.</p>"
-)
+EXPLAINED = {
+    "flip_rate": "Changed answers: images whose answer differs from that on the clean image, to "
+    "the right one too. ",
+    "feature_drift": "Feature drift: the mean over images of one minus the cosine between the "
+    "features of the clean and the corrupted image, 0 where nothing moves. ",
+}
+"""What a column means, where it is shown."""
 
 
 def changes_html(matrix: Matrix) -> str:
@@ -37,7 +38,9 @@ def changes_html(matrix: Matrix) -> str:
         return ""
     head = ("corruption", "model", *(CHANGES[name] for name in shown))
     title = " and ".join(CHANGES[name].removesuffix(", %") for name in shown)
-    return details(title[0].upper() + title[1:], NOTE + plain_table(head, lines, tight=True))
+    told = "".join(EXPLAINED[name] for name in shown)
+    note = f'<p class="soft small">{told}In brackets: 95 % intervals.</p>'
+    return details(title[0].upper() + title[1:], note + plain_table(head, lines, tight=True))
 
 
 def _texts(names: Sequence[str], cells: Sequence[Estimate]) -> list[str]:

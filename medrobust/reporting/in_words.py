@@ -66,7 +66,9 @@ def in_words(report: "Report", number: int) -> Iterator[str]:
         )
         yield from _worst(matrix, row)
     if chance:
-        yield "On clean images it is no better than guessing: its losses and ratios mean nothing."
+        yield (
+            "On clean images it cannot be told from guessing: its losses and ratios mean nothing."
+        )
     yield from _next(report, matrix, ranks, row)
 
 

@@ -252,8 +252,8 @@ class Matrix:
         lines = []
         if any(row.chance_marks for row in self.rows):
             lines.append(
-                "†: model or reference no better than guessing on clean images: its mCE means "
-                "nothing"
+                "†: on clean images, model or reference cannot be told from guessing (the interval "
+                "holds what guessing scores, or worse): its mCE means nothing"
             )
         names = dict.fromkeys(name for row in self.rows for name in row.trained_on)
         if names:

@@ -54,7 +54,7 @@ def report_html(
         Section("Audit of the data", order=70, html=audit_section(report)),
         Section("Where this comes from", order=80, html=provenance_html(report)),
     ]
-    sections = "".join(section.html for section in in_order([*own, *report.sections]))
+    sections = "".join(_with_metric(section) for section in in_order([*own, *report.sections]))
     body = [
         _header(report, heading),
         _contents(sections),
@@ -87,6 +87,14 @@ def report_html(
     return page.encode()
 
 
+def _with_metric(section: Section) -> str:
+    """Return what a section shows, with a line where it does not follow the choice of a metric."""
+    if not section.shows or not section.html:
+        return section.html
+    line = f"Whatever metric is chosen above, this part shows {escape(section.shows)}."
+    return section.html.replace("</h2>", f'</h2><p class="soft small">{line}</p>', 1)
+
+
 def _sections(report: "Report", *, own_examples: bool) -> Iterable[str]:
     for number, matrix in enumerate(report.matrices):
         table = matrix.table
@@ -113,7 +121,8 @@ def _averages(report: "Report") -> str:
         '\n<section aria-labelledby="averages"><h2 id="averages">Means over data sets</h2>'
         '<p class="soft small">Severities, then corruptions within a set, then sets, every set '
         "counting the same; ratios are formed on each set. A model that lacks a set has no mean. "
-        "Sets on which the model or the reference is no better than guessing are averaged apart: "
+        "Sets on which the model or the reference cannot be told from guessing are averaged "
+        "apart: "
         "two models at chance both have an mCE of 100 and it means nothing. In brackets: 95 % "
         f"intervals.</p>{by_metric(tables, shown, none=none)}</section>"
     )

@@ -41,6 +41,10 @@ WORST = 5
 """Cells that are told apart as the worst of a matrix."""
 
 
+LEAST_LOSS = 5e-4
+"""Loss below which a cell is no worse than clean images, in what is printed."""
+
+
 def matrix_section(
     number: int,
     matrix: Matrix,
@@ -240,6 +244,9 @@ def _worst(matrix: Matrix, *, pictures: bool) -> str:
         losses.append(
             (loss if not matrix.task.metrics[of].higher_is_better else -loss, place, cell)
         )
+    if not losses:
+        return ""
+    losses = [entry for entry in losses if entry[0] >= LEAST_LOSS]
     losses.sort(key=lambda entry: (-entry[0], entry[1]))
     lines = []
     for loss, (row, c, s), cell in losses[:WORST]:
@@ -253,7 +260,8 @@ def _worst(matrix: Matrix, *, pictures: bool) -> str:
             f"<td>{seen}</td></tr>"
         )
     if not lines:
-        return ""
+        none = "No cell is worse than the clean images of its model by a tenth of a point."
+        return f'<p class="soft small">{none}</p>'
     head = "".join(
         f'<th scope="col">{name}</th>'
         for name in ("model", "cell", "value, %", "worse than clean by, points", "example")

@@ -384,6 +384,8 @@ class Section:
             there are no tables.
         rows: Name of a file -> what a row of it is, for the list at the foot of the page.
         tables: What a terminal shows.
+        shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
+            follow that choice, or are no metric of images.
     """
 
     title: str
@@ -392,6 +394,7 @@ class Section:
     files: Mapping[str, bytes] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
     tables: Sequence[TextTable] = ()
+    shows: str = ""
 
 
 def in_order(sections: Iterable[Section]) -> list[Section]:

@@ -683,6 +683,6 @@ def test_all_files_that_rows_name_and_that_cannot_be_read_are_refused_at_once(
     for number in (0, 3):
         (tmp_path / f"images/scan00{number}.png").unlink()
     with pytest.raises(
-        DatasetNotFoundError, match=r"^2 of 6 images .*, scan000\.png .*then lines 5"
+        DatasetNotFoundError, match=r"^2 of 6 images .*, scan000\.png .*then line 5"
     ):
         folder(table).load()

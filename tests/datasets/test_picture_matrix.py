@@ -160,6 +160,8 @@ def test_white_is_zero_also_of_twelve_bits_in_sixteen(tmp_path: Path, order: str
 def test_signed_and_floating_samples_are_refused_where_they_have_no_scale(tmp_path: Path) -> None:
     signed = (ramp(16) - 32768) & 0xFFFF
     refused(tmp_path, tiff(signed, 16, 1, sample_format=2), "outside 0..65535", ".tif")
+    whole = np.where(TRUTH % 2 == 0, 0, 2**32 - 1)
+    refused(tmp_path, tiff(whole, 32, 1), "values from 0 to 4294967295, outside 0..65535", ".tif")
     fractions = TRUTH.astype(np.float32).view(np.uint32).astype(np.int64)
     refused(tmp_path, tiff(fractions, 32, 1, sample_format=3), "floating-point", ".tif")
 

@@ -57,7 +57,7 @@ from .unlabelled import check_unlabelled
 
 log = logging.getLogger(__name__)
 
-AS_IT_SHOULD_BE = (VOI_TABLE, AS_STORED, ONE_FRAME)
+AS_IT_SHOULD_BE = (VOI_TABLE, AS_STORED)
 """Notes of what was done as the standard or the user has it: for the audit section alone."""
 
 AGAINST_PIXELS = (*LEAVING_LITTLE, ONE_FRAME)

@@ -47,6 +47,7 @@ class Declared:
         transparent: The grey, or red, green and blue, that is not seen, in values of the file.
         colours: Whether OpenCV reads the colours undiminished.
         associated: Whether colours were multiplied by their alpha.
+        unsigned: Whether samples are whole numbers from 0.
     """
 
     bits: int = 8
@@ -57,6 +58,7 @@ class Declared:
     transparent: tuple[int, ...] = ()
     colours: bool = False
     associated: bool = False
+    unsigned: bool = True
 
 
 def declared(image: "Image", file: Path) -> Declared:
@@ -111,6 +113,7 @@ def of_tags(tags: Any) -> Declared:
         inverted=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO,
         colours=bits == 16 and unsigned and together and tags.get(PHOTOMETRIC) == RGB,
         associated=ASSOCIATED in extra,
+        unsigned=unsigned,
     )
 
 
@@ -174,6 +177,8 @@ def undiminished(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
 def grey_values(image: "Image", said: Declared) -> NDArray[Any]:
     """Return the values of a wide grey picture as they lie in the file, which Pillow stretches."""
     values = np.asarray(image).astype(np.int64)
+    if said.bits == 32 and said.unsigned:
+        values &= 0xFFFFFFFF  # Pillow reads them as signed
     if not said.scaled:
         return values
     return values >> said.shift if said.shift else np.rint(values * said.top / 65535).astype("i8")

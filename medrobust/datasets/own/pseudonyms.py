@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 from medrobust.types import Int64Array
 
 KEY_NAME = ".medrobust_key"
@@ -60,9 +60,13 @@ def data_key(folder: Path, key_file: str | None = None) -> bytes:
                 break
             time.sleep(0.02)
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot write the key {file.name} that hides identifiers beside the images "
-            f"({error.strerror}). Pass dataset.key_file=<file in a folder that can be written>."
+        told = f"that hides identifiers beside the images ({error.strerror})"
+        rest = "Pass dataset.key_file=<file in a folder that can be written>."
+        raise hiding(
+            ConfigurationError(
+                f"cannot write the key {file.name} {told}, in {file.parent}. {rest}"
+            ),
+            f"cannot write the key {file.name} {told}. {rest}",
         ) from error
     return read_key(file)
 
@@ -84,7 +88,15 @@ def read_key(file: Path) -> bytes:
     try:
         text = file.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
-        raise ConfigurationError(f"cannot read the key {file.name} ({error.strerror}).") from error
+        told = f"that hides identifiers ({error.strerror})"
+        rest = (
+            "Let this account read it, or pass dataset.key_file=<the key, in another place>: "
+            "another key makes other ids, so that stored results are not found again."
+        )
+        raise hiding(
+            ConfigurationError(f"cannot read the key {file.name} {told}, in {file.parent}. {rest}"),
+            f"cannot read the key {file.name} {told}. {rest}",
+        ) from error
     if re.fullmatch(r"[0-9a-f]{64}", text) is None:
         raise InvalidDataError(
             f"key file {file.name} does not hold 64 hexadecimal digits: restore it, or delete it "

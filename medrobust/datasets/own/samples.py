@@ -123,7 +123,8 @@ def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
     """Build the error for images that are not there, all at once."""
     first = missing[0]
     lines = [sample.place.rpartition(" ")[2] for sample in missing[1:]]
-    others = f" (then lines {few(lines, MOST_REFUSED)})" if lines else ""
+    lines_ = f"{agreeing(len(lines), 'line')} {few(lines, MOST_REFUSED)}"
+    others = f" (then {lines_})" if lines else ""
     head = (
         f"{part_of(len(missing), total, 'image')} {agreeing(len(missing), 'is')} not in the folder,"
     )
