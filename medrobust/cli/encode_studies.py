@@ -55,7 +55,13 @@ def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Stud
         found = studies_of_cell(store, cell, Choice(per_day=1))
         order = _places(paths, found.ids.tolist(), work / "key")
         vectors = {name: rows[order] for name, rows in found.vectors.items()}
-        return replace(studies, vectors={**studies.vectors, **vectors}), variant(cell)
+        quality = {name: values[order] for name, values in found.numbers.items()}
+        studies = replace(
+            studies,
+            numbers={**studies.numbers, **quality},
+            vectors={**studies.vectors, **vectors},
+        )
+        return studies, variant(cell)
 
 
 def _places(paths: Sequence[str], ids: Sequence[str], key_file: Path) -> list[int]:

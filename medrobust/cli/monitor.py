@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medrobust.base.wording import agreeing
 from medrobust.exceptions import ConfigurationError
 
 from .parsing import listed, run_job, subcommand_parser
@@ -19,6 +20,7 @@ at its charts.
 
   fit     learn what clean studies look like, and set the limit to the false-alarm budget
   update  take in new studies, test every day's window, and say whether there is an alarm
+  acknowledge  keep a note on an alarm, or begin anew
   report  write the page with control charts
   bench   say how soon each corruption would be noticed, from the cells of a store
 
@@ -32,8 +34,8 @@ EXAMPLES = (
 )
 
 STATUS = """\
-Exit status of update: 0 if there is no alarm, 3 if the last window is above its limit, 1 for an
-error, 2 for arguments that do not exist."""
+Exit status of update: 0 if there is no alarm or it is acknowledged, 3 if the last window is above
+its limit, 1 for an error, 2 for arguments that do not exist."""
 
 ALARM = 3
 """Exit status of an alarm."""
@@ -41,7 +43,9 @@ ALARM = 3
 
 def main(arguments: Sequence[str]) -> int:
     """Do one of the jobs; return the exit status."""
-    jobs = {"fit": fit, "update": update, "report": report, "bench": bench}
+    jobs = {
+        "fit": fit, "update": update, "acknowledge": acknowledge, "report": report, "bench": bench
+    }  # fmt: skip
     return run_job("monitor", ABOUT, EXAMPLES, STATUS, jobs, arguments)
 
 
@@ -140,6 +144,10 @@ def update(arguments: Sequence[str]) -> int:
     parser.add_argument("monitor", type=Path, help="folder of the monitor")
     parser.add_argument("studies", type=Path, metavar="TABLE|FOLDER|STORE", help="new studies")
     parser.add_argument("--json", action="store_true", help="print status.json on one line")
+    parser.add_argument(
+        "--gap", type=int, default=92, help="days without studies that are no wrong time stamp"
+    )
+    _add_wandb(parser)
     _add_source(parser)
     given = parser.parse_args(arguments)
     from medrobust.datasets.own.pseudonyms import read_key
@@ -150,7 +158,12 @@ def update(arguments: Sequence[str]) -> int:
     key = read_key(_key_file(given, given.monitor))
     given.numeric, given.categorical = record["numbers"], record["categories"]
     studies, model = _studies(given.studies, given)
-    found = update_monitor(given.monitor, studies, key=key, model=model)
+    found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)
+    if given.wandb:
+        from medrobust.monitor.wandb_runs import send_update
+
+        windows = MonitorFolder(given.monitor).read("windows.json")
+        send_update(given.wandb, given.monitor, found.status, windows)
     for remark in found.remarks:
         print(remark, file=sys.stderr)
     if given.json:
@@ -158,7 +171,10 @@ def update(arguments: Sequence[str]) -> int:
 
         print(json.dumps(found.status, sort_keys=True))
     else:
-        print(f"{found.added} new studies. {_said(found.status)}{_guessed(found.status)}")
+        print(
+            f"{found.added} new {agreeing(found.added, 'study')}. {_said(found.status)}"
+            f"{_guessed(found.status)}"
+        )
     return ALARM if found.alarm else 0
 
 
@@ -170,6 +186,8 @@ def _said(status: dict[str, object]) -> str:
     text = f"{status['day']}: {value:.3g}, {shown}."
     if not status["alarm"]:
         return f"No alarm. {text}"
+    if status["acknowledged"] is not None:
+        return f"Alarm since {status['since']}, acknowledged: {status['acknowledged']}. {text}"
     parts = status["contributions"]
     assert isinstance(parts, list)
     streams = ", ".join(f"{name} {z:.1f}" for name, z in parts[:3])
@@ -182,6 +200,28 @@ def _guessed(status: dict[str, object]) -> str:
         return ""
     shown = ", ".join(f"{100 * value:.1f} % ({name.upper()})" for name, value in found.items())
     return f" Accuracy estimated without labels: {shown}."
+
+
+def acknowledge(arguments: Sequence[str]) -> int:
+    """Keep a note on the present alarm."""
+    about = (
+        "Keep a note on the present alarm. Its exit status is 0 from then on, until a day without\n"
+        "alarm ends it; with --reset the detector forgets what it has seen."
+    )
+    example = 'monitor --note "new scanner in room 2, as planned" --reset'
+    parser = subcommand_parser("monitor acknowledge", about, example)
+    parser.add_argument("monitor", type=Path, help="folder of the monitor")
+    parser.add_argument("--note", required=True, help="what was found or done; name no patient")
+    parser.add_argument("--reset", action="store_true", help="begin anew after the last day")
+    given = parser.parse_args(arguments)
+    from medrobust.monitor.notes import acknowledge as keep
+    from medrobust.monitor.watch import refresh
+
+    note = keep(given.monitor, given.note, reset=given.reset)
+    refresh(given.monitor)
+    anew = " The detector begins anew." if note.reset else ""
+    print(f"{note.day}: noted.{anew}")
+    return 0
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -217,10 +257,19 @@ def bench(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--into", action="append", default=[], help="data sets of other sites that it turns into: A"
     )
+    parser.add_argument(
+        "--turn",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="a view or scanner of the metadata that the stream turns into",
+    )
+    _add_wandb(parser)
     given = parser.parse_args(arguments)
     from medrobust.evaluation.store import Store
     from medrobust.metrics.drift.detectors import DETECTORS
-    from medrobust.monitor.bench import Bench, bench_store
+    from medrobust.monitor.bench import Bench
+    from medrobust.monitor.bench_changes import bench_store
     from medrobust.monitor.bench_page import write_bench
     from medrobust.monitor.stored import Choice, clean_cell
 
@@ -242,9 +291,34 @@ def bench(arguments: Sequence[str]) -> int:
         clean_cell(store, Choice(cell.spec.model, name, given.split, given.prompts))
         for name in listed(given.into)
     ]
-    found = list(bench_store(store, cell, chosen, others))
-    print(write_bench(given.out, found, chosen, f"{cell.spec.model} on {cell.spec.dataset}."))
+    found = list(bench_store(store, cell, chosen, others, _turns(given.turn)))
+    about = f"{cell.spec.model} on {cell.spec.dataset}."
+    print(write_bench(given.out, found, chosen, about))
+    if given.wandb:
+        from medrobust.monitor.wandb_runs import send_bench
+
+        send_bench(given.wandb, given.out, found, about)
     return 0
+
+
+def _turns(given: Sequence[str]) -> list[tuple[str, str]]:
+    """Read --turn COLUMN=VALUE.
+
+    Raises:
+        ConfigurationError: If one has no column or value.
+    """
+    found = [tuple(text.partition("=")[::2]) for text in given]
+    for (column, value), text in zip(found, given, strict=True):
+        if not column or not value:
+            raise ConfigurationError(f"--turn {text}: write COLUMN=VALUE, as in view=lateral.")
+    return [(column, value) for column, value in found]
+
+
+def _add_wandb(parser: ArgumentParser) -> None:
+    """Let a job be logged."""
+    parser.add_argument(
+        "--wandb", default="", metavar="PROJECT", help="also log to W&B; offline without an account"
+    )
 
 
 def _add_source(parser: ArgumentParser) -> None:

@@ -14,16 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from medrobust.base.wording import counted
-from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.drift.detectors import DETECTORS, detector_of
 from medrobust.metrics.drift.run_length import limit_for
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
-from .stored import Choice, studies_of_cell
-from .streams import Digester, fit_digester
+from .streams import Digester
 from .windows import SETTLING, window_sums
 
 LARGEST = "largest of all"
@@ -280,87 +277,6 @@ def _quantile(delays: Float64Array, share: float) -> float | None:
         return None
     found = float(np.quantile(delays, share, method="higher"))
     return found if np.isfinite(found) else None
-
-
-def bench_store(
-    store: Store, clean: StoredCell, bench: Bench, others: Sequence[StoredCell] = ()
-) -> Iterator[Noticed]:
-    """Simulate every corruption of a row that the store holds, label shift and hard studies.
-
-    Args:
-        store: Features count where they were kept for clean and corrupted cells.
-        clean: The clean cell of a row.
-        bench: What is simulated.
-        others: Clean cells of other sites under the same model, which the stream turns into.
-
-    Raises:
-        ConfigurationError: If no corrupted cell belongs to the row, or features were not kept.
-    """
-    cells = corrupted_cells(store, clean)
-    if not cells and not others:
-        raise ConfigurationError(
-            f"{store.root} holds no corrupted cell beside {clean.spec}: run corruptions first."
-        )
-    choice = Choice(per_day=1)
-    studies = studies_of_cell(store, clean, choice)
-    every = [*cells, *others]
-    kept = [store.has_features(str(cell.record["encoding_fingerprint"])) for cell in every]
-    if "embedding" in studies.vectors and not all(kept):
-        raise ConfigurationError(
-            f"features of {counted(len(kept) - sum(kept), 'cell')} were not kept: run again "
-            f"with store.features=true resume=false."
-        )
-    digester, _ = fit_digester(studies)
-    rows, right = digester.digest(studies), _right(clean)
-    site = Site(rows, right, digester, bench, clean.fingerprint)
-    changes = [*_other_changes(clean, rows, right)]
-    for prevalence in bench.prevalences:
-        for change in changes:
-            yield from site.notice(change, prevalence)
-    for cell in every:
-        other = digester.digest(studies_of_cell(store, cell, choice))
-        name = cell.spec.corruption if cell.spec.severity else f"site {cell.spec.dataset}"
-        change = Change(name, cell.spec.severity, other, _right(cell))
-        for prevalence in bench.prevalences:
-            yield from site.notice(change, prevalence)
-
-
-def corrupted_cells(store: Store, clean: StoredCell) -> list[StoredCell]:
-    """Return the corrupted cells of the same row and images, one a corruption and severity."""
-    from medrobust.reporting.measure import variant
-
-    spec = clean.spec
-    found: dict[tuple[str, int], StoredCell] = {}
-    pattern = f"{clean.folder.parts[-4]}/{clean.folder.parts[-3]}/*/s[1-9]-*"
-    for path in sorted((store.root / "cells").glob(pattern)):
-        cell = store.read_folder(path)
-        same = cell.data.fingerprint == clean.data.fingerprint and cell.spec.split == spec.split
-        if same and variant(cell) == variant(clean):
-            found.setdefault((cell.spec.corruption, cell.spec.severity), cell)
-    return [found[place] for place in sorted(found)]
-
-
-def _right(cell: StoredCell) -> Float64Array:
-    if cell.data.labels.ndim != 1:
-        raise ConfigurationError("the bench is for one label an image: accuracy must be defined.")
-    found: Float64Array = (cell.arrays["logits"].argmax(axis=1) == cell.data.labels).astype(float)
-    return found
-
-
-def _other_changes(clean: StoredCell, rows: Float32Array, right: Float64Array) -> Iterator[Change]:
-    """Yield what may change beside images: shares of classes, and studies that are hard.
-
-    "hard studies" are the quarter whose own class scores worst (CheXstray's bad-sample stream);
-    "label shift" doubles the odds of every second class.
-    """
-    labels, logits = clean.data.labels, clean.arrays["logits"].astype(float)
-    own = logits[np.arange(len(labels)), labels]
-    rest = logits.copy()
-    rest[np.arange(len(labels)), labels] = -np.inf
-    margin = own - rest.max(axis=1)
-    hard = (margin <= np.quantile(margin, 0.25)).astype(float)
-    yield Change("hard studies", 0, rows, right, hard)
-    yield Change("label shift", 0, rows, right, np.where(labels % 2 == 0, 2.0, 1.0))
 
 
 def summary(found: Sequence[Noticed], detector: str) -> Mapping[tuple[str, int, float], Noticed]:

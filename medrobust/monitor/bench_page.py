@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medrobust.base.whole_files import write_whole
-from medrobust.reporting.markup import details, plain_table
+from medrobust.reporting.markup import plain_table
 from medrobust.reporting.tables import csv_bytes, number
 
 from .bench import LARGEST, Bench, Noticed, summary
@@ -24,13 +24,14 @@ COLUMNS = (
 def write_bench(folder: Path, found: Sequence[Noticed], bench: Bench, about: str) -> Path:
     """Write bench.csv and bench.html; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "bench.csv", csv_bytes(list(map(_row, found)), COLUMNS), lasting=False)
+    write_whole(folder / "bench.csv", csv_bytes(list(map(csv_row, found)), COLUMNS), lasting=False)
     page = folder / "bench.html"
     write_whole(page, bench_html(found, bench, about).encode(), lasting=False)
     return page
 
 
-def _row(one: Noticed) -> dict[str, str]:
+def csv_row(one: Noticed) -> dict[str, str]:
+    """Return the row of bench.csv."""
     return {
         "change": one.change,
         "severity": str(one.severity),
@@ -69,9 +70,9 @@ def bench_html(found: Sequence[Noticed], bench: Bench, about: str) -> str:
     for prevalence in dict.fromkeys(one.prevalence for one in found):
         parts.append(f"<h2>{100 * prevalence:g} % of studies</h2>")
         own = {key[:2]: one for key, one in known.items() if key[2] == prevalence}
-        parts.append(_matrix(own, _delay))
-        lost = _matrix(own, _lost)
-        parts.append(details("accuracy lost by the stream; answers wrong until the alarm", lost))
+        parts.append("<h3>Days to the alarm (studies)</h3>" + _matrix(own, _delay))
+        parts.append("<h3>Error of the stream; points lost; answers wrong until the alarm</h3>")
+        parts.append(_matrix(own, _lost))
     parts.append("<h2>Statistics and detectors</h2>")
     parts.append(_compared(found, detectors))
     return document("How soon would I notice?", "".join(parts))
@@ -102,7 +103,8 @@ def _delay(one: Noticed) -> str:
 
 def _lost(one: Noticed) -> str:
     wrong = "–" if one.wrong is None else f"{max(one.wrong, 0.0):.0f}"
-    return f"{100 * (one.accuracy - one.changed):.1f} points; {wrong}"
+    lost = 100 * (one.accuracy - one.changed)
+    return f"{100 * (1 - one.changed):.1f} % ({lost:+.1f}); {wrong}"
 
 
 def _compared(found: Sequence[Noticed], detectors: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ streams of the site itself pass as rarely as the budget says, overlapping window
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,16 @@ def windows(
     reference: Arrays,
     batches: Sequence[Mapping[str, NDArray[Any]]],
     _known: Any,
+    resets: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return every window since the reference, one a day."""
+    """Return every window since the reference, one a day.
+
+    Args:
+        record: Of the monitor.
+        reference: Its arrays.
+        batches: What updates have brought.
+        resets: Days after which the detector begins anew.
+    """
     if not batches:
         return []
     settings, digester = Settings(**record["settings"]), _digester(record, reference)
@@ -78,7 +87,11 @@ def windows(
         counts[batch["days"] - first] += batch["counts"]
     known = (reference["sums"], float(record["reference"]["studies"]))
     z = standard.z(window_statistics(digester, sums, counts, known, settings))
-    paths = detector_of(settings.detector).path(standard.unified(z))
+    unified = standard.unified(z)
+    days = [day_text(first + step) for step in range(total)]
+    ends = sorted({0, total, *(days.index(day) + 1 for day in resets if day in days)})
+    detector = detector_of(settings.detector)
+    paths = np.concatenate([detector.path(unified[a:b]) for a, b in pairwise(ends)])
     sizes = np.round(window_sums(counts, settings.window)).astype(int)
     guessed = digester.accuracy(window_sums(sums, settings.window), np.maximum(sizes, 1.0))
     return [

@@ -5,6 +5,7 @@ Layout::
     monitor.json            settings, streams, what clean windows look like, the limit; sealed
     reference/NAME.npy      arrays of the reference
     studies/HASH/           what was kept of the studies of one update: batch.json, NAME.npy
+    notes/0001.json         what somebody said of an alarm; sealed, never changed
     windows.json            every window so far: made of the above alone
     status.json             the last window, and all alarms: for a scheduler
 
@@ -134,11 +135,38 @@ class MonitorFolder:
             found.append({name: _array(folder, name, stated) for name in stated})
         return found
 
+    def add_note(self, content: Mapping[str, Any]) -> None:
+        """Write a note beside those that are there; no other one is touched.
+
+        Raises:
+            StoreError: If the disk does not take it.
+        """
+        place = self.root / "notes" / f"{len(self.notes()) + 1:04d}.json"
+        try:
+            make_folder(place.parent)
+            write_whole(place, _sealed({"format": FORMAT, **content}))
+        except OSError as error:
+            raise StoreError(f"{place} cannot be written ({error}): free the disk.") from error
+
+    def notes(self) -> list[dict[str, Any]]:
+        """Return all notes, oldest first.
+
+        Raises:
+            StoreError: If one is damaged.
+        """
+        found = [_read_json(path) for path in sorted((self.root / "notes").glob("[0-9]*.json"))]
+        return [{key: one[key] for key in one if key != "format"} for one in found]
+
     def write(self, name: str, content: Any) -> None:
         """Write a JSON file that is made of the others, unless it is that already."""
         place, text = self.root / name, json_bytes(content)
         if not place.is_file() or place.read_bytes() != text:
-            write_whole(place, text)
+            try:
+                write_whole(place, text)
+            except OSError as error:
+                raise StoreError(
+                    f"{place} cannot be written ({error}): free the disk, run again."
+                ) from error
 
     def read(self, name: str) -> Any:
         """Read such a file, None where there is none or it cannot be read: it is made anew."""

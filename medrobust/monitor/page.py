@@ -46,6 +46,7 @@ def page(record: Mapping[str, Any], windows: Windows, status: Mapping[str, Any])
         f"<p>{escape(_about(record, status))}</p>",
         _unified(record, windows),
         _alarms(status),
+        _notes(status),
         _accuracy(record, windows),
         _streams(record, windows),
         f'<p class="soft small">{escape(MEANING)}</p>',
@@ -76,6 +77,8 @@ MEANING = (
 def _verdict(status: Mapping[str, Any]) -> str:
     if not status or status["day"] is None:
         return "no window has enough studies yet"
+    if status["alarm"] and status.get("acknowledged"):
+        return f"alarm since {status['since']}, acknowledged"
     if status["alarm"]:
         return f"ALARM since {status['since']}"
     return f"no alarm on {status['day']}"
@@ -126,6 +129,17 @@ def _alarms(status: Mapping[str, Any]) -> str:
     ]
     table = plain_table(("day", "statistic", "farthest from clean, in spreads"), rows, tight=True)
     return details(f"{counted(len(rows), 'day')} above the limit", table, shown=len(rows) <= 14)
+
+
+def _notes(status: Mapping[str, Any]) -> str:
+    notes = status.get("notes") if status else None
+    if not notes:
+        return ""
+    rows = [
+        (one["day"], one["since"] or "–", one["text"] + (" (begins anew)" if one["reset"] else ""))
+        for one in reversed(notes)
+    ]
+    return "<h2>Notes</h2>" + plain_table(("day", "alarm since", "note"), rows, tight=True)
 
 
 def _accuracy(record: Mapping[str, Any], windows: Windows) -> str:

@@ -57,6 +57,7 @@ def windows(
     reference: Arrays,
     batches: Sequence[Mapping[str, NDArray[Any]]],
     known: Any,
+    resets: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return every window since the reference; one that has not changed is not computed again.
 
@@ -65,6 +66,7 @@ def windows(
         reference: Its arrays.
         batches: What updates have brought.
         known: The windows of the last update, or None.
+        resets: None: nothing is remembered from window to window.
     """
     if not batches:
         return []

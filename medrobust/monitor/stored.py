@@ -11,11 +11,15 @@ from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.scores import probabilities
+from medrobust.quality import MEASURES
 from medrobust.reporting.measure import variant
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
 from .studies import DAY, Studies, seconds_of
 from .tables import DISTINCT, IDENTIFYING, Columns
+
+IMAGES = "images"
+"""Under this name of a model the store keeps cells of images alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,22 @@ def studies_of_store(place: Path, choice: Choice, columns: Columns) -> tuple[Stu
 
 
 def studies_of_cell(
-    store: Store, cell: StoredCell, choice: Choice, columns: Columns | None = None
+    store: Store,
+    cell: StoredCell,
+    choice: Choice,
+    columns: Columns | None = None,
+    *,
+    quality: bool = True,
 ) -> Studies:
-    """Return the studies of any cell of classification."""
+    """Return the studies of any cell of classification.
+
+    Args:
+        store: Where it lies.
+        cell: Of any corruption.
+        choice: Days of studies without time stamps.
+        columns: What columns of the metadata are.
+        quality: Whether measures of its images count, where the store has them.
+    """
     data, columns = cell.data, columns or Columns()
     features = store.read_features(str(cell.record["encoding_fingerprint"]))
     vectors: dict[str, Float32Array] = {} if features is None else {"embedding": features}
@@ -120,6 +137,8 @@ def studies_of_cell(
                 f"metadata column {name!r} has {len(set(values.tolist()))} different texts and may "
                 f"name studies or people: pass --ignore {name}."
             )
+    if quality:
+        numbers |= quality_of(store, cell, columns)
     return Studies(
         ids=data.ids,
         times=times,
@@ -129,6 +148,31 @@ def studies_of_cell(
         vectors=vectors,
         labels=data.labels if data.labels.ndim == 1 else None,
     )
+
+
+def quality_of(
+    store: Store, cell: StoredCell, columns: Columns | None = None
+) -> dict[str, Float64Array]:
+    """Return measures of the images of a cell that need no original: "quality NAME" -> (N,).
+
+    Empty where the store has none (quality=alone or quality=default of a run makes them).
+    """
+    spec, (dataset, corruption) = cell.spec, cell.folder.parts[-3:-1]
+    pattern = f"cells/{IMAGES}/{dataset}/{corruption}/s{spec.severity}-*"
+    for path in sorted(store.root.glob(pattern)):
+        other = store.read_folder(path)
+        same = other.data.fingerprint == cell.data.fingerprint and other.spec.seed == spec.seed
+        if other.task == "image_quality" and same and other.spec.split == spec.split:
+            rows = zip(other.head["measures"], other.arrays["measures"].T, strict=True)
+            known = {f"quality {n}": v for n, v in rows if not MEASURES[n].full_reference}
+            wanted = known if columns is None or columns.numeric is None else columns.numeric
+            left = columns.ignored if columns else ()
+            return {
+                name: np.where(np.isfinite(values), values, np.nan)
+                for name, values in known.items()
+                if name in wanted and name not in left
+            }
+    return {}
 
 
 def _numbers(name: str, values: Sequence[str]) -> Float64Array:

@@ -156,7 +156,8 @@ class Digester:
                 found[:, column] = np.sqrt(scale * (off**2).sum(axis=1))
             else:
                 pooled = (own + known) / (counts + size)[:, None]
-                part = np.divide(off**2, pooled, out=np.zeros_like(off), where=pooled > 0)
+                expected = np.maximum(pooled, 1 / counts[:, None])  # one odd study is no drift
+                part = np.where(pooled > 0, off**2, 0.0) / expected
                 found[:, column] = np.sqrt(scale * part.sum(axis=1))
         return found
 

@@ -1,5 +1,6 @@
 """Studies as a monitor sees them: when, whose (hashed), and what streams say of each."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -115,8 +116,24 @@ def seconds_of(text: str) -> int:
         >>> seconds_of("1970-01-02"), seconds_of("19700102"), seconds_of("1970-01-01 00:01:00")
         (86400, 86400, 60)
     """
-    found = datetime.fromisoformat(text.strip())
+    found = _read_time(text.strip())
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+
+
+def has_zone(text: str) -> bool:
+    """Say whether a time stamp that can be read states its zone.
+
+    Example:
+        >>> has_zone("2026-01-31T08:30:00+02:00"), has_zone("20260131083000")
+        (True, False)
+    """
+    return _read_time(text.strip()).tzinfo is not None
+
+
+def _read_time(text: str) -> datetime:
+    """Read ISO 8601, or date and time of DICOM in one: 20260131083000.000000+0200."""
+    dicom = re.fullmatch(r"(\d{8})(\d{6})(?:\.\d{1,6})?([+-]\d{4})?", text)
+    return datetime.fromisoformat(f"{dicom[1]}T{dicom[2]}{dicom[3] or ''}" if dicom else text)
 
 
 def day_text(day: int) -> str:
@@ -126,4 +143,6 @@ def day_text(day: int) -> str:
         >>> day_text(1)
         '1970-01-02'
     """
+    if not 0 <= day + EPOCH.toordinal() - 1 < date.max.toordinal():
+        return f"year {1970 + int(day) // 365}"
     return (EPOCH + timedelta(days=int(day))).isoformat()

@@ -19,13 +19,16 @@ from medrobust.datasets.own.table import Table, few, read_table
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
-from .studies import Studies, seconds_of
+from .studies import Studies, has_zone, seconds_of
 
 VECTORS = {"embedding": ("feature", "features"), "scores": ("score", "scores")}
 """Stream -> prefix of its columns, and what its file beside the table is called."""
 
 DISTINCT = 50
 """Different numbers above which a column is a measure, and below which a category (CheXstray)."""
+
+LARGEST = 1e9
+"""Size that no feature or score reaches: squares of larger ones have no room in float32."""
 
 IDENTIFYING = 200
 """Different texts above which a column may name studies or people."""
@@ -116,6 +119,12 @@ def _times(table: Table, name: str) -> Int64Array:
                 f"{table.place(row)}: the time {text!r} is neither like 2026-01-31T08:30:00 nor "
                 f"like 20260131."
             ) from error
+    zoned = [has_zone(text) for text in table.columns[name]]
+    if any(zoned) and not all(zoned):
+        raise InvalidDataError(
+            f"{table.place(zoned.index(False))}: this time states no zone, and others of the table "
+            f"do: write all in one way, or days are taken for other ones."
+        )
     return np.array(found, dtype=np.int64)
 
 
@@ -137,10 +146,16 @@ def _vectors(file: Path, table: Table) -> tuple[dict[str, Float32Array], set[str
             vectors[stream] = _array(beside, len(table))
         elif own:
             columns = [_numbers(table, name) for name in own]
-            vectors[stream] = np.stack(columns, axis=1).astype(np.float32)
-        if stream in vectors and not np.isfinite(vectors[stream]).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors[stream]).all(axis=1))[0])
-            raise InvalidDataError(f"{table.place(row)}: {stream} holds no finite number.")
+            with np.errstate(over="ignore"):
+                vectors[stream] = np.stack(columns, axis=1).astype(np.float32)
+        if stream in vectors:
+            bad = ~(np.abs(vectors[stream]) < LARGEST).all(axis=1)
+            if bad.any():
+                raise InvalidDataError(
+                    f"{table.place(int(bad.argmax()))}: {stream} holds no finite number "
+                    f"below {LARGEST:g} ({counted(int(bad.sum()), 'row')} in all): leave the study "
+                    f"out, or encode it again."
+                )
     return vectors, taken
 
 

@@ -1,6 +1,6 @@
 """Fit a monitor to a reference, and update it with new studies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_n
 
 from . import default_windows, published_windows
 from .folder import Arrays, MonitorFolder, check_names
+from .notes import Note, in_status, notes_of, resets
 from .published import RECIPES
 from .studies import Studies, day_text
 from .windows import Settings
 
 LONGEST = 3660
 """Days after the reference beyond which a time stamp is taken for wrong."""
+
+GAP = 92
+"""Days without studies beyond which a time stamp is taken for wrong, unless it is said."""
 
 DEFAULT = "default"
 
@@ -40,8 +44,8 @@ class Updated:
 
     @property
     def alarm(self) -> bool:
-        """Whether the last window is above the limit."""
-        return bool(self.status["alarm"])
+        """Whether the last window is above the limit, and nobody has acknowledged it."""
+        return bool(self.status["alarm"]) and self.status["acknowledged"] is None
 
 
 def fit_monitor(
@@ -103,7 +107,9 @@ def fit_monitor(
     return {**body, **part}
 
 
-def update_monitor(place: Path, studies: Studies, *, key: bytes, model: str = "") -> Updated:
+def update_monitor(
+    place: Path, studies: Studies, *, key: bytes, model: str = "", gap: int = GAP
+) -> Updated:
     """Add new studies and make windows and status anew.
 
     Args:
@@ -111,6 +117,7 @@ def update_monitor(place: Path, studies: Studies, *, key: bytes, model: str = ""
         studies: New ones, ids and patients by name; those that are known are passed over.
         key: The one that the monitor was fitted with.
         model: Fingerprint of the model that made features and scores.
+        gap: Days without studies after which a time stamp is taken for wrong.
 
     Raises:
         InvalidDataError: If streams are missing, or time stamps cannot be right.
@@ -121,25 +128,65 @@ def update_monitor(place: Path, studies: Studies, *, key: bytes, model: str = ""
     record = folder.record()
     _check_same(record, key, model)
     studies = _checked(hidden(studies, key), record) if len(studies) else studies
-    module = default_windows if record["recipe"] == DEFAULT else published_windows
     remarks: list[str] = []
     with folder.locked():
         reference = folder.reference()
         batches = folder.batches()
         fresh = _fresh(studies, reference, batches, remarks)
         if len(fresh):
+            _check_gaps(np.concatenate([fresh.days, *(b["days"] for b in batches)]), gap)
             last = max((int(batch["days"].max()) for batch in batches), default=None)
             before = int(record["reference"]["last"]) if last is None else last
             _say_late(fresh, before, remarks)
-            folder.add(module.kept(fresh, record, reference))
+            folder.add(_recipe(record).kept(fresh, record, reference))
             batches = folder.batches()
-        windows = module.windows(record, reference, batches, folder.read("windows.json"))
-        status = status_of(record, windows, batches)
-        folder.write("windows.json", windows)
-        folder.write("status.json", status)
+        status = _made_anew(folder, record, reference, batches)
         if len(fresh) and (new := [d for d in status["missing_days"] if d > day_text(before)]):
             remarks.append(_missing(new))
     return Updated(len(fresh), status, tuple(remarks))
+
+
+def refresh(place: Path) -> dict[str, Any]:
+    """Make windows and status anew from what is kept; return the status.
+
+    Raises:
+        StoreError: If a file of the monitor is damaged.
+    """
+    folder = MonitorFolder(place)
+    with folder.locked():
+        return _made_anew(folder, folder.record(), folder.reference(), folder.batches())
+
+
+def _made_anew(
+    folder: MonitorFolder,
+    record: Mapping[str, Any],
+    reference: Arrays,
+    batches: list[dict[str, NDArray[Any]]],
+) -> dict[str, Any]:
+    """Write windows and status; return the status."""
+    notes, known = notes_of(folder), folder.read("windows.json")
+    windows = _recipe(record).windows(record, reference, batches, known, resets(notes))
+    status = status_of(record, windows, batches, notes)
+    folder.write("windows.json", windows)
+    folder.write("status.json", status)
+    return status
+
+
+def _recipe(record: Mapping[str, Any]) -> Any:
+    """Return the module that makes windows of a monitor."""
+    return default_windows if record["recipe"] == DEFAULT else published_windows
+
+
+def _check_gaps(days: NDArray[np.int64], most: int) -> None:
+    """Refuse days that lie far from all others: one wrong clock would empty windows for years."""
+    known = np.unique(days)
+    far = np.flatnonzero(np.diff(known) > most)
+    if len(far):
+        before, after = int(known[far[-1]]), int(known[far[-1] + 1])
+        raise InvalidDataError(
+            f"no study between {day_text(before)} and {day_text(after)}, {after - before} days: "
+            f"correct the time stamps, or pass --gap {after - before} if the site was closed."
+        )
 
 
 def hidden(studies: Studies, key: bytes) -> Studies:
@@ -247,6 +294,7 @@ def status_of(
     record: Mapping[str, Any],
     windows: list[dict[str, Any]],
     batches: list[dict[str, NDArray[Any]]],
+    notes: Sequence[Note] = (),
 ) -> dict[str, Any]:
     """Sum the windows up for a scheduler."""
     days = np.unique(np.concatenate([b["days"] for b in batches])) if batches else np.array([], int)
@@ -262,10 +310,11 @@ def status_of(
         "format": 1,
         "alarm": bool(last and last["alarm"]),
         "since": since,
+        **in_status(notes, since),
         "day": last["day"] if last else None,
         "statistic": last["statistic"] if last else None,
         "limit": record["limit"],
-        "contributions": _largest(last["z"]) if last else [],
+        "contributions": _largest(_since(judged, since)) if last else [],
         "accuracy": last.get("accuracy") if last else None,
         "studies": int(sum(len(batch["ids"]) for batch in batches)),
         "missing_days": [day_text(int(day)) for day in np.setdiff1d(every, days)],
@@ -275,6 +324,21 @@ def status_of(
             if one["alarm"]
         ],
     }
+
+
+def _since(judged: list[dict[str, Any]], since: str | None) -> dict[str, float | None]:
+    """Return z of the last window; in an alarm the largest of each stream since it began.
+
+    Detectors remember: what set the alarm off may have left the last window.
+    """
+    windows = judged[-1:]
+    if since is not None:
+        windows = [one for one in judged if one["day"] >= since]
+    found: dict[str, float | None] = {}
+    for name in windows[-1]["z"]:
+        known = [one["z"][name] for one in windows if one["z"][name] is not None]
+        found[name] = max(known, default=None)
+    return found
 
 
 def _largest(z: Mapping[str, float | None], most: int = 5) -> list[list[Any]]:

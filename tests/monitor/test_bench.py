@@ -10,7 +10,8 @@ from stores import cell_key, data_record, write_cell
 from medrobust.cli.monitor import main
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError, UnknownNameError
-from medrobust.monitor.bench import LARGEST, Bench, bench_store, summary
+from medrobust.monitor.bench import LARGEST, Bench, summary
+from medrobust.monitor.bench_changes import bench_store
 from medrobust.monitor.bench_page import COLUMNS, bench_html
 from medrobust.monitor.stored import Choice, clean_cell
 
@@ -123,6 +124,30 @@ def test_choices_that_cannot_be_are_refused(store, tmp_path):
     cell = write_cell(alone, data, cell_key(data, "m"))
     with pytest.raises(ConfigurationError, match="no corrupted cell"):
         list(bench_store(alone, cell, SMALL))
+
+
+def test_a_stream_may_turn_into_images_of_another_view(tmp_path):
+    from dataclasses import replace
+
+    made = Store(tmp_path / "store")
+    data = data_record("toy", count=240)
+    views = np.array([["lateral" if i % 4 == 0 else "frontal"] for i in range(240)])
+    data = replace(data, fingerprint="f" * 64, metadata=views, metadata_columns=("view",))
+    cell = write_cell(made, data, cell_key(data, "m", "clean", 0), logits=logits(data, 0))
+    features = np.random.default_rng(0).normal(size=(240, 6)) + (views == "lateral")
+    made.write_features(str(cell.record["encoding_fingerprint"]), features.astype(np.float32))
+    clean = clean_cell(made, Choice())
+    small = replace(SMALL, prevalences=(1.0,), detectors=("ewma",))
+    turned = list(bench_store(made, clean, small, turns=[("view", "lateral")]))
+    own = [one for one in turned if one.change == "view=lateral"]
+    by_stream = {one.statistic: one for one in own}
+    assert by_stream[LARGEST].power == 1.0
+    assert by_stream["embedding mean"].delay <= 5
+    assert "view=lateral (no corruption)" in bench_html(turned, small, "about.")
+    with pytest.raises(ConfigurationError, match="0 images of 240 have"):
+        list(bench_store(made, clean, small, turns=[("view", "oblique")]))
+    with pytest.raises(ConfigurationError, match="no metadata column 'scanner'; it has: view"):
+        list(bench_store(made, clean, small, turns=[("scanner", "B")]))
 
 
 def test_a_stream_may_turn_into_another_site(store):

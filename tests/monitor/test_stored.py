@@ -8,7 +8,7 @@ from stores import cell_key, data_record, write_cell
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.cli.monitor import main
-from medrobust.evaluation.store import Store
+from medrobust.evaluation.store import CellKey, Store
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.monitor.stored import Choice, studies_of_store
 from medrobust.monitor.tables import Columns
@@ -52,6 +52,32 @@ def test_metadata_are_streams_and_times(tmp_path):
     wrong = Columns(numeric=("view",), categorical=())
     with pytest.raises(InvalidDataError, match="metadata column 'view'"):
         studies_of_store(tmp_path, Choice(), wrong)
+
+
+def test_measures_of_image_quality_are_streams_where_the_store_has_them(tmp_path):
+    from medrobust.evaluation.image_cells import MODEL
+    from medrobust.monitor.stored import IMAGES
+
+    assert IMAGES == MODEL
+    cell = written(tmp_path, "toy", count=90)
+    assert not studies_of_store(tmp_path, Choice(per_day=20), Columns())[0].numbers
+    names = ["ssim", "brightness", "snr"]
+    measures = np.random.default_rng(0).normal(size=(90, 3))
+    measures[4, 2] = np.inf
+    store = Store(tmp_path)
+    key = CellKey(
+        replace(cell.spec, model=MODEL, adapter="none"),
+        {"images": {"size": [8, 8]}, "data": cell.data.fingerprint},
+        {"kind": "image_quality", "measures": names, "version": 1},
+        cell.data.fingerprint,
+    )
+    store.write(key, {"measures": measures}, {"status": "done"})
+    found, _ = studies_of_store(tmp_path, Choice(per_day=20), Columns())
+    assert list(found.numbers) == ["quality brightness", "quality snr"]  # ssim needs originals
+    assert found.numbers["quality brightness"].tolist() == measures[:, 1].tolist()
+    assert np.isnan(found.numbers["quality snr"][4])
+    some = Columns(numeric=("quality snr",), categorical=())
+    assert list(studies_of_store(tmp_path, Choice(per_day=20), some)[0].numbers) == ["quality snr"]
 
 
 def test_several_cells_must_be_told_apart(tmp_path):

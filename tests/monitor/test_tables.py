@@ -69,6 +69,14 @@ def test_a_table_without_patients_has_one_a_study(tmp_path):
         (["s0,yesterday"], "id,time", Columns(), "line 2: the time 'yesterday'"),
         (["s0,2026-01-01"], "name,time", Columns(), "no column 'id'; it has: name, time"),
         ([",2026-01-01,1"], "id,time,x", Columns(), "a study that is given twice counts twice"),
+        (
+            ["s0,2026-01-01T08:00:00+02:00", "s1,2026-01-01T08:00:00"],
+            "id,time",
+            Columns(),
+            "line 3: this time states no zone, and others of the table do",
+        ),
+        (["s0,2026-01-01,1e20"], "id,time,feature_0", Columns(), "no finite number below 1e"),
+        (["s0,2026-01-01,1e300"], "id,time,feature_0", Columns(), "no finite number below 1e"),
         (["s0,2026-01-01,a"], "id,time,x", Columns(numeric=("x",)), "'a' in column 'x' is no"),
         (
             [f"s{i},2026-01-01,John {i}" for i in range(300)],
@@ -81,3 +89,12 @@ def test_a_table_without_patients_has_one_a_study(tmp_path):
 def test_what_is_wrong_is_said_with_its_line(tmp_path, rows, head, columns, sentence):
     with pytest.raises(InvalidDataError, match=sentence):
         studies_of_table(write(tmp_path, rows, head), columns)
+
+
+def test_times_of_dicom_are_read_and_impossible_years_named():
+    from medrobust.monitor.studies import day_text
+
+    expected = seconds_of("2026-01-31T08:30:00+02:00")
+    assert seconds_of("20260131083000.000000+0200") == expected
+    assert seconds_of("20260131083000") == seconds_of("2026-01-31 08:30")
+    assert day_text(seconds_of("9999-12-31T23:00:00-05:00") // DAY).startswith("year 10")

@@ -1,0 +1,54 @@
+"""What leaves for W&B: numbers of an update and a bench, under stable names."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from medrobust.monitor import wandb_runs
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    import wandb
+
+    opened = []
+
+    def init(**given):
+        run = SimpleNamespace(given=given, logged={}, summary={}, finished=False)
+        run.log = run.logged.update
+        run.finish = lambda: setattr(run, "finished", True)
+        opened.append(run)
+        return run
+
+    monkeypatch.setattr(wandb, "init", init)
+    return opened
+
+
+def test_an_update_is_a_run_with_its_last_window_and_all_windows(runs, tmp_path):
+    windows = [
+        {"day": "2026-03-01", "studies": 9, "statistic": None, "alarm": False, "z": {"a": None}},
+        {"day": "2026-03-02", "studies": 40, "statistic": 3.5, "alarm": True, "z": {"a": 4.0}},
+    ]
+    status = {
+        "day": "2026-03-02", "statistic": 3.5, "limit": 2.0, "studies": 49, "alarm": True,
+        "accuracy": {"atc": 0.8},
+    }  # fmt: skip
+    for _ in range(2):
+        wandb_runs.send_update("p", tmp_path / "monitor", status, windows)
+    first, again = runs
+    assert first.given["id"] == again.given["id"]
+    assert (first.given["name"], first.given["group"]) == ("update 2026-03-02", "monitor")
+    numbers = {key: value for key, value in first.logged.items() if key != "windows"}
+    assert numbers == {
+        "statistic": 3.5, "limit": 2.0, "studies": 49.0, "accuracy/atc": 0.8, "z/a": 4.0, "alarm": 1
+    }  # fmt: skip
+    assert first.logged["windows"].data[1] == ["2026-03-02", 40, 3.5, True, 4.0]
+    assert first.finished
+
+
+def test_an_update_without_a_window_is_logged_too(runs, tmp_path):
+    status = {
+        "day": None, "statistic": None, "limit": 2.0, "studies": 1, "alarm": False, "accuracy": None
+    }  # fmt: skip
+    wandb_runs.send_update("p", tmp_path, status, [])
+    assert runs[0].summary == {"limit": 2.0, "studies": 1.0, "alarm": 0}
