@@ -36,7 +36,7 @@ ALLOWED = {
     | {"corruptions.suites"},
     "evaluation": EVALUATION,
     "jobs": JOBS,
-    "monitor": BASE | {"datasets", "metrics", "evaluation", "reporting"},
+    "monitor": BASE | {"quality", "datasets", "metrics", "evaluation", "reporting"},
     "cli": JOBS | {"jobs", "monitor"},
 }
 """Room or module at the root -> what of ours it may import beside itself."""
