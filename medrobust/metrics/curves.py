@@ -135,7 +135,8 @@ def _levels(
     tables[:, 1, place] = 1 - (before + hits / 2) / own, tables[1, 0, place]
     tables[:, 2, place] = right, count * hit
     shares, influence = tables.reshape(2, -1)
-    return shares, influence, precisions, itself.astype(np.float64)
+    # sums of steps may round to more than 1
+    return shares, influence, np.minimum(precisions, 1.0), itself.astype(np.float64)
 
 
 def _within(

@@ -24,6 +24,8 @@ from medrobust.metrics import (
     probabilities,
     sensitivity_specificity,
 )
+from medrobust.metrics.curves import curves
+from medrobust.tasks.classification.fits import Fit
 
 MULTI, LABELS = "multi-class", "multi-label, binary-class"
 
@@ -118,6 +120,27 @@ def test_labels_that_no_image_has_or_is_given_leave_macro_f1_empty_without_a_war
     found = cell_estimates(Reading(np.full((5, 3), -1.0), labels, LABELS))
     assert (found["macro_f1"].value, found["macro_f1"].low) == (None, None)
     assert (found["error"].value, found["auc"].value) == (0.0, None)
+
+
+@pytest.mark.parametrize("groups", [None, np.zeros(200, np.int64)], ids=["alike", "one patient"])
+def test_what_no_image_or_patient_varies_has_a_number_and_no_point_for_an_interval(groups):
+    labels = np.arange(200) % 2
+    logits = np.where(labels[:, None] == np.arange(2), 4.0, -4.0)
+    if groups is not None:
+        logits += np.random.default_rng(0).normal(size=logits.shape)
+    given = Reading(logits, labels, "binary-class", 1, groups=groups)
+    found = cell_estimates(given) | Fit(given).estimates(given)
+    for name in ("brier", "nll_calibrated", "ece"):
+        assert found[name].value > 0
+        assert (found[name].low, found[name].high) == (None, None)
+    assert all(e.low is None or e.low < e.high for e in found.values())
+
+
+def test_the_average_precision_of_a_perfect_order_is_one_whatever_its_sums_round_to():
+    for positives in range(1, 60):
+        truth = np.arange(60) >= 60 - positives
+        found = curves(np.arange(60.0)[:, None], truth[:, None]).precisions[0]
+        assert 1 - 1e-12 < found <= 1.0
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from medrobust.metrics.calibration import fit_temperature, likelihood_terms
 from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.detection import operating_point
-from medrobust.metrics.estimates import Estimate
+from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.intervals import mean_interval, mean_of_shares_interval
 from medrobust.types import Float64Array
 
 from .answers import Answers
+from .intervals import unless_point
 
 FITTED = {
     "sensitivity": "sensitivity",
@@ -61,8 +62,8 @@ class Fit:
                 given.logits, given.labels, given.label_kind, temperature=self.temperature
             )
             limits = (0.0, float("inf"))
-            bounds = mean_interval(terms, given.groups, limits=limits)
-            found["nll_calibrated"] = Estimate(float(terms.mean()), *bounds)
+            around = unless_point(mean_interval(terms, given.groups, limits=limits))
+            found["nll_calibrated"] = with_bounds(float(terms.mean()), around)
         return found
 
 

@@ -127,15 +127,26 @@ def precision_interval(answers: Answers) -> Bounds | None:
 def _of_chances(answers: Answers) -> dict[str, Bounds | None]:
     groups = answers.groups
     bounds: dict[str, Bounds | None] = {
-        "brier": mean_interval(answers.brier_terms, groups, limits=(0.0, 2.0))
+        "brier": unless_point(mean_interval(answers.brier_terms, groups, limits=(0.0, 2.0)))
     }
     units = len(answers.labels) if groups is None else np.count_nonzero(np.bincount(groups))
     for name, found in answers.calibration.items():
-        low, high = mean_interval(found.influence, groups, limits=(0.0, 1.0), value=found.value)
-        excess = found.excess * sqrt(_likeness(found.influence, groups))
-        enough = units >= FEWEST_CALIBRATED
-        bounds[name] = (max(0.0, low - excess), high) if enough else None
+        given = mean_interval(found.influence, groups, limits=(0.0, 1.0), value=found.value)
+        bounds[name] = None
+        if units >= FEWEST_CALIBRATED and unless_point(given):
+            excess = found.excess * sqrt(_likeness(found.influence, groups))
+            bounds[name] = (max(0.0, given[0] - excess), given[1])
     return bounds
+
+
+def unless_point(bounds: Bounds) -> Bounds | None:
+    """Return bounds, or None where they are one point: of one image or patient, or of equal ones.
+
+    Example:
+        >>> unless_point((0.1, 0.1)) is None, unless_point((0.1, 0.2))
+        (True, (0.1, 0.2))
+    """
+    return bounds if bounds[0] < bounds[1] else None
 
 
 def _likeness(influence: Float64Array, groups: Int64Array | None) -> float:
