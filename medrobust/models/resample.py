@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from medrobust.base.numba_threads import empty, run_native_into
 from medrobust.types import UInt8Batch
 
 Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
@@ -38,14 +39,21 @@ _KERNELS: dict[Interpolation, tuple[Callable[[float], float], float]] = {
 
 @lru_cache(maxsize=64)
 def _taps(old: int, new: int, kind: Interpolation, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Tabulate which input rows make an output row, and their integer weights: two (taps, new)."""
+    """Tabulate which input rows make an output row, and their integer weights.
+
+    Returns:
+        int64 and int32 (taps, new); without taps where the length fits.
+    """
+    if old == new:
+        none = torch.zeros(0, new, dtype=torch.int64, device=device)
+        return none, none.to(torch.int32)
     kernel, radius = _KERNELS[kind]
     scale = old / new
     stretch = max(scale, 1.0)
     support = radius * stretch
     width = math.ceil(support) * 2 + 1
     rows = torch.zeros(width, new, dtype=torch.int64)
-    weights = torch.zeros(width, new, 1, dtype=torch.int32)
+    weights = torch.zeros(width, new, dtype=torch.int32)
     for out in range(new):
         center = (out + 0.5) * scale
         first = max(0, int(center - support + 0.5))
@@ -57,7 +65,7 @@ def _taps(old: int, new: int, kind: Interpolation, device: torch.device) -> tupl
             scaled = value / total * (1 << PRECISION)
             rows[tap, out] = first + tap
             weights[tap, out] = int(scaled + math.copysign(0.5, scaled))
-    used = int((weights != 0).flatten(1).any(dim=1).nonzero().max()) + 1
+    used = int((weights != 0).any(dim=1).nonzero().max()) + 1
     return rows[:used].to(device), weights[:used].to(device)
 
 
@@ -66,23 +74,11 @@ def _resize_rows(images: UInt8Batch, new: int, kind: Interpolation) -> UInt8Batc
     count, channels, old, width = images.shape
     if old == new:
         return images
-    taps = list(zip(*_taps(old, new, kind, images.device), strict=True))
-    planes = images.reshape(-1, old, width)
-    result = planes.new_empty(len(planes), new, width)
-    # One plane at a time stays within the cache of a CPU, four times as fast; a GPU wants them all.
-    one_by_one = images.device.type == "cpu"
-    sources, targets = (planes, result) if one_by_one else (planes[None], result[None])
-    wide = torch.empty(sources[0].shape, dtype=torch.int32, device=images.device)
-    total = torch.empty_like(targets[0], dtype=torch.int32)
-    picked = torch.empty_like(total)
-    for source, target in zip(sources, targets, strict=True):
-        wide.copy_(source)
-        total.fill_(1 << (PRECISION - 1))
-        for rows, weights in taps:
-            torch.index_select(wide, -2, rows, out=picked)
-            total.addcmul_(picked, weights)
-        target.copy_((total >> PRECISION).clamp_(0, 255))
-    return result.view(count, channels, new, width)
+    wide = images.to(torch.int32)
+    total = wide.new_full((count, channels, new, width), 1 << (PRECISION - 1))
+    for rows, weights in zip(*_taps(old, new, kind, images.device), strict=True):
+        total.addcmul_(wide.index_select(-2, rows), weights[:, None])
+    return (total >> PRECISION).clamp_(0, 255).to(torch.uint8)
 
 
 def resize(images: UInt8Batch, height: int, width: int, kind: Interpolation) -> UInt8Batch:
@@ -102,6 +98,18 @@ def resize(images: UInt8Batch, height: int, width: int, kind: Interpolation) -> 
     Returns:
         uint8 batch of shape (N, C, height, width).
     """
+    if images.device.type == "cpu":
+        return _resize_native(images, height, width, kind)
     columns = images.transpose(-1, -2)
     narrow = _resize_rows(columns, width, kind).transpose(-1, -2)
     return _resize_rows(narrow, height, kind)
+
+
+def _resize_native(images: UInt8Batch, height: int, width: int, kind: Interpolation) -> UInt8Batch:
+    """As `resize`, on a CPU."""
+    from .resample_numba import resample
+
+    tall, wide = images.shape[-2:]
+    tables = (*_taps(wide, width, kind, images.device), *_taps(tall, height, kind, images.device))
+    out = empty((*images.shape[:2], height, width))
+    return run_native_into(resample, images, out, *(table.numpy() for table in tables))

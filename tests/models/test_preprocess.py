@@ -8,7 +8,7 @@ from torchvision.transforms import InterpolationMode
 from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.models import Preprocess
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD
-from medrobust.models.resample import resize
+from medrobust.models.resample import _resize_rows, resize
 
 SIZES = [(300, 260), (64, 64), (28, 41), (225, 224), (512, 224), (448, 448), (337, 611)]
 
@@ -150,6 +150,14 @@ def test_color_becomes_grey_as_in_pillow() -> None:
     ours = (Preprocess(16, (0, 0, 0), (1, 1, 1), grey=True)(batch(pictures)) * 255).round()
     for channel in range(3):
         np.testing.assert_array_equal(ours[:, channel], truth)
+
+
+@pytest.mark.parametrize("tall", [18, 30, 64])  # one axis smaller, as it is, larger
+@pytest.mark.parametrize("kind", ["bicubic", "bilinear"])
+def test_the_form_for_any_device_resizes_to_the_same_bits(tall: int, kind: str) -> None:
+    images = batch(noise(30, 41))
+    wide = _resize_rows(images.transpose(-1, -2), 23, kind).transpose(-1, -2)
+    assert torch.equal(_resize_rows(wide, tall, kind), resize(images, tall, 23, kind))
 
 
 @pytest.mark.gpu
