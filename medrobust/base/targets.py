@@ -102,11 +102,14 @@ class Texts:
         pairs: int64 (P, 2), each an image and a text that belong together, by their rows.
         kept: (T,) strings that a store keeps in their place, as keyed hashes of own reports; None
             where it keeps the texts themselves.
+        labels: int64 (N,), the label set of each image by its number, where texts are matched by
+            those; a store keeps none of it.
     """
 
     values: NDArray[np.str_]
     pairs: Int64Array
     kept: NDArray[np.str_] | None = None
+    labels: Int64Array | None = None
     kind: ClassVar = "texts"
 
     def take(self, rows: Int64Array) -> Self:
@@ -120,6 +123,7 @@ class Texts:
             self.values[texts],
             np.array(pairs, np.int64).reshape(-1, 2),
             None if self.kept is None else self.kept[texts],
+            None if self.labels is None else self.labels[rows],
         )
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
@@ -165,6 +169,8 @@ class Texts:
             return f"a pair names none of {counted(images, 'image')} and {texts}"
         if len(np.unique(pairs[:, 0])) < images:
             return "an image has no text"
+        if self.labels is not None and self.labels.shape != (images,):
+            return f"{counted(images, 'image')} and {counted(len(self.labels), 'label set')}"
         return None
 
 

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "CheXpert5x200": "reports.source",
     "Collection": "collection",
     "CorruptedFiles": "image_set",
     "DatasetSource": "image_set",
@@ -14,10 +15,14 @@ _HOME = {
     "MedIMeta": "published.medimeta",
     "MedMNIST": "published.medmnist",
     "MedMNISTC": "published.medmnist_c",
+    "MimicCxr": "reports.source",
     "Npz": "own.npz",
+    "OpenI": "reports.source",
+    "PadChest": "reports.source",
     "PhantomSites": "phantoms.source",
     "Phantoms": "phantoms.source",
     "RobustMedCLIPFiles": "published.robustmedclip",
+    "Roco": "reports.source",
     "audit": "audits.of_sets",
     "few_shots": "sampling",
 }

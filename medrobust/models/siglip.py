@@ -14,6 +14,7 @@ from medrobust.exceptions import MissingDependencyError, WeightsMismatchError
 from medrobust.types import PixelBatch
 
 from .base import LoadReport, VisionLanguageModel
+from .cut_texts import note_cut_texts
 from .hub import HubSource, Names
 from .loading import POSITION_IDS, load_strict, read_checkpoint
 from .preprocess import Preprocess
@@ -136,6 +137,7 @@ class SiglipTokenizer:
         pieces: list[int] = []
         for number, part in enumerate(parts):
             pieces += [self._pieces.piece_to_id(part)] if number % 2 else self._plain(part)
+        note_cut_texts([len(pieces) + 1], self._context)
         kept = pieces[: self._context - 1]
         return kept + [end] * (self._context - len(kept))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medrobust.exceptions import WeightsMismatchError
 
+from .cut_texts import are_counted, note_cut_texts
 from .settings import read_table
 from .text_cleaning import OpenClipText
 
@@ -52,6 +53,7 @@ class TextTokenizer:
             length=context if fixed else None,
         )
         self._backend = backend
+        self._context = context
 
     def vocabulary(self) -> dict[str, int]:
         """Return token -> id."""
@@ -64,6 +66,8 @@ class TextTokenizer:
     def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids and mask (1 for a token, 0 for padding), int64 (K, length)."""
         encodings = self._backend.encode_batch(list(sentences))
+        # what was cut off stands in pieces beside it
+        note_cut_texts([self._context + len(one.overflowing) for one in encodings], self._context)
         ids = torch.tensor([encoding.ids for encoding in encodings])
         mask = torch.tensor([encoding.attention_mask for encoding in encodings])
         return ids, mask
@@ -91,6 +95,11 @@ class ClipTokenizer:
     def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids, padded with 0 to the context, and mask, int64 (K, context)."""
         ids: Tensor = self._backend(list(sentences))
+        if are_counted():
+            marks = 2
+            clean, encode = self._backend.clean_fn, self._backend.encode
+            lengths = [len(encode(clean(sentence))) + marks for sentence in sentences]
+            note_cut_texts(lengths, self._backend.context_length)
         return ids, (ids != 0).long()
 
 

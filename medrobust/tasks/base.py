@@ -179,7 +179,8 @@ class Task(ABC):
     Attributes:
         kind: Name, as in conf/task and, for tasks after the first, in `head["kind"]`.
         level: What one pass must leave behind.
-        target: What its splits are judged by: the `kind` of a target in `base/targets`.
+        target: What its splits are judged by: the `kind` of a target in `base/targets`, or "texts
+            and labels" for texts that are matched by the labels of their images.
         arrays: Name -> what a cell holds under it.
         metrics: Name -> title, direction and unit, in the order of the tables; names are unique
             over all tasks.

@@ -24,6 +24,9 @@ GIVEN = {
     "dataset/dicom.yaml": ("dataset.csv=labels.csv",),
     "dataset/folder.yaml": ("dataset.csv=labels.csv",),
     "dataset/npz.yaml": ("dataset.file=a.npz", "dataset.class_names=[a,b]"),
+} | {
+    f"dataset/{name}.yaml": ("dataset.root=folder",)
+    for name in ("chexpert_5x200", "mimic_cxr", "openi", "padchest", "rocov2")
 }
 """What the user must give, by file."""
 

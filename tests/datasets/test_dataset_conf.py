@@ -14,6 +14,9 @@ OWN = {
     "dicom": ["dataset.csv=t.csv"],
     "folder": ["dataset.csv=t.csv"],
     "npz": ["dataset.file=a.npz", "dataset.class_names=[a,b]"],
+} | {
+    name: ["dataset.root=folder"]
+    for name in ("chexpert_5x200", "mimic_cxr", "openi", "padchest", "rocov2")
 }
 OPTIONS = [file.stem for file in option_files(conf_folder(), "dataset")]
 

@@ -19,7 +19,7 @@ from medrobust.datasets.image_set import judged_by
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.base import Cell
 from medrobust.tasks.retrieval import TASK
-from medrobust.tasks.retrieval.ranks import Found, found_both_ways
+from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
 
 IMAGES = 40
 GENERATOR = np.random.default_rng
@@ -134,6 +134,52 @@ def _pairs_of(belongs: NDArray) -> SplitFacts:
     )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_by_labels_every_text_of_an_image_with_the_same_labels_is_right(seed: int) -> None:
+    draw = GENERATOR(seed)
+    images, texts = unit(draw.normal(size=(24, 4))), unit(draw.normal(size=(30, 4)))
+    labels = draw.integers(0, 4, 24)
+    given = np.zeros((24, 30), bool)
+    given[np.arange(24), draw.integers(0, 28, 24)] = True
+    given[:6, 3] = True  # one text of images with several labels; 28 and 29 are of none
+    shown = np.array(
+        [[given[labels == label, text].any() for text in range(30)] for label in range(4)]
+    )
+    right = shown[labels]
+    cosines = (images.double() @ texts.double().T).numpy()
+    both = found_by_labels(images, texts, np.argwhere(given).astype(np.int64), labels)
+    for found, table, belongs in zip(both, (cosines, cosines.T), (right, right.T), strict=True):
+        assert found.right.tolist() == belongs.sum(1).tolist()
+        asks = belongs.any(1)
+        hand = [by_hand(*line) for line in zip(table[asks], belongs[asks], strict=True)]
+        assert found.rank[asks].tolist() == [rank for rank, _ in hand]
+        assert found.average_precision[asks] == pytest.approx([each for _, each in hand], rel=1e-6)
+    assert both[1].rank[28:].tolist() == [0, 0]
+
+
+def test_precision_by_labels_is_that_of_torchmetrics_and_of_chance_for_random_features() -> None:
+    from torchmetrics.retrieval import RetrievalPrecision
+
+    classes, each = 5, 40
+    count = classes * each
+    draw = GENERATOR(2)
+    images, texts = unit(draw.normal(size=(count, 64))), unit(draw.normal(size=(count, 64)))
+    labels = np.arange(count) % classes
+    found = found_by_labels(images, texts, np.argwhere(np.eye(count)).astype(np.int64), labels)
+    head = {"kind": "retrieval", "relevance": "labels", "candidates": count}
+    estimates = TASK.scores(Cell("0" * 64, arrays(found), head, facts(count))).estimates
+    belongs = labels[:, None] == labels
+    rows, _ = np.indices(belongs.shape)
+    given = (2 + images @ texts.T).flatten(), torch.from_numpy(belongs.flatten())
+    for cut in (5, 10, 100):
+        theirs = RetrievalPrecision(top_k=cut)(*given, torch.from_numpy(rows.flatten()))
+        assert estimates[f"image_to_text_precision_at_{cut}"].value == pytest.approx(float(theirs))
+        assert abs(float(theirs) - 1 / classes) < 0.03
+    assert estimates["image_to_text_wrong_at_10"].value == pytest.approx(
+        1 - estimates["image_to_text_precision_at_10"].value
+    )
+
+
 def test_a_perfect_model_finds_all_and_a_constant_one_nothing() -> None:
     features = unit(GENERATOR(0).normal(size=(IMAGES, 16)))
     perfect = TASK.scores(cell_of(features, features, facts())).estimates
@@ -181,7 +227,8 @@ def test_phantoms_are_matched_with_their_sentences_by_one_command(workplace, cap
     assert float(clean["value"]) < float(noisy["value"])
 
 
-REPORTS = ("No acute finding of the heart.", "Large effusion at the left base.", "A rib is broken.")
+LONG = "A rib is broken." + " No other fracture is seen." * 12
+REPORTS = ("No acute finding of the heart.", "Large effusion at the left base.", LONG)
 
 
 def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> None:
@@ -189,6 +236,8 @@ def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> 
     own = ("dataset=folder", f"dataset.csv={table}", "dataset.text_column=label", "task=retrieval")
     run = ("model=phantomclip_small", "corruption=gaussian_noise", "severity=5")
     assert medrobust(*own, *run, "hydra.run.dir=out") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 of 3 texts is longer than the model's 32 tokens: it read its beginning alone" in said
     found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
     assert found["text_to_image_mean_rank", "0"]["n"] == "3"
     kept = [path for root in ("outputs", "out") for path in Path(root).rglob("*") if path.is_file()]
@@ -202,7 +251,7 @@ def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> 
     ("given", "told"),
     [
         (("dataset.text_column=note",), "has no column 'note'"),
-        (("task.relevance=meaning",), "There are: pair, text, normalized"),
+        (("task.relevance=meaning",), "There are: pair, text, normalized, labels"),
     ],
 )
 def test_what_cannot_be_matched_is_said_in_a_sentence(given, told, workplace, capsys) -> None:
@@ -210,6 +259,18 @@ def test_what_cannot_be_matched_is_said_in_a_sentence(given, told, workplace, ca
     own = ("dataset=folder", f"dataset.csv={table}", "dataset.text_column=label", "task=retrieval")
     assert medrobust(*own, *given, "model=phantomclip_small", "severity=5") != 0
     assert told in capsys.readouterr().err
+
+
+def test_reports_are_matched_by_the_labels_of_their_images(workplace, capsys) -> None:
+    table = write_folder(Path("own"))
+    lines = table.read_text().splitlines()
+    noted = [f"{line},report {row % 5}" for row, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f"{lines[0]},report", *noted]) + "\n")
+    own = ("dataset=folder", f"dataset.csv={table}", "task=retrieval", "task.relevance=labels")
+    assert medrobust(*own, "model=phantomclip_small", "corruption=clean", "hydra.run.dir=out") == 0
+    found = {r["metric"]: float(r["value"]) for r in rows("out/results.csv")}
+    right = found["image_to_text_precision_at_10"]
+    assert found["image_to_text_wrong_at_10"] == pytest.approx(1 - right)
 
 
 def test_rows_without_a_report_are_refused_by_line_or_dropped(workplace, capsys) -> None:

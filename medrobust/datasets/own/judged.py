@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from .pseudonyms import keyed_hashes
 from .table import Table, few
 from .unlabelled import Unlabelled, check_unlabelled
 
+Columns: TypeAlias = str | Sequence[str]
+"""One column of a table, or several."""
 
-def reported(table: Table, column: str, unlabelled: Unlabelled) -> Table:
+
+def reported(table: Table, columns: Columns, unlabelled: Unlabelled) -> Table:
     """Return the rows that have a report.
 
     Args:
         table: All rows.
-        column: Of the reports.
+        columns: Of the reports; of several, a row needs one.
         unlabelled: "refuse", or "drop" for the rows that have none.
 
     Raises:
@@ -30,8 +33,8 @@ def reported(table: Table, column: str, unlabelled: Unlabelled) -> Table:
             lines.
     """
     check_unlabelled(unlabelled)
-    reports = table.column(column, "text_column")
-    bare = [row for row, report in enumerate(reports) if not report]
+    reports = [table.column(column, "text_column") for column in listed(columns)]
+    bare = [row for row in range(len(table)) if not any(column[row] for column in reports)]
     if not bare:
         return table
     lines = [str(table.lines[row]) for row in bare]
@@ -42,31 +45,87 @@ def reported(table: Table, column: str, unlabelled: Unlabelled) -> Table:
         )
     if len(bare) == len(table):
         raise InvalidDataError(f"no row of {table.file} has a report.")
-    without = set(bare)
-    kept = [row for row in range(len(table)) if row not in without]
-    return replace(table.rows(kept), dropped=table.rows(bare))
+    return table.without(bare)
 
 
-def read_texts(reports: Sequence[str], key: bytes) -> Texts:
-    """Pair each image with its report; images with equal reports share one.
+def listed(columns: Columns) -> list[str]:
+    """Return one column or several as a list.
+
+    Example:
+        >>> listed("report"), listed(["findings", "impression"])
+        (['report'], ['findings', 'impression'])
+    """
+    return [columns] if isinstance(columns, str) else list(columns)
+
+
+def judged_texts(
+    table: Table,
+    rows: Sequence[int],
+    columns: Columns,
+    key: bytes,
+    *,
+    study: str | None = None,
+    labels: Columns | None = None,
+) -> Texts:
+    """Pair the images of a table with their reports.
 
     Args:
-        reports: One an image.
+        table: With the rows.
+        rows: Of the images.
+        columns: Of the reports; of several, each that is filled is a text of its own.
         key: Of the data, for what a store keeps.
+        study: Column of the studies, whose images share a report; None: equal reports are shared.
+        labels: Columns of the labels that texts are matched by; None where they are not.
+
+    Raises:
+        InvalidDataError: If a column is missing, or a row names no study.
+    """
+    found = [table.column(name, "text_column") for name in listed(columns)]
+    reports = [[column[row] for column in found if column[row]] for row in rows]
+    studies = None if study is None else [table.column(study, "study_column")[r] for r in rows]
+    for row, name in zip(rows, studies or (), strict=False):
+        if not name:
+            raise InvalidDataError(f"{table.place(row)}: the study is empty. Fill it in.")
+    texts = read_texts(reports, key, studies)
+    return texts if labels is None else replace(texts, labels=label_sets(table, rows, labels))
+
+
+def read_texts(
+    reports: Sequence[Sequence[str]], key: bytes, studies: Sequence[str] | None = None
+) -> Texts:
+    """Pair each image with its reports; images with equal reports share one.
+
+    Args:
+        reports: Those of each image.
+        key: Of the data, for what a store keeps.
+        studies: Study of each image: only images of one study share a report then, so that another
+            study's stands there again, however equal.
 
     Returns:
         Texts in the order in which they first occur.
 
     Example:
-        >>> found = read_texts(["Clear.", "Effusion.", "Clear."], b"key")
+        >>> found = read_texts([["Clear."], ["Effusion."], ["Clear."]], b"key")
         >>> found.values.tolist(), found.pairs.tolist()
         (['Clear.', 'Effusion.'], [[0, 0], [1, 1], [2, 0]])
     """
-    row: dict[str, int] = {}
-    of_image = [row.setdefault(report, len(row)) for report in reports]
-    pairs = np.column_stack([np.arange(len(reports)), of_image]).astype(np.int64)
-    texts = list(row)
-    return Texts(np.array(texts, dtype=np.str_), pairs, keyed_hashes(key, "report", texts))
+    row: dict[tuple[str, str], int] = {}
+    pairs = [
+        (image, row.setdefault((studies[image] if studies else "", report), len(row)))
+        for image, own in enumerate(reports)
+        for report in dict.fromkeys(own)
+    ]
+    texts = [report for _, report in row]
+    hashes = keyed_hashes(key, "report", texts)
+    return Texts(np.array(texts, dtype=np.str_), np.array(pairs, np.int64), hashes)
+
+
+def label_sets(table: Table, rows: Sequence[int], columns: Columns) -> Int64Array:
+    """Number the label sets of images by the order in which they first occur: int64 (N,)."""
+    found = [table.column(name, "label_column") for name in listed(columns)]
+    number: dict[tuple[str, ...], int] = {}
+    sets = [tuple(column[row] for column in found) for row in rows]
+    return np.array([number.setdefault(one, len(number)) for one in sets], np.int64)
 
 
 def numbers(judged: Mapping[str, Any]) -> Int64Array:
@@ -80,7 +139,8 @@ def described(judged: Mapping[str, Any]) -> dict[str, Any]:
     """Return what it takes of it otherwise, under the names of release 0.1."""
     target = judged["target"]
     if isinstance(target, Texts):
-        return {"texts": target.values.tolist()}
+        labels = {} if target.labels is None else {"label_sets": target.labels.tolist()}
+        return {"texts": target.values.tolist(), **labels}
     return {
         "task": judged["label_kind"],
         "class_names": judged["class_names"],

@@ -24,12 +24,10 @@ from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerpri
 from medrobust.datasets.published.facts import other_size
 from medrobust.exceptions import (
     ConfigurationError,
-    DatasetNotFoundError,
-    hiding,
 )
 from medrobust.types import LabelKind
 
-from .judged import described, numbers, read_texts, reported
+from .judged import described, judged_texts, numbers, reported
 from .labels import classes_of_one, read_labels
 from .metadata import metadata_findings, read_metadata
 from .patients import check_patients
@@ -41,13 +39,12 @@ from .pseudonyms import (
     sample_index,
 )
 from .samples import Sample, states_kept
-from .split_rows import check_split, rows_of_no_split
-from .table import Table, check_table, few, read_table
+from .split_rows import rows_of_no_split, rows_of_split
+from .table import SPLIT_COLUMN, Table, check_table, read_table
 from .unlabelled import Unlabelled, dropped_rows, labelled
 
 log = logging.getLogger(__name__)
 
-SPLIT_COLUMN = "split"
 PATIENT_COLUMN = "patient"
 PATH_COLUMN = "path"
 
@@ -62,7 +59,10 @@ class OwnData(ABC):
         name: Name in tables and in the store.
         path_column: Column of the paths.
         label_column: Column of the labels; a list of columns of 0 and 1 makes a multi-label set.
-        text_column: Column of the reports, where images are judged by those.
+        text_column: Column of the reports, where images are judged by those; of several columns,
+            each that is filled is a text of its own.
+        study_column: Column of the studies, whose images share their reports; None: images with
+            equal reports do.
         split_column: Column of the splits; without it the whole table is the evaluated split.
         patient_column: Column of the patients, named in every row; it may be missing. None: every
             image is taken for a patient of its own.
@@ -85,17 +85,19 @@ class OwnData(ABC):
         license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key, if not beside the images.
         cache_dir: Where images are unpacked to.
-        target: What images are judged by: "labels", or "texts", their reports.
+        target: What images are judged by: "labels"; "texts", their reports; "texts and labels",
+            reports that are matched by the labels of their images.
     """
 
-    targets: ClassVar[tuple[str, ...]] = ("labels", "texts")
+    targets: ClassVar[tuple[str, ...]] = ("labels", "texts", "texts and labels")
 
     csv: str
     name: str
     root: str | None = None
     path_column: str = PATH_COLUMN
     label_column: str | Sequence[str] = "label"
-    text_column: str = "report"
+    text_column: str | Sequence[str] = "report"
+    study_column: str | None = None
     split_column: str = SPLIT_COLUMN
     patient_column: str | None = PATIENT_COLUMN
     metadata_columns: Sequence[str] = ()
@@ -147,8 +149,8 @@ class OwnData(ABC):
 
     def _load(self, chosen: str) -> ImageSet:
         self._check_roles()
-        table = self._labelled_table()
-        samples = self._samples(table, self._rows(table, chosen))
+        table = self._labelled_table(chosen)
+        samples = self._samples(table, rows_of_split(table, self.split_column, chosen, self.split))
         judged = self._judged(table, samples)
         metadata = read_metadata(table, self.metadata_columns, self.bins)
         images = self._images(samples)
@@ -164,19 +166,30 @@ class OwnData(ABC):
         whole = replace(image_set, findings=findings)
         return finished(whole, limit=self.limit, cache_dir=self.cache_dir)
 
-    def _labelled_table(self) -> Table:
-        table = read_table(Path(self.csv).expanduser())
-        if self.target == "texts":
-            return reported(table, self.text_column, self.unlabelled)
-        return labelled(table, self.label_column, self.class_names, self.unlabelled)
+    def _labelled_table(self, split: str) -> Table:
+        table = self._read_table(split)
+        if self.target != "labels":
+            table = reported(table, self._text_columns, self.unlabelled)
+        if self.target != "texts":
+            table = labelled(table, self.label_column, self.class_names, self.unlabelled)
+        return table
+
+    def _read_table(self, split: str) -> Table:
+        """Read the rows, of all splits or at least of one."""
+        return read_table(Path(self.csv).expanduser())
+
+    @property
+    def _text_columns(self) -> str | Sequence[str]:
+        return self.text_column
 
     def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
         """Return what the images are judged by, and what goes with it."""
         rows = [sample.row for sample in samples]
-        if self.target == "texts":
-            reports = table.column(self.text_column, "text_column")
+        if self.target != "labels":
             key = data_key(self.folder, self.key_file)
-            return {"target": read_texts([reports[row] for row in rows], key)}
+            labels_of = self.label_column if self.target == "texts and labels" else None
+            given = table, rows, self._text_columns, key
+            return {"target": judged_texts(*given, study=self.study_column, labels=labels_of)}
         labels = read_labels(
             table, self.label_column, self.class_names, label_kind=self.task, positive=self.positive
         )
@@ -227,7 +240,7 @@ class OwnData(ABC):
         Raises:
             MedRobustError: If the table cannot be read.
         """
-        table = self._labelled_table()
+        table = self._labelled_table(self.split)
         if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
             return [self.split]
         return sorted(set(table.column(self.split_column, "split_column")), key=split_order)
@@ -238,8 +251,8 @@ class OwnData(ABC):
         Raises:
             MedRobustError: As `load` raises it for a table that cannot be used.
         """
-        table = self._labelled_table()
-        samples = self._samples(table, self._rows(table, split))
+        table = self._labelled_table(split)
+        samples = self._samples(table, rows_of_split(table, self.split_column, split, self.split))
         return self._groups(table, samples, data_key(self.folder, self.key_file))
 
     def metadata_of(self, split: str) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
@@ -251,13 +264,13 @@ class OwnData(ABC):
             MedRobustError: As `load` raises it for a table that cannot be used.
         """
         self._check_roles()
-        table = self._labelled_table()
+        table = self._labelled_table(split)
         found = read_metadata(table, self.metadata_columns, self.bins)
         if found is None:
             raise ConfigurationError(
                 "dataset.metadata_columns names no column, so that there is nothing to join."
             )
-        samples = self._samples(table, self._rows(table, split))
+        samples = self._samples(table, rows_of_split(table, self.split_column, split, self.split))
         names = [sample.name for sample in samples]
         ids = keyed_hashes(data_key(self.folder, self.key_file), "sample", names)
         return ids, found[[sample.row for sample in samples]]
@@ -271,7 +284,7 @@ class OwnData(ABC):
         Raises:
             MedRobustError: As `load` raises it for a table that cannot be used.
         """
-        table = read_table(Path(self.csv).expanduser())
+        table = self._read_table(self.split)
         samples = self._samples(table, list(range(len(table))))
         names = [sample.name for sample in samples]
         patients = self._patient_names(table, samples) or [""] * len(samples)
@@ -373,24 +386,3 @@ class OwnData(ABC):
             metadata=kept,
             metadata_columns=tuple(self.metadata_columns),
         )
-
-    def _rows(self, table: Table, split: str) -> list[int]:
-        if self.split_column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
-            if split != self.split:
-                raise DatasetNotFoundError(
-                    f"{table.file} has no column {SPLIT_COLUMN!r}, so there is no split {split!r}."
-                )
-            return list(range(len(table)))
-        splits = table.column(self.split_column, "split_column")
-        rows = [row for row, value in enumerate(splits) if value == split]
-        check_split(table, splits, split)
-        if not rows:
-            lacking = f"{table.file} has no row of split {split!r}"
-            raise hiding(
-                DatasetNotFoundError(
-                    f"{lacking}; its splits: {few(sorted(set(splits)))}. "
-                    f"Pass dataset.split=<split>."
-                ),
-                f"{lacking}.",
-            )
-        return rows

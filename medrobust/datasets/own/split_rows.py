@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from medrobust.base.findings import Finding
 from medrobust.base.missing import is_missing
 from medrobust.base.wording import agreeing, counted
-from medrobust.exceptions import InvalidDataError
+from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, hiding
 
 from .spellings import folded
-from .table import Table
+from .table import SPLIT_COLUMN, Table, few
 
 
 def check_split(table: Table, splits: Sequence[str], split: str) -> None:
@@ -41,3 +41,35 @@ def rows_of_no_split(table: Table, column: str) -> tuple[Finding, ...]:
         return ()
     said = f"{counted(number, 'row')} {agreeing(number, 'names')} no split: left out"
     return (Finding("further remarks", said),)
+
+
+def rows_of_split(table: Table, column: str, split: str, whole: str) -> list[int]:
+    """List the rows of a split.
+
+    Args:
+        table: All rows.
+        column: Of the splits; without a column of the usual name there is one split.
+        split: The one that is asked for.
+        whole: What a table without splits is.
+
+    Raises:
+        DatasetNotFoundError: If there is no such split.
+    """
+    if column == SPLIT_COLUMN and SPLIT_COLUMN not in table.columns:
+        if split != whole:
+            raise DatasetNotFoundError(
+                f"{table.file} has no column {SPLIT_COLUMN!r}, so there is no split {split!r}."
+            )
+        return list(range(len(table)))
+    splits = table.column(column, "split_column")
+    rows = [row for row, value in enumerate(splits) if value == split]
+    check_split(table, splits, split)
+    if not rows:
+        lacking = f"{table.file} has no row of split {split!r}"
+        raise hiding(
+            DatasetNotFoundError(
+                f"{lacking}; its splits: {few(sorted(set(splits)))}. Pass dataset.split=<split>."
+            ),
+            f"{lacking}.",
+        )
+    return rows

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from medrobust.exceptions import (
     hiding,
 )
 
+SPLIT_COLUMN = "split"
 DELIMITERS = ",;\t|"
 SEPARATOR = re.compile(r'\ufeff*"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 """Excel's own first line, which names the delimiter."""
@@ -57,6 +58,19 @@ class Table:
         """Return some of the rows, with the lines that they have in the file."""
         columns = {name: [values[row] for row in chosen] for name, values in self.columns.items()}
         return Table(self.file, columns, [self.lines[row] for row in chosen])
+
+    def without(self, rows: Sequence[int]) -> "Table":
+        """Return all but some rows, which are left out beside those that were before."""
+        bare = set(rows)
+        kept = self.rows([row for row in range(len(self)) if row not in bare])
+        dropped = self.rows(rows)
+        if self.dropped is not None:
+            both = {
+                name: [*self.dropped.columns[name], *values]
+                for name, values in dropped.columns.items()
+            }
+            dropped = Table(self.file, both, [*self.dropped.lines, *dropped.lines])
+        return replace(kept, dropped=dropped)
 
     def parts(self) -> tuple["Table", ...]:
         """Return the rows, and those that were left out, which the file names all the same."""
@@ -129,14 +143,24 @@ def read_table(file: Path) -> Table:
     try:
         packed = file.read_bytes()
         encoding = "utf-16" if packed.startswith(UTF_16) else "utf-8-sig"
-        return _parsed(file.name, packed.decode(encoding).lstrip("\ufeff"))
+        return parsed_table(file.name, packed.decode(encoding).lstrip("\ufeff"))
     except UnicodeDecodeError as error:
         raise InvalidDataError(f"{file.name} is not UTF-8 text; save it as CSV UTF-8.") from error
     except csv.Error as error:
         raise InvalidDataError(f"{file.name} cannot be read as CSV ({error}).") from error
 
 
-def _parsed(name: str, text: str) -> Table:
+def parsed_table(name: str, text: str) -> Table:
+    """Read the text of a table.
+
+    Args:
+        name: Of its file, for messages.
+        text: Of CSV, without a byte order mark.
+
+    Raises:
+        InvalidDataError: If it is empty, or has rows of another length.
+        csv.Error: If it is no CSV.
+    """
     told = SEPARATOR.match(text)
     delimiter = told[1] if told else _delimiter(text)
     rows = _rows(text[told.end() :], delimiter, 1) if told else _rows(text, delimiter)

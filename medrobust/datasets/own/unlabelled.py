@@ -1,7 +1,6 @@
 """Rows and rows of arrays without a label: refused with their lines, or left out and counted."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -75,10 +74,9 @@ def labelled(
         return table
     if unlabelled == "refuse":
         raise _refused(table, bare, found, named, several)
-    kept = sorted(set(range(len(table))) - set(bare))
-    if not kept:
+    if len(bare) == len(table):
         raise InvalidDataError(f"no row of {table.file} has a label.")
-    return replace(table.rows(kept), dropped=table.rows(bare))
+    return table.without(bare)
 
 
 def _refused(

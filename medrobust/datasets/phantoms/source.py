@@ -118,10 +118,10 @@ class Phantoms:
         one_class: Whether patients of every family show one class, so that one answer is right for
             each of them; changes the images of the blood family.
         target: "labels", the class of each image; or "texts", the three sentences in `WORDINGS` of
-            it, which all images of the class share.
+            it, which all images of the class share; or "texts and labels".
     """
 
-    targets: ClassVar[tuple[str, ...]] = ("labels", "texts")
+    targets: ClassVar[tuple[str, ...]] = ("labels", "texts", "texts and labels")
 
     name: str = "phantoms"
     site: str = "a"
@@ -186,13 +186,13 @@ class Phantoms:
         groups = np.array([f"{chosen}/{at.family.name}/p{at.patient:04d}" for at in places])
         ids = np.array([f"{group}/{at.image}" for group, at in zip(groups, places, strict=True)])
         labels = np.array([at.label for at in places], dtype=np.int64)
-        by_texts = self.target == "texts"
+        by_texts = self.target != "labels"
         judged = {"texts": list(WORDINGS)} if by_texts else {}
         image_set = ImageSet(
             name=self.name,
             split=chosen,
             images=images.open(),
-            **(_by_texts(labels) if by_texts else _by_labels(labels)),
+            **(self._by_texts(labels) if by_texts else _by_labels(labels)),
             modality="medical image",
             ids=ids,
             index=np.arange(count, dtype=np.int64),
@@ -202,6 +202,15 @@ class Phantoms:
             license="Apache-2.0",
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _by_texts(self, labels: Int64Array) -> dict[str, Any]:
+        """Return the sentences that describe each image: those of its class, in every wording."""
+        values = np.array([wording.format(name) for name in PROMPT_NAMES for wording in WORDINGS])
+        wordings = np.arange(len(WORDINGS))
+        texts = labels[:, None] * len(WORDINGS) + wordings
+        images = np.repeat(np.arange(len(labels)), len(WORDINGS))
+        shown = labels if self.target == "texts and labels" else None
+        return {"target": Texts(values, np.column_stack([images, texts.ravel()]), labels=shown)}
 
     def _write(self, split: str, count: int, file: Path) -> str:
         draw = partial(
@@ -227,15 +236,6 @@ def _by_labels(labels: Int64Array) -> dict[str, Any]:
         "class_names": CLASS_NAMES,
         "prompt_names": PROMPT_NAMES,
     }
-
-
-def _by_texts(labels: Int64Array) -> dict[str, Any]:
-    """Return the sentences that describe each image: those of its class, in every wording."""
-    values = np.array([wording.format(name) for name in PROMPT_NAMES for wording in WORDINGS])
-    wordings = np.arange(len(WORDINGS))
-    texts = labels[:, None] * len(WORDINGS) + wordings
-    images = np.repeat(np.arange(len(labels)), len(WORDINGS))
-    return {"target": Texts(values, np.column_stack([images, texts.ravel()]))}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From image features to ranks: the texts of a split, encoded once."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,13 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medrobust.base.once import say_once
+from medrobust.base.wording import agreeing, part_of
 from medrobust.exceptions import NotFiniteError
 from medrobust.models.base import VisionLanguageModel
+from medrobust.models.cut_texts import CutTexts, counting_cut_texts
 from medrobust.models.zero_shot import class_features
 from medrobust.types import FeatureBatch
 
-from .ranks import Found, found_both_ways
+from .ranks import Found, found_both_ways, found_by_labels
 from .relevance import Rule, relevance
+
+log = logging.getLogger(__name__)
 
 
 class RankHead:
@@ -21,7 +27,7 @@ class RankHead:
 
     Args:
         model: Reads the texts, on the CPU in full precision; what is longer than its context is
-            cut as its tokenizer cuts it.
+            cut as its tokenizer cuts it, counted and said.
         data: Facts of the split, whose target is texts.
         rule: Which texts count as one.
     """
@@ -30,7 +36,10 @@ class RankHead:
         self._judged = relevance(data.target, rule)
         model.to("cpu", torch.float32)
         sentences = [[text] for text in self._judged.candidates.tolist()]
-        self._texts = class_features(model, sentences)
+        with counting_cut_texts() as cut:
+            self._texts = class_features(model, sentences)
+        if cut.number:
+            say_once(log, logging.WARNING, f"{data.name}: {_said(cut, len(sentences))}")
 
     def outputs(self, features: FeatureBatch) -> Mapping[str, NDArray[Any]]:
         """Rank both ways.
@@ -51,11 +60,27 @@ class RankHead:
                     f"features of {broken} of {len(values)} {name} are not finite: the weights, "
                     f"the precision or the preprocessing do not suit them. The cell was not stored."
                 )
-        images, candidates = found_both_ways(features, self._texts, self._judged.pairs)
-        of_text = self._judged.of_text
+        judged = self._judged
+        if judged.labels is None:
+            images, candidates = found_both_ways(features, self._texts, judged.pairs)
+        else:
+            images, candidates = found_by_labels(features, self._texts, judged.pairs, judged.labels)
+        of_text = judged.of_text
         texts = Found(*(getattr(candidates, name)[of_text] for name in Found.__slots__))
         return {
             f"{asks}_{name}": np.ascontiguousarray(getattr(found, name))
             for asks, found in (("image", images), ("text", texts))
             for name in Found.__slots__
         }
+
+
+def _said(cut: CutTexts, texts: int) -> str:
+    """Say how many texts were cut.
+
+    Example:
+        >>> _said(CutTexts(2, 77), 9)
+        "2 of 9 texts are longer than the model's 77 tokens: it read their beginnings alone"
+    """
+    beginning = "its beginning" if cut.number == 1 else "their beginnings"
+    longer = f"{part_of(cut.number, texts, 'text')} {agreeing(cut.number, 'is')} longer"
+    return f"{longer} than the model's {cut.context} tokens: it read {beginning} alone"

@@ -1,6 +1,7 @@
 """Where the right answer stands: exact ranks from features, a block of similarities at a time."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -56,7 +57,77 @@ def found_both_ways(
     if single and len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) == len(pairs):
         first, second = _ranks_of_one(images, texts, pairs)
         return _single(first), _single(second)
-    return _found(images, texts, pairs), _found(texts, images, pairs[:, ::-1])
+    own = [_rows(pairs[:, side], count) for side, count in ((0, len(images)), (1, len(texts)))]
+    return (
+        _found(images, texts, Right(own[0], pairs[:, 1])),
+        _found(texts, images, Right(own[1], pairs[:, 0])),
+    )
+
+
+def found_by_labels(
+    images: FeatureBatch, texts: FeatureBatch, pairs: Int64Array, labels: Int64Array
+) -> tuple[Found, Found]:
+    """Rank both ways where a text is right for all images that show what one of its own shows.
+
+    Args:
+        images: float32 (N, D) of unit norm, on the CPU.
+        texts: float32 (C, D), likewise.
+        pairs: int64 (P, 2), image and text that were given together, without repeats.
+        labels: int64 (N,), the label set of each image by its number, from 0.
+
+    Returns:
+        Of images, and of texts.
+    """
+    shown = np.unique(np.column_stack([labels[pairs[:, 0]], pairs[:, 1]]), axis=0)
+    sets = int(labels.max()) + 1
+    of_images = Right(_rows(shown[:, 0], sets), shown[:, 1], (np.arange(len(images) + 1), labels))
+    starts, places = _rows(shown[:, 1], len(texts))
+    of_texts = Right(_rows(labels, sets), np.arange(len(images)), (starts, shown[places, 0]))
+    return _found(images, texts, of_images), _found(texts, images, of_texts)
+
+
+Rows: TypeAlias = tuple[Int64Array, Int64Array]
+"""Of each of some things, where its values begin in a list, and the list: (Q + 1,) and (P,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """The right answers of each query, a query or a set of labels at a time.
+
+    Attributes:
+        rows: Of each query, or of each set, the places of its answers in `answers`.
+        answers: int64 (P,), candidates.
+        sets: Of each query, the sets whose answers are right for it; None where its own row is.
+    """
+
+    rows: Rows
+    answers: Int64Array
+    sets: Rows | None = None
+
+    def of(self, queries: slice) -> tuple[Int64Array, Int64Array]:
+        """Return how many right answers each query has, and all of them, query by query."""
+        chosen = np.arange(queries.start, queries.stop)
+        counts = np.ones(len(chosen), np.int64)
+        if self.sets is not None:
+            chosen, counts = _taken(self.sets, chosen)
+        places, lengths = _taken(self.rows, chosen)
+        whose = np.repeat(np.arange(len(counts)), counts)
+        sums = np.bincount(whose, weights=lengths, minlength=len(counts)).astype(np.int64)
+        return sums, self.answers[places]
+
+
+def _rows(keys: Int64Array, count: int) -> Rows:
+    """Return where in a list the entries of each key stand."""
+    starts = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=count))])
+    return starts.astype(np.int64), np.argsort(keys, kind="stable").astype(np.int64)
+
+
+def _taken(rows: Rows, chosen: Int64Array) -> Rows:
+    """Return the values of the chosen, one after the other, and how many each has."""
+    starts, values = rows
+    lengths = starts[chosen + 1] - starts[chosen]
+    shifts = np.repeat(starts[chosen] - (np.cumsum(lengths) - lengths), lengths)
+    return values[shifts + np.arange(len(shifts))], lengths
 
 
 def _ranks_of_one(
@@ -77,18 +148,16 @@ def _ranks_of_one(
     return ranks[0], ranks[1]
 
 
-def _found(queries: FeatureBatch, candidates: FeatureBatch, pairs: Int64Array) -> Found:
+def _found(queries: FeatureBatch, candidates: FeatureBatch, right: Right) -> Found:
     """Rank the candidates for each query, which may have several right ones."""
-    order = np.argsort(pairs[:, 0], kind="stable")
-    counts = np.bincount(pairs[:, 0], minlength=len(queries))
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    right = torch.from_numpy(pairs[order, 1])
-    parts = []
+    parts, numbers = [], []
     for rows in _blocks(len(queries), len(candidates)):
-        first, last = starts[rows.start], starts[rows.stop]
-        mine = torch.from_numpy(counts[rows])
-        parts.append(_positions(queries[rows], candidates, mine, right[first:last]))
+        mine, answers = right.of(rows)
+        numbers.append(mine)
+        given = torch.from_numpy(mine), torch.from_numpy(answers)
+        parts.append(_positions(queries[rows], candidates, *given))
     rank, precision, hits = (torch.cat(part) for part in zip(*parts, strict=True))
+    counts = np.concatenate(numbers)
     return Found(
         np.where(counts > 0, rank.int().numpy(), 0).astype(np.int32),
         precision.float().numpy(),

@@ -14,7 +14,10 @@ from medrobust.tasks.base import Cell, Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
 RECALLS = (1, 5, 10)
-PRECISIONS = (5, 10)
+PRECISIONS = (5, 10, 100)
+
+WRONG = 10
+"""How many of the first answers the loss that is 1 - precision counts wrong ones in."""
 
 CUTS = (1, 5, 10, 100)
 """How many of the first answers `hits` counts right ones in."""
@@ -38,6 +41,7 @@ def _metrics() -> dict[str, Metric]:
             found[f"{side}_recall_at_{cut}"] = share(f"recall at {cut}, {sought}", True)
         for cut in PRECISIONS:
             found[f"{side}_precision_at_{cut}"] = share(f"precision at {cut}, {sought}", True)
+        found[f"{side}_wrong_at_{WRONG}"] = share(f"wrong among the first {WRONG}, {sought}", False)
         found |= {
             f"{side}_normalized_rank": share(f"normalised rank, {sought}", False),
             f"{side}_mean_average_precision": share(f"mean average precision, {sought}", True),
@@ -52,7 +56,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(_metrics())
 """Every metric of a cell, in the order of the tables."""
 
 LOSSES = tuple(
-    f"{side}_{loss}" for loss in ("miss_at_1", "miss_at_5", "normalized_rank") for side in SIDES
+    f"{side}_{loss}"
+    for loss in ("miss_at_1", "miss_at_5", "normalized_rank", f"wrong_at_{WRONG}")
+    for side in SIDES
 )
 """What means, CE, mCE and tests are made of."""
 
@@ -130,9 +136,11 @@ def scores(cell: Cell) -> Scores:
             ("miss_at_1", found.missed(1)),
             ("miss_at_5", found.missed(5)),
             ("normalized_rank", found.normalized_rank),
+            (f"wrong_at_{WRONG}", 1 - found.precision(WRONG)),
         ):
             terms[f"{side}_{loss}"] = Terms(values, unit=unit)
         chance[f"{side}_miss_at_1"] = found.chance
+        chance[f"{side}_wrong_at_{WRONG}"] = found.chance
         chance[f"{side}_normalized_rank"] = 0.5
     return Scores({name: estimates[name] for name in METRICS}, terms, chance=chance)
 
@@ -145,6 +153,7 @@ def _estimates(found: Ranked) -> dict[str, Estimate]:
         shares |= {f"miss_at_{cut}": missed, f"recall_at_{cut}": 1 - missed}
     shares |= {f"precision_at_{cut}": found.precision(cut) for cut in PRECISIONS}
     shares |= {
+        f"wrong_at_{WRONG}": 1 - found.precision(WRONG),
         "normalized_rank": found.normalized_rank,
         "mean_average_precision": found.average_precision,
         "mean_reciprocal_rank": 1 / found.rank,

@@ -40,7 +40,8 @@ class Retrieval(Task):
     Args:
         relevance: What makes a text the right one: "text", that it reads as one that was given for
             the image; "normalized", whatever its case, punctuation and white space; "pair", that
-            it was given for that image, however many others read the same.
+            it was given for that image, however many others read the same; "labels", that an image
+            with the same labels has it.
 
     Raises:
         UnknownNameError: If there is no such rule.
@@ -57,6 +58,7 @@ class Retrieval(Task):
     def __init__(self, relevance: Rule = "text") -> None:
         check_rule(relevance)
         self.relevance = relevance
+        self.target = "texts and labels" if relevance == "labels" else "texts"
 
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
         """Say what is looked for: the texts of the split, by the rule.
@@ -73,6 +75,8 @@ class Retrieval(Task):
         text_model(side, PURPOSE)
         judged = relevance(data.target, self.relevance)
         texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]
+        if judged.labels is not None:
+            texts.append(judged.labels.tolist())
         return [
             {
                 "kind": self.kind,
