@@ -8,7 +8,7 @@ CASES = {"a_backend_of_nobody": "agg", "svg": "svg", "": "agg"}
 
 ASK = """
 import gc, os, sys
-import torch, transformers
+import cv2, numba, peft, PIL.Image, scipy.stats, torch._dynamo, torchvision, transformers
 assert "matplotlib" not in sys.modules
 gc.freeze()
 for named in sys.argv[1:]:

@@ -72,7 +72,8 @@ def test_drops_of_the_suite_are_those_of_opencv(reliefs, severity, shape):
 @as_opencv
 @pytest.mark.parametrize("share", [0, 1e-3, 0.01, 0.3, 1])
 def test_drops_of_any_density_are_those_of_opencv(reliefs, share):
-    fields = np.random.default_rng(3).random((3, 50, 37), np.float32)
+    interpreted = reliefs is by_triton and DEVICE == "cpu"
+    fields = np.random.default_rng(3).random((1 if interpreted else 3, 50, 37), np.float32)
     threshold = np.float32(1 - share)
     expected = [published(field, threshold, 0.6) for field in fields]
     assert np.array_equal(reliefs(fields, threshold, 0.6), expected)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -523,9 +524,13 @@ def test_two_jobs_that_want_one_adapter_at_once_tune_it_once(
             done: list[Tuned] = []
             waiting = threading.Thread(target=make_into, args=(folder, done))
             waiting.start()
-            waiting.join(timeout=3)
+            said = "waiting for lora 1 shots draw 0, which another process tunes"
+            patience = time.monotonic() + 60
+            while said not in caplog.messages and time.monotonic() < patience:
+                waiting.join(timeout=0.05)
+            assert said in caplog.messages
+            waiting.join(timeout=0.5)  # fifty looks at what the other does
             assert waiting.is_alive()
-            assert "waiting for lora 1 shots draw 0, which another process tunes" in caplog.messages
             assert not made, "both tune, in one folder"
             if end == "is killed":
                 other.kill()
