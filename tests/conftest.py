@@ -13,6 +13,7 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the entry does
 
+import compositions
 import torch
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -31,13 +32,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Refuse the network, and keep the caches of tests out of the user's."""
+    """Refuse the network, keep the caches of tests out of the user's, compose nothing twice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("MEDROBUST_CACHE", str(tmp_path_factory.getbasetemp().parent / "cache"))
         patch.delenv("MEDROBUST_DATA", raising=False)
         patch.setattr(os, "fsync", lambda opened: None)  # no test pulls the plug
+        compositions.remember(patch)
         yield
 
 

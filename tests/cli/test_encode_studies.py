@@ -2,10 +2,13 @@
 
 import csv
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from run_entry import answer
 
 from medrobust.cli.encode_studies import encoded
 from medrobust.exceptions import ConfigurationError
@@ -57,7 +60,12 @@ def test_rows_get_the_features_of_their_own_images(table):
     assert set((folder.times // 86_400).tolist()) == {20_455}
 
 
-def test_what_cannot_be_encoded_is_one_sentence(table):
+def test_what_cannot_be_encoded_is_one_sentence(table, monkeypatch):
+    def in_this_process(command, **_):
+        assert command[:3] == [sys.executable, "-m", "medrobust"]  # as the test above runs it
+        return answer(*command[3:])
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)
     with pytest.raises(ConfigurationError, match=r"dataset\.class_names="):
         encoded(table, Columns(), ["model=phantomclip_small"])
     with pytest.raises(ConfigurationError, match="Did you mean 'phantomclip'"):
