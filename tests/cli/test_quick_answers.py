@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import compositions
 import pytest
 
 HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "scipy", "wandb")
@@ -66,7 +68,10 @@ CASES = {
 
 PROGRAM = f"""
 import contextlib, io, json, sys
+sys.path.append({str(Path(compositions.__file__).parent)!r})
+import compositions, pytest
 from medrobust.cli import entry
+compositions.remember(pytest.MonkeyPatch())
 found = {{}}
 for case in json.load(sys.stdin):
     said = io.StringIO()
