@@ -147,6 +147,9 @@ def update(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--gap", type=int, default=92, help="days without studies that are no wrong time stamp"
     )
+    parser.add_argument(
+        "--pictures", type=int, default=0, metavar="N", help="keep N nearest and N farthest ones"
+    )
     _add_wandb(parser)
     _add_source(parser)
     given = parser.parse_args(arguments)
@@ -159,6 +162,10 @@ def update(arguments: Sequence[str]) -> int:
     given.numeric, given.categorical = record["numbers"], record["categories"]
     studies, model = _studies(given.studies, given)
     found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)
+    if given.pictures:
+        from medrobust.monitor.pictures import keep_pictures
+
+        keep_pictures(given.monitor, studies, _image_files(given.studies, studies), given.pictures)
     if given.wandb:
         from medrobust.monitor.wandb_runs import send_update
 
@@ -229,10 +236,15 @@ def report(arguments: Sequence[str]) -> int:
     parser = subcommand_parser("monitor report", "Write the page with control charts.", "monitor")
     parser.add_argument("monitor", type=Path, help="folder of the monitor")
     parser.add_argument("--out", type=Path, help="file of the page (default MONITOR/report.html)")
+    parser.add_argument("--bench", type=Path, help="bench.csv: how soon changes are noticed")
+    parser.add_argument(
+        "--label-free", type=Path, help="label_free.csv: how far estimates of accuracy erred"
+    )
     given = parser.parse_args(arguments)
     from medrobust.monitor.page import write_page
 
-    print(write_page(given.monitor, given.out or given.monitor / "report.html"))
+    page = given.out or given.monitor / "report.html"
+    print(write_page(given.monitor, page, bench=given.bench, label_free=given.label_free))
     return 0
 
 
@@ -299,6 +311,22 @@ def bench(arguments: Sequence[str]) -> int:
 
         send_bench(given.wandb, given.out, found, about)
     return 0
+
+
+def _image_files(source: Path, studies: "Studies") -> list[Path]:
+    """Return the image of each study: of its column `path`, or in its folder.
+
+    Raises:
+        ConfigurationError: If nothing names them.
+    """
+    if source.is_dir() and not (source / "cells").is_dir():
+        return [source / name for name in studies.ids.tolist()]
+    from medrobust.datasets.own.table import read_table
+
+    names = None if source.is_dir() else read_table(source).columns.get("path")
+    if names is None:
+        raise ConfigurationError(f"{source} names no images: --pictures needs a column 'path'.")
+    return [source.parent / name for name in names]
 
 
 def _turns(given: Sequence[str]) -> list[tuple[str, str]]:

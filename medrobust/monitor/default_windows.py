@@ -48,7 +48,7 @@ def fit(reference: Studies, settings: Settings) -> tuple[dict[str, Any], Arrays]
 
 def kept(studies: Studies, record: Mapping[str, Any], reference: Arrays) -> Arrays:
     """Return what is kept of new studies: hashed names, and sums of each day."""
-    rows = _digester(record, reference).digest(studies)
+    rows = digester_of(record, reference).digest(studies)
     days = np.unique(studies.days)
     first = int(days[0])
     sums, counts = daily_sums(rows, studies.days, first, int(days[-1]) - first + 1)
@@ -77,7 +77,7 @@ def windows(
     """
     if not batches:
         return []
-    settings, digester = Settings(**record["settings"]), _digester(record, reference)
+    settings, digester = Settings(**record["settings"]), digester_of(record, reference)
     standard = read_standard(record["standard"])
     first = int(record["reference"]["last"]) + 1
     total = max(int(batch["days"].max()) for batch in batches) - first + 1
@@ -114,6 +114,7 @@ def _named(names: Sequence[str], z: NDArray[np.float64]) -> dict[str, float | No
     return dict(zip(names, values, strict=True))
 
 
-def _digester(record: Mapping[str, Any], reference: Arrays) -> Digester:
+def digester_of(record: Mapping[str, Any], reference: Arrays) -> Digester:
+    """Return what turns studies of a monitor into rows."""
     arrays = {name: reference[name] for name in ARRAYS if name in reference}
     return read_digester(record["digester"], arrays)

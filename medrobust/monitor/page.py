@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from medrobust.base.whole_files import write_whole
@@ -12,7 +13,9 @@ from medrobust.exceptions import StoreError
 from medrobust.reporting.markup import details, plain_table
 
 from .folder import MonitorFolder
+from .pictures import shown
 from .studies import day_text
+from .worth import Errors, delays_of, errors_of
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 WIDTH, HEIGHT, LEFT = 760, 220, 46
@@ -22,24 +25,49 @@ CHARTS = 12
 Windows = Sequence[Mapping[str, Any]]
 
 
-def write_page(place: Path, out: Path) -> Path:
+def write_page(
+    place: Path, out: Path, *, bench: Path | None = None, label_free: Path | None = None
+) -> Path:
     """Write the page of a monitor; return where it is.
 
+    Args:
+        place: Folder of the monitor.
+        out: The page.
+        bench: bench.csv of a bench of the same model: how soon changes would be noticed.
+        label_free: label_free.csv of its cells: how far estimates of accuracy erred there.
+
     Raises:
+        InvalidDataError: If a table is not what it should be.
         StoreError: If there is no monitor, or the disk does not take the page.
     """
     folder = MonitorFolder(place)
     record = folder.record()
     windows: Windows = folder.read("windows.json") or []
     status: Mapping[str, Any] = folder.read("status.json") or {}
+    body = page(
+        record,
+        windows,
+        status,
+        errors=errors_of(label_free) if label_free else {},
+        delays=delays_of(bench, record["settings"]["detector"]) if bench else [],
+        pictures=shown(place),
+    )
     try:
-        write_whole(out, page(record, windows, status).encode(), lasting=False)
+        write_whole(out, body.encode(), lasting=False)
     except OSError as error:
         raise StoreError(f"{out} cannot be written ({error}).") from error
     return out
 
 
-def page(record: Mapping[str, Any], windows: Windows, status: Mapping[str, Any]) -> str:
+def page(
+    record: Mapping[str, Any],
+    windows: Windows,
+    status: Mapping[str, Any],
+    *,
+    errors: Mapping[str, Errors] = MappingProxyType({}),
+    delays: Sequence[Sequence[str]] = (),
+    pictures: Sequence[tuple[str, str, float, str]] = (),
+) -> str:
     """Write the page."""
     body = [
         f"<h1>Monitor · {escape(_verdict(status))}</h1>",
@@ -47,8 +75,10 @@ def page(record: Mapping[str, Any], windows: Windows, status: Mapping[str, Any])
         _unified(record, windows),
         _alarms(status),
         _notes(status),
-        _accuracy(record, windows),
+        _accuracy(record, windows, errors),
         _streams(record, windows),
+        _pictures(pictures),
+        _delays(delays),
         f'<p class="soft small">{escape(MEANING)}</p>',
     ]
     return document("Monitor", "".join(body))
@@ -142,13 +172,53 @@ def _notes(status: Mapping[str, Any]) -> str:
     return "<h2>Notes</h2>" + plain_table(("day", "alarm since", "note"), rows, tight=True)
 
 
-def _accuracy(record: Mapping[str, Any], windows: Windows) -> str:
+def _pictures(pictures: Sequence[tuple[str, str, float, str]]) -> str:
+    parts = []
+    for side in dict.fromkeys(one[1] for one in pictures):
+        figures = "".join(
+            f'<figure style="display:inline-block;margin:4px">'
+            f'<img src="{escape(data)}" alt="{side} study" width="120">'
+            f"<figcaption>{away:.1f}, {escape(day)}</figcaption></figure>"
+            for data, own, away, day in pictures
+            if own == side
+        )
+        parts.append(f"<h3>{side}</h3>{figures}")
+    note = "<p>Studies of the last update by their distance from the reference, in spreads.</p>"
+    return f"<h2>Nearest and farthest</h2>{note}{''.join(parts)}" if parts else ""
+
+
+def _delays(delays: Sequence[Sequence[str]]) -> str:
+    head = (
+        "change", "severity", "of studies", "noticed after", "studies", "error then",
+        "wrong until then",
+    )  # fmt: skip
+    if not delays:
+        return ""
+    return "<h2>How soon would I notice?</h2>" + plain_table(head, delays, tight=True)
+
+
+def _worth(errors: Mapping[str, Errors], name: str) -> str:
+    """Say how far an estimate erred on corruptions."""
+    if name not in errors:
+        return ""
+    one = errors[name]
+    text = (
+        f"On {counted(one.cells, 'corrupted cell')} it erred by {100 * one.mean:.1f} points on "
+        f"average, by {100 * one.worst:.1f} at most ({one.where})"
+    )
+    if "no change" in errors:
+        text += f'; "no change" errs by {100 * errors["no change"].mean:.1f}'
+    return f"<p>{escape(text)}.</p>"
+
+
+def _accuracy(record: Mapping[str, Any], windows: Windows, errors: Mapping[str, Errors]) -> str:
     known = record.get("digester", {}).get("confidence")
     if not known:
         return ""
     days = [str(one["day"]) for one in windows]
     parts = [
         f"<h3>{title}</h3>"
+        + _worth(errors, name)
         + chart(days, [(one["accuracy"] or {}).get(name) for one in windows], None, [], title)
         for name, title in (("atc", "ATC, thresholded confidence"), ("doc", "DoC, difference"))
     ]

@@ -263,18 +263,18 @@ def _unseen_distances(
     """Measure each study by as many components, fitted without its day and those of its fold."""
     folds = days % FOLDS
     count = arrays["components"].shape[1]
-    found = {name: np.empty(len(embedding)) for name in _distances(embedding[:1], arrays)}
+    found = {name: np.empty(len(embedding)) for name in distances(embedding[:1], arrays)}
     for fold in np.unique(folds):
         out = folds == fold
         kept = embedding[~out] if (~out).sum() > count else embedding
         mean = kept.mean(axis=0, dtype=np.float64)
         own = {"mean": mean, "components": _whitened(kept, mean, count)}
-        for name, values in _distances(embedding[out], own).items():
+        for name, values in distances(embedding[out], own).items():
             found[name][out] = values
     return found
 
 
-def _distances(
+def distances(
     embedding: Float32Array, arrays: Mapping[str, Float64Array]
 ) -> dict[str, Float64Array]:
     """Return the squared distances from the reference, within and outside the components.
@@ -351,7 +351,7 @@ def _derived(
             inside *= np.float32(np.sqrt(len(inside) / (len(inside) - inside.shape[1] - 1)))
         waves = inside @ arrays["waves"].astype(np.float32)
         parts = [inside, np.concatenate([np.cos(waves), np.sin(waves)], axis=1)]
-        measures |= _distances(studies.vectors["embedding"], arrays)
+        measures |= distances(studies.vectors["embedding"], arrays)
     return measures, texts, parts
 
 

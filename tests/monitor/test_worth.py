@@ -1,0 +1,98 @@
+"""The page says what its numbers are worth, and shows the pictures that it was asked to keep."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medrobust.cli.monitor import main
+from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.monitor.page import page
+from medrobust.monitor.pictures import shown
+from medrobust.monitor.worth import delays_of, errors_of
+
+BENCH = """\
+change,severity,prevalence,statistic,detector,delay_days,delay_studies,accuracy_changed,wrong_before_alarm
+contrast,5,0.3,largest of all,ewma,4.0,160.0,0.75,12.4
+contrast,1,0.3,largest of all,ewma,,,0.95,
+contrast,5,0.3,score 0,ewma,9.0,360.0,0.75,30.0
+"""
+FREE = """\
+method,estimate,accuracy,corruption,severity
+atc_mc,0.9,0.8,contrast,5
+atc_mc,0.7,0.9,noise,3
+atc_mc,0.5,0.9,clean,0
+no_change,0.95,0.8,contrast,5
+"""
+
+
+def written(folder, text):
+    file = folder / "table.csv"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_delays_are_those_of_the_statistic_and_detector_that_alarm(tmp_path):
+    file = written(tmp_path, BENCH)
+    assert delays_of(file, "ewma") == [
+        ("contrast", "5", "30 %", "4 d", "160", "25.0 %", "12"),
+        ("contrast", "1", "30 %", "not seen", "–", "5.0 %", "–"),
+    ]
+    with pytest.raises(InvalidDataError, match="no row of cusum"):
+        delays_of(file, "cusum")
+    with pytest.raises(InvalidDataError, match="no column 'change'"):
+        delays_of(written(tmp_path, FREE), "ewma")
+
+
+def test_errors_of_estimates_are_over_corrupted_cells(tmp_path):
+    found = errors_of(written(tmp_path, FREE))
+    atc = found["atc"]
+    assert (atc.mean, atc.worst) == (pytest.approx(0.15), pytest.approx(0.2))
+    assert (atc.where, atc.cells) == ("noise 3", 2)
+    assert found["no change"].mean == pytest.approx(0.15)
+    record = {
+        "reference": {"studies": 9, "patients": 9, "first": 0, "last": 1},
+        "recipe": "default", "streams": ["a"], "standard": {}, "limit": 2.0,
+        "digester": {"confidence": {"accuracy": 0.9}},
+    }  # fmt: skip
+    windows = [{"day": "d", "statistic": 1.0, "alarm": False, "z": {"a": 1.0},
+                "accuracy": {"atc": 0.8, "doc": 0.8}}]  # fmt: skip
+    text = page(record, windows, {}, errors=found, delays=[("x", *"123456")])
+    assert "On 2 corrupted cells it erred by 15.0 points" in text
+    assert "How soon would I notice?" in text
+
+
+def test_an_update_keeps_pictures_when_asked(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("medrobust.monitor.windows.REFERENCES", 8)
+    rng = np.random.default_rng(0)
+
+    def table(name, first, days):
+        rows = ["id,time,feature_0,feature_1,path"]
+        for day in range(first, first + days):
+            for one in range(12):
+                x, y = rng.normal(size=2) + (9 * (day == first and one == 0))
+                time = np.datetime64("2026-01-01") + day
+                rows.append(f"{day}-{one},{time},{x:.3f},{y:.3f},{one % 3}.png")
+        (tmp_path / name).write_text("\n".join(rows) + "\n")
+
+    for number in range(3):
+        Image.new("L", (300, 200), 80 * number).save(f"{number}.png")
+    table("clean.csv", 0, 40)
+    table("new.csv", 40, 2)
+    options = ["--window", "3", "--fewest", "10", "--budget", "60", "--ignore", "path"]
+    assert main(["fit", "--reference", "clean.csv", "--out", "m", *options]) == 0
+    update = ["update", "m", "new.csv", "--ignore", "path", "--pictures", "2"]
+    assert main(update) in (0, 3)
+    found = shown(tmp_path / "m")
+    assert [side for _, side, _, _ in found] == ["nearest"] * 2 + ["farthest"] * 2
+    assert found[2][2] > 5 > found[0][2]
+    kept = sorted((tmp_path / "m" / "pictures").iterdir())
+    assert [path.name for path in kept] == ["00.png", "01.png", "02.png", "03.png", "index.json"]
+    with Image.open(kept[0]) as picture:
+        assert max(picture.size) == 160
+    assert main(["report", "m"]) == 0
+    assert "data:image/png;base64" in (tmp_path / "m" / "report.html").read_text()
+    plain = (tmp_path / "new.csv").read_text().replace("path", "other")
+    (tmp_path / "new.csv").write_text(plain)
+    with pytest.raises(ConfigurationError, match="needs a column 'path'"):
+        main(["update", "m", "new.csv", "--ignore", "other", "--pictures", "2"])
