@@ -143,6 +143,7 @@ def section(report: Report) -> Section | None:
         files=files,
         rows={"calibration.csv": "a cell and scaling", "reliability.csv": "a cell and bin"}
         if found else {},
+        curves={"calibration.csv": [("severity", y, "scaling") for y in ("shift", "ece")]},
     )  # fmt: skip
 
 

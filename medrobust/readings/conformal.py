@@ -64,6 +64,7 @@ def section(report: Report) -> Section | None:
         html=_html(found, left_out, settings),
         files={"conformal.csv": csv_bytes(lines, COLUMNS)} if found else {},
         rows={"conformal.csv": "a cell and procedure"} if found else {},
+        curves={"conformal.csv": [("severity", y, "procedure") for y in ("coverage", "size")]},
     )
 
 

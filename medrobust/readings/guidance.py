@@ -118,6 +118,7 @@ def section(report: Report) -> Section | None:
         html=part_of_page("Guidance", about, found, left_out, _of_matrix),
         files=files,
         rows={"guidance.csv": "a cell"} if found else {},
+        curves={"guidance.csv": [("severity", "difference", "gamma")]},
     )
 
 

@@ -31,7 +31,7 @@ from medrobust.readings.cells.sureness import ALL_SCORES, Sureness
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.figures import place as table_name
 from medrobust.reporting.figures import with_range
-from medrobust.reporting.markup import plain_table
+from medrobust.reporting.markup import details, plain_table
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.panels import Line, Panel, panels_svg
 from medrobust.reporting.report import Report
@@ -52,8 +52,13 @@ COLUMNS = (
     "n", "cell",
 )  # fmt: skip
 CURVE_COLUMNS = (*CELL_COLUMNS, "score", "coverage", "risk", "low", "high", "n", "cell")
+DRAWN = ("coverage", "selective_risk", "system_error")
+"""What is drawn over severity."""
+
 GRID = np.arange(1, 11) / 10
 MOST_DRAWN = 7
+MOST_CURVES = 3
+"""Models whose risk is drawn over coverage, corruption by corruption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,10 @@ def section(report: Report) -> Section | None:
         files=files,
         rows={"selective.csv": "a cell", "risk_coverage.csv": "a cell and coverage"}
         if found else {},
+        curves={
+            "selective.csv": [("severity", name, "") for name in DRAWN],
+            "risk_coverage.csv": [("coverage", "risk", "severity")],
+        },
     )  # fmt: skip
 
 
@@ -281,7 +290,47 @@ def _of_matrix(matrix: Matrix, found: Sequence[RowDeferral], settings: Selective
     return (
         f"<h3>{escape(table_name(matrix))}</h3>{''.join(map(_finding, found))}"
         f'<div class="curves" style="--panels:3">{chart}</div>{plain_table(head, rows, tight=True)}'
+        f"{''.join(_risk_curves(one) for one in found[:MOST_CURVES])}"
     )
+
+
+def _risk_curves(one: RowDeferral) -> str:
+    """Draw risk over coverage, corruption by corruption."""
+    drawn = panels_svg(risk_panels(one), f"risk over coverage {one.row.title}")
+    return details(
+        f"Risk over coverage, {one.row.title}: a line a severity, paler ones milder, with 95 % "
+        f"intervals",
+        f'<div class="curves" style="--panels:4">{drawn}</div>',
+    )
+
+
+def risk_panels(one: RowDeferral) -> list[Panel]:
+    """Return a panel a corruption, with a line a severity, and clean, and its band."""
+    clean = [row for row in one.curves if row["severity"] == "0"]
+    corrupted = [row for row in one.curves if row["severity"] != "0"]
+    columns = dict.fromkeys(row["corruption"] for row in corrupted) or {"clean": None}
+    hardest = max(int(row["severity"]) for row in one.curves)
+    panels = []
+    for column in columns:
+        rows = [*clean, *(row for row in corrupted if row["corruption"] == column)]
+        cells: dict[tuple[str, str], list[dict[str, str]]] = {}
+        for row in rows:
+            cells.setdefault((row["severity"], row["seed"]), []).append(row)
+        lines = [_risk_line(rows, int(level), hardest) for (level, _), rows in cells.items()]
+        panels.append(Panel(column, lines, "accepted, %", "error of the accepted, %"))
+    return panels
+
+
+def _risk_line(rows: Sequence[dict[str, str]], level: int, hardest: int) -> Line:
+    known = [row for row in rows if row["risk"]]
+    bounded = all(row["low"] and row["high"] for row in known)
+    x, y, low, high = (
+        [100 * float(row[name] or "nan") for row in known]
+        for name in ("coverage", "risk", "low", "high")
+    )
+    faint = 1 - level / max(hardest, 1)
+    bands = (low, high) if bounded else ([], [])
+    return Line("", 0, x, y, bands[0], bands[1], faint=faint, marked=False)
 
 
 def _mean(cells: Sequence[dict[str, Estimate]], name: str) -> str:

@@ -1,6 +1,5 @@
 """A report as a Weights & Biases run. The files of the project stay the source of truth."""
 
-import csv
 import io
 import json
 import logging
@@ -23,6 +22,7 @@ from .compare import COMPARISON_COLUMNS
 from .figures import drawn_rows, shade
 from .matrix import Matrix
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
+from .wandb_readings import of_section
 
 if TYPE_CHECKING:
     from .loggers import WandbLogger
@@ -227,9 +227,7 @@ def _tables(report: "Report") -> dict[str, Any]:
         "comparisons": _table(report.comparisons, COMPARISON_COLUMNS),
     }
     for section in report.sections:
-        for name, text in section.files.items():
-            if name.endswith(".csv"):
-                content[f"reading/{name.removesuffix('.csv')}"] = _table_of_text(text.decode())
+        content |= of_section(section)
     for matrix in report.matrices:
         for metric in matrix.losses:
             key = f"{matrix.table.dataset}/{matrix.table.suite}/{metric}"
@@ -247,27 +245,6 @@ def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Any:
 
     data = [[_typed(name, row[name]) for name in columns] for row in rows]
     return wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
-
-
-def _table_of_text(text: str) -> Any:
-    """Return the table of a reading's CSV; columns of numbers alone are numbers."""
-    import wandb
-
-    columns, *rows = list(csv.reader(io.StringIO(text, newline="")))
-    numeric = [all(_is_number(row[k]) for row in rows) for k in range(len(columns))]
-    data = [
-        [(float(value) if value else None) if number else value
-         for value, number in zip(row, numeric, strict=True)]
-        for row in rows
-    ]  # fmt: skip
-    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return not text or isinstance(float(text), float)
-    except ValueError:
-        return False
 
 
 def _typed(name: str, text: str) -> Any:

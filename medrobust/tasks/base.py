@@ -384,6 +384,7 @@ class Section:
         files: Name -> content of what is written beside the page; Markdown is printed, too, where
             there are no tables.
         rows: Name of a file -> what a row of it is, for the list at the foot of the page.
+        curves: Name of a file -> (x, y, by) of its columns that are drawn over each other by W&B.
         tables: What a terminal shows.
         shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
             follow that choice, or are no metric of images.
@@ -394,6 +395,7 @@ class Section:
     html: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[str, str, str]]] = field(default_factory=dict)
     tables: Sequence[TextTable] = ()
     shows: str = ""
 

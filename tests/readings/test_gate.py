@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ def test_a_fitted_gate_keeps_clean_images_and_its_promise_on_other_patients(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate = json.loads((folder / "gate.json").read_text())
+    accepted = gate["tests"][-1 if gate["tests"][-1]["p"] <= 0.05 else -2]["count"]
+    assert f"{accepted} patients accepted of {gate['tested']} tested" in gate["sentence"]
+    assert accepted < gate["tested"] == 160  # two thirds of 240 patients
     assert gate["clean_kept"][1] >= 0.95
     assert gate["tests"][0]["p"] <= 0.05
     assert (
@@ -142,6 +146,45 @@ def test_a_gate_of_another_model_and_a_file_that_is_none_are_refused(
     assert "no gate of format 1" in capsys.readouterr().err
     assert typed("check", folder / "missing.json", folder) == 1
     assert "Make it by `medrobust gate fit`" in capsys.readouterr().err
+
+
+def test_a_gate_of_images_of_another_size_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = json.loads((folder / "gate.json").read_text())
+    gate["images"] |= {"size": 224, "channels": 3}
+    (folder / "large.json").write_text(json.dumps(gate))
+    assert typed("report", folder / "large.json", folder / "store") == 1
+    said = capsys.readouterr().err
+    assert "is of colour images of 224 pixels a side" in said
+    assert "these cells are of grey ones of 64" in said
+
+
+def test_no_clean_cell_and_one_class_are_refused(folder: Path) -> None:
+    from medrobust.exceptions import ConfigurationError
+    from medrobust.readings.gate.fit import fit
+    from medrobust.readings.gate.gate import Promise
+    from medrobust.readings.gate.pairs import Choice, pairs
+
+    found = pairs([Store(folder / "store")], Choice(split="val"))
+    corrupted = [pair for pair in found if pair.condition != "clean"]
+    with pytest.raises(ConfigurationError, match="no clean images are measured in these stores"):
+        fit(corrupted, Promise(alpha=0.15))
+    alike = [replace(pair, target=np.zeros_like(pair.target)) for pair in found]
+    with pytest.raises(ConfigurationError, match="all images are of one class"):
+        fit(alike, Promise(alpha=0.15))
+    few = [replace(p, values=p.values[:40], wrong=p.wrong[:40], target=p.target[:40],
+                   patients=p.patients[:40]) for p in found]  # fmt: skip
+    with pytest.raises(ConfigurationError, match="to describe clean images by: at least 20"):
+        fit(few, Promise(alpha=0.15))
+
+
+def test_a_gate_of_before_is_read_and_says_what_it_said(folder: Path) -> None:
+    from medrobust.readings.gate.gate import read_gate
+
+    record = json.loads((folder / "gate.json").read_text())
+    del record["tested"]
+    assert "patients accepted), for new" in read_gate(record).sentence
 
 
 def test_a_store_without_measures_says_how_they_are_made(

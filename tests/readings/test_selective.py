@@ -50,6 +50,36 @@ def test_every_number_is_that_of_the_images_above_the_threshold_of_validation(tm
             assert float(row[f"{name}_low"]) <= float(row[name]) <= float(row[f"{name}_high"])
 
 
+def test_risk_is_drawn_over_coverage_for_each_corruption_and_severity(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "medrobust.readings.selective.panels_svg", lambda panels, salt: drawn.update({salt: panels})
+    )
+    store = write_validated(tmp_path / "store")
+    (rows,), _ = read_part(store.root, ("selective",), "deferral", "risk_coverage.csv")
+    panels = drawn["risk over coverage m on ward/test"]
+    assert {panel.title for panel in panels} == {row["corruption"] for row in rows} - {"clean"}
+    for panel in panels:
+        assert [round(line.faint, 1) for line in panel.lines] == [1.0, 0.8, 0.0]
+        own = [r for r in rows if (r["corruption"], r["severity"]) == (panel.title, "5")]
+        line = panel.lines[-1]
+        assert line.x == [100 * float(row["coverage"]) for row in own]
+        assert line.y == [100 * float(row["risk"]) for row in own]
+        for low, value, high in zip(line.low, line.y, line.high, strict=True):
+            assert low <= value <= high
+
+
+def test_curves_that_a_section_names_are_means_over_corruptions(tmp_path):
+    from medrobust.reporting.wandb_readings import lines_of
+
+    store = write_validated(tmp_path / "store")
+    rows, _ = read(store.root)
+    (line,) = lines_of(rows, "severity", "coverage", "").values()
+    assert line[0] == [0.0, 1.0, 5.0]
+    hard = [float(row["coverage"]) for row in rows if row["severity"] == "5"]
+    assert line[1][-1] == pytest.approx(np.mean(hard))
+
+
 def test_a_shift_breaks_what_validation_promised_and_none_does_not(tmp_path):
     fine = write_validated(tmp_path / "fine" / "store", fall=0.0)
     assert "in none of 5 cells" in read(fine.root)[1]

@@ -83,6 +83,7 @@ def fit(found: Sequence[Pair], promise: Promise, *, of_class: str = "", modality
         _about(clean.answers, of_class),
         (0.0, 0.0, 1.0),
         tuple(p.condition for p in used if p.condition != "clean"),
+        len(wrong),
     )
     kept, bounds = share(accepted(gate, clean)[~describing], clean.patients[~describing])
     return replace(gate, clean_kept=(bounds[0], kept, bounds[1]))

@@ -57,6 +57,7 @@ class Gate:
         clean_kept: Least, likely and greatest share of clean images that it accepts (95 %), from
             patients who did not describe the envelope.
         conditions: Those of the fit, clean left out.
+        tested: Patients of whom an image was drawn, accepted or not; 0 in gates of before.
     """
 
     envelope: Envelope
@@ -67,6 +68,7 @@ class Gate:
     about: Mapping[str, Any]
     clean_kept: tuple[float, float, float]
     conditions: tuple[str, ...]
+    tested: int = 0
 
     def record(self) -> dict[str, Any]:
         """Return plain values, for a JSON file."""
@@ -87,6 +89,7 @@ class Gate:
             "limit": self.limit,
             "promise": {**asdict(self.promise), "held_out": list(self.promise.held_out)},
             "conditions": list(self.conditions),
+            "tested": self.tested,
             "tests": [asdict(step) for step in self.steps],
             "clean_kept": list(self.clean_kept),
             "sentence": self.sentence,
@@ -102,12 +105,13 @@ class Gate:
         """What is promised, for whom, and where it ends."""
         about, promise = self.about, self.promise
         whose = f"images of class {about['of_class']!r}" if about["of_class"] else "images"
+        of_tested = f" of {self.tested} tested" if self.tested else ""
         share = f"{100 * promise.clean:g} % clean, the rest in equal parts under"
         return (
             f"Among accepted {whose}, {about['model']} errs on at most {100 * promise.alpha:g} % "
             f"(confidence {100 * (1 - promise.delta):g} %; "
             f"{counted(self.proven.errors, 'error')} in "
-            f"{counted(self.proven.count, 'patient')} tested), for new patients of "
+            f"{counted(self.proven.count, 'patient')} accepted{of_tested}), for new patients of "
             f"{about['dataset']}, {share} {counted(len(self.conditions), 'condition')} of the fit. "
             f"Another site, scanner, corruption, prevalence or model is outside of it: nothing is "
             f"promised there, and `gate report` shows what happens."
@@ -141,6 +145,7 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
             {name: record[name] for name in ABOUT},
             (low, mean, high),
             tuple(record["conditions"]),
+            int(record.get("tested", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"this gate is damaged ({error}): fit it again.") from error

@@ -36,7 +36,7 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
     """Return what a gate does to each condition of some cells, in their order.
 
     Raises:
-        ConfigurationError: If they are of another model.
+        ConfigurationError: If they are of another model, or of images of another size or kind.
     """
     made = []
     for pair in found:
@@ -46,6 +46,7 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
                 f"this gate is of {gate.about['model']} as it answered then, and these cells are "
                 f"of {spec.model} with other weights, prompts or precision: fit one of its own."
             )
+        _check_images(gate, pair)
         kept = accepted(gate, pair)
         known = ("clean", *gate.conditions)
         kept_share, bounds = share(kept, pair.patients)
@@ -64,6 +65,22 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
             )
         )
     return made
+
+
+def _check_images(gate: Gate, pair: Pair) -> None:
+    """Refuse cells of images that the gate is not of.
+
+    Raises:
+        ConfigurationError: Saying which size and kind it is of.
+    """
+    size, channels = int(pair.images["size"][0]), int(pair.images["channels"])
+    if (size, channels) != (gate.images["size"], gate.images["channels"]):
+        kinds = {1: "grey", 3: "colour"}
+        raise ConfigurationError(
+            f"this gate is of {kinds[gate.images['channels']]} images of {gate.images['size']} "
+            f"pixels a side, and these cells are of {kinds[channels]} ones of {size}: measures of "
+            f"another size are other numbers. Fit a gate of its own."
+        )
 
 
 COLUMNS = (
