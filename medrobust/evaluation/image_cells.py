@@ -7,9 +7,11 @@ once. They are small, so that they are neither claimed nor shared between proces
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.redaction import without_paths
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError
 
 from .environment import describe_device, versions
 from .experiment import Experiment
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from medrobust.datasets.image_set import ImageSet
     from medrobust.quality import ImageQuality
+    from medrobust.quality.niqe import SiteModel
+
+    from .resources import Resources
 
 MODEL = "images"
 """Who answers, in tables: the images themselves."""
@@ -31,34 +36,61 @@ BATCH = 32
 """Images measured at a time; changes no number."""
 
 
-def image_plans(experiment: Experiment, plans: Sequence[DatasetPlan]) -> list[DatasetPlan]:
+def image_plans(
+    experiment: Experiment, plans: Sequence[DatasetPlan], resources: "Resources"
+) -> list[DatasetPlan]:
     """Name the cells of images for every condition of a job; none unless quality is asked for.
 
     Args:
         experiment: The job.
         plans: Of its models.
+        resources: Opens the validation split, where a measure is fitted on it.
 
     Raises:
         InvalidImageError: If images are too small for a measure.
+        ConfigurationError: If a measure is fitted on validation images and there are none.
     """
     quality = experiment.data.quality
     if quality is None:
         return []
     for one in plans:
         quality.check_size(*one.image_set.images.shape[1:3])
-    return [replace(one, cells=_cells(one, quality)) for one in plans]
+    return [_of_images(one, experiment, quality, resources) for one in plans]
 
 
-def _cells(planned: DatasetPlan, quality: "ImageQuality") -> tuple[PlannedCell, ...]:
+def _of_images(
+    planned: DatasetPlan, experiment: Experiment, quality: "ImageQuality", resources: "Resources"
+) -> DatasetPlan:
+    site = _site(planned, experiment, resources) if quality.of_a_site else None
+    return replace(planned, cells=_cells(planned, quality, site), site=site)
+
+
+def _site(planned: DatasetPlan, experiment: Experiment, resources: "Resources") -> "ImageSet":
+    """Open the validation split of a data set."""
+    name = planned.image_set.name
+    (source,) = (one for one in experiment.data.datasets if one.name == name)
+    try:
+        return resources.image_set(source, "val")
+    except DatasetNotFoundError as error:
+        raise ConfigurationError(
+            f"niqe is fitted on clean validation images, and data set {name!r} has none: leave it "
+            f"out of quality.measures."
+        ) from error
+
+
+def _cells(
+    planned: DatasetPlan, quality: "ImageQuality", site: "ImageSet | None"
+) -> tuple[PlannedCell, ...]:
     """Leave the model out of each condition, once."""
+    head = quality.head_of(None if site is None else site.fingerprint)
     found: dict[str, PlannedCell] = {}
     for cell in planned.cells:
-        key = _key(cell.key, planned.image_set, quality)
+        key = _key(cell.key, planned.image_set, head)
         found.setdefault(f"{key.spec.suite} {key.fingerprint}", replace(cell, key=key))
     return tuple(found.values())
 
 
-def _key(of_model: CellKey, image_set: "ImageSet", quality: "ImageQuality") -> CellKey:
+def _key(of_model: CellKey, image_set: "ImageSet", head: Mapping[str, Any]) -> CellKey:
     height, width, *channels = image_set.images.shape[1:]
     encoding: dict[str, Any] = {
         "images": {"size": [height, width], "channels": channels[0] if channels else 1},
@@ -69,7 +101,7 @@ def _key(of_model: CellKey, image_set: "ImageSet", quality: "ImageQuality") -> C
         },
     }
     spec = replace(of_model.spec, model=MODEL, adapter="none")
-    return CellKey(spec, encoding, quality.head, of_model.data)
+    return CellKey(spec, encoding, head, of_model.data)
 
 
 def run_image_cells(
@@ -104,7 +136,7 @@ def run_image_cells(
 
 def _compute(experiment: Experiment, plan: DatasetPlan, cell: PlannedCell, store: Store) -> None:
     began, device = time.perf_counter(), device_of(experiment)
-    arrays = {"measures": measured(experiment, plan.image_set, cell, device)}
+    arrays = {"measures": measured(experiment, plan.image_set, cell, device, site=plan.site)}
     record = {
         "status": "done",
         "config": without_paths(experiment.config),
@@ -116,7 +148,12 @@ def _compute(experiment: Experiment, plan: DatasetPlan, cell: PlannedCell, store
 
 
 def measured(
-    experiment: Experiment, image_set: "ImageSet", cell: PlannedCell, device: "torch.device"
+    experiment: Experiment,
+    image_set: "ImageSet",
+    cell: PlannedCell,
+    device: "torch.device",
+    *,
+    site: "ImageSet | None" = None,
 ) -> "NDArray[Any]":
     """Measure the images of a cell, float64 (N, M), in the order of the split."""
     import numpy as np
@@ -126,11 +163,44 @@ def measured(
 
     names = cell.key.head["measures"]
     found = []
+    model = None if site is None else _fitted(_Images(site))
     with torch.inference_mode():
         for clean, images in _pairs(experiment, image_set, cell, device):
-            values: Mapping[str, torch.Tensor] = measure(images, names, clean=clean)
+            values: Mapping[str, torch.Tensor] = measure(images, names, clean=clean, site=model)
             found.append(torch.stack([values[name] for name in names], dim=1).cpu().numpy())
     return np.concatenate(found)
+
+
+class _Images:
+    """A split that is equal to one of the same fingerprint."""
+
+    def __init__(self, image_set: "ImageSet") -> None:
+        self.image_set = image_set
+
+    def __hash__(self) -> int:
+        return hash(self.image_set.fingerprint)
+
+    def __eq__(self, other: object) -> bool:
+        own = self.image_set.fingerprint
+        return isinstance(other, _Images) and other.image_set.fingerprint == own
+
+
+@lru_cache(maxsize=8)
+def _fitted(site: _Images) -> "SiteModel":
+    """Describe clean validation images, spread evenly over the split, on the CPU."""
+    import numpy as np
+    import torch
+
+    from medrobust.engine.loader import StoredImages
+    from medrobust.quality.measures import SITE_IMAGES
+    from medrobust.quality.niqe import fit_site
+    from medrobust.quality.windows import luma
+
+    count = len(site.image_set)
+    rows = np.unique(np.linspace(0, count - 1, min(SITE_IMAGES, count)).round())
+    with torch.inference_mode():
+        read = StoredImages(site.image_set).__getitems__([int(row) for row in rows])
+        return fit_site(luma(read.images))
 
 
 def _pairs(

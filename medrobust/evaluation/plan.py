@@ -40,12 +40,14 @@ class DatasetPlan:
         record: Its labels and names, as the store keeps them.
         columns: The corruptions, in table order.
         cells: One a column, severity and head, and clean.
+        site: Clean validation images, where a measure of images is fitted on them.
     """
 
     image_set: "ImageSet"
     record: SplitFacts
     columns: tuple[Column, ...]
     cells: tuple[PlannedCell, ...]
+    site: "ImageSet | None" = None
 
 
 def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ...]]]":

@@ -55,7 +55,7 @@ def _print_cells(experiment: Experiment, resources: Resources, store: Store) -> 
     run, planned = sum(len(cells) for _, cells in missing), sum(len(p.cells) for p in plans)
     console = Console()
     console.print(f"{counted(run, 'cell')} to run, {planned - run} to skip.", highlight=False)
-    for one in image_plans(experiment, tables):
+    for one in image_plans(experiment, tables, resources):
         _print_cells_of(one, experiment, store)
     if run:
         estimated = str(estimate(experiment, resources, missing))

@@ -133,12 +133,12 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     runner = CellRunner(known, RESOURCES, store, ranks)
     if ranks.rank != 0:
         return Prepared(known, tuple(plans), further, runner)
-    tables = [*plans, *image_plans(known, plans)]
+    tables = [*plans, *image_plans(known, plans, RESOURCES)]
     write_json(job.folder / "plan.json", plan_record(known, tables, job, further))
     warnings = check_images(known.model, RESOURCES, plans)
     warn_of_changes(plans, store)
     looked_at, further_looked_at = audited(known.data, plans, further)
-    of_images = tuple(image_plans(known, looked_at))
+    of_images = tuple(image_plans(known, looked_at, RESOURCES))
     return Prepared(known, tuple(looked_at), further_looked_at, runner, of_images, tuple(warnings))
 
 

@@ -137,7 +137,7 @@ def compute_again(
         where=replace(experiment.where, store=scratch, resume=True),
     )
     tables = plan(experiment, resources)
-    if (images := _of_images(cell, experiment, tables, scratch)) is not None:
+    if (images := _of_images(cell, experiment, tables, scratch, resources)) is not None:
         return images
     plans = [*tables, *beside(experiment, resources).plans]
     near = None
@@ -159,10 +159,14 @@ def compute_again(
 
 
 def _of_images(
-    cell: StoredCell, experiment: Experiment, tables: Sequence[DatasetPlan], scratch: Path
+    cell: StoredCell,
+    experiment: Experiment,
+    tables: Sequence[DatasetPlan],
+    scratch: Path,
+    resources: Resources,
 ) -> tuple[Mapping[str, NDArray[Any]], str] | None:
     """Compute a cell of images and no model again; None where it is none of them."""
-    for dataset in image_plans(experiment, tables):
+    for dataset in image_plans(experiment, tables, resources):
         for planned in dataset.cells:
             if planned.key.fingerprint == cell.fingerprint:
                 alone = [replace(dataset, cells=(planned,))]

@@ -49,6 +49,7 @@ MEASURES: Mapping[str, Measure] = {
     "cnr": Measure("contrast to noise (estimate)", False, True, 3),
     "total_variation": Measure("total variation", False, None, 2, "grey levels"),
     "sharpness": Measure("share of edges that second differences see", False, None, 5),
+    "niqe": Measure("NIQE (model of the site's clean images)", False, False, 92),
 }
 """Name -> what it is, in the order of tables. Definitions: docs/quality.md."""
 
@@ -70,6 +71,13 @@ def known_measures(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+OF_A_SITE = frozenset({"niqe"})
+"""Measures that are fitted on clean validation images."""
+
+SITE_IMAGES = 96
+"""Of the validation split that they are fitted on, spread evenly over it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageQuality:
     """What conf/quality builds: the measures that a run takes of its images.
@@ -87,6 +95,17 @@ class ImageQuality:
     def head(self) -> Mapping[str, Any]:
         """What turns images into the arrays of a cell, for its fingerprint."""
         return {"kind": "image_quality", "measures": list(self.measures), "version": VERSION}
+
+    @property
+    def of_a_site(self) -> bool:
+        """Whether a measure is fitted on clean validation images."""
+        return bool(OF_A_SITE & set(self.measures))
+
+    def head_of(self, site: str | None) -> Mapping[str, Any]:
+        """Return `head`, and the clean images that a measure is fitted on, by fingerprint."""
+        if site is None:
+            return self.head
+        return {**self.head, "site": {"data": site, "images": SITE_IMAGES}}
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse images that are too small for a measure.

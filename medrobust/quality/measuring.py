@@ -10,7 +10,8 @@ from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.types import UInt8Batch
 
 from . import alone, fidelity, gradients, structure
-from .measures import MEASURES, check_size, known_measures
+from .measures import MEASURES, OF_A_SITE, check_size, known_measures
+from .niqe import SiteModel, niqe
 from .windows import luma
 
 AT_ONCE = 2
@@ -20,9 +21,16 @@ AT_ONCE = 2
 class _Batch:
     """Images, their clean originals, and what measures share, each made when first asked for."""
 
-    def __init__(self, images: UInt8Batch, clean: UInt8Batch | None) -> None:
+    def __init__(
+        self, images: UInt8Batch, clean: UInt8Batch | None, site: SiteModel | None
+    ) -> None:
         self.images = images
-        self._clean = clean
+        self._clean, self._site = clean, site
+
+    @property
+    def site(self) -> SiteModel:
+        assert self._site is not None  # `measure` has refused it
+        return self._site
 
     @property
     def clean(self) -> UInt8Batch:
@@ -70,12 +78,17 @@ COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
     "cnr": lambda b: alone.cnr(b.parts, b.sigma),
     "total_variation": lambda b: alone.total_variation(b.planes),
     "sharpness": lambda b: alone.sharpness(b.planes),
+    "niqe": lambda b: niqe(b.planes, b.site),
 }
 """Name -> how it is computed; every name of `MEASURES` has one."""
 
 
 def measure(
-    images: UInt8Batch, names: Sequence[str], *, clean: UInt8Batch | None = None
+    images: UInt8Batch,
+    names: Sequence[str],
+    *,
+    clean: UInt8Batch | None = None,
+    site: SiteModel | None = None,
 ) -> dict[str, Tensor]:
     """Measure each image of a batch; the numbers do not depend on what else is in it.
 
@@ -83,6 +96,7 @@ def measure(
         images: uint8 (N, C, H, W), C = 1 or 3, on any device.
         names: Of `MEASURES`.
         clean: The originals, as `images`; measures that compare need them.
+        site: What clean images of the site are like, from `niqe.fit_site`; niqe needs it.
 
     Returns:
         Name -> float64 (N,) on that device. Not finite where a measure has no value: PSNR of equal
@@ -107,18 +121,23 @@ def measure(
             f"{', '.join(compared)} compare with a clean original, and none is given: pass clean=, "
             f"or take measures of an image alone."
         )
+    if site is None and OF_A_SITE & set(names):
+        raise ConfigurationError(
+            "niqe is measured against clean images of the site: pass site=fit_site(...), or in a "
+            "run take data with a validation split."
+        )
     if clean is not None and (clean.shape != images.shape or clean.dtype != images.dtype):
         raise InvalidImageError(
             f"clean originals of shape {tuple(clean.shape)} do not belong to images of "
             f"{tuple(images.shape)}."
         )
     if images.device.type != "cpu" or len(images) <= AT_ONCE:
-        batch = _Batch(images, clean)
+        batch = _Batch(images, clean, site)
         return {name: COMPUTE[name](batch) for name in names}
     parts = []
     for start in range(0, len(images), AT_ONCE):
         rows = slice(start, start + AT_ONCE)
-        parts.append(_Batch(images[rows], None if clean is None else clean[rows]))
+        parts.append(_Batch(images[rows], None if clean is None else clean[rows], site))
     found = [{name: COMPUTE[name](part) for name in names} for part in parts]
     return {name: torch.cat([each[name] for each in found]) for name in names}
 

@@ -146,4 +146,39 @@ def test_images_too_small_for_a_measure_are_refused_before_anything_runs() -> No
     small = np.zeros((2, 64, 80, 3), np.uint8)
     planned = SimpleNamespace(image_set=SimpleNamespace(images=small))
     with pytest.raises(InvalidImageError, match=r"ms_ssim takes images of at least 176 .* 64 x 80"):
-        image_plans(SimpleNamespace(data=data), [planned])  # type: ignore[arg-type, list-item]
+        image_plans(SimpleNamespace(data=data), [planned], None)  # type: ignore[arg-type, list-item]
+
+
+def test_niqe_is_fitted_on_clean_validation_images_which_the_fingerprint_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from tuning import experiment
+
+    from medrobust.adapters import NoAdapter
+    from medrobust.evaluation.image_cells import measured
+    from medrobust.evaluation.plan import plan
+    from medrobust.evaluation.resources import Resources
+    from medrobust.exceptions import DatasetNotFoundError
+
+    given, resources = experiment(tmp_path, adapter=NoAdapter(), tuning=None), Resources()
+    noise, quality = Corruption("gaussian_noise"), ImageQuality(["niqe"])
+    given = replace(given, data=replace(given.data, corruption=noise, quality=quality))
+    plans = plan(given, resources)
+    (found,) = image_plans(given, plans, resources)
+    validation = resources.image_set(given.data.datasets[0], "val")
+    assert found.site is validation
+    clean, noisy = found.cells
+    assert clean.key.head["site"]["data"] == validation.fingerprint
+    assert "site" not in ImageQuality(["ssim"]).head_of(None)
+    few, cpu = found.image_set.take(np.arange(4), fingerprint="f" * 64), torch.device("cpu")
+    values = [measured(given, few, cell, cpu, site=found.site) for cell in (clean, noisy)]
+    assert values[1].min() > values[0].max()
+
+    def without(source: object, split: str | None = None) -> object:
+        raise DatasetNotFoundError("none")
+
+    monkeypatch.setattr(resources, "image_set", without)
+    with pytest.raises(ConfigurationError, match="niqe is fitted on clean validation images"):
+        image_plans(given, plans, resources)
