@@ -11,7 +11,8 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics import Estimate
-from medrobust.metrics.calibration import confidences, likelihood_terms
+from medrobust.metrics.calibration import calibration_errors, confidences, likelihood_terms
+from medrobust.metrics.calibration_bounds import FEWEST_CALIBRATED, calibration_bounds
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.metrics.recalibration import Scaling, temperature_scaling, vector_scaling
@@ -41,7 +42,8 @@ NUMBERS = (
     "ks", "nll",
 )  # fmt: skip
 COLUMNS = (
-    *CELL_COLUMNS, "scaling", *NUMBERS[:3], "shift_low", "shift_high", *NUMBERS[3:], "n", "cell",
+    *CELL_COLUMNS, "scaling", *NUMBERS[:3], "shift_low", "shift_high", "ece", "ece_low", "ece_high",
+    *NUMBERS[4:], "n", "cell",
 )  # fmt: skip
 BIN_COLUMNS = (
     *CELL_COLUMNS, "scaling", "bin", "images", "confidence", "share_right", "low", "high", "cell",
@@ -89,6 +91,7 @@ class Measured:
         scaling: "none", or what was fitted.
         numbers: Name -> value.
         shift: Mean confidence less share right, with its interval over patients.
+        ece: The error over bins of equal width, with its interval, empty on few images.
         terms: float64 (N,), confidence less truth of each image: its mean is the shift.
         diagram: Bin -> images, mean confidence, share right, and its bounds.
     """
@@ -98,6 +101,7 @@ class Measured:
     scaling: str
     numbers: dict[str, float]
     shift: Estimate
+    ece: Estimate
     terms: Float64Array
     diagram: tuple[tuple[float, float, float, float, float], ...]
 
@@ -182,7 +186,9 @@ def _measured(
     )
     numbers["nll"] = float(likelihood_terms(logits, labels, kind).mean())
     diagram = _diagram(row, pairs, count)
-    return Measured(place, cell, name, numbers, _shift(row, [terms]), terms, diagram)
+    found = calibration_errors(chances, labels, kind, bins=count)["ece"]
+    ece = with_bounds(numbers["ece"], calibration_bounds(found, row.groups))
+    return Measured(place, cell, name, numbers, _shift(row, [terms]), ece, terms, diagram)
 
 
 def _errors(sure: Float64Array, right: Float64Array, count: int) -> dict[str, float]:
@@ -239,6 +245,7 @@ def _lines(one: RowCalibration) -> Iterator[dict[str, str]]:
             | {"scaling": found.scaling, "n": str(len(found.terms)), "cell": found.cell.fingerprint}
             | {name: number(numbers[name]) for name in NUMBERS}
             | {"shift_low": number(found.shift.low), "shift_high": number(found.shift.high)}
+            | {"ece_low": number(found.ece.low), "ece_high": number(found.ece.high)}
         )
 
 
@@ -257,7 +264,8 @@ def _html(found: Sequence[RowCalibration], left_out: Sequence[str], settings: Ca
     about = (
         f"Shift: mean confidence less share right; above 0 the model is too sure of itself. "
         f"Scaling by {escape(settings.scaling)} is fitted on clean validation images and kept. In "
-        f"brackets: 95 % intervals."
+        f"brackets: 95 % intervals; calibration errors (ECE) have them from {FEWEST_CALIBRATED} "
+        f"images or patients on, and are too large by chance on fewer."
     )
     of_matrix = partial(_of_matrix, settings=settings)
     return part_of_page("Calibration", about, found, left_out, of_matrix)
@@ -269,7 +277,7 @@ def _of_matrix(matrix: Matrix, found: Sequence[RowCalibration], settings: Calibr
     for one in found:
         for number_, level in enumerate(dict.fromkeys(level for _, level in one.levels)):
             shifts = [with_range(one.levels[name, level]) for name in ("none", settings.scaling)]
-            errors = [_mean(one, name, level, "ece") for name in ("none", settings.scaling)]
+            errors = [_mean_ece(one, name, level) for name in ("none", settings.scaling)]
             label = "" if number_ else one.row.row.label
             rows.append((label, str(level or "clean"), *shifts, *errors))
     lines = [_line(one, style, name) for style, one in enumerate(found[:MOST_DRAWN])
@@ -295,13 +303,18 @@ def one_of(settings: Calibration) -> tuple[str, str]:
     return "none", settings.scaling
 
 
-def _mean(one: RowCalibration, scaling: str, level: int, name: str) -> str:
-    values = [
-        found.numbers[name]
+def _mean_ece(one: RowCalibration, scaling: str, level: int) -> str:
+    """Write the mean over cells, with the mean of their bounds: as if all erred together."""
+    parts = [
+        found.ece
         for found in one.cells
         if (found.scaling, found.place.severity) == (scaling, level)
     ]
-    return f"{100 * float(np.mean(values)):.1f}"
+    value = float(np.mean([part.value for part in parts]))
+    if any(part.low is None for part in parts):
+        return with_range(Estimate(value))
+    low, high = (float(np.mean([getattr(part, end) for part in parts])) for end in ("low", "high"))
+    return with_range(Estimate(value, low, high))
 
 
 def _finding(one: RowCalibration, settings: Calibration) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_entry import rows as table_of
 from validated import MULTI_LABEL, read_part, write_validated
 
 from medrobust.exceptions import ConfigurationError, UnknownNameError
@@ -22,6 +23,7 @@ def read(root: Path, *readings: str) -> tuple[list[dict[str, str]], list[dict[st
 def test_numbers_are_those_of_the_cells_before_and_after_the_temperature_of_validation(tmp_path):
     store = write_validated(tmp_path / "store")
     rows, bins, _ = read(store.root)
+    results = table_of(tmp_path / "out/results.csv")
     cells = {cell.fingerprint: cell for cell in store.cells()}
     val = next(cell for cell in cells.values() if cell.spec.split == "val")
     heat = fit_temperature(val.arrays["logits"], val.data.labels, "multi-class")
@@ -37,6 +39,11 @@ def test_numbers_are_those_of_the_cells_before_and_after_the_temperature_of_vali
         assert float(row["shift_low"]) < shift < float(row["shift_high"])
         ece = expected_calibration_error(chances, cell.data.labels, "multi-class")
         assert float(row["ece"]) == pytest.approx(ece, abs=2e-3)  # edges of bins apart
+        assert float(row["ece_low"]) <= float(row["ece"]) <= float(row["ece_high"])
+        known = next(r for r in results if (r["cell"], r["metric"]) == (row["cell"], "ece"))
+        if row["scaling"] == "none":
+            ends = [float(row[f"ece_{end}"]) for end in ("low", "high")]
+            assert ends == pytest.approx([float(known[end]) for end in ("low", "high")], abs=2e-3)
         own = [b for b in bins if (b["cell"], b["scaling"]) == (row["cell"], row["scaling"])]
         counts = np.array([int(b["images"]) for b in own])
         assert counts.sum() == 300

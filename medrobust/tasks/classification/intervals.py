@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 
 from medrobust.metrics.aggregates import error_interval
+from medrobust.metrics.calibration_bounds import calibration_bounds
 from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
@@ -20,15 +21,12 @@ from medrobust.metrics.intervals import (
     variance_of_mean,
     wilson,
 )
-from medrobust.types import Float64Array, Int64Array
+from medrobust.types import Float64Array
 
 from .answers import METRICS, Answers, metrics_of
 
 FEWEST_POSITIVES = 12
 """Positives a class (harmonic mean; patients who have one) that the interval of the AUPRC needs."""
-
-FEWEST_CALIBRATED = 150
-"""Images (or patients) that the interval of a calibration error needs: ten a bin."""
 
 
 def cell_estimates(answers: Answers) -> dict[str, Estimate]:
@@ -129,14 +127,8 @@ def _of_chances(answers: Answers) -> dict[str, Bounds | None]:
     bounds: dict[str, Bounds | None] = {
         "brier": unless_point(mean_interval(answers.brier_terms, groups, limits=(0.0, 2.0)))
     }
-    units = len(answers.labels) if groups is None else np.count_nonzero(np.bincount(groups))
-    for name, found in answers.calibration.items():
-        given = mean_interval(found.influence, groups, limits=(0.0, 1.0), value=found.value)
-        bounds[name] = None
-        if units >= FEWEST_CALIBRATED and unless_point(given):
-            excess = found.excess * sqrt(_likeness(found.influence, groups))
-            bounds[name] = (max(0.0, given[0] - excess), given[1])
-    return bounds
+    errors = answers.calibration.items()
+    return bounds | {name: calibration_bounds(found, groups) for name, found in errors}
 
 
 def unless_point(bounds: Bounds) -> Bounds | None:
@@ -147,14 +139,6 @@ def unless_point(bounds: Bounds) -> Bounds | None:
         (True, (0.1, 0.2))
     """
     return bounds if bounds[0] < bounds[1] else None
-
-
-def _likeness(influence: Float64Array, groups: Int64Array | None) -> float:
-    """Return the variance of a mean over what it would be if images stood alone."""
-    if groups is None:
-        return 1.0
-    alone = variance_of_mean(influence)[0]
-    return variance_of_mean(influence, groups)[0] / alone if alone > 0 else 1.0
 
 
 def _of_grades(answers: Answers, values: dict[str, float | None]) -> dict[str, Bounds | None]:
