@@ -106,3 +106,38 @@ def test_a_file_in_other_letters_is_pointed_at(tmp_path: Path) -> None:
     assert "A.PNG" in str(caught.value)
     assert "a.png is there: upper and lower case count" in str(caught.value)
     assert "a.png" not in caught.value.for_records
+
+
+@pytest.mark.parametrize("code", ["utf-16-le", "utf-16-be", "utf-16", "utf-8-sig"])
+def test_a_table_of_utf_16_is_read_with_and_without_its_mark(tmp_path: Path, code: str) -> None:
+    found = table(tmp_path, "path;label\na.png;Röntgen\n".encode(code))
+    assert found.columns == {"path": ["a.png"], "label": ["Röntgen"]}
+
+
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    found = table(tmp_path, ",path,label,,\n0,a.png,x,,\n1,b.png,y,,\n")
+    assert list(found.columns) == ["path", "label"]
+    with pytest.raises(InvalidDataError, match="names a column twice"):
+        table(tmp_path, "path,label,label\na.png,x,x\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04" + bytes(60), "an Excel or LibreOffice workbook, no table: save it as CSV"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "Excel workbook of the old kind"),
+        (b"\x1f\x8b\x08" + bytes(60), "a gzip file"),
+        (b"<!DOCTYPE html><p>log in", "a page of HTML"),
+        (b'[{"path": "a.png"}]', "is JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+        (b" \n", r"t\.csv is empty"),
+        (
+            "path,label\na.png,krätzig\n".encode("latin-1"),
+            r"from line 2 on\); save it as CSV UTF-8",
+        ),
+        (b'path,label\na.png,x\nb.png,"y\n', "a quotation mark is left open"),
+    ],
+)
+def test_what_is_no_table_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(InvalidDataError, match=said):
+        table(tmp_path, content)

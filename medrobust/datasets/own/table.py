@@ -18,6 +18,8 @@ from medrobust.exceptions import (
     hiding,
 )
 
+from .table_text import table_text
+
 SPLIT_COLUMN = "split"
 DELIMITERS = ",;\t|"
 SEPARATOR = re.compile(r'\ufeff*"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
@@ -25,9 +27,6 @@ SEPARATOR = re.compile(r'\ufeff*"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECAS
 
 SNIFFED = 1 << 20
 """Letters in which the delimiter is looked for."""
-
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-"""What UTF-16 begins with, as Excel's "Unicode text" does."""
 
 PARQUET = (".parquet", ".pq")
 
@@ -126,7 +125,7 @@ def read_table(file: Path) -> Table:
     """Read a table.
 
     Args:
-        file: Parquet by its suffix, else CSV: UTF-8 with or without BOM, or UTF-16 with one; any
+        file: Parquet by its suffix, else CSV: UTF-8 or UTF-16, with or without BOM; any
             line ends; `,`, `;`, tab or `|` between fields, or what a first line `sep=` says.
 
     Raises:
@@ -141,13 +140,10 @@ def read_table(file: Path) -> Table:
     if file.stat().st_size > LARGEST:
         raise _too_large(file)
     try:
-        packed = file.read_bytes()
-        encoding = "utf-16" if packed.startswith(UTF_16) else "utf-8-sig"
-        return parsed_table(file.name, packed.decode(encoding).lstrip("\ufeff"))
-    except UnicodeDecodeError as error:
-        raise InvalidDataError(f"{file.name} is not UTF-8 text; save it as CSV UTF-8.") from error
+        return parsed_table(file.name, table_text(file.read_bytes(), file.name))
     except csv.Error as error:
-        raise InvalidDataError(f"{file.name} cannot be read as CSV ({error}).") from error
+        left = ": a quotation mark is left open" if "unexpected end" in str(error) else ""
+        raise InvalidDataError(f"{file.name} cannot be read as CSV ({error}){left}.") from error
 
 
 def parsed_table(name: str, text: str) -> Table:
@@ -176,7 +172,9 @@ def parsed_table(name: str, text: str) -> Table:
                 f"{counted(len(header), 'column')}."
             )
     columns = {
-        key: [fields[place].strip() for _, fields in found] for place, key in enumerate(header)
+        key: [fields[place].strip() for _, fields in found]
+        for place, key in enumerate(header)
+        if key
     }
     return Table(name, columns, [line for line, _ in found])
 
@@ -231,7 +229,8 @@ def _too_large(file: Path) -> InvalidDataError:
 
 
 def _check_names(file: str, names: Sequence[str]) -> None:
-    if len({name.strip() for name in names}) < len(names):
+    named = [name.strip() for name in names if name.strip()]  # programs leave some without a name
+    if len(set(named)) < len(named):
         complaint = f"{file} names a column twice"
         raise hiding(InvalidDataError(f"{complaint}: {few(names)}."), f"{complaint}.")
 
@@ -241,12 +240,13 @@ def _delimiter(text: str) -> str:
 
     A delimiter within quotation marks counts for nothing, nor does a comma of decimals.
     """
+    header = text.lstrip().partition("\n")[0]
 
     def fitting(delimiter: str) -> tuple[bool, int]:
         try:
             widths = [len(fields) for _, fields in _rows(text[:SNIFFED], delimiter)]
         except csv.Error:
-            return False, 0
+            return False, header.count(delimiter)
         widths = widths[:-1] if len(text) > SNIFFED else widths  # the last one may be cut off
         return len(set(widths)) == 1 and widths[0] > 1, widths[0] if widths else 0
 
