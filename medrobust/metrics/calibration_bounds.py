@@ -16,9 +16,10 @@ FEWEST_CALIBRATED = 150
 def calibration_bounds(found: CalibrationError, groups: Int64Array | None = None) -> Bounds | None:
     """Return the 95 % interval of a calibration error; None where too few images are there.
 
-    It takes 150 images or patients, not all alike. It is that of a mean, with the bins held fixed; its lower end less what chance adds to the error, for
-    the error is too large on few images. docs/metrics.md has its coverage in simulations, beside
-    that of a bootstrap, which holds the true error 23 to 95 times of 100.
+    It takes 150 images or patients, not all alike. It is that of a mean, with the bins held fixed;
+    its lower end less what chance adds to the error, which is too large on few images.
+    docs/metrics.md has its coverage in simulations, beside that of a bootstrap, which holds the
+    true error 23 to 95 times of 100.
 
     Args:
         found: From `calibration_errors`.
