@@ -11,7 +11,7 @@ from PIL import Image
 
 from medrobust.base.missing import is_missing
 from medrobust.datasets import Folder, Npz
-from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, InvalidDataError
 from medrobust.readings.aggregation import Aggregation
 
 MISSING = ["", "NaN", "NA", "N/A", "#N/A", "<NA>", "null", "None", "?", "-", "--", "n.a."]
@@ -132,6 +132,14 @@ def test_rows_of_no_split_are_counted_and_one_split_has_one_spelling(tmp_path: P
     file = table(tmp_path, labels, split=["test", "Test", "test", "test "])
     with pytest.raises(InvalidDataError, match=r"'test' \(line 2\) and 'Test' \(line 3\)"):
         folder(file).load()
+
+
+def test_a_folder_in_place_of_a_picture_is_called_one(tmp_path: Path) -> None:
+    file = table(tmp_path, ["a", "b"])
+    (tmp_path / "1.png").unlink()
+    (tmp_path / "1.png").mkdir()
+    with pytest.raises(DatasetNotFoundError, match=r"1\.png is a folder, or a link that leads"):
+        folder(file, class_names=["a", "b"]).load()
 
 
 def ages(tmp_path: Path, values: list[str], edges: list[float] | None = None) -> Any:

@@ -380,3 +380,21 @@ def test_what_became_of_alpha_is_said_with_its_line(
     assert f"1 of 3 images of test: {ALPHA} (t.csv, line 2)" in marks
     assert f"1 of 3 images: {ALPHA} (t.csv, line 2)" in caplog.text
     assert f"1 of 3 images: {OPAQUE} (t.csv, line 3)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "Git LFS, which is not read here: fetch its content",
+        ),
+        (b"\0\x05\x16\x07" + bytes(80), "companion file of macOS"),
+        (b"<!DOCTYPE HTML><p>log in", "a page of HTML, as of a login"),
+        (b"\x93NUMPY\x01\0", "a NumPy array, which is not read here: save it as PNG"),
+        (bytes(128) + b"DICM", "DICOM, which is not read here: pass dataset=dicom"),
+    ],
+)
+def test_what_is_no_picture_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    refused(tmp_path, content, said)

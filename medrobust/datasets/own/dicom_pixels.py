@@ -235,7 +235,8 @@ def _check_header(header: "FileDataset", name: str) -> None:
             f"{samples} samples); there are: {', '.join((*GREY, PALETTE, *COLOUR))}."
         )
     if header.get("BitsAllocated") not in (1, 8, 16, 32, 64):
-        raise InvalidImageError(f"{name} has {header.get('BitsAllocated')} bits a pixel.")
+        bits = header.get("BitsAllocated")
+        raise InvalidImageError(f"{name} has {bits} bits a pixel (BitsAllocated): 8, 16, 32 go.")
 
 
 def _frame_index(header: "FileDataset", frame: int | None, name: str) -> int:

@@ -68,7 +68,7 @@ NOTES = (ALPHA, OPAQUE, FIRST, CMYK, FEW_GREYS, DEEP)
 
 UNREAD = (
     (4, b"ftyp", "HEIC, AVIF or a film"),
-    (128, b"DICM", "DICOM (dataset=dicom reads it)"),
+    (128, b"DICM", "DICOM"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"v/1\x01", "OpenEXR"),
@@ -77,8 +77,21 @@ UNREAD = (
     (0, b"<?xml", "XML or SVG"),
     (0, b"\x1f\x8b", "a gzip file"),
     (0, b"\x5c\x01\0\0", "NIfTI"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"\0\x05\x16\x07", "a companion file of macOS"),
+    (0, b"<!doctype html", "a page of HTML, as of a login"),
+    (0, b"<html", "a page of HTML, as of a login"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS"),
 )
-"""Place, first bytes and name of what people take for pictures."""
+"""Place, first bytes (of text in lower case) and name of what people take for pictures."""
+
+REMEDIES = {
+    "DICOM": "pass dataset=dicom",
+    "a companion file of macOS": "take it off the table, the picture lies beside it",
+    "a pointer of Git LFS": "fetch its content (git lfs pull)",
+    "a page of HTML, as of a login": "fetch the picture again",
+}
+"""What to do about some of them; the others are to be saved in another format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +320,10 @@ def _unknown(file: Path, error: Exception) -> Exception:
     with file.open("rb") as stream:
         head = stream.read(512)
     for place, mark, kind in UNREAD:
-        if head[place : place + len(mark)] == mark:
-            return InvalidImageError(
-                f"{file.name} is {kind}, which is not read: save it as PNG, JPEG or TIFF."
-            )
-    return error
+        if mark in (head[place : place + len(mark)], head[place : place + len(mark)].lower()):
+            remedy = REMEDIES.get(kind, "save it as PNG, JPEG or TIFF")
+            return InvalidImageError(f"{file.name} is {kind}, which is not read here: {remedy}.")
+    return error if head else InvalidImageError(f"{file.name} is empty.")
 
 
 def _told(file: Path, error: Exception) -> str:

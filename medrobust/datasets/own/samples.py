@@ -137,11 +137,13 @@ def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
 
 
 def _alike(file: Path) -> str:
-    """Name a file that differs in upper and lower case alone, as systems that ignore it have it."""
+    """Say what stands there in place of a file: no file, or one of another upper and lower case."""
     try:
         names = os.listdir(file.parent)
     except OSError:
         return ""
+    if file.name in names:
+        return f"{printable(file.name)} is a folder, or a link that leads nowhere. "
     found = next((name for name in names if name.lower() == file.name.lower()), None)
     return f"{printable(found)} is there: upper and lower case count. " if found else ""
 

@@ -56,7 +56,7 @@ def table_text(packed: bytes, name: str) -> str:
             f"{name} is not UTF-8 text (from line {line} on); save it as CSV UTF-8."
         ) from error
     if not text.strip():
-        raise InvalidDataError(f"{name} is empty.")
+        raise InvalidDataError(f"{name} is empty: it has no rows.")
     return text
 
 
