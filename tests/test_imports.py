@@ -29,7 +29,9 @@ ALLOWED = {
     "adapters": BASE | {"models"},
     "engine": ROOMS - {"quality"},
     "tuning": ROOMS - {"quality"} | {"engine"},
-    "tasks": BASE | {"quality", "models", "metrics", "reporting.markup", "reporting.reliability"},
+    "tasks": BASE
+    | {"quality", "models", "metrics", "corruptions.texts"}
+    | {"reporting.markup", "reporting.reliability"},
     "readings": BASE | {"metrics", "tasks.base", "tasks.lookup", "evaluation.store", "reporting"},
     "reporting": BASE
     | {"metrics", "tasks.base", "tasks.lookup", "readings.lookup", "evaluation.store"}

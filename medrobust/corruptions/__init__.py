@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .config import Corruption, Suite
 from .continuous import Equalisation
 from .suites import suites
+from .texts import TextCorruption
 
 if TYPE_CHECKING:
     from .pipeline import CorruptionTransform
@@ -18,6 +19,7 @@ __all__ = [
     "Equalisation",
     "RandomCorruption",
     "Suite",
+    "TextCorruption",
     "corrupt",
     "suites",
 ]

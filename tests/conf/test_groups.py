@@ -28,6 +28,11 @@ GIVEN = {
     f"dataset/{name}.yaml": ("dataset.root=folder",)
     for name in ("chexpert_5x200", "mimic_cxr", "openi", "padchest", "rocov2")
 }
+GIVEN |= {
+    f"text_corruption/{file.stem}.yaml": ("task=retrieval",)
+    for file in FILES
+    if file.parent.as_posix() == "text_corruption" and file.stem != "none"
+}
 """What the user must give, by file."""
 
 

@@ -14,11 +14,14 @@ from run_entry import medrobust, rows
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Texts
+from medrobust.corruptions import TextCorruption
 from medrobust.datasets import MedMNIST
 from medrobust.datasets.image_set import judged_by
+from medrobust.evaluation.cells import head_fingerprint
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import Cell
-from medrobust.tasks.retrieval import TASK
+from medrobust.models.base import VisionLanguageModel
+from medrobust.tasks.base import Cell, ModelSide
+from medrobust.tasks.retrieval import TASK, Retrieval
 from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
 
 IMAGES = 40
@@ -271,6 +274,32 @@ def test_reports_are_matched_by_the_labels_of_their_images(workplace, capsys) ->
     found = {r["metric"]: float(r["value"]) for r in rows("out/results.csv")}
     right = found["image_to_text_precision_at_10"]
     assert found["image_to_text_wrong_at_10"] == pytest.approx(1 - right)
+
+
+def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(workplace) -> None:
+    run = (*SMALL[:3], "corruption=clean", "model=phantomclip_small", "hydra.run.dir=out")
+    assert medrobust(*run) == 0
+    (plain,) = {r["cell"] for r in rows("out/results.csv")}
+    levels = "task.text_corruption.severities=[1,5]"
+    assert medrobust(*run, "text_corruption=dropped_words", levels) == 0
+    found = [r for r in rows("out/results.csv") if r["metric"] == "image_to_text_miss_at_1"]
+    assert plain in {r["cell"] for r in found}
+    assert len({r["cell"] for r in found}) == 3
+    worst = max(found, key=lambda r: float(r["value"]))
+    assert worst["cell"] != plain
+
+
+def test_heads_name_the_corruption_of_texts_only_where_there_is_one() -> None:
+    class Reads(VisionLanguageModel):
+        _image_embedding = _text_embedding = NotImplemented
+
+    side = ModelSide(None, (), lambda: Reads.__new__(Reads))
+    plain = Retrieval().heads(facts(), side)
+    several = Retrieval(text_corruption=TextCorruption("typos", (2, 3))).heads(facts(), side)
+    assert "text_corruption" not in plain[0]
+    assert head_fingerprint(plain[0]) == head_fingerprint(several[0])
+    assert [head["name"] for head in several] == ["texts as given", "typos 2", "typos 3"]
+    assert len({head_fingerprint(head) for head in several}) == 3
 
 
 def test_rows_without_a_report_are_refused_by_line_or_dropped(workplace, capsys) -> None:

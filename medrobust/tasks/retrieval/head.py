@@ -1,7 +1,7 @@
 """From image features to ranks: the texts of a split, encoded once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,24 @@ class RankHead:
             cut as its tokenizer cuts it, counted and said.
         data: Facts of the split, whose target is texts.
         rule: Which texts count as one.
+        change: What corrupts a text before the model reads it; None: nothing.
     """
 
-    def __init__(self, model: VisionLanguageModel, data: Any, rule: Rule) -> None:
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        data: Any,
+        rule: Rule,
+        change: Callable[[str], str] | None = None,
+    ) -> None:
         self._judged = relevance(data.target, rule)
         model.to("cpu", torch.float32)
-        sentences = [[text] for text in self._judged.candidates.tolist()]
+        texts = self._judged.candidates.tolist()
+        sentences = [[text if change is None else change(text)] for text in texts]
+        if change is not None:
+            same = sum(text == new for text, (new,) in zip(texts, sentences, strict=True))
+            changed = part_of(len(texts) - same, len(texts), "text")
+            log.info("%s: the corruption of texts changes %s", data.name, changed)
         with counting_cut_texts() as cut:
             self._texts = class_features(model, sentences)
         if cut.number:

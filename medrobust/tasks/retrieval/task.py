@@ -1,18 +1,26 @@
 """Retrieval as a task: ranks in, recalls, ranks and precision out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, part_of
+from medrobust.corruptions.texts import TextCorruption
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
 from medrobust.tasks.text_side import text_model
 
 from . import scores
 from .relevance import Rule, check_rule, relevance
+
+CORRUPTED = "text_corruption"
+"""Key of a head whose texts are corrupted: how."""
+
+AS_GIVEN = "texts as given"
+"""Name of the row beside rows of corrupted texts."""
 
 PURPOSE = "match images with texts"
 
@@ -42,6 +50,8 @@ class Retrieval(Task):
             the image; "normalized", whatever its case, punctuation and white space; "pair", that
             it was given for that image, however many others read the same; "labels", that an image
             with the same labels has it.
+        text_corruption: What texts are corrupted by, beside a row for them as they are; None: by
+            nothing. Which text is right is decided before.
 
     Raises:
         UnknownNameError: If there is no such rule.
@@ -55,8 +65,11 @@ class Retrieval(Task):
     losses = scores.LOSSES
     offered = tuple(scores.METRICS)
 
-    def __init__(self, relevance: Rule = "text") -> None:
+    def __init__(
+        self, relevance: Rule = "text", text_corruption: TextCorruption | None = None
+    ) -> None:
         check_rule(relevance)
+        self.text_corruption = text_corruption
         self.relevance = relevance
         self.target = "texts and labels" if relevance == "labels" else "texts"
 
@@ -77,20 +90,27 @@ class Retrieval(Task):
         texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]
         if judged.labels is not None:
             texts.append(judged.labels.tolist())
-        return [
-            {
-                "kind": self.kind,
-                "relevance": self.relevance,
-                "candidates": len(judged.candidates),
-                "texts": fingerprint(texts),
-            }
+        plain = {
+            "kind": self.kind,
+            "relevance": self.relevance,
+            "candidates": len(judged.candidates),
+            "texts": fingerprint(texts),
+        }
+        corrupted = self.text_corruption
+        if corrupted is None:
+            return [plain]
+        rows = [
+            plain | {"name": f"{corrupted.name} {level}", CORRUPTED: corrupted.identity(level)}
+            for level in corrupted.severities
         ]
+        return [plain | {"name": AS_GIVEN}, *rows]
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode the texts of the split, once."""
         from .head import RankHead
 
-        return RankHead(text_model(side, PURPOSE), data, description["relevance"])
+        model = text_model(side, PURPOSE)
+        return RankHead(model, data, description["relevance"], _change(description))
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
@@ -99,6 +119,15 @@ class Retrieval(Task):
     def collapsed(self, cell: Cell) -> str | None:
         """Name similarities that are the same for every pair."""
         return scores.collapsed(cell)
+
+
+def _change(description: HeadDescription) -> Callable[[str], str] | None:
+    """Return what corrupts a text, as a head describes it; None if nothing does."""
+    said = description.get(CORRUPTED)
+    if said is None:
+        return None
+    corruption = TextCorruption(said["name"], (said["severity"],), said["seed"])
+    return partial(corruption, severity=said["severity"])
 
 
 def check_texts(data: Any) -> None:
