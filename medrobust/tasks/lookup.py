@@ -39,13 +39,23 @@ def task_name(kind: str) -> str:
     return OLD_KINDS.get(kind, kind)
 
 
-def task_of(kind: str) -> Task:
+def task_of(kind: str, text_corruption: object = None) -> Task:
     """Return the task that a head's kind, or a name of conf/task, belongs to.
+
+    Args:
+        kind: Of a head, or a name.
+        text_corruption: Refused: of tasks that read reports, which are built by their classes.
 
     Raises:
         UnknownNameError: If there is none of that name; it names those that there are.
+        ConfigurationError: If texts are to be corrupted.
     """
     name = task_name(kind)
+    if text_corruption is not None:
+        raise ConfigurationError(
+            f"text_corruption changes reports, and task={name} reads none: add task=retrieval, or "
+            f"leave text_corruption out."
+        )
     return _given[name] if name in _given else _installed(name)
 
 

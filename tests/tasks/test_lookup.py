@@ -61,3 +61,8 @@ def test_a_folder_whose_task_has_another_name_is_refused(tmp_path, monkeypatch) 
     monkeypatch.setattr(lookup, "import_module", lambda name: folder)
     with pytest.raises(ConfigurationError, match="kind is 'sorting': its kind is 'retrieval'"):
         lookup.task_of("sorting")
+
+
+def test_corrupted_reports_are_refused_by_a_task_that_reads_none() -> None:
+    with pytest.raises(ConfigurationError, match="task=classification reads none"):
+        lookup.task_of("classification", text_corruption=object())
