@@ -270,3 +270,12 @@ def test_what_has_no_value_is_not_finite_and_what_cannot_be_measured_is_refused(
         ImageQuality(["sssim"])
     with pytest.raises(ConfigurationError, match="each once"):
         ImageQuality(["ssim", "ssim"])
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 224, 224), (2, 3, 31, 17), (1, 3, 1, 1)])
+def test_squared_errors_are_exact_whole_numbers(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    a, b = (torch.from_numpy(rng.integers(0, 256, shape, np.uint8)) for _ in range(2))
+    for clean, shown in ((a, b), (torch.zeros_like(a), torch.full_like(a, 255)), (a, a)):
+        exact = ((clean.long() - shown.long()) ** 2).flatten(1).sum(1).double() / a[0].numel()
+        assert torch.equal(measure(shown, ["mse"], clean=clean)["mse"], exact)
