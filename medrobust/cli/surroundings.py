@@ -50,12 +50,19 @@ def not_numbers(environment: Mapping[str, str]) -> list[str]:
     Example:
         >>> not_numbers({"RANK": "", "LOCAL_RANK": "0", "OMP_NUM_THREADS": "4,2"})
         ['RANK']
+        >>> not_numbers({"NUMBA_NUM_THREADS": "0"})
+        ['NUMBA_NUM_THREADS']
     """
+
+    def is_one(name: str, text: str) -> bool:
+        least = 1 if name.endswith("THREADS") else 0
+        return text.isdecimal() and int(text) >= least
+
     return [
         name
         for name in NUMBERS
         if name in environment
-        and not all(part.strip().isdecimal() for part in environment[name].split(","))
+        and not all(is_one(name, part.strip()) for part in environment[name].split(","))
     ]
 
 

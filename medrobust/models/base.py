@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
 
 from .speed import EXACT, Speed
@@ -110,10 +111,12 @@ class VisionLanguageModel(ImageModel):
         """Embed sentences: (K, D) float32 of unit norm.
 
         Raises:
-            TypeError: If one string is given, whose letters would pass for sentences.
+            TypeError: If one string is given, whose letters would pass for sentences, or no texts.
+            ConfigurationError: If there is no sentence, or one holds what no text may hold.
         """
         if isinstance(sentences, str):
             raise TypeError("encode_text takes a list of sentences: pass [sentence] for one.")
+        _check_sentences(sentences)
         return functional.normalize(self._text_embedding(sentences).float(), dim=-1)
 
 
@@ -151,3 +154,22 @@ class ModelSource(Protocol):
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
         ...
+
+
+def _check_sentences(sentences: Sequence[str]) -> None:
+    """Refuse what tokenizers fail on in words of their own."""
+    if not len(sentences):
+        raise ConfigurationError("encode_text takes a list of sentences, and it is empty.")
+    for number, sentence in enumerate(sentences):
+        if not isinstance(sentence, str):
+            raise TypeError(
+                f"encode_text takes a list of sentences; number {number} is a "
+                f"{type(sentence).__name__}."
+            )
+        try:
+            sentence.encode()
+        except UnicodeEncodeError as error:  # bytes of a terminal that is not UTF-8
+            raise ConfigurationError(
+                f"the sentence {sentence!r} holds bytes that are no UTF-8: type it in a terminal "
+                f"of UTF-8 (LC_ALL=C.UTF-8), or put it into a file of options."
+            ) from error

@@ -140,3 +140,13 @@ def test_the_packaged_files_are_small() -> None:
 def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"model\.variant='large'"):
         PhantomClip(variant="large")
+
+
+def test_what_is_no_sentence_is_refused_in_one_of_ours() -> None:
+    model = PhantomClip(variant="small").load()
+    with pytest.raises(ConfigurationError, match="it is empty"):
+        model.encode_text([])
+    with pytest.raises(TypeError, match="number 1 is a NoneType"):
+        model.encode_text(["a cell", None])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match=r"bytes that are no UTF-8: .*LC_ALL=C\.UTF-8"):
+        model.encode_text(["caf\udce9"])
