@@ -1,28 +1,30 @@
 """One probability from those of several images: of a patient, a lesion, a study."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from medrobust.types import Float64Array, Int64Array
 
-How: TypeAlias = Literal["mean", "max", "noisy_or"]
+How: TypeAlias = Literal["mean", "max", "noisy_or", "most_confident", "product"]
 """How probabilities are joined."""
 
-WAYS: tuple[How, ...] = ("mean", "max", "noisy_or")
+WAYS: tuple[How, ...] = get_args(How)
 
 
 def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Float64Array:
     """Join the probabilities p_i of the images of each unit.
 
     "mean": the mean of p_i; "max": the largest; "noisy_or": 1 - prod(1 - p_i), the chance that at
-    least one of independent findings is there, which grows with the number of images. All is done
-    on log-odds, so that probabilities near 0 and 1 do not saturate.
+    least one of independent findings is there, which grows with the number of images;
+    "most_confident": the p_i that is farthest from 1/2, of two as far the larger; "product": the
+    product of experts, whose log-odds are the sum of theirs: equal images make it surer. All is
+    done on log-odds, so that probabilities near 0 and 1 do not saturate.
 
     Args:
         log_odds: log(p / (1 - p)) of each image, float64 (N, L).
         units: Unit of each image, int64 (N,), every number from 0 to U - 1.
-        how: One of the three.
+        how: One of the five.
 
     Returns:
         Log-odds of each unit, float64 (U, L); of a unit of one image those of the image, to
@@ -40,10 +42,50 @@ def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Floa
     if how == "max":
         largest: Float64Array = np.maximum.reduceat(given, starts)
         return largest
+    if how == "product":
+        summed: Float64Array = np.add.reduceat(given, starts)
+        return summed
+    if how == "most_confident":
+        high, low = np.maximum.reduceat(given, starts), np.minimum.reduceat(given, starts)
+        return np.where(high >= -low, high, low)
     if how == "mean":
         present, absent = -np.logaddexp(0.0, -given), -np.logaddexp(0.0, given)
         return _log_sums(present, starts) - _log_sums(absent, starts)
     return _noisy_or(given, starts)
+
+
+def joined_log_probabilities(
+    logs: Float64Array, units: Int64Array, how: Literal["most_confident", "product"]
+) -> Float64Array:
+    """Join the probabilities of classes of which an image shows one.
+
+    "most_confident": those of the image whose largest probability is largest, of several each class
+    its largest; "product": log of the product over the images, for a softmax.
+
+    Args:
+        logs: Logarithm of the probability of each class, float64 (N, K).
+        units: As for `joined_log_odds`.
+        how: One of the two.
+
+    Returns:
+        float64 (U, K), for a softmax.
+
+    Example:
+        >>> logs = np.log([[0.6, 0.4], [0.1, 0.9]])
+        >>> np.exp(joined_log_probabilities(logs, np.zeros(2, np.int64), "most_confident")).tolist()
+        [[0.1, 0.9]]
+    """
+    order = np.argsort(units, kind="stable")
+    given = logs[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(units[order]) > 0])
+    if how == "product":
+        summed: Float64Array = np.add.reduceat(given, starts)
+        return summed
+    surest = given.max(axis=1)
+    counts = np.diff(np.r_[starts, len(given)])
+    chosen = surest == np.repeat(np.maximum.reduceat(surest, starts), counts)
+    found: Float64Array = np.maximum.reduceat(np.where(chosen[:, None], given, -np.inf), starts)
+    return found
 
 
 def _noisy_or(log_odds: Float64Array, starts: Int64Array) -> Float64Array:

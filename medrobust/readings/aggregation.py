@@ -34,7 +34,8 @@ class Aggregation:
     Attributes:
         unit: What they are joined to, in tables: "patient", "lesion", "study".
         by: "groups" (the patients that the set names), or the metadata column that tells units.
-        how: "mean", "max" or "noisy_or" of the probabilities of the images.
+        how: "mean", "max", "noisy_or", "most_confident" or "product" of the probabilities of the
+            images.
     """
 
     unit: str = "patient"
@@ -240,11 +241,11 @@ class _Joiner:
             sizes = np.bincount(units.codes)
             low, high = int(sizes.min()), int(sizes.max())
             each = str(high) if low == high else f"{low} to {high}"
-            grows = low < high and units.how == "noisy_or"
+            grows = low < high and units.how in ("noisy_or", "product")
             yield (
                 f"{of[data.fingerprint]}: probabilities of {counted(len(units.codes), 'image')} "
                 f"({each} each) joined to {counted(len(sizes), units.word)} by {units.how}"
-                + ("; noisy_or grows with the number of images" if grows else "")
+                + (f"; {units.how} grows with the number of images" if grows else "")
             )
 
     def _lacking(self, cells: Iterable[StoredCell]) -> list[str]:

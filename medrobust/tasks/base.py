@@ -118,7 +118,7 @@ class Units:
         word: What one of them is: "patient".
         names: Of each unit, in the order of their first images.
         codes: int64 (N,), the unit of each image.
-        how: "mean", "max" or "noisy_or".
+        how: One of `metrics.joining.WAYS`.
     """
 
     word: str

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from medrobust.metrics.joining import WAYS, joined_log_odds
+from medrobust.metrics.joining import WAYS, joined_log_odds, joined_log_probabilities
 
 P = np.array([0.1, 0.4, 0.7])
 
@@ -13,7 +13,16 @@ def joined(p, units, how):
     return expit(joined_log_odds(logit(np.asarray(p))[:, None], np.asarray(units), how)[:, 0])
 
 
-@pytest.mark.parametrize(("how", "truth"), [("noisy_or", 0.838), ("max", 0.7), ("mean", 0.4)])
+ODDS = (1 / 9) * (4 / 6) * (7 / 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "truth"),
+    [
+        *[("noisy_or", 0.838), ("max", 0.7), ("mean", 0.4), ("most_confident", 0.1)],
+        ("product", ODDS / (1 + ODDS)),
+    ],
+)
 def test_three_images_of_one_patient_by_hand(how, truth):
     assert joined(P, [0, 0, 0], how) == pytest.approx([truth], abs=1e-15)
 
@@ -39,7 +48,7 @@ def test_one_image_keeps_its_log_odds_however_extreme(how):
     assert found == pytest.approx(given, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("how", ["mean", "max"])
+@pytest.mark.parametrize("how", ["mean", "max", "most_confident"])
 def test_copies_of_one_image_say_what_it_says(how):
     assert joined([0.3] * 4, [0] * 4, how) == pytest.approx([0.3], abs=1e-15)
 
@@ -50,3 +59,30 @@ def test_nothing_saturates_where_probabilities_would():
     assert joined_log_odds(given, both, "noisy_or")[0, 0] == pytest.approx(-800 + np.log(2))
     assert joined_log_odds(-given, both, "noisy_or")[0, 0] == pytest.approx(1600)
     assert joined_log_odds(given, both, "mean")[0, 0] == pytest.approx(-800)
+
+
+def fused(p, units, how):
+    logs = joined_log_probabilities(np.log(np.asarray(p)), np.asarray(units), how)
+    return np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True)
+
+
+VIEWS = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.4, 0.4, 0.2]])
+
+
+def test_the_product_of_experts_and_the_surest_view_by_hand():
+    product = VIEWS.prod(axis=0)
+    assert fused(VIEWS, [0, 0, 0], "product")[0] == pytest.approx(product / product.sum())
+    assert fused(VIEWS, [0, 0, 0], "most_confident")[0] == pytest.approx(VIEWS[1])
+
+
+@pytest.mark.parametrize("how", ["most_confident", "product"])
+def test_one_view_is_itself_and_the_order_of_views_is_nothing(how):
+    assert fused(VIEWS, [0, 1, 2], how) == pytest.approx(VIEWS)
+    tied = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3]])
+    turned = [2, 0, 1]
+    for views in (VIEWS, tied):
+        assert fused(views[turned], [0, 0, 0], how) == pytest.approx(fused(views, [0, 0, 0], how))
+
+
+def test_copies_of_the_surest_view_are_that_view():
+    assert fused([VIEWS[0]] * 3, [0, 0, 0], "most_confident")[0] == pytest.approx(VIEWS[0])

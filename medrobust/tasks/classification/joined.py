@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medrobust.base.targets import Labels
 from medrobust.base.wording import listed
 from medrobust.exceptions import ConfigurationError
-from medrobust.metrics.joining import joined_log_odds
+from medrobust.metrics.joining import joined_log_odds, joined_log_probabilities
 from medrobust.metrics.scores import class_scores
 from medrobust.tasks.base import Cell, Units
 from medrobust.types import Float64Array, Int64Array
@@ -26,14 +26,14 @@ def joined_labels(data: Any, units: Units) -> Labels:
 
     Raises:
         ConfigurationError: If images of one unit are of several classes; or carry other labels,
-            and their mean is asked for.
+            and one answer for all of them is asked for.
     """
     labels: Int64Array = data.labels
     own = labels[units.first]
     unlike = labels != own[units.codes]
     if unlike.ndim == 2:
         unlike = unlike.any(axis=1)
-    if labels.ndim == 2 and units.how != "mean":
+    if labels.ndim == 2 and units.how in ("max", "noisy_or"):
         union = np.zeros_like(own)
         np.maximum.at(union, units.codes, labels)
         return Labels(union)
@@ -48,7 +48,7 @@ def _several_answers(data: Any, units: Units, code: int) -> ConfigurationError:
     named = f"{units.word} {units.names[code]!r} of {data.name}/{data.split}"
     if labels.ndim == 2:
         return ConfigurationError(
-            f"images of {named} have different labels, and a mean needs the same ones: "
+            f"images of {named} have different labels, and {units.how} needs the same ones: "
             f"aggregate.how=max or noisy_or take all that any of them has."
         )
     classes = listed([data.class_names[k] for k in labels])
@@ -86,5 +86,7 @@ def _joined(log_odds: Float64Array, data: Any, units: Units) -> Float64Array:
         both = np.zeros((len(units.names), log_odds.shape[1]))
         both[:, data.positive] = joined_log_odds(positive, units.codes, units.how)[:, 0]
         return both
+    if units.how in ("most_confident", "product"):
+        return joined_log_probabilities(-np.logaddexp(0.0, -log_odds), units.codes, units.how)
     each = joined_log_odds(log_odds, units.codes, units.how)
     return -np.logaddexp(0.0, -each)  # the logarithm of each probability
