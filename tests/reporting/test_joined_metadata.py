@@ -57,7 +57,8 @@ def test_later_columns_make_subgroups_of_stored_cells(
         sum(bool(age) and low <= float(age) < high for age in ages)
         for low, high in ((0, 40), (40, 60), (60, 99))
     ]
-    names = ["under 40", "40 to under 60", "60 and over"]
+    counts.append(ages.count(""))
+    names = ["under 40", "40 to under 60", "60 and over", "missing"]
     told = [(row["group"], row["images"]) for row in found if row["group"]]
     assert told == [(name, str(count)) for name, count in zip(names, counts, strict=True)]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
