@@ -100,16 +100,25 @@ class MonitorFolder:
         """
         from filelock import FileLock, Timeout
 
+        lock = FileLock(str(self.root / ".lock"), timeout=PATIENCE)
         try:
-            with FileLock(str(self.root / ".lock"), timeout=PATIENCE):
-                for left in (*self.root.glob(".*.json-*"), *self.root.glob("studies/.*-*")):
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-                yield
+            lock.acquire()
         except Timeout as error:
             raise StoreError(
                 f"another update of {self.root} has not ended in {PATIENCE} seconds: run again "
                 f"when it has, or stop it."
             ) from error
+        except OSError as error:
+            raise StoreError(
+                f"{self.root} cannot be written ({error}): an update needs a folder that it may "
+                f"write to."
+            ) from error
+        try:
+            for left in (*self.root.glob(".*.json-*"), *self.root.glob("studies/.*-*")):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield
+        finally:
+            lock.release()
 
     def add(self, arrays: Arrays) -> None:
         """Keep what one update brings; the same once more changes nothing.

@@ -145,6 +145,15 @@ def test_what_a_killed_update_had_not_finished_is_removed(monitor):
     assert not [path for path in monitor.rglob(".*") if path.name != ".lock"]
 
 
+def test_a_folder_that_cannot_be_written_is_said(monitor, monkeypatch):
+    def refused(self, *args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refused)
+    with pytest.raises(StoreError, match="an update needs a folder that it may write to"):
+        update_monitor(monitor, studies(60, 1, 12, 1), key=KEY)
+
+
 def _update(place, first, seed):
     update_monitor(place, studies(first, 3, 12, seed), key=KEY)
 
