@@ -72,7 +72,8 @@ def joined_log_probabilities(
 
     Example:
         >>> logs = np.log([[0.6, 0.4], [0.1, 0.9]])
-        >>> np.exp(joined_log_probabilities(logs, np.zeros(2, np.int64), "most_confident")).tolist()
+        >>> joined = joined_log_probabilities(logs, np.zeros(2, np.int64), "most_confident")
+        >>> np.exp(joined).round(6).tolist()
         [[0.1, 0.9]]
     """
     order = np.argsort(units, kind="stable")

@@ -175,7 +175,8 @@ def falls_below(
         least: As a share.
 
     Example:
-        >>> falls_below([2, 4], [(0.9, 0.8, 1.0), (0.7, 0.6, 0.8), (0.3, 0.2, 0.4)], 0.8)
+        >>> found = falls_below([2, 4], [(0.9, 0.8, 1.0), (0.7, 0.6, 0.8), (0.3, 0.2, 0.4)], 0.8)
+        >>> tuple(round(severity, 6) for severity in found)
         (1.0, 0.0, 2.0)
     """
     value, low, high = (
