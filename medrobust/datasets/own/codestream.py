@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 Colours = Literal["RGB", "YBR"]
+Kind = Literal["JPEG", "JPEG-LS", "JPEG 2000"]
 
 START_J2K = b"\xff\x4f\xff\x51"
 RGB_IDENTIFIERS = (b"RGB", b"rgb")
@@ -28,6 +29,7 @@ class Codestream:
         components: Samples a pixel.
         colours: What three components are once they are decompressed, where the stream says it.
         adobe: Whether that is said by Adobe's marker, which some decoders follow by themselves.
+        kind: What its first markers say it is.
     """
 
     width: int
@@ -36,6 +38,7 @@ class Codestream:
     components: int
     colours: Colours | None = None
     adobe: bool = False
+    kind: Kind = "JPEG"
 
 
 def codestream(packed: bytes) -> Codestream | None:
@@ -51,6 +54,19 @@ def codestream(packed: bytes) -> Codestream | None:
         return _jpeg_2000(packed[start:]) if start >= 0 else None
     except (IndexError, ValueError):  # cut off
         return None
+
+
+def is_cut_off(packed: bytes) -> bool:
+    r"""Say whether a JPEG or JPEG-LS stream stops before the end of its image (T.81, B.1.1.3).
+
+    Padding behind the end is legal. Neither marker can occur within compressed samples.
+
+    Example:
+        >>> is_cut_off(b"\xff\xd8...\xff\xda...\xff\xd9\0"), is_cut_off(b"\xff\xd8...\xff\xda..")
+        (False, True)
+    """
+    scan, end = b"\xff\xda", b"\xff\xd9"
+    return packed.startswith(b"\xff\xd8") and packed.rfind(end) <= packed.rfind(scan)
 
 
 def _segments(packed: bytes, place: int) -> Iterator[tuple[int, bytes]]:
@@ -79,7 +95,8 @@ def _jpeg(packed: bytes) -> Codestream | None:
             height, width = np.frombuffer(body, dtype=">u2", count=2, offset=1).tolist()
             parts = [body[6 + 3 * n : 9 + 3 * n] for n in range(components)]
             colours = _jpeg_colours(parts, jfif, adobe)
-            return Codestream(width, height, bits, components, colours, adobe is not None)
+            kind: Kind = "JPEG-LS" if marker == 0xF7 else "JPEG"
+            return Codestream(width, height, bits, components, colours, adobe is not None, kind)
     return None
 
 
@@ -112,4 +129,5 @@ def _jpeg_2000(packed: bytes) -> Codestream:
         (parts[0][0] & 0x7F) + 1,
         components,
         colours,
+        kind="JPEG 2000",
     )

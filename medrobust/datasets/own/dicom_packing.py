@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidImageError, MissingDependencyError
 
-from .codestream import Codestream, codestream
+from .codestream import Codestream, codestream, is_cut_off
 from .dicom_headers import DEFLATED, dicom_errors_named, library
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RLE: Final = "1.2.840.10008.1.2.5"
 J2K: Final = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
 """What transfer syntaxes of JPEG 2000 (…4.90 to .93) and HTJ2K (…4.201 to .203) begin with."""
+
+JPEG_LS: Final = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 
 INTEGERS: Final = 0x7FE00010
 PIXELS: Final = {0x7FE00008: 32, 0x7FE00009: 64, INTEGERS: None}
@@ -268,9 +270,26 @@ def _checked_stream(whole: "FileDataset", index: int, name: str) -> Codestream:
             f"{name} is damaged: its compressed pixels declare {declared}, its header "
             f"{whole.Columns} × {whole.Rows}."
         )
+    _check_kind(found, packed, whole, name)
     if found.components != whole.SamplesPerPixel:
         raise InvalidImageError(
             f"{name} has {found.components} samples in each compressed pixel, and "
             f"{whole.SamplesPerPixel} in its header (SamplesPerPixel)."
         )
     return found
+
+
+def _check_kind(found: Codestream, packed: bytes, whole: "FileDataset", name: str) -> None:
+    """Refuse a stream of another kind than the transfer syntax names, and one that is cut off."""
+    syntax = whole.file_meta.TransferSyntaxUID
+    asked = "JPEG 2000" if syntax.startswith(J2K) else "JPEG-LS" if syntax in JPEG_LS else "JPEG"
+    if found.kind != asked:
+        raise InvalidImageError(
+            f"{name} says that its pixels are packed as {syntax.name} (TransferSyntaxUID), but "
+            f"they are a stream of {found.kind}: correct the transfer syntax."
+        )
+    if is_cut_off(packed):
+        raise InvalidImageError(
+            f"{name} is damaged: its compressed pixels ({found.kind}) stop before the end of the "
+            f"image; fetch or export it again."
+        )
