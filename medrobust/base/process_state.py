@@ -13,7 +13,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+from medrobust.base import torch_settings
 
 Restore: TypeAlias = Callable[[], None]
 
@@ -29,7 +31,7 @@ SIGNALS = [
 def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
     """Put back, whatever happens inside, all that libraries and jobs set for a whole process.
 
-    Torch: default dtype and device, determinism, matmul precision, cudnn, threads, gradients; the
+    Torch: default dtype, determinism, matmul precision, cudnn, threads, gradients; the
     generators of Python, numpy and torch; logging: handlers, levels, propagation; the environment;
     the filters of warnings; numpy's answer to divisions by zero; signal handlers and hooks;
     matplotlib's backend and settings; the current folder.
@@ -39,7 +41,7 @@ def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
             is over, not of a caller who goes on with it.
     """
     states = (
-        _torch,
+        torch_settings.remember,
         _rank,
         _generators,
         _logging,
@@ -57,44 +59,6 @@ def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
             _finish_wandb()
         for restore in restores:
             restore()
-
-
-class _Flag(NamedTuple):
-    get: Callable[[], Any]
-    set: Callable[[Any], object]
-
-
-def _torch() -> Restore:
-    import torch
-    from torch.backends import cudnn
-
-    def attribute(owner: Any, name: str) -> _Flag:
-        return _Flag(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
-
-    flags = [
-        _Flag(torch.get_default_dtype, torch.set_default_dtype),
-        _Flag(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-        _Flag(
-            torch.get_deterministic_debug_mode,
-            torch.set_deterministic_debug_mode,
-        ),
-        _Flag(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-        _Flag(torch.get_num_threads, torch.set_num_threads),
-        _Flag(torch.is_grad_enabled, torch.set_grad_enabled),
-        attribute(cudnn, "benchmark"),
-        attribute(cudnn, "deterministic"),
-        attribute(cudnn, "enabled"),
-        attribute(cudnn, "allow_tf32"),
-        attribute(torch.backends.cuda.matmul, "allow_tf32"),
-    ]
-    found = [flag.get() for flag in flags]
-
-    def restore() -> None:
-        for flag, value in zip(flags, found, strict=True):
-            if flag.get() != value:
-                flag.set(value)
-
-    return restore
 
 
 def _rank() -> Restore:

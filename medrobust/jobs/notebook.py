@@ -13,6 +13,7 @@ import numpy as np
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.former_names import FIRST
 from medrobust.base.process_state import left_as_found
+from medrobust.base.torch_settings import plain_torch
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.experiment import AskedModel, Data, Experiment, How, Where
@@ -79,7 +80,7 @@ def evaluate(
         ConfigurationError: If names, labels and images do not belong together.
         InvalidDataError: If the images are not uint8 of one of the two shapes.
     """
-    with left_as_found(finish_wandb=False):
+    with left_as_found(finish_wandb=False), plain_torch():
         import pytorch_lightning
 
         source: ModelSource

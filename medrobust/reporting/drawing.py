@@ -1,7 +1,8 @@
 """How charts are drawn: colors, plain axes, and SVG that follows the page; knows no matrix."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,21 @@ _INK = "#010203"
 """Replaced by `currentColor` in SVG, so that text follows the page in light and dark."""
 
 
+@contextmanager
+def own_settings(**settings: object) -> Iterator[None]:
+    """Draw with matplotlib's defaults and these, whatever the caller's matplotlibrc says.
+
+    Args:
+        settings: By their names with an underscore for the first dot: `svg_fonttype="none"`.
+    """
+    from matplotlib import rc_context, rcdefaults, rcParams
+
+    with rc_context():
+        rcdefaults()
+        rcParams.update({name.replace("_", ".", 1): value for name, value in settings.items()})
+        yield
+
+
 def svg(draw: "Callable[[str], Figure]", salt: str) -> str:
     """Draw a figure as SVG to stand in a page, the same bytes for the same figure.
 
@@ -30,10 +46,9 @@ def svg(draw: "Callable[[str], Figure]", salt: str) -> str:
         draw: Makes it, given the color of its text.
         salt: What the ids of its parts are made from; two of one page must not share it.
     """
-    from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+    with own_settings(svg_fonttype="none", svg_hashsalt=salt):
         figure = draw(_INK)
         figure.patch.set_alpha(0)
         buffer = io.StringIO()

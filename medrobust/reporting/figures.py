@@ -12,7 +12,7 @@ from medrobust.corruptions.suites import suites
 from medrobust.metrics import Estimate
 
 from .by_metric import printed_estimates
-from .drawing import STYLES, plain_axes, svg
+from .drawing import STYLES, own_settings, plain_axes, svg
 from .expected import ExpectedTable
 from .matrix import Matrix
 from .tables import coverage
@@ -99,7 +99,8 @@ def scale_top(matrix: Matrix) -> float:
 
 def matrix_png(matrices: Sequence[Matrix]) -> bytes:
     """Draw all matrices below one another as a heat map: PNG bytes."""
-    return _png(_heat_figure(matrices))
+    with own_settings():
+        return _png(_heat_figure(matrices))
 
 
 def _heat_figure(matrices: Sequence[Matrix]) -> "Figure":
@@ -311,8 +312,6 @@ def static_figures(matrices: Sequence[Matrix]) -> dict[str, bytes]:
 
     Each as PNG, SVG and PDF, on white, text as text, the same bytes for the same numbers.
     """
-    from matplotlib import rc_context
-
     files: dict[str, bytes] = {}
     for number, matrix in enumerate(matrices):
         drawn: dict[str, Callable[[Matrix], Figure]] = {"matrix": _matrix_figure}
@@ -320,8 +319,7 @@ def static_figures(matrices: Sequence[Matrix]) -> dict[str, bytes]:
             drawn |= {"curves": curves_figure, "scatter": scatter_figure}
         for what, draw in drawn.items():
             name = f"{what}-{number}-{matrix.table.dataset}-{matrix.table.suite}"
-            settings = {"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}
-            with rc_context(settings):
+            with own_settings(svg_fonttype="none", svg_hashsalt=name, pdf_fonttype=42):
                 figure = draw(matrix)
                 figure.patch.set_facecolor("white")
                 files[f"{name}.png"] = _png(figure)

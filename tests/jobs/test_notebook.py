@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from medrobust import evaluate
+from medrobust.base import torch_settings
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 from medrobust.models import OwnModel, PhantomClip
+from medrobust.reporting.figures import matrix_png
 
 NAMES = ["dark", "bright"]
 
@@ -234,3 +237,49 @@ def test_a_run_of_wandb_that_the_caller_has_open_stays_open(images, monkeypatch)
     run = SimpleNamespace(finish=lambda **_: pytest.fail("finished by evaluate"))
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=run))
     evaluate(Brightness(), images, LABELS, NAMES, corruptions="clean")
+
+
+@pytest.mark.parametrize(
+    "around", [torch.autocast("cpu", torch.bfloat16), torch.device("meta")], ids=["half", "meta"]
+)
+def test_what_the_caller_computes_in_changes_no_number(images, around: Any) -> None:
+    def logits(context: Any) -> list[list[float]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(192, 2))
+        with context:
+            report = evaluate(model, images, LABELS, NAMES, corruptions="clean")
+        (cell,) = report.matrices[0].cells.values()
+        return cell.arrays["logits"].tolist()
+
+    assert logits(around) == logits(nullcontext())
+
+
+@pytest.mark.parametrize(
+    ("owner", "precision"),
+    [
+        (torch.backends, "tf32"),
+        (torch.backends.cuda.matmul, "tf32"),
+        (torch.backends.cudnn, "ieee"),
+    ],
+    ids=["all", "products", "cudnn"],
+)
+def test_precisions_by_device_are_left_as_found(images, owner: Any, precision: str) -> None:
+    found = [flag.get() for flag in torch_settings._precisions()]
+    try:
+        owner.fp32_precision = precision
+        before = [flag.get() for flag in torch_settings._precisions()]
+        evaluate(Brightness(), images, LABELS, NAMES, corruptions="clean")
+        assert [flag.get() for flag in torch_settings._precisions()] == before
+    finally:
+        for flag, value in zip(torch_settings._precisions(), found, strict=True):
+            flag.set(value)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_figures_are_drawn_alike_whatever_matplotlibrc_says(images) -> None:
+    report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="contrast", severities=[1])
+    plain = matrix_png(report.matrices)
+    mine = {"text.usetex": True, "font.size": 30.0, "savefig.transparent": True}
+    with matplotlib.rc_context(mine):
+        assert matrix_png(report.matrices) == plain
+        assert {name: matplotlib.rcParams[name] for name in mine} == mine
