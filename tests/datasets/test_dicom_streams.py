@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicoms import dataset
+from dicoms import dataset, item, write_dicom
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
 
+from medrobust.datasets.own.dicom_grey import CLIPPED, FEW_GREYS
 from medrobust.datasets.own.dicom_headers import quiet_pydicom
-from medrobust.datasets.own.dicom_pixels import read_dicom
+from medrobust.datasets.own.dicom_pixels import read_dicom, read_notes
 from medrobust.exceptions import InvalidImageError
 
 TWELVE = np.arange(4096).reshape(64, 64).astype(np.uint16)
@@ -81,3 +82,71 @@ def test_jpeg_under_another_name_is_refused(tmp_path: Path, syntax: str) -> None
     made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     with pytest.raises(InvalidImageError, match=r"^a\.dcm .*JPEG.* stream of JPEG: "):
         read_dicom(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("window", ["header", [2048, 4096]])
+def test_a_modality_table_that_ends_before_the_pixels_do_is_said(
+    tmp_path: Path, window: Any
+) -> None:
+    made = item(LUTDescriptor=[256, 0, 12], LUTData=[value * 16 for value in range(256)])
+    made[0]["LUTDescriptor"].VR = made[0]["LUTData"].VR = "US"
+    tags = {"BitsStored": 12, "HighBit": 11, "ModalityLUTSequence": made}
+    found = read_dicom(write_dicom(tmp_path / "a.dcm", TWELVE, **tags), window=window)
+    assert found.details[CLIPPED].startswith("93.8% by ")  # 3,840 of 4,096
+    assert found.details[CLIPPED].endswith(r"modality LUTDescriptor 256\0\12")
+
+
+def test_a_palette_that_ends_before_its_indices_do_is_said(tmp_path: Path) -> None:
+    tags: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [16, 0, 16]
+        entries = (np.arange(16) * 4369).astype("<u2")
+        tags[f"{colour}PaletteColorLookupTableData"] = entries.tobytes()
+    indices = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    found = read_dicom(write_dicom(tmp_path / "a.dcm", indices, **tags))
+    assert found.details[CLIPPED] == r"93.8% by palette LUTDescriptor 16\0\16"  # 240 of 256
+
+
+def test_a_stream_of_fewer_bits_than_the_header_spans_black_to_white(tmp_path: Path) -> None:
+    stream, pixels = jpeg()
+    file = packed(tmp_path, stream, BitsAllocated=16, BitsStored=12, HighBit=11)
+    found = read_dicom(file, window="stored").pixels
+    assert np.abs(found.astype(int) - pixels).max() <= 1
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_jpeg_2000_of_twelve_bits_spans_black_to_white_whatever_the_header(
+    tmp_path: Path, signed: int
+) -> None:
+    codes = TWELVE.astype(np.int16) - 2048 if signed else TWELVE
+    made = dataset(codes, BitsStored=12, HighBit=11)
+    made.compress(JPEG2000Lossless, generate_instance_uid=False)
+    made.BitsStored, made.HighBit = 16, 15
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    found = read_dicom(tmp_path / "a.dcm", window="stored").pixels
+    np.testing.assert_array_equal(found, np.floor(TWELVE / 4095 * 255 + 0.5))
+
+
+def test_colours_of_sixteen_bits_that_hold_eight_name_the_header(tmp_path: Path) -> None:
+    colours = np.arange(768, dtype=np.uint16).reshape(16, 16, 3) % 256 // 2
+    file = write_dicom(tmp_path / "a.dcm", colours)
+    assert read_dicom(file).details[FEW_GREYS] == "BitsAllocated 16, BitsStored 16"
+    assert read_notes(file)[FEW_GREYS] == "BitsAllocated 16, BitsStored 16"
+
+
+@pytest.mark.parametrize("window", ["header", "range", "stored", [0, 1]])
+@pytest.mark.parametrize(
+    ("wrong", "told"), [(1, "1 of 256 pixels is"), (256, "256 of 256 pixels are")]
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_floating_pixels_that_are_no_numbers_are_refused_and_counted(
+    tmp_path: Path, window: Any, wrong: int, told: str, value: float
+) -> None:
+    values = np.linspace(-1, 1, 256, dtype=np.float32)
+    values[:wrong] = value
+    made = dataset(np.zeros((16, 16), np.uint16))
+    del made.PixelData
+    made.BitsAllocated, made.FloatPixelData = 32, values.tobytes()
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(InvalidImageError, match=rf"^a\.dcm .*: {told} NaN or infinite"):
+        read_dicom(tmp_path / "a.dcm", window=window)

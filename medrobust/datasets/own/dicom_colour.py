@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from medrobust.exceptions import InvalidImageError
 from medrobust.types import UInt8Array
 
+from .dicom_grey import CLIPPED, FEW_GREYS, MOST_CLIPPED
 from .dicom_packing import Unpacked
 from .dicom_stored import HIGH_BIT, UNUSED_BITS, extended, stored_values
 from .dicom_tables import read_palette
@@ -42,7 +43,12 @@ def colours(header: "FileDataset", frame: Unpacked, name: str) -> tuple[UInt8Arr
     if _is_ybr(header, frame, notes):
         spare = max(bits - 16, 0)
         array, bits = rgb_of_ybr(array >> spare, bits - spare), bits - spare
-    return array.astype(np.uint8) if bits == 8 else eight_bits(array, bits, name), notes
+    if bits == 8:
+        return array.astype(np.uint8), notes
+    shown = eight_bits(array, bits, name)
+    if len(np.unique(shown)) <= 2 < len(np.unique(array)):
+        notes[FEW_GREYS] = f"BitsAllocated {header.BitsAllocated}, BitsStored {bits}"
+    return shown, notes
 
 
 def _of_palette(
@@ -57,6 +63,11 @@ def _of_palette(
     notes = dict(stored.notes)
     if any(table.bits != table.declared for table in tables):
         notes[PALETTE_BITS] = f"LUTDescriptor {tables[0].descriptor}, {bits} bits in the entries"
+    image = ~stored.padding
+    beside = tables[0].beside(stored.values) & image
+    clipped = stored.counts[beside].sum() / max(stored.counts[image].sum(), 1)
+    if clipped > MOST_CLIPPED:
+        notes[CLIPPED] = f"{clipped:.1%} by palette LUTDescriptor {tables[0].descriptor}"
     planes = [stored.back(eight_bits(table.of(stored.values), bits, name)) for table in tables]
     return np.stack(planes, axis=-1), notes
 

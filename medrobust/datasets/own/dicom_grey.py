@@ -1,12 +1,14 @@
 """Grey values of one DICOM frame as they are shown: modality, window or VOI table (PS3.3, C.11)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.wording import agreeing, part_of
+from medrobust.exceptions import InvalidImageError
 from medrobust.types import Float64Array, UInt8Array
 
 from .dicom_stored import Stored
@@ -69,14 +71,16 @@ def greys(
         name: Of the file.
 
     Raises:
-        InvalidImageError: If a table contradicts its descriptor; names the file.
+        InvalidImageError: If a table contradicts its descriptor, or pixels are no numbers; names
+            the file.
     """
+    _check_finite(stored, name)
     if window == "stored":
         low, high = _stored_range(stored, is_signed(header))
         shown = _ramp(stored.values.astype(np.float64), low, high, "the stored bits")
         return shown.greys, {**stored.notes, **_lost(shown, stored, "")}
     notes = dict(stored.notes)
-    values, (least, most), modality = _modality(header, stored, index, notes, name)
+    values, (least, most), modality, beside = _modality(header, stored, index, notes, name)
     found = None if isinstance(window, str) else (float(window[0]), float(window[1]), "LINEAR")
     table = None
     if window == "header":
@@ -89,7 +93,18 @@ def greys(
     else:
         shown = _unwindowed(values, stored, window == "range")
     notes |= shown.notes
+    shown = replace(shown, beyond=shown.beyond | beside)
     return shown.greys, {**notes, **_lost(shown, stored, modality)}
+
+
+def _check_finite(stored: Stored, name: str) -> None:
+    """Refuse floating-point pixels that are no numbers, for which no grey can be shown."""
+    wrong = 0 if stored.values.dtype.kind != "f" else int((~np.isfinite(stored.values)).sum())
+    if wrong:
+        raise InvalidImageError(
+            f"{name} cannot be shown: {part_of(wrong, stored.values.size, 'pixel')} "
+            f"{agreeing(wrong, 'is')} NaN or infinite; write numbers in their place first."
+        )
 
 
 def _lost(shown: Shown, stored: Stored, modality: str) -> dict[str, str]:
@@ -107,11 +122,12 @@ def _lost(shown: Shown, stored: Stored, modality: str) -> dict[str, str]:
 
 def _modality(
     header: "FileDataset", stored: Stored, index: int, notes: dict[str, str], name: str
-) -> tuple[Float64Array, tuple[float, float], str]:
+) -> tuple[Float64Array, tuple[float, float], str, NDArray[np.bool_]]:
     """Apply the modality table, else slope and intercept (PS3.3, C.11.1.1).
 
     Returns:
-        The values, the least and greatest that there may be, and what was applied, for a sentence.
+        The values, the least and greatest that there may be, what was applied, for a sentence, and
+        which values the modality table does not reach.
     """
     low, high = _stored_range(stored, is_signed(header))
     items = header.get("ModalityLUTSequence")
@@ -126,18 +142,18 @@ def _modality(
             name=f"{name}: its modality table",
         )
         values = table.of(stored.values).astype(np.float64)
-        return values, (0.0, 2.0**table.bits - 1), f"modality LUTDescriptor {table.descriptor}"
+        told, ends = f"modality LUTDescriptor {table.descriptor}", (0.0, 2.0**table.bits - 1)
+        return values, ends, told, table.beside(stored.values)
     values = stored.values.astype(np.float64)
-    if not np.isfinite(values).all():
-        values = np.nan_to_num(values, nan=float(np.nanmin(values[np.isfinite(values)])))
+    none = np.zeros(values.shape, dtype=np.bool_)
     found = rescale(header, index)
     if found is None:
         notes[NO_SLOPE] = _told_slope(header, index)
-        return values, (low, high), ""
+        return values, (low, high), "", none
     slope, intercept = found
-    ends = sorted((low * slope + intercept, high * slope + intercept))
+    least, most = sorted((low * slope + intercept, high * slope + intercept))
     told = "" if found == (1, 0) else f"RescaleSlope {short(slope)}, intercept {short(intercept)}"
-    return values * slope + intercept, (ends[0], ends[1]), told
+    return values * slope + intercept, (least, most), told, none
 
 
 def _told_slope(header: "FileDataset", index: int) -> str:
@@ -173,11 +189,10 @@ def _looked_up(values: Float64Array, table: Lookup) -> Shown:
     whole = np.rint(values)
     told = f"VOI LUTDescriptor {table.descriptor}"
     found = _ramp(table.of(whole).astype(np.float64), 0.0, 2.0**table.bits - 1, told)
-    beyond = (whole < table.first) | (whole >= table.first + len(table.entries))
     notes = {VOI_TABLE: ""}
     if table.bits != table.declared:
         notes[TABLE_BITS] = f"{told}, {table.bits} bits in the entries"
-    return Shown(found.greys, beyond, told, notes)
+    return Shown(found.greys, table.beside(whole), told, notes)
 
 
 def _windowed(

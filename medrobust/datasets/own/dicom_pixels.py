@@ -189,7 +189,7 @@ def _notes_of_header(header: "FileDataset", index: int, window: Window) -> dict[
     ):
         return None
     if header.PhotometricInterpretation in COLOUR:
-        return {}
+        return {} if bits <= 8 else None
     scale = rescale(header, index)
     if header.PhotometricInterpretation not in GREY or scale is None:
         return None

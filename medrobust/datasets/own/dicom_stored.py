@@ -150,12 +150,13 @@ def _of_stream(
     counts: Int64Array,
     notes: dict[str, str],
 ) -> tuple[Int64Array, int]:
-    """Read compressed values with the bits of the header, if they fit them, else of the stream."""
+    """Read compressed values with the fewer bits of header and stream that hold them."""
     assert frame.stream is not None
     bits, signed, depth = stored_bits(header), is_signed(header), frame.stream.bits
     values = codes.astype(np.int64) if frame.ready else extended(codes, depth, signed)
     if depth <= bits:
-        return values, bits
+        low, high = (-(1 << (depth - 1)), (1 << (depth - 1)) - 1) if signed else (0, 2**depth - 1)
+        return values, depth if low <= values.min() and values.max() <= high else bits
     if frame.ready or not signed:
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
         beyond = (values < low) | (values > high)

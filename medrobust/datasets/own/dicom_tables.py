@@ -40,6 +40,13 @@ class Lookup:
         places = np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)
         return self.entries[places]
 
+    def beside(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which values lie beside the table."""
+        beside: NDArray[np.bool_] = (values < self.first) | (
+            values >= self.first + len(self.entries)
+        )
+        return beside
+
     @property
     def descriptor(self) -> str:
         """The descriptor, as headers write it."""
