@@ -138,6 +138,20 @@ def test_the_greatest_value_of_netpbm_is_white(tmp_path: Path) -> None:
         assert np.abs(found[..., 0] - eight(values, top)).max() <= 1
 
 
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("top", [100, 254, 1000])
+def test_netpbm_values_beyond_the_greatest_are_refused(
+    tmp_path: Path, top: int, colour: bool
+) -> None:
+    values = np.minimum(TRUTH, top)
+    suffix = ".ppm" if colour else ".pgm"
+    content = netpbm(np.stack([values] * 3, -1) if colour else values, top)
+    read(tmp_path, content, suffix, grey=not colour)
+    values[3, 5] = top + 1
+    content = netpbm(np.stack([values] * 3, -1) if colour else values, top)
+    refused(tmp_path, content, f"values up to {top + 1}, beyond the {top} ", suffix)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [1, 4, 8, 16])
 @pytest.mark.parametrize("photometric", [0, 1], ids=["white is zero", "black is zero"])
@@ -164,6 +178,12 @@ def test_signed_and_floating_samples_are_refused_where_they_have_no_scale(tmp_pa
     refused(tmp_path, tiff(whole, 32, 1), "values from 0 to 4294967295, outside 0..65535", ".tif")
     fractions = TRUTH.astype(np.float32).view(np.uint32).astype(np.int64)
     refused(tmp_path, tiff(fractions, 32, 1, sample_format=3), "floating-point", ".tif")
+
+
+def test_signed_samples_of_eight_bits_are_refused_where_they_are_negative(tmp_path: Path) -> None:
+    refused(tmp_path, tiff(TRUTH, 8, 1, sample_format=2), "values from -128 on", ".tif")
+    found, _ = read(tmp_path, tiff(TRUTH // 2, 8, 1, sample_format=2), ".tif", grey=True)
+    np.testing.assert_array_equal(found, TRUTH // 2)
 
 
 def test_colours_in_planes_are_read_or_refused_by_their_tags(tmp_path: Path) -> None:
@@ -234,6 +254,12 @@ def test_palettes_of_tiff_have_their_upper_bits(tmp_path: Path) -> None:
     table = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 7)]) * 257
     found, _ = read(tmp_path, tiff(TRUTH, 8, 3, colours=table), ".tif")
     np.testing.assert_array_equal(found, (table >> 8).T[TRUTH])
+
+
+def test_palettes_of_tiff_may_hold_eight_bits(tmp_path: Path) -> None:
+    table = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 7)])
+    found, _ = read(tmp_path, tiff(TRUTH, 8, 3, colours=table), ".tif")
+    np.testing.assert_array_equal(found, table.T[TRUTH])
 
 
 def test_alpha_of_tiff_whether_colours_were_multiplied_by_it_or_not(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from .unlisted import pictures_left_out
 
 log = logging.getLogger(__name__)
 
-READING: Final = 2
+READING: Final = 3
 """Version of the way pictures are read: to be raised where the cache may hold wrong ones."""
 
 COMMON_BITS: Final = (8, 10, 12, 14)

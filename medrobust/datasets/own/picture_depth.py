@@ -31,7 +31,9 @@ WHITE_IS_ZERO, RGB = 0, 2
 ASSOCIATED = 1
 """Of extra samples: alpha by which the colours were multiplied."""
 
-UNSIGNED = 1
+COLOUR_MAP = 320
+
+UNSIGNED, SIGNED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,56 @@ def grey_values(image: "Image", said: Declared) -> NDArray[Any]:
     if not said.scaled:
         return values
     return values >> said.shift if said.shift else np.rint(values * said.top / 65535).astype("i8")
+
+
+def check_small_samples(image: "Image", file: Path) -> None:
+    """Refuse samples that Pillow would cut off at white (Netpbm) or take for unsigned (TIFF).
+
+    Args:
+        image: The file, as Pillow opens it, not loaded yet.
+        file: The file.
+
+    Raises:
+        InvalidImageError: If there are such samples; names the file.
+    """
+    if image.format == "PPM":
+        _check_white(image, file)
+    elif image.format == "TIFF" and image.mode in ("L", "P"):
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        signed = SIGNED in _numbers(tags.get(FORMAT, UNSIGNED))
+        if signed and (low := int(np.asarray(image).view(np.int8).min())) < 0:
+            raise InvalidImageError(
+                f"{file.name} holds values from {low} on, of signed samples (SampleFormat 2) whose "
+                f"scale is unknown: write them from 0 to 255."
+            )
+
+
+def _check_white(image: "Image", file: Path) -> None:
+    """Refuse binary Netpbm samples beyond the maxval of their head."""
+    said = _of_netpbm(file)
+    with file.open("rb") as stream:
+        if stream.read(2) not in (b"P5", b"P6"):
+            return
+    count = image.size[0] * image.size[1] * len(image.getbands())
+    dtype = ">u2" if said.top > 255 else "u1"
+    start = image.tile[0][2]  # type: ignore[attr-defined]
+    values = np.fromfile(file, dtype=dtype, count=count, offset=start)
+    if values.size and (high := int(values.max())) > said.top:
+        raise InvalidImageError(
+            f"{file.name} holds values up to {high}, beyond the {said.top} that its head calls "
+            f"white (maxval): correct one of them."
+        )
+
+
+def widen_palette(image: "Image") -> None:
+    """Read a colour map of TIFF that holds 8 bits an entry, not 16, as libtiff does."""
+    from PIL import ImagePalette
+
+    if image.format != "TIFF" or image.mode != "P":
+        return
+    entries = image.tag_v2.get(COLOUR_MAP, ())  # type: ignore[attr-defined]
+    if entries and max(entries) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(entries))
 
 
 def refuse_depth(name: str, said: Declared, bit_depth: int) -> InvalidImageError:

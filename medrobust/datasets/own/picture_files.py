@@ -21,6 +21,7 @@ from .picture_depth import (
     HEIGHT,
     WIDTH,
     Declared,
+    check_small_samples,
     declared,
     grey_values,
     is_plain_grey,
@@ -29,6 +30,7 @@ from .picture_depth import (
     tiff_tags,
     told_tags,
     undiminished,
+    widen_palette,
 )
 from .pictures import Framing, check_area, eight_bits, fitted
 
@@ -157,6 +159,8 @@ def _eight_bit(opened: "Image", framing: Framing, file: Path, notes: dict[str, s
     from PIL import ImageOps
 
     said = declared(opened, file)
+    widen_palette(opened)
+    check_small_samples(opened, file)
     if opened.mode == "F":
         raise InvalidImageError(
             f"{file.name} holds floating-point pixels, whose scale is unknown: convert it to "
