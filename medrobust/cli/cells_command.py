@@ -75,6 +75,10 @@ class CellsCommand:
         usual = DEMONSTRATIONS if model in DEMONSTRATIONS else OTHERS
         return next(str(one) for one in (*named, *usual) if one and one != model)
 
+    def options(self, group: str) -> list[str]:
+        """Name the files of options of a group."""
+        return list(groups(self._folders).get(group, {}))
+
     @property
     def _folders(self) -> list[Path]:
         return [*config_dirs(self.typed), conf_folder()]

@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 from medrobust.readings import lookup
-from medrobust.tasks.lookup import task_of
 
 from .expected import ExpectedTable, belongs, expected_from_cells, tasks_of, versions_of
 from .joined_metadata import JoinedMetadata
 from .measure import variant
+from .named_reference import CellsMaking, check_reference, without_reference
 from .parts import Joining
 from .reference import Making, validation_cells
 from .report import Report
@@ -23,16 +23,6 @@ from .request import ReportRequest, build_report
 
 CLEAN, ALL, REGISTRY, BOTH = "clean", "all", "medmnist_c", "medimeta_c_and_registry"
 """Names that `corruption=` takes beside those of corruptions and suites."""
-
-
-class CellsMaking(Protocol):
-    """Writes the commands that make cells of another model, under the conditions of stored ones."""
-
-    def __call__(self, model: str, cells: Sequence[StoredCell], prompts: str | None = None) -> str:
-        """Write the command for a model, with a prompt set where that is named."""
-
-    def another(self, cells: Sequence[StoredCell]) -> str:
-        """Name a model that the only one of some cells may be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +166,14 @@ def report_store(
 
     Raises:
         StoreError: If there is no store, nothing in it that was asked for, or a damaged cell.
-        UnknownNameError: If a name or severity is not in the store.
+        UnknownNameError: If a name or severity is not in the store, or nothing has the reference's.
         ConfigurationError: If the folder cannot be written, or images name no units to join.
     """
     store = Store(root)
     choice = Choice(tuple(models), tuple(datasets), tuple(corruptions), tuple(severities))
-    chosen = _chosen(store, choice)
+    whole, chosen = _chosen(store, choice)
+    if reference and making is not None:
+        check_reference(whole, reference, reference_prompts, making)
     for one in metadata:
         chosen = one.join(chosen)
     shown = [c for c in chosen if c.spec.suite != SANITY]
@@ -219,7 +211,7 @@ def report_store(
             *choice.note,
             *version_notes(expected),
             *(one.note(cells) for one in metadata),
-            *_without_reference(reference, cells, expected, typed, making),
+            *([] if reference else without_reference(cells, whole, expected, typed, making)),
         ],
         processes=processes,
         aggregations=aggregations,
@@ -264,49 +256,13 @@ def _made_by(making: CellsMaking | None, reference: str, typed: str) -> Making:
     return f"{named} writes the command"
 
 
-def _without_reference(
-    reference: str | None,
-    cells: Sequence[StoredCell],
-    expected: Sequence[ExpectedTable],
-    typed: str,
-    making: CellsMaking | None,
-) -> list[str]:
-    """Say why mCE is empty, and what fills it, where no reference was named."""
-    if reference or not any(table.corruptions for table in expected):
-        return []
-    of_models = [cell for cell in cells if task_of(cell.task).of_models]
-    if not of_models:
-        return []
-    why = "mCE is empty: it is divided by the errors of a reference model, and none was named."
-    names = _may_be_references(of_models)
-    if names and len({(cell.spec.model, cell.spec.adapter) for cell in of_models}) > 1:
-        others = f" (or another of {', '.join(names)})" if len(names) > 1 else ""
-        return [f"{why} Name one: {typed} --reference {shlex.quote(names[0])}{others}"]
-    only = of_models[0].spec.model
-    lone = (
-        f"The store holds {only} alone, whose mCE by its own errors is 100 whatever it does."
-        if names
-        else "The store holds models with an adapter alone, and a reference has none."
-    )
-    if making is None:
-        return [f"{why} {lone} Run another model on the same cells, and name that one."]
-    other = making.another(of_models) if names else only
-    made = making(other, of_models)
-    return [
-        f"{why} {lone} Run another on the same cells, such as {other}: {made}",
-        f"mCE is filled when that has run, by: {typed} --reference {shlex.quote(other)}",
-    ]
+def _chosen(store: Store, choice: Choice) -> tuple[list[StoredCell], list[StoredCell]]:
+    """Return all cells of a store, and those of the chosen models and data sets.
 
-
-def _may_be_references(cells: Sequence[StoredCell]) -> list[str]:
-    """List the models that are there without an adapter: the reference of their runs first."""
-    plain = [cell for cell in cells if cell.spec.adapter == "none"]
-    found = list(dict.fromkeys(cell.spec.model for cell in plain))
-    named = {(cell.record.get("config") or {}).get("reference") for cell in plain}
-    return sorted(found, key=lambda name: name not in named)
-
-
-def _chosen(store: Store, choice: Choice) -> list[StoredCell]:
+    Raises:
+        StoreError: If there are none.
+        UnknownNameError: If no cell has a name that was chosen.
+    """
     if not (store.root / "cells").is_dir():
         raise StoreError(f"{store.root} holds no cells. Pass the folder that store.dir names.")
     cells = list(store.cells())
@@ -314,7 +270,7 @@ def _chosen(store: Store, choice: Choice) -> list[StoredCell]:
     kept = [c for c in cells if choice.takes(c)]
     if all(c.spec.suite == SANITY for c in kept):
         raise StoreError(f"{store.root} holds no cell of these models on these data sets.")
-    return kept
+    return cells, kept
 
 
 def _part(

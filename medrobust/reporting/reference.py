@@ -142,7 +142,8 @@ def reference_cells(
         )
     if not ambiguous:
         return list(found.values()), None
-    choice = f", or choose one by reference_prompts={'|'.join(sorted(others))}"
+    key = "reference_prompts=" if isinstance(command, str) else "--reference-prompts "
+    choice = f", or choose one by {key}{'|'.join(sorted(others))}"
     return list(found.values()), (
         f"CE and mCE are left out: for {len(ambiguous)} of "
         f"{counted(len(cells), 'cell')} the store holds several configurations "

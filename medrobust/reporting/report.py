@@ -276,6 +276,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             write_whole(folder / name, content, lasting=False)
     except OSError as error:
         raise ConfigurationError(
-            f"the report cannot be written to {folder} ({error.strerror}). Free the disk or point "
-            f"hydra.run.dir to a folder that can be written; finished cells are kept."
+            f"the report cannot be written to {folder} ({error.strerror}). Free the disk or name "
+            f"a folder that can be written, by --out of a report or hydra.run.dir of a run; "
+            f"finished cells are kept."
         ) from error

@@ -12,7 +12,9 @@ from stores import cell_key, data_record, write_cell, write_matrix
 from medrobust.cli.cells_command import CellsCommand
 from medrobust.cli.hydra_app import composed
 from medrobust.evaluation.building import resolved
+from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.reporting.from_store import report_store
+from medrobust.reporting.report import write_files
 
 RUN = ("model=phantomclip_small", "dataset.per_class=2", "validation=false", "audit=false")
 STORE = "else where/it's a store"
@@ -135,3 +137,35 @@ def test_only_a_model_without_adapter_is_named_as_reference(tmp_path, variants, 
     notes = " ".join(report.notes)
     assert said in notes
     assert bool(re.search(r"--reference weak$", notes)) == (len(variants) == 2)
+
+
+def test_a_model_of_the_store_that_is_not_shown_is_offered_as_reference(tmp_path):
+    errors = {"weak": 1.0, "strong": 0.5}
+    root = tmp_path / "s"
+    write_matrix(root, data_record(), errors, corruptions=["contrast"], severities=(1,))
+    report = report_store(
+        root, tmp_path / "out", models=["weak"], interactive=False, figures=False,
+        making=CellsCommand(root),
+    )  # fmt: skip
+    assert any(note.endswith(" --reference strong") for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"reference": "nope"}, "unknown reference.* 'nope'.*strong.*weak"),
+        ({"reference": "weak", "reference_prompts": "nope"}, "unknown prompt set.* 'nope'.*clip"),
+    ],
+)
+def test_a_reference_that_nothing_could_make_is_refused(tmp_path, given, said: str):
+    root = tmp_path / "s"
+    errors = {"weak": 1.0, "strong": 0.5}
+    write_matrix(root, data_record(), errors, corruptions=["contrast"], severities=(1,))
+    with pytest.raises(UnknownNameError, match=said):
+        report_store(root, tmp_path / "out", making=CellsCommand(root), **given)
+
+
+def test_a_file_in_place_of_the_folder_of_a_report_is_answered_with_its_switch(tmp_path):
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(ConfigurationError, match=r"name a folder.*--out of a report"):
+        write_files(tmp_path / "t.csv", {"report.html": b""})
