@@ -32,8 +32,10 @@ def prepare() -> None:
     """Set what must be set before libraries are imported.
 
     Raises:
-        ConfigurationError: If no folder for temporary files can be written.
+        ConfigurationError: If the current folder is gone, or none for temporary files can be
+            written.
     """
+    _be_somewhere()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(OURS)
@@ -64,6 +66,16 @@ def not_numbers(environment: Mapping[str, str]) -> list[str]:
         if name in environment
         and not all(is_one(name, part.strip()) for part in environment[name].split(","))
     ]
+
+
+def _be_somewhere() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "the current folder is no longer there: it was deleted or moved. Change to one that is "
+            "(cd), and run the same command again."
+        ) from error
 
 
 def _have_a_home() -> None:

@@ -196,3 +196,12 @@ def test_a_home_that_is_not_there_is_replaced_and_one_that_is_stays(tmp_path, mo
     monkeypatch.setenv("HOME", str(tmp_path))
     surroundings.prepare()
     assert Path.home() == tmp_path
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="current folder is no longer there"):
+        surroundings.prepare()
