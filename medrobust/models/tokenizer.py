@@ -13,6 +13,7 @@ from medrobust.exceptions import WeightsMismatchError
 from .cut_texts import are_counted, note_cut_texts
 from .settings import read_table
 from .text_cleaning import OpenClipText
+from .tokenizer_checks import check_bert, check_clip, read_backend, read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -196,6 +197,7 @@ def read_clip_tokenizer(path: Path, context: int, rows: int, end: int) -> TextTo
         WeightsMismatchError: If the vocabulary is not that of the model.
     """
     whole = path.name == "tokenizer.json"
+    read_text(path)
     tokenizer = (
         read_tokenizer(path, context, END, rows) if whole else transformers_clip_tokenizer(context)
     )
@@ -208,7 +210,16 @@ def read_clip_tokenizer(path: Path, context: int, rows: int, end: int) -> TextTo
         )
     check_size(len(vocabulary), len(vocabulary), rows, path.name)
     check_special(vocabulary, {START: None, END: rows - 1 if end == 2 else end}, path.name)
+    if whole:
+        known = _published_ids if vocabulary == published else None
+        check_clip(read_backend(path), (START, END), known, path.name)
     return tokenizer
+
+
+def _published_ids(text: str) -> list[int]:
+    ids, mask = transformers_clip_tokenizer(77)([text])
+    kept: list[int] = ids[mask.bool()].tolist()
+    return kept
 
 
 def read_tokenizer(
@@ -226,9 +237,11 @@ def read_tokenizer(
     Raises:
         WeightsMismatchError: If the vocabulary is not that of the model.
     """
-    from tokenizers import BertWordPieceTokenizer, Tokenizer, models
+    from tokenizers import BertWordPieceTokenizer, models
 
-    backend = None if path.suffix == ".txt" else Tokenizer.from_file(str(path))
+    if path.suffix == ".txt":
+        read_text(path)
+    backend = None if path.suffix == ".txt" else read_backend(path)
     vocabulary: dict[str, int] = (
         models.WordPiece.read_file(str(path))
         if backend is None
@@ -238,6 +251,8 @@ def read_tokenizer(
         check_size(len(vocabulary), max(vocabulary.values(), default=-1) + 1, rows, path.name)
     check_special(vocabulary, BERT_MARKS if padding == "[PAD]" else {padding: None}, path.name)
     backend = backend or BertWordPieceTokenizer(vocabulary, lowercase=True)
+    if padding == "[PAD]":
+        check_bert(backend, path.name)
     return TextTokenizer(backend, context, padding, fixed=fixed)
 
 
