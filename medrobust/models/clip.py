@@ -12,10 +12,10 @@ from medrobust.types import PixelBatch
 
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Names
-from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import read_settings
+from .settings import check_towers, read_settings
 from .tokenizer import Tokenize, altered_without_ftfy, read_clip_tokenizer
 
 
@@ -49,6 +49,7 @@ class TransformersClip(HubSource):
                 f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
                 f"not 'clip'."
             )
+        check_towers(values, settings.name)
         config = CLIPConfig.from_dict(values)
         with torch.device("meta"):
             clip = CLIPModel(config)
@@ -93,7 +94,7 @@ class ClipModel(VisionLanguageModel):
         self.preprocess = preprocess
         self.report = report
         self.interpolated = preprocess.size != clip.config.vision_config.image_size
-        self.logit_scale = float(clip.logit_scale.detach().exp())
+        self.logit_scale = multiplier(clip.logit_scale)
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(

@@ -16,7 +16,7 @@ from medrobust.types import PixelBatch
 from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
-from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .medclip import resnet
 from .preprocess import Preprocess
 from .swin import SWIN_DROPS, SWIN_KEYS, swin
@@ -168,7 +168,7 @@ class CxrClipModel(VisionLanguageModel):
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.report = report
-        self.logit_scale = float(towers.logit_scale.detach().exp())
+        self.logit_scale = multiplier(towers.logit_scale)
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from medrobust.exceptions import WeightsMismatchError
 
-from .file_kinds import not_weights
+from .file_kinds import POINTER, not_weights
 
 POSITION_IDS = {r".*\.position_ids": "index buffer, which the model makes itself"}
 """Drop rule for checkpoints of transformers 4."""
+
+LEAST_SCALE, MOST_SCALE = 1e-6, 1e6
+"""Multipliers of the cosine beyond which probabilities are all equal, or all 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    with path.open("rb") as file:
+        start = file.read(len(POINTER))
+    if not start or start == POINTER:
+        raise WeightsMismatchError(str(not_weights(path)))
     try:
         state: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
@@ -208,6 +215,26 @@ def check_finite(state: Mapping[str, Tensor], file: str) -> None:
             f"{file} has weights that are NaN or infinite: {some(broken)}. No image could be "
             f"classified with them. Take a checkpoint from before its training broke down."
         )
+
+
+def multiplier(logarithm: Tensor) -> float:
+    """Return the multiplier of the cosine, of which a checkpoint holds the logarithm.
+
+    Args:
+        logarithm: One number.
+
+    Raises:
+        WeightsMismatchError: If with it no class, or all of them alike, would ever be chosen.
+    """
+    value = float(logarithm.detach())
+    scale = float(logarithm.detach().exp())
+    if not LEAST_SCALE < scale < MOST_SCALE:
+        raise WeightsMismatchError(
+            f"the checkpoint's logit_scale is {value:g}, so its logit scale would be "
+            f"exp({value:g}) = {scale:g}; that of a trained model lies near 100. Perhaps the "
+            f"multiplier itself was stored: its logarithm is needed. Fetch the weights again."
+        )
+    return scale
 
 
 def _odd_kind(value: Tensor, floating: bool) -> str | None:

@@ -17,7 +17,7 @@ from medrobust.types import PixelBatch
 from .architectures import known, packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
-from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .open_clip_towers import (
     CLIP_VOCABULARY,
     CONFIG,
@@ -28,6 +28,7 @@ from .open_clip_towers import (
     build_towers,
 )
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from .preprocessor import channels
 from .settings import read_settings
 from .text_cleaning import open_clip_text
 from .tokenizer import ClipTokenizer, OpenClipBertTokenizer, Tokenize, read_tokenizer
@@ -142,7 +143,7 @@ class OpenClipModel(VisionLanguageModel):
         self.tokenizer = tokenize
         self.preprocess = preprocess
         self.report = report
-        self.logit_scale = float(towers.logit_scale.detach().exp())
+        self.logit_scale = multiplier(towers.logit_scale)
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)
@@ -225,8 +226,7 @@ def _preprocess(architecture: Mapping[str, Any], pictures: Mapping[str, Any]) ->
         raise WeightsMismatchError(f"{CONFIG} asks for images that are not square, or of no size.")
     return Preprocess(
         size,
-        tuple(pictures.get("mean", CLIP_MEAN)),
-        tuple(pictures.get("std", CLIP_STD)),
+        *channels(pictures.get("mean", CLIP_MEAN), pictures.get("std", CLIP_STD), CONFIG),
         interpolation=pictures.get("interpolation", "bicubic"),
         fit=pictures.get("resize_mode", "shortest"),
     )

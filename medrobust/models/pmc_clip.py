@@ -19,7 +19,7 @@ from medrobust.types import PixelBatch
 from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
-from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .open_clip_towers import modified_resnet
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import Tokenize, read_tokenizer
@@ -191,7 +191,7 @@ class PmcClipModel(VisionLanguageModel):
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.report = report
-        self.logit_scale = float(towers.logit_scale.detach().exp())
+        self.logit_scale = multiplier(towers.logit_scale)
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)

@@ -1,7 +1,7 @@
 """The `preprocessor_config.json` of transformers, read as a `Preprocess`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from medrobust.exceptions import WeightsMismatchError
 
@@ -11,6 +11,8 @@ from .settings import read_settings
 
 FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow's filters."""
+
+Channels: TypeAlias = tuple[float, float, float]
 
 DEFAULT_FILTER = 3
 
@@ -45,12 +47,37 @@ def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
         )
     return Preprocess(
         side,
-        tuple(values["image_mean"]),
-        tuple(values["image_std"]),
+        *channels(values.get("image_mean"), values.get("image_std"), path.name),
         interpolation=FILTERS[kind],
         fit=fit,
         resize=None if resize == side else resize,
     )
+
+
+def channels(mean: Any, std: Any, file: str) -> tuple[Channels, Channels]:
+    """Check the normalisation that a file asks for.
+
+    Args:
+        mean: Three numbers of [0, 1].
+        std: Three numbers of (0, 1].
+        file: Where they were read, for the message.
+
+    Raises:
+        WeightsMismatchError: If they are something else.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        listed = values if isinstance(values, list | tuple) else []
+        numbers = [v for v in listed if isinstance(v, int | float) and not isinstance(v, bool)]
+        sound = all(0 <= v <= 1 and (name == "mean" or v > 0) for v in numbers)
+        if len(listed) != 3 or len(numbers) != 3 or not sound:
+            large = any(v > 1 for v in numbers)
+            hint = " These seem to be of pixels from 0 to 255: divide by 255." if large else ""
+            raise WeightsMismatchError(
+                f"{file} asks for the {name} {values} of an image's channels, where three numbers "
+                f"from 0 to 1 are needed{'' if name == 'mean' else ', none of them 0'}.{hint} "
+                f"Fetch it again, or correct it."
+            )
+    return tuple(mean), tuple(std)
 
 
 def _fit(size: Any, crop: Any) -> tuple[Fit, int | None, int | None]:

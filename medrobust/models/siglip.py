@@ -16,10 +16,10 @@ from medrobust.types import PixelBatch
 from .base import LoadReport, VisionLanguageModel
 from .cut_texts import note_cut_texts
 from .hub import HubSource, Names
-from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import read_settings
+from .settings import check_towers, read_settings
 from .tokenizer import Tokenize, check_size, check_special
 
 UNKNOWN, END = "<unk>", "</s>"
@@ -66,6 +66,7 @@ class TransformersSiglip(HubSource):
                 f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
                 f"not 'siglip'."
             )
+        check_towers(values, settings.name)
         config = SiglipConfig.from_dict(values)
         preprocess = read_preprocess(pictures, config.vision_config.image_size)
         self.check_resolution(preprocess.size)
@@ -176,7 +177,7 @@ class SiglipDualEncoder(VisionLanguageModel):
         self.preprocess = preprocess
         self.report = report
         self.interpolated = preprocess.size != siglip.config.vision_config.image_size
-        self.logit_scale = float(siglip.logit_scale.detach().exp())
+        self.logit_scale = multiplier(siglip.logit_scale)
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(

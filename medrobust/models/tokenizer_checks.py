@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medrobust.base.safe_files import regular_bytes
 from medrobust.exceptions import WeightsMismatchError
 
 from .file_kinds import POINTER
@@ -33,7 +34,7 @@ def read_text(path: Path) -> str:
     Raises:
         WeightsMismatchError: If it is empty, a pointer of Git LFS, or no UTF-8.
     """
-    content = path.read_bytes()
+    content = regular_bytes(path)
     if not content.strip():
         raise WeightsMismatchError(f"{path.name} is empty. Fetch it again.")
     if content.startswith(POINTER):
