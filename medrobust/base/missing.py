@@ -5,7 +5,8 @@ from typing import Final
 
 NO_VALUE: Final = frozenset(
     ("nan", "-nan", "na", "n/a", "#na", "#n/a", "n.a.", "<na>", "nat", "none", "null", "nil",
-     "#null!", "?", "??", "-", "--", "---", "–", "—", ".", "..", "...")
+     "#null!", "#ref!", "#div/0!", "#value!", "#name?", "#num!",
+     "?", "??", "-", "--", "---", "–", "—", ".", "..", "...")
 )  # fmt: skip
 """What an empty cell is written as, in lower case: by programs (as pandas reads it) and people."""
 

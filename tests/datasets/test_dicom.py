@@ -619,6 +619,8 @@ def test_choices_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:
         ({"match": "name"}, "path, instance, patient"),
         ({"window": "lung"}, "header, range, stored"),
         ({"window": [40, 0]}, "width of at least 1"),
+        ({"window": [float("nan"), 100]}, "width of at least 1"),
+        ({"window": [40, float("inf")]}, "width of at least 1"),
         ({"window": [40]}, "width of at least 1"),
         ({"frame": 0}, "middle or a number from 1"),
         ({"match": "patient", "frame_column": "frame"}, "frame_column"),

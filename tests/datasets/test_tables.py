@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from medrobust.datasets import Folder
+from medrobust.datasets.own.spellings import one_spelling
 from medrobust.datasets.own.table import read_table
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 
@@ -141,3 +142,20 @@ def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
 def test_what_is_no_table_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(InvalidDataError, match=said):
         table(tmp_path, content)
+
+
+def test_quotation_marks_after_a_space_are_no_part_of_a_value(tmp_path: Path) -> None:
+    found = table(tmp_path, 'path, label, "patient"\n0.png, "a, b", p0\n1.png, a, "p1"\n')
+    assert found.columns == {
+        "path": ["0.png", "1.png"],
+        "label": ["a, b", "a"],
+        "patient": ["p0", "p1"],
+    }
+
+
+def test_a_label_with_and_without_quotation_marks_is_refused_with_its_lines(
+    tmp_path: Path,
+) -> None:
+    found = table(tmp_path, "label\tx\na\t0\nb\t0\n'b'\t0\n")
+    with pytest.raises(InvalidDataError, match=r"'b' \(line 3\), \"'b'\" \(line 4\).*quotation"):
+        one_spelling(found, found.columns["label"])

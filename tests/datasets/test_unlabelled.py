@@ -15,7 +15,21 @@ from PIL import Image
 from medrobust.datasets import Dicom, Folder, Npz
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 
-NOTHING = ["", "NaN", "nan", "NA", "None", "null", "-1", "-1.0", "-1,00", "N/A"]
+NOTHING = [
+    "",
+    "NaN",
+    "nan",
+    "NA",
+    "None",
+    "null",
+    "-1",
+    "-1.0",
+    "-1,00",
+    "N/A",
+    "-9",
+    "#REF!",
+    "#DIV/0!",
+]
 
 
 def table(folder: Path, labels: list[str], **columns: list[str]) -> Path:
@@ -141,3 +155,9 @@ def test_minus_one_in_an_array_is_refused_with_its_rows_or_left_out(tmp_path: Pa
     assert found.marks == (
         "2 rows of a.npz have no label and were left out (dataset.unlabelled=drop)",
     )
+
+
+def test_an_archive_without_images_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", images=np.zeros((0, 16, 16), np.uint8), labels=np.zeros(0, int))
+    with pytest.raises(InvalidDataError, match="holds no images"):
+        Npz(file=str(tmp_path / "t.npz"), class_names=["n", "p"], size=16).load()

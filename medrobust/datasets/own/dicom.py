@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
@@ -118,7 +119,7 @@ class Dicom(OwnData):
         if named or (
             not isinstance(self.window, str)
             and len(self.window) == 2
-            and all(isinstance(value, int | float) for value in self.window)
+            and all(isinstance(value, int | float) and isfinite(value) for value in self.window)
             and self.window[1] >= 1
         ):
             return

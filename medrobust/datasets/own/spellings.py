@@ -3,6 +3,7 @@
 import logging
 import unicodedata
 from collections.abc import Sequence
+from typing import Final
 
 from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
@@ -12,16 +13,21 @@ from .table import Table, few
 
 log = logging.getLogger(__name__)
 
+QUOTATION_MARKS: Final = ('""', "''", "“”", "‘’", "„“", "«»")
+"""Pairs that a program leaves around a name which it, or the next one, took for text."""
+
 
 def folded(text: str) -> str:
-    """Return what is left of a name without upper case, doubled spaces and signs that nobody sees.
+    """Return what is left of a name without case, spaces, unseen signs and quotation marks around.
 
     Example:
         >>> folded("Left  lung") == folded("left LUNG" + chr(0x200B)), folded("a") == folded("b")
         (True, False)
     """
     seen = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    return " ".join("".join(seen).casefold().split())
+    bare = " ".join("".join(seen).casefold().split())
+    quoted = len(bare) > 2 and bare[0] + bare[-1] in QUOTATION_MARKS
+    return bare[1:-1].strip() if quoted else bare
 
 
 def spellings(texts: Sequence[str]) -> list[dict[str, int]]:
@@ -57,8 +63,9 @@ def one_spelling(table: Table, texts: Sequence[str]) -> Sequence[str]:
     ]
     lines = [str(table.lines[row]) for ways in several for row in ways.values()]
     rest = (
-        "differ in upper and lower case, white space or decimals alone: write them alike, or, if "
-        "they are classes of their own, name all by dataset.class_names=[...]."
+        "differ in upper and lower case, white space or decimals alone (or in quotation marks): "
+        "write them alike, or, if they are classes of their own, name all by "
+        "dataset.class_names=[...]."
     )
     raise hiding(
         InvalidDataError(f"{table.file}: the labels {few(told, 5)} {rest}"),

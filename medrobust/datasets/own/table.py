@@ -261,7 +261,12 @@ def _rows(text: str, delimiter: str, before: int = 0) -> Iterator[tuple[int, lis
         delimiter: Between fields.
         before: Lines before the text.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        strict=True,
+        skipinitialspace=delimiter != " ",  # a quotation mark after a space is one, too
+    )
     for fields in reader:
         if any(field.strip() for field in fields):
             yield before + reader.line_num, fields

@@ -30,7 +30,7 @@ def check_unlabelled(given: str) -> None:
 
 
 def is_unlabelled(text: str, named: Collection[str] = ()) -> bool:
-    """Say whether a text is no label: empty in whatever words, or -1, unless a class is so named.
+    """Say whether a text is no label: empty in whatever words, or negative, unless so named.
 
     Example:
         >>> is_unlabelled("NaN"), is_unlabelled("-1.0"), is_unlabelled("-1", ["-1", "1"])
@@ -38,7 +38,7 @@ def is_unlabelled(text: str, named: Collection[str] = ()) -> bool:
     """
     if text in named:
         return False
-    return is_missing(text) or whole_number(text) == -1
+    return is_missing(text) or (whole_number(text) or 0) < 0
 
 
 def labelled(
@@ -131,8 +131,10 @@ def labelled_rows(
         unlabelled: As for `labelled`.
 
     Raises:
-        InvalidDataError: As `labelled` raises it; names the rows.
+        InvalidDataError: As `labelled` raises it; names the rows. If there are no labels at all.
     """
+    if not np.size(stored):
+        raise InvalidDataError(f"{file} has no labels, as it holds no images: pass another file.")
     values = np.asarray(stored).reshape(len(stored), -1)
     none = values == -1
     if values.dtype.kind == "f":
