@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from medrobust.datasets import Folder
+from medrobust.datasets.own.patients import check_patients
 from medrobust.datasets.own.spellings import one_spelling
 from medrobust.datasets.own.table import read_table
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
@@ -159,3 +160,21 @@ def test_a_label_with_and_without_quotation_marks_is_refused_with_its_lines(
     found = table(tmp_path, "label\tx\na\t0\nb\t0\n'b'\t0\n")
     with pytest.raises(InvalidDataError, match=r"'b' \(line 3\), \"'b'\" \(line 4\).*quotation"):
         one_spelling(found, found.columns["label"])
+
+
+def test_a_folder_in_place_of_a_table_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="is a folder"):
+        read_table(tmp_path)
+
+
+def test_a_remark_above_the_header_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match="without remarks above it"):
+        table(tmp_path, "# exported\npath,label\na.png,1\n")
+
+
+def test_patients_that_a_spreadsheet_rounded_are_refused_with_their_lines(tmp_path: Path) -> None:
+    found = table(tmp_path, "patient,x\n1.23457E+05,0\n7,0\n1.23457E+11,0\n")
+    with pytest.raises(InvalidDataError, match=r"lines 2, 4: .*rounded"):
+        check_patients(found, found.columns["patient"])
+    exact = table(tmp_path, "patient,x\nP1E+05,0\n1.00e+00,0\n12,0\n")
+    check_patients(exact, exact.columns["patient"])

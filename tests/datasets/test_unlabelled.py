@@ -161,3 +161,11 @@ def test_an_archive_without_images_is_refused_in_a_sentence(tmp_path: Path) -> N
     np.savez(tmp_path / "t.npz", images=np.zeros((0, 16, 16), np.uint8), labels=np.zeros(0, int))
     with pytest.raises(InvalidDataError, match="holds no images"):
         Npz(file=str(tmp_path / "t.npz"), class_names=["n", "p"], size=16).load()
+
+
+@pytest.mark.parametrize("odd", [[b"a", b"b"], [["a"], ["b"]], [1.0, float("inf")]])
+def test_bytes_lists_and_infinity_of_parquet_are_no_labels(tmp_path: Path, odd: list[Any]) -> None:
+    columns = {"path": ["0.png", "1.png"], "label": odd, "patient": ["p0", "p1"]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InvalidDataError, match=r"t.parquet, line [12]: column 'label' holds bytes"):
+        folder(tmp_path / "t.parquet").load()

@@ -110,6 +110,9 @@ class Npz:
         Raises:
             DatasetNotFoundError: If it is missing.
         """
+        if self.path.exists() and not self.path.is_file():
+            what = "a folder" if self.path.is_dir() else "no ordinary file"
+            raise DatasetNotFoundError(f"{self.path} is {what}. Pass dataset.file=<file>.")
         if not self.path.is_file():
             raise DatasetNotFoundError(f"{self.path} not found. Pass dataset.file=<file>.")
 

@@ -1,6 +1,8 @@
 """Patients of a table: rows that name nobody, or one patient in two ways, are refused."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from medrobust.base.missing import is_missing, names_nobody, whole_number
 from medrobust.base.wording import agreeing
@@ -10,6 +12,9 @@ from .table import Table, few
 from .unlabelled import MOST_LINES
 
 REMEDY = "Fill it in (a value of its own where it is unknown), or pass dataset.patient_column=null."
+
+ROUNDED: Final = re.compile(r"[+-]?\d[.,]\d+[eE]\+(?!0+$)\d{2,}")
+"""A long number as a spreadsheet shows it and writes it to a CSV."""
 
 
 def check_patients(table: Table, patients: Sequence[str]) -> None:
@@ -25,6 +30,7 @@ def check_patients(table: Table, patients: Sequence[str]) -> None:
     bare = [row for row, patient in enumerate(patients) if names_nobody(patient)]
     if bare:
         raise _nobody(table, bare, patients[bare[0]])
+    _check_written(table, patients)
     numbers: dict[int, dict[str, int]] = {}
     for row, patient in enumerate(patients):
         number = whole_number(patient)
@@ -38,6 +44,19 @@ def check_patients(table: Table, patients: Sequence[str]) -> None:
                 f"{table.file}: lines {table.lines[first]} and {table.lines[second]} name one "
                 f"patient as a whole number and with decimals. Write it in one way."
             )
+
+
+def _check_written(table: Table, patients: Sequence[str]) -> None:
+    """Refuse numbers that a spreadsheet has rounded: several people may be one of them."""
+    cut = [row for row, patient in enumerate(patients) if ROUNDED.fullmatch(patient)]
+    if cut:
+        lines = [str(table.lines[row]) for row in cut]
+        raise InvalidDataError(
+            f"{table.file}: {agreeing(len(lines), 'line')} {few(lines, MOST_LINES)}: the patient "
+            f"is a number that a spreadsheet has rounded, as 1.23E+11 is, so that several "
+            f"people may have become one. Export the column as text, or pass "
+            f"dataset.patient_column=null."
+        )
 
 
 def _nobody(table: Table, bare: Sequence[int], text: str) -> InvalidDataError:

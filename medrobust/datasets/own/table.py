@@ -4,8 +4,9 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ class Table:
         columns: Name -> its values, one a row.
         lines: Line of the file in which each row ends; for Parquet its number from 1.
         dropped: Rows that were left out, as those without a label.
+        odd: Column of Parquet -> its first line that holds bytes, a list or infinity: no text.
     """
 
     file: str
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
     dropped: "Table | None" = None
+    odd: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -87,7 +90,7 @@ class Table:
             key: Configuration key that names it, for the message.
 
         Raises:
-            InvalidDataError: If there is no such column.
+            InvalidDataError: If there is no such column, or it holds what is no text.
         """
         if name not in self.columns:
             lacking = f"{self.file} has no column {name!r}"
@@ -95,6 +98,11 @@ class Table:
             raise hiding(  # without a header, the first row of values is taken for one
                 InvalidDataError(f"{lacking}; it has: {few(self.columns)}. {rest}"),
                 f"{lacking}. {rest}",
+            )
+        if name in self.odd:
+            raise InvalidDataError(
+                f"{self.file}, line {self.odd[name]}: column {name!r} holds bytes, a list, a "
+                f"structure or infinity. Store it as text or numbers."
             )
         return self.columns[name]
 
@@ -117,6 +125,9 @@ def check_table(file: Path) -> None:
     Raises:
         DatasetNotFoundError: If it is missing.
     """
+    if file.exists() and not file.is_file():
+        what = "a folder" if file.is_dir() else "no ordinary file"
+        raise DatasetNotFoundError(f"table {file} is {what}. Pass dataset.csv=<file>.")
     if not file.is_file():
         raise DatasetNotFoundError(f"table {file} not found. Pass dataset.csv=<file>.")
 
@@ -160,7 +171,7 @@ def parsed_table(name: str, text: str) -> Table:
     told = SEPARATOR.match(text)
     delimiter = told[1] if told else _delimiter(text)
     rows = _rows(text[told.end() :], delimiter, 1) if told else _rows(text, delimiter)
-    header = [field.strip() for field in next(rows, (0, []))[1]]
+    header = [name.strip() for name in next(rows, (0, []))[1]]
     _check_names(name, header)
     found = list(rows)
     if not found:
@@ -169,7 +180,8 @@ def parsed_table(name: str, text: str) -> Table:
         if len(fields) != len(header):
             raise InvalidDataError(
                 f"{name}, line {line}: {counted(len(fields), 'field')}, but "
-                f"{counted(len(header), 'column')}."
+                f"{counted(len(header), 'column')}. The first line must be the header, without "
+                f"remarks above it, and every row must have as many delimiters as it."
             )
     columns = {
         key: [fields[place].strip() for _, fields in found]
@@ -192,7 +204,7 @@ def _read_parquet(file: Path) -> Table:
             groups = range(opened.metadata.num_row_groups)
             if sum(opened.metadata.row_group(g).total_byte_size for g in groups) > LARGEST:
                 raise _too_large(file)
-            names = [field.name for field in opened.schema_arrow]
+            names = [entry.name for entry in opened.schema_arrow]
             _check_names(file.name, names)
             columns = opened.read().to_pydict()
     except (arrow.ArrowException, OSError, ValueError) as error:
@@ -205,7 +217,23 @@ def _read_parquet(file: Path) -> Table:
     if not count:
         raise InvalidDataError(f"{file.name} has no rows.")
     texts = {name.strip(): [_text(value) for value in columns[name]] for name in names}
-    return Table(file.name, texts, range(1, count + 1))
+    odd = {
+        name.strip(): row
+        for name in names
+        for row in [next((n for n, value in enumerate(columns[name], 1) if _no_text(value)), None)]
+        if row is not None
+    }
+    return Table(file.name, texts, range(1, count + 1), odd=odd)
+
+
+def _no_text(value: Any) -> bool:
+    """Say whether a value is no text, number or date: bytes, a list, a structure, infinity.
+
+    Example:
+        >>> [_no_text(value) for value in (None, "a", 1.5, b"a", ["a"], float("inf"))]
+        [False, False, False, True, True, True]
+    """
+    return isinstance(value, bytes | list | dict) or (isinstance(value, float) and isinf(value))
 
 
 def _text(value: Any) -> str:
@@ -268,5 +296,5 @@ def _rows(text: str, delimiter: str, before: int = 0) -> Iterator[tuple[int, lis
         skipinitialspace=delimiter != " ",  # a quotation mark after a space is one, too
     )
     for fields in reader:
-        if any(field.strip() for field in fields):
+        if any(text.strip() for text in fields):
             yield before + reader.line_num, fields
