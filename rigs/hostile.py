@@ -351,6 +351,7 @@ def _clip_folder() -> Files:
     from safetensors.torch import save
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
+    from tokenizers.processors import TemplateProcessing
     from transformers import CLIPConfig, CLIPModel
 
     narrow = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
@@ -371,11 +372,15 @@ def _clip_folder() -> Files:
              "image_std": [0.5] * 3}  # fmt: skip
     words = ("<|startoftext|>", "a", "<|endoftext|>")
     vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="a"))
+    tokenizer.post_processor = TemplateProcessing(
+        single=f"{words[0]} $A {words[2]}", special_tokens=[(words[0], 0), (words[2], 2)]
+    )
     state = {name: value.contiguous() for name, value in CLIPModel(config).state_dict().items()}
     return {
         "config.json": config.to_json_string(use_diff=False).encode(),
         "preprocessor_config.json": json.dumps(shape).encode(),
-        "tokenizer.json": Tokenizer(WordLevel(vocabulary, unk_token="a")).to_str().encode(),
+        "tokenizer.json": tokenizer.to_str().encode(),
         "model.safetensors": save(state),
     }
 
