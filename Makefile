@@ -16,7 +16,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) scripts/make_environment.py $(VENV)
 	@touch $(READY)
 
-run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptions: 105 s on two cores
+run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptions: 51 to 105 s on two cores
 	$(BIN)/python run.py
 
 test: $(READY)  ## the tests, those marked slow excepted
