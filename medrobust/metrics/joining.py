@@ -36,9 +36,7 @@ def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Floa
         >>> round(float(1 / (1 + np.exp(-z[0, 0]))), 3)
         0.838
     """
-    order = np.argsort(units, kind="stable")
-    given = log_odds[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(units[order]) > 0])
+    given, starts = _by_unit(log_odds, units)
     if how == "max":
         largest: Float64Array = np.maximum.reduceat(given, starts)
         return largest
@@ -76,9 +74,7 @@ def joined_log_probabilities(
         >>> np.exp(joined).round(6).tolist()
         [[0.1, 0.9]]
     """
-    order = np.argsort(units, kind="stable")
-    given = logs[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(units[order]) > 0])
+    given, starts = _by_unit(logs, units)
     if how == "product":
         summed: Float64Array = np.add.reduceat(given, starts)
         return summed
@@ -87,6 +83,12 @@ def joined_log_probabilities(
     chosen = surest == np.repeat(np.maximum.reduceat(surest, starts), counts)
     found: Float64Array = np.maximum.reduceat(np.where(chosen[:, None], given, -np.inf), starts)
     return found
+
+
+def _by_unit(rows: Float64Array, units: Int64Array) -> tuple[Float64Array, Int64Array]:
+    """Return the rows unit by unit, and where each unit starts."""
+    order = np.argsort(units, kind="stable")
+    return rows[order], np.flatnonzero(np.r_[True, np.diff(units[order]) > 0])
 
 
 def _noisy_or(log_odds: Float64Array, starts: Int64Array) -> Float64Array:
