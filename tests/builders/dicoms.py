@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 from datasets import write_table
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
@@ -46,6 +47,25 @@ def write_dicom(file: Path, pixels: np.ndarray | None, **tags: Any) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     made = dataset(pixels, **tags)
     pydicom.dcmwrite(file, made, enforce_file_format=True)
+    return file
+
+
+def write_packed(
+    file: Path,
+    stream: bytes,
+    shape: tuple[int, ...],
+    syntax: str,
+    *,
+    fragments: int = 1,
+    **tags: Any,
+) -> Path:
+    """Write a file around a compressed stream of an image of that shape."""
+    made = dataset(np.zeros(shape, np.uint8), TransferSyntaxUID=syntax)
+    made.PixelData = encapsulate([stream], fragments_per_frame=fragments)
+    made["PixelData"].is_undefined_length = True
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    made.save_as(file, enforce_file_format=True)
     return file
 
 

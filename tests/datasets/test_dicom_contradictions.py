@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicoms import dataset, item, write_dicom
+from dicoms import dataset, item, write_dicom, write_packed
 from jpeg_lossless import jpeg_lossless
 from PIL import Image
 from pydicom.encaps import encapsulate
@@ -66,17 +66,6 @@ def table(descriptor: list[int], entries: Any, kind: str = "US") -> dict[str, An
     made[0]["LUTDescriptor"].VR = "SS" if min(descriptor) < 0 else "US"
     made[0]["LUTData"].VR = kind
     return {"VOILUTSequence": made}
-
-
-def packed(tmp_path: Path, stream: bytes, shape: tuple[int, ...], syntax: str, **tags: Any) -> Path:
-    """A file around a compressed stream."""
-    made = dataset(np.zeros(shape, np.uint8), TransferSyntaxUID=syntax)
-    made.PixelData = encapsulate([stream])
-    made["PixelData"].is_undefined_length = True
-    for keyword, value in tags.items():
-        setattr(made, keyword, value)
-    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    return tmp_path / "a.dcm"
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
@@ -327,7 +316,7 @@ def test_what_a_header_leaves_out_or_cannot_mean_is_refused_by_its_name(tmp_path
 
 
 def test_packed_pixels_that_claim_not_to_be_are_refused(tmp_path: Path) -> None:
-    file = packed(tmp_path, b"\xff\xd8 something", (16, 16), RLELossless)
+    file = write_packed(tmp_path / "a.dcm", b"\xff\xd8 something", (16, 16), RLELossless)
     content = file.read_bytes()
     name, plain = RLELossless.encode(), ExplicitVRLittleEndian.encode()
     assert len(name) == len(plain)
@@ -352,7 +341,9 @@ def test_a_stream_of_more_bits_than_the_header_is_read_with_its_own(
 ) -> None:
     codes = np.rint(np.linspace(0, 2**bits - 1, 256)).astype(int).reshape(16, 16)
     tags = {"BitsAllocated": allocated, "BitsStored": 8, "HighBit": 7}
-    file = packed(tmp_path, jpeg_lossless(codes, bits), (16, 16), JPEGLosslessSV1, **tags)
+    file = write_packed(
+        tmp_path / "a.dcm", jpeg_lossless(codes, bits), (16, 16), JPEGLosslessSV1, **tags
+    )
     found = read_dicom(file, window="stored")
     np.testing.assert_array_equal(found.pixels, eight(codes / (2**bits - 1)))
     assert f"{bits} in the stream" in found.details[STREAM_BITS]
@@ -362,13 +353,15 @@ def test_a_stream_of_fewer_bits_than_the_header_is_read(tmp_path: Path) -> None:
     codes = np.arange(256).reshape(16, 16)
     tags = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}
     window = {"WindowCenter": "128", "WindowWidth": "256"}
-    file = packed(tmp_path, jpeg_lossless(codes, 8), (16, 16), JPEGLosslessSV1, **tags, **window)
+    file = write_packed(
+        tmp_path / "a.dcm", jpeg_lossless(codes, 8), (16, 16), JPEGLosslessSV1, **tags, **window
+    )
     np.testing.assert_array_equal(read_dicom(file).pixels, codes)
 
 
 def test_a_stream_with_other_samples_than_the_header_is_refused(tmp_path: Path) -> None:
     stream = jpeg_lossless(np.zeros((16, 16), int), 8)
-    file = packed(tmp_path, stream, (16, 16, 3), JPEGLosslessSV1)
+    file = write_packed(tmp_path / "a.dcm", stream, (16, 16, 3), JPEGLosslessSV1)
     with pytest.raises(InvalidImageError, match=r"^a\.dcm has 1 samples .* \(SamplesPerPixel\)"):
         read_dicom(file)
 
@@ -411,8 +404,12 @@ def jpeg(sampling: str, *, jfif: bool, adobe: int | None = None, rgb: bool = Fal
 def test_the_stream_decides_whether_a_jpeg_is_rgb(
     tmp_path: Path, stream: dict[str, Any], is_rgb: bool, declared: str
 ) -> None:
-    file = packed(
-        tmp_path, jpeg(**stream), (32, 32, 3), JPEGBaseline8Bit, PhotometricInterpretation=declared
+    file = write_packed(
+        tmp_path / "a.dcm",
+        jpeg(**stream),
+        (32, 32, 3),
+        JPEGBaseline8Bit,
+        PhotometricInterpretation=declared,
     )
     found = read_dicom(file)
     worst = 40 if stream["sampling"] == "4:2:0" else 24 if stream["sampling"] == "4:2:2" else 8
@@ -425,7 +422,7 @@ def test_a_jpeg_without_marks_is_what_the_header_says(tmp_path: Path) -> None:
     stream = jpeg("4:4:4", jfif=False)  # YCbCr
     for declared in ("YBR_FULL", "YBR_FULL_422"):
         tags = {"PhotometricInterpretation": declared}
-        file = packed(tmp_path, stream, (32, 32, 3), JPEGBaseline8Bit, **tags)
+        file = write_packed(tmp_path / "a.dcm", stream, (32, 32, 3), JPEGBaseline8Bit, **tags)
         assert np.abs(read_dicom(file).pixels.astype(int) - colours()).max() <= 8
 
 

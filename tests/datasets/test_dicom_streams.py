@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicoms import dataset, item, write_dicom
+from dicoms import dataset, item, write_dicom, write_packed
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
@@ -35,14 +35,8 @@ def jpeg(progressive: bool = False) -> tuple[bytes, np.ndarray]:
     return target.getvalue(), np.asarray(Image.open(io.BytesIO(target.getvalue())))
 
 
-def packed(tmp_path: Path, stream: bytes, fragments: int = 1, **tags: Any) -> Path:
-    made = dataset(np.zeros((64, 64), np.uint8), TransferSyntaxUID=JPEGBaseline8Bit)
-    made.PixelData = encapsulate([stream], fragments_per_frame=fragments)
-    made["PixelData"].is_undefined_length = True
-    for keyword, value in tags.items():
-        setattr(made, keyword, value)
-    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    return tmp_path / "a.dcm"
+def packed(tmp_path: Path, stream: bytes, **tags: Any) -> Path:
+    return write_packed(tmp_path / "a.dcm", stream, (64, 64), JPEGBaseline8Bit, **tags)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -61,7 +55,7 @@ def test_padding_and_fragments_do_not_make_a_jpeg_a_damaged_one(
     tmp_path: Path, fragments: int, padding: int
 ) -> None:
     stream, pixels = jpeg()
-    found = read_dicom(packed(tmp_path, stream + bytes(padding), fragments)).pixels
+    found = read_dicom(packed(tmp_path, stream + bytes(padding), fragments=fragments)).pixels
     assert np.abs(found.astype(int) - pixels).max() <= 1
 
 
