@@ -8,7 +8,8 @@ NO_VALUE: Final = frozenset(
      "#null!", "#ref!", "#div/0!", "#value!", "#name?", "#num!",
      "?", "??", "-", "--", "---", "–", "—", ".", "..", "...")
 )  # fmt: skip
-"""What an empty cell is written as, in lower case: by programs (as pandas reads it) and people."""
+"""What an empty cell is written as, in lower case: by programs (as pandas reads it) and people.
+Signs of # alone are a column that was too narrow for its numbers."""
 
 UNKNOWN: Final = frozenset(
     ("unknown", "unk", "missing", "undefined", "unspecified", "not available", "not known",
@@ -16,6 +17,11 @@ UNKNOWN: Final = frozenset(
 )  # fmt: skip
 """Words for a person or a number that nobody knows; of a group they may be a name."""
 
+NO_LABEL: Final = frozenset(
+    ("missing", "not available", "not labelled", "not labeled", "unlabelled", "unlabeled",
+     "not annotated", "unannotated", "no label", "label missing", "tbd", "to be determined")
+)  # fmt: skip
+"""Words for an image that nobody has judged; `UNKNOWN` has others, which may be a class."""
 
 MISSING: Final = "missing"
 """What tables call the images that have no value in a column; stored, the value is empty."""
@@ -29,7 +35,31 @@ def is_missing(text: str) -> bool:
         [True, True, True, True, False, False, False]
     """
     bare = text.strip().lower()
-    return not bare or bare in NO_VALUE
+    return not bare or bare in NO_VALUE or bare.strip("#") == ""
+
+
+def marks_no_label(text: str) -> bool:
+    """Say whether a text in a column of labels says that there is none; -1 is a number.
+
+    Example:
+        >>> [marks_no_label(text) for text in ("", "Not_available", "unlabelled", "unknown", "no")]
+        [True, True, True, False, False]
+    """
+    return is_missing(text) or _words(text) in NO_LABEL
+
+
+def may_mark_no_label(text: str) -> bool:
+    """Say whether a text in a column of labels may be a class, and may say that nobody knows.
+
+    Example:
+        >>> [may_mark_no_label(text) for text in ("unknown", "Unspecified", "missing", "cyst")]
+        [True, True, False, False]
+    """
+    return _words(text) in UNKNOWN - NO_LABEL
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[\s_-]+", " ", text.lower()).split())
 
 
 def names_nobody(text: str) -> bool:

@@ -684,5 +684,26 @@ def test_all_files_that_rows_name_and_that_cannot_be_read_are_refused_at_once(
         (tmp_path / f"images/scan00{number}.png").unlink()
     with pytest.raises(
         DatasetNotFoundError, match=r"^2 of 6 images .*, scan000\.png .*then line 5"
-    ):
+    ) as lacking:
+        folder(table).load()
+    assert f"Besides: {told}" in str(lacking.value)
+    assert "scan" not in lacking.value.for_records
+
+
+def test_links_missing_files_and_damaged_ones_are_told_at_once(tmp_path: Path) -> None:
+    table = write_folder(tmp_path / "in")
+    images = tmp_path / "in/images"
+    for number in (1, 2):
+        shutil.move(images / f"scan00{number}.png", tmp_path)
+        (images / f"scan00{number}.png").symlink_to(tmp_path / f"scan00{number}.png")
+    whole = (images / "scan003.png").read_bytes()
+    (images / "scan003.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MedRobustError) as caught:
+        folder(table).load()
+    told = str(caught.value)
+    assert told.startswith("scan001.png (labels.csv, line 3) is a link out of the folder")
+    assert "In all 3 of 6 images cannot be used. scan002.png (line 4): " in told
+    assert "scan003.png (line 5): cannot be read as an image" in told
+    (images / "scan000.png").unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"^1 of 6 images is not .* Besides: scan001"):
         folder(table).load()

@@ -174,3 +174,93 @@ def test_groups_that_differ_in_spelling_alone_are_said(tmp_path: Path) -> None:
     assert found.marks == (
         "age has values that differ in spelling alone, each a group of its own: F, f",
     )
+
+
+def test_numbers_in_bins_are_written_in_one_way(tmp_path: Path) -> None:
+    for odd in ("1_0", "0x1F", "1,234.5", "1.234,5", "1 234", "45Y", ">89", "inf"):
+        with pytest.raises(InvalidDataError, match=r"line 3: column 'age' has bins .* no number"):
+            ages(tmp_path, ["41", odd], [40, 60])
+    for told in (["41", "1,234"], ["1,5", "1.234"], ["-12,345", "12"]):
+        with pytest.raises(InvalidDataError, match="or a number with decimals"):
+            ages(tmp_path, told, [-5000, 60])
+    words = ages(
+        tmp_path, ["41,5", "41,250", "0,125", "65.0", "6e1", "-0,5"], [-1, 40, 60]
+    ).metadata
+    assert words[:, 0].tolist() == (
+        ["40 to under 60"] * 2 + ["-1 to under 40"] + ["60 and over"] * 2 + ["-1 to under 40"]
+    )
+    assert ages(tmp_path, ["41.250", "1.234"], [40]).metadata[1, 0] == "under 40"
+    for edges in ([True], [False, True], ["40"], []):
+        with pytest.raises(ConfigurationError, match=r"dataset\.bins of 'age' must be numbers"):
+            folder(tmp_path / "t.csv", metadata_columns=["age"], bins={"age": edges}).load()
+
+
+def test_a_number_stands_for_missing_where_it_is_declared(tmp_path: Path) -> None:
+    ages_, sites = ["41", "999", "999.0", "20"] * 2, ["x", "NK"] * 4
+    file = table(tmp_path, ["a", "b"] * 4, age=ages_, site=sites)
+    options: dict[str, Any] = {"metadata_columns": ["age", "site"], "bins": {"age": [40]}}
+    assert folder(file, **options).load().metadata[1].tolist() == ["40 and over", "NK"]
+    found = folder(file, **options, missing_codes=[999, "NK"]).load()
+    kept = [["40 and over", "x"], ["", ""], ["", "x"], ["under 40", ""]]
+    assert found.metadata.tolist() == kept * 2
+
+
+@pytest.mark.parametrize(
+    "number", ["1.23457E+5", "1.23457e+05", "1,23E+11", "1.5e7", "1E+05", "-2.5E+9"]
+)
+def test_patients_that_a_spreadsheet_has_rounded_are_refused(tmp_path: Path, number: str) -> None:
+    file = table(tmp_path, ["a", "b"], patient=["p1", number])
+    with pytest.raises(InvalidDataError, match=r"line 3: the patient is a number that a spread"):
+        folder(file).load()
+
+
+def test_names_that_only_look_like_rounded_numbers_are_patients(tmp_path: Path) -> None:
+    file = table(tmp_path, ["a", "b"] * 2, patient=["1E5", "7e3", "1.0E+00", "2.5"])
+    assert len(np.unique(folder(file).load().groups)) == 4
+
+
+def test_patients_that_differ_in_case_or_zeros_alone_are_said_with_their_lines(
+    tmp_path: Path,
+) -> None:
+    names = ["P1", "p1", "P2", "007", "7", "P3"]
+    found = folder(table(tmp_path, ["a", "b"] * 3, patient=names)).load()
+    assert len(np.unique(found.groups)) == 6
+    (said,) = found.marks
+    assert "people of their own (lines 2 and 3, lines 5 and 6)" in said
+    assert "P1" not in said
+
+
+def test_one_patient_for_all_images_is_said(tmp_path: Path) -> None:
+    file = table(tmp_path, ["a", "b"] * 2, patient=["2024-01-01"] * 4)
+    (said,) = folder(file).load().marks
+    assert said.startswith("all 4 images of test are of one patient, so that intervals and tests")
+    assert folder(table(tmp_path, ["a", "b"] * 2, patient=list("1112"))).load().marks == ()
+    arrays = {"images": random_images(4, 224, 1), "labels": np.arange(4) % 2}
+    np.savez(tmp_path / "a.npz", **arrays, who=np.zeros(4, int))
+    found = Npz(file=str(tmp_path / "a.npz"), class_names=["a", "b"], patients="who").load()
+    assert found.marks[0].endswith("or pass dataset.patients=null")
+
+
+@pytest.mark.parametrize("word", ["unknown", "Not known", "undefined", "99", "999"])
+def test_a_class_that_may_be_no_label_is_said_unless_it_is_named(tmp_path: Path, word: str) -> None:
+    names = ["0", "1", word] if word.isdigit() else ["a", "b", word]
+    file = table(tmp_path, names * 2)
+    assert folder(file).load().marks[0].startswith(f"{word!r} is a class of test: if it marks")
+    assert folder(file, class_names=names).load().marks == ()
+
+
+def test_grades_that_end_in_nine_are_classes(tmp_path: Path) -> None:
+    for grades in ("0123456789", "0990990990"):
+        assert folder(table(tmp_path, list(grades))).load().marks == ()
+
+
+@pytest.mark.parametrize("code", [-9, 99, 2])
+@pytest.mark.parametrize("unlabelled", ["refuse", "drop"])
+def test_codes_out_of_the_classes_of_an_array_are_refused(
+    tmp_path: Path, code: int, unlabelled: str
+) -> None:
+    arrays = {"images": random_images(4, 32, 1), "labels": np.array([0, code, 1, 0])}
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = Npz(file=str(tmp_path / "a.npz"), class_names=["a", "b"], unlabelled=unlabelled)
+    with pytest.raises(InvalidDataError, match=rf"labels from .*{code}.* they are 0 to 1"):
+        source.load()

@@ -29,6 +29,13 @@ NOTHING = [
     "-9",
     "#REF!",
     "#DIV/0!",
+    "####",
+    "not available",
+    "Unlabeled",
+    "unlabelled",
+    "not_labelled",
+    "missing",
+    "TBD",
 ]
 
 

@@ -34,6 +34,7 @@ from .dicom_pixels import (
     ONE_FRAME,
     RESOLVED,
     WINDOWLESS,
+    Picture,
     is_grey_dicom,
     read_dicom,
     read_notes,
@@ -42,10 +43,10 @@ from .dicom_search import MOST_LISTED, HeaderIndex, dicom_files, header_index, p
 from .image_notes import cached_notes, sentence
 from .pictures import Framing, framed, write_images
 from .pseudonyms import data_key, keyed_hashes
+from .row_files import check_files
 from .samples import (
     Sample,
     by_note,
-    check_files,
     check_unique,
     each_sample,
     files_key,
@@ -154,7 +155,7 @@ class Dicom(OwnData):
         samples = self._framed_samples(table, dict(enumerate(paths)), range(len(paths)))
         check_unique(table, [sample.name for sample in samples], "image")
         chosen = [samples[row] for row in rows]
-        check_files(chosen, self.folder)
+        check_files(chosen, self.folder, self._read, quiet_pydicom)
         return chosen
 
     def _by_instance(self, table: Table, rows: list[int]) -> list[Sample]:
@@ -265,6 +266,9 @@ class Dicom(OwnData):
             return None
         return np.array(index.patients, dtype=np.str_)
 
+    def _read(self, sample: Sample) -> Picture:
+        return read_dicom(sample.file, frame=self._frame_of(sample), window=self.window)
+
     def _images(self, samples: list[Sample]) -> CachedArray:
         framing = self._framing()
         noted: dict[str, dict[str, str]] = {}
@@ -274,11 +278,8 @@ class Dicom(OwnData):
                 grey = all([*each_sample(lambda s: is_grey_dicom(s.file), samples)])
 
                 def read(sample: Sample) -> UInt8Array:
-                    picture = read_dicom(
-                        sample.file, frame=self._frame_of(sample), window=self.window
-                    )
-                    details = picture.details
-                    noted[sample.name] = {n: details.get(n, "") for n in picture.notes}
+                    picture = self._read(sample)
+                    noted[sample.name] = {n: picture.details.get(n, "") for n in picture.notes}
                     return framed(picture.pixels, framing, grey=grey)
 
                 return write_images(

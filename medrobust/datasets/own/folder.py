@@ -15,10 +15,10 @@ from medrobust.types import UInt8Array
 from .image_notes import cached_notes, sentence
 from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
+from .row_files import check_files
 from .samples import (
     Sample,
     by_note,
-    check_files,
     check_unique,
     each_sample,
     files_key,
@@ -66,7 +66,13 @@ class Folder(OwnData):
         samples = [
             Sample(paths[row], self.folder / paths[row], row, table.place(row)) for row in rows
         ]
-        check_files(samples, self.folder)
+        framing = self._framing()
+        check_files(
+            samples,
+            self.folder,
+            lambda sample: read_noted(sample.file, framing, grey=False),
+            quiet_decoders,
+        )
         return samples
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from medrobust.base.missing import is_missing, names_nobody
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import InvalidDataError
@@ -34,7 +35,7 @@ def reported(table: Table, columns: Columns, unlabelled: Unlabelled) -> Table:
     """
     check_unlabelled(unlabelled)
     reports = [table.column(column, "text_column") for column in listed(columns)]
-    bare = [row for row in range(len(table)) if not any(column[row] for column in reports)]
+    bare = [row for row in range(len(table)) if all(is_missing(column[row]) for column in reports)]
     if not bare:
         return table
     lines = [str(table.lines[row]) for row in bare]
@@ -81,11 +82,11 @@ def judged_texts(
         InvalidDataError: If a column is missing, or a row names no study.
     """
     found = [table.column(name, "text_column") for name in listed(columns)]
-    reports = [[column[row] for column in found if column[row]] for row in rows]
+    reports = [[column[row] for column in found if not is_missing(column[row])] for row in rows]
     studies = None if study is None else [table.column(study, "study_column")[r] for r in rows]
     for row, name in zip(rows, studies or (), strict=False):
-        if not name:
-            raise InvalidDataError(f"{table.place(row)}: the study is empty. Fill it in.")
+        if names_nobody(name):
+            raise InvalidDataError(f"{table.place(row)}: the row names no study. Fill it in.")
     texts = read_texts(reports, key, studies)
     return texts if labels is None else replace(texts, labels=label_sets(table, rows, labels))
 

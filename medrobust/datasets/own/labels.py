@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medrobust.base import targets
 from medrobust.base.findings import Finding
-from medrobust.base.missing import whole_number
+from medrobust.base.missing import may_mark_no_label, whole_number
 from medrobust.base.once import say_once
 from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
@@ -149,6 +149,34 @@ def classes_of_one(target: Any, class_names: Sequence[str], split: str) -> tuple
     said = f"{told}, so that what is said of {agreeing(number, 'it')} hangs on that image"
     say_once(log, logging.WARNING, said)
     return (Finding("further remarks", said, audit_only=True),)
+
+
+def doubtful_classes(class_names: Sequence[str], split: str) -> tuple[Finding, ...]:
+    """Name the classes, of those that occur, that may be words or numbers for no label at all.
+
+    Args:
+        class_names: In label order, as the labels have them: nobody has named them.
+        split: Name of the split.
+    """
+    doubtful = [name for name in class_names if may_mark_no_label(name)]
+    numbers = [whole_number(name) for name in class_names]
+    whole = sorted(number for number in numbers if number is not None)
+    if (
+        len(whole) == len(class_names) > 2
+        and set(str(whole[-1])) == {"9"}
+        and whole[-1] - whole[-2] > 1
+    ):
+        doubtful.append(class_names[numbers.index(whole[-1])])
+    if not doubtful:
+        return ()
+    one = len(doubtful) == 1
+    said = (
+        f"{few(map(repr, doubtful))} {'is a class' if one else 'are classes'} of {split}: if "
+        f"{'it marks' if one else 'they mark'} images without a label, empty those labels and pass "
+        f"dataset.unlabelled=drop; if not, name all classes by dataset.class_names=[...]"
+    )
+    say_once(log, logging.WARNING, said)
+    return (Finding("further remarks", said),)
 
 
 def _names(given: Sequence[str]) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """Columns that subgroup tables use; numbers in bins: an age of 57 is "40 to under 60"."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,18 @@ from .table import Table
 MOST_SUBGROUPS = 50
 """Values of a metadata column beyond which it is taken for one that could point to a patient."""
 
+NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
+"""A number as tables write it, with a point or a comma; Python knows further forms, as 1_0."""
+
+THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
+"""A number whose point or comma may stand between thousands or before decimals."""
+
 
 def read_metadata(
-    table: Table, columns: Sequence[str], bins: Mapping[str, Sequence[float]] | None = None
+    table: Table,
+    columns: Sequence[str],
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing_codes: Sequence[float | str] = (),
 ) -> NDArray[np.str_] | None:
     """Read the columns that subgroup tables use, (N, M), or None for no columns.
 
@@ -31,6 +41,7 @@ def read_metadata(
         table: Of the images.
         columns: Names of them.
         bins: Column of numbers -> where its bins begin.
+        missing_codes: Values that say that nothing is known, as 999.
 
     Raises:
         ConfigurationError: If bins are of another column, or do not rise.
@@ -46,7 +57,7 @@ def read_metadata(
         if name in edges
         else ["" if is_missing(text) or text.lower() == MISSING else text for text in found]
         for name in columns
-        for found in [table.column(name, "metadata_columns")]
+        for found in [_without(missing_codes, table.column(name, "metadata_columns"))]
     ]
     values = np.array(texts, dtype=np.str_).T
     for name, column in zip(columns, values.T, strict=True):
@@ -59,6 +70,13 @@ def read_metadata(
                 f"off dataset.metadata_columns."
             )
     return np.ascontiguousarray(values)
+
+
+def _without(codes: Sequence[float | str], texts: Sequence[str]) -> Sequence[str]:
+    """Empty the values that the owner of a table calls missing, however a number is written."""
+    words = {str(code) for code in codes}
+    numbers = {whole_number(word) for word in words} - {None}
+    return ["" if t in words or whole_number(t) in numbers else t for t in texts]
 
 
 def check_bins(bins: Mapping[str, Sequence[float]], columns: Sequence[str]) -> None:
@@ -80,7 +98,10 @@ def check_bins(bins: Mapping[str, Sequence[float]], columns: Sequence[str]) -> N
             )
         given: Any = edges  # as people type it, which may be one number
         several = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
-        numbers = several and all(isinstance(one, int | float) and isfinite(one) for one in given)
+        numbers = several and all(
+            isinstance(one, int | float) and not isinstance(one, bool) and isfinite(one)
+            for one in given
+        )
         if not numbers or sorted(set(edges)) != list(edges):
             raise ConfigurationError(
                 f"dataset.bins of {name!r} must be numbers that rise, such as [40,60], got {edges}."
@@ -99,24 +120,17 @@ def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float
         edges: Where bins begin, rising; below the first and from the last on are bins, too.
 
     Raises:
-        InvalidDataError: If a value is no number, or below 0 where no bin begins there.
+        InvalidDataError: If a value is no number or may be two, or is below 0 where no bin begins.
     """
     words = bin_names(edges)
+    commas = any("," in text and not THOUSANDS.fullmatch(text) for text in values)  # in decimals
     positive = min(edges) > 0
     found = []
     for row, text in enumerate(values):
         if names_nobody(text) and (positive or whole_number(text) != -1):
             found.append("")
             continue
-        try:
-            value = float(text.strip().replace(",", "."))
-        except ValueError:
-            value = float("nan")
-        if not isfinite(value):
-            raise InvalidDataError(
-                f"{table.place(row)}: column {name!r} has bins (dataset.bins), and {text!r} is no "
-                f"number. Correct it, or leave it empty."
-            )
+        value = _number(table, row, name, text, commas)
         if positive and value < 0:
             raise InvalidDataError(
                 f"{table.place(row)}: column {name!r} is {text}, below 0, and all its bins begin "
@@ -125,6 +139,21 @@ def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float
             )
         found.append(words[sum(value >= edge for edge in edges)])
     return found
+
+
+def _number(table: Table, row: int, name: str, text: str, commas: bool) -> float:
+    """Read a number; `commas` says that others of the column have a comma before decimals."""
+    value = float(text.replace(",", ".")) if NUMBER.fullmatch(text) else float("nan")
+    place = f"{table.place(row)}: column {name!r} has bins (dataset.bins), and"
+    if not isfinite(value):
+        raise InvalidDataError(f"{place} {text!r} is no number. Correct it, or leave it empty.")
+    if THOUSANDS.fullmatch(text) and ("," in text) != commas:
+        whole = text.replace(",", "").replace(".", "")
+        raise InvalidDataError(
+            f"{place} {text!r} may be {whole} or a number with decimals. Write numbers without "
+            f"marks between thousands, and decimals with a point."
+        )
+    return value
 
 
 def metadata_findings(

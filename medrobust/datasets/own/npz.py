@@ -25,6 +25,7 @@ from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, Inval
 from medrobust.types import LabelKind
 
 from .labels import array_labels, classes_of_one
+from .patients import lone_patient
 from .pictures import Fit, Framing, each, framed, quiet_decoders, write_images
 from .pseudonyms import Identity, data_key, keyed_hashes
 from .table import few
@@ -173,7 +174,8 @@ class Npz:
             image_set = image_set.take(kept, fingerprint=print_, findings=dropped)
             say_once(log, logging.INFO, f"{self.name}: {dropped[0]}")
         lone = classes_of_one(image_set.target, image_set.class_names, chosen)
-        image_set = replace(image_set, findings=(*image_set.findings, *lone))
+        one = lone_patient(groups, chosen, "dataset.patients")
+        image_set = replace(image_set, findings=(*image_set.findings, *lone, *one))
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _shared_patients(self, split: str, prefix: str) -> tuple[Finding, ...]:

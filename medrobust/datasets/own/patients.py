@@ -1,20 +1,32 @@
 """Patients of a table: rows that name nobody, or one patient in two ways, are refused."""
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.base.findings import Finding
 from medrobust.base.missing import is_missing, names_nobody, whole_number
-from medrobust.base.wording import agreeing
+from medrobust.base.once import say_once
+from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import InvalidDataError, hiding
 
+from .spellings import spellings
 from .table import Table, few
 from .unlabelled import MOST_LINES
 
+log = logging.getLogger(__name__)
+
 REMEDY = "Fill it in (a value of its own where it is unknown), or pass dataset.patient_column=null."
 
-ROUNDED: Final = re.compile(r"[+-]?\d[.,]\d+[eE]\+(?!0+$)\d{2,}")
-"""A long number as a spreadsheet shows it and writes it to a CSV."""
+ROUNDED: Final = re.compile(r"[+-]?\d(?:[.,]\d+[eE]\+?|[eE]\+)(?!0+$)\d+")
+"""A long number as a spreadsheet shows it and writes it to a CSV; 1E5 may be a name."""
+
+FEWEST: Final = 4
+"""Images from which their one patient is said: of fewer no interval is expected anyway."""
 
 
 def check_patients(table: Table, patients: Sequence[str]) -> None:
@@ -57,6 +69,44 @@ def _check_written(table: Table, patients: Sequence[str]) -> None:
             f"people may have become one. Export the column as text, or pass "
             f"dataset.patient_column=null."
         )
+
+
+def lone_patient(groups: NDArray[np.str_] | None, split: str, key: str) -> tuple[Finding, ...]:
+    """Say that all images of a split are of one patient, so that no interval can be given.
+
+    Args:
+        groups: Patient of each image; None where nobody names them.
+        split: Name of the split.
+        key: Configuration key that says where patients stand.
+    """
+    if groups is None or len(groups) < FEWEST or len(np.unique(groups)) > 1:
+        return ()
+    said = (
+        f"all {counted(len(groups), 'image')} of {split} are of one patient, so that intervals and "
+        f"tests over patients are impossible: name the column of the patients, or pass {key}=null"
+    )
+    say_once(log, logging.WARNING, said)
+    return (Finding("further remarks", said),)
+
+
+def patients_alike(table: Table, patients: Sequence[str] | None) -> tuple[Finding, ...]:
+    """Say which rows name patients that differ in case, white space or leading zeros alone.
+
+    Two people may have such names; one person in two spellings would count twice.
+    """
+    pairs = [
+        f"lines {' and '.join(str(table.lines[row]) for row in sorted(ways.values()))}"
+        for ways in spellings(patients or ())
+    ]
+    if not pairs:
+        return ()
+    said = (
+        f"patients of {table.file} that differ in upper and lower case, white space or leading "
+        f"zeros alone are taken for people of their own ({few(pairs)}): write them alike where "
+        f"they are one"
+    )
+    say_once(log, logging.WARNING, said)
+    return (Finding("further remarks", said),)
 
 
 def _nobody(table: Table, bare: Sequence[int], text: str) -> InvalidDataError:

@@ -10,9 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from medrobust.base.safe_files import system_errors_named
-from medrobust.base.wording import agreeing, part_of
+from medrobust.base.wording import part_of
 from medrobust.exceptions import (
-    DatasetNotFoundError,
     InvalidDataError,
     InvalidImageError,
     MedRobustError,
@@ -98,56 +97,6 @@ def check_unique(table: Table, names: Sequence[str], what: str) -> None:
         first[name] = line
 
 
-def check_files(samples: Sequence[Sample], root: Path) -> None:
-    """Refuse files that are missing, or that a link leads out of the folder.
-
-    Raises:
-        DatasetNotFoundError: With the number of missing files, and the first one.
-        InvalidDataError: For a link that leaves the folder.
-    """
-    missing = [sample for sample in samples if not os.path.isfile(sample.file)]
-    if missing:
-        raise _missing(missing, len(samples))
-    inside = os.path.realpath(root)
-    for sample in samples:
-        real = os.path.realpath(sample.file)
-        if os.path.commonpath((inside, real)) != inside:
-            with place_named(sample):
-                raise InvalidDataError(
-                    f"{sample.file.name} is a link out of the folder of the images, which is not "
-                    f"followed. Copy the file, or pass dataset.root=<folder that holds both>."
-                )
-
-
-def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
-    """Build the error for images that are not there, all at once."""
-    first = missing[0]
-    lines = [sample.place.rpartition(" ")[2] for sample in missing[1:]]
-    lines_ = f"{agreeing(len(lines), 'line')} {few(lines, MOST_REFUSED)}"
-    others = f" (then {lines_})" if lines else ""
-    head = (
-        f"{part_of(len(missing), total, 'image')} {agreeing(len(missing), 'is')} not in the folder,"
-    )
-    paths = "Paths start from dataset.root, by default the folder of the table."
-    name = f"{printable(first.file.name)} ({first.place})"
-    return hiding(
-        DatasetNotFoundError(f"{head} {name} first{others}. {_alike(first.file)}{paths}"),
-        f"{head} the file of {first.place} first{others}. {paths}",
-    )
-
-
-def _alike(file: Path) -> str:
-    """Say what stands there in place of a file: no file, or one of another upper and lower case."""
-    try:
-        names = os.listdir(file.parent)
-    except OSError:
-        return ""
-    if file.name in names:
-        return f"{printable(file.name)} is a folder, or a link that leads nowhere. "
-    found = next((name for name in names if name.lower() == file.name.lower()), None)
-    return f"{printable(found)} is there: upper and lower case count. " if found else ""
-
-
 @contextmanager
 def place_named(sample: Sample) -> Iterator[None]:
     """Add the line of the table to an error that names a file, and keep the name off records."""
@@ -164,9 +113,14 @@ def place_named(sample: Sample) -> Iterator[None]:
 
 
 def each_sample(
-    function: Callable[[Sample], Result], samples: Sequence[Sample]
+    function: Callable[[Sample], Result], samples: Sequence[Sample], *, of: int | None = None
 ) -> Iterator[Result]:
     """Call a function of each image in a few threads, in order; name all that fail, not the first.
+
+    Args:
+        function: To be called.
+        samples: The images.
+        of: How many there are in all, for the sentence; None: as many as these.
 
     Raises:
         MedRobustError: After all have been tried: the error of the one that fails, or one for all
@@ -187,7 +141,7 @@ def each_sample(
         elif not failed:
             yield found
     if failed:
-        raise _all_refused(failed, len(samples))
+        raise _all_refused(failed, of or len(samples))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,9 @@ from medrobust.exceptions import (
 from medrobust.types import LabelKind
 
 from .judged import described, judged_texts, numbers, reported
-from .labels import classes_of_one, read_labels
+from .labels import classes_of_one, doubtful_classes, read_labels
 from .metadata import metadata_findings, read_metadata
-from .patients import check_patients
+from .patients import check_patients, lone_patient, patients_alike
 from .pictures import Fit
 from .pseudonyms import (
     Identity,
@@ -70,6 +70,7 @@ class OwnData(ABC):
             stored as they are: none may point to a patient.
         bins: Metadata column of numbers -> where its bins begin, such as {"age": [40, 60]}: the
             bins are stored, not the numbers.
+        missing_codes: Values of metadata columns that say that nothing is known, such as 999.
         split: The split that is evaluated.
         class_names: Classes in label order; if None, the labels of the whole table, sorted. Labels
             that are whole numbers count into it.
@@ -102,6 +103,7 @@ class OwnData(ABC):
     patient_column: str | None = PATIENT_COLUMN
     metadata_columns: Sequence[str] = ()
     bins: Mapping[str, Sequence[float]] | None = None
+    missing_codes: Sequence[float | str] = ()
     split: str = "test"
     class_names: Sequence[str] | None = None
     prompt_names: Sequence[str] | None = None
@@ -152,19 +154,25 @@ class OwnData(ABC):
         table = self._labelled_table(chosen)
         samples = self._samples(table, rows_of_split(table, self.split_column, chosen, self.split))
         judged = self._judged(table, samples)
-        metadata = read_metadata(table, self.metadata_columns, self.bins)
+        metadata = self._metadata(table)
         images = self._images(samples)
         image_set = self._image_set(table, chosen, samples, judged, metadata, images)
         findings = (
             *image_set.findings,
             *self._dropped_rows(table, chosen),
             *classes_of_one(image_set.target, image_set.class_names, chosen),
+            *(() if self.class_names else doubtful_classes(image_set.class_names, chosen)),
             *metadata_findings(self.metadata_columns, image_set.metadata, chosen),
             *self._shared_patients(table, chosen),
+            *lone_patient(image_set.groups, chosen, "dataset.patient_column"),
+            *patients_alike(table, self._table_patients(table)),
             *self._of_files(table, samples, chosen),
         )
         whole = replace(image_set, findings=findings)
         return finished(whole, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _metadata(self, table: Table) -> NDArray[np.str_] | None:
+        return read_metadata(table, self.metadata_columns, self.bins, self.missing_codes)
 
     def _labelled_table(self, split: str) -> Table:
         table = self._read_table(split)
@@ -265,7 +273,7 @@ class OwnData(ABC):
         """
         self._check_roles()
         table = self._labelled_table(split)
-        found = read_metadata(table, self.metadata_columns, self.bins)
+        found = self._metadata(table)
         if found is None:
             raise ConfigurationError(
                 "dataset.metadata_columns names no column, so that there is nothing to join."

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
-from medrobust.base.missing import is_missing, whole_number
+from medrobust.base.missing import marks_no_label, whole_number
 from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 
@@ -38,7 +38,7 @@ def is_unlabelled(text: str, named: Collection[str] = ()) -> bool:
     """
     if text in named:
         return False
-    return is_missing(text) or (whole_number(text) or 0) < 0
+    return marks_no_label(text) or (whole_number(text) or 0) < 0
 
 
 def labelled(

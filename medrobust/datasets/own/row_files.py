@@ -1,0 +1,114 @@
+"""The files that rows of a table name: there, inside the folder, readable, or told at once."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from medrobust.base.wording import agreeing, part_of
+from medrobust.exceptions import (
+    DatasetNotFoundError,
+    InvalidDataError,
+    MedRobustError,
+    hiding,
+    printable,
+)
+
+from .samples import MOST_REFUSED, Sample, each_sample
+from .table import few
+
+MOST_TRIED: Final = 2000
+"""Files that are read, where others are missing, to say what is wrong with those, too."""
+
+
+def check_files(
+    samples: Sequence[Sample],
+    root: Path,
+    read: Callable[[Sample], Any],
+    quiet: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Refuse files that are missing, or that a link leads out of the folder.
+
+    Args:
+        samples: Images of the rows.
+        root: Folder of the images.
+        read: Reads one of them; called only where others are refused, to name all in one go.
+        quiet: Entered around it.
+
+    Raises:
+        DatasetNotFoundError: With the number of missing files, and the first one.
+        InvalidDataError: For links that leave the folder.
+    """
+    missing = [sample for sample in samples if not os.path.isfile(sample.file)]
+    lost = set(map(id, missing))
+    there = [sample for sample in samples if id(sample) not in lost]
+    inside = os.path.realpath(root)
+    outside = {sample.name for sample in there if not _below(inside, sample.file)}
+    if not missing and not outside:
+        return
+
+    def tried(sample: Sample) -> None:
+        if sample.name in outside:
+            raise InvalidDataError(
+                f"{sample.file.name} is a link out of the folder of the images, which is not "
+                f"followed. Copy the file, or pass dataset.root=<folder that holds both>."
+            )
+        read(sample)
+
+    links = [sample for sample in there if sample.name in outside]
+    others = [sample for sample in there if sample.name not in outside]
+    with quiet():
+        refused = _refusal(each_sample(tried, [*links, *others][:MOST_TRIED], of=len(samples)))
+    if not missing:
+        assert refused is not None
+        raise refused
+    absent = _missing(missing, len(samples))
+    if refused is None:
+        raise absent
+    raise hiding(
+        DatasetNotFoundError(f"{absent} Besides: {refused}"),
+        f"{absent.for_records} Besides: {refused.for_records}",
+    )
+
+
+def _below(folder: str, file: Path) -> bool:
+    return os.path.commonpath((folder, os.path.realpath(file))) == folder
+
+
+def _refusal(results: Iterator[None]) -> MedRobustError | None:
+    try:
+        for _ in results:
+            pass
+    except MedRobustError as error:
+        return error
+    return None
+
+
+def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
+    """Build the error for images that are not there, all at once."""
+    first = missing[0]
+    lines = [sample.place.rpartition(" ")[2] for sample in missing[1:]]
+    lines_ = f"{agreeing(len(lines), 'line')} {few(lines, MOST_REFUSED)}"
+    others = f" (then {lines_})" if lines else ""
+    head = (
+        f"{part_of(len(missing), total, 'image')} {agreeing(len(missing), 'is')} not in the folder,"
+    )
+    paths = "Paths start from dataset.root, by default the folder of the table."
+    name = f"{printable(first.file.name)} ({first.place})"
+    return hiding(
+        DatasetNotFoundError(f"{head} {name} first{others}. {_alike(first.file)}{paths}"),
+        f"{head} the file of {first.place} first{others}. {paths}",
+    )
+
+
+def _alike(file: Path) -> str:
+    """Say what stands there in place of a file: no file, or one of another upper and lower case."""
+    try:
+        names = os.listdir(file.parent)
+    except OSError:
+        return ""
+    if file.name in names:
+        return f"{printable(file.name)} is a folder, or a link that leads nowhere. "
+    found = next((name for name in names if name.lower() == file.name.lower()), None)
+    return f"{printable(found)} is there: upper and lower case count. " if found else ""
