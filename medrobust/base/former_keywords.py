@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def formerly(**present: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -45,5 +46,28 @@ def formerly(**present: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             return function(*given, **named)
 
         return cast("Callable[P, R]", renamed)
+
+    return decorated
+
+
+def formerly_made_with(**present: str) -> Callable[[type[T]], type[T]]:
+    """Let a class be made with arguments by their former names, and warn of each.
+
+    Args:
+        **present: As for `formerly`.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @formerly_made_with(task="label_kind")
+        ... @dataclass
+        ... class Described:
+        ...     label_kind: str
+        >>> Described(label_kind="multi-class")
+        Described(label_kind='multi-class')
+    """
+
+    def decorated(made: type[T]) -> type[T]:
+        type.__setattr__(made, "__init__", formerly(**present)(vars(made)["__init__"]))
+        return made
 
     return decorated

@@ -3,14 +3,21 @@
 Tuning was a task then: `task=few_shot` and `task.shots=4` are `tuning=few_shot` and
 `tuning.shots=4` now. Scripts and papers have the former names, so that they are taken for ever,
 where they stand: a key that is read under its present name is laid over by others as it always was.
+
+The kind of labels was the `task` of data of one's own; `dataset.label_kind` is its key now, and
+`dataset.task` is taken with a warning for one release.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from .class_arguments import class_arguments
+from .once import say_once
+
+log = logging.getLogger(__name__)
 
 RECIPE, ENCODER = "medrobust.tuning.Tuning", "medrobust.engine.EncodeImages"
 
@@ -28,6 +35,20 @@ FIRST = "classification"
 """The one task of release 0.1, whose records name none."""
 
 
+OWN_DATA = tuple(f"medrobust.datasets.{name}" for name in ("Dicom", "Folder", "Npz"))
+"""Classes that had a `task`, which is the kind of labels."""
+
+FORMER_KIND = (
+    "dataset.task is called dataset.label_kind now, and the former name is taken until the next "
+    "release."
+)
+
+
+def warn_of_kind() -> None:
+    """Say, once a job, that `dataset.task` has another name now."""
+    say_once(log, logging.WARNING, FORMER_KIND)
+
+
 @cache
 def recipe_keys() -> frozenset[str]:
     """Return the keys of `tuning`; no task may have one of the same name."""
@@ -40,7 +61,11 @@ def present_key(key: str) -> str:
     Example:
         >>> present_key("task.optimizer.lr"), present_key("task.kind"), present_key("seed")
         ('tuning.optimizer.lr', 'task.kind', 'seed')
+        >>> present_key("dataset.task")
+        'dataset.label_kind'
     """
+    if key == "dataset.task":
+        return "dataset.label_kind"
     group, _, rest = key.partition(".")
     below = group == "task" and rest.split(".")[0] in recipe_keys()
     return f"tuning.{rest}" if below else key
@@ -76,7 +101,8 @@ def present_text(text: str) -> str:
 def present_values(value: Any) -> Any:
     """Return plain values with parts, and keys that texts refer to, under their present names."""
     if isinstance(value, Mapping):
-        return {name: present_values(item) for name, item in value.items()}
+        present = {name: present_values(item) for name, item in value.items()}
+        return _of_labels(present) if value.get("_target_") in OWN_DATA else present
     if isinstance(value, list):
         return [present_values(item) for item in value]
     return present_text(value) if isinstance(value, str) else value
@@ -109,7 +135,11 @@ def present_file(content: Mapping[str, Any], group: str, *, whole: bool) -> dict
         present["defaults"] = [_default(entry) for entry in present["defaults"] or ()]
     if group == "task" and not whole:
         return _recipe_file(present)
+    if group == "dataset" and not whole:
+        return _of_labels(present) if _says_task_for_labels(content) else present
     if whole:
+        if _says_task_for_labels(content.get("dataset")):
+            present["dataset"] = _of_labels(present["dataset"])
         _move_keys(present)
         params = (present.get("hydra") or {}).get("sweeper", {}).get("params")
         if params:
@@ -122,6 +152,21 @@ def is_recipe_file(content: Mapping[str, Any]) -> bool:
     target = content.get("_target_")
     bases = [entry for entry in content.get("defaults") or () if isinstance(entry, str)]
     return FORMER_TARGETS.get(str(target), target) == RECIPE or "few_shot" in bases
+
+
+def _of_labels(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `label_kind` for the `task` of a data set; a present name goes before a former one."""
+    present = {name: value for name, value in data.items() if name != "task"}
+    return {"label_kind": data["task"], **present} if "task" in data else present
+
+
+def _says_task_for_labels(data: Any) -> bool:
+    """Say whether a file gives data of one's own a `task`, and warn if so."""
+    if not isinstance(data, Mapping) or data.get("_target_", OWN_DATA[0]) not in OWN_DATA:
+        return False
+    if "task" in data:
+        warn_of_kind()
+    return "task" in data
 
 
 def _default(entry: Any) -> Any:

@@ -48,7 +48,7 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
 
     folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
     check_packs(folders)
-    rewritten = typed.rewrite(typed.without_config_dirs(overrides))
+    rewritten = typed.without_config_dirs(typed.rewrite(overrides))
     typed.check_options(rewritten, conf_files.groups([*folders, conf_folder()]))
     if folders:
         rewritten += [f"hydra.searchpath={[f'file://{folder}' for folder in folders]}"]

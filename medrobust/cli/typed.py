@@ -1,7 +1,7 @@
 """What people type, as text: rewritten, checked against conf/, explained. Knows no Hydra."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from medrobust.base.former_names import (
     present_key,
     present_options,
     present_text,
+    warn_of_kind,
 )
 from medrobust.base.program import program
 from medrobust.exceptions import ConfigurationError, MissingDependencyError, unknown_name
 
-from .conf_files import groups, run_wide_keys
+from .conf_files import groups, option_file, run_wide_keys
 from .quoting import readable
 
 SEVERITIES = range(1, 6)
@@ -25,6 +26,8 @@ OVERRIDE = re.compile(
 SWEPT = ("-m", "--multirun")
 FURTHER_PROMPTS = "further_prompts"
 """Where the configuration has the prompt sets after the first, each under its name."""
+ANOTHER_CLASS = re.compile(r"^_target_: *(?!medrobust\.)\w", re.MULTILINE)
+"""A file of options for a class that is not ours."""
 LAUNCHERS = {
     "joblib": ("joblib", "joblib"),
     "submitit_local": ("submitit", "slurm"),
@@ -105,6 +108,7 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         (['severity=s3'], ['severity=all', 'severity.levels=[1,3]'], ['-m', 'severity=s1,s3'])
     """
     swept = any(flag in arguments for flag in SWEPT)
+    kept = {"dataset.task"} if _tasks_of_their_own(arguments) else set[str]()
     rewritten: list[str] = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -120,7 +124,7 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         elif name == "hydra/launcher" and value in LAUNCHERS:
             rewritten.append(f"hydra/launcher={_launcher(value)}")
         else:
-            rewritten.append(_readable(_present(argument), swept=swept))
+            rewritten.append(_readable(_present(argument, kept), swept=swept))
     several = any(a.startswith("prompts=") and "," in a for a in rewritten)
     if swept and several and not any("store.features=" in a for a in rewritten):
         rewritten.append("store.features=true")
@@ -129,11 +133,23 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     return [*flags, *(f"--config-dir={path}" for path in config_dirs(rewritten)), *overrides]
 
 
-def _present(argument: str) -> str:
+def _tasks_of_their_own(arguments: Sequence[str]) -> bool:
+    """Say whether a data set that is chosen is of a class of somebody else's that has a `task`."""
+    folders = [*config_dirs(arguments), conf_folder()]
+    chosen = [one.removeprefix("dataset=") for one in arguments if one.startswith("dataset=")]
+    names = [name for options in chosen for name in options.split(",")]
+    files = [option_file(folders, "dataset", name) for name in names]
+    texts = [file.read_text(encoding="utf-8") for file in files if file is not None]
+    return any(re.search("^task:", text, re.M) and ANOTHER_CLASS.search(text) for text in texts)
+
+
+def _present(argument: str, kept: Collection[str]) -> str:
     """Write `tuning=few_shot`, `tuning.shots=4` for `task=few_shot`, `task.shots=4`."""
     match = OVERRIDE.match(argument)
-    if match is None:
+    if match is None or match["key"] in kept:
         return argument
+    if match["key"] == "dataset.task":
+        warn_of_kind()
     key, value, package = match["key"], present_text(match["value"]), match["package"] or ""
     options = present_options(value) if key == "task" else None
     if options is not None:

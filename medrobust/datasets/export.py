@@ -90,7 +90,7 @@ def command(image_set: ImageSet, folder: Path) -> str:
     else:
         parts.append(f"dataset.class_names=[{names}]")
     if image_set.label_kind == "ordinal-regression":
-        parts.append("dataset.task=ordinal-regression")
+        parts.append("dataset.label_kind=ordinal-regression")
     if image_set.positive is not None:
         parts.append(f"dataset.positive={image_set.positive}")
     if image_set.metadata_columns:

@@ -55,6 +55,30 @@ task:
     _target_: medrobust.tasks.CorruptedShots
     columns: [{_target_: medrobust.corruptions.Suite, suite: medimeta_c}]
 """,
+    "dataset/grades.yaml": """# Built on a folder
+defaults:
+  - folder
+  - _self_
+csv: grades.csv
+task: ordinal-regression
+""",
+    "dataset/whole_grades.yaml": """# All in one file
+_target_: medrobust.datasets.Npz
+file: grades.npz
+class_names: [a, b, c]
+task: ordinal-regression
+""",
+    "dataset/theirs.yaml": """# A class that has a task of its own
+_target_: ward.Images
+task: segmentation
+""",
+    "experiment/graded.yaml": """# @package _global_
+defaults:
+  - override /dataset: folder
+dataset:
+  csv: grades.csv
+  task: ordinal-regression
+""",
     "task/ours.yaml": """# Twenty epochs of SGD
 defaults:
   - few_shot
@@ -69,7 +93,8 @@ optimizer: {_target_: torch.optim.SGD, _partial_: true, lr: 0.5}
 
 
 @pytest.fixture
-def pack(tmp_path: Path) -> str:
+def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MEDROBUST_TRUST", "ward")
     for name, text in FILES.items():
         file = tmp_path / "pack" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -157,3 +182,53 @@ def test_a_record_of_release_0_1_has_its_recipe_as_its_task() -> None:
     assert "tuning" not in present
     assert present_record(present) == present
     assert len(FORMER_TARGETS) == 3
+
+
+KIND_SAID = "dataset.task is called dataset.label_kind now"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["dataset=folder", "dataset.task=ordinal-regression"],
+        ["dataset=grades"],
+        ["dataset=whole_grades"],
+        ["experiment=graded"],
+    ],
+    ids=" ".join,
+)
+def test_the_kind_of_labels_is_taken_by_its_former_name_with_a_warning(
+    typed: list[str], pack: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = composed([pack, *typed]).dataset
+    assert dataset.label_kind == "ordinal-regression"
+    assert "task" not in dataset
+    assert [record.levelname for record in caplog.records if KIND_SAID in record.message] == [
+        "WARNING"
+    ]
+
+
+def test_what_is_typed_for_the_kind_goes_before_the_file(pack: str) -> None:
+    for typed in ("dataset.task=multi-class", "dataset.label_kind=multi-class"):
+        for chosen in ("dataset=grades", "dataset=whole_grades", "experiment=graded"):
+            assert composed([pack, chosen, typed]).dataset.label_kind == "multi-class"
+
+
+def test_the_present_name_of_the_kind_and_a_class_of_others_are_left_alone(
+    pack: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert composed(["dataset=folder", "dataset.label_kind=multi-class"]).dataset.label_kind
+    assert composed([pack, "dataset=theirs"]).dataset.task == "segmentation"
+    assert composed([pack, "dataset=theirs", "dataset.task=boxes"]).dataset.task == "boxes"
+    assert KIND_SAID not in caplog.text
+
+
+def test_a_record_of_the_former_name_is_read_and_nothing_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    npz = {"_target_": "medrobust.datasets.Npz", "file": "a.npz", "task": "multi-class"}
+    theirs = {"_target_": "ward.Images", "task": "boxes"}
+    present = present_record({"dataset": {"members": [npz, theirs]}})["dataset"]["members"]
+    assert present[0] == {"_target_": npz["_target_"], "file": "a.npz", "label_kind": "multi-class"}
+    assert present[1] == theirs
+    assert not caplog.records

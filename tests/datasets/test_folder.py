@@ -172,16 +172,16 @@ def test_two_classes_are_binary_and_the_positive_one_is_said(
         folder(table, positive="benign").load()
 
 
-def test_grades_and_several_label_columns_are_tasks_of_their_own(tmp_path: Path) -> None:
+def test_grades_and_several_label_columns_are_kinds_of_their_own(tmp_path: Path) -> None:
     table = write_folder(tmp_path, classes=("0", "1", "2"))
-    assert folder(table, task="ordinal-regression").load().label_kind == "ordinal-regression"
+    assert folder(table, label_kind="ordinal-regression").load().label_kind == "ordinal-regression"
     rows = [{"path": f"images/scan00{i}.png", "edema": i % 2, "mass": int(i > 1)} for i in range(4)]
     found = folder(write_table(tmp_path / "multi.csv", rows), label_column=["mass", "edema"]).load()
     assert found.label_kind == "multi-label, binary-class"
     assert found.class_names == ("mass", "edema")
     assert found.labels.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-    with pytest.raises(ConfigurationError, match="task"):
-        folder(table, task="multi-label, binary-class").load()
+    with pytest.raises(ConfigurationError, match=r"dataset\.label_kind='multi-label"):
+        folder(table, label_kind="multi-label, binary-class").load()
     with pytest.raises(InvalidDataError, match="line 2: label is 'healthy'"):
         folder(write_folder(tmp_path), label_column=["label"], class_names=["a", "b"]).load()
 

@@ -137,7 +137,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
     ({}, {"patients": "who"}, InvalidDataError, "no array 'who'"),
     ({}, {"class_names": ["a"]}, ConfigurationError, "at least two classes"),
     ({}, {"positive": "z", "class_names": ["a", "b"]}, InvalidDataError, "labels from 0 to 2"),
-    ({}, {"task": "binary-class"}, ConfigurationError, "needs two classes"),
+    ({}, {"label_kind": "binary-class"}, ConfigurationError, "needs two classes"),
 ]
 
 

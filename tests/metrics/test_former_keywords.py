@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import medrobust.metrics
+from medrobust.datasets import Dicom, Folder, Npz
 from medrobust.metrics import (
     Reading,
     adaptive_calibration_error,
@@ -81,3 +82,20 @@ def test_both_names_at_once_are_refused():
     message = r"auc\(\) got task= and label_kind=, which are one argument: pass label_kind= alone"
     with pytest.raises(TypeError, match=message):
         auc(SCORES, LABELS, task=KIND, label_kind=KIND)
+
+
+OWN = {Folder: {"csv": "a.csv", "name": "a"}, Dicom: {"csv": "a.csv", "name": "a"}}
+OWN |= {Npz: {"file": "a.npz", "class_names": ("a", "b", "c")}}
+
+
+@pytest.mark.parametrize("source", OWN, ids=lambda source: source.__name__)
+def test_data_of_ones_own_take_the_former_name_too(source):
+    said = rf"task= of {source.__name__}\(\) is called label_kind= now"
+    with pytest.warns(DeprecationWarning, match=said):
+        former = source(**OWN[source], task="ordinal-regression")
+    present = source(**OWN[source], label_kind="ordinal-regression")
+    assert former == present
+    assert replace(present, split="val").label_kind == "ordinal-regression"
+    assert pickle.loads(pickle.dumps(present)) == present
+    with pytest.raises(TypeError, match="which are one argument: pass label_kind= alone"):
+        source(**OWN[source], task="multi-class", label_kind="multi-class")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
+from medrobust.base.former_keywords import formerly_made_with
 from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
 from medrobust.base.wording import agreeing, counted, part_of
@@ -69,6 +70,7 @@ READING: Final = 3
 """Version of the way pixels are read: to be raised where the cache may hold wrong ones."""
 
 
+@formerly_made_with(task="label_kind")
 @dataclass(frozen=True, kw_only=True)
 class Dicom(OwnData):
     """DICOM files in a folder, and a table.

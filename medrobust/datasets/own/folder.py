@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from medrobust.base.findings import Finding
+from medrobust.base.former_keywords import formerly_made_with
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.types import UInt8Array
@@ -38,6 +39,7 @@ COMMON_BITS: Final = (8, 10, 12, 14)
 """Depths that are kept in 16 bits."""
 
 
+@formerly_made_with(task="label_kind")
 @dataclass(frozen=True, kw_only=True)
 class Folder(OwnData):
     """PNG, JPEG, TIFF, BMP, GIF, WebP or JPEG 2000 files in a folder, and a table.

@@ -256,11 +256,11 @@ def _kind(asked: LabelKind | None, found: LabelKind) -> LabelKind:
     several = "multi-label, binary-class"
     if asked not in LABEL_KINDS or (asked == several) != (found == several):
         raise ConfigurationError(
-            f"dataset.task={asked!r} does not suit these labels, which are {found!r}; there are: "
-            f"{'; '.join(LABEL_KINDS)}."
+            f"dataset.label_kind={asked!r} does not suit these labels, which are {found!r}; "
+            f"there are: {'; '.join(LABEL_KINDS)}."
         )
     if asked == "binary-class" and found != "binary-class":
-        raise ConfigurationError("dataset.task='binary-class' needs two classes.")
+        raise ConfigurationError("dataset.label_kind='binary-class' needs two classes.")
     return asked
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.former_keywords import formerly_made_with
 from medrobust.base.missing import is_missing, names_nobody
 from medrobust.base.once import say_once
 from medrobust.base.targets import Labels
@@ -34,6 +35,7 @@ from .unlabelled import Unlabelled, check_unlabelled, labelled_rows
 log = logging.getLogger(__name__)
 
 
+@formerly_made_with(task="label_kind")
 @dataclass(frozen=True, kw_only=True)
 class Npz:
     """Arrays of your own in one file: `images` and `labels`, or `test_images`, `test_labels`, ...
@@ -53,7 +55,7 @@ class Npz:
         split: The split that is evaluated.
         prompt_names: Readable class names in the same order.
         modality: A few words for prompts.
-        task: One of MedMNIST's four words for kinds of labels; None: by the labels.
+        label_kind: One of MedMNIST's four words for it; None: by the labels.
         positive: Positive class of a binary set; the last one if None.
         unlabelled: What becomes of images whose label is -1: "refuse", or "drop".
         size: Pixels a side that images are brought to, once.
@@ -75,7 +77,7 @@ class Npz:
     split: str = "test"
     prompt_names: Sequence[str] | None = None
     modality: str = ""
-    task: LabelKind | None = None
+    label_kind: LabelKind | None = None
     positive: str | int | None = None
     unlabelled: Unlabelled = "refuse"
     size: int = STANDARD_SIZE
@@ -123,7 +125,7 @@ class Npz:
         Raises:
             DatasetNotFoundError: If the file is missing or has no such split.
             InvalidDataError: If it is damaged, or its arrays are not what they should be.
-            ConfigurationError: If class names, task and positive class do not fit.
+            ConfigurationError: If class names, label_kind and positive class do not fit.
         """
         self.check_files()
         chosen = split or self.split
@@ -135,7 +137,7 @@ class Npz:
             np.where(np.asarray(given) == -1, 0, given) if dropped else given,
             self.class_names,
             self.path.name,
-            label_kind=self.task,
+            label_kind=self.label_kind,
             positive=self.positive,
         )
         images = self._framed(stored)

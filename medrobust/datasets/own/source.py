@@ -76,8 +76,8 @@ class OwnData(ABC):
             that are whole numbers count into it.
         prompt_names: Readable class names in the same order.
         modality: A few words for prompts.
-        task: One of MedMNIST's four words for kinds of labels; None: by the labels (two classes
-            are binary).
+        label_kind: One of MedMNIST's four words for it; None: by the labels (two classes are
+            binary).
         positive: Positive class of a binary set; the last one if None.
         unlabelled: What becomes of rows whose label is empty, NaN or -1: "refuse", or "drop".
         size: Pixels a side that all images are brought to.
@@ -108,7 +108,7 @@ class OwnData(ABC):
     class_names: Sequence[str] | None = None
     prompt_names: Sequence[str] | None = None
     modality: str = ""
-    task: LabelKind | None = None
+    label_kind: LabelKind | None = None
     positive: str | int | None = None
     unlabelled: Unlabelled = "refuse"
     size: int = STANDARD_SIZE
@@ -199,7 +199,11 @@ class OwnData(ABC):
             given = table, rows, self._text_columns, key
             return {"target": judged_texts(*given, study=self.study_column, labels=labels_of)}
         labels = read_labels(
-            table, self.label_column, self.class_names, label_kind=self.task, positive=self.positive
+            table,
+            self.label_column,
+            self.class_names,
+            label_kind=self.label_kind,
+            positive=self.positive,
         )
         return {
             "target": targets.Labels(labels.values[rows]),
