@@ -3,9 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+import medrobust
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.console import open_standard_files, patient_streams, why_lost
 from medrobust.base.program import program
@@ -60,6 +62,9 @@ def dispatch(given: Sequence[str]) -> int:
     word = typed.subcommand(given)
     if word in SUBCOMMANDS:
         return SUBCOMMANDS[word](given[1:])
+    if "--version" in given:
+        sys.stdout.write(_version())
+        return 0
     folders = [*typed.config_dirs(given), conf_folder()]
     if any(flag in given for flag in ("--help", "-h")):
         sys.stdout.write(_help(given, folders))
@@ -72,6 +77,11 @@ def dispatch(given: Sequence[str]) -> int:
     rewritten = typed.rewrite(typed.with_default_job(given))
     typed.check_options(rewritten, conf_files.groups(folders))
     return run_hydra(rewritten)
+
+
+def _version() -> str:
+    """Name the releases of this package and of Hydra, which is not imported for it."""
+    return f"medrobust {medrobust.__version__}, Hydra {version('hydra-core')}\n"
 
 
 def _help(given: Sequence[str], folders: Sequence[Path]) -> str:

@@ -35,6 +35,8 @@ LAUNCHERS = {
     "ray": ("ray", "ray"),
 }
 """Launcher -> name of its Hydra plugin, and the extra of ours that installs it."""
+OF_JOBS = re.compile(r"hydra\.(?!mode$|sweeper\b)")
+"""Keys of Hydra's that say how and where jobs run, not which there are."""
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
 BRACKETED = re.compile(r"^(?!['\"]).*\[[^\]]*,[^\]]*\]")
 """A list of several options, which Hydra lays one over another."""
@@ -296,18 +298,27 @@ def with_default_job(arguments: Sequence[str]) -> list[str]:
     """Put the demonstration before arguments that choose nothing, as `dry_run=true`.
 
     Arguments choose something where they name a group, a part of one, a file or a flag: any that is
-    no run-wide key.
+    no run-wide key and no setting of Hydra's for its jobs. The demonstration is a sweep, so that
+    what is typed for the folder of a run is that of the sweep.
 
     Example:
         >>> with_default_job(["dry_run=true", "store.dir=mine"])
         ['experiment=demonstration', 'dry_run=true', 'store.dir=mine']
         >>> with_default_job(["corruption=fog", "dry_run=true"])
         ['corruption=fog', 'dry_run=true']
+        >>> with_default_job(["hydra.run.dir=mine"])
+        ['experiment=demonstration', 'hydra.sweep.dir=mine']
     """
     wide = {key for key, _, _ in run_wide_keys(conf_folder() / "config.yaml")}
     matches = [OVERRIDE.match(argument) for argument in arguments]
-    chosen = [match is None or match["key"] not in wide for match in matches]
-    return list(arguments) if any(chosen) else ["experiment=demonstration", *arguments]
+    chosen = [
+        match is None or (match["key"] not in wide and not OF_JOBS.match(match["key"]))
+        for match in matches
+    ]
+    if any(chosen):
+        return list(arguments)
+    moved = [re.sub(r"^(\+*)hydra\.run\.dir=", r"\1hydra.sweep.dir=", one) for one in arguments]
+    return ["experiment=demonstration", *moved]
 
 
 def help_text(folders: Sequence[Path], subcommands: Mapping[str, str]) -> str:

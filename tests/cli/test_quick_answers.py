@@ -17,6 +17,7 @@ HEAVY = ("torch", "pytorch_lightning", "transformers", "matplotlib", "numba", "s
 
 CASES = {
     "--help": 0,
+    "--version": 0,
     "report --help": 0,
     "verify --help": 0,
     "check-model --help": 0,

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import hydra
 import pytest
 from run_entry import answer
 
+import medrobust
 from medrobust.base.program import program
 from medrobust.cli.subcommands import SUBCOMMANDS
 from medrobust.models.robustmedclip import Vision
@@ -50,6 +52,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "medrobust", root / "medrobust", ignore=ignored)
     shutil.copytree(ROOT / "conf", root / "medrobust" / "conf", ignore=ignored)
     return root
+
+
+def test_the_version_is_that_of_the_package_with_that_of_hydra_beside_it(workplace: Path) -> None:
+    expected = f"medrobust {medrobust.__version__}, Hydra {hydra.__version__}\n"
+    assert answer("--version").stdout == expected
+    assert answer("model=phantomclip", "--version").stdout == expected
 
 
 ALL_HELP = """

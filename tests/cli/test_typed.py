@@ -178,5 +178,18 @@ def test_former_names_of_tuning_are_taken() -> None:
 
 def test_run_wide_keys_alone_leave_the_default_job_as_it_is() -> None:
     assert arguments.with_default_job([]) == ["experiment=demonstration"]
-    for chosen in (["model=phantomclip"], ["dataset.per_class=1"], ["-m"], ["hydra.run.dir=x"]):
+    for chosen in (["model=phantomclip"], ["dataset.per_class=1"], ["-m"], ["hydra.mode=RUN"]):
         assert arguments.with_default_job([*chosen, "seed=1"]) == [*chosen, "seed=1"]
+
+
+def test_the_folder_of_a_run_is_that_of_the_default_job() -> None:
+    default = "experiment=demonstration"
+    for typed in ("hydra.run.dir=x", "hydra.sweep.dir=x"):
+        found = arguments.with_default_job([typed, "seed=1"])
+        assert found == [default, "hydra.sweep.dir=x", "seed=1"]
+    for typed in ("hydra.job.chdir=true", "hydra.verbose=true"):
+        assert arguments.with_default_job([typed]) == [default, typed]
+    alone = ["hydra.run.dir=x", "model=phantomclip"]
+    assert arguments.with_default_job(alone) == alone
+    swept = ["hydra.sweeper.params.seed='1,2'"]
+    assert arguments.with_default_job(swept) == swept
