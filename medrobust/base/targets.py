@@ -59,6 +59,29 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MaskedLabels(Labels):
+    """A class an image, and which of its pixels show what is not normal. A store keeps the classes.
+
+    Attributes:
+        masks: uint8 (N, H, W), not 0 in lesions; usually a memory map.
+        digest: Of the masks, in order: decides which of them a stored cell was judged by.
+    """
+
+    masks: UInt8Array
+    digest: str
+    kind: ClassVar = "labels"
+
+    def take(self, rows: Int64Array) -> Self:
+        """Return labels and masks of these images, in this order, masks read when asked for."""
+        return type(self)(self.values[rows], picked(self.masks, rows), self.digest)
+
+    def complaint(self, images: int, classes: int) -> str | None:
+        """Say why they are not the target of so many images and classes, or return None."""
+        masks = Masks(self.masks).complaint(images, classes)
+        return masks or Labels(self.values).complaint(images, classes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Masks:
     """A class a pixel. A store keeps none of them, as it keeps no images.
 
@@ -222,7 +245,7 @@ class Boxes:
         return None
 
 
-Target: TypeAlias = Labels | Masks | Texts | Boxes
+Target: TypeAlias = Labels | MaskedLabels | Masks | Texts | Boxes
 
 
 def read_target(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Target | None:

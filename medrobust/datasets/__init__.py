@@ -19,6 +19,7 @@ _HOME = {
     "Npz": "own.npz",
     "OpenI": "reports.source",
     "PadChest": "reports.source",
+    "PhantomLesions": "phantoms.lesions",
     "PhantomSites": "phantoms.source",
     "Phantoms": "phantoms.source",
     "RobustMedCLIPFiles": "published.robustmedclip",

@@ -1,7 +1,7 @@
 """ImageSet: one split of one data set, memory-mapped, with labels that have been checked."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
@@ -12,6 +12,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.lazy_rows import picked
 from medrobust.base.split_facts import SplitFacts, spelled_as_before
+from medrobust.base.targets import MaskedLabels, Masks, Target
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
@@ -32,6 +33,8 @@ class ImageSet(SplitFacts):
         prompt_names: Readable class names for prompts, in label order; `class_names` if empty.
         modality: A few words for prompts ("chest x-ray"); may be empty.
         suite: Registry of MedMNIST-C of this set, None outside MedMNIST.
+        normal: Names of the classes in which nothing is found, for tasks that ask for the others.
+        other_split: Opens another split of the same set; None where there is only this one.
     """
 
     images: UInt8Array
@@ -39,6 +42,8 @@ class ImageSet(SplitFacts):
     prompt_names: tuple[str, ...] = ()
     modality: str = ""
     suite: str | None = None
+    normal: tuple[str, ...] = ()
+    other_split: "Callable[[str], ImageSet] | None" = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.
@@ -60,6 +65,8 @@ class ImageSet(SplitFacts):
         )
         self.require(self.target is not None, "it has nothing that its images are judged by")
         self.check(count)
+        if (found := _other_size(self.target, self.images)) is not None:
+            self.require(False, found)
         self.require(
             len(self.prompt_names) in (0, len(self.class_names)),
             f"{counted(len(self.prompt_names), 'prompt name')} for "
@@ -113,6 +120,18 @@ class ImageSet(SplitFacts):
         )
 
 
+def _other_size(target: Target | None, images: UInt8Array) -> str | None:
+    """Say that masks have another size than the images that they belong to, or return None."""
+    masks = target.masks if isinstance(target, MaskedLabels) else None
+    masks = target.values if isinstance(target, Masks) else masks
+    if masks is None or masks.shape[1:] == images.shape[1:3]:
+        return None
+    sizes = (f"{'x'.join(map(str, shape))}" for shape in (masks.shape[1:], images.shape[1:3]))
+    return "masks are {} pixels and images {}: bring masks to the size of their images".format(
+        *sizes
+    )
+
+
 def data_fingerprint(pixels: str, ids: NDArray[np.str_], labels: Int64Array, **facts: Any) -> str:
     """Fingerprint a split by its content, equal on every machine that has the same data.
 
@@ -158,20 +177,22 @@ def judged_by(source: "DatasetSource", target: str) -> "DatasetSource":
 
     Args:
         source: Of a data set.
-        target: The `kind` of a target: "labels", "texts", "masks" or "boxes".
+        target: The `kind` of a target: "labels", "texts", "masks" or "boxes"; of "masks or labels"
+            it is the first that the set can give.
 
     Raises:
         ConfigurationError: If the data set has none of it.
     """
     given = source.targets if isinstance(source, SeveralTargets) else ("labels",)
-    if target not in given:
+    wanted = [one for one in target.split(" or ") if one in given]
+    if not wanted:
         raise ConfigurationError(
             f"data set {source.name!r} has no {target}, which the task judges images by: it has "
             f"{' and '.join(given)}. Choose another data set or another task."
         )
-    if not isinstance(source, SeveralTargets) or source.target == target:
+    if not isinstance(source, SeveralTargets) or source.target == wanted[0]:
         return source
-    judged: DatasetSource = replace(cast("Any", source), target=target)
+    judged: DatasetSource = replace(cast("Any", source), target=wanted[0])
     return judged
 
 

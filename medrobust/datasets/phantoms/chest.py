@@ -12,6 +12,7 @@ from .draw import (
     field,
     fill,
     grain,
+    mark,
     outline,
     paint,
     soften,
@@ -22,8 +23,15 @@ CLASSES = ("normal lungs", "lobar opacity", "pleural effusion", "enlarged heart"
 _MIDDLE = SIZE / 2
 
 
-def draw(rng: Generator, kind: str) -> Float32Array:
-    """Draw one image (1, 224, 224) of the class `kind`."""
+def draw(rng: Generator, kind: str, lesion: Float32Array | None = None) -> Float32Array:
+    """Draw one image (1, 224, 224) of the class `kind`.
+
+    Args:
+        rng: Draws everything.
+        kind: One of `CLASSES`.
+        lesion: (224, 224), set to how much of each pixel a lesion covers; an enlarged heart is
+            none.
+    """
     image = np.full((1, SIZE, SIZE), 0.08, np.float32)
     half = rng.uniform(72, 82)  # of the thorax's inner width
     body = fill(blank(), outline(rng, (_MIDDLE, 132), (half + 24, 140), roughness=0.02))
@@ -37,9 +45,9 @@ def draw(rng: Generator, kind: str) -> Float32Array:
     ratio = rng.uniform(0.60, 0.72) if kind == "enlarged heart" else rng.uniform(0.38, 0.47)
     _heart(image, rng, ratio * half, min(base.values()))
     if kind == "lobar opacity":
-        _opacity(image, rng, lungs, half)
+        mark(lesion, _opacity(image, rng, lungs, half))
     elif kind == "pleural effusion":
-        _effusion(image, rng, body, base, half)
+        mark(lesion, _effusion(image, rng, body, base, half))
     return image
 
 
@@ -104,7 +112,7 @@ def _opacity(
     rng: Generator,
     lungs: dict[int, UInt8Array],
     half: float,
-) -> None:
+) -> Float32Array:
     side = int(rng.choice((-1, 1)))
     place = (_MIDDLE + side * half * rng.uniform(0.52, 0.66), rng.choice((62.0, 98.0, 136.0)))
     place = (place[0], place[1] + rng.uniform(-8, 8))
@@ -112,7 +120,9 @@ def _opacity(
     shape = outline(rng, place, (radius, radius * rng.uniform(0.8, 1.2)), roughness=0.16, terms=6)
     texture = np.clip(0.8 + 0.18 * grain(rng, 4), 0.3, 1)
     inside = soften(lungs[side], 1.5)
-    paint(image, soften(fill(blank(), shape), 4) * inside * texture * np.float32(0.8), (0.68,))
+    opacity = soften(fill(blank(), shape), 4) * inside
+    paint(image, opacity * texture * np.float32(0.8), (0.68,))
+    return opacity
 
 
 def _effusion(
@@ -121,7 +131,8 @@ def _effusion(
     body: UInt8Array,
     base: dict[int, float],
     half: float,
-) -> None:
+) -> Float32Array:
+    covered = np.zeros((SIZE, SIZE), np.float32)
     x, y = coordinates()
     both = rng.random() < 0.25
     first = int(rng.choice((-1, 1)))
@@ -131,4 +142,7 @@ def _effusion(
         surface = base[side] + 10 - depth * (0.55 + 0.75 * lateral**3)
         below = np.clip((y - surface) / 5, 0, 1) * np.clip((side * (x - _MIDDLE) - 12) / 4, 0, 1)
         level = rng.uniform(0.66, 0.72)
-        paint(image, soften(body, 4) * below.astype(np.float32) * np.float32(0.9), (level,))
+        opacity = soften(body, 4) * below.astype(np.float32)
+        paint(image, opacity * np.float32(0.9), (level,))
+        mark(covered, opacity)
+    return covered

@@ -4,7 +4,8 @@ Anti-aliased shapes are drawn by OpenCV with sub-pixel positions on uint8 masks 
 float32. Points are (n, 2) arrays of x and y in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -60,6 +61,12 @@ def paint(
     """Blend `color` (one value a channel, or a planar image) over `image`, in place."""
     for plane, value in zip(image, color, strict=True):
         plane += opacity * (np.float32(value) - plane)
+
+
+def mark(lesion: Float32Array | None, opacity: Float32Array) -> None:
+    """Note how much of each pixel a lesion covers, in place: float32 (224, 224), 0 to 1."""
+    if lesion is not None:
+        np.maximum(lesion, opacity, out=lesion)
 
 
 def ring(count: int) -> Float64Array:
@@ -137,3 +144,14 @@ def move(
         for plane in image
     ]
     return np.stack(planes)
+
+
+@contextmanager
+def single_threaded_cv2() -> Iterator[None]:
+    """Let OpenCV draw on the calling thread: its own pool is slower on images this small."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -13,6 +13,7 @@ from .draw import (
     field,
     fill,
     grain,
+    mark,
     outline,
     paint,
     soften,
@@ -33,8 +34,14 @@ def view() -> Float32Array:
     return np.clip(RADIUS - distance, 0, 1).astype(np.float32)
 
 
-def draw(rng: Generator, kind: str) -> Float32Array:
-    """Draw one image (3, 224, 224) of the class `kind`; black outside the field of view."""
+def draw(rng: Generator, kind: str, lesion: Float32Array | None = None) -> Float32Array:
+    """Draw one image (3, 224, 224) of the class `kind`; black outside the field of view.
+
+    Args:
+        rng: Draws everything.
+        kind: One of `CLASSES`.
+        lesion: (224, 224), set to how much of each pixel a lesion covers.
+    """
     side = 1.0 if rng.random() < 0.5 else -1.0
     middle = SIZE / 2
     disc = np.array([middle + side * rng.uniform(44, 56), middle + rng.uniform(-9, 9)])
@@ -43,11 +50,11 @@ def draw(rng: Generator, kind: str) -> Float32Array:
     _vessels(image, rng, disc, side)
     _distractors(image, rng)
     if kind == "hard exudates":
-        _exudates(image, rng, macula)
+        mark(lesion, _exudates(image, rng, macula))
     elif kind == "retinal hemorrhages":
-        _hemorrhages(image, rng)
+        mark(lesion, _hemorrhages(image, rng))
     elif kind == "neovascularization":
-        _new_vessels(image, rng, disc)
+        mark(lesion, _new_vessels(image, rng, disc))
     return image
 
 
@@ -109,7 +116,7 @@ def _distractors(image: Float32Array, rng: Generator) -> None:
     paint(image, soften(spots, 0.5) * np.float32(0.7), (0.36, 0.07, 0.05))
 
 
-def _exudates(image: Float32Array, rng: Generator, macula: Float64Array) -> None:
+def _exudates(image: Float32Array, rng: Generator, macula: Float64Array) -> Float32Array:
     mask = blank()
     for _ in range(int(rng.integers(2, 5))):
         near = rng.random() < 0.4
@@ -117,18 +124,22 @@ def _exudates(image: Float32Array, rng: Generator, macula: Float64Array) -> None
         count = int(rng.integers(8, 18))
         places = middle + rng.standard_normal((count, 2)) * rng.uniform(7, 12)
         dots(mask, places, rng.uniform(1.3, 3.6, count))
-    paint(image, soften(mask, 0.5) * np.float32(0.9), (0.96, 0.86, 0.48))
+    opacity = soften(mask, 0.5)
+    paint(image, opacity * np.float32(0.9), (0.96, 0.86, 0.48))
+    return opacity
 
 
-def _hemorrhages(image: Float32Array, rng: Generator) -> None:
+def _hemorrhages(image: Float32Array, rng: Generator) -> Float32Array:
     mask = blank()
     for place in _places(rng, int(rng.integers(8, 19))):
         a, b = rng.uniform(2.4, 7.8, 2)
         fill(mask, outline(rng, tuple(place), (a, b), angle=rng.uniform(0, np.pi), roughness=0.18))
-    paint(image, soften(mask, 0.8) * np.float32(0.85), (0.34, 0.06, 0.05))
+    opacity = soften(mask, 0.8)
+    paint(image, opacity * np.float32(0.85), (0.34, 0.06, 0.05))
+    return opacity
 
 
-def _new_vessels(image: Float32Array, rng: Generator, disc: Float64Array) -> None:
+def _new_vessels(image: Float32Array, rng: Generator, disc: Float64Array) -> Float32Array:
     mask = blank()
     for _ in range(int(rng.integers(1, 3))):
         near = rng.random() < 0.5
@@ -137,4 +148,6 @@ def _new_vessels(image: Float32Array, rng: Generator, disc: Float64Array) -> Non
             start = middle + rng.standard_normal(2) * 4
             path = walk(rng, tuple(start), rng.uniform(0, 2 * np.pi), 18, stride=2.2, wiggle=0.55)
             stroke(mask, path, 1)
-    paint(image, soften(mask, 0.35) * np.float32(0.85), (0.40, 0.06, 0.06))
+    opacity = soften(mask, 0.35)
+    paint(image, opacity * np.float32(0.85), (0.40, 0.06, 0.06))
+    return opacity

@@ -11,6 +11,7 @@ from .draw import (
     coordinates,
     fill,
     grain,
+    mark,
     outline,
     paint,
     soften,
@@ -23,8 +24,15 @@ _PROFILE = np.array(
 """Brightness from the inner limiting membrane to the pigment epithelium, at equal steps."""
 
 
-def draw(rng: Generator, kind: str) -> Float32Array:
-    """Draw one image (1, 224, 224) of the class `kind`."""
+def draw(rng: Generator, kind: str, lesion: Float32Array | None = None) -> Float32Array:
+    """Draw one image (1, 224, 224) of the class `kind`.
+
+    Args:
+        rng: Draws everything.
+        kind: One of `CLASSES`.
+        lesion: (224, 224), set to how much of each pixel a lesion covers: cysts, or what lies
+            between the raised pigment epithelium and where it would lie, and fluid above that.
+    """
     x = np.arange(SIZE, dtype=np.float32)
     tilt = rng.uniform(-18, 18)
     line = 138 + rng.uniform(-12, 12) + tilt * (x / SIZE - 0.5) + 6 * ((x / SIZE - 0.5) * 2) ** 2
@@ -35,6 +43,7 @@ def draw(rng: Generator, kind: str) -> Float32Array:
     lift = np.zeros(SIZE, np.float32)
     if rng.random() < 0.5:
         lift += _bump(x, rng.uniform(20, 204), rng.uniform(1, 2.5), rng.uniform(4, 8))
+    usual = lift
     cysts = None
     if kind == "drusen":
         for place in rng.uniform(24, 200, int(rng.integers(4, 10))):
@@ -49,12 +58,22 @@ def draw(rng: Generator, kind: str) -> Float32Array:
     top = line - thickness - 0.75 * lift
     image = _layers(rng, top, line, lift)
     if kind == "neovascular membrane" and rng.random() < 0.6:
-        _gap(image, rng, line - lift, lift)
+        mark(lesion, _gap(image, rng, line - lift, lift))
     if cysts is not None:
-        paint(image, soften(cysts, 0.8) * np.float32(0.9), (0.06,))
+        inside = soften(cysts, 0.8)
+        paint(image, inside * np.float32(0.9), (0.06,))
+        mark(lesion, inside)
+    mark(lesion, _raised(line, lift, usual))
     image *= 1 + np.float32(0.22) * grain(rng, 0.8)
     image += np.float32(0.02) * np.abs(grain(rng, 0.6))
     return image
+
+
+def _raised(line: Float64Array, lift: Float32Array, usual: Float32Array) -> Float32Array:
+    """Return what a lesion has raised: all that lies where it lifts by more than two pixels."""
+    _, y = coordinates()
+    inside = (y >= line - lift) & (y < line) & (lift - usual > 2)
+    return inside.astype(np.float32)
 
 
 def _bump(x: Float32Array, place: float, height: float, half: float) -> Float32Array:
@@ -93,8 +112,12 @@ def _cysts(rng: Generator, fovea: float, line: Float64Array, thickness: Float32A
     return mask
 
 
-def _gap(image: Float32Array, rng: Generator, raised: Float64Array, lift: Float32Array) -> None:
+def _gap(
+    image: Float32Array, rng: Generator, raised: Float64Array, lift: Float32Array
+) -> Float32Array:
     _, y = coordinates()
     height = lift * np.float32(rng.uniform(0.25, 0.45))
     inside = np.clip((y - (raised - 9 - height)) / 2, 0, 1) * np.clip((raised - 9 - y) / 2, 0, 1)
-    paint(image, inside.astype(np.float32) * (lift > 3), (0.08,))
+    opacity = inside.astype(np.float32) * (lift > 3)
+    paint(image, opacity, (0.08,))
+    return opacity

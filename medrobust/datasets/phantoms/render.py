@@ -15,7 +15,7 @@ from . import chest as phantom_chest
 from . import fundus as phantom_fundus
 from . import oct as phantom_oct
 from . import ultrasound as phantom_ultrasound
-from .draw import coordinates, move
+from .draw import SIZE, coordinates, move
 
 Range: TypeAlias = tuple[float, float]
 
@@ -28,23 +28,28 @@ class Family:
         name: Key in ids ("blood").
         modality: Words for prompts.
         classes: In label order within the family.
-        draw: (generator, class) -> float32 planar image (C, 224, 224).
+        draw: (generator, class) -> float32 planar image (C, 224, 224); of a family with lesions
+            also (generator, class, lesion), which is set to what they cover.
         mean: Typical mean of each stored channel, on the scale of [0, 1].
         std: Typical standard deviation of each stored channel.
         rotation: Largest rotation in degrees.
         flips: Whether left and right may be exchanged.
         mixed: Whether the images of one patient show different classes.
+        normal: Class without any lesion; empty where there is none.
+        lesions: Classes that differ from it by lesions whose place is known.
     """
 
     name: str
     modality: str
     classes: tuple[str, ...]
-    draw: Callable[[Generator, str], Float32Array]
+    draw: Callable[..., Float32Array]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     rotation: float
     flips: bool
     mixed: bool = False
+    normal: str = ""
+    lesions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ FAMILIES = (
         (0.11, 0.09, 0.06),
         10,
         False,
+        normal="healthy retina",
+        lesions=("hard exudates", "retinal hemorrhages", "neovascularization"),
     ),
     Family(
         "chest",
@@ -108,8 +115,21 @@ FAMILIES = (
         (0.20,),
         5,
         False,
+        normal="normal lungs",
+        lesions=("lobar opacity", "pleural effusion"),
     ),
-    Family("oct", "retinal oct", phantom_oct.CLASSES, phantom_oct.draw, (0.24,), (0.18,), 0, True),
+    Family(
+        "oct",
+        "retinal oct",
+        phantom_oct.CLASSES,
+        phantom_oct.draw,
+        (0.24,),
+        (0.18,),
+        0,
+        True,
+        normal="normal macula",
+        lesions=("drusen", "cystoid fluid", "neovascular membrane"),
+    ),
     Family(
         "ultrasound",
         "breast ultrasound",
@@ -119,6 +139,8 @@ FAMILIES = (
         (0.17,),
         4,
         True,
+        normal="normal breast tissue",
+        lesions=("benign mass", "malignant mass"),
     ),
 )
 
@@ -157,11 +179,37 @@ def render(rng: Generator, family: Family, kind: str, patient: Habitus, site: Si
     Returns:
         uint8 (224, 224, 3); grey families have three equal channels.
     """
-    image = family.draw(rng, kind)
+    return _picture(rng, family, family.draw(rng, kind), patient, site)[0]
+
+
+def render_with_lesion(
+    rng: Generator, family: Family, kind: str, patient: Habitus, site: Site
+) -> tuple[UInt8Array, UInt8Array]:
+    """Draw the same image, and where its lesions lie.
+
+    Returns:
+        uint8 (224, 224, 3); and uint8 (224, 224), 1 where a lesion covers at least half of a pixel.
+    """
+    lesion = np.zeros((SIZE, SIZE), np.float32)
+    image = family.draw(rng, kind, lesion)
+    picture, moved = _picture(rng, family, np.concatenate([image, lesion[None]]), patient, site, 1)
+    return picture, (moved >= 0.5).astype(np.uint8)
+
+
+def _picture(
+    rng: Generator,
+    family: Family,
+    drawn: Float32Array,
+    patient: Habitus,
+    site: Site,
+    lesions: int = 0,
+) -> tuple[UInt8Array, Float32Array]:
+    """Take the picture of an image, whose last channel is that of its lesions if it has one."""
     fundus = family.name == "fundus"
-    seen = phantom_fundus.view()[None] if fundus else np.ones_like(image[:1])
-    image = _pose(rng, np.concatenate([image, seen]), family, patient)
-    image, seen = image[:-1], image[-1]
+    seen = phantom_fundus.view()[None] if fundus else np.ones_like(drawn[:1])
+    posed = _pose(rng, np.concatenate([drawn, seen]), family, patient)
+    channels = len(drawn) - lesions
+    image, seen = posed[:channels], posed[-1]
     image = np.clip(image * _illumination(rng), 0, 1)
     low, high = np.log(site.gamma)
     image = image ** np.float32(np.exp(low + patient.gamma * (high - low)))
@@ -173,7 +221,8 @@ def render(rng: Generator, family: Family, kind: str, patient: Habitus, site: Si
     noise = rng.standard_normal(image.shape, np.float32)
     image += np.float32(rng.uniform(*site.noise)) * noise
     stored = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(stored, (3, *stored.shape[1:])).transpose(1, 2, 0))
+    colored = np.broadcast_to(stored, (3, *stored.shape[1:])).transpose(1, 2, 0)
+    return np.ascontiguousarray(colored), posed[channels] * seen
 
 
 def _pose(rng: Generator, image: Float32Array, family: Family, patient: Habitus) -> Float32Array:

@@ -3,9 +3,8 @@
 They make every path of the framework run offline; their numbers say nothing about medicine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,8 @@ from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerpri
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import Int64Array, UInt8Array
 
+from .draw import single_threaded_cv2
+from .lesions import PhantomLesions
 from .render import FAMILIES as _FAMILIES
 from .render import SITES, Family, habitus, render
 
@@ -118,10 +119,11 @@ class Phantoms:
         one_class: Whether patients of every family show one class, so that one answer is right for
             each of them; changes the images of the blood family.
         target: "labels", the class of each image; or "texts", the three sentences in `WORDINGS` of
-            it, which all images of the class share; or "texts and labels".
+            it, which all images of the class share; or "texts and labels"; or "masks", for which
+            other images are drawn, those of `PhantomLesions`.
     """
 
-    targets: ClassVar[tuple[str, ...]] = ("labels", "texts", "texts and labels")
+    targets: ClassVar[tuple[str, ...]] = ("labels", "texts", "texts and labels", "masks")
 
     name: str = "phantoms"
     site: str = "a"
@@ -166,6 +168,8 @@ class Phantoms:
             StoreError: If the cache cannot be written.
         """
         chosen = _known_split(split or self.split)
+        if self.target == "masks":
+            return self._with_lesions().load(chosen)
         count = len(CLASSES) * (self.per_class or SPLITS[chosen])
         key = {
             "phantoms": GENERATOR_VERSION,
@@ -203,6 +207,11 @@ class Phantoms:
         )
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
+    def _with_lesions(self) -> PhantomLesions:
+        shared = {name: getattr(self, name) for name in ("name", "site", "split", "seed")}
+        part = {name: getattr(self, name) for name in ("per_class", "limit", "cache_dir")}
+        return PhantomLesions(**shared, **part, target=self.target)
+
     def _by_texts(self, labels: Int64Array) -> dict[str, Any]:
         """Return the sentences that describe each image: those of its class, in every wording."""
         values = np.array([wording.format(name) for name in PROMPT_NAMES for wording in WORDINGS])
@@ -218,7 +227,7 @@ class Phantoms:
         )
         shape = (count, self.size, self.size, 3)
         with (
-            _single_threaded_cv2(),
+            single_threaded_cv2(),
             ThreadPoolExecutor(THREADS) as pool,
             ArrayWriter(file, np.dtype(np.uint8), shape) as writer,
         ):
@@ -264,16 +273,3 @@ def _known_split(split: str) -> str:
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     return split
-
-
-@contextmanager
-def _single_threaded_cv2() -> Iterator[None]:
-    """Let OpenCV draw on the calling thread: its own pool is slower on images this small."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -12,6 +12,7 @@ from .draw import (
     field,
     fill,
     grain,
+    mark,
     outline,
     ring,
     soften,
@@ -21,8 +22,14 @@ from .draw import (
 CLASSES = ("normal breast tissue", "benign mass", "malignant mass")
 
 
-def draw(rng: Generator, kind: str) -> Float32Array:
-    """Draw one image (1, 224, 224) of the class `kind`."""
+def draw(rng: Generator, kind: str, lesion: Float32Array | None = None) -> Float32Array:
+    """Draw one image (1, 224, 224) of the class `kind`.
+
+    Args:
+        rng: Draws everything.
+        kind: One of `CLASSES`.
+        lesion: (224, 224), set to how much of each pixel a mass covers, without its shadow.
+    """
     echo = _tissue(rng)
     for _ in range(int(rng.integers(0, 3))):
         place = (rng.uniform(20, 204), rng.uniform(50, 110))
@@ -31,7 +38,7 @@ def draw(rng: Generator, kind: str) -> Float32Array:
     if rng.random() < 0.35:
         _beam(echo, rng.uniform(20, 204), rng.uniform(30, 90), rng.uniform(5, 12), 0.6)
     if kind != "normal breast tissue":
-        _mass(echo, rng, kind)
+        mark(lesion, _mass(echo, rng, kind))
     real, imaginary = grain(rng, 1.1), grain(rng, 1.1)
     speckle = np.sqrt((real**2 + imaginary**2) / 2)
     compressed = np.log1p(30 * np.clip(echo, 0, None) * speckle) / np.log(31.0)
@@ -75,7 +82,7 @@ def _beam(echo: Float32Array, x0: float, top: float, half: float, factor: float)
     echo *= (1 + np.float32(factor - 1) * stripe).astype(np.float32)
 
 
-def _mass(echo: Float32Array, rng: Generator, kind: str) -> None:
+def _mass(echo: Float32Array, rng: Generator, kind: str) -> Float32Array:
     center = (SIZE / 2 + rng.uniform(-38, 38), rng.uniform(88, 122))
     half = rng.uniform(20, 34)
     if kind == "benign mass":
@@ -95,6 +102,7 @@ def _mass(echo: Float32Array, rng: Generator, kind: str) -> None:
     if kind == "benign mass":
         rim = stroke(blank(), np.concatenate([shape, shape[:1]]), 1)
         echo += np.float32(0.22) * soften(rim, 0.7)
+    return inside
 
 
 def _spiked(rng: Generator, center: tuple[float, float], half: float, ratio: float) -> Float64Array:
