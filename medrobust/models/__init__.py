@@ -5,6 +5,7 @@ from typing import Any
 
 _HOME = {
     "Classifier": "own",
+    "Conch": "conch",
     "CxrClip": "cxr_clip",
     "Guidance": "prompts",
     "GuidedHead": "zero_shot",
@@ -22,6 +23,7 @@ _HOME = {
     "PromptSet": "prompts",
     "RobustMedClip": "robustmedclip",
     "Speed": "speed",
+    "TimmCheckpoint": "timm_checkpoint",
     "TimmEncoder": "vision",
     "TransformersClip": "clip",
     "TransformersSiglip": "siglip",

@@ -20,7 +20,7 @@ def _facts() -> dict[str, dict[str, Any]]:
 
 
 def table(kind: str) -> dict[str, Any]:
-    """Return all architectures of a kind ("vit", "bert", "whole"), name -> sizes."""
+    """Return all architectures of a kind ("vit", "bert", "whole", "tower"), name -> sizes."""
     return _facts()[kind]
 
 
@@ -66,6 +66,25 @@ def packaged(name: str) -> dict[str, Any]:
 
             raise unknown_name("model.config", name, (*table("whole"), *list_models()))
         return found
+    return _of_file(name)
+
+
+def tower(name: str) -> dict[str, Any]:
+    """Return an image tower in the layout of timm: by its name here, or from a JSON file.
+
+    Raises:
+        UnknownNameError: If there is no such name.
+        WeightsNotFoundError: If there is no such file.
+    """
+    if name.endswith(".json"):
+        return _of_file(name)
+    if name not in table("tower"):
+        raise unknown_name("model.config", name, tuple(table("tower")))
+    found: dict[str, Any] = table("tower")[name]
+    return found
+
+
+def _of_file(name: str) -> dict[str, Any]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise WeightsNotFoundError(f"model.config={name!r} is no file. Pass the path of one.")

@@ -117,7 +117,8 @@ def tensors(path: Path, entry: str | None) -> dict[str, Tensor]:
     check_kinds(found, (), path.name)
     if not found:
         raise WeightsMismatchError(
-            f"{path.name} has no tensors there; name their place with --entry."
+            f"{path.name} has no tensors {f'under {entry!r}' if entry else 'there'}; a file "
+            f"that keeps them elsewhere is converted with its place as --entry."
         )
     left_out = len(content) - len(found)
     if left_out:

@@ -15,7 +15,7 @@ from medrobust.types import PixelBatch, UInt8Batch
 
 from .resample import Interpolation, resize
 
-Fit: TypeAlias = Literal["shortest", "squash", "pad"]
+Fit: TypeAlias = Literal["shortest", "squash", "pad", "longest"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -37,7 +37,9 @@ class Preprocess:
         std: Of the three channels, on the scale of [0, 1].
         interpolation: "bicubic" or "bilinear".
         fit: "shortest" resizes the shortest side and crops the centre; "squash" ignores the aspect
-            ratio; "pad" centres the image on a black square of side max(size, height, width) first.
+            ratio; "pad" centres the image on a black square of side max(size, height, width) first;
+            "longest" resizes the longest side and fills the right and the lower margin with zeros
+            after normalisation, as SAM does.
         resize: Length that "shortest" gives the shortest side before it crops; None: `size`.
         grey: Turn color images to grey first (Pillow's mode L), for models of grey images.
     """
@@ -84,7 +86,11 @@ class Preprocess:
         if self.grey and images.shape[1] == 3:
             images = _grey(images)
         fitted = images if self.size is None else self._fit(images, self.size)
-        return _look_up(fitted, _levels(self.mean, self.std))
+        pixels = _look_up(fitted, _levels(self.mean, self.std))
+        if self.size is None or self.fit != "longest":
+            return pixels
+        height, width = pixels.shape[-2:]
+        return functional.pad(pixels, (0, self.size - width, 0, self.size - height))
 
     def at(self, size: int | None, patch: int) -> "Preprocess":
         """Return the same preprocessing for another input size (None: this one).
@@ -115,6 +121,10 @@ class Preprocess:
             left, top = (side - width) // 2, (side - height) // 2
             margins = (left, side - width - left, top, side - height - top)
             return resize(functional.pad(images, margins), size, size, self.interpolation)
+        if self.fit == "longest":
+            scale = size / max(height, width)
+            tall, wide = (int(side * scale + 0.5) for side in (height, width))
+            return resize(images, tall, wide, self.interpolation)
         short = min(height, width)
         tall, wide = (int((self.resize or size) * side / short) for side in (height, width))
         # torchvision's centre crop rounds half to even, and so does Python.

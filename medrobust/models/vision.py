@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.types import PixelBatch
 
-from .base import ImageModel, LoadReport
+from .base import ImageModel, ImagePreprocess, LoadReport
 from .hub import HubSource, Names
 from .loading import check_finite, check_kinds, load_strict, quiet_libraries, read_checkpoint, some
 from .preprocess import Preprocess
@@ -150,7 +150,9 @@ class TimmEncoder(HubSource):
 class VisionModel(ImageModel):
     """An image tower alone."""
 
-    def __init__(self, backbone: nn.Module, preprocess: Preprocess, report: LoadReport) -> None:
+    def __init__(
+        self, backbone: nn.Module, preprocess: ImagePreprocess, report: LoadReport
+    ) -> None:
         super().__init__()
         self.visual_encoder = backbone
         self.preprocess = preprocess

@@ -5,51 +5,18 @@ written here from the published description; it starts from pictures of Pillow a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import checkpoints
 import numpy as np
 import torch
+from encoders import ENCODERS
+from family import Family, Pictures, clip_transform, shortest_side
 from PIL import Image
 from torch import Tensor
 
 from medrobust import models
-
-Pictures = Sequence[Image.Image]
-
-
-@dataclass(frozen=True)
-class Family:
-    """What a test needs of one family.
-
-    Attributes:
-        source: Folder or None (the hub) -> what conf/model builds.
-        weights: Name of the weights in the folder.
-        keys: Keys of the checkpoint to take away, rename or reshape.
-        image: Pictures -> embeddings, not normalised.
-        text: Sentences -> embeddings, not normalised; None without a text side.
-        entry: Where the checkpoint keeps its table of tensors.
-        elsewhere: Tensors that are not in that file.
-    """
-
-    source: Callable[[str | None], Any]
-    weights: str
-    keys: tuple[str, ...]
-    image: Callable[[Pictures], Tensor]
-    text: Callable[[Sequence[str]], Tensor] | None
-    entry: str | None = None
-    elsewhere: int = 0
-
-
-def clip_transform(size: int) -> Callable[[Pictures], Tensor]:
-    """Return open_clip's own preprocessing."""
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    mean, std = tuple(checkpoints.CLIP_MEAN), tuple(checkpoints.CLIP_STD)
-    transform = image_transform_v2(PreprocessCfg(size=size, mean=mean, std=std), is_train=False)
-    return lambda pictures: torch.stack([transform(picture) for picture in pictures])
 
 
 def _open_clip(folder: Path, model_cfg: dict[str, Any], keys: tuple[str, ...]) -> Family:
@@ -155,22 +122,6 @@ def bert_tokens(
     return lambda sentences: tokenizer(
         list(sentences), padding=padding, truncation=True, max_length=context, return_tensors="pt"
     )
-
-
-def shortest_side(size: int, method: int, mean: Sequence[float], std: Sequence[float]) -> Any:
-    """Resize the shortest side along rows, then columns (Pillow before 13), crop, normalise."""
-    from torchvision import transforms
-
-    end = transforms.Compose(
-        [transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize(mean, std)]
-    )
-
-    def one(picture: Image.Image) -> Tensor:
-        width, height = (int(size * side / min(picture.size)) for side in picture.size)
-        wide = picture.resize((width, picture.height), method)
-        return end(wide.resize((width, height), method))
-
-    return lambda pictures: torch.stack([one(picture) for picture in pictures])
 
 
 def medclip_pixels(pictures: Pictures, size: int) -> Tensor:
@@ -586,4 +537,5 @@ FAMILIES: dict[str, Callable[[Path], Family]] = {
     "siglip": siglip,
     "dinov2": dinov2,
     "timm_resnet": timm_resnet,
+    **ENCODERS,
 }
