@@ -127,12 +127,14 @@ class Texts:
             where it keeps the texts themselves.
         labels: int64 (N,), the label set of each image by its number, where texts are matched by
             those; a store keeps none of it.
+        label_sets: The labels in each of these sets, by its number; None without.
     """
 
     values: NDArray[np.str_]
     pairs: Int64Array
     kept: NDArray[np.str_] | None = None
     labels: Int64Array | None = None
+    label_sets: tuple[tuple[str, ...], ...] | None = None
     kind: ClassVar = "texts"
 
     def take(self, rows: Int64Array) -> Self:
@@ -147,6 +149,7 @@ class Texts:
             np.array(pairs, np.int64).reshape(-1, 2),
             None if self.kept is None else self.kept[texts],
             None if self.labels is None else self.labels[rows],
+            self.label_sets,
         )
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:

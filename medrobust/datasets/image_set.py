@@ -12,7 +12,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.lazy_rows import picked
 from medrobust.base.split_facts import SplitFacts, spelled_as_before
-from medrobust.base.targets import MaskedLabels, Masks, Target
+from medrobust.base.targets import MaskedLabels, Masks, Target, Texts
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
@@ -35,6 +35,8 @@ class ImageSet(SplitFacts):
         suite: Registry of MedMNIST-C of this set, None outside MedMNIST.
         normal: Names of the classes in which nothing is found, for tasks that ask for the others.
         other_split: Opens another split of the same set; None where there is only this one.
+        texts_of: Opens the texts of a split of the same set, and none of its pictures; None where
+            images are judged by something else.
     """
 
     images: UInt8Array
@@ -44,6 +46,7 @@ class ImageSet(SplitFacts):
     suite: str | None = None
     normal: tuple[str, ...] = ()
     other_split: "Callable[[str], ImageSet] | None" = None
+    texts_of: Callable[[str], Texts] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.

@@ -1,5 +1,6 @@
 """What own images are judged by beside labels: reports, which a store keeps as keyed hashes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -88,7 +89,10 @@ def judged_texts(
         if names_nobody(name):
             raise InvalidDataError(f"{table.place(row)}: the row names no study. Fill it in.")
     texts = read_texts(reports, key, studies)
-    return texts if labels is None else replace(texts, labels=label_sets(table, rows, labels))
+    if labels is None:
+        return texts
+    found_sets, named = label_sets(table, rows, labels)
+    return replace(texts, labels=found_sets, label_sets=named)
 
 
 def read_texts(
@@ -121,12 +125,46 @@ def read_texts(
     return Texts(np.array(texts, dtype=np.str_), np.array(pairs, np.int64), hashes)
 
 
-def label_sets(table: Table, rows: Sequence[int], columns: Columns) -> Int64Array:
-    """Number the label sets of images by the order in which they first occur: int64 (N,)."""
-    found = [table.column(name, "label_column") for name in listed(columns)]
+def label_sets(
+    table: Table, rows: Sequence[int], columns: Columns
+) -> tuple[Int64Array, tuple[tuple[str, ...], ...]]:
+    """Number the label sets of images by the order in which they first occur: int64 (N,).
+
+    Returns:
+        The numbers; and the labels of each set, by its number.
+    """
+    names = listed(columns)
+    found = [table.column(name, "label_column") for name in names]
     number: dict[tuple[str, ...], int] = {}
     sets = [tuple(column[row] for column in found) for row in rows]
-    return np.array([number.setdefault(one, len(number)) for one in sets], np.int64)
+    numbered = np.array([number.setdefault(one, len(number)) for one in sets], np.int64)
+    return numbered, tuple(labels_of_values(names, values) for values in number)
+
+
+def labels_of_values(columns: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels that the values of columns say, sorted, each once.
+
+    Of one column: what stands between semicolons or bars. Of several, each a label: the names of
+    those that hold 1; what is no number stands for itself, beside the name of its column.
+
+    Example:
+        >>> labels_of_values(["finding"], ["Edema; Effusion"])
+        ('Edema', 'Effusion')
+        >>> labels_of_values(["edema", "effusion", "side"], ["1", "0", "left"])
+        ('edema', 'side left')
+    """
+    if len(columns) == 1:
+        parts = (part.strip() for part in re.split("[;|]", values[0]))
+        return tuple(sorted({part for part in parts if part}))
+    both = zip(columns, values, strict=True)
+    return tuple(sorted(filter(None, (_label_of(name, value) for name, value in both))))
+
+
+def _label_of(column: str, value: str) -> str:
+    try:
+        return column if float(value or 0) == 1 else ""
+    except ValueError:
+        return f"{column} {value}"
 
 
 def numbers(judged: Mapping[str, Any]) -> Int64Array:

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base import targets
 from medrobust.base.findings import Finding
 from medrobust.base.once import say_once
+from medrobust.base.targets import Labels, Texts
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.audits.repeats import patients_in_two, split_order
@@ -151,8 +151,7 @@ class OwnData(ABC):
 
     def _load(self, chosen: str) -> ImageSet:
         self._check_roles()
-        table = self._labelled_table(chosen)
-        samples = self._samples(table, rows_of_split(table, self.split_column, chosen, self.split))
+        table, samples = self._listed(chosen)
         judged = self._judged(table, samples)
         metadata = self._metadata(table)
         images = self._images(samples)
@@ -168,8 +167,14 @@ class OwnData(ABC):
             *patients_alike(table, self._table_patients(table)),
             *self._of_files(table, samples, chosen),
         )
-        whole = replace(image_set, findings=findings)
-        return finished(whole, limit=self.limit, cache_dir=self.cache_dir)
+        image_set = replace(image_set, findings=findings)
+        return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
+
+    def _listed(self, split: str) -> tuple[Table, list[Sample]]:
+        """Return the rows that have what images are judged by, and the samples of a split."""
+        table = self._labelled_table(split)
+        rows = rows_of_split(table, self.split_column, split, self.split)
+        return table, self._samples(table, rows)
 
     def _metadata(self, table: Table) -> NDArray[np.str_] | None:
         return read_metadata(table, self.metadata_columns, self.bins, self.missing_codes)
@@ -206,7 +211,7 @@ class OwnData(ABC):
             positive=self.positive,
         )
         return {
-            "target": targets.Labels(labels.values[rows]),
+            "target": Labels(labels.values[rows]),
             "label_kind": labels.label_kind,
             "class_names": labels.class_names,
             "positive": labels.positive,
@@ -263,8 +268,7 @@ class OwnData(ABC):
         Raises:
             MedRobustError: As `load` raises it for a table that cannot be used.
         """
-        table = self._labelled_table(split)
-        samples = self._samples(table, rows_of_split(table, self.split_column, split, self.split))
+        table, samples = self._listed(split)
         return self._groups(table, samples, data_key(self.folder, self.key_file))
 
     def metadata_of(self, split: str) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
@@ -276,16 +280,18 @@ class OwnData(ABC):
             MedRobustError: As `load` raises it for a table that cannot be used.
         """
         self._check_roles()
-        table = self._labelled_table(split)
+        table, samples = self._listed(split)
         found = self._metadata(table)
         if found is None:
-            raise ConfigurationError(
-                "dataset.metadata_columns names no column, so that there is nothing to join."
-            )
-        samples = self._samples(table, rows_of_split(table, self.split_column, split, self.split))
+            raise ConfigurationError("dataset.metadata_columns names no column to join.")
         names = [sample.name for sample in samples]
         ids = keyed_hashes(data_key(self.folder, self.key_file), "sample", names)
         return ids, found[[sample.row for sample in samples]]
+
+    def texts_of(self, split: str) -> Texts:
+        """Return the reports of a split, whatever `limit`; no picture is opened."""
+        texts: Texts = self._judged(*self._listed(split))["target"]
+        return texts
 
     def identities(self, key: bytes) -> list[Identity]:
         """Say which file and patient each stored hash stands for, over all splits.
@@ -397,4 +403,5 @@ class OwnData(ABC):
             findings=other_size(self.size),
             metadata=kept,
             metadata_columns=tuple(self.metadata_columns),
+            texts_of=self.texts_of if self.target != "labels" else None,
         )

@@ -189,7 +189,7 @@ class Phantoms:
         places = [place(row, one_class=self.one_class) for row in range(count)]
         groups = np.array([f"{chosen}/{at.family.name}/p{at.patient:04d}" for at in places])
         ids = np.array([f"{group}/{at.image}" for group, at in zip(groups, places, strict=True)])
-        labels = np.array([at.label for at in places], dtype=np.int64)
+        labels = _labels(count)
         by_texts = self.target != "labels"
         judged = {"texts": list(WORDINGS)} if by_texts else {}
         image_set = ImageSet(
@@ -202,6 +202,7 @@ class Phantoms:
             index=np.arange(count, dtype=np.int64),
             fingerprint=data_fingerprint(images.digest, ids, labels, **key, **judged),
             groups=groups,
+            texts_of=self.texts_of if by_texts else None,
             origin="phantom",
             license="Apache-2.0",
         )
@@ -212,14 +213,23 @@ class Phantoms:
         part = {name: getattr(self, name) for name in ("per_class", "limit", "cache_dir")}
         return PhantomLesions(**shared, **part, target=self.target)
 
+    def texts_of(self, split: str) -> Texts:
+        """Return the sentences of a split, whatever `limit`; nothing is drawn."""
+        count = len(CLASSES) * (self.per_class or SPLITS[_known_split(split)])
+        texts: Texts = self._by_texts(_labels(count))["target"]
+        return texts
+
     def _by_texts(self, labels: Int64Array) -> dict[str, Any]:
         """Return the sentences that describe each image: those of its class, in every wording."""
         values = np.array([wording.format(name) for name in PROMPT_NAMES for wording in WORDINGS])
         wordings = np.arange(len(WORDINGS))
         texts = labels[:, None] * len(WORDINGS) + wordings
         images = np.repeat(np.arange(len(labels)), len(WORDINGS))
-        shown = labels if self.target == "texts and labels" else None
-        return {"target": Texts(values, np.column_stack([images, texts.ravel()]), labels=shown)}
+        pairs = np.column_stack([images, texts.ravel()])
+        if self.target == "texts":
+            return {"target": Texts(values, pairs)}
+        sets = tuple((name,) for name in PROMPT_NAMES)
+        return {"target": Texts(values, pairs, labels=labels, label_sets=sets)}
 
     def _write(self, split: str, count: int, file: Path) -> str:
         draw = partial(
@@ -235,6 +245,12 @@ class Phantoms:
                 for image in pool.map(draw, range(first, min(first + BLOCK, count))):
                     writer.write(image.tobytes())
             return writer.close()
+
+
+def _labels(count: int) -> Int64Array:
+    """Return the class of each image of a split: int64 (count,)."""
+    labels: Int64Array = np.arange(count, dtype=np.int64) % len(CLASSES)
+    return labels
 
 
 def _by_labels(labels: Int64Array) -> dict[str, Any]:

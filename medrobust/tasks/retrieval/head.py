@@ -5,15 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from medrobust.base.once import say_once
-from medrobust.base.wording import agreeing, part_of
-from medrobust.exceptions import NotFiniteError
+from medrobust.base.wording import part_of
 from medrobust.models.base import VisionLanguageModel
-from medrobust.models.cut_texts import CutTexts, counting_cut_texts
-from medrobust.models.zero_shot import class_features
+from medrobust.tasks.text_features import check_finite, text_features
 from medrobust.types import FeatureBatch
 
 from .ranks import Found, found_both_ways, found_by_labels
@@ -41,17 +37,13 @@ class RankHead:
         change: Callable[[str], str] | None = None,
     ) -> None:
         self._judged = relevance(data.target, rule)
-        model.to("cpu", torch.float32)
         texts = self._judged.candidates.tolist()
         sentences = [[text if change is None else change(text)] for text in texts]
         if change is not None:
             same = sum(text == new for text, (new,) in zip(texts, sentences, strict=True))
             changed = part_of(len(texts) - same, len(texts), "text")
             log.info("%s: the corruption of texts changes %s", data.name, changed)
-        with counting_cut_texts() as cut:
-            self._texts = class_features(model, sentences)
-        if cut.number:
-            say_once(log, logging.WARNING, f"{data.name}: {_said(cut, len(sentences))}")
+        self._texts = text_features(model, sentences, data.name)
 
     def outputs(self, features: FeatureBatch) -> Mapping[str, NDArray[Any]]:
         """Rank both ways.
@@ -65,13 +57,7 @@ class RankHead:
         Raises:
             NotFiniteError: If features are not finite.
         """
-        for name, values in (("images", features), ("texts", self._texts)):
-            broken = int((~torch.isfinite(values)).any(dim=1).sum())
-            if broken:
-                raise NotFiniteError(
-                    f"features of {broken} of {len(values)} {name} are not finite: the weights, "
-                    f"the precision or the preprocessing do not suit them. The cell was not stored."
-                )
+        check_finite(features, self._texts)
         judged = self._judged
         if judged.labels is None:
             images, candidates = found_both_ways(features, self._texts, judged.pairs)
@@ -84,15 +70,3 @@ class RankHead:
             for asks, found in (("image", images), ("text", texts))
             for name in Found.__slots__
         }
-
-
-def _said(cut: CutTexts, texts: int) -> str:
-    """Say how many texts were cut.
-
-    Example:
-        >>> _said(CutTexts(2, 77), 9)
-        "2 of 9 texts are longer than the model's 77 tokens: it read their beginnings alone"
-    """
-    beginning = "its beginning" if cut.number == 1 else "their beginnings"
-    longer = f"{part_of(cut.number, texts, 'text')} {agreeing(cut.number, 'is')} longer"
-    return f"{longer} than the model's {cut.context} tokens: it read {beginning} alone"

@@ -1,0 +1,175 @@
+"""Reports by retrieval as a task: the corpus text most like an image in, overlap with reports out.
+
+The use of CXR-RePaiR (Endo et al., ML4H 2021): a model that matches images with reports writes one
+by answering with that of another patient.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.targets import Texts
+from medrobust.base.wording import agreeing, counted, part_of
+from medrobust.exceptions import ConfigurationError
+from medrobust.metrics.text_overlap import ORDER, words_of
+from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
+from medrobust.tasks.text_side import text_model
+
+from . import scores
+from .corpus import Corpus, corpus_of, findings_of, keep, planned
+
+PURPOSE = "find a report for an image"
+
+CONSTANT = "constant report"
+"""Name of the row that answers every image with the most typical report of the corpus."""
+
+BEST = "best match"
+
+VERSION = 1
+"""Raised whenever the same texts get other numbers."""
+
+CELL: Mapping[str, ArraySpec] = MappingProxyType(
+    {
+        "answer": ArraySpec("int32", ("image", "part")),
+        "runs_found": ArraySpec("int32", ("image", ORDER)),
+        "runs": ArraySpec("int32", ("image", ORDER)),
+        "nearest_length": ArraySpec("int32", ("image",)),
+        "rouge_l": ArraySpec("float32", ("image",)),
+        "cider_d": ArraySpec("float32", ("image",)),
+        "findings": ArraySpec("int32", ("image", 3)),
+    }
+)
+"""What a cell holds: places in the corpus and counts, and never a word."""
+
+
+class ReportByRetrieval(Task):
+    """Answer each image with the text of a corpus that the model finds most like it.
+
+    Args:
+        corpus: A split of the data set, whose texts are looked through ("train"), or a file of
+            texts that ends in .txt (a text a line) or .csv.
+        corpus_column: Column of a CSV file.
+        sentences: None: the one report that is most like the image. A number: so many sentences of
+            the corpus, the most like one first.
+        labels: Whether labels of the report that was found are compared with those of the image.
+        baseline: Whether a row answers every image with the most typical report of the corpus.
+        text_corruption: Refused: texts are answers here, and are given as they were written.
+
+    Raises:
+        ConfigurationError: If sentences are to have labels, or are none, or texts to be corrupted.
+    """
+
+    kind = "report_by_retrieval"
+    level = "image"
+    target = "texts"
+    arrays = CELL
+    metrics = scores.METRICS
+    losses = scores.LOSSES
+    offered = tuple(scores.METRICS)
+
+    def __init__(
+        self,
+        corpus: str = "train",
+        corpus_column: str = "report",
+        sentences: int | None = None,
+        labels: bool = False,
+        baseline: bool = True,
+        text_corruption: object = None,
+    ) -> None:
+        if text_corruption is not None:
+            raise ConfigurationError(
+                "text_corruption changes what a model reads of reports that it ranks: take "
+                "task=retrieval, or leave text_corruption out."
+            )
+        if sentences is not None and sentences < 1:
+            raise ConfigurationError(f"task.sentences={sentences}: an answer needs at least one.")
+        if sentences is not None and labels:
+            raise ConfigurationError(
+                "task.labels=true compares the labels of whole reports, and a sentence has none of "
+                "its own: leave task.labels or task.sentences out."
+            )
+        self._corpus, self._column = str(corpus), corpus_column
+        self._sentences, self._labels, self._baseline = sentences, labels, baseline
+        self.target = "texts and labels" if labels else "texts"
+
+    def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
+        """Say what is looked through, and what answers are compared with.
+
+        Raises:
+            ConfigurationError: If the split has no texts, one of them has no words, the corpus has
+                too few, or the model reads none.
+        """
+        if not isinstance(data.target, Texts):
+            raise ConfigurationError(
+                f"task={self.kind} needs a report of each image, and data set {data.name!r} has "
+                f"none."
+            )
+        _check_reports(data)
+        text_model(side, PURPOSE)
+        corpus = corpus_of(data, self._corpus, self._column, labels=self._labels)
+        texts = [data.target.values.tolist(), data.target.pairs.tolist()]
+        if self._labels:
+            texts.append([sorted(own) for own in findings_of(data.target)])
+        plain = {
+            "kind": self.kind,
+            "version": VERSION,
+            "corpus": keep(corpus),
+            "labels": self._labels,
+            "texts": fingerprint(texts),
+        }
+        if self._sentences is None:
+            found = [plain | {"answer": "report", "name": BEST}]
+        else:
+            self._check_sentences(corpus)
+            name = f"best {counted(self._sentences, 'sentence')}"
+            found = [plain | {"answer": "sentences", "count": self._sentences, "name": name}]
+        constant = plain | {"answer": "constant", "name": CONSTANT}
+        return [*found, constant] if self._baseline else found
+
+    def _check_sentences(self, corpus: Corpus) -> None:
+        there, wanted = len(corpus.sentences().texts), self._sentences or 0
+        if there < wanted:
+            raise ConfigurationError(
+                f"task.sentences={wanted}, and the corpus has {counted(there, 'sentence')} that "
+                f"read differently: choose fewer."
+            )
+
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
+        """Encode the corpus that the description was planned with, once."""
+        from .head import BestMatch, Constant, Judge
+
+        corpus, labels = planned(description["corpus"]), bool(description["labels"])
+        if description["answer"] == "constant":
+            return Constant(corpus.constant, Judge(data, corpus, labels=labels))
+        if description["answer"] == "sentences":
+            corpus = corpus.sentences()
+        judge = Judge(data, corpus, labels=labels)
+        model = text_model(side, PURPOSE)
+        return BestMatch(model, corpus, judge, description.get("count", 1), data.name)
+
+    def scores(self, cell: Cell, fitted: Any = None) -> Scores:
+        """Compute numbers and terms, as `scores.scores` has it."""
+        return scores.scores(cell)
+
+    def collapsed(self, cell: Cell) -> str | None:
+        """Name answers that are the same for every image, where they are not meant to be."""
+        return None if cell.head.get("answer") == "constant" else scores.collapsed(cell)
+
+
+def _check_reports(data: Any) -> None:
+    """Refuse reports that say nothing: no answer could have a word in common with them.
+
+    Raises:
+        ConfigurationError: Saying how many.
+    """
+    empty = sum(not words_of(text) for text in data.target.values.tolist())
+    if empty:
+        raise ConfigurationError(
+            f"{part_of(empty, len(data.target.values), 'text')} of data set {data.name!r} "
+            f"{agreeing(empty, 'has')} no word, so that no answer could be right: leave such rows "
+            f"out."
+        )
+
+
+TASK = ReportByRetrieval()
