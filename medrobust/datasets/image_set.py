@@ -34,6 +34,7 @@ class ImageSet(SplitFacts):
         modality: A few words for prompts ("chest x-ray"); may be empty.
         suite: Registry of MedMNIST-C of this set, None outside MedMNIST.
         normal: Names of the classes in which nothing is found, for tasks that ask for the others.
+        states: Phrases for a normal and for an abnormal image of this set; empty if it has none.
         other_split: Opens another split of the same set; None where there is only this one.
         texts_of: Opens the texts of a split of the same set, and none of its pictures; None where
             images are judged by something else.
@@ -45,6 +46,7 @@ class ImageSet(SplitFacts):
     modality: str = ""
     suite: str | None = None
     normal: tuple[str, ...] = ()
+    states: tuple[tuple[str, ...], ...] = ()
     other_split: "Callable[[str], ImageSet] | None" = None
     texts_of: Callable[[str], Texts] | None = None
 

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -63,7 +64,10 @@ class Resources:
             DatasetNotFoundError: If the set has no such split.
         """
         key = fingerprint([*_where_paths_begin(), repr(source), split or source.split])
-        return _kept(self._image_sets, key, lambda: source.load(split), DATA_SETS_KEPT)
+        return _kept(self._image_sets, key, partial(self._opened, source, split), DATA_SETS_KEPT)
+
+    def _opened(self, source: DatasetSource, split: str | None) -> ImageSet:
+        return replace(source.load(split), other_split=partial(self.image_set, source))
 
     def side(self, asked: AskedModel) -> ModelSide:
         """Return what the task may ask about the model."""

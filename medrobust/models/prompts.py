@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medrobust.base.wording import counted
@@ -11,6 +11,9 @@ from medrobust.exceptions import ConfigurationError
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = ("", "modality", "dataset")
+
+STATES = ("normal", "abnormal")
+"""What an image is, where nothing else is asked."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class PromptSet:
         names: Data set -> class texts in label order, in place of the data set's own; an entry may
             be a list of phrases, which all stand for the class.
         guidance: General texts that the logits are pushed away from; None: the templates alone.
+        states: Words of a "normal" and of an "abnormal" image, in place of classes; in them
+            `{modality}` is the modality. Empty: the set is of classes.
     """
 
     name: str
@@ -33,6 +38,7 @@ class PromptSet:
     absent: Sequence[str] = ()
     names: Mapping[str, Sequence[str | Sequence[str]]] = field(default_factory=dict)
     guidance: "Guidance | None" = None
+    states: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse templates that could not tell classes apart."""
@@ -43,6 +49,11 @@ class PromptSet:
             )
         for template in (*self.templates, *self.absent):
             self._check(template)
+        if self.states and (set(self.states) != set(STATES) or not all(self.states.values())):
+            raise ConfigurationError(
+                f"prompt set {self.name!r}: states must list words of a normal and of an abnormal "
+                f"image, got {sorted(self.states)}."
+            )
 
     def _check(self, template: str) -> None:
         found = _FIELD.findall(template)
@@ -68,9 +79,36 @@ class PromptSet:
             modality: A few words ("chest x-ray"), for templates that ask for it.
 
         Raises:
-            ConfigurationError: If two classes have the same sentences, or a field has no value.
+            ConfigurationError: If two classes have the same sentences, a field has no value, or the
+                set is of states.
         """
+        if self.states:
+            raise ConfigurationError(
+                f"prompt set {self.name!r} has words of a normal and an abnormal image and none of "
+                f"classes: it is for task=anomaly."
+            )
         return self._fill(self.templates, dataset, class_texts, modality)
+
+    def state_texts(
+        self, *, dataset: str, modality: str = "", states: Sequence[Sequence[str]] = ()
+    ) -> list[list[str]]:
+        """Return the sentences of the normal state, and those of the abnormal one.
+
+        Args:
+            dataset: Name of the data set.
+            modality: A few words ("chest x-ray"), for templates and words that ask for it.
+            states: Words of both states, for a set without any of its own.
+
+        Raises:
+            ConfigurationError: If both have the same sentences, or a field has no value.
+        """
+        words = [list(self.states[state]) for state in STATES] if self.states else states
+        if any("{modality}" in word for own in words for word in own):
+            if not modality:
+                raise self._without_modality(dataset)
+            words = [[word.replace("{modality}", modality) for word in own] for own in words]
+        named = replace(self, states={}, names={dataset: words}, guidance=None)
+        return named._fill(self.templates, dataset, STATES, modality)
 
     def absent_texts(
         self, *, dataset: str, class_texts: Sequence[str], modality: str = ""
@@ -84,10 +122,7 @@ class PromptSet:
         self, templates: Sequence[str], dataset: str, class_texts: Sequence[str], modality: str
     ) -> list[list[str]]:
         if not modality and any("{modality}" in template for template in templates):
-            raise ConfigurationError(
-                f"prompt set {self.name!r} asks for the modality and data set {dataset!r} names "
-                f"none. Pass dataset.modality='...' or choose another prompt set."
-            )
+            raise self._without_modality(dataset)
         filled = [
             [
                 self._sentence(template, phrase, dataset, modality)
@@ -98,6 +133,12 @@ class PromptSet:
         ]
         self._check_distinct(filled, dataset)
         return filled
+
+    def _without_modality(self, dataset: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"prompt set {self.name!r} asks for the modality and data set {dataset!r} names none. "
+            f"Pass dataset.modality='...' or choose another prompt set."
+        )
 
     def _phrases(self, dataset: str, class_texts: Sequence[str]) -> list[list[str]]:
         chosen = self.names.get(dataset, class_texts)
@@ -132,6 +173,8 @@ class PromptSet:
             "absent": list(self.absent),
             "names": {key: list(value) for key, value in self.names.items()},
         }
+        if self.states:
+            own |= {"states": {state: list(self.states[state]) for state in STATES}}
         return own if self.guidance is None else own | {"guidance": self.guidance.description()}
 
 

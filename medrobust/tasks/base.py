@@ -337,6 +337,21 @@ class Table(Protocol):
         """Levels of its columns, rising."""
         ...
 
+    @property
+    def table(self) -> Any:
+        """What the plan wanted: its `corruptions` and `severities`, in the order of `values`."""
+        ...
+
+    @property
+    def values(self) -> Mapping[str, NDArray[np.float64]]:
+        """Metric -> (rows, corruptions, severities), NaN where a cell lacks."""
+        ...
+
+    @property
+    def clean(self) -> Mapping[str, NDArray[np.float64]]:
+        """Metric -> (rows,)."""
+        ...
+
     def cells_at(self, row: int, severity: int) -> Sequence[Cell] | None:
         """Return the cells of all corruptions at one severity, 0 for clean; None if one lacks."""
         ...

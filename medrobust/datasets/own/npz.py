@@ -64,6 +64,7 @@ class Npz:
         license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key that hides patients, if not beside the file.
         cache_dir: Where arrays are unpacked to.
+        normal: Classes in which nothing is found, for task=anomaly; none: those called so.
         unpack_limit: GB up to which an array is unpacked that is a hundred times as large as in
             its file, as a bomb is; the others have no limit but the disk.
     """
@@ -87,6 +88,7 @@ class Npz:
     key_file: str | None = None
     cache_dir: str | None = None
     unpack_limit: float = SMALL
+    normal: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse choices that do not exist."""
@@ -168,6 +170,7 @@ class Npz:
             ),
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
+            normal=tuple(self.normal),
             license=self.license,
             findings=(*other_size(self.size), *self._shared_patients(chosen, prefix)),
         )

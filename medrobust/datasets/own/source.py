@@ -86,6 +86,7 @@ class OwnData(ABC):
         license: Of the data, for the report and `license=commercial`; "own" where it is yours.
         key_file: Place of the key, if not beside the images.
         cache_dir: Where images are unpacked to.
+        normal: Classes in which nothing is found, for task=anomaly; none: those called so.
         target: What images are judged by: "labels"; "texts", their reports; "texts and labels",
             reports that are matched by the labels of their images.
     """
@@ -117,6 +118,7 @@ class OwnData(ABC):
     license: str = ""
     key_file: str | None = None
     cache_dir: str | None = None
+    normal: Sequence[str] = ()
     target: str = "labels"
 
     @property
@@ -395,6 +397,7 @@ class OwnData(ABC):
             images=images.open(),
             prompt_names=tuple(self.prompt_names or ()) if self.target == "labels" else (),
             modality=self.modality,
+            normal=tuple(self.normal),
             ids=ids,
             groups=groups,
             index=sample_index(names),

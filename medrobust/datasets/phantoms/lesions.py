@@ -30,6 +30,12 @@ FAMILIES = tuple(family for family in ALL_FAMILIES if family.lesions)
 STATES = ("normal", "abnormal")
 """Classes, in label order."""
 
+PHRASES = (
+    tuple(f"{family.normal} on {family.modality}" for family in FAMILIES),
+    tuple(f"{kind} on {family.modality}" for family in FAMILIES for kind in family.lesions),
+)
+"""What the images of each state show, in the words that the demonstration models know."""
+
 IMAGES_PER_PATIENT = 3
 SPLITS = {"train": 120, "val": 84, "test": 84}
 """Split -> images of each state unless asked otherwise: whole patients of every family."""
@@ -182,8 +188,8 @@ class PhantomLesions:
             target=MaskedLabels(labels, masks.open(), masks.digest),
             label_kind="binary-class",
             class_names=STATES,
-            prompt_names=("normal image", "lesion"),
             normal=STATES[:1],
+            states=PHRASES,
             positive=1,
             modality="medical image",
             ids=ids,

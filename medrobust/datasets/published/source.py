@@ -1,7 +1,8 @@
 """What every source of a published set shares: its keywords, their checks, and its last steps."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class PublishedSource(ABC):
         limit: A stratified part of at most so many images.
         cache_dir: Where arrays are unpacked to.
         notes: Further findings, for the tables.
+        normal: Classes in which nothing is found, for task=anomaly; none: those called so.
     """
 
     flag: str
@@ -56,6 +58,7 @@ class PublishedSource(ABC):
     limit: int | None = None
     cache_dir: str | None = None
     notes: tuple[Finding, ...] = ()
+    normal: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse what does not exist.
@@ -148,4 +151,5 @@ class PublishedSource(ABC):
                 *self.notes,
             ),
         )
+        image_set = replace(image_set, normal=tuple(self.normal))
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)

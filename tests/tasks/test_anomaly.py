@@ -1,0 +1,269 @@
+"""Anomaly detection keeps the contract, and no label of the test split sets its threshold."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+from contract import TaskContract
+from numpy.typing import NDArray
+from run_entry import medrobust, rows
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.split_facts import SplitFacts
+from medrobust.base.targets import Labels
+from medrobust.datasets.image_set import ImageSet
+from medrobust.exceptions import ConfigurationError, NotFiniteError, UnknownNameError
+from medrobust.metrics.pixels import PixelCurve, count_pixels, pixel_influence
+from medrobust.models.prompts import PromptSet
+from medrobust.tasks.anomaly import TASK, Anomaly
+from medrobust.tasks.anomaly.head import StateHead, without_maps
+from medrobust.tasks.anomaly.states import abnormal, check_both_states, normal_classes
+from medrobust.tasks.base import Cell
+
+IMAGES, LEVELS = 60, 64
+HEAD = MappingProxyType({"kind": "anomaly", "scorer": "prompts", "normal": ["normal"]})
+
+
+def facts(split: str = "test", labels: NDArray | None = None) -> SplitFacts:
+    states = np.arange(IMAGES) % 2 if labels is None else labels
+    return SplitFacts(
+        name="toy",
+        split=split,
+        fingerprint=fingerprint(["anomaly", split, states.tolist()]),
+        ids=np.array([f"{split} {row}" for row in range(len(states))]),
+        target=Labels(states.astype(np.int64)),
+        class_names=("normal", "abnormal"),
+        label_kind="binary-class",
+        positive=1,
+        groups=np.array([f"p{row // 4}" for row in range(len(states))]),
+        origin="public",
+    )
+
+
+def with_maps(data: SplitFacts, skill: float, draw: np.random.Generator) -> dict[str, NDArray]:
+    masks = np.zeros((len(data), 12, 12), bool)
+    masks[data.labels == 1, 3:7, 2:8] = True
+    values = 4 * skill * masks + draw.normal(size=masks.shape)
+    levels = np.clip((values + 8) * 4, 0, LEVELS - 1).astype(np.int64)
+    counts = count_pixels(levels, masks, LEVELS)
+    return {
+        "normal_pixels": counts.normal,
+        "lesion_pixels": counts.lesion,
+        "region_overlap": counts.overlap,
+        "pixel_influence": pixel_influence(PixelCurve(counts), levels, masks, len(data)).astype(
+            np.float32
+        ),
+    }
+
+
+class TestAnomaly(TaskContract):
+    task = TASK
+    head = HEAD
+    maps = True
+
+    def facts(self) -> SplitFacts:
+        return facts()
+
+    def arrays(self, data: SplitFacts, skill: float, seed: int) -> dict[str, NDArray]:
+        draw = np.random.default_rng(seed)
+        score = 6 * skill * data.labels + draw.normal(size=len(data))
+        maps = with_maps(data, skill, draw) if self.maps else without_maps(len(data))
+        return {"score": score.astype(np.float32), **maps}
+
+
+class TestWithoutMaps(TestAnomaly):
+    maps = False
+
+
+def cell_of(score: NDArray, data: SplitFacts, patients: NDArray | None = None) -> Cell:
+    arrays = {"score": score.astype(np.float32), **without_maps(len(score))}
+    return Cell("0" * 64, arrays, dict(HEAD), data, patients)
+
+
+def scored(seed: int, split: str, shift: float = 0.0) -> Cell:
+    draw, data = np.random.default_rng(seed), facts(split)
+    return cell_of(2 * data.labels + draw.normal(size=IMAGES) + shift, data)
+
+
+def test_numbers_of_images_are_those_of_scikit_learn() -> None:
+    cell = scored(3, "test")
+    truth, score = cell.data.labels, cell.arrays["score"]
+    found = TASK.scores(cell).estimates
+    assert found["image_auroc"].value == pytest.approx(roc_auc_score(truth, score))
+    assert found["misranked_pairs"].value == pytest.approx(1 - roc_auc_score(truth, score))
+    assert found["image_aupr"].value == pytest.approx(average_precision_score(truth, score))
+    best = max(f1_score(truth, score >= each) for each in score)
+    assert found["image_f1_max"].value == pytest.approx(best)
+
+
+def test_false_alarms_are_counted_at_the_threshold_of_clean_validation_images() -> None:
+    val, test = scored(1, "val"), scored(2, "test", shift=1.5)
+    point = TASK.fit(val)
+    flagged = val.arrays["score"][val.data.labels == 1] >= point.threshold
+    assert flagged.mean() >= 0.95
+    higher = np.nextafter(np.float32(point.threshold), np.float32(np.inf))
+    assert (val.arrays["score"][val.data.labels == 1] >= higher).mean() < 0.95
+    found = TASK.scores(test, point)
+    normal = test.arrays["score"][test.data.labels == 0]
+    alarms = float((normal >= point.threshold).mean())
+    assert found.estimates["false_alarm_rate"].value == alarms
+    assert found.terms["false_alarm_rate"].value == pytest.approx(alarms)
+    missed = float((test.arrays["score"][test.data.labels == 1] < point.threshold).mean())
+    assert found.estimates["missed_abnormal_rate"].value == missed
+    assert "false_alarm_rate" not in TASK.scores(test).estimates
+
+
+def test_labels_of_the_test_split_move_no_threshold_and_no_false_alarm_of_an_image() -> None:
+    val, test = scored(1, "val"), scored(2, "test")
+    point = TASK.fit(val)
+    poisoned = replace(test, data=facts("test", 1 - test.data.labels))
+    np.testing.assert_array_equal(
+        TASK.scores(test, point).answers, TASK.scores(poisoned, point).answers
+    )
+    assert TASK.fit(val) == point
+
+
+def test_patients_widen_an_interval_and_change_no_value() -> None:
+    cell, point = scored(4, "test"), TASK.fit(scored(1, "val"))
+    alone = TASK.scores(cell, point).estimates
+    grouped = TASK.scores(replace(cell, patients=np.arange(IMAGES) // 10), point).estimates
+    assert {n: e.value for n, e in alone.items()} == {n: e.value for n, e in grouped.items()}
+    for name in ("image_auroc", "false_alarm_rate"):
+        wide, narrow = (one[name].high - one[name].low for one in (grouped, alone))
+        assert wide > narrow
+
+
+def test_a_difference_in_false_alarms_has_the_standard_error_of_normal_images() -> None:
+    draw, data = np.random.default_rng(0), facts(labels=np.arange(4000) % 4 > 0)
+    cell = cell_of(draw.normal(size=4000), data)
+    found = TASK.scores(cell, TASK.fit(cell))
+    terms, share = found.terms["false_alarm_rate"].values, found.estimates["false_alarm_rate"].value
+    expected = np.sqrt(share * (1 - share) / 1000)
+    assert terms.std() / np.sqrt(4000) == pytest.approx(expected, rel=0.01)
+
+
+def image_set(
+    names: tuple[str, ...], labels: NDArray, kind: str = "multi-class", **further: object
+) -> ImageSet:
+    return ImageSet(
+        name="scans",
+        split=str(further.pop("split", "test")),
+        fingerprint="f" * 64,
+        images=np.zeros((len(labels), 4, 4), np.uint8),
+        index=np.arange(len(labels)),
+        ids=np.arange(len(labels)).astype(str),
+        target=Labels(labels.astype(np.int64)),
+        class_names=names,
+        label_kind=kind,
+        **further,
+    )
+
+
+def test_classes_count_as_normal_that_are_called_so_or_are_named() -> None:
+    grades = image_set(("drusen", "Normal", "dme"), np.array([0, 1, 2, 1]))
+    assert normal_classes(grades) == ("Normal",)
+    assert abnormal(grades, ("Normal",)).tolist() == [True, False, True, False]
+    stated = replace(grades, normal=("dme", "drusen"))
+    assert normal_classes(stated) == ("drusen", "dme")
+    assert abnormal(stated, normal_classes(stated)).tolist() == [False, True, False, True]
+
+
+def test_of_several_labels_an_image_without_any_is_normal() -> None:
+    labels = np.array([[0, 0], [1, 0], [0, 1]])
+    findings = image_set(("mass", "scar"), labels, kind="multi-label, binary-class")
+    assert normal_classes(findings) == ()
+    assert abnormal(findings, ()).tolist() == [False, True, True]
+    assert abnormal(findings, ("scar",)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("normal", "said"),
+    [
+        ((), "no class, or every one, is normal: pass dataset.normal"),
+        (("a", "b"), "no class, or every one, is normal"),
+        (("c",), "dataset.normal names 'c', which is no class of data set 'scans': 'a', 'b'"),
+    ],
+)
+def test_what_makes_no_two_states_is_refused(normal: tuple[str, ...], said: str) -> None:
+    data = image_set(("a", "b"), np.array([0, 1]), normal=normal)
+    with pytest.raises(ConfigurationError, match=said):
+        normal_classes(data)
+
+
+def test_a_split_of_one_state_is_refused_and_of_validation_it_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = image_set(("normal", "scar"), np.zeros(3))
+    with pytest.raises(ConfigurationError, match="split 'test' of data set 'scans' has normal"):
+        check_both_states(one, ("normal",))
+    with caplog.at_level(logging.WARNING):
+        check_both_states(replace(one, split="val"), ("normal",))
+    assert "no threshold can be set on it" in caplog.text
+    assert TASK.fit(cell_of(np.arange(3.0), facts("val", np.zeros(3)))) is None
+
+
+class Letters:
+    """A model of texts whose embedding is where its first letter stands."""
+
+    logit_scale = 10.0
+
+    def to(self, *_: object) -> "Letters":
+        return self
+
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        rows = [[1.0, 0.0] if text.startswith("n") else [0.0, 1.0] for text in texts]
+        return torch.tensor(rows)
+
+
+def test_a_score_is_the_scaled_difference_of_the_cosines() -> None:
+    head = StateHead(Letters(), {"texts": [["no", "normal"], ["lesion"]]})
+    features = torch.nn.functional.normalize(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), dim=1)
+    np.testing.assert_allclose(head.outputs(features)["score"], [2.0, -10.0], rtol=1e-6)
+    features[1, 0] = float("nan")
+    with pytest.raises(NotFiniteError, match="1 of 2 images"):
+        head.outputs(features)
+
+
+def test_states_are_words_in_every_template_and_the_modality_fills_them() -> None:
+    prompts = PromptSet(
+        "s",
+        ["a photo of a {}."],
+        states={"normal": ["{modality}", "fine"], "abnormal": ["broken {modality}"]},
+    )
+    assert prompts.state_texts(dataset="d", modality="scan") == [
+        ["a photo of a scan.", "a photo of a fine."],
+        ["a photo of a broken scan."],
+    ]
+    with pytest.raises(ConfigurationError, match="asks for the modality"):
+        prompts.state_texts(dataset="d")
+    with pytest.raises(ConfigurationError, match="it is for task=anomaly"):
+        prompts.texts(dataset="d", class_texts=["a", "b"])
+    with pytest.raises(ConfigurationError, match="words of a normal and of an abnormal"):
+        PromptSet("s", ["{}"], states={"normal": ["fine"]})
+    plain = PromptSet("p", ["{}"])
+    assert plain.state_texts(dataset="d", states=(["a"], ["b", "c"])) == [["a"], ["b", "c"]]
+    assert "states" not in plain.description()
+
+
+def test_an_unknown_scorer_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="scorer of task=anomaly"):
+        Anomaly(scorer="prompt")  # type: ignore[arg-type]
+
+
+def test_phantoms_with_lesions_are_told_apart_by_one_command(workplace, capsys) -> None:
+    small = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly")
+    run = ("corruption=contrast", "severity=5", "hydra.run.dir=out")
+    assert medrobust(*small, *run) == 0
+    assert "pairs misranked" in " ".join(capsys.readouterr().out.split())
+    found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
+    clean, dark = (found["misranked_pairs", level] for level in "05")
+    assert clean["n"] == "24"
+    assert float(clean["value"]) < 0.2 < float(dark["value"])
+    assert float(found["missed_abnormal_rate", "5"]["value"]) > 0.5
+    page = Path("out/report.html").read_text("utf-8")
+    assert "False alarms per 100 normal studies" in page
