@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "medrobust"
 ROOT = {"exceptions", "types"}
 BASE = ROOT | {"base", "keys"}
 ROOMS = BASE | {"corruptions", "quality", "datasets", "models", "metrics", "adapters"}
-EVALUATION = ROOMS | {"engine", "tuning", "tasks.base", "tasks.lookup"}
+EVALUATION = ROOMS | {"engine", "tuning", "tasks.base", "tasks.lookup", "tasks.patches"}
 JOBS = EVALUATION | {"evaluation", "reporting", "readings"}
 ALLOWED = {
     "__init__": {"jobs.notebook", "base.matplotlib_backend"},

@@ -14,6 +14,7 @@ from medrobust.types import UInt8Array
 from .allocator import keep_freed_memory
 from .loader import CorruptedBatch
 from .passes import Encoded, Pass
+from .patch_rows import PatchRows
 
 JOINED = 64
 """Micro-batches whose features are joined: many small pieces of memory that stay would keep the
@@ -47,6 +48,15 @@ class EncodeImages(LightningModule):
         self._features: list[Tensor] = []
         self._rows: list[Tensor] = []
         self._shown: dict[int, UInt8Array] = {}
+        self._batcher: MicroBatcher | None = None
+        self._patches = PatchRows({})
+
+    def _begun(self, one: Pass) -> MicroBatcher:
+        """Return what encodes the pass, made for its first batch."""
+        if self._batcher is None:
+            self._patches = PatchRows(one.patch_readers)
+            self._batcher = MicroBatcher(self._encoder, self.micro_batch, self._patches.watch)
+        return self._batcher
 
     @property
     def rows_seen(self) -> int:
@@ -57,7 +67,6 @@ class EncodeImages(LightningModule):
         """Forget a pass that did not end."""
         keep_freed_memory()
         self._begin_pass()
-        self._batcher = MicroBatcher(self._encoder, self.micro_batch)
         self._stream = streams.encoding(self.device)
         if self._stream is not None:  # the weights have been moved in another
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -76,10 +85,11 @@ class EncodeImages(LightningModule):
         """
         self._rows.append(batch.rows)
         self._shown |= batch.shown
+        batcher = self._begun(self._passes[batch.number])
         with streams.inside(self._stream):
-            self._features += self._batcher.push(batch.wait())
+            self._features += batcher.push(batch.wait())
             if batch.last:
-                self._features += self._batcher.flush()
+                self._features += batcher.flush()
             if batch.last or len(self._features) > JOINED:
                 self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
         if batch.last:
@@ -97,6 +107,6 @@ class EncodeImages(LightningModule):
             torch.cuda.current_stream(self.device).wait_stream(self._stream)
         if not torch.equal(rows, torch.arange(len(features))):
             raise MedRobustError("rows of a split were lost or doubled: this is an error of ours.")
-        encoded = Encoded(features, self._shown)
+        encoded = Encoded(features, self._shown, self._patches.joined())
         self._begin_pass()
         one.finished(encoded)

@@ -1,8 +1,8 @@
 """What the engine asks of whoever wants a split encoded, and what it leaves behind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from torch import Tensor
 
@@ -10,6 +10,27 @@ from medrobust.types import UInt8Array, UInt8Batch
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import ImageSet
+    from medrobust.models.patches import PatchFeatures
+
+Rows: TypeAlias = Mapping[str, Tensor]
+"""Name -> what a head keeps of each image, (n, ...)."""
+
+
+class PatchReader(Protocol):
+    """Reduces patch features, micro-batch by micro-batch, to what it keeps of each image.
+
+    Attributes:
+        blocks: Which it reads, numbered from 1.
+    """
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """Which it reads, numbered from 1."""
+        ...
+
+    def reduce(self, features: Tensor, patches: "PatchFeatures") -> Rows:
+        """Return (m, ...) under each name, from features (m, D) and patch features of images."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +40,21 @@ class Encoded:
     Attributes:
         features: (N, D), on the device of the encoder, in the order of the split.
         shown: Row -> the corrupted image, uint8 (C, H, W), for the rows asked for.
+        rows: Name of a patch reader -> what it kept of each image, in the order of the split.
     """
 
     features: Tensor
     shown: Mapping[int, UInt8Array] = field(default_factory=dict)
+    rows: Mapping[str, Rows] = field(default_factory=dict)
 
 
 class Pass(Protocol):
     """One pass over a split, from stored images to features.
 
-    These four are all that the engine calls, in this order: `wanted` once, right before the first
-    batch is read; `read` where images are read; `corrupt` for each batch, while earlier ones are
-    encoded; `finished` once, in the thread that encodes. Passes follow one another in their order,
+    These are all that the engine calls, in this order: `wanted` once, right before the first batch
+    is read; `read` where images are read; `corrupt` for each batch, while earlier ones are encoded;
+    `patch_readers` before its first batch is; `finished` once, in the thread that encodes. Passes
+    follow one another in their order,
     and the first steps of the next one overlap the last ones of the one before.
     """
 
@@ -63,6 +87,11 @@ class Pass(Protocol):
 
     def corrupt(self, images: UInt8Batch, index: Tensor) -> UInt8Batch:
         """Return what becomes of uint8 (n, C, H, W), whose draws are keyed by int64 (n,)."""
+        ...
+
+    @property
+    def patch_readers(self) -> Mapping[str, PatchReader]:
+        """Name -> who reads patch features; none where features suffice."""
         ...
 
     def finished(self, encoded: Encoded) -> None:

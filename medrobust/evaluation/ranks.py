@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from torch import distributed
+from torch import Tensor, distributed
 
 from medrobust.engine.passes import Encoded
 from medrobust.exceptions import ConfigurationError
@@ -68,19 +68,34 @@ class Ranks:
         if self.world == 1:
             return encoded
         parts: list[Any] | None = [None] * self.world if self.rank == 0 else None
-        own = (encoded.features.cpu(), dict(encoded.shown))
+        own = (encoded.features.cpu(), dict(encoded.shown), encoded.rows)
         distributed.gather_object(own, parts, dst=0, group=self.group)
         if parts is None:
             return None
         rows = [self.rows(count, micro_batch, rank) for rank in range(self.world)]
-        some = next(features for features, _ in parts if len(features))
-        whole = some.new_empty(count, *some.shape[1:])
         shown: dict[int, UInt8Array] = {}
-        for own_rows, (features, pictures) in zip(rows, parts, strict=True):
-            if len(own_rows):
-                whole[torch.from_numpy(own_rows)] = features
+        for own_rows, (_, pictures, _) in zip(rows, parts, strict=True):
             shown |= _by_row(own_rows, pictures)
-        return Encoded(whole, shown)
+        features = _whole(rows, [features for features, _, _ in parts], count)
+        kept = [of_readers for _, _, of_readers in parts]
+        whole = {
+            name: {
+                key: _whole(rows, [one[name][key] if one else None for one in kept], count)
+                for key in of_reader
+            }
+            for name, of_reader in encoded.rows.items()
+        }
+        return Encoded(features, shown, whole)
+
+
+def _whole(rows: Sequence[Int64Array], parts: Sequence[Tensor | None], count: int) -> Tensor:
+    """Put the parts of all processes, each by its own rows, into the order of the split."""
+    some = next(part for part in parts if part is not None and len(part))
+    whole = some.new_empty(count, *some.shape[1:])
+    for own_rows, part in zip(rows, parts, strict=True):
+        if part is not None and len(own_rows):
+            whole[torch.from_numpy(own_rows)] = part
+    return whole
 
 
 def _by_row(rows: Int64Array, pictures: Mapping[int, UInt8Array]) -> dict[int, UInt8Array]:

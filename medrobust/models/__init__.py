@@ -17,6 +17,8 @@ _HOME = {
     "ModelSource": "base",
     "OpenClip": "open_clip",
     "OwnModel": "own",
+    "PatchFeatures": "patches",
+    "PatchLevel": "patches",
     "PhantomClip": "phantomclip",
     "PmcClip": "pmc_clip",
     "Preprocess": "preprocess",
@@ -31,6 +33,7 @@ _HOME = {
     "VisionLanguageModel": "base",
     "ZeroShotHead": "zero_shot",
     "class_features": "zero_shot",
+    "encode_patches_of": "encoding",
 }
 """Public name -> module; imported at first use, because most of them import torch."""
 

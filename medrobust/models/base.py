@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch.nn import functional
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
 
+from .blocks import Blocks, find_blocks
+from .patches import PatchFeatures, Projection, check_blocks, read_levels
 from .speed import EXACT, Speed
 
 
@@ -82,6 +84,53 @@ class ImageModel(nn.Module, ABC):
         with self.speed.context(pixels.device):
             embedding = self._image_embedding(self.speed.arrange(pixels))
         return embedding.float()
+
+    @property
+    def patch_blocks(self) -> int:
+        """Blocks of the image tower; of Swin transformers and ResNets its stages.
+
+        Raises:
+            ConfigurationError: If it has none.
+        """
+        return len(self._blocks().modules)
+
+    def encode_patches(self, pixels: PixelBatch, blocks: Sequence[int]) -> PatchFeatures:
+        """Return what chosen blocks, numbered from 1, say of each place; see `PatchLevel`.
+
+        Raises:
+            ConfigurationError: If the tower has no such blocks, or is compiled.
+        """
+        return self.encode_image_and_patches(pixels, blocks)[1]
+
+    def encode_image_and_patches(
+        self, pixels: PixelBatch, blocks: Sequence[int]
+    ) -> tuple[FeatureBatch, PatchFeatures]:
+        """Return the features of `encode_image`, to the bit, and patch features, from one pass.
+
+        Raises:
+            ConfigurationError: If the tower has no such blocks, or is compiled.
+        """
+        found = self._blocks()
+        check_blocks(blocks, len(found.modules), type(self).__name__)
+        if self.speed.compile:
+            raise ConfigurationError(
+                "a compiled image tower does not show what its blocks return: patch features "
+                "need speed.compile=false."
+            )
+        with found.heard(blocks) as outputs:
+            features = self.encode_image(pixels)
+        return features, read_levels(found, outputs, blocks, pixels, self._patch_projection)
+
+    def _blocks(self) -> Blocks:
+        return find_blocks(self._image_side(), type(self).__name__)
+
+    def _image_side(self) -> nn.Module:
+        side: Any = self.visual_encoder
+        return cast(nn.Module, side)
+
+    def _patch_projection(self, block: int) -> Projection | None:
+        """Return the way of places of a block into the shared space; None where there is none."""
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -13,6 +13,7 @@ from medrobust.types import PixelBatch
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Names
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
+from .patches import Projection
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
 from .settings import check_towers, read_settings
@@ -101,6 +102,10 @@ class ClipModel(VisionLanguageModel):
             pixel_values=pixels, interpolate_pos_encoding=self.interpolated
         )
         return embedding
+
+    def _patch_projection(self, block: int) -> Projection:
+        tower = self.visual_encoder
+        return lambda states: tower.projection(tower.model.post_layernorm(states))
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         # Attention is causal and the end token is read: what fills up behind it has no effect.

@@ -17,6 +17,7 @@ from .architectures import packaged
 from .base import ImageModel, LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import load_strict, multiplier, read_checkpoint
+from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import TextTokenizer, check_size, check_special
 from .tokenizer_checks import read_backend
@@ -144,6 +145,17 @@ class ConchModel(VisionLanguageModel):
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)
         return embedding
+
+    def _patch_projection(self, block: int) -> Projection:
+        tower: Any = self.visual_encoder
+
+        def alone(states: Tensor) -> Tensor:
+            """Let the pool see each place alone, of which it takes all."""
+            pooled = tower.attn_pool_contrast(tower.trunk.norm(states).flatten(0, 1)[:, None])
+            joint: Tensor = tower.ln_contrast(pooled[:, 0]) @ tower.proj_contrast
+            return joint.view(*states.shape[:2], -1)
+
+        return alone
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         ids = self.tokenizer(sentences)[0].to(self.device)

@@ -18,6 +18,7 @@ from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .medclip import resnet
+from .patches import Projection
 from .preprocess import Preprocess
 from .swin import SWIN_DROPS, SWIN_KEYS, swin
 from .tokenizer import Tokenize, read_tokenizer
@@ -173,6 +174,15 @@ class CxrClipModel(VisionLanguageModel):
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)
         return embedding
+
+    def _patch_projection(self, block: int) -> Projection | None:
+        if block < self.patch_blocks:
+            return None
+        parts: Any = self.visual_encoder
+        tower, projection = parts
+        if hasattr(tower, "resnet"):
+            return lambda states: projection(states)
+        return lambda states: projection(tower.image_encoder.layernorm(states))
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         ids, mask = (tensor.to(self.device) for tensor in self.tokenizer(sentences))

@@ -1,6 +1,8 @@
 """Encoding in micro-batches of one fixed shape, however the images arrive."""
 
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
 
 from .base import ImagePreprocess
+from .patches import PatchFeatures
 
 
 class ImageEncoder(Protocol):
@@ -26,6 +29,20 @@ class ImageEncoder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PatchWatch:
+    """What else is read in the pass that encodes the images, and who takes it.
+
+    Attributes:
+        blocks: Numbered from 1; none of them gives patch features without levels.
+        take: Called with features (m, D) and patch features of each micro-batch, in the order of
+            the images; what fills up the last one is left out.
+    """
+
+    blocks: Sequence[int]
+    take: Callable[[FeatureBatch, PatchFeatures], None]
+
+
 class MicroBatcher:
     """Feeds a model batches of exactly `micro_batch` images.
 
@@ -37,13 +54,17 @@ class MicroBatcher:
     Args:
         model: Encodes on its own device.
         micro_batch: Images a forward pass.
+        watch: Reads patch features in the same passes; None: nobody.
     """
 
-    def __init__(self, model: ImageEncoder, micro_batch: int) -> None:
+    def __init__(
+        self, model: ImageEncoder, micro_batch: int, watch: PatchWatch | None = None
+    ) -> None:
         if micro_batch < 1:
             raise ConfigurationError(f"micro_batch must be at least 1, got {micro_batch}.")
         self._model = model
         self._size = micro_batch
+        self._watch = watch
         self._waiting: list[Tensor] = []
         self._count = 0
 
@@ -70,7 +91,7 @@ class MicroBatcher:
         self._waiting = [joined[full:]] if full < len(joined) else []
         self._count = len(joined) - full
         starts = range(0, full, self._size)
-        return [self._encode(joined[start : start + self._size]) for start in starts]
+        return [self._encode(joined[start : start + self._size], self._size) for start in starts]
 
     def flush(self) -> list[FeatureBatch]:
         """Encode what waits, padded to the fixed shape: one (m, D) tensor, or none."""
@@ -79,11 +100,48 @@ class MicroBatcher:
         joined = _joined(self._waiting)
         self._waiting, self._count = [], 0
         padding = joined.new_zeros(self._size - len(joined), *joined.shape[1:])
-        return [self._encode(torch.cat([joined, padding]))[: len(joined)]]
+        return [self._encode(torch.cat([joined, padding]), len(joined))]
 
     @torch.no_grad()
-    def _encode(self, images: UInt8Batch) -> FeatureBatch:
-        return self._model.encode_image(self._model.preprocess(images))
+    def _encode(self, images: UInt8Batch, count: int) -> FeatureBatch:
+        """Encode one micro-batch, of which the first images count."""
+        pixels = self._model.preprocess(images)
+        if self._watch is None or not self._watch.blocks:
+            features, patches = self._model.encode_image(pixels), PatchFeatures([])
+        else:
+            with_patches: Any = self._model  # asked for patches only where the model has them
+            features, patches = with_patches.encode_image_and_patches(pixels, self._watch.blocks)
+        if self._watch is not None:
+            self._watch.take(features[:count], patches.first(count))
+        return features[:count]
+
+
+def encode_patches_of(
+    model: ImageEncoder, images: Iterable[UInt8Batch], blocks: Sequence[int], micro_batch: int
+) -> Iterator[tuple[FeatureBatch, PatchFeatures]]:
+    """Yield features and patch features of images, one micro-batch after the other.
+
+    Bit-identical to those of a run, whatever the sizes of the batches that come in.
+
+    Args:
+        model: Frozen encoder, in eval mode.
+        images: Batches uint8 (n, C, H, W), on any device.
+        blocks: Numbered from 1.
+        micro_batch: Images a forward pass.
+
+    Raises:
+        ConfigurationError: If the model has no such blocks.
+        InvalidImageError: If the images have several shapes.
+    """
+    ready: list[tuple[FeatureBatch, PatchFeatures]] = []
+    watch = PatchWatch(blocks, lambda features, patches: ready.append((features, patches)))
+    batcher = MicroBatcher(model, micro_batch, watch)
+    for batch in images:
+        batcher.push(batch)
+        yield from ready
+        ready.clear()
+    batcher.flush()
+    yield from ready
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -17,6 +17,7 @@ from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .swin import SWIN_DROPS, SWIN_KEYS, swin
 from .tokenizer import TextTokenizer, read_tokenizer
@@ -218,6 +219,14 @@ class MedClipModel(VisionLanguageModel):
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)
         return embedding
+
+    def _patch_projection(self, block: int) -> Projection | None:
+        if block < self.patch_blocks:
+            return None
+        tower: Any = self.visual_encoder
+        if tower.backbone == "resnet50":
+            return lambda states: tower.model.fc(states)
+        return lambda states: tower.projection_head(tower.model.layernorm(states))
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         # One at a time: the length of its neighbours would change the mean over the tokens.

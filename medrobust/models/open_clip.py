@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from medrobust.exceptions import (
     ConfigurationError,
@@ -18,6 +18,7 @@ from .architectures import known, packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
+from .open_clip_patches import image_side, patch_projection
 from .open_clip_towers import (
     CLIP_VOCABULARY,
     CONFIG,
@@ -27,6 +28,7 @@ from .open_clip_towers import (
     Towers,
     build_towers,
 )
+from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .preprocessor import channels
 from .settings import read_settings
@@ -148,6 +150,12 @@ class OpenClipModel(VisionLanguageModel):
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)
         return embedding
+
+    def _image_side(self) -> nn.Module:
+        return image_side(self.visual_encoder)
+
+    def _patch_projection(self, block: int) -> Projection | None:
+        return patch_projection(self._image_side(), block)
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         ids, mask = (tensor.to(self.device) for tensor in self.tokenizer(sentences))

@@ -103,6 +103,15 @@ class _DualEncoder(VisionLanguageModel):
         embedding: Tensor = self.encoder.encode_text(list(sentences))
         return embedding
 
+    def _image_side(self) -> nn.Module:
+        visual = getattr(self.encoder, "visual", None)
+        if not isinstance(visual, nn.Module):
+            raise ConfigurationError(
+                f"{type(self.encoder).__name__} has no patch features: keep its image side in a "
+                f"submodule called `visual`, so that its blocks can be told from those for texts."
+            )
+        return visual
+
     @property
     def device(self) -> torch.device:
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))

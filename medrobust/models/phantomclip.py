@@ -20,6 +20,7 @@ from medrobust.types import PixelBatch
 
 from .base import LoadReport, VisionLanguageModel
 from .loading import load_strict, read_checkpoint
+from .patches import Projection
 from .preprocess import Preprocess
 from .tokenizer import TextTokenizer, read_tokenizer
 
@@ -195,6 +196,10 @@ class PhantomCLIP(VisionLanguageModel):
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedded: Tensor = self.visual_encoder(pixels)
         return embedded
+
+    def _patch_projection(self, block: int) -> Projection:
+        tower = self.visual_encoder
+        return lambda states: tower.projection(tower.norm(states))
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         ids, mask = self.tokenizer(sentences)

@@ -20,7 +20,9 @@ from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
 from .hub import HubSource, Wanted, either
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
+from .open_clip_patches import resnet_projection
 from .open_clip_towers import modified_resnet
+from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import Tokenize, read_tokenizer
 
@@ -196,6 +198,9 @@ class PmcClipModel(VisionLanguageModel):
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
         embedding: Tensor = self.visual_encoder(pixels)
         return embedding
+
+    def _patch_projection(self, block: int) -> Projection | None:
+        return resnet_projection(self.visual_encoder, block)
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         ids, mask = (tensor.to(self.device) for tensor in self.tokenizer(sentences))

@@ -17,6 +17,7 @@ from .base import LoadReport, VisionLanguageModel
 from .cut_texts import note_cut_texts
 from .hub import HubSource, Names
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
+from .patches import Projection
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
 from .settings import check_towers, read_settings
@@ -185,7 +186,22 @@ class SiglipDualEncoder(VisionLanguageModel):
         )
         return embedding
 
+    def _patch_projection(self, block: int) -> Projection | None:
+        tower = self.visual_encoder.model
+        if not tower.use_head:
+            return None
+        return lambda states: _pooled_alone(tower.head, tower.post_layernorm(states))
+
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:
         ids, _ = self.tokenizer(sentences)
         embedding: Tensor = self.text_encoder(input_ids=ids.to(self.device))
         return embedding
+
+
+def _pooled_alone(head: Any, states: Tensor) -> Tensor:
+    """Let the attention pool see each place alone: (N, P, D) -> (N, P, D).
+
+    Of one token it takes all, whatever its probe asks for.
+    """
+    alone: Tensor = head(states.flatten(0, 1)[:, None])
+    return alone.view_as(states)

@@ -10,6 +10,7 @@ from typing import Any
 
 import checkpoints
 import numpy as np
+import places
 import torch
 from encoders import ENCODERS
 from family import Family, Pictures, clip_transform, shortest_side
@@ -26,6 +27,7 @@ def _open_clip(folder: Path, model_cfg: dict[str, Any], keys: tuple[str, ...]) -
     pixels = clip_transform(model_cfg["vision_cfg"]["image_size"])
     return Family(
         source=lambda at: models.OpenClip("open_clip", "nobody/nothing", local_dir=at),
+        places=lambda pixels: places.of_open_clip(original.visual, pixels),
         weights="open_clip_model.safetensors",
         keys=keys,
         image=lambda pictures: original.encode_image(pixels(pictures)),
@@ -41,6 +43,7 @@ def clip(folder: Path) -> Family:
     padded = {"padding": "max_length", "truncation": True, "max_length": 77, "return_tensors": "pt"}
     return Family(
         source=lambda at: models.TransformersClip("clip", "nobody/nothing", local_dir=at),
+        places=lambda pixels: places.of_transformers(original.vision_model, pixels, first=1),
         weights="pytorch_model.bin",
         keys=("vision_model.encoder.layers.1.self_attn.q_proj.weight", "text_projection.weight"),
         image=lambda pictures: (
@@ -59,6 +62,7 @@ def biomedclip(folder: Path) -> Family:
     pixels, tokenizer = clip_transform(160), HFTokenizer(str(folder), context_length=256)
     return Family(
         source=lambda at: models.OpenClip("biomedclip", "nobody/nothing", local_dir=at),
+        places=lambda pixels: places.of_timm(original.visual.trunk, pixels),
         weights="open_clip_pytorch_model.bin",
         keys=("visual.trunk.blocks.3.attn.qkv.bias", "text.proj.2.weight"),
         image=lambda pictures: original.encode_image(pixels(pictures)),
@@ -103,6 +107,7 @@ def unimed(folder: Path) -> Family:
             weights=f"checkpoints/unimedclip/{weights}",
             tokenizer_id="nobody/vocabulary",
         ),
+        places=lambda pixels: places.of_open_clip(original.visual, pixels),
         weights=weights,
         keys=("module.text_encoder.proj.2.weight", "module.visual.conv1.weight"),
         image=lambda pictures: original.encode_image(pixels(pictures)),
@@ -142,7 +147,7 @@ def mean_of_layers(bert: Any, projection: Tensor, tokens: Any) -> Tensor:
     return torch.stack([states[i].mean(dim=1) for i in (1, 2, -1)]).mean(dim=0) @ projection.T
 
 
-def _medclip(folder: Path, image: Any, vision: dict[str, Tensor], name: str) -> Family:
+def _medclip(folder: Path, image: Any, states: Any, vision: dict[str, Tensor], name: str) -> Family:
     bert = checkpoints.random_bert(1)
     generator = torch.Generator().manual_seed(2)
     projection = torch.randn(24, 32, generator=generator)
@@ -165,6 +170,7 @@ def _medclip(folder: Path, image: Any, vision: dict[str, Tensor], name: str) -> 
             config=str(folder / "architecture.json"),
             origin="a zip elsewhere",
         ),
+        places=lambda pixels: states(pixels),
         weights="pytorch_model.bin",
         keys=(next(iter(vision)), "text_model.projection_head.weight"),
         image=lambda pictures: image(medclip_pixels(pictures, architecture["image_size"])),
@@ -181,14 +187,18 @@ def medclip_vit(folder: Path) -> Family:
     vision = {f"vision_model.model.{key}": value for key, value in old.items()}
     vision["vision_model.projection_head.weight"] = projection
     return _medclip(
-        folder, lambda x: model(pixel_values=x).pooler_output @ projection.T, vision, "vit"
+        folder,
+        lambda x: model(pixel_values=x).pooler_output @ projection.T,
+        lambda x: places.of_swin(model, x),
+        vision,
+        "vit",
     )
 
 
 def medclip_resnet(folder: Path) -> Family:
     model = checkpoints.random_resnet(0, 24)
     vision = checkpoints.prefixed("vision_model.model.", model)
-    return _medclip(folder, model, vision, "resnet")
+    return _medclip(folder, model, lambda x: places.of_resnet(model, x), vision, "resnet")
 
 
 def _cxr_clip(folder: Path, name: str) -> Family:
@@ -241,6 +251,9 @@ def _cxr_clip(folder: Path, name: str) -> Family:
             config=str(folder / "architecture.json"),
             weights="weights.tar",
             origin="a link",
+        ),
+        places=lambda pixels: (
+            places.of_swin(swin, pixels) if name == "swin" else places.of_resnet(resnet, pixels)
         ),
         weights="weights.tar",
         keys=(next(iter(towers[name])), "image_projection.projection.bias"),
@@ -296,6 +309,7 @@ def pmc_clip(folder: Path) -> Family:
         source=lambda at: models.PmcClip(
             "pmc_clip", "", local_dir=at, config=config, heads=4, origin="a data-set repository"
         ),
+        places=lambda pixels: places.of_open_clip(visual, pixels),
         weights="checkpoint.pt",
         keys=("module.visual.layer2.1.bn3.bias", "module.text_projection"),
         image=lambda pictures: visual(pixels(pictures)),
@@ -324,6 +338,7 @@ def pmc_clip_parts(folder: Path) -> Family:
             text_pooling="pooler",
             origin="a data-set repository",
         ),
+        places=lambda pixels: places.of_open_clip(visual, pixels),
         weights="image_encoder(resnet50).pth",
         keys=("layer2.1.bn3.bias",),
         image=lambda pictures: visual(pixels(pictures)),
@@ -397,6 +412,7 @@ def robustmedclip_vit(folder: Path, rank: int = 4) -> Family:
             config=str(folder / "architecture.json"),
             rank=rank,
         ),
+        places=lambda pixels: places.of_timm(original.visual.trunk, pixels),
         weights="model.pth",
         keys=(
             "lora_vit.lora_vit.trunk.blocks.1.attn.qkv.linear_b_k.weight",
@@ -440,6 +456,7 @@ def robustmedclip_resnet(folder: Path) -> Family:
             config=str(folder / "architecture.json"),
             rank=4,
         ),
+        places=lambda pixels: places.of_resnet(model, pixels),
         weights="model.pth",
         keys=(
             "lora_resnet.lora_medclip.model.layer2.0.conv2.linear_a.weight",
@@ -474,6 +491,7 @@ def siglip(folder: Path) -> Family:
 
     return Family(
         source=lambda at: models.TransformersSiglip("siglip", "nobody/nothing", local_dir=at),
+        places=lambda pixels: places.of_transformers(original.vision_model, pixels, first=0),
         weights="model.safetensors",
         keys=("vision_model.head.attention.in_proj_weight", "logit_bias", "text_model.head.bias"),
         image=image,
@@ -492,6 +510,7 @@ def dinov2(folder: Path) -> Family:
 
     return Family(
         source=lambda at: models.VisionEncoder("dinov2", "nobody/nothing", local_dir=at),
+        places=lambda pixels: places.of_transformers(original, pixels, first=1),
         weights="model.safetensors",
         keys=("encoder.layer.1.norm1.weight", "layernorm.bias"),
         image=image,
@@ -512,6 +531,7 @@ def timm_resnet(folder: Path) -> Family:
     )
     return Family(
         source=lambda at: models.TimmEncoder("timm", "nobody/nothing", local_dir=at),
+        places=lambda pixels: places.of_timm(original, pixels)[1:],
         weights="model.safetensors",
         keys=("layer2.0.conv1.weight", "bn1.running_mean"),
         image=lambda pictures: original(torch.stack([transform(one) for one in pictures])),

@@ -22,6 +22,8 @@ class Family:
         keys: Keys of the checkpoint to take away, rename or reshape.
         image: Pictures -> embeddings, not normalised.
         text: Sentences -> embeddings, not normalised; None without a text side.
+        places: Pixels -> what the blocks of the original say of each place, (N, P, D) a block; None
+            where the library that our tower is made of is the truth.
         entry: Where the checkpoint keeps its table of tensors.
         elsewhere: Tensors that are not in that file.
     """
@@ -31,6 +33,7 @@ class Family:
     keys: tuple[str, ...]
     image: Callable[[Pictures], Tensor]
     text: Callable[[Sequence[str]], Tensor] | None
+    places: Callable[[Tensor], list[Tensor]] | None = None
     entry: str | None = None
     elsewhere: int = 0
 

@@ -45,6 +45,7 @@ class Handed:
 
     def __init__(self, told):
         self.told = told
+        self.patch_readers = {}
 
     def finished(self, encoded):
         self.told.append(f"handed over {encoded.features.flatten().tolist()}")

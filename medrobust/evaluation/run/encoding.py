@@ -1,12 +1,13 @@
 """One encoding and the cells that it serves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.plan import PlannedCell
 from medrobust.tasks.base import Head
+from medrobust.tasks.patches import PatchHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ class Encoding:
     def fingerprint(self) -> str:
         """Under which its features lie."""
         return self.first.key.encoding_fingerprint
+
+    @property
+    def patch_heads(self) -> Mapping[str, PatchHead]:
+        """Fingerprint of a cell -> its head, of those that read patch features."""
+        heads = {cell.key.fingerprint: head for cell, head in self.missing}
+        return {name: head for name, head in heads.items() if isinstance(head, PatchHead)}
 
     @property
     def cells(self) -> tuple[PlannedCell, ...]:

@@ -8,6 +8,7 @@ from medrobust.evaluation.plan import DatasetPlan, PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.tasks.base import Head
+from medrobust.tasks.patches import PatchHead
 
 from .encoding import Done, Encoding, OnCell
 
@@ -53,6 +54,17 @@ class FinishedCells:
             for encoding, cells in missing.items()
             if cells or (self._where.keep_features and not self.has_features(encoding))
         ]
+
+    def patch_heads(self, plan: DatasetPlan) -> dict[str, list[tuple[PlannedCell, PatchHead]]]:
+        """Return the cells of each encoding whose heads read patch features: every process does."""
+        found: dict[str, list[tuple[PlannedCell, PatchHead]]] = {}
+        if self._asked.task.level != "patches":
+            return found
+        for cell in plan.cells:
+            head = self._resources.head(self._asked, dict(cell.key.head), plan.image_set)
+            if isinstance(head, PatchHead):
+                found.setdefault(cell.key.encoding_fingerprint, []).append((cell, head))
+        return found
 
     def still_missing(self, encodings: Iterable[Encoding]) -> list[Encoding]:
         """Tell of the cells that others have finished meanwhile, and return what is left.

@@ -1,13 +1,13 @@
 """One encoding as the engine asks for it: what is read, corrupted, and handed to the writer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
 
 from medrobust.datasets.image_set import ImageSet
-from medrobust.engine.passes import Encoded
+from medrobust.engine.passes import Encoded, PatchReader
 from medrobust.evaluation.columns import Column
 from medrobust.evaluation.ranks import Ranks
 from medrobust.types import Int64Array, UInt8Batch
@@ -81,6 +81,11 @@ class EncodingPass:
             stream=self.encoding.image_set.stream,
             index=index,
         )
+
+    @property
+    def patch_readers(self) -> Mapping[str, PatchReader]:
+        """Heads of its cells that read patch features."""
+        return self.encoding.patch_heads
 
     def finished(self, encoded: Encoded) -> None:
         """Join the shares of all processes, and let the first of them write the whole."""

@@ -42,7 +42,11 @@ class EncodingQueue:
     def fill(self) -> list[Encoding]:
         """Queue what has to be encoded; return what is missing and has its features kept."""
         missing = self._finished.missing(self.plan) if self._ranks.rank == 0 else []
-        kept = [one for one in missing if self._finished.has_features(one.fingerprint)]
+        kept = [
+            one
+            for one in missing
+            if self._finished.has_features(one.fingerprint) and not one.patch_heads
+        ]
         self._wait_with([one for one in missing if one not in kept])
         return kept
 
@@ -62,7 +66,11 @@ class EncodingQueue:
         agreed = self._ranks.agree([encoding.fingerprint for encoding in ours])
         if self._ranks.rank != 0:
             cells = {cell.key.encoding_fingerprint: cell for cell in self.plan.cells}
-            ours = [Encoding(self.plan.image_set, cells[encoding], ()) for encoding in agreed]
+            heads = self._finished.patch_heads(self.plan)
+            ours = [
+                Encoding(self.plan.image_set, cells[encoding], tuple(heads.get(encoding, ())))
+                for encoding in agreed
+            ]
         self.waiting = ours
 
     def _claim(self, encoding: Encoding) -> bool:

@@ -108,14 +108,16 @@ class CellWriter:
             self._store.write_features(
                 encoding.fingerprint, features.numpy(), replace=not self._experiment.where.resume
             )
-        self._write_cells(encoding, Encoded(features, encoded.shown), seconds)
+        whole = Encoded(features, encoded.shown, encoded.rows)
+        self._write_cells(encoding, whole, seconds)
         self._claims.drop(encoding.fingerprint)  # after an error at the end of the run
 
     def _write_cells(self, encoding: Encoding, encoded: Encoded, seconds: float) -> None:
         pictures = {f"row-{row}.png": png(image) for row, image in encoded.shown.items()}
         for cell, head in encoding.missing:
             try:
-                arrays = head.outputs(encoded.features)
+                kept = encoded.rows.get(cell.key.fingerprint)
+                arrays = head.outputs(encoded.features if kept is None else kept)
             except Exception as error:
                 self._failures.note([cell], error)
                 continue

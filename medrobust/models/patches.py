@@ -1,0 +1,130 @@
+"""Patch features: what the blocks of an image tower say of each place, from one pass."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from torch import Tensor
+
+from medrobust.base.wording import counted
+from medrobust.exceptions import ConfigurationError
+
+from .blocks import Blocks
+
+Projection: TypeAlias = Callable[[Tensor], Tensor]
+"""States (N, P, D) of places -> (N, P, E) in the space that images and texts share."""
+
+
+@dataclass(frozen=True)
+class PatchLevel:
+    """What one block says of the places of each image.
+
+    Attributes:
+        block: From 1; of Swin transformers and ResNets the stage.
+        states: float32 (N, P, D), as the block returns them: tokens of no place (class, registers)
+            left out, row by row of the grid, not normalised.
+        grid: (h, w), P = h w.
+        branches: Name -> float32 (N, P, E) in the shared space, what adapters with branches of
+            their own say of the places; empty without one.
+    """
+
+    block: int
+    states: Tensor
+    grid: tuple[int, int]
+    projection: Projection | None = field(default=None, repr=False)
+    branches: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def has_joint(self) -> bool:
+        """Whether the places can be compared with texts."""
+        return self.projection is not None
+
+    def joint(self) -> Tensor:
+        """Return the places in the space shared with texts: float32 (N, P, E), not normalised.
+
+        As the class token of the last block goes there: through the tower's last norm and its
+        projection, whatever the block.
+
+        Raises:
+            ConfigurationError: If the model cannot.
+        """
+        if self.projection is None:
+            raise ConfigurationError(
+                f"the places of block {self.block} cannot be compared with texts: this model has "
+                f"no projection for them. Take its last block, a model with a text side, or a "
+                f"memory bank."
+            )
+        return self.projection(self.states).float()
+
+    def first(self, count: int) -> "PatchLevel":
+        """Return that of the first images alone."""
+        kept = {name: states[:count] for name, states in self.branches.items()}
+        return PatchLevel(self.block, self.states[:count], self.grid, self.projection, kept)
+
+
+class PatchFeatures(Mapping[int, PatchLevel]):
+    """Levels of one batch: block -> what it says, in the order asked for."""
+
+    def __init__(self, levels: Sequence[PatchLevel]) -> None:
+        self._levels = {level.block: level for level in levels}
+
+    def __getitem__(self, block: int) -> PatchLevel:
+        return self._levels[block]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._levels)
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """In the order asked for."""
+        return tuple(self._levels)
+
+    def of(self, blocks: Sequence[int]) -> "PatchFeatures":
+        """Return chosen levels."""
+        return PatchFeatures([self._levels[block] for block in blocks])
+
+    def first(self, count: int) -> "PatchFeatures":
+        """Return those of the first images alone."""
+        return PatchFeatures([level.first(count) for level in self._levels.values()])
+
+
+def check_blocks(blocks: Sequence[int], count: int, what: str) -> None:
+    """Refuse blocks that a tower does not have.
+
+    Raises:
+        ConfigurationError: Naming them.
+    """
+    wrong = [block for block in blocks if not 1 <= block <= count]
+    if wrong or not blocks or len(set(blocks)) < len(blocks):
+        named = ", ".join(map(str, blocks)) or "none"
+        raise ConfigurationError(
+            f"patch features of the blocks {named} were asked for; {what} has "
+            f"{counted(count, 'block')}, numbered from 1: name some of them, each once."
+        )
+
+
+def read_levels(
+    found: Blocks,
+    outputs: Mapping[int, tuple[object, object]],
+    blocks: Sequence[int],
+    pixels: Tensor,
+    projection: Callable[[int], Projection | None],
+) -> PatchFeatures:
+    """Make levels of what was heard while a tower ran.
+
+    Args:
+        found: The blocks of the tower.
+        outputs: Block -> module and what it has returned.
+        blocks: In the order asked for.
+        pixels: (N, C, H, W), what the tower was given.
+        projection: Block -> projection into the shared space.
+    """
+    levels = []
+    for block in blocks:
+        _, output = outputs[block]
+        states, grid = found.places(output, pixels.shape[-2], pixels.shape[-1])
+        levels.append(PatchLevel(block, states.float(), grid, projection(block)))
+    return PatchFeatures(levels)

@@ -1,0 +1,40 @@
+"""Heads that read patch features, which no pass keeps of a whole split. Knows numpy alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from .base import Head
+
+
+@runtime_checkable
+class PatchHead(Head, Protocol):
+    """Head of a task whose level is "patches": it reads them while they are there.
+
+    Patch features of a whole split are never kept: of each micro-batch the head keeps small rows,
+    one an image, and makes arrays of them in the end. Features, patch features and rows are tensors
+    of torch.
+    """
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """Whose patch features it reads, numbered from 1; none where features are enough."""
+        ...
+
+    def reduce(self, features: Any, patches: Any) -> Mapping[str, Any]:
+        """Return what is kept of each image: (m, ...) under each name.
+
+        Args:
+            features: float32 (m, D) of unit norm, on the device of the encoder.
+            patches: `medrobust.models.patches.PatchFeatures` of the same images.
+        """
+        ...
+
+    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
+        """Return exactly `Task.arrays`, from the rows kept of all images, (N, ...) on the CPU.
+
+        Raises:
+            NotFiniteError: If outputs are not finite.
+        """
+        ...
