@@ -22,6 +22,7 @@ class Kernel:
             those of all severities, and of every corruption that it computes.
         unchanged: Function in its module that says, of (height, width) and parameters, whether the
             pixels are those of the version before; empty where the last version changed all.
+        moves: Whether it puts pixels where others were, so that masks have to move with them.
     """
 
     module: str
@@ -29,6 +30,7 @@ class Kernel:
     channelwise: bool = True
     nested: bool = False
     unchanged: str = ""
+    moves: bool = False
 
 
 KERNELS: Mapping[str, Kernel] = MappingProxyType(
@@ -37,9 +39,9 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "impulse_noise": Kernel("noise", draws=("uniform",), channelwise=False),
         "shot_noise": Kernel("noise", draws=("uniform",), channelwise=False),
         "speckle_noise": Kernel("noise", draws=("noise",), channelwise=False),
-        "glass_blur": Kernel("displacement", draws=("words",)),
-        "motion_blur": Kernel("blur", draws=("angle",)),
-        "zoom_blur": Kernel("blur", unchanged="zoom_unchanged"),
+        "glass_blur": Kernel("displacement", draws=("words",), moves=True),
+        "motion_blur": Kernel("blur", draws=("angle",), moves=True),
+        "zoom_blur": Kernel("blur", unchanged="zoom_unchanged", moves=True),
         "defocus_blur": Kernel("smoothing"),
         "gaussian_blur": Kernel("smoothing"),
         "gaussian_blur_kernel": Kernel("smoothing"),
@@ -49,8 +51,8 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "spatter": Kernel("weather", draws=("layer",), channelwise=False),
         "brightness": Kernel("photometric"),
         "contrast": Kernel("photometric"),
-        "elastic_transform": Kernel("displacement", draws=("words",)),
-        "elastic_transform_affine": Kernel("displacement", draws=("words", "corners")),
+        "elastic_transform": Kernel("displacement", draws=("words",), moves=True),
+        "elastic_transform_affine": Kernel("displacement", draws=("words", "corners"), moves=True),
         "saturate": Kernel("photometric", channelwise=False),
         "pixelate": Kernel("digital"),
         "jpeg_compression": Kernel("jpeg"),

@@ -1,0 +1,78 @@
+"""Masks that move with the pixels that they belong to."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from medrobust.types import Int64Array, UInt8Array, UInt8Batch
+
+from .kernels import KERNELS
+
+HALF = 128
+"""Grey level from which a pixel of a moved mask counts: half of its light comes from a lesion."""
+
+
+class Corrupts(Protocol):
+    """What stands for a column of a table, such as `Corruption`."""
+
+    def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
+        """Give plain values that decide the pixels, its `kernel` among them if it has one."""
+        ...
+
+    def __call__(
+        self, images: UInt8Batch, *, severity: int, seed: int = 0, stream: str = "", index: Any
+    ) -> UInt8Batch:
+        """Corrupt a batch."""
+        ...
+
+
+def moves_pixels(corruption: Corrupts | None, severity: int) -> bool:
+    """Say whether a corruption puts pixels where others were, as `KERNELS` say; None is clean.
+
+    Example:
+        >>> from medrobust.corruptions.config import Corruption
+        >>> [moves_pixels(Corruption(name), 3) for name in ("zoom_blur", "contrast")]
+        [True, False]
+    """
+    if corruption is None or severity == 0:
+        return False
+    kernel = corruption.identity(severity).get("kernel")
+    return kernel is not None and KERNELS[kernel].moves
+
+
+def moved_masks(
+    masks: UInt8Array,
+    corruption: Corrupts | None,
+    *,
+    severity: int,
+    seed: int,
+    stream: str,
+    index: Int64Array,
+) -> UInt8Array:
+    """Move masks as a corruption moves the images they belong to: by the same kernel and draws.
+
+    A mask is corrupted as an image of 0 and 255 would be; a pixel counts where at least half of its
+    light comes from the lesion. A corruption that moves nothing leaves masks as they are. What a
+    blur smears so thin that no pixel has half of it is in no mask any more.
+
+    Args:
+        masks: uint8 (N, H, W), not 0 in lesions.
+        corruption: Of the images; None for clean.
+        severity: 1 to 5.
+        seed: Of the corruption.
+        stream: Data set and split, as for the images.
+        index: int64 (N,), row of each image in its source split.
+
+    Returns:
+        uint8 (N, H, W), 1 in lesions.
+    """
+    lesions: UInt8Array = (masks != 0).astype(np.uint8)
+    if corruption is None or not moves_pixels(corruption, severity) or not lesions.any():
+        return lesions
+    some = np.flatnonzero(lesions.any(axis=(1, 2)))
+    given = torch.from_numpy(np.ascontiguousarray(lesions[some, None] * np.uint8(255)))
+    rows = torch.from_numpy(np.ascontiguousarray(index[some]))
+    out = corruption(given, severity=severity, seed=seed, stream=stream, index=rows)
+    lesions[some] = (out[:, 0].numpy() >= HALF).astype(np.uint8)
+    return lesions
