@@ -12,6 +12,7 @@ _HOME = {
     "OperatingLimit": "operating_limit",
     "Quality": "quality",
     "Selective": "selective",
+    "Views": "views",
 }
 """Public name -> module, imported at first use."""
 

@@ -5,8 +5,9 @@ like any other: means, CE and mCE against the reference's units, intervals, rank
 They lie in no store; tables call their data set "NAME by patient".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,17 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.joining import WAYS, How
+from medrobust.readings.cells.views import mixed, one_a_unit
 from medrobust.reporting.expected import ExpectedTable
+from medrobust.reporting.measure import variant
 from medrobust.reporting.parts import Parts
 from medrobust.tasks.base import Cell, Units
 from medrobust.tasks.lookup import task_of
 
 GROUPS = "groups"
 """The patients that a data set names itself, where no metadata column is."""
+
+CLEAN = "clean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,14 @@ class Aggregation:
         by: "groups" (the patients that the set names), or the metadata column that tells units.
         how: "mean", "max", "noisy_or", "most_confident" or "product" of the probabilities of the
             images.
+        corrupted_views: "all" images of a unit are corrupted under a corruption; or "one" of them,
+            which the name of the unit chooses, beside the clean answers of the others.
     """
 
     unit: str = "patient"
     by: str = GROUPS
     how: How = "mean"
+    corrupted_views: Literal["all", "one"] = "all"
 
     def __post_init__(self) -> None:
         """Refuse a way that there is not, and a unit without a name.
@@ -50,6 +58,10 @@ class Aggregation:
         """
         if self.how not in WAYS:
             raise ConfigurationError(f"aggregate.how={self.how!r} is none of {', '.join(WAYS)}.")
+        if self.corrupted_views not in ("all", "one"):
+            raise ConfigurationError(
+                f"aggregate.corrupted_views={self.corrupted_views!r} is none of all, one."
+            )
         if self.unit in ("", "image"):
             raise ConfigurationError(
                 f"aggregate.unit={self.unit!r}: name what images are joined to, such as lesion."
@@ -69,8 +81,12 @@ class Aggregation:
         Example:
             >>> Aggregation().named("ward"), Aggregation("lesion", "lesion_id", "max").named("skin")
             ('ward by patient', 'skin by lesion (max)')
+            >>> Aggregation("study", "study", corrupted_views="one").named("ward")
+            'ward by study (one corrupted)'
         """
-        return f"{dataset} by {self.unit}" + (f" ({self.how})" if self.how != "mean" else "")
+        own = self.how if self.how != "mean" else ""
+        remarks = list(filter(None, (own, "one corrupted" * (self.corrupted_views == "one"))))
+        return f"{dataset} by {self.unit}" + (f" ({', '.join(remarks)})" if remarks else "")
 
     def lacking(self, data: SplitFacts, task: str) -> str | None:
         """Say why images of a split cannot be joined, or return None."""
@@ -152,8 +168,13 @@ class _Joiner:
 
     way: Aggregation
     known: dict[str, tuple[SplitFacts, Units]] = field(default_factory=dict)
+    clean: dict[tuple[str, str], StoredCell] = field(default_factory=dict)
+    alone: dict[str, None] = field(default_factory=dict)
 
     def beside(self, parts: Parts) -> Parts:
+        for cell in (*parts.cells, *parts.reference_cells, *parts.untuned):
+            if cell.spec.corruption == CLEAN:
+                self.clean[variant(cell), cell.data.fingerprint] = cell
         cells = self.joined(parts.cells)
         validation, left_out = self._validation(parts)
         names = {cell.spec.dataset for cell in parts.cells if self._takes(cell)}
@@ -166,11 +187,23 @@ class _Joiner:
             untuned=self.joined(parts.untuned),
             sanity=self.joined(parts.sanity),
             validation=validation,
-            notes=[*self._notes(cells), *self._lacking(parts.cells), *left_out],
+            notes=[*self._notes(cells), *self._lacking(parts.cells), *left_out, *self.alone],
         )
 
     def joined(self, cells: Iterable[StoredCell]) -> list[StoredCell]:
-        return [self._cell(cell) for cell in cells if self._takes(cell)]
+        return [self._cell(cell) for cell in cells if self._takes(cell) and self._has_clean(cell)]
+
+    def _has_clean(self, cell: StoredCell) -> bool:
+        """Say whether there are clean answers beside corrupted ones, where those are needed."""
+        if self.way.corrupted_views == "all" or not cell.spec.severity:
+            return True
+        if (variant(cell), cell.data.fingerprint) in self.clean:
+            return True
+        self.alone[
+            f"{cell.spec.model} on {cell.spec.dataset}: there is no clean cell, whose answers "
+            f"aggregate.corrupted_views=one puts beside a corrupted view"
+        ] = None
+        return False
 
     def _takes(self, cell: StoredCell) -> bool:
         """Say whether a cell can be joined; facts that came after it may be known of another."""
@@ -180,8 +213,11 @@ class _Joiner:
 
     def _cell(self, cell: StoredCell) -> StoredCell:
         data, units = self._facts(cell)
-        own = fingerprint([cell.fingerprint, data.fingerprint, self.way.how])
-        given = Cell(cell.fingerprint, cell.arrays, cell.head, cell.data)
+        deciding = [cell.fingerprint, data.fingerprint, self.way.how]
+        if self.way.corrupted_views == "one":
+            deciding.append("one corrupted")
+        own = fingerprint(deciding)
+        given = Cell(cell.fingerprint, self._arrays(cell, units), cell.head, cell.data)
         return replace(
             cell,
             spec=self._spec(cell.spec),
@@ -191,6 +227,14 @@ class _Joiner:
             record={**cell.record, "encoding_fingerprint": own},  # features are of images
             examples=(),
         )
+
+    def _arrays(self, cell: StoredCell, units: Units) -> Mapping[str, NDArray[Any]]:
+        """Return a cell's arrays, with the clean answers of all views but one where so asked."""
+        if self.way.corrupted_views == "all" or not cell.spec.severity:
+            return cell.arrays
+        clean = self.clean[variant(cell), cell.data.fingerprint]
+        rows = one_a_unit(units.names, units.codes)
+        return mixed(task_of(cell.task).arrays, clean.arrays, cell.arrays, rows)
 
     def _facts(self, cell: StoredCell) -> tuple[SplitFacts, Units]:
         """Return what is known of the units that a cell's images are joined to."""
@@ -224,10 +268,10 @@ class _Joiner:
         """Join clean validation cells, with a line for each split whose units have no answer."""
         found: dict[tuple[str, str], StoredCell] = {}
         complaints: dict[str, None] = {}
-        for (variant, dataset), cell in parts.validation.items():
+        for (row, dataset), cell in parts.validation.items():
             if self._takes(cell):
                 try:
-                    found[variant, self.way.named(dataset)] = self._cell(cell)
+                    found[row, self.way.named(dataset)] = self._cell(cell)
                 except ConfigurationError as error:
                     complaints[str(error)] = None
         return found, list(complaints)
@@ -245,6 +289,7 @@ class _Joiner:
             yield (
                 f"{of[data.fingerprint]}: probabilities of {counted(len(units.codes), 'image')} "
                 f"({each} each) joined to {counted(len(sizes), units.word)} by {units.how}"
+                + (", one image of each corrupted" if self.way.corrupted_views == "one" else "")
                 + (f"; {units.how} grows with the number of images" if grows else "")
             )
 
