@@ -1,0 +1,1 @@
+"""How far places are from those of normal images: memory banks, Gaussians, windows."""
