@@ -10,6 +10,7 @@ _HOME = {
     "Guidance": "guidance",
     "LabelFree": "label_free",
     "OperatingLimit": "operating_limit",
+    "Pairs": "pairs",
     "Quality": "quality",
     "Selective": "selective",
     "Views": "views",

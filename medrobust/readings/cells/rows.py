@@ -115,3 +115,17 @@ def losses(cell: Cell, predicted: Int64Array) -> Float64Array:
     wrong = (predicted != cell.data.labels).astype(np.float64)
     found: Float64Array = wrong.mean(axis=1) if wrong.ndim == 2 else wrong
     return found
+
+
+def rows_with_features(matrices: Sequence[Matrix]) -> Iterator[RowCells]:
+    """List the rows of models on images, each encoder once, whatever it is asked."""
+    known = set()
+    for matrix in matrices:
+        if matrix.data.unit != "image" or not matrix.task.of_models:
+            continue
+        for number in range(len(matrix.rows)):
+            places = tuple(_of_row(matrix, number))
+            encoder = tuple(cell.record["encoding_fingerprint"] for _, cell in places)
+            if places and encoder not in known:
+                known.add(encoder)
+                yield RowCells(matrix, number, places, None)
