@@ -3,11 +3,13 @@
 from importlib import import_module
 from typing import Any
 
-from .base import Adaptation, Adapter, NoAdapter, Recipe, Tunable
+from .base import Adaptation, Adapter, HeadRecipe, NoAdapter, Recipe, Tunable
 
 _HOME = {
     "LinearProbe": "linear_probe",
     "Lora": "lora",
+    "NearestNeighbours": "nearest_neighbours",
+    "Prototypes": "prototypes",
     "Tuned": "artifact",
     "WeightTuning": "weights",
 }
@@ -16,9 +18,12 @@ _HOME = {
 __all__ = [
     "Adaptation",
     "Adapter",
+    "HeadRecipe",
     "LinearProbe",
     "Lora",
+    "NearestNeighbours",
     "NoAdapter",
+    "Prototypes",
     "Recipe",
     "Tunable",
     "Tuned",

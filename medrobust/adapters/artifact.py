@@ -44,6 +44,7 @@ from .lora import (
     digest_of_updated,
     updated_modules,
 )
+from .nearest_neighbours import Neighbours, neighbours_of
 from .weights import WeightTuning
 
 FORMAT = 1
@@ -78,8 +79,8 @@ def artifact_files(
     return with_record(files, record)
 
 
-def probe_files(heads: Mapping[str, Probe], record: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files of fitted probes, one a data set."""
+def probe_files(heads: Mapping[str, nn.Module], record: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of fitted heads, one a data set."""
     from safetensors.torch import save
 
     state = {f"{n}.{k}": v for n, head in heads.items() for k, v in head.state_dict().items()}
@@ -306,7 +307,7 @@ class Tuned(Adaptation):
         attach_described(model, self._folder / CONFIG, state)
         return Lora()
 
-    def head(self, dataset: str, class_names: Sequence[str] = ()) -> Probe | None:
+    def head(self, dataset: str, class_names: Sequence[str] = ()) -> Probe | Neighbours | None:
         """Return the fitted head of a data set, or None where class texts classify.
 
         Args:
@@ -331,12 +332,14 @@ class Tuned(Adaptation):
         if not found:
             fitted: Sequence[str] = sorted({name.rpartition(".")[0] for name in state})
             raise ConfigurationError(
-                f"the linear probe {self.path!r} was fitted on {', '.join(fitted)} and has no head "
+                f"the head {self.path!r} was fitted on {', '.join(fitted)} and has no head "
                 f"for {dataset}: its classes are others."
             )
-        probe = Probe(found["weight"], found["bias"])
-        check_keys(found, probe.state_dict(), "the probe")
-        return probe
+        head = (
+            neighbours_of(found) if "neighbours" in found else Probe(found["weight"], found["bias"])
+        )
+        check_keys(found, head.state_dict(), "the head")
+        return head
 
     def head_description(self, dataset: str, class_names: Sequence[str]) -> dict[str, Any] | None:
         """Return what decides the logits of a probe, or None where class texts classify."""

@@ -113,6 +113,41 @@ class Recipe(Protocol):
         ...
 
 
+class HeadRecipe(Recipe, Protocol):
+    """A recipe whose head is fitted on the features of a data set's shots.
+
+    Attributes:
+        needs_selection: Whether something is chosen by images beside the shots.
+    """
+
+    @property
+    def needs_selection(self) -> bool:
+        """Whether something is chosen by images beside the shots."""
+        ...
+
+    def fit(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        label_kind: Any,
+        classes: int,
+        selection: tuple[Tensor, Tensor] | None = None,
+    ) -> nn.Module:
+        """Fit one data set.
+
+        Args:
+            features: float32 (N, D) of unit norm.
+            labels: int64 (N,), or (N, L) of zeros and ones.
+            label_kind: Of the data set, as MedMNIST names it.
+            classes: K, or L.
+            selection: Features and labels of images beside the shots, if they are needed.
+
+        Returns:
+            A module with `logits(features)`; its state is what the artifact keeps.
+        """
+        ...
+
+
 Adapter: TypeAlias = Adaptation | Recipe
 """What a file in conf/adapter builds."""
 

@@ -32,6 +32,7 @@ class LinearProbe:
 
     needs_tuning: ClassVar[bool] = True
     trains_head: ClassVar[bool] = True
+    needs_selection: ClassVar[bool] = False
 
     name: str = "linear_probe"
     inverse_penalty: float = 100.0
@@ -52,7 +53,12 @@ class LinearProbe:
         return {"kind": "probe", "inverse_penalty": self.inverse_penalty}
 
     def fit(
-        self, features: FeatureBatch, labels: Tensor, label_kind: LabelKind, classes: int
+        self,
+        features: FeatureBatch,
+        labels: Tensor,
+        label_kind: LabelKind,
+        classes: int,
+        selection: tuple[FeatureBatch, Tensor] | None = None,
     ) -> "Probe":
         """Fit one data set.
 
@@ -61,6 +67,7 @@ class LinearProbe:
             labels: int64 (N,), or (N, L) of zeros and ones.
             label_kind: Of the data set, as MedMNIST names it.
             classes: K, or L.
+            selection: Not read: there is nothing to choose.
 
         Returns:
             The head, float32.

@@ -15,5 +15,5 @@ def not_tunable(adapter: str) -> ConfigurationError:
     """Say that there is nothing in an adapter that a recipe could tune."""
     return ConfigurationError(
         f"tuning=few_shot tunes an adapter, and adapter={adapter} is none that can be tuned. Add "
-        f"adapter=lora, norm, full or linear_probe."
+        f"adapter=lora, norm, full, linear_probe, knn or prototypes."
     )

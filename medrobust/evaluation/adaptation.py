@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from medrobust.adapters import LinearProbe, Tunable, Tuned
+from medrobust.adapters import HeadRecipe, Tunable, Tuned
 from medrobust.adapters.artifact import artifact_files, probe_files
 from medrobust.tuning.planned import PlannedAdapter, adapter_fingerprint
 from medrobust.tuning.pools import draw_shots
-from medrobust.tuning.probe import fit_probes
+from medrobust.tuning.probe import fit_probes, measured_heads
 from medrobust.tuning.training import Loop, attached, fit, measured
 
 from .environment import versions
@@ -171,17 +171,17 @@ def class_heads(asked: AskedModel, resources: Resources, wanted: PlannedAdapter)
 def _fit_probe(
     experiment: Experiment, resources: Resources, wanted: PlannedAdapter
 ) -> dict[str, bytes]:
-    """Encode the shots once and fit a linear classifier for each data set."""
+    """Encode the shots once and fit a head for each data set."""
     started, asked = time.perf_counter(), experiment.model
     heads = fit_probes(
-        cast(LinearProbe, wanted.stage.recipe),
+        cast(HeadRecipe, wanted.stage.recipe),
         resources.model(asked),
         wanted.drawn,
         asked.source.name,
         micro_batch=asked.source.micro_batch,
         batch_size=experiment.how.images_at_once(),
     )
-    metrics = {"trained parameters": sum(v.numel() for h in heads.values() for v in h.buffers())}
+    metrics = measured_heads(heads)
     return probe_files(heads, _record(asked, resources, wanted, metrics, started))
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .experiment import Experiment
 
 UNTUNED = frozenset(
-    f"medrobust.adapters.{name}" for name in ("LinearProbe", "Lora", "WeightTuning")
+    f"medrobust.adapters.{name}"
+    for name in ("LinearProbe", "Lora", "NearestNeighbours", "Prototypes", "WeightTuning")
 )
 """Adapters that are nothing before they are tuned: by name, so that torch stays out."""
 

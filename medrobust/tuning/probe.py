@@ -1,12 +1,13 @@
-"""Linear probes: shots are encoded once, and a classifier is fitted for each data set."""
+"""Heads: shots are encoded once, and a classifier is fitted on their features for each data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from medrobust.adapters.linear_probe import LinearProbe, Probe
+from medrobust.adapters import HeadRecipe
+from medrobust.adapters.nearest_neighbours import Neighbours
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.sampling import FewShots
 from medrobust.engine.loader import evaluation_loader
@@ -16,14 +17,14 @@ from medrobust.models.encoding import MicroBatcher
 
 
 def fit_probes(
-    recipe: LinearProbe, model: Any, drawn: Sequence[FewShots], name: str, **sizes: int
-) -> dict[str, Probe]:
-    """Fit a linear classifier on the features of each data set's shots.
+    recipe: HeadRecipe, model: Any, drawn: Sequence[FewShots], name: str, **sizes: int
+) -> dict[str, nn.Module]:
+    """Fit a head on the features of each data set's shots.
 
     Args:
-        recipe: How strongly its weights are held down.
+        recipe: What is fitted.
         model: As published.
-        drawn: Shots of each data set.
+        drawn: Shots of each data set, and images beside them.
         name: Of the model.
         **sizes: As `encode` takes them.
 
@@ -32,17 +33,32 @@ def fit_probes(
     """
     if not isinstance(model, ImageModel):
         raise ConfigurationError(
-            f"adapter=linear_probe needs image features, and {name} is a classifier that gives "
+            f"adapter={recipe.name} needs image features, and {name} is a classifier that gives "
             f"none."
         )
     heads = {}
     for one in drawn:
-        features = encode(model, one.shots, **sizes)
-        labels = torch.from_numpy(one.shots.labels)
+        features, labels = _encoded(model, one.shots, **sizes)
         kind, classes = one.shots.label_kind, len(one.shots.class_names)
         assert kind is not None  # a set without labels has no shots
-        heads[one.shots.name] = recipe.fit(features, labels, kind, classes)
+        chosen = None
+        if recipe.needs_selection and one.selection is not None:
+            chosen = _encoded(model, one.selection, **sizes)
+        heads[one.shots.name] = recipe.fit(features, labels, kind, classes, chosen)
     return heads
+
+
+def measured_heads(heads: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Say for the card of an artifact what was fitted: numbers of weights, or of neighbours."""
+    voting = {name: head for name, head in heads.items() if isinstance(head, Neighbours)}
+    if voting:
+        return {f"neighbours of {name}": int(head.neighbours) for name, head in voting.items()}
+    return {"trained parameters": sum(v.numel() for h in heads.values() for v in h.buffers())}
+
+
+def _encoded(model: ImageModel, image_set: ImageSet, **sizes: int) -> tuple[Tensor, Tensor]:
+    """Return features and labels."""
+    return encode(model, image_set, **sizes), torch.from_numpy(image_set.labels)
 
 
 def encode(model: ImageModel, image_set: ImageSet, *, micro_batch: int, batch_size: int) -> Tensor:

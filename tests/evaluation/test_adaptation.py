@@ -20,7 +20,15 @@ from grouped import changed
 from torch import Tensor
 from tuning import experiment, tuning
 
-from medrobust.adapters import LinearProbe, Lora, NoAdapter, Tuned, WeightTuning
+from medrobust.adapters import (
+    LinearProbe,
+    Lora,
+    NearestNeighbours,
+    NoAdapter,
+    Prototypes,
+    Tuned,
+    WeightTuning,
+)
 from medrobust.corruptions import Corruption
 from medrobust.datasets import Folder, ImageSet, Phantoms
 from medrobust.datasets.sampling import few_shots
@@ -218,7 +226,13 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [WeightTuning(name="norm", which="norm"), WeightTuning(), LinearProbe()],
+    [
+        WeightTuning(name="norm", which="norm"),
+        WeightTuning(),
+        LinearProbe(),
+        Prototypes(),
+        NearestNeighbours(neighbours=(1, 5)),
+    ],
     ids=lambda recipe: recipe.name,
 )
 def test_every_recipe_goes_through_the_stage(tmp_path: Path, recipe: Any) -> None:
