@@ -38,6 +38,28 @@ def test_weights_are_those_of_scikit_learn(classes: int, penalty: float) -> None
         np.testing.assert_allclose(head.weight.numpy(), theirs.coef_, atol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_many_features_are_whitened_and_reach_the_same_optimum(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales = np.geomspace(0.01, 1, 12)  # so that whitening means something
+    features = (unit_features(300, 12) * scales + 0.3).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, classes, 300)
+    theirs = LogisticRegression(C=30.0, tol=1e-12, max_iter=500, solver="newton-cholesky")
+    scores = theirs.fit(features.astype(np.float64), labels).decision_function(features)
+    monkeypatch.setattr("medrobust.adapters.linear_probe.MANY", 1)
+    head = LinearProbe(inverse_penalty=30.0).fit(
+        torch.from_numpy(features), torch.from_numpy(labels), "multi-class", classes
+    )
+    ours = head.logits(torch.from_numpy(features)).numpy()
+    if classes == 2:
+        np.testing.assert_allclose(ours[:, 1] - ours[:, 0], scores, atol=1e-5)
+    else:
+        apart = [values - values.mean(axis=1, keepdims=True) for values in (ours, scores)]
+        np.testing.assert_allclose(*apart, atol=1e-5)
+        np.testing.assert_allclose(head.weight.numpy(), theirs.coef_, atol=1e-5)
+
+
 def test_label_sets_get_one_regression_a_label() -> None:
     features = unit_features(60, 6)
     labels = (np.random.default_rng(2).random((60, 3)) < 0.4).astype(np.int64)
