@@ -4,7 +4,9 @@ Uncompressed pixels follow the header, compressed ones their stream (PS3.5, 8.2)
 explain is refused by the value of the header.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidImageError, MissingDependencyError
 
-from .codestream import Codestream, codestream, is_cut_off
+from .codestream import Codestream, Kind, codestream, is_cut_off
 from .dicom_headers import DEFLATED, dicom_errors_named, library
+from .jpeg_scans import decoded_jpeg, is_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -288,8 +291,20 @@ def _check_kind(found: Codestream, packed: bytes, whole: "FileDataset", name: st
             f"{name} says that its pixels are packed as {syntax.name} (TransferSyntaxUID), but "
             f"they are a stream of {found.kind}: correct the transfer syntax."
         )
-    if is_cut_off(packed):
+    if is_cut_off(packed) or not is_whole(packed, _probe(found.kind)):
         raise InvalidImageError(
             f"{name} is damaged: its compressed pixels ({found.kind}) stop before the end of the "
             f"image; fetch or export it again."
         )
+
+
+def _probe(kind: Kind) -> Callable[[bytes], NDArray[Any]] | None:
+    """Return what decodes a stream that cannot be counted, if it is installed."""
+    if kind == "JPEG":
+        return decoded_jpeg
+    try:
+        libjpeg = import_module("libjpeg")
+    except ImportError:
+        return None
+    decode: Callable[[bytes], NDArray[Any]] = libjpeg.decode
+    return decode if kind == "JPEG-LS" else None

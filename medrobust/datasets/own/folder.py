@@ -32,7 +32,7 @@ from .unlisted import pictures_left_out
 
 log = logging.getLogger(__name__)
 
-READING: Final = 3
+READING: Final = 4
 """Version of the way pictures are read: to be raised where the cache may hold wrong ones."""
 
 COMMON_BITS: Final = (8, 10, 12, 14)
