@@ -1,15 +1,38 @@
 """One probability from those of several images: of a patient, a lesion, a study."""
 
-from typing import Literal, TypeAlias, get_args
+import re
+from typing import TypeAlias
 
 import numpy as np
 
 from medrobust.types import Float64Array, Int64Array
 
-How: TypeAlias = Literal["mean", "max", "noisy_or", "most_confident", "product"]
-"""How probabilities are joined."""
+from .joining_numbered import joined_by_number, log_sums
 
-WAYS: tuple[How, ...] = get_args(How)
+How: TypeAlias = str
+"""How probabilities are joined: one of `WAYS`, or one of `NUMBERED` with its number (`top_2`)."""
+
+WAYS: tuple[How, ...] = ("mean", "max", "noisy_or", "most_confident", "product")
+
+NUMBERED = {"top": r"[1-9]\d*", "lse": r"\d+(\.\d+)?", "norm": r"\d+(\.\d+)?"}
+NUMBERED |= {"softmax": r"\d+(\.\d+)?"}
+"""Name -> what number may follow it: images, sharpness, power, sharpness."""
+
+
+def family(how: How) -> str | None:
+    """Return the name of a way without its number; None where there is no such way.
+
+    Example:
+        >>> [family(how) for how in ("max", "top_2", "lse_0.5", "top_2.5", "norm_0", "median")]
+        ['max', 'top', 'lse', None, None, None]
+    """
+    if how in WAYS:
+        return how
+    name, _, number = how.partition("_")
+    known = name in NUMBERED and re.fullmatch(NUMBERED[name], number)
+    if not known or (name in ("lse", "norm") and not float(number)):
+        return None
+    return name
 
 
 def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Float64Array:
@@ -18,13 +41,16 @@ def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Floa
     "mean": the mean of p_i; "max": the largest; "noisy_or": 1 - prod(1 - p_i), the chance that at
     least one of independent findings is there, which grows with the number of images;
     "most_confident": the p_i that is farthest from 1/2, of two as far the larger; "product": the
-    product of experts, whose log-odds are the sum of theirs: equal images make it surer. All is
-    done on log-odds, so that probabilities near 0 and 1 do not saturate.
+    product of experts, whose log-odds are the sum of theirs: equal images make it surer. "top_k":
+    the mean of the k largest p_i (of all where there are fewer); "lse_r": (1/r) ln mean exp(r p_i),
+    from the mean (r near 0) to the largest; "norm_p": (mean p_i^p)^(1/p); "softmax_a": the mean
+    weighted by exp(a p_i). All is done on log-odds, so that probabilities near 0 and 1 do not
+    saturate.
 
     Args:
         log_odds: log(p / (1 - p)) of each image, float64 (N, L).
         units: Unit of each image, int64 (N,), every number from 0 to U - 1.
-        how: One of the five.
+        how: One of `WAYS`, or of `NUMBERED` with a number.
 
     Returns:
         Log-odds of each unit, float64 (U, L); of a unit of one image those of the image, to
@@ -37,6 +63,9 @@ def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Floa
         0.838
     """
     given, starts = _by_unit(log_odds, units)
+    if how not in WAYS:
+        name, _, number = how.partition("_")
+        return joined_by_number(given, starts, name, float(number))
     if how == "max":
         largest: Float64Array = np.maximum.reduceat(given, starts)
         return largest
@@ -48,13 +77,11 @@ def joined_log_odds(log_odds: Float64Array, units: Int64Array, how: How) -> Floa
         return np.where(high >= -low, high, low)
     if how == "mean":
         present, absent = -np.logaddexp(0.0, -given), -np.logaddexp(0.0, given)
-        return _log_sums(present, starts) - _log_sums(absent, starts)
+        return log_sums(present, starts) - log_sums(absent, starts)
     return _noisy_or(given, starts)
 
 
-def joined_log_probabilities(
-    logs: Float64Array, units: Int64Array, how: Literal["most_confident", "product"]
-) -> Float64Array:
+def joined_log_probabilities(logs: Float64Array, units: Int64Array, how: How) -> Float64Array:
     """Join the probabilities of classes of which an image shows one.
 
     "most_confident": those of the image whose largest probability is largest, of several each class
@@ -96,17 +123,32 @@ def _noisy_or(log_odds: Float64Array, starts: Int64Array) -> Float64Array:
     each = np.logaddexp(0.0, log_odds)
     with np.errstate(divide="ignore"):
         logs = np.where(log_odds < -30, log_odds, np.log(each))
-    total, log_total = np.add.reduceat(each, starts), _log_sums(logs, starts)
+    total, log_total = np.add.reduceat(each, starts), log_sums(logs, starts)
     small = np.minimum(total, 1.0)
     ratio = np.divide(np.expm1(small), small, out=np.ones_like(small), where=small > 0)
     large = np.maximum(total, 1.0)
     return np.where(total < 1, log_total + np.log(ratio), large + np.log(-np.expm1(-large)))
 
 
-def _log_sums(logs: Float64Array, starts: Int64Array) -> Float64Array:
-    """Return log(sum of exp) over each run of rows that begins at `starts`."""
-    largest = np.maximum.reduceat(logs, starts)
-    counts = np.diff(np.r_[starts, len(logs)])
-    terms = np.exp(logs - np.repeat(largest, counts, axis=0))
-    sums: Float64Array = largest + np.log(np.add.reduceat(terms, starts))
-    return sums
+def bag_size_bias(probability: float, counts: Int64Array, how: How) -> Float64Array:
+    """Return what n images of one and the same probability are joined to, for each n.
+
+    A way that gives a larger number for more images calls large units ill for their size: compare
+    it only between units of equally many images.
+
+    Args:
+        probability: Of each image, inside (0, 1).
+        counts: Numbers of images n.
+        how: As for `joined_log_odds`.
+
+    Returns:
+        Probability of the unit, one for each n.
+
+    Example:
+        >>> bag_size_bias(0.05, np.array([1, 10]), "noisy_or").round(3).tolist()
+        [0.05, 0.401]
+    """
+    units = np.repeat(np.arange(len(counts)), counts)
+    odds = np.full((len(units), 1), np.log(probability / (1 - probability)))
+    joined: Float64Array = 1 / (1 + np.exp(-joined_log_odds(odds, units, how)[:, 0]))
+    return joined

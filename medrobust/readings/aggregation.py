@@ -18,7 +18,7 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
-from medrobust.metrics.joining import WAYS, How
+from medrobust.metrics.joining import NUMBERED, WAYS, How, family
 from medrobust.readings.cells.views import mixed, one_a_unit
 from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.measure import variant
@@ -40,7 +40,8 @@ class Aggregation:
         unit: What they are joined to, in tables: "patient", "lesion", "study".
         by: "groups" (the patients that the set names), or the metadata column that tells units.
         how: "mean", "max", "noisy_or", "most_confident" or "product" of the probabilities of the
-            images.
+            images; or "top_2" (any number: the mean of the two largest), "lse_5" (log-sum-exp),
+            "norm_3" (a norm), "softmax_1" (weighted by itself).
         corrupted_views: "all" images of a unit are corrupted under a corruption; or "one" of them,
             which the name of the unit chooses, beside the clean answers of the others.
     """
@@ -56,8 +57,11 @@ class Aggregation:
         Raises:
             ConfigurationError: Naming the key.
         """
-        if self.how not in WAYS:
-            raise ConfigurationError(f"aggregate.how={self.how!r} is none of {', '.join(WAYS)}.")
+        if family(self.how) is None:
+            numbered = ", ".join(f"{name}_NUMBER" for name in NUMBERED)
+            raise ConfigurationError(
+                f"aggregate.how={self.how!r} is none of {', '.join(WAYS)}, {numbered}."
+            )
         if self.corrupted_views not in ("all", "one"):
             raise ConfigurationError(
                 f"aggregate.corrupted_views={self.corrupted_views!r} is none of all, one."
@@ -90,7 +94,7 @@ class Aggregation:
 
     def lacking(self, data: SplitFacts, task: str) -> str | None:
         """Say why images of a split cannot be joined, or return None."""
-        if self.how not in task_of(task).ways:
+        if family(self.how) not in task_of(task).ways:
             return f"answers of the task {task!r} on {data.name} cannot be joined by {self.how}."
         if self.by == GROUPS and data.groups is None:
             return (
@@ -208,7 +212,7 @@ class _Joiner:
     def _takes(self, cell: StoredCell) -> bool:
         """Say whether a cell can be joined; facts that came after it may be known of another."""
         if cell.data.fingerprint in self.known:
-            return self.way.how in task_of(cell.task).ways
+            return family(self.way.how) in task_of(cell.task).ways
         return self.way.lacking(cell.data, cell.task) is None
 
     def _cell(self, cell: StoredCell) -> StoredCell:

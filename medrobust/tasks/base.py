@@ -118,7 +118,7 @@ class Units:
         word: What one of them is: "patient".
         names: Of each unit, in the order of their first images.
         codes: int64 (N,), the unit of each image.
-        how: One of `metrics.joining.WAYS`.
+        how: As `metrics.joining.joined_log_odds` takes it.
     """
 
     word: str
@@ -189,7 +189,8 @@ class Task(ABC):
         offered: Metrics that a page can switch to.
         fitted: Metrics that need a clean validation cell, in words, as a sentence lists them.
         controls: What answers score that were torn from their images: name -> words.
-        ways: How answers of several images can be joined to one of their patient.
+        ways: How answers of several images can be joined to one of their patient: families of ways,
+            without their numbers.
         of_models: Whether models answer, so that they are compared with one another and with a
             reference.
     """

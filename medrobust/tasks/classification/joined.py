@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from medrobust.base.targets import Labels
 from medrobust.base.wording import listed
 from medrobust.exceptions import ConfigurationError
-from medrobust.metrics.joining import joined_log_odds, joined_log_probabilities
+from medrobust.metrics.joining import (
+    NUMBERED,
+    family,
+    joined_log_odds,
+    joined_log_probabilities,
+)
 from medrobust.metrics.scores import class_scores
 from medrobust.tasks.base import Cell, Units
 from medrobust.types import Float64Array, Int64Array
@@ -33,7 +38,7 @@ def joined_labels(data: Any, units: Units) -> Labels:
     unlike = labels != own[units.codes]
     if unlike.ndim == 2:
         unlike = unlike.any(axis=1)
-    if labels.ndim == 2 and units.how in ("max", "noisy_or"):
+    if labels.ndim == 2 and family(units.how) in (*NUMBERED, "max", "noisy_or"):
         union = np.zeros_like(own)
         np.maximum.at(union, units.codes, labels)
         return Labels(union)

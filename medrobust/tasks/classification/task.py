@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.estimates import Estimate
-from medrobust.metrics.joining import WAYS
+from medrobust.metrics.joining import NUMBERED, WAYS
 from medrobust.tasks.agreement import Agreement, Move
 from medrobust.tasks.base import (
     ArraySpec,
@@ -45,7 +45,7 @@ class Classification(Task):
     )  # fmt: skip
     fitted = FITTED
     controls = scores.CONTROLS
-    ways = WAYS
+    ways = (*WAYS, *NUMBERED)
 
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
         """Say what classifies, as `heads.heads` has it."""
