@@ -10,11 +10,12 @@ import pytest
 from dicoms import dataset, item, write_dicom, write_packed
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from medrobust.datasets.own.dicom_grey import CLIPPED, FEW_GREYS
 from medrobust.datasets.own.dicom_headers import quiet_pydicom
 from medrobust.datasets.own.dicom_pixels import read_dicom, read_notes
+from medrobust.datasets.own.dicom_stored import STREAM_SIGN
 from medrobust.exceptions import InvalidImageError
 
 TWELVE = np.arange(4096).reshape(64, 64).astype(np.uint16)
@@ -66,6 +67,54 @@ def test_jpeg_2000_under_the_name_of_jpeg_is_refused(tmp_path: Path) -> None:
     made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     with pytest.raises(InvalidImageError, match=r"^a\.dcm .*JPEG Baseline.* stream of JPEG 2000:"):
         read_dicom(tmp_path / "a.dcm")
+
+
+def test_jpeg_2000_under_the_name_of_rle_is_refused(tmp_path: Path) -> None:
+    made = dataset(TWELVE, BitsStored=12, HighBit=11)
+    made.compress(JPEG2000Lossless, generate_instance_uid=False)
+    made.file_meta.TransferSyntaxUID = RLELossless
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(InvalidImageError, match=r"^a\.dcm .*RLE.* stream of JPEG 2000: correct"):
+        read_dicom(tmp_path / "a.dcm")
+
+
+def jpeg_2000(codes: np.ndarray, representation: int, **tags: Any) -> Any:
+    """A data set of 12 bits whose header has that sign, whatever its stream has."""
+    made = dataset(codes, BitsStored=12, HighBit=11, **tags)
+    made.compress(JPEG2000Lossless, generate_instance_uid=False)
+    made.PixelRepresentation = representation
+    return made
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_a_sign_that_the_header_denies_is_that_of_the_stream(tmp_path: Path, signed: int) -> None:
+    codes = TWELVE.astype(np.int16) - 2048 if signed else TWELVE
+    made = jpeg_2000(codes, 1 - signed, WindowCenter=0 if signed else 2048, WindowWidth=4096)
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    for window in ("header", "range", "stored"):
+        found = read_dicom(tmp_path / "a.dcm", window=window)
+        np.testing.assert_array_equal(found.pixels, np.floor(TWELVE / 4095 * 255 + 0.5))
+        told = f"PixelRepresentation {1 - signed}, {'' if signed else 'un'}signed in the stream"
+        assert found.details[STREAM_SIGN] == f"{told}, which was followed"
+
+
+def test_signed_values_that_were_packed_as_unsigned_ones_are_signed(tmp_path: Path) -> None:
+    values = np.arange(-2048, 2048).reshape(64, 64)
+    made = jpeg_2000((values & 4095).astype(np.uint16), 1, WindowCenter=0, WindowWidth=4096)
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert STREAM_SIGN in read_dicom(tmp_path / "a.dcm").details  # no value wraps: the stream's
+    waves = np.tile((2000 * np.sin(np.arange(64) / 3)).astype(int), (64, 1))
+    made = jpeg_2000((waves & 4095).astype(np.uint16), 1, WindowCenter=0, WindowWidth=4096)
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    found = read_dicom(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(found.pixels, np.floor((waves + 2048) / 4095 * 255 + 0.5))
+    assert found.details[STREAM_SIGN].endswith("which was not followed")
+
+
+def test_signs_that_make_no_difference_are_passed_over(tmp_path: Path) -> None:
+    made = jpeg_2000(TWELVE // 2, 1, WindowCenter=1024, WindowWidth=2048)
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert STREAM_SIGN not in read_dicom(tmp_path / "a.dcm").details
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import write_table
+from dicoms import dataset
 from PIL import Image
+from pydicom.encaps import generate_frames
+from pydicom.uid import JPEG2000Lossless
 from raw_pictures import netpbm, png, tiff
 
 from medrobust.datasets import Folder
@@ -21,6 +24,7 @@ from medrobust.datasets.own.picture_files import (
     OPAQUE,
     is_grey,
     read_noted,
+    read_picture,
 )
 from medrobust.datasets.own.pictures import Framing, quiet_decoders
 from medrobust.exceptions import InvalidImageError
@@ -424,3 +428,23 @@ def test_what_became_of_alpha_is_said_with_its_line(
 )
 def test_what_is_no_picture_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
     refused(tmp_path, content, said)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_deep_jpeg_2000_is_scaled_from_its_own_white(tmp_path: Path, bits: int) -> None:
+    codes = (np.arange(64 * 64).reshape(64, 64) * ((1 << bits) - 1) // 4095).astype(np.uint16)
+    made = dataset(codes, BitsStored=bits, HighBit=bits - 1)
+    made.compress(JPEG2000Lossless, generate_instance_uid=False)
+    file = tmp_path / "a.j2k"
+    file.write_bytes(next(generate_frames(made.PixelData, number_of_frames=1)))
+    exact = np.floor(codes / ((1 << bits) - 1) * 255 + 0.5)
+    np.testing.assert_array_equal(read_picture(file, Framing(64), grey=True), exact)
+
+
+@pytest.mark.parametrize("top", [300, 1000, 4095, 65535])
+def test_deep_netpbm_is_scaled_from_its_own_white(tmp_path: Path, top: int) -> None:
+    codes = (np.arange(64 * 64).reshape(64, 64) * top // 4095).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 64 64 %d\n" % top + codes.tobytes())
+    exact = (codes.astype(np.int64) * 255 + top // 2) // top
+    found = read_picture(tmp_path / "a.pgm", Framing(64), grey=True)
+    np.testing.assert_array_equal(found, exact)

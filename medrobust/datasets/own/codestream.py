@@ -30,6 +30,7 @@ class Codestream:
         colours: What three components are once they are decompressed, where the stream says it.
         adobe: Whether that is said by Adobe's marker, which some decoders follow by themselves.
         kind: What its first markers say it is.
+        signed: Whether its samples are signed, where the stream says it (JPEG 2000).
     """
 
     width: int
@@ -39,6 +40,7 @@ class Codestream:
     colours: Colours | None = None
     adobe: bool = False
     kind: Kind = "JPEG"
+    signed: bool | None = None
 
 
 def codestream(packed: bytes) -> Codestream | None:
@@ -130,4 +132,5 @@ def _jpeg_2000(packed: bytes) -> Codestream:
         components,
         colours,
         kind="JPEG 2000",
+        signed=bool(parts[0][0] & 0x80),
     )

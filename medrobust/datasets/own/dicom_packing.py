@@ -226,7 +226,9 @@ def _encapsulated(header: "FileDataset", index: int, file: Path, decoder: "Decod
     if header.SamplesPerPixel > 1:
         options["planar_configuration"] = header.get("PlanarConfiguration") or 0
     found = None
-    if syntax != RLE:
+    if syntax == RLE:
+        _check_rle(whole, index, file.name)
+    else:
         found = _checked_stream(whole, index, file.name)
         options |= {
             "bits_allocated": 8 if found.bits <= 8 else 16 if found.bits <= 16 else 32,
@@ -257,15 +259,7 @@ def _not_decoded(decoder: "Decoder", syntax: Any, name: str) -> InvalidImageErro
 
 def _checked_stream(whole: "FileDataset", index: int, name: str) -> Codestream:
     """Refuse compressed pixels of another size or number of samples than the header declares."""
-    from pydicom.encaps import get_frame
-
-    offsets = whole.get("ExtendedOffsetTable"), whole.get("ExtendedOffsetTableLengths")
-    packed = get_frame(
-        whole.PixelData,
-        index,
-        number_of_frames=int(whole.get("NumberOfFrames") or 1),
-        extended_offsets=offsets if all(offsets) else None,
-    )
+    packed = _packed_frame(whole, index)
     found = codestream(packed)
     if found is None or (found.width, found.height) != (whole.Columns, whole.Rows):
         declared = "no size" if found is None else f"{found.width} × {found.height}"
@@ -282,15 +276,39 @@ def _checked_stream(whole: "FileDataset", index: int, name: str) -> Codestream:
     return found
 
 
+def _packed_frame(whole: "FileDataset", index: int) -> bytes:
+    from pydicom.encaps import get_frame
+
+    offsets = whole.get("ExtendedOffsetTable"), whole.get("ExtendedOffsetTableLengths")
+    packed: bytes = get_frame(
+        whole.PixelData,
+        index,
+        number_of_frames=int(whole.get("NumberOfFrames") or 1),
+        extended_offsets=offsets if all(offsets) else None,
+    )
+    return packed
+
+
+def _check_rle(whole: "FileDataset", index: int, name: str) -> None:
+    """Refuse a stream of another kind, whose head is none of RLE (PS3.5, G.5)."""
+    found = codestream(_packed_frame(whole, index))
+    if found is not None:
+        raise _other_kind(found, whole.file_meta.TransferSyntaxUID, name)
+
+
+def _other_kind(found: Codestream, syntax: Any, name: str) -> InvalidImageError:
+    return InvalidImageError(
+        f"{name} says that its pixels are packed as {syntax.name} (TransferSyntaxUID), but they "
+        f"are a stream of {found.kind}: correct the transfer syntax."
+    )
+
+
 def _check_kind(found: Codestream, packed: bytes, whole: "FileDataset", name: str) -> None:
     """Refuse a stream of another kind than the transfer syntax names, and one that is cut off."""
     syntax = whole.file_meta.TransferSyntaxUID
     asked = "JPEG 2000" if syntax.startswith(J2K) else "JPEG-LS" if syntax in JPEG_LS else "JPEG"
     if found.kind != asked:
-        raise InvalidImageError(
-            f"{name} says that its pixels are packed as {syntax.name} (TransferSyntaxUID), but "
-            f"they are a stream of {found.kind}: correct the transfer syntax."
-        )
+        raise _other_kind(found, syntax, name)
     if is_cut_off(packed) or not is_whole(packed, _probe(found.kind)):
         raise InvalidImageError(
             f"{name} is damaged: its compressed pixels ({found.kind}) stop before the end of the "

@@ -33,7 +33,7 @@ from .dicom_grey import (
 )
 from .dicom_headers import opened
 from .dicom_packing import unpacked
-from .dicom_stored import HIGH_BIT, STREAM_BITS, UNUSED_BITS, stored_values
+from .dicom_stored import HIGH_BIT, STREAM_BITS, STREAM_SIGN, UNUSED_BITS, stored_values
 from .dicom_values import OVERLAY_DATA, first_window, frame_value, is_signed, rescale, stored_bits
 from .pictures import check_area
 
@@ -76,6 +76,7 @@ RESOLVED: Final = (
     UNUSED_BITS,
     HIGH_BIT,
     STREAM_BITS,
+    STREAM_SIGN,
     STREAM_COLOURS,
 )
 """Where header and pixels disagree, and what was done."""

@@ -29,6 +29,7 @@ HIGH_BIT: Final = "the high bit of the header does not suit the pixels: their lo
 STREAM_BITS: Final = (
     "the compressed pixels hold more bits than the header says: those of the stream were used"
 )
+STREAM_SIGN: Final = "the sign of the compressed pixels contradicts the header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def stored_values(header: "FileDataset", frame: Unpacked) -> Stored:
         return Stored(codes, counts, _floating_padding(header, codes), bits, back)
     notes: dict[str, str] = {}
     if frame.stream is not None:
+        _settle_sign(header, frame, notes)
         values, bits = _of_stream(header, frame, codes, counts, notes)
         low, high = _padding_ends(header, bits)
         return Stored(values, counts, (values >= low) & (values <= high), bits, back, notes)
@@ -153,7 +155,7 @@ def _of_stream(
     """Read compressed values with the fewer bits of header and stream that hold them."""
     assert frame.stream is not None
     bits, signed, depth = stored_bits(header), is_signed(header), frame.stream.bits
-    values = codes.astype(np.int64) if frame.ready else extended(codes, depth, signed)
+    values = extended(codes, depth, signed)
     if depth <= bits:
         low, high = (-(1 << (depth - 1)), (1 << (depth - 1)) - 1) if signed else (0, 2**depth - 1)
         return values, depth if low <= values.min() and values.max() <= high else bits
@@ -168,6 +170,32 @@ def _of_stream(
         notes[STREAM_BITS] = f"{_told_bits(header)}, {depth} in the stream"
         return values, depth
     return values, bits
+
+
+def _settle_sign(header: "FileDataset", frame: Unpacked, notes: dict[str, str]) -> None:
+    """Let the header of a frame have the sign of its pixels, where their stream has another.
+
+    The stream governs how it is decompressed (PS3.5, 8.2.4), but encoders are known that pack
+    signed values as unsigned ones. Values that lie side by side are alike in one reading and a
+    whole range apart in the other, where they wrap around: the smoother one is taken.
+    """
+    assert frame.stream is not None
+    depth, signed = frame.stream.bits, frame.stream.signed
+    if signed is None or signed == is_signed(header) or depth > 16:
+        return
+    steps = {
+        sign: int(np.abs(np.diff(extended(frame.array, depth, sign), axis=-1)).sum())
+        for sign in (False, True)
+    }
+    followed = signed if steps[signed] <= steps[not signed] else not signed
+    if not (extended(frame.array, depth, True) < 0).any():
+        return  # equal in both
+    told = "signed" if signed else "unsigned"
+    notes[STREAM_SIGN] = (
+        f"PixelRepresentation {header.PixelRepresentation}, {told} in the stream, which "
+        f"{'was' if followed == signed else 'was not'} followed"
+    )
+    header.PixelRepresentation = int(followed)
 
 
 def _padding_ends(header: "FileDataset", bits: int) -> tuple[float, float]:

@@ -179,8 +179,6 @@ def _eight_bit(opened: "Image", framing: Framing, file: Path, notes: dict[str, s
         _check_whole(opened, file)
     image = ImageOps.exif_transpose(opened)
     if image.mode in WIDE_MODES:
-        if said.scaled and framing.bit_depth >= said.bits:
-            return _narrow(np.asarray(image), 16, said, file.name, notes)
         bits = min(framing.bit_depth, said.bits)
         return _narrow(grey_values(image, said), bits, said, file.name, notes)
     if image.mode == "CMYK":
@@ -207,7 +205,8 @@ def _narrow(
     """Scale grey values of so many bits to 8, white as the greatest."""
     from PIL import Image
 
-    narrow = eight_bits(values, bits, name)
+    top = said.top if said.scaled and bits == said.bits else None
+    narrow = eight_bits(values, bits, name, top)
     if bits == 16 and said.top > 1 << 15:
         notes[DEEP] = str(int(values.max()))
     if len(np.unique(narrow)) <= 2 < len(np.unique(values)):

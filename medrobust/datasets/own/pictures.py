@@ -68,13 +68,19 @@ def framed(pixels: UInt8Array, framing: Framing, *, grey: bool) -> UInt8Array:
     return np.asarray(final, dtype=np.uint8)
 
 
-def eight_bits(values: np.ndarray, bit_depth: int, name: str) -> UInt8Array:
+def eight_bits(values: np.ndarray, bit_depth: int, name: str, top: int | None = None) -> UInt8Array:
     """Scale 0..2**bit_depth-1 to 0..255, rounded to the nearest.
+
+    Args:
+        values: Whole numbers.
+        bit_depth: That they may take.
+        name: Of the file.
+        top: What becomes 255, if it is not the greatest number of these bits.
 
     Raises:
         InvalidImageError: If a value lies outside, which scaling would saturate.
     """
-    top = 2**bit_depth - 1
+    top = top or 2**bit_depth - 1
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > top:
         raise InvalidImageError(
