@@ -20,21 +20,21 @@ run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptio
 	$(BIN)/python run.py
 
 test: $(READY)  ## the tests, those marked slow excepted
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-lowest: .venv-lowest/.ready  ## the tests with the lowest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-o filterwarnings=default" \
-		.venv-lowest/bin/python -m pytest -m "not slow" -n 2 --dist worksteal
+		.venv-lowest/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 .venv-lowest/.ready: requirements-lowest.txt pyproject.toml
 	$(PYTHON) scripts/make_environment.py .venv-lowest requirements-lowest.txt
 	@touch $@
 
 coverage: $(READY)  ## line and branch coverage of the tests, slow ones excepted: htmlcov/index.html
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
 	$(BIN)/python scripts/coverage_table.py htmlcov/coverage.json
 
 MUTANTS ?= medrobust.metrics.*
