@@ -12,7 +12,6 @@ from typing import IO, Any
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the entry does
-gc.disable()  # until all is collected: what imports make stays, and walking it took a third of them
 
 import compositions
 import torch
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 
 from medrobust.base.once import begin_again
 
+gc.disable()  # until all is collected: what imports make stays, and walking it took a third of them
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported, whoever does it
 

@@ -29,6 +29,7 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process read each file once, and compose each choice of options once."""
     _remember_files(patch)
     _remember_lists(patch)
+    _map_only_what_is_looked_up(patch)
     _remember_choices(patch)
 
 
@@ -64,6 +65,17 @@ def _remember_lists(patch: pytest.MonkeyPatch) -> None:
         return made
 
     patch.setattr(defaults_list, "_create_defaults_list", create)
+
+
+def _map_only_what_is_looked_up(patch: pytest.MonkeyPatch) -> None:
+    """Leave out the table of choices where no entry of a list of defaults refers to it."""
+    make = defaults_list._create_interpolation_map
+
+    def create(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
+        asked = any(not one.is_self() and one.is_interpolation() for one in defaults)
+        return make(overrides, defaults, self_added) if asked else None
+
+    patch.setattr(defaults_list, "_create_interpolation_map", create)
 
 
 def _remember_choices(patch: pytest.MonkeyPatch) -> None:
