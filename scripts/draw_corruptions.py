@@ -6,7 +6,7 @@
 A strip shows the clean image and severities 1 to 5, each the middle of an image of 224 pixels at
 its own size, or the whole image, smaller, where a mark may lie anywhere. The corruptions of
 ImageNet-C come from the suite imagenet_c; those that only MedMNIST-C has come from the first of its
-registries that lists them; occlusion comes from its own suite.
+registries that lists them; occlusion and artifacts of devices come from their own suites.
 """
 
 import argparse
@@ -25,14 +25,20 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
 TILE = 136
 GAP = 4
 QUALITY = 80
-WHOLE = ("stain_deposit", "bubble", "black_corner", "characters", *suites("occlusion"))
+OWN = ("occlusion", "mri_physics")
+"""Suites of our own."""
+
+WHOLE = {
+    *("stain_deposit", "bubble", "black_corner", "characters"),
+    *(name for suite in OWN for name in suites(suite)),
+}
 """Corruptions of which the whole image is shown, reduced."""
 
 
 def columns() -> dict[str, str]:
     """List the corruptions, with the suite that each is drawn from."""
     found = dict.fromkeys(suites("imagenet_c"), "imagenet_c")
-    for suite in (*REGISTRIES, "occlusion"):
+    for suite in (*REGISTRIES, *OWN):
         for name in suites(suite):
             found.setdefault(name, suite)
     return found

@@ -68,6 +68,12 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
             channelwise=False,
         ),
         "occlusion": Kernel("occlusion", draws=("order", "noise"), nested=True),
+        "ghosting": Kernel("mri", draws=("axis",)),
+        "spike": Kernel("mri", draws=("row", "column")),
+        "rician_noise": Kernel("mri", draws=("real", "imaginary")),
+        "bias_field": Kernel("mri", draws=("coefficients",)),
+        "gibbs": Kernel("mri"),
+        "mr_motion": Kernel("mri", draws=("axis", "path")),
     }
 )
 

@@ -1,0 +1,364 @@
+"""Artifacts of magnetic resonance: what goes wrong in k-space, the coil, and the receiver.
+
+Every function of one plane takes and returns float64 (H, W); k-space is its spectrum, centred.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.exceptions import ConfigurationError
+from medrobust.keys import Draws
+from medrobust.types import Float64Array, UInt8Batch
+
+from .artifacts import Choice, chosen
+from .batches import check_batch
+from .planes import by_plane, fractions, normal_plane
+
+
+def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice) -> UInt8Batch:
+    """Repeat the picture along one axis, as motion in step with the acquisition does.
+
+    Every `ghosts`-th plane of k-space is weakened by `intensity`; the central one is kept.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        ghosts: How many copies stand along the axis, the picture itself among them.
+        intensity: Share that is taken off the planes, 0 to 1; 1 is the strongest.
+        axis: Along rows (0: copies stand below each other) or columns (1), (N, 1), or keyed draws.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+        ConfigurationError: If there are fewer than two ghosts or more than pixels.
+
+    References:
+        TorchIO 1.2.1, `RandomGhosting`, on a slice.
+
+    Example:
+        >>> grey, rows = torch.full((1, 1, 32, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
+        >>> ghosting(grey, 4, 1.0, axis=rows).unique().tolist()
+        [90]
+    """
+    check_batch(images)
+    if not 2 <= ghosts <= min(images.shape[2:]):
+        raise ConfigurationError(
+            f"ghosts={ghosts} does not suit images of {min(images.shape[2:])} pixels. Give 2 or "
+            f"more, up to the pixels of a side."
+        )
+    axes = along(axis)
+    return by_plane(images, lambda plane, n: ghosted(plane, ghosts, intensity, axes[n]))
+
+
+def along(axis: Choice) -> list[int]:
+    """Return 0 (rows) or 1 (columns) for each image, as drawn or given."""
+    chosen_axes: list[int] = chosen(axis, 0, 1, 1)[:, 0].tolist()
+    return chosen_axes
+
+
+def ghosted(plane: Float64Array, ghosts: int, intensity: float, axis: int) -> Float64Array:
+    """Ghost one plane: by sums of its parts where they fit its side, else by its spectrum.
+
+    y = x - (s / n) sum_j roll(x, j N / n) + s mean(x) along the axis, where 2 n divides N.
+
+    Example:
+        >>> ghosted(np.array([[8.0, 0, 0, 0]]), 2, 0.5, axis=1).tolist()
+        [[7.0, 1.0, -1.0, 1.0]]
+    """
+    side = plane.shape[axis]
+    if side % (2 * ghosts):
+        return _ghosted_by_spectrum(plane, ghosts, intensity, axis)
+    parts = plane.reshape(ghosts, -1, plane.shape[1]) if axis == 0 else plane
+    parts = parts if axis == 0 else plane.reshape(len(plane), ghosts, -1)
+    total = parts.sum(axis=axis, keepdims=True)  # of whole numbers: exact
+    taken = total * (intensity / ghosts)
+    kept = total.sum(axis=axis + 1, keepdims=True) * (intensity / side)
+    out: Float64Array = (parts - (taken - kept)).reshape(plane.shape)
+    return out
+
+
+def _ghosted_by_spectrum(
+    plane: Float64Array, ghosts: int, intensity: float, axis: int
+) -> Float64Array:
+    side = plane.shape[axis]
+    weights = np.ones(side)
+    weights[::ghosts] = 1 - intensity
+    weights[side // 2] = 1
+    weights = np.fft.ifftshift(weights)
+    spectrum = np.fft.fft(plane, axis=axis) * (weights[:, None] if axis == 0 else weights)
+    out: Float64Array = np.fft.ifft(spectrum, axis=axis).real
+    return out
+
+
+def spike(images: UInt8Batch, intensity: float, *, row: Choice, column: Choice) -> UInt8Batch:
+    """Lay stripes over the picture, as one damaged point of k-space does.
+
+    At that point the largest value of k-space times `intensity` is added, which for grey values is
+    the mean of the plane times a cosine: x + r mean(x) cos(2 pi (u y / H + v x / W)).
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        intensity: r, as a multiple of the largest value of k-space.
+        row: Cycles a height, (N, 1), 0 to H - 1, or keyed draws.
+        column: Cycles a width, (N, 1), 0 to W - 1, or keyed draws.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        TorchIO 1.2.1, `RandomSpike` with one spike, on a slice.
+
+    Example:
+        >>> grey, still = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
+        >>> spike(grey, 0.5, row=torch.tensor([[14]]), column=still)[0, 0, :3, 0].tolist()
+        [135, 45, 135]
+    """
+    check_batch(images)
+    height, width = images.shape[2:]
+    rows, columns = (
+        chosen(which, 0, side - 1, 1)[:, 0].tolist()
+        for which, side in ((row, height), (column, width))
+    )
+    return by_plane(images, lambda plane, n: striped(plane, intensity, (rows[n], columns[n])))
+
+
+def striped(plane: Float64Array, intensity: float, cycles: tuple[int, int]) -> Float64Array:
+    """Add a cosine of the plane's mean; `cycles` are those of its height and width."""
+    (cosine, sine), (across, sine_across) = (
+        _wave(side, count) for side, count in zip(plane.shape, cycles, strict=True)
+    )
+    waves = cosine[:, None] * across - sine[:, None] * sine_across
+    out: Float64Array = plane + (intensity * (plane.sum() / plane.size)) * waves
+    return out
+
+
+def _wave(side: int, cycles: int) -> tuple[Float64Array, Float64Array]:
+    """Give cosine and sine of a whole number of cycles: float64 (side,) each."""
+    cosines, sines = _circle(side)
+    places = np.arange(side) * cycles % side
+    return cosines[places], sines[places]
+
+
+@lru_cache(maxsize=64)
+def _circle(side: int) -> tuple[Float64Array, Float64Array]:
+    angles = 2 * np.pi * np.arange(side) / side
+    return np.cos(angles), np.sin(angles)
+
+
+def rician_noise(images: UInt8Batch, std: float, *, real: Choice, imaginary: Choice) -> UInt8Batch:
+    """Take the magnitude of the picture after noise in both parts: sqrt((x + a)^2 + b^2).
+
+    Dark places become brighter, as they do in a magnitude image. Noise of the receiver is grey: the
+    same in all channels.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        std: Standard deviation of either part, as a fraction of full scale.
+        real: Standard normal draws, (N, H, W), or keyed draws.
+        imaginary: Likewise.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        Gudbjartsson and Patz, Magn Reson Med 34, 1995; MONAI, `RandRicianNoise`.
+
+    Example:
+        >>> black, one = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.ones(1, 28, 28)
+        >>> rician_noise(black, 0.1, real=one, imaginary=one).unique().tolist()
+        [36]
+    """
+    check_batch(images)
+    size, scale = (images.shape[2], images.shape[3]), 255 * std
+
+    def noisy(plane: Float64Array, n: int) -> Float64Array:
+        first = plane + scale * normal_plane(real, n, size)
+        second = scale * normal_plane(imaginary, n, size)
+        return np.sqrt(first * first + second * second)
+
+    return by_plane(images, noisy)
+
+
+def bias_field(
+    images: UInt8Batch, coefficient: float, order: int = 3, *, coefficients: Choice
+) -> UInt8Batch:
+    """Multiply by a smooth field, as an uneven coil does: exp of a polynomial of the place.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        coefficient: Largest absolute coefficient; they are equally likely up to it.
+        order: Largest sum of the two powers.
+        coefficients: (N, (order + 1) (order + 2) / 2) in [-1, 1], of y^i x^j in the order of i,
+            then j, or keyed draws. Rows and columns run from -1 to 1.
+
+    Returns:
+        uint8 batch of the same shape, rounded; what grows beyond white is cut off.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        Van Leemput et al., IEEE TMI 18, 1999, as TorchIO 1.2.1, `RandomBiasField`, on a slice.
+
+    Example:
+        >>> grey, constant = torch.full((1, 1, 28, 28), 100, dtype=torch.uint8), torch.zeros(1, 10)
+        >>> constant[0, 0] = 1
+        >>> bias_field(grey, 0.5, coefficients=constant).unique().tolist()
+        [165]
+    """
+    check_batch(images)
+    count = (order + 1) * (order + 2) // 2
+    factors = fractions(coefficients, count)
+    if isinstance(coefficients, Draws):
+        factors = 2 * factors - 1
+    size = (images.shape[2], images.shape[3])
+    return by_plane(
+        images, lambda plane, n: plane * field_of(coefficient * factors[n], order, size)
+    )
+
+
+def field_of(coefficients: Float64Array, order: int, size: tuple[int, int]) -> Float64Array:
+    """Make exp(sum of c_ij y^i x^j), i + j up to `order`: float64 (H, W)."""
+    y, x = (np.linspace(-1, 1, side) for side in size)
+    exponent, given = np.zeros(size), iter(coefficients)
+    for i in range(order + 1):
+        row = np.zeros(size[1])
+        for j in range(order + 1 - i):
+            row += next(given) * x**j
+        exponent += (y**i)[:, None] * row
+    field: Float64Array = np.exp(exponent)
+    return field
+
+
+def gibbs(images: UInt8Batch, alpha: float) -> UInt8Batch:
+    """Ring at edges, as a k-space that was not measured to its rim: keep a disk of it.
+
+    The disk has the radius (1 - alpha) sqrt(2) / 2 of the longer side, about the zero frequency.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        alpha: 0 keeps everything, 1 nothing.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        MONAI, `GibbsNoise`, for the radius.
+
+    Example:
+        >>> grey = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8)
+        >>> gibbs(grey, 0.9).unique().tolist()
+        [90]
+    """
+    check_batch(images)
+    kept = disk((images.shape[2], images.shape[3]), alpha)
+    return by_plane(images, lambda plane, _: np.fft.irfft2(np.fft.rfft2(plane) * kept, plane.shape))
+
+
+@lru_cache(maxsize=64)
+def disk(size: tuple[int, int], alpha: float) -> NDArray[np.bool_]:
+    """Say what is kept of the half spectrum of a real plane: bool (H, W // 2 + 1)."""
+    y, x = np.fft.fftfreq(size[0], 1 / size[0]), np.arange(size[1] // 2 + 1)
+    radius = (1 - alpha) * max(size) * np.sqrt(2) / 2
+    kept: NDArray[np.bool_] = np.sqrt(y[:, None] ** 2 + x**2) <= radius
+    return kept
+
+
+def mr_motion(
+    images: UInt8Batch, degrees: float, shift: float, moves: int = 2, *, axis: Choice, path: Choice
+) -> UInt8Batch:
+    """Move the patient while k-space is filled: each segment of it shows another position.
+
+    Segments are equally wide but for a jitter; the one with the central plane shows the picture
+    where it was, so that the picture itself does not move.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        degrees: Largest rotation about the middle, either way.
+        shift: Largest translation along each axis, as a fraction of its side, either way.
+        moves: Positions besides the first.
+        axis: In which segments follow each other, rows (0) or columns (1), (N, 1), or keyed draws.
+        path: (N, 4 moves) in [0, 1), or keyed draws; of each move rotation, translation down and
+            to the right (0.5 is none) and jitter.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        Shaw et al., MIDL 2019, as TorchIO 1.2.1, `RandomMotion`, on a slice; there shifts are in
+        millimetres and the jitter is normal.
+
+    Example:
+        >>> grey, still = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
+        >>> mr_motion(grey, 0, 0, axis=still, path=torch.full((1, 8), 0.5)).unique().tolist()
+        [90]
+    """
+    check_batch(images)
+    axes, paths = along(axis), fractions(path, 4 * moves).reshape(len(images), moves, 4)
+
+    def moving(plane: Float64Array, n: int) -> Float64Array:
+        return moved(plane, degrees, shift, axes[n], paths[n])
+
+    return by_plane(images, moving)
+
+
+def moved(
+    plane: Float64Array, degrees: float, shift: float, axis: int, path: Float64Array
+) -> Float64Array:
+    """Fill the segments of k-space from one plane at the positions of `path` (moves, 4)."""
+    side = plane.shape[axis]
+    edges = segment_edges(side, path[:, 3])
+    spectra = [np.fft.fft2(plane)]
+    for turn, down, right, _ in 2 * path - 1:
+        at = _placed(plane, np.deg2rad(degrees * turn), (shift * down, shift * right))
+        spectra.append(np.fft.fft2(at))
+    centre = int(np.searchsorted(edges, side // 2, side="right")) - 1
+    spectra.insert(centre, spectra.pop(0))
+    which = np.fft.ifftshift(np.repeat(np.arange(len(spectra)), np.diff(edges)))
+    filled = spectra[0]
+    for place, spectrum in enumerate(spectra):
+        lines = which == place
+        if axis == 0:
+            filled[lines] = spectrum[lines]
+        else:
+            filled[:, lines] = spectrum[:, lines]
+    out: Float64Array = np.fft.ifft2(filled).real
+    return out
+
+
+def segment_edges(side: int, jitter: Float64Array) -> NDArray[np.int64]:
+    """Give where segments of k-space begin and the last one ends: int64 (moves + 2,).
+
+    Example:
+        >>> segment_edges(30, np.array([0.5, 0.5])).tolist()
+        [0, 10, 20, 30]
+    """
+    steps = np.arange(1, len(jitter) + 1) + 0.5 * (jitter - 0.5)
+    inner = np.rint(side * steps / (len(jitter) + 1)).astype(np.int64)
+    return np.concatenate([[0], inner, [side]])
+
+
+def _placed(plane: Float64Array, angle: float, shift: tuple[float, float]) -> Float64Array:
+    """Turn a plane about its middle and shift it, linearly between pixels, black outside."""
+    from scipy.ndimage import affine_transform
+
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = (np.array(plane.shape) - 1) / 2
+    start = middle - turn @ (middle + np.array(shift) * plane.shape)
+    out: Float64Array = affine_transform(plane, turn, start, order=1, mode="constant")
+    return out

@@ -1,0 +1,85 @@
+"""Planes of grey values, corrupted one by one in float64 on the CPU.
+
+What a scanner does to a picture is done to its grey values, whatever the device that asks: images
+that lie elsewhere are copied here and back, so that every device has the same pixels. Channels that
+are equal, as those of a grey picture stored in color, are computed once and stay equal.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from medrobust.base.numba_threads import run_native
+from medrobust.corruptions.numba.philox import make_words
+from medrobust.keys import NORMAL_SCALE, Draws, normal_table
+from medrobust.types import Float64Array, Int64Array, UInt8Array, UInt8Batch
+
+from .artifacts import Choice
+
+OnPlane: TypeAlias = Callable[[Float64Array, int], Float64Array]
+"""Takes float64 (H, W) of 0 to 255 and the place of its image in the batch; returns the same."""
+
+
+def by_plane(images: UInt8Batch, change: OnPlane) -> UInt8Batch:
+    """Change every plane of a batch by itself, in torch's threads.
+
+    Args:
+        images: uint8 (N, C, H, W) on any device; not modified.
+        change: What is done to one plane.
+
+    Returns:
+        uint8 of the same shape on the same device: rounded to the nearest, half to even, clipped.
+
+    Example:
+        >>> import torch
+        >>> grey = torch.full((1, 3, 28, 28), 5, dtype=torch.uint8)
+        >>> by_plane(grey, lambda plane, _: plane * 1.4 - 0.9).unique().tolist()
+        [6]
+    """
+
+    def some(source: UInt8Array, target: UInt8Array, start: int, stop: int) -> None:
+        for n in range(start, stop):
+            for c, plane in enumerate(source[n]):
+                if c and np.array_equal(plane, source[n, c - 1]):
+                    target[n, c] = target[n, c - 1]
+                else:
+                    values = np.rint(change(plane.astype(np.float64), n))
+                    target[n, c] = values.clip(0, 255).astype(np.uint8)
+
+    return run_native(some, images.cpu()).to(images.device)
+
+
+def normal_plane(draw: Choice, n: int, shape: tuple[int, int]) -> Float64Array:
+    """Make a standard normal for every pixel of image n, or take the given ones: (H, W).
+
+    Example:
+        >>> import torch
+        >>> draws = Draws((1, 2), torch.tensor([5, 9]))
+        >>> made = normal_plane(draws, 1, (2, 3))
+        >>> bool((made.ravel() == draws.normal(6)[1].numpy()).all())
+        True
+    """
+    if isinstance(draw, Tensor):
+        given: Float64Array = draw[n].cpu().double().numpy()
+        return given.reshape(shape)
+    words = word_row(draw, n, -(-shape[0] * shape[1] // 2))
+    halves = np.stack([words & 0xFFFF, words >> 16], axis=1).ravel()[: shape[0] * shape[1]]
+    normals: Float64Array = normal_table()[halves].reshape(shape) / NORMAL_SCALE
+    return normals
+
+
+def word_row(draws: Draws, n: int, count: int) -> Int64Array:
+    """Make the first 32-bit words of image n: int64 (count,)."""
+    words = np.empty((1, count), np.int64)
+    make_words(words, draws.index.numpy()[n : n + 1], draws.number, *draws.key)
+    row: Int64Array = words[0]
+    return row
+
+
+def fractions(draw: Choice, count: int) -> Float64Array:
+    """Make `count` uniforms in [0, 1) an image, or take the given ones: (N, count)."""
+    values = draw.uniform(count) if isinstance(draw, Draws) else draw.cpu().double()
+    out: Float64Array = values.reshape(-1, count).numpy()
+    return out
