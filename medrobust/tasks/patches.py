@@ -1,8 +1,9 @@
 """Heads that read patch features, which no pass keeps of a whole split. Knows numpy alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .base import Head
@@ -36,5 +37,21 @@ class PatchHead(Head, Protocol):
 
         Raises:
             NotFiniteError: If outputs are not finite.
+        """
+        ...
+
+
+@runtime_checkable
+class MaskHead(PatchHead, Protocol):
+    """Head whose arrays depend on masks, which move as the corruption moves the images."""
+
+    def judged(
+        self, rows: Any, masks: Callable[[slice], NDArray[np.bool_]] | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return exactly `Task.arrays`, as `outputs` does where there are no masks.
+
+        Args:
+            rows: What `reduce` kept of all images, (N, ...) on the CPU.
+            masks: Returns those of some rows of the split, bool (n, H, W); None: there are none.
         """
         ...

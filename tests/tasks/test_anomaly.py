@@ -21,7 +21,8 @@ from medrobust.exceptions import ConfigurationError, NotFiniteError, UnknownName
 from medrobust.metrics.pixels import PixelCurve, count_pixels, pixel_influence
 from medrobust.models.prompts import PromptSet
 from medrobust.tasks.anomaly import TASK, Anomaly
-from medrobust.tasks.anomaly.head import StateHead, without_maps
+from medrobust.tasks.anomaly.head import StateHead
+from medrobust.tasks.anomaly.shown import no_maps, no_pixels
 from medrobust.tasks.anomaly.states import abnormal, check_both_states, normal_classes
 from medrobust.tasks.base import Cell
 
@@ -72,12 +73,18 @@ class TestAnomaly(TaskContract):
     def arrays(self, data: SplitFacts, skill: float, seed: int) -> dict[str, NDArray]:
         draw = np.random.default_rng(seed)
         score = 6 * skill * data.labels + draw.normal(size=len(data))
-        maps = with_maps(data, skill, draw) if self.maps else without_maps(len(data))
+        maps = (
+            {**no_maps(), **with_maps(data, skill, draw)} if self.maps else without_maps(len(data))
+        )
         return {"score": score.astype(np.float32), **maps}
 
 
 class TestWithoutMaps(TestAnomaly):
     maps = False
+
+
+def without_maps(images: int) -> dict[str, NDArray]:
+    return {**no_pixels(images), **no_maps()}
 
 
 def cell_of(score: NDArray, data: SplitFacts, patients: NDArray | None = None) -> Cell:

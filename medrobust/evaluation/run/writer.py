@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from medrobust.base.redaction import without_paths
+from medrobust.base.targets import MaskedLabels
 from medrobust.engine.passes import Encoded
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
@@ -20,10 +21,13 @@ from medrobust.evaluation.locks import Claims
 from medrobust.evaluation.plan import PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
+from medrobust.tasks.base import Head
+from medrobust.tasks.patches import MaskHead
 
 from .encoder import Encoder
 from .encoding import Done, Encoding, OnCell
 from .failures import Failures
+from .masks import MovedMasks
 from .pictures import png
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -116,13 +120,27 @@ class CellWriter:
         pictures = {f"row-{row}.png": png(image) for row, image in encoded.shown.items()}
         for cell, head in encoding.missing:
             try:
-                kept = encoded.rows.get(cell.key.fingerprint)
-                arrays = head.outputs(encoded.features if kept is None else kept)
+                arrays = self._outputs(encoding, encoded, cell, head)
             except Exception as error:
                 self._failures.note([cell], error)
                 continue
             self._task.check(arrays, encoding.image_set, self._side)
             self._write_cell(cell, arrays, pictures, seconds)
+
+    def _outputs(
+        self, encoding: Encoding, encoded: Encoded, cell: PlannedCell, head: Head
+    ) -> Arrays:
+        """Ask a head for its arrays: of features, of rows that it kept, or of these and masks."""
+        kept = encoded.rows.get(cell.key.fingerprint)
+        if kept is None:
+            return head.outputs(encoded.features)
+        if not isinstance(head, MaskHead):
+            return head.outputs(kept)
+        image_set, severity = encoding.image_set, cell.key.spec.severity
+        if not isinstance(image_set.target, MaskedLabels):
+            return head.judged(kept, None)
+        seed = self._experiment.data.seed
+        return head.judged(kept, MovedMasks(image_set, cell.corruption, severity, seed))
 
     def _write_cell(
         self, cell: PlannedCell, arrays: Arrays, pictures: Mapping[str, bytes], seconds: float

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -13,6 +12,8 @@ from medrobust.models.base import VisionLanguageModel
 from medrobust.models.zero_shot import class_features
 from medrobust.tasks.base import HeadDescription
 from medrobust.types import FeatureBatch
+
+from .shown import no_maps, no_pixels
 
 
 class StateHead:
@@ -44,14 +45,4 @@ class StateHead:
                 f"the precision or the preprocessing do not suit these images. The cell was not "
                 f"stored."
             )
-        return {"score": score.numpy(), **without_maps(len(score))}
-
-
-def without_maps(images: int) -> dict[str, NDArray[Any]]:
-    """Return what a cell holds of maps where there are none."""
-    return {
-        "normal_pixels": np.zeros(0, np.int64),
-        "lesion_pixels": np.zeros(0, np.int64),
-        "region_overlap": np.zeros(0, np.float64),
-        "pixel_influence": np.zeros((images, 0), np.float32),
-    }
+        return {"score": score.numpy(), **no_pixels(len(score)), **no_maps()}

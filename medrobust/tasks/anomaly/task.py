@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.exceptions import unknown_name
+from medrobust.base.fingerprints import fingerprint
+from medrobust.base.targets import MaskedLabels
+from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.detection import OperatingPoint
 from medrobust.metrics.pixels import PixelCurve
 from medrobust.tasks.agreement import ALLOWED, Agreement, Move, agreement_of_arrays
@@ -28,7 +30,7 @@ from . import scores
 from .sections import false_alarms
 from .states import check_both_states, normal_classes
 
-Scorer: TypeAlias = Literal["prompts"]
+Scorer: TypeAlias = Literal["prompts", "memory_bank", "gaussian", "combined"]
 """What an image is scored by."""
 
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
@@ -42,24 +44,37 @@ CELL = MappingProxyType(
         "lesion_pixels": ArraySpec("int64", ("level",)),
         "region_overlap": ArraySpec("float64", ("level",)),
         "pixel_influence": ArraySpec("float32", ("image", "number")),
+        "map_rows": ArraySpec("int64", ("shown",)),
+        "maps": ArraySpec("float32", ("shown", "map_row", "map_column")),
+        "map_zoom": ArraySpec("float64", (1,)),
     }
 )
-"""What a cell holds: a score an image; and of maps what lies at which level, and what each image
-moves, never the maps. Without maps or masks there are no levels."""
+"""What a cell holds: a score an image; of maps what lies at which level, what each image moves, and
+a few of them to be shown. Without maps or masks there are no levels."""
 
 
 class Anomaly(Task):
     """Tell images that are normal from all others, and say where they are not.
 
     Args:
-        scorer: "prompts": sentences of both states, from the prompt set.
+        scorer: "prompts": sentences of both states, from the prompt set; "memory_bank": the
+            distance of each place to the nearest of normal training images; "gaussian": that to a
+            Gaussian of the same place; "combined": the mean of the first two, each scaled.
+        maps: Whether sentences make maps, where a set has masks; the other scorers always do.
+        blocks: Blocks of the image tower whose places make maps; None: four at equal distances.
+        normal_shots: Normal training images that others are compared with; None: all.
+        normal_seed: Of their draw.
+        bank: Places that a memory bank keeps: a number, or a share below 1; None: all.
+        metric: Of a memory bank: "cosine" or "euclidean".
+        store_maps: Whether cells keep the maps of all images, and not of a few.
 
     Raises:
         UnknownNameError: If there is no such scorer.
+        ConfigurationError: If shots are none.
     """
 
     kind = "anomaly"
-    level = "image"
+    level = "patches"
     target = "masks or labels"
     arrays = CELL
     metrics = scores.METRICS
@@ -67,34 +82,88 @@ class Anomaly(Task):
     offered = tuple(scores.METRICS)
     fitted = scores.FITTED
 
-    def __init__(self, scorer: Scorer = "prompts") -> None:
+    def __init__(
+        self,
+        scorer: Scorer = "prompts",
+        maps: bool = True,
+        blocks: Sequence[int] | None = None,
+        normal_shots: int | None = None,
+        normal_seed: int = 0,
+        bank: float | None = 0.1,
+        metric: Literal["cosine", "euclidean"] = "cosine",
+        store_maps: bool = False,
+    ) -> None:
         if scorer not in SCORERS:
             raise unknown_name("scorer of task=anomaly", scorer, SCORERS)
+        if normal_shots is not None and normal_shots < 1:
+            raise ConfigurationError(
+                f"task.normal_shots={normal_shots} must be at least 1, or null for all."
+            )
         self.scorer = scorer
+        self.maps, self.blocks, self.store_maps = maps, blocks, store_maps
+        self._normals: dict[str, Any] = {"seed": normal_seed}
+        if scorer in ("memory_bank", "combined"):
+            self._normals |= {"size": bank, "metric": metric}
+        self.shots = normal_shots
 
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
-        """Say what scores: one head a prompt set.
+        """Say what scores: one head a prompt set, or one where no sentences are read.
 
         Raises:
-            ConfigurationError: If no class is normal, the split has one state alone, or the model
-                reads no sentences.
+            ConfigurationError: If no class is normal, the split has one state alone, the model
+                reads no sentences, or normal images are missing.
         """
         normal = normal_classes(data)
         check_both_states(data, normal)
+        shared = {
+            "kind": self.kind,
+            "scorer": self.scorer,
+            "normal": list(normal),
+            **self._of_maps(data, side, normal),
+            **self._of_normals(data, normal),
+        }
+        if self.scorer in ("memory_bank", "gaussian"):
+            return [shared | {"name": self.scorer}]
         text_model(side, PURPOSE)
         return [
-            {
-                "kind": self.kind,
-                "scorer": self.scorer,
-                "name": prompts.name,
-                "normal": list(normal),
-                "texts": _texts(prompts, data, normal),
-            }
+            shared | {"name": prompts.name, "texts": _texts(prompts, data, normal)}
             for prompts in side.prompt_sets
         ]
 
+    def _of_maps(self, data: Any, side: ModelSide, normal: Sequence[str]) -> dict[str, Any]:
+        """Say what makes maps; nothing where there are none."""
+        masked = isinstance(data.target, MaskedLabels)
+        if self.scorer == "prompts" and not (self.maps and masked):
+            return {}
+        from .normals import SCALED_BY, drawn, other_split
+
+        count = int(side.model().patch_blocks)
+        blocks = list(self.blocks or sorted({-(-count * part // 4) for part in (1, 2, 3, 4)}))
+        wrong = [block for block in blocks if not 1 <= block <= count]
+        if wrong:
+            raise ConfigurationError(
+                f"task.blocks names block {wrong[0]}; model {side.source.name!r} has blocks 1 to "
+                f"{count}."
+            )
+        scale = drawn(other_split(data, "val"), list(normal), SCALED_BY, 0)
+        kept = {"kept": "all"} if self.store_maps else {}
+        return {"maps": {"blocks": blocks, "scaled_by": _named(scale), **kept}}
+
+    def _of_normals(self, data: Any, normal: Sequence[str]) -> dict[str, Any]:
+        """Say which normal images others are compared with; nothing where none are."""
+        if self.scorer == "prompts":
+            return {}
+        from .normals import shots
+
+        found = shots(data, list(normal), self.shots, self._normals["seed"])
+        return {"normals": {"shots": self.shots, "images": _named(found), **self._normals}}
+
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
-        """Encode the sentences of both states, once."""
+        """Encode the sentences of both states, or normal images, once."""
+        if "maps" in description:
+            from .making import map_head
+
+            return map_head(side, description, data, PURPOSE)
         from .head import StateHead
 
         return StateHead(text_model(side, PURPOSE), description)
@@ -138,6 +207,11 @@ def _texts(prompts: Any, data: Any, normal: Sequence[str]) -> list[list[str]]:
         dataset=data.name, modality=data.modality, states=words
     )
     return found
+
+
+def _named(images: Any) -> str:
+    """Fingerprint a choice of images."""
+    return fingerprint([images.fingerprint, images.ids.tolist()])
 
 
 def _numbers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
