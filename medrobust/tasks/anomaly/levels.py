@@ -19,7 +19,7 @@ from medrobust.metrics.pixels import (
 )
 from medrobust.types import Float32Array
 
-LEVELS = 4096
+LEVELS = 16384
 """Levels of a map, at equal steps of asinh(2 z): z is 0 at the median and 1 at the 99 % quantile
 of the normal validation images, and levels go to 1,000 on either side."""
 
@@ -82,7 +82,7 @@ def levels_of(z: Float32Array) -> NDArray[np.int64]:
 
     Example:
         >>> levels_of(np.array([-1e9, 0, 1, 1e9], np.float32)).tolist()
-        [0, 2048, 2404, 4095]
+        [0, 8192, 9617, 16383]
     """
     place = np.arcsinh(2 * z.astype(np.float64)) / REACH
     levels: NDArray[np.int64] = ((place + 1) / 2 * LEVELS).astype(np.int64)

@@ -142,7 +142,7 @@ class BankBuilder:
             )
         if candidates < len(index) or (size is not None and size <= 0):
             raise ConfigurationError(
-                f"a memory bank takes at least one candidate from each of {len(index)} images and "
+                f"a memory bank takes at least one candidate from each image ({len(index)}) and "
                 f"keeps at least one; candidates={candidates} and size={size} were asked for."
             )
         self._each = candidates // max(1, len(index))
