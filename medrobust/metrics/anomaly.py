@@ -43,7 +43,13 @@ def f1_max(scores: Float64Array, abnormal: NDArray[np.bool_]) -> tuple[float, fl
 def f1_influence(
     scores: Float64Array, abnormal: NDArray[np.bool_], threshold: float
 ) -> Float64Array:
-    """Influence values of the F1 of a threshold, float64 (N,) with mean 0."""
+    """Influence values of the F1 of a threshold, float64 (N,) with mean 0.
+
+    Example:
+        >>> scores, abnormal = np.array([0.1, 0.4, 0.8]), np.array([0, 1, 1], bool)
+        >>> f1_influence(scores, abnormal, 0.5).round(3).tolist()
+        [0.0, -0.667, 0.667]
+    """
     called = scores >= threshold
     weight = float(called.sum() + abnormal.sum())
     f1 = 2 * float((called & abnormal).sum()) / weight

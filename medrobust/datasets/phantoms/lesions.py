@@ -84,6 +84,10 @@ def lesion_phantom(
 
     Returns:
         uint8 (224, 224, 3), and its mask, uint8 (224, 224), 1 in lesions.
+
+    Example:
+        >>> [bool(lesion_phantom(row, split="test")[1].any()) for row in (0, 1)]
+        [False, True]
     """
     at = place(row)
     family = ALL_FAMILIES.index(at.family)

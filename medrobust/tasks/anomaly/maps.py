@@ -178,7 +178,12 @@ class MapHead:
 
 
 def joined(maps: Sequence[Tensor]) -> Tensor:
-    """Average maps (n, h, w), each brought to the finest grid of them."""
+    """Average maps (n, h, w), each brought to the finest grid of them.
+
+    Example:
+        >>> joined([torch.ones(1, 2, 2), torch.zeros(1, 4, 4)]).unique().tolist()
+        [0.5]
+    """
     finest = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
     same = [
         one

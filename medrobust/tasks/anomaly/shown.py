@@ -20,6 +20,10 @@ def shown_maps(
         maps: (N, h, w), scaled.
         zoom: Side of an image in units of the side of its map.
         keep_all: Whether all are kept.
+
+    Example:
+        >>> shown_maps(np.zeros((5, 7, 7), np.float32), 1.0)["map_rows"].tolist()
+        [0, 2]
     """
     rows = np.unique([len(maps) * part // SHOWN for part in range(SHOWN)])
     rows = np.arange(len(maps)) if keep_all else rows
@@ -40,7 +44,12 @@ def no_maps() -> dict[str, NDArray[Any]]:
 
 
 def no_pixels(images: int) -> dict[str, NDArray[Any]]:
-    """Return what a cell holds of the pixels of maps where there are no masks."""
+    """Return what a cell holds of the pixels of maps where there are no masks.
+
+    Example:
+        >>> {name: array.shape for name, array in no_pixels(3).items()}["pixel_influence"]
+        (3, 0)
+    """
     return {
         "normal_pixels": np.zeros(0, np.int64),
         "lesion_pixels": np.zeros(0, np.int64),
