@@ -114,11 +114,7 @@ class Recipe(Protocol):
 
 
 class HeadRecipe(Recipe, Protocol):
-    """A recipe whose head is fitted on the features of a data set's shots.
-
-    Attributes:
-        needs_selection: Whether something is chosen by images beside the shots.
-    """
+    """A recipe whose head is fitted on the features of a data set's shots."""
 
     @property
     def needs_selection(self) -> bool:
