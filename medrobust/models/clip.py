@@ -16,7 +16,7 @@ from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .patches import Projection
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import check_towers, read_settings
+from .settings import built, check_towers, read_settings
 from .tokenizer import Tokenize, altered_without_ftfy, read_clip_tokenizer
 
 
@@ -51,9 +51,9 @@ class TransformersClip(HubSource):
                 f"not 'clip'."
             )
         check_towers(values, settings.name)
-        config = CLIPConfig.from_dict(values)
+        config = built(lambda: CLIPConfig.from_dict(values), settings.name)
         with torch.device("meta"):
-            clip = CLIPModel(config)
+            clip = built(lambda: CLIPModel(config), settings.name)
         loaded = load_strict(clip, read_checkpoint(weights), file=weights.name, drops=POSITION_IDS)
         text = config.text_config
         preprocess = read_preprocess(pictures, config.vision_config.image_size)

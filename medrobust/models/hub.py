@@ -16,6 +16,8 @@ from medrobust.exceptions import (
     WeightsNotFoundError,
 )
 
+from .settings import last_line
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -65,7 +67,7 @@ def _of_sound_files(load: "Callable[[Any], nn.Module]") -> "Callable[[Any], nn.M
         except BaseException as error:
             if not isinstance(error, Exception) and type(error).__name__ != PANIC:
                 raise
-            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            reason = last_line(error) if str(error).strip() else "no reason given"
             raise WeightsMismatchError(
                 f"the files of model {self.name!r} ({', '.join(self.files())}) do not make a model "
                 f"({type(error).__name__}: {reason}). Fetch them again."

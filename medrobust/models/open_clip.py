@@ -31,7 +31,7 @@ from .open_clip_towers import (
 from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .preprocessor import channels
-from .settings import read_settings
+from .settings import check_open_clip, read_settings
 from .text_cleaning import open_clip_text
 from .tokenizer import ClipTokenizer, OpenClipBertTokenizer, Tokenize, read_tokenizer
 
@@ -80,9 +80,9 @@ class OpenClip(HubSource):
     def _said(self) -> dict[str, Any] | None:
         """Read the `model_cfg`, as far as it can be had."""
         if self.config is not None:
-            return _model_config(packaged(self.config))
+            return _model_config(packaged(self.config), self.config)
         path = self.peek(CONFIG)
-        return None if path is None else _model_config(read_settings(path))
+        return None if path is None else _model_config(read_settings(path), path.name)
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
@@ -108,7 +108,7 @@ class OpenClip(HubSource):
         """
         files = self.files()
         said = packaged(self.config) if self.config else read_settings(files[CONFIG])
-        architecture = _model_config(said)
+        architecture = _model_config(said, self.config or CONFIG)
         if self.quick_gelu is not None:
             architecture = architecture | {"quick_gelu": self.quick_gelu}
         weights = list(files.values())[-1]
@@ -189,7 +189,7 @@ def reworded_text(
     return {sentence: text(sentence) for sentence in sentences if text.altered(sentence)}
 
 
-def _model_config(said: dict[str, Any]) -> dict[str, Any]:
+def _model_config(said: dict[str, Any], file: str) -> dict[str, Any]:
     inner: Any = said.get("model_cfg", said)
     kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
     if not isinstance(inner, dict):
@@ -199,6 +199,7 @@ def _model_config(said: dict[str, Any]) -> dict[str, Any]:
         raise WeightsMismatchError(
             f"the configuration of open_clip has no {', '.join(lacking)}: it is of another kind."
         )
+    check_open_clip(inner, file)
     return inner
 
 

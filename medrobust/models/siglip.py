@@ -20,7 +20,7 @@ from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .patches import Projection
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import check_towers, read_settings
+from .settings import built, check_towers, read_settings
 from .tokenizer import Tokenize, check_size, check_special
 
 UNKNOWN, END = "<unk>", "</s>"
@@ -68,13 +68,13 @@ class TransformersSiglip(HubSource):
                 f"not 'siglip'."
             )
         check_towers(values, settings.name)
-        config = SiglipConfig.from_dict(values)
+        config = built(lambda: SiglipConfig.from_dict(values), settings.name)
         preprocess = read_preprocess(pictures, config.vision_config.image_size)
         self.check_resolution(preprocess.size)
         tokenizer = SiglipTokenizer(words, config.text_config.max_position_embeddings)
         tokenizer.check(config.text_config.vocab_size)
         with torch.device("meta"):
-            siglip = SiglipModel(config)
+            siglip = built(lambda: SiglipModel(config), settings.name)
         loaded = load_strict(
             siglip, read_checkpoint(weights), file=weights.name, drops=POSITION_IDS
         )

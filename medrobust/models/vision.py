@@ -17,7 +17,7 @@ from .hub import HubSource, Names
 from .loading import check_finite, check_kinds, load_strict, quiet_libraries, read_checkpoint, some
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import read_settings
+from .settings import built, read_settings
 
 Pool: TypeAlias = Literal["cls", "mean", "pooler"]
 
@@ -68,13 +68,14 @@ class VisionEncoder(HubSource):
 
         files = self.files()
         settings, pictures, weights = files.values()
-        config = AutoConfig.for_model(**read_settings(settings))
+        values = read_settings(settings)
+        config = built(lambda: AutoConfig.for_model(**values), settings.name)
         state = read_checkpoint(weights)
         floating = {key for key in state if key.endswith((".weight", ".bias"))}
         check_kinds(state, floating, weights.name)
         check_finite(state, weights.name)
         with torch.device("meta"):
-            kind: Any = type(AutoModel.from_config(config))
+            kind: Any = type(built(lambda: AutoModel.from_config(config), settings.name))
         with quiet_libraries():
             backbone, told = kind.from_pretrained(
                 None,
