@@ -11,10 +11,14 @@ from typing import Any
 import yaml
 
 from medrobust.base.conf_folder import BASE, conf_folder, option_files
+from medrobust.reporting.contamination import training_lists
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- table: begin (scripts/write_model_table.py) -->", "<!-- table: end -->"
+SEEN_BEGIN = "<!-- seen: begin (scripts/write_model_table.py) -->"
+SEEN_END = "<!-- seen: end -->"
+SEEN = ("`model=`", "known to hold pictures of", "suspected to", "training data without a list")
 COLUMNS = ("`model=`", "what it is", "pixels", "license", "trained on", "source", "loader")
 
 
@@ -62,11 +66,31 @@ def table() -> str:
     return "\n".join([*head, *(line(*entry) for entry in entries())])
 
 
+def seen_table() -> str:
+    """Write which data sets of the package the training data of each model hold, by their lists."""
+    head = [f"| {' | '.join(SEEN)} |", f"|{'--|' * len(SEEN)}"]
+    lists = training_lists()
+    rows = []
+    for name, _, content in entries():
+        trained = content["trained_on"]
+        if trained:
+            kinds = [
+                sorted({one for data in trained for one in lists.get(data, {}).get(kind, ())})
+                for kind in ("known", "suspected")
+            ]
+            bare = [d for d in trained if lists.get(d, {}).get("list", "none") == "none"]
+            cells = [", ".join(found) or "–" for found in (*kinds, bare)]
+            rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join([*head, *rows])
+
+
 def page(text: str) -> str:
-    """Return the page with the table between its two marks as it should be."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """Return the page with each table between its two marks as it should be."""
+    for begin, end, written in ((BEGIN, END, table()), (SEEN_BEGIN, SEEN_END, seen_table())):
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{written}\n{end}{after}"
+    return text
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medrobust.base.licenses import described
 from medrobust.base.redaction import without_paths
 
+from .contamination import naming, verdict
 from .markup import details, plain_table
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def provenance_html(report: "Report") -> str:
         "articles or the web hold (pmc_15m, wit_400m, …) cannot be looked up: a row without ‡ may "
         "still have seen these pictures.</p>",
     ]
+    lists = _seen(report)
+    if lists:
+        parts.append("<h3>Seen in training?</h3>")
+        parts.append(plain_table(("model", "data set", "its pictures", "training data"), lists))
+        parts.append(f'<p class="soft small">{SEEN}</p>')
     versions = report.run.get("versions") or {}
     facts = [(k, str(report.run[k])) for k in ("device", "commit") if report.run.get(k)]
     if versions or facts:
@@ -52,6 +58,27 @@ def provenance_html(report: "Report") -> str:
         text = escape(json.dumps(config, indent=1, sort_keys=True, default=str))
         parts.append(details(f"Configuration: {name}", f"<pre>{text}</pre>"))
     return "\n".join([*parts, "</section>"])
+
+
+SEEN = (
+    "Known: the publisher's list names this set or its source. Suspected: it is said to be among "
+    "the training data, and no list was read that says so. Not listed: all training data have "
+    "lists, and none names it. Unknown: some have no list."
+)
+
+
+def _seen(report: "Report") -> list[tuple[str, ...]]:
+    """Say of each model and data set what the lists of its training data tell."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for matrix in report.matrices:
+        for place, cell in matrix.cells.items():
+            trained = [*((cell.record.get("load_report") or {}).get("trained_on") or ())]
+            label, dataset = matrix.rows[place.row].label, cell.data.name
+            if trained:
+                told = verdict(dataset, trained)
+                named = ", ".join(naming(dataset, trained)) or "–"
+                found.setdefault((label, dataset), (label, dataset, told, named))
+    return list(found.values())
 
 
 def _models(report: "Report") -> list[tuple[str, ...]]:
