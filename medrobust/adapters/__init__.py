@@ -10,6 +10,7 @@ _HOME = {
     "Lora": "lora",
     "NearestNeighbours": "nearest_neighbours",
     "Prototypes": "prototypes",
+    "Mvfa": "residual",
     "Tuned": "artifact",
     "WeightTuning": "weights",
 }
@@ -21,6 +22,7 @@ __all__ = [
     "HeadRecipe",
     "LinearProbe",
     "Lora",
+    "Mvfa",
     "NearestNeighbours",
     "NoAdapter",
     "Prototypes",

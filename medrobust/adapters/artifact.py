@@ -3,7 +3,8 @@
 A folder holds::
 
     adapter_model.safetensors    the tuned tensors alone (of a probe: its heads)
-    adapter_config.json          of low-rank updates: what `PeftModel.from_pretrained` reads
+    adapter_config.json          of low-rank updates: what `PeftModel.from_pretrained` reads; of
+                                 residual adapters: where they are
     medrobust.json               recipe, base model, data, metrics, checksums
     README.md                    the card
 
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.base.fingerprints import file_fingerprint
+from medrobust.base.safe_files import json_object
 from medrobust.base.seals import read_sealed, sealed_json
 from medrobust.base.wording import counted
 from medrobust.exceptions import (
@@ -45,6 +47,7 @@ from .lora import (
     updated_modules,
 )
 from .nearest_neighbours import Neighbours, neighbours_of
+from .residual import KIND, Mvfa
 from .weights import WeightTuning
 
 FORMAT = 1
@@ -171,10 +174,11 @@ class Tuned(Adaptation):
                 )
         if not self.name:
             object.__setattr__(self, "name", str(self.record.get("name", "adapter")))
-        if not 0 <= self.interpolation <= 1 or (self.interpolation != 1 and self.kind == "probe"):
+        fixed = self.kind in ("probe", KIND)
+        if not 0 <= self.interpolation <= 1 or (self.interpolation != 1 and fixed):
             raise ConfigurationError(
                 f"adapter.interpolation={self.interpolation} must be between 0 and 1, and 1 for a "
-                f"linear probe, which changes no weight."
+                f"linear probe or residual adapters, which change no weight."
             )
         if self.interpolation != 1:
             object.__setattr__(self, "name", f"{self.name}, {self.interpolation:g} of the way")
@@ -201,7 +205,7 @@ class Tuned(Adaptation):
 
     @property
     def kind(self) -> str:
-        """Return "lora", "weights" or "probe"."""
+        """Return "lora", "weights", "mvfa" or "probe"."""
         return str(self.record.get("kind", "lora"))
 
     def origin(self) -> dict[str, Any]:
@@ -304,6 +308,11 @@ class Tuned(Adaptation):
             tuning = WeightTuning(which=self.record["recipe"]["which"])
             tuning.attach(model)
             return tuning
+        if self.kind == KIND:
+            file = self._folder / CONFIG
+            residual = Mvfa.described(json_object(file), str(file))
+            residual.attach(model)
+            return residual
         attach_described(model, self._folder / CONFIG, state)
         return Lora()
 

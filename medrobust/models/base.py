@@ -12,7 +12,7 @@ from torch.nn import functional
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
 
-from .blocks import Blocks, find_blocks
+from .blocks import BRANCHES, Blocks, find_blocks
 from .patches import PatchFeatures, Projection, check_blocks, read_levels
 from .speed import EXACT, Speed
 
@@ -92,7 +92,21 @@ class ImageModel(nn.Module, ABC):
         Raises:
             ConfigurationError: If it has none.
         """
-        return len(self._blocks().modules)
+        return len(self.image_blocks)
+
+    @property
+    def image_blocks(self) -> tuple[nn.Module, ...]:
+        """The blocks themselves, for adapters; as `patch_blocks` counts them."""
+        return self._blocks().modules
+
+    @property
+    def branch_blocks(self) -> tuple[int, ...]:
+        """Blocks that an adapter has given branches: see `medrobust.models.blocks.BRANCHES`."""
+        try:
+            blocks = self.image_blocks
+        except ConfigurationError:  # a tower without blocks has no branches
+            return ()
+        return tuple(number for number, one in enumerate(blocks, 1) if hasattr(one, BRANCHES))
 
     def encode_patches(self, pixels: PixelBatch, blocks: Sequence[int]) -> PatchFeatures:
         """Return what chosen blocks, numbered from 1, say of each place; see `PatchLevel`.

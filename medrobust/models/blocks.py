@@ -17,6 +17,25 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 """Of ResNets in the manner of torchvision, which keep no list."""
 
 
+BRANCHES = "branches"
+"""Submodule of a block that an adapter adds: name -> module whose call returns what that branch
+says of the places, and what it adds to the states. Its attribute `joint` tells whether the former
+is in the space of texts already."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a block and its branches have returned.
+
+    Attributes:
+        output: Tokens, a map, or a tuple that begins with one of them.
+        branches: Name -> tokens or map, and whether it is in the space of texts.
+    """
+
+    output: Any
+    branches: dict[str, tuple[Tensor, bool]]
+
+
 @dataclass(frozen=True)
 class Blocks:
     """What a tower is made of, block after block.
@@ -33,19 +52,16 @@ class Blocks:
     channels_last: bool = False
 
     @contextmanager
-    def heard(self, blocks: Sequence[int]) -> Iterator[dict[int, tuple[nn.Module, Any]]]:
-        """Keep what chosen blocks return while the tower runs inside: block -> module, output."""
-        outputs: dict[int, tuple[nn.Module, Any]] = {}
-
-        def keeper(block: int) -> Any:
-            def keep(module: nn.Module, _: Any, output: Any) -> None:
-                outputs[block] = module, output
-
-            return keep
-
-        hooks = [
-            self.modules[block - 1].register_forward_hook(keeper(block)) for block in set(blocks)
-        ]
+    def heard(self, blocks: Sequence[int]) -> Iterator[dict[int, Heard]]:
+        """Keep what chosen blocks, and their branches, return while the tower runs inside."""
+        outputs: dict[int, Heard] = {}
+        hooks = []
+        for block in set(blocks):
+            module = self.modules[block - 1]
+            branches: dict[str, tuple[Tensor, bool]] = {}
+            for name, branch in getattr(module, BRANCHES, nn.ModuleDict()).items():
+                hooks.append(branch.register_forward_hook(_keeper_of_branch(name, branches)))
+            hooks.append(module.register_forward_hook(_keeper(block, outputs, branches)))
         try:
             yield outputs
         finally:
@@ -87,6 +103,20 @@ class Blocks:
         if not (self.channels_last or kept):
             states = states.permute(0, 2, 3, 1)
         return states.flatten(1, 2), (states.shape[1], states.shape[2])
+
+
+def _keeper(block: int, outputs: dict[int, Heard], branches: Any) -> Any:
+    def keep(module: nn.Module, _: Any, output: Any) -> None:
+        outputs[block] = Heard(output, branches)
+
+    return keep
+
+
+def _keeper_of_branch(name: str, branches: dict[str, tuple[Tensor, bool]]) -> Any:
+    def keep(branch: Any, _: Any, output: tuple[Tensor, Tensor]) -> None:
+        branches[name] = output[0], branch.joint
+
+    return keep
 
 
 def find_blocks(tower: nn.Module, what: str) -> Blocks:

@@ -112,7 +112,7 @@ class MicroBatcher:
             with_patches: Any = self._model  # asked for patches only where the model has them
             features, patches = with_patches.encode_image_and_patches(pixels, self._watch.blocks)
         if self._watch is not None:
-            self._watch.take(features[:count], patches.first(count))
+            self._watch.take(features[:count], patches.rows(0, count))
         return features[:count]
 
 

@@ -1,15 +1,15 @@
 """Patch features: what the blocks of an image tower say of each place, from one pass."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 
-from .blocks import Blocks
+from .blocks import Blocks, Heard
 
 Projection: TypeAlias = Callable[[Tensor], Tensor]
 """States (N, P, D) of places -> (N, P, E) in the space that images and texts share."""
@@ -26,6 +26,7 @@ class PatchLevel:
         grid: (h, w), P = h w.
         branches: Name -> float32 (N, P, E) in the shared space, what adapters with branches of
             their own say of the places; empty without one.
+        tokens: Whether the block gives tokens, and no map.
     """
 
     block: int
@@ -33,6 +34,7 @@ class PatchLevel:
     grid: tuple[int, int]
     projection: Projection | None = field(default=None, repr=False)
     branches: Mapping[str, Tensor] = field(default_factory=dict)
+    tokens: bool = True
 
     @property
     def has_joint(self) -> bool:
@@ -56,10 +58,10 @@ class PatchLevel:
             )
         return self.projection(self.states).float()
 
-    def first(self, count: int) -> "PatchLevel":
-        """Return that of the first images alone."""
-        kept = {name: states[:count] for name, states in self.branches.items()}
-        return PatchLevel(self.block, self.states[:count], self.grid, self.projection, kept)
+    def rows(self, start: int, end: int) -> "PatchLevel":
+        """Return that of some images alone."""
+        kept = {name: states[start:end] for name, states in self.branches.items()}
+        return replace(self, states=self.states[start:end], branches=kept)
 
 
 class PatchFeatures(Mapping[int, PatchLevel]):
@@ -86,9 +88,9 @@ class PatchFeatures(Mapping[int, PatchLevel]):
         """Return chosen levels."""
         return PatchFeatures([self._levels[block] for block in blocks])
 
-    def first(self, count: int) -> "PatchFeatures":
-        """Return those of the first images alone."""
-        return PatchFeatures([level.first(count) for level in self._levels.values()])
+    def rows(self, start: int, end: int) -> "PatchFeatures":
+        """Return those of some images alone."""
+        return PatchFeatures([level.rows(start, end) for level in self._levels.values()])
 
 
 def check_blocks(blocks: Sequence[int], count: int, what: str) -> None:
@@ -108,7 +110,7 @@ def check_blocks(blocks: Sequence[int], count: int, what: str) -> None:
 
 def read_levels(
     found: Blocks,
-    outputs: Mapping[int, tuple[object, object]],
+    outputs: Mapping[int, Heard],
     blocks: Sequence[int],
     pixels: Tensor,
     projection: Callable[[int], Projection | None],
@@ -117,14 +119,24 @@ def read_levels(
 
     Args:
         found: The blocks of the tower.
-        outputs: Block -> module and what it has returned.
+        outputs: Block -> what it and its branches have returned.
         blocks: In the order asked for.
         pixels: (N, C, H, W), what the tower was given.
         projection: Block -> projection into the shared space.
     """
     levels = []
     for block in blocks:
-        _, output = outputs[block]
-        states, grid = found.places(output, pixels.shape[-2], pixels.shape[-1])
-        levels.append(PatchLevel(block, states.float(), grid, projection(block)))
+        heard, way, sides = outputs[block], projection(block), pixels.shape[-2:]
+        states, grid = found.places(heard.output, *sides)
+        branches = {}
+        for name, (said, joint) in heard.branches.items():
+            of_places = found.places(said, *sides)[0].float()
+            branches[name] = of_places if joint or way is None else way(of_places).float()
+        tokens = _first(heard.output).ndim == 3
+        levels.append(PatchLevel(block, states.float(), grid, way, branches, tokens=tokens))
     return PatchFeatures(levels)
+
+
+def _first(output: Any) -> Tensor:
+    first: Tensor = output[0] if isinstance(output, tuple | list) else output
+    return first

@@ -18,6 +18,7 @@ from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 
 from .guards import drawing_from, frozen_digests, not_finite, recompute_blocks
 from .joint_classes import Head, Joint, joint_classes
+from .objective import Objective, Seen, check_masks_stay, seen, wants_masks
 from .recipe import Tuning, TuningError
 from .shots import (
     SelectionOrder,
@@ -56,7 +57,7 @@ class FewShot(LightningModule):
         self,
         model: nn.Module,
         adapter: Tunable,
-        heads: Sequence[Head],
+        heads: Sequence[Head | Objective],
         shots: Sequence[ImageSet],
         selection: Sequence[ImageSet | None],
         tuning: Tuning,
@@ -67,7 +68,7 @@ class FewShot(LightningModule):
         self.strict_loading = False  # checkpoints hold what is trained, and nothing else
         self.model = model
         self.adapter = adapter
-        self.heads = nn.ModuleList(heads)
+        self.heads = nn.ModuleList(cast(Sequence[nn.Module], heads))
         self.shots = tuple(shots)
         self.selection = tuple(selection)
         self.tuning = tuning
@@ -78,7 +79,12 @@ class FewShot(LightningModule):
         self._loaders: list[ShotLoader] = []
         self._batches_done = 0
         self._moved = False
-        self._joint = joint_classes(heads, shots) if tuning.label_space == "joint" else None
+        check_masks_stay(self.heads, tuning)
+        self._joint = (
+            joint_classes(cast(Sequence[Head], heads), shots)
+            if tuning.label_space == "joint"
+            else None
+        )
 
     # What is trained
 
@@ -131,7 +137,12 @@ class FewShot(LightningModule):
 
     def train_dataloader(self) -> Any:
         """Read the shots: all epochs in one pass of Lightning's, so that any batch can be next."""
-        shots = Shots(self.shots, augment=self.tuning.augment, seed=self.tuning.seed)
+        shots = Shots(
+            self.shots,
+            augment=self.tuning.augment,
+            seed=self.tuning.seed,
+            masks=wants_masks(self.heads),
+        )
         return self._loader(shots, self.order)
 
     def val_dataloader(self) -> Any:
@@ -145,7 +156,7 @@ class FewShot(LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
         )
-        return self._loader(Shots(chosen), order)
+        return self._loader(Shots(chosen, masks=wants_masks(self.heads)), order)
 
     def _loader(self, shots: Shots, order: ShotOrder | SelectionOrder) -> ShotLoader:
         self._loaders.append(shot_loader(shots, order, self.num_workers))
@@ -164,16 +175,12 @@ class FewShot(LightningModule):
 
     # Steps
 
-    def _features(self, parts: Sequence[ShotPart], images: Sequence[Tensor]) -> list[Tensor]:
+    def _seen(self, parts: Sequence[ShotPart], images: Sequence[Tensor]) -> list[Seen]:
         """Encode the images of all sets in one pass; return them set by set."""
         model = cast(Any, self.model)
         each = [model.preprocess(batch) for batch in images]
         pixels = each[0] if len(each) == 1 else torch.cat(each)
-        if self.tuning.features == "raw" and hasattr(model, "embed_image"):
-            features = model.embed_image(pixels).float()
-        else:
-            features = model.encode_image(pixels)
-        return list(features.split([len(part.labels) for part in parts]))
+        return seen(self.adapter, model, pixels, list(map(len, images)), self.tuning.features)
 
     def _scores(self, features: Tensor, classes: Tensor, head: Head) -> Tensor:
         scale = self.tuning.logit_scale
@@ -200,8 +207,11 @@ class FewShot(LightningModule):
             logits = self._scores(features.float(), classes.to(features.device), head)
         return logits, part.labels + firsts[part.dataset]
 
-    def _losses(self, part: ShotPart, features: Tensor) -> Tensor:
+    def _losses(self, part: ShotPart, own: Seen) -> Tensor:
         """Return the loss of each image."""
+        head, features = self.heads[part.dataset], own.features
+        if isinstance(head, Objective):
+            return head.losses(own, part)
         if self._joint is not None:
             logits, target = self._joint_logits(part, features, self._joint)
             return functional.cross_entropy(logits, target, reduction="none")
@@ -228,10 +238,10 @@ class FewShot(LightningModule):
         stream = f"step/{self._batches_done}"
         key = derive_key(self.tuning.seed, stream, "dropout", self.global_rank)
         with drawing_from(key[0], self.device):
-            features = self._features(
+            encoded = self._seen(
                 batch.parts, [self._corrupted(part, batch.epoch) for part in batch.parts]
             )
-        losses = [self._losses(part, own) for part, own in zip(batch.parts, features, strict=True)]
+        losses = [self._losses(part, own) for part, own in zip(batch.parts, encoded, strict=True)]
         weighted = [
             (part.weights * loss).sum() for part, loss in zip(batch.parts, losses, strict=True)
         ]
@@ -269,18 +279,23 @@ class FewShot(LightningModule):
         """Add up errors, losses and images of the selection part."""
         present = [number for number, one in enumerate(self.selection) if one is not None]
         parts = [replace(part, dataset=present[part.dataset]) for part in batch.parts]
-        features = self._features(parts, [part.images for part in parts])
-        for part, own in zip(parts, features, strict=True):
-            logits, labels = self._logits(part, own).float(), part.labels
-            if self.tuning.choose == "best_on_test" and self._joint is not None:
-                logits, labels = self._joint_logits(part, own, self._joint)
-            if labels.ndim == 2:
-                wrong = ((logits > 0) != (labels > 0)).double().mean(dim=1)
-            else:
-                wrong = (logits.argmax(dim=1) != labels).double()
-            loss = self._losses(part, own)
+        encoded = self._seen(parts, [part.images for part in parts])
+        for part, own in zip(parts, encoded, strict=True):
+            wrong, loss = self._wrong(part, own), self._losses(part, own)
             each = torch.stack([wrong, loss.double(), torch.ones_like(wrong)], dim=1)
             self._sums += (part.weights.double()[:, None] * each).sum(dim=0)
+
+    def _wrong(self, part: ShotPart, own: Seen) -> Tensor:
+        """Return which images are answered wrongly, float64 (n,); of several labels their share."""
+        head = self.heads[part.dataset]
+        if isinstance(head, Objective):
+            return head.wrong(own, part).double()
+        logits, labels = self._logits(part, own.features).float(), part.labels
+        if self.tuning.choose == "best_on_test" and self._joint is not None:
+            logits, labels = self._joint_logits(part, own.features, self._joint)
+        if labels.ndim == 2:
+            return ((logits > 0) != (labels > 0)).double().mean(dim=1)
+        return (logits.argmax(dim=1) != labels).double()
 
     def on_validation_epoch_end(self) -> None:
         """Keep the trained weights if no epoch was better."""

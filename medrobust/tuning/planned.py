@@ -56,7 +56,7 @@ class PlannedAdapter:
             "base": dict(base),
             "prompts": dict(prompts),
             "data": [_record_of(one) for one in self.drawn],
-            "protocol": list(self.protocol),
+            "protocol": [*self.protocol, *getattr(self.stage.recipe, "protocol", ())],
         }
 
 

@@ -14,7 +14,7 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import ahead, channel_first
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import Draws, derive_key
-from medrobust.types import UInt8Array
+from medrobust.types import Int64Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class ShotPart:
         weights: float32 (n,), share of each image in the loss of the whole batch; 0 for one that
             only keeps a process from having none.
         ids: Of the images.
+        masks: uint8 (n, H, W), not 0 in lesions, augmented alike; None where nobody asks for them.
     """
 
     dataset: int
@@ -37,12 +38,14 @@ class ShotPart:
     labels: Tensor
     weights: Tensor
     ids: tuple[str, ...]
+    masks: Tensor | None = None
 
     def to(self, device: torch.device) -> "ShotPart":
-        """Move images, labels and weights; the index stays, it is read on the CPU."""
+        """Move images, labels, weights and masks; the index stays, it is read on the CPU."""
         moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("images", "labels", "weights")
+            name: value.to(device, non_blocking=True)
+            for name in ("images", "labels", "weights", "masks")
+            if (value := getattr(self, name)) is not None
         }
         return replace(self, **moved)
 
@@ -153,14 +156,21 @@ class Shots(Dataset[ShotBatch]):
         image_sets: Rows run over all of them, in this order.
         augment: Transforms of albumentations; empty for selection.
         seed: Of the augmentation.
+        masks: Whether masks are read, of sets that have some.
     """
 
     def __init__(
-        self, image_sets: Sequence[ImageSet], *, augment: Sequence[Any] = (), seed: int = 0
+        self,
+        image_sets: Sequence[ImageSet],
+        *,
+        augment: Sequence[Any] = (),
+        seed: int = 0,
+        masks: bool = False,
     ) -> None:
         self.image_sets = tuple(image_sets)
         self.ends = np.cumsum([len(one) for one in self.image_sets])
         self.seed = seed
+        self.masks = masks
         self.augment = _composed(augment) if augment else None
 
     def __len__(self) -> int:
@@ -181,8 +191,10 @@ class Shots(Dataset[ShotBatch]):
         rows = np.array([place.row - first for place in places])
         index = torch.from_numpy(image_set.index[rows])
         images: Sequence[UInt8Array] = list(np.asarray(image_set.images[rows]))
+        masks = self._masks(image_set, rows, images[0].shape[:2])
         if self.augment is not None:
-            images = self._augmented(images, index, f"{image_set.stream}/{places[0].epoch}")
+            stream = f"{image_set.stream}/{places[0].epoch}"
+            images, masks = self._augmented(images, masks, index, stream)
         return ShotPart(
             number,
             torch.from_numpy(channel_first(images)),
@@ -190,25 +202,52 @@ class Shots(Dataset[ShotBatch]):
             torch.from_numpy(image_set.labels[rows]),
             torch.tensor([place.weight for place in places]),
             tuple(image_set.ids[rows].tolist()),
+            None if masks is None else torch.from_numpy(np.stack(masks)),
         )
 
+    def _masks(
+        self, image_set: ImageSet, rows: Int64Array, shape: tuple[int, ...]
+    ) -> Sequence[UInt8Array] | None:
+        """Read the masks of images of that height and width, where they are asked for.
+
+        Raises:
+            ConfigurationError: If they are of another size.
+        """
+        stored = getattr(image_set.target, "masks", None) if self.masks else None
+        if stored is None:
+            return None
+        masks = list(np.asarray(stored[rows]))
+        if masks[0].shape != shape:
+            raise ConfigurationError(
+                f"masks of {image_set.name} are {masks[0].shape} and its images {shape}: tuning "
+                f"needs them of one size."
+            )
+        return masks
+
     def _augmented(
-        self, images: Sequence[UInt8Array], index: Tensor, stream: str
-    ) -> list[UInt8Array]:
-        """Augment each image by draws of its own."""
+        self,
+        images: Sequence[UInt8Array],
+        masks: Sequence[UInt8Array] | None,
+        index: Tensor,
+        stream: str,
+    ) -> tuple[list[UInt8Array], list[UInt8Array] | None]:
+        """Augment each image, and its mask with it, by draws of its own."""
         assert self.augment is not None
         words = Draws(derive_key(self.seed, stream, "augmentation", 0), index).words(1)[:, 0]
-        done = []
-        for image, word in zip(images, words.tolist(), strict=True):
+        done, moved = [], []
+        for number, (image, word) in enumerate(zip(images, words.tolist(), strict=True)):
             self.augment.set_random_seed(word)
-            done.append(self.augment(image=image)["image"])
+            given = {} if masks is None else {"mask": masks[number]}
+            augmented = self.augment(image=image, **given)
+            done.append(augmented["image"])
+            moved.append(augmented.get("mask"))
         shapes = {one.shape for one in done}
         if len(shapes) > 1 or done[0].dtype != np.uint8:
             raise ConfigurationError(
                 f"tuning.augment gives images {sorted(shapes)} of {done[0].dtype}: they must all "
                 f"be uint8 and of one size."
             )
-        return done
+        return done, None if masks is None else moved
 
 
 def _composed(transforms: Sequence[Any]) -> Any:

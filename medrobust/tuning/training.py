@@ -21,6 +21,7 @@ from medrobust.models.own import OwnModel
 
 from .few_shot import FewShot
 from .joint_classes import Head
+from .objective import Objective
 from .recipe import Tuning, TuningError
 
 CHECKPOINT = "last.ckpt"
@@ -52,7 +53,7 @@ def private_copy(source: ModelSource) -> Any:
 def attached(
     source: ModelSource,
     recipe: Tunable,
-    heads: Sequence[Head],
+    heads: Sequence[Head | Objective],
     drawn: Sequence[FewShots],
     tuning: Tuning,
     num_workers: int = 0,
@@ -68,7 +69,8 @@ def attached(
     model = private_copy(source)
     before = _some_features(model, drawn)
     touched = recipe.attach(model, seed=tuning.seed)
-    if not torch.equal(_some_features(model, drawn), before):
+    elsewhere = getattr(recipe, "begins_elsewhere", False)  # a published form, on purpose
+    if not elsewhere and not torch.equal(_some_features(model, drawn), before):
         raise TuningError(
             f"adapter {recipe.name!r} changes the features of {source.name} before any step was "
             f"taken: it must begin as the model itself."

@@ -275,8 +275,8 @@ def test_what_cannot_be_tuned_or_evaluated_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_with_the_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: FewShot, part: Any, features: Tensor) -> Tensor:
-        return torch.where(part.index == part.index[0], torch.nan, features.sum(dim=1))
+    def broken(self: FewShot, part: Any, own: Any) -> Tensor:
+        return torch.where(part.index == part.index[0], torch.nan, own.features.sum(dim=1))
 
     monkeypatch.setattr(FewShot, "_losses", broken)
     with pytest.raises(TuningError, match=r"not finite in epoch 0 for phantoms_site_b/") as caught:
@@ -360,13 +360,14 @@ def test_the_loss_is_the_cross_entropy_of_scaled_cosines_in_the_samples_own_set(
 
     module = module_of(experiment(tmp_path, datasets=TWO))
     batch = Shots(module.shots).__getitems__([Place(0, 0, 0.5), Place(25, 0, 0.5)])
-    features = module._features(batch.parts, [part.images for part in batch.parts])
-    for part, own in zip(batch.parts, features, strict=True):
+    seen = module._seen(batch.parts, [part.images for part in batch.parts])
+    for part, one in zip(batch.parts, seen, strict=True):
+        own = one.features
         assert own.norm(dim=1).tolist() == pytest.approx([1.0])
         head = module.heads[part.dataset]
         logits = head.logit_scale * own @ head.present.T
         expected = -logits.log_softmax(dim=1)[0, part.labels[0]]
-        assert module._losses(part, own)[0].item() == pytest.approx(expected.item(), rel=1e-5)
+        assert module._losses(part, one)[0].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_joint_label_space_needs_texts_that_tell_the_sets_apart(tmp_path: Path) -> None:
@@ -380,8 +381,8 @@ def test_a_joint_label_space_needs_texts_that_tell_the_sets_apart(tmp_path: Path
     from medrobust.tuning.shots import Place, Shots
 
     (part,) = Shots(module.shots).__getitems__([Place(23, 0, 1.0)]).parts
-    own = module._features([part], [part.images])[0]
-    logits = module.heads[0].logit_scale * own @ classes.T
+    own = module._seen([part], [part.images])[0]
+    logits = module.heads[0].logit_scale * own.features @ classes.T
     expected = -logits.log_softmax(dim=1)[0, 20 + int(part.labels[0])]
     assert module._losses(part, own)[0].item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -465,10 +466,11 @@ def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) 
     from medrobust.tuning.shots import Place, Shots
 
     (part,) = Shots(raw.shots).__getitems__([Place(0, 0, 1.0)]).parts
-    features = raw._features([part], [part.images])[0]
+    own = raw._seen([part], [part.images])[0]
+    features = own.features
     assert features.norm().item() != pytest.approx(1.0, abs=1e-3)
     expected = (features @ raw.heads[0].present.T).log_softmax(dim=1)[0, part.labels[0]]
-    assert raw._losses(part, features)[0].item() == pytest.approx(-expected.item(), rel=1e-5)
+    assert raw._losses(part, own)[0].item() == pytest.approx(-expected.item(), rel=1e-5)
 
 
 KILLED = """

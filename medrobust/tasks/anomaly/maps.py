@@ -16,8 +16,8 @@ from medrobust.types import FeatureBatch
 from .levels import Masks, Scale, View, counted_maps
 from .shown import no_pixels, shown_maps
 
-SEGMENTATION = "segmentation"
-"""Branch of an adapter whose places stand in for the model's own in maps of sentences."""
+CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
+"""Branches of an adapter: places of the one make scores of images, of the other maps."""
 
 
 class Scorer(Protocol):
@@ -36,7 +36,8 @@ class Scorer(Protocol):
 class StateScorer:
     """Scores images and places by their cosines with a normal and an abnormal state.
 
-    The score of an image is `scale * (cos abnormal - cos normal)`, as without maps. A place has at
+    The score of an image is `scale * (cos abnormal - cos normal)`, as without maps; where all
+    levels have a branch for it, the mean of that over its places and the levels. A place has at
     each level the probability of the abnormal state, a softmax of the two scaled cosines; the map
     is the mean over the levels.
 
@@ -53,7 +54,11 @@ class StateScorer:
     def __call__(self, features: FeatureBatch, patches: Any) -> tuple[Tensor, Tensor]:
         """Compare features and places."""
         direction = self._direction.to(features.device)
+        which = [level.branches.get(CLASSIFICATION) for level in patches.values()]
         score = (features.float() * direction).sum(dim=1)
+        if (branches := [one for one in which if one is not None]) and len(branches) == len(which):
+            each = [functional.normalize(one, dim=-1) @ direction for one in branches]
+            score = torch.stack([logits.mean(dim=1) for logits in each]).mean(dim=0)
         maps = []
         for level in patches.values():
             places = level.branches.get(SEGMENTATION)

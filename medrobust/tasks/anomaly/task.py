@@ -133,12 +133,14 @@ class Anomaly(Task):
     def _of_maps(self, data: Any, side: ModelSide, normal: Sequence[str]) -> dict[str, Any]:
         """Say what makes maps; nothing where there are none."""
         masked = isinstance(data.target, MaskedLabels)
-        if self.scorer == "prompts" and not (self.maps and masked):
+        branched = getattr(side.model(), "branch_blocks", ())
+        if self.scorer == "prompts" and not branched and not (self.maps and masked):
             return {}
         from .normals import SCALED_BY, drawn, other_split
 
         count = int(side.model().patch_blocks)
-        blocks = list(self.blocks or sorted({-(-count * part // 4) for part in (1, 2, 3, 4)}))
+        spread = sorted({-(-count * part // 4) for part in (1, 2, 3, 4)})
+        blocks = list(self.blocks or branched or spread)
         wrong = [block for block in blocks if not 1 <= block <= count]
         if wrong:
             raise ConfigurationError(
@@ -164,9 +166,38 @@ class Anomaly(Task):
             from .making import map_head
 
             return map_head(side, description, data, PURPOSE)
+        if "tuned" in description:
+            from .tuned import TuningHead
+
+            return TuningHead(text_model(side, PURPOSE), description, data)
         from .head import StateHead
 
         return StateHead(text_model(side, PURPOSE), description)
+
+    def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
+        """Say which sentences, and which masks, an adapter is tuned by.
+
+        Raises:
+            ConfigurationError: If the adapter is a head for classes, the images are of one state,
+                or the model reads no sentences.
+        """
+        if trains_head:
+            raise ConfigurationError(
+                "task=anomaly asks whether an image is normal, and a linear probe answers with "
+                "classes. Choose adapter=mvfa, lora, norm or full."
+            )
+        normal = normal_classes(data)
+        check_both_states(data, normal)
+        text_model(side, PURPOSE)
+        (prompts,) = side.prompt_sets
+        masked = self.maps and isinstance(data.target, MaskedLabels)
+        return {
+            "kind": self.kind,
+            "name": prompts.name,
+            "normal": list(normal),
+            "texts": _texts(prompts, data, normal),
+            "tuned": {"masks": data.target.digest if masked else None},
+        }
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""

@@ -1,0 +1,115 @@
+"""What tuning learns here: which images are not normal, and where, by sentences of both states."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medrobust.models.base import VisionLanguageModel
+from medrobust.models.zero_shot import class_features
+from medrobust.tasks.base import HeadDescription
+
+from .losses import detection, dice, enlarged, focal
+from .maps import CLASSIFICATION, SEGMENTATION
+
+
+class StateObjective(nn.Module):
+    """Cross-entropy of an image being abnormal; of adapters with branches, at each block by each.
+
+    Without branches the logit of an image is scale (cos abnormal − cos normal) of its feature. With
+    them, of every block, the classification branch is asked by the mean of that over the places,
+    and the segmentation branch, where there are masks, by focal loss and Dice over the pixels. All
+    are added up; nothing but the adapter is trained.
+
+    Args:
+        states: Features of the normal and the abnormal state, (2, E), of unit norm.
+        scale: Multiplier of the cosine.
+        normal: Whether each class is normal, bool (K,).
+        wants_masks: Whether it reads masks.
+    """
+
+    states: Tensor
+    normal: Tensor
+
+    def __init__(self, states: Tensor, scale: float, normal: Tensor, *, wants_masks: bool) -> None:
+        super().__init__()
+        self.register_buffer("states", states)
+        self.register_buffer("normal", normal)
+        self.scale, self.wants_masks = scale, wants_masks
+
+    def logits(self, embedded: Tensor) -> Tensor:
+        """Return logits of being abnormal, over the last axis of embeddings."""
+        with torch.autocast(embedded.device.type, enabled=False):
+            unit = functional.normalize(embedded.float(), dim=-1)
+            cosines = unit @ self.states.T
+            return self.scale * (cosines[..., 1] - cosines[..., 0])
+
+    def abnormal(self, labels: Tensor) -> Tensor:
+        """Return whether each image shows what is in no normal class, float32 (n,)."""
+        if labels.ndim == 2:
+            return labels[:, ~self.normal].any(dim=1).float()
+        return (~self.normal[labels]).float()
+
+    def losses(self, seen: Any, part: Any) -> Tensor:
+        """Return the loss of each image, (n,): `medrobust.tuning.objective` calls it."""
+        target, published = self.abnormal(part.labels), seen.published
+        if not len(seen.patches):
+            return detection(self.logits(seen.features)[:, None], target)
+        total = torch.zeros_like(target)
+        for level in seen.patches.values():
+            which = self.logits(level.branches[CLASSIFICATION])
+            where = self.logits(level.branches[SEGMENTATION])
+            total = total + detection(which, target, published=published)
+            if part.masks is None:
+                total = total + 0 * where.sum()  # so that every process has every gradient
+            else:
+                total = total + self._of_pixels(where, level.grid, part.masks > 0, published)
+        return total
+
+    def _of_pixels(
+        self, logits: Tensor, grid: tuple[int, int], lesion: Tensor, published: bool
+    ) -> Tensor:
+        size = (lesion.shape[1], lesion.shape[2])
+        pixels = enlarged(logits, grid, size, corners=published)
+        return focal(pixels, lesion, published=published) + dice(pixels, lesion)
+
+    def wrong(self, seen: Any, part: Any) -> Tensor:
+        """Return whether the image is taken for what it is not, bool (n,)."""
+        if len(seen.patches):
+            each = [
+                self.logits(one.branches[CLASSIFICATION]).mean(dim=1)
+                for one in seen.patches.values()
+            ]
+            found = torch.stack(each).mean(dim=0)
+        else:
+            found = self.logits(seen.features)
+        return (found > 0) != (self.abnormal(part.labels) > 0)
+
+
+class TuningHead:
+    """Holds the objective; no cell is made with it.
+
+    Args:
+        model: Reads the sentences, on the CPU in full precision.
+        description: From `tuned_head`.
+        data: Facts of the images that are tuned on.
+    """
+
+    def __init__(self, model: VisionLanguageModel, description: HeadDescription, data: Any) -> None:
+        model.to("cpu", torch.float32)
+        states = class_features(model, description["texts"])
+        normal = torch.tensor([name in description["normal"] for name in data.class_names])
+        masks = description["tuned"]["masks"] is not None
+        scale = float(model.logit_scale)
+        self.module = StateObjective(states, scale, normal, wants_masks=masks)
+
+    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
+        """Refuse: cells are made by other heads.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("this head is for tuning")
