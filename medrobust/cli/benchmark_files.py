@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", default="cpu", help="where images are corrupted (cpu, cuda)")
     add_overrides(parser, "dataset=...|corruption=...")
     given = parser.parse_intermixed_args(list(arguments))
+    from medrobust.corruptions.modality import modality_of
     from medrobust.evaluation.building import built
 
     from .hydra_app import composed
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     dataset, corruption = built(config, "dataset"), built(config, "corruption")
     for source in getattr(dataset, "members", (dataset,)):
-        write(source, corruption.expand(source.suite), config, given)
+        write(source, corruption.expand(source.suite, modality_of(source)), config, given)
     return 0
 
 

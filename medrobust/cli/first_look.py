@@ -3,6 +3,7 @@
 from typing import Any
 
 from medrobust.base.licenses import GRANTED, check_commercial
+from medrobust.corruptions.modality import modality_of
 from medrobust.evaluation.building import built, check_arguments, resolved
 from medrobust.evaluation.config import refuse_tuning_of_nothing, refuse_untuned
 from medrobust.evaluation.run_wide import check_run_wide, run_wide
@@ -32,7 +33,7 @@ def first_look(config: Any) -> None:
     dataset, corruption = built(config, "dataset"), built(config, "corruption")
     sources = getattr(dataset, "members", (dataset,))
     for source in sources:
-        corruption.expand(source.suite)
+        corruption.expand(source.suite, modality_of(source))
     model = plain["model"]
     if plain.get("license", "any") != "any" and "license" in model:  # needs no files
         check_commercial(f"model {model['name']!r}", str(model["license"]), GRANTED.format("model"))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from medrobust.exceptions import ConfigurationError
 
+from .kernels import KERNELS
+from .modality import check_device, physics_suite
 from .suites import REGISTRIES, find_entry, suites
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Corruption:
         name: As its suite calls it.
         suite: Suite, path of a suite file, or None for the registry of the data set at hand.
         grey: "convert" or "rgb", see `corrupt`.
+        force: Compute artifacts of a device on images of another, too.
     """
 
     computed: ClassVar[bool] = True
@@ -32,15 +35,18 @@ class Corruption:
     name: str
     suite: str | None = "imagenet_c"
     grey: "Grey" = "convert"
+    force: bool = False
 
-    def expand(self, registry: str | None) -> "tuple[Corruption, ...]":
-        """Resolve the suite for a data set and check that the corruption is in it.
+    def expand(self, registry: str | None, modality: str | None = None) -> "tuple[Corruption, ...]":
+        """Resolve the suite for a data set and check that the corruption is in it and suits it.
 
         Args:
             registry: Registry of MedMNIST-C of the data set, or None.
+            modality: Its words for how images were made, "" if it has none; None checks nothing.
 
         Raises:
-            ConfigurationError: If the registry is needed and there is none.
+            ConfigurationError: If the registry is needed and there is none, or if the corruption is
+                an artifact of another device.
             UnknownNameError: If the suite does not have this corruption.
         """
         suite = self.suite or registry
@@ -50,7 +56,8 @@ class Corruption:
                 f"corruption {self.name!r} takes the registry of a MedMNIST data set, and this "
                 f"data set has none. Choose one by corruption.suite=NAME: {', '.join(having)}."
             )
-        find_entry(suite, self.name)
+        device = KERNELS[find_entry(suite, self.name).kernel].device
+        check_device(self.name, device, modality, force=self.force)
         return (replace(self, suite=suite),)
 
     def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
@@ -123,39 +130,47 @@ class Suite:
 
     Attributes:
         suite: A suite or path of a suite file; "medmnist_c" for the registry of the data set at
-            hand; "all" for imagenet_c and then that registry; "clean" for no corruption at all.
+            hand; "all" for imagenet_c and then that registry; "clean" for no corruption at all;
+            "physics" for the artifacts of the device that made the data set.
         grey: "convert" or "rgb", see `corrupt`.
         registry: Also the registry of the data set at hand, as a second block, where it has one.
+        force: Compute artifacts of a device on images of another, too.
     """
 
     suite: str
     grey: "Grey" = "convert"
     registry: bool = False
+    force: bool = False
 
     @property
     def name(self) -> str:
         """What the user types."""
         return self.suite
 
-    def expand(self, registry: str | None) -> tuple[Corruption, ...]:
+    def expand(self, registry: str | None, modality: str | None = None) -> tuple[Corruption, ...]:
         """List the columns for a data set.
 
         Args:
             registry: Registry of MedMNIST-C of the data set, or None.
+            modality: Its words for how images were made, "" if it has none; None checks nothing.
 
         Raises:
-            ConfigurationError: If the registry is asked for and there is none.
+            ConfigurationError: If the registry is asked for and there is none, or if a corruption
+                is an artifact of another device.
             UnknownNameError: If there is no such suite.
         """
         return tuple(
-            Corruption(name, suite, self.grey)
-            for suite in self._blocks(registry)
+            column
+            for suite in self._blocks(registry, modality)
             for name in suites(suite)
+            for column in Corruption(name, suite, self.grey, self.force).expand(registry, modality)
         )
 
-    def _blocks(self, registry: str | None) -> Sequence[str]:
+    def _blocks(self, registry: str | None, modality: str | None) -> Sequence[str]:
         if self.suite == "clean":
             return ()
+        if self.suite == "physics":
+            return (physics_suite(modality),)
         if self.suite == "all" or self.registry:
             first = "imagenet_c" if self.suite == "all" else self.suite
             return (first, registry) if registry else (first,)

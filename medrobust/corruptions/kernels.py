@@ -23,6 +23,7 @@ class Kernel:
         unchanged: Function in its module that says, of (height, width) and parameters, whether the
             pixels are those of the version before; empty where the last version changed all.
         moves: Whether it puts pixels where others were, so that masks have to move with them.
+        device: Whose artifact it is, as `modality.py` names devices; empty for any image.
     """
 
     module: str
@@ -31,6 +32,7 @@ class Kernel:
     nested: bool = False
     unchanged: str = ""
     moves: bool = False
+    device: str = ""
 
 
 KERNELS: Mapping[str, Kernel] = MappingProxyType(
@@ -68,12 +70,12 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
             channelwise=False,
         ),
         "occlusion": Kernel("occlusion", draws=("order", "noise"), nested=True),
-        "ghosting": Kernel("mri", draws=("axis",)),
-        "spike": Kernel("mri", draws=("row", "column")),
-        "rician_noise": Kernel("mri", draws=("real", "imaginary")),
-        "bias_field": Kernel("mri", draws=("coefficients",)),
-        "gibbs": Kernel("mri"),
-        "mr_motion": Kernel("mri", draws=("axis", "path")),
+        "ghosting": Kernel("mri", draws=("axis",), device="MRI"),
+        "spike": Kernel("mri", draws=("row", "column"), device="MRI"),
+        "rician_noise": Kernel("mri", draws=("real", "imaginary"), device="MRI"),
+        "bias_field": Kernel("mri", draws=("coefficients",), device="MRI"),
+        "gibbs": Kernel("mri", device="MRI"),
+        "mr_motion": Kernel("mri", draws=("axis", "path"), device="MRI"),
     }
 )
 

@@ -39,6 +39,7 @@ def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice)
         TorchIO 1.2.1, `RandomGhosting`, on a slice.
 
     Example:
+        >>> import torch
         >>> grey, rows = torch.full((1, 1, 32, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
         >>> ghosting(grey, 4, 1.0, axis=rows).unique().tolist()
         [90]
@@ -54,7 +55,13 @@ def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice)
 
 
 def along(axis: Choice) -> list[int]:
-    """Return 0 (rows) or 1 (columns) for each image, as drawn or given."""
+    """Return 0 (rows) or 1 (columns) for each image, as drawn or given.
+
+    Example:
+        >>> import torch
+        >>> along(torch.tensor([[1], [0]]))
+        [1, 0]
+    """
     chosen_axes: list[int] = chosen(axis, 0, 1, 1)[:, 0].tolist()
     return chosen_axes
 
@@ -115,6 +122,7 @@ def spike(images: UInt8Batch, intensity: float, *, row: Choice, column: Choice) 
         TorchIO 1.2.1, `RandomSpike` with one spike, on a slice.
 
     Example:
+        >>> import torch
         >>> grey, still = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
         >>> spike(grey, 0.5, row=torch.tensor([[14]]), column=still)[0, 0, :3, 0].tolist()
         [135, 45, 135]
@@ -129,7 +137,12 @@ def spike(images: UInt8Batch, intensity: float, *, row: Choice, column: Choice) 
 
 
 def striped(plane: Float64Array, intensity: float, cycles: tuple[int, int]) -> Float64Array:
-    """Add a cosine of the plane's mean; `cycles` are those of its height and width."""
+    """Add a cosine of the plane's mean; `cycles` are those of its height and width.
+
+    Example:
+        >>> striped(np.full((2, 2), 8.0), 0.5, (1, 0)).round(9).tolist()
+        [[12.0, 12.0], [4.0, 4.0]]
+    """
     (cosine, sine), (across, sine_across) = (
         _wave(side, count) for side, count in zip(plane.shape, cycles, strict=True)
     )
@@ -173,6 +186,7 @@ def rician_noise(images: UInt8Batch, std: float, *, real: Choice, imaginary: Cho
         Gudbjartsson and Patz, Magn Reson Med 34, 1995; MONAI, `RandRicianNoise`.
 
     Example:
+        >>> import torch
         >>> black, one = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.ones(1, 28, 28)
         >>> rician_noise(black, 0.1, real=one, imaginary=one).unique().tolist()
         [36]
@@ -210,6 +224,7 @@ def bias_field(
         Van Leemput et al., IEEE TMI 18, 1999, as TorchIO 1.2.1, `RandomBiasField`, on a slice.
 
     Example:
+        >>> import torch
         >>> grey, constant = torch.full((1, 1, 28, 28), 100, dtype=torch.uint8), torch.zeros(1, 10)
         >>> constant[0, 0] = 1
         >>> bias_field(grey, 0.5, coefficients=constant).unique().tolist()
@@ -227,7 +242,12 @@ def bias_field(
 
 
 def field_of(coefficients: Float64Array, order: int, size: tuple[int, int]) -> Float64Array:
-    """Make exp(sum of c_ij y^i x^j), i + j up to `order`: float64 (H, W)."""
+    """Make exp(sum of c_ij y^i x^j), i + j up to `order`: float64 (H, W).
+
+    Example:
+        >>> field_of(np.array([0, 1.0, 0]), 1, (2, 3)).round(2).tolist()
+        [[0.37, 1.0, 2.72], [0.37, 1.0, 2.72]]
+    """
     y, x = (np.linspace(-1, 1, side) for side in size)
     exponent, given = np.zeros(size), iter(coefficients)
     for i in range(order + 1):
@@ -258,6 +278,7 @@ def gibbs(images: UInt8Batch, alpha: float) -> UInt8Batch:
         MONAI, `GibbsNoise`, for the radius.
 
     Example:
+        >>> import torch
         >>> grey = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8)
         >>> gibbs(grey, 0.9).unique().tolist()
         [90]
@@ -269,7 +290,12 @@ def gibbs(images: UInt8Batch, alpha: float) -> UInt8Batch:
 
 @lru_cache(maxsize=64)
 def disk(size: tuple[int, int], alpha: float) -> NDArray[np.bool_]:
-    """Say what is kept of the half spectrum of a real plane: bool (H, W // 2 + 1)."""
+    """Say what is kept of the half spectrum of a real plane: bool (H, W // 2 + 1).
+
+    Example:
+        >>> disk((4, 4), 0.6).astype(int).tolist()
+        [[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]
+    """
     y, x = np.fft.fftfreq(size[0], 1 / size[0]), np.arange(size[1] // 2 + 1)
     radius = (1 - alpha) * max(size) * np.sqrt(2) / 2
     kept: NDArray[np.bool_] = np.sqrt(y[:, None] ** 2 + x**2) <= radius
@@ -304,6 +330,7 @@ def mr_motion(
         millimetres and the jitter is normal.
 
     Example:
+        >>> import torch
         >>> grey, still = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
         >>> mr_motion(grey, 0, 0, axis=still, path=torch.full((1, 8), 0.5)).unique().tolist()
         [90]

@@ -79,7 +79,13 @@ def word_row(draws: Draws, n: int, count: int) -> Int64Array:
 
 
 def fractions(draw: Choice, count: int) -> Float64Array:
-    """Make `count` uniforms in [0, 1) an image, or take the given ones: (N, count)."""
+    """Make `count` uniforms in [0, 1) an image, or take the given ones: (N, count).
+
+    Example:
+        >>> import torch
+        >>> fractions(torch.tensor([[0.25, 0.5]]), 2).tolist()
+        [[0.25, 0.5]]
+    """
     values = draw.uniform(count) if isinstance(draw, Draws) else draw.cpu().double()
     out: Float64Array = values.reshape(-1, count).numpy()
     return out

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Columns(Protocol):
     """One corruption or a suite of them: what a file in conf/corruption builds."""
 
-    def expand(self, registry: str | None) -> "tuple[Corruption, ...]":
+    def expand(self, registry: str | None, modality: str | None = None) -> "tuple[Corruption, ...]":
         """Return the corruptions in order, names resolved for the data set's registry."""
         ...
 

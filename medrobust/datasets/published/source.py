@@ -101,6 +101,11 @@ class PublishedSource(ABC):
         return self.flag
 
     @property
+    def modality(self) -> str:
+        """A few words for prompts, as published."""
+        return self.facts.modality
+
+    @property
     def suite(self) -> str | None:
         """The registry of MedMNIST-C that is made for this set, None outside MedMNIST."""
         return self.described().suite
