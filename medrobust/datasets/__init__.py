@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "BMAD": "published.bmad",
     "CheXpert5x200": "reports.source",
     "Collection": "collection",
     "CorruptedFiles": "image_set",

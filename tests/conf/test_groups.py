@@ -29,6 +29,9 @@ GIVEN = {
     for name in ("chexpert_5x200", "mimic_cxr", "openi", "padchest", "rocov2")
 }
 GIVEN |= {
+    f"dataset/{file.name}": ("dataset.root=folder",) for file in FILES if file.stem[:5] == "bmad_"
+}
+GIVEN |= {
     f"text_corruption/{file.stem}.yaml": ("task=retrieval",)
     for file in FILES
     if file.parent.as_posix() == "text_corruption" and file.stem != "none"

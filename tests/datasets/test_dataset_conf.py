@@ -18,6 +18,10 @@ OWN = {
     name: ["dataset.root=folder"]
     for name in ("chexpert_5x200", "mimic_cxr", "openi", "padchest", "rocov2")
 }
+OWN |= {
+    f"bmad_{name}": ["dataset.root=folder"]
+    for name in ("brain", "liver", "resc", "oct2017", "chest", "histopathology")
+}
 OPTIONS = [file.stem for file in option_files(conf_folder(), "dataset")]
 
 

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from medrobust.base.findings import Finding
 from medrobust.base.former_keywords import formerly_made_with
+from medrobust.base.targets import Labels, MaskedLabels
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.types import UInt8Array
 
 from .image_notes import cached_notes, sentence
+from .masks import mask_paths, read_masks
 from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .row_files import check_files
@@ -49,10 +51,13 @@ class Folder(OwnData):
     Args:
         name: Name in tables and in the store.
         bit_depth: Of images with more than 8 bits (`Framing`).
+        mask_column: Column of the masks, where the table has it: files of the size of their images,
+            not 0 in lesions; empty where nothing is one.
     """
 
     name: str = "folder"
     bit_depth: int = 16
+    mask_column: str = "mask"
 
     def __post_init__(self) -> None:
         """Refuse choices that do not exist."""
@@ -77,8 +82,26 @@ class Folder(OwnData):
         )
         return samples
 
+    def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
+        judged = super()._judged(table, samples)
+        target = judged["target"]
+        if self.mask_column not in table.columns or not isinstance(target, Labels):
+            return judged
+        masks = read_masks(
+            table,
+            self.mask_column,
+            samples,
+            self.folder,
+            self._framing(),
+            self.name,
+            self.cache_dir,
+        )
+        return judged | {"target": MaskedLabels(target.values, masks.open(), masks.digest)}
+
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}
+        if self.mask_column in table.columns:
+            listed |= {p for t in table.parts() for p in mask_paths(t, self.mask_column)}
         found = self._found(samples, self._notes(samples), f" of {split}")
         return (*found, *self._left_out(pictures_left_out(self.folder, listed), "picture"))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from medrobust.base.missing import is_missing, names_nobody
-from medrobust.base.targets import Texts
+from medrobust.base.targets import MaskedLabels, Texts
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Int64Array
@@ -184,4 +184,5 @@ def described(judged: Mapping[str, Any]) -> dict[str, Any]:
         "task": judged["label_kind"],
         "class_names": judged["class_names"],
         "positive": judged["positive"],
+        **({"masks": target.digest} if isinstance(target, MaskedLabels) else {}),
     }

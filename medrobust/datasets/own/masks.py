@@ -1,0 +1,126 @@
+"""Masks of own images: files beside them, of their size, framed as they are."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from medrobust.base.once import say_once
+from medrobust.base.wording import part_of
+from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.exceptions import InvalidDataError, InvalidImageError
+from medrobust.types import UInt8Array
+
+from .pictures import Framing, check_area, framed, quiet_decoders, write_images
+from .samples import Sample, each_sample, files_key, place_named
+from .table import Table
+
+log = logging.getLogger(__name__)
+
+LOSSY = (".jpg", ".jpeg")
+"""Files whose compression smears a mask."""
+
+READING = 1
+"""Version of the way masks are read."""
+
+
+def mask_paths(table: Table, column: str) -> list[str]:
+    """Return the path of each row's mask, empty where it has none.
+
+    Raises:
+        InvalidDataError: For a path that leaves the folder, or a file whose compression loses
+            pixels; names the line.
+    """
+    paths = [text.replace("\\", "/") for text in table.column(column, "mask_column")]
+    for line, path in zip(table.lines, paths, strict=True):
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or "\0" in path or ":" in path.split("/")[0]:
+            raise InvalidDataError(
+                f"{table.file}, line {line}: the path of the mask leaves the folder of the images; "
+                f"paths are relative to dataset.root."
+            )
+        if pure.suffix.lower() in LOSSY:
+            raise InvalidDataError(
+                f"{table.file}, line {line}: the mask is a JPEG, which smears its border. Give it "
+                f"as PNG."
+            )
+    return paths
+
+
+def read_masks(
+    table: Table,
+    column: str,
+    samples: Sequence[Sample],
+    folder: Path,
+    framing: Framing,
+    name: str,
+    cache_dir: str | None,
+) -> CachedArray:
+    """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
+
+    Every value but 0 is a lesion. A row without a mask has none, which is said.
+
+    Args:
+        table: With the rows.
+        column: Of the masks.
+        samples: The images.
+        folder: That paths start from.
+        framing: Of the images.
+        name: Of the set.
+        cache_dir: See `medrobust.datasets.cache.cache_folder`.
+
+    Raises:
+        InvalidDataError: As `mask_paths` raises it.
+        InvalidImageError: If a mask cannot be read, or has another size than its image.
+    """
+    paths = mask_paths(table, column)
+    given = {
+        sample.name: Sample(paths[sample.row], folder / paths[sample.row], sample.row, sample.place)
+        for sample in samples
+        if paths[sample.row]
+    }
+    bare = len(samples) - len(given)
+    if bare:
+        said = part_of(bare, len(samples), "image")
+        say_once(log, logging.INFO, f"{name}: {said} without a mask: nothing of them is a lesion")
+    key = {
+        "kind": "masks",
+        "reading": READING,
+        "images": [sample.name in given for sample in samples],
+        **files_key(f"{name} masks", list(given.values()), cache_dir=cache_dir),
+        "framing": [framing.size, framing.fit],
+    }
+
+    def read(sample: Sample) -> UInt8Array:
+        if sample.name not in given:
+            return np.zeros((framing.size, framing.size), np.uint8)
+        own = given[sample.name]
+        with place_named(own):
+            return _read(own.file, sample.file, framing)
+
+    def write(target: Path) -> str:
+        with quiet_decoders():
+            masks = each_sample(read, list(samples))
+            return write_images(masks, len(samples), framing.size, True, target)
+
+    return cached_array(f"{name}-masks", key, write, cache_dir=cache_dir)
+
+
+def _read(file: Path, image: Path, framing: Framing) -> UInt8Array:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as mask, Image.open(image) as picture:
+            check_area(file.name, *mask.size)
+            if mask.size != picture.size:
+                sizes = " and ".join(f"{one.width}x{one.height}" for one in (mask, picture))
+                raise InvalidImageError(
+                    f"the mask {file.name} and its image have {sizes} pixels: they must be of one "
+                    f"size."
+                )
+            lesion = np.asarray(mask.convert("I") if mask.mode != "P" else mask) != 0
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InvalidImageError(f"the mask {file.name} cannot be read: {error}.") from error
+    half = framed((lesion * 255).astype(np.uint8), framing, grey=True)
+    return (half >= 128).astype(np.uint8)

@@ -1,0 +1,180 @@
+"""Masks beside own images, and the six sets of BMAD in both of their trees."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_table
+from PIL import Image
+
+from medrobust.base.targets import Labels, MaskedLabels
+from medrobust.datasets import BMAD, Folder, ImageSet
+from medrobust.datasets.published.bmad import FACTS
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    InvalidImageError,
+    UnknownNameError,
+)
+
+
+def picture(file: Path, size: tuple[int, int] = (60, 40), seed: int = 0) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, size[::-1]).astype(np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def mask(file: Path, size: tuple[int, int] = (60, 40), value: int = 255) -> np.ndarray:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lesion = np.zeros(size[::-1], np.uint8)
+    lesion[10:20, 30:50] = value
+    Image.fromarray(lesion).save(file)
+    return lesion
+
+
+def own(folder: Path, **options) -> Folder:
+    return Folder(**({"csv": str(folder / "t.csv"), "size": 60} | options))
+
+
+def table(folder: Path, masks: list[str]) -> Path:
+    rows = []
+    for number, name in enumerate(masks):
+        picture(folder / f"scan{number}.png", seed=number)
+        label = "abnormal" if name else "normal"
+        rows.append({"path": f"scan{number}.png", "label": label, "mask": name})
+    return write_table(folder / "t.csv", rows)
+
+
+def masks_of(images: ImageSet) -> np.ndarray:
+    assert isinstance(images.target, MaskedLabels)
+    return np.asarray(images.target.masks)
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_masks_of_own_images_are_framed_as_their_images(tmp_path: Path, value: int) -> None:
+    lesion = mask(tmp_path / "m/one.png", value=value)
+    table(tmp_path, ["", "m/one.png"])
+    found = masks_of(own(tmp_path).load())
+    assert not found[0].any()
+    expected = np.zeros((60, 60), np.uint8)
+    expected[10:50] = lesion > 0  # padded above and below
+    np.testing.assert_array_equal(found[1], expected)
+    squashed = masks_of(own(tmp_path, fit="squash").load())[1]
+    assert squashed.sum() == pytest.approx(10 * 20 * 1.5, rel=0.05)
+
+
+def test_other_masks_are_another_data_set_and_no_mask_is_a_picture_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask(tmp_path / "m/one.png")
+    table(tmp_path, ["", "m/one.png"])
+    first = own(tmp_path).load()
+    assert "left out" not in " ".join(first.marks) + caplog.text
+    Image.fromarray(np.full((40, 60), 9, np.uint8)).save(tmp_path / "m/one.png")
+    assert own(tmp_path).load().fingerprint != first.fingerprint
+
+
+def test_a_table_without_masks_has_labels_alone(tmp_path: Path) -> None:
+    mask(tmp_path / "m/one.png")
+    table(tmp_path, ["", "m/one.png"])
+    found = own(tmp_path, mask_column="lesion").load().target
+    assert type(found) is Labels
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../one.png", "line 3: the path of the mask leaves the folder"),
+        ("one.jpg", "line 3: the mask is a JPEG"),
+    ],
+)
+def test_masks_that_cannot_be_used_are_refused_with_their_line(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    table(tmp_path, ["", name])
+    with pytest.raises(InvalidDataError, match=said):
+        own(tmp_path).load()
+
+
+def test_masks_of_another_size_and_no_images_are_refused_with_their_line(tmp_path: Path) -> None:
+    mask(tmp_path / "one.png", size=(30, 20))
+    table(tmp_path, ["", "one.png"])
+    with pytest.raises(InvalidImageError, match=r"t\.csv, line 3.*30x20 and 60x40 pixels"):
+        own(tmp_path).load()
+    (tmp_path / "one.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidImageError, match="cannot be read"):
+        own(tmp_path).load()
+    (tmp_path / "one.png").unlink()
+    with pytest.raises((InvalidImageError, DatasetNotFoundError)):
+        own(tmp_path).load()
+
+
+def write_bmad(root: Path, top: str, masks: bool, inner: str = "img") -> Path:
+    """A set in its published tree: two normal for training, three of each state otherwise."""
+    folder = root / top
+    for seed, (split, state, count) in enumerate(
+        [("train", "good", 2), *((s, t, 3) for s in ("valid", "test") for t in ("good", "Ungood"))]
+    ):
+        for number in range(count):
+            name = f"{split}{number}.png"
+            picture(folder / split / state / inner / name, (40, 40), seed=10 * seed + number)
+            if masks and state == "Ungood":
+                mask(folder / split / state / "anomaly_mask" / name, (40, 40))
+    return root
+
+
+def bmad(root: Path, name: str, **options) -> BMAD:
+    return BMAD(**({"set": name, "root": str(root), "size": 40} | options))
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_every_set_is_read_in_both_of_its_trees(tmp_path: Path, name: str) -> None:
+    """A folder above whose name has "img" in it does not matter, as it does to MVFA's code."""
+    facts = FACTS[name]
+    for place, inner in (("my img", "img"), ("own", "")):
+        root = write_bmad(tmp_path / place, facts.folders[0], facts.masks, inner)
+        found = bmad(root, name).load()
+        assert found.class_names == ("normal", "abnormal")
+        assert np.bincount(found.labels).tolist() == [3, 3]
+        assert found.modality == facts.modality
+        assert isinstance(found.target, MaskedLabels) == facts.masks
+        if facts.masks:
+            covered = masks_of(found).any(axis=(1, 2))
+            np.testing.assert_array_equal(covered, found.labels == 1)
+        train = bmad(root, name).load("train")
+        assert np.bincount(train.labels).tolist() == [2]
+
+
+def test_lists_of_few_shots_part_the_validation_split(tmp_path: Path) -> None:
+    root = write_bmad(tmp_path, "Brain_AD", masks=True)
+    (tmp_path / "fewshot_seed/Brain").mkdir(parents=True)
+    lines = (
+        "n-1: valid0.png valid2.png\na-1: valid1.png valid2.png\nn-2: valid1.png\na-2: valid0.png\n"
+    )
+    (tmp_path / "fewshot_seed/Brain/2-shot.txt").write_text(lines)
+    source = bmad(root, "brain", few_shot=2)
+    train, val = source.load("train"), source.load("val")
+    assert np.bincount(train.labels).tolist() == [2, 2]
+    assert np.bincount(val.labels).tolist() == [1, 1]
+    assert not set(train.ids) & set(val.ids)
+    other = replace(source, draw=2).load("train")
+    assert np.bincount(other.labels).tolist() == [1, 1]
+    with pytest.raises(InvalidDataError, match=r"has no line 'a-3'"):
+        replace(source, draw=3).load()
+    with pytest.raises(DatasetNotFoundError, match=r"4-shot\.txt not found"):
+        replace(source, few_shot=4).load()
+
+
+def test_what_a_set_lacks_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="set of BMAD"):
+        bmad(tmp_path, "lung")
+    with pytest.raises(ConfigurationError, match=r"dataset\.root"):
+        BMAD(set="brain")
+    with pytest.raises(DatasetNotFoundError, match="no folder of the set 'liver'"):
+        bmad(tmp_path, "liver").check_files()
+    root = write_bmad(tmp_path, "Liver_AD", masks=True)
+    (root / "Liver_AD/test/Ungood/anomaly_mask/test1.png").unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"test1\.png of Liver_AD has no mask"):
+        bmad(root, "liver").load()
