@@ -23,7 +23,7 @@ class Columns:
 
     columns: tuple[Any, ...]
 
-    def expand(self, registry: str | None) -> tuple[Any, ...]:
+    def expand(self, registry: str | None, modality: str | None = None) -> tuple[Any, ...]:
         return self.columns
 
 
