@@ -12,7 +12,7 @@ import numpy as np
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.targets import Labels
+from medrobust.base.targets import Labels, Texts
 from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
@@ -132,7 +132,8 @@ def few_shots(
     A fraction keeps the shares of the classes (each class has at least one image) and takes
     patients whole as far as that allows: 10 % of the images are about 10 % of the patients. `shots`
     images a class come from as many patients as possible. For label sets a fraction keeps the
-    shares of the combinations of labels, and `shots` images show each label, and none. Draws
+    shares of the combinations of labels, and `shots` images show each label, and none; images
+    that are judged by texts are of one class. Draws
     with one seed nest: 10 % lie inside 30 %, two shots inside four. Each choice depends on seed,
     ids and labels alone, so it is the same on every machine and in any order of the rows.
 
@@ -193,7 +194,8 @@ def _drawn(
     image_set: ImageSet, fraction: float | None, shots: int | None, seed: int, purpose: str
 ) -> Int64Array:
     """Draw rows, in ascending order."""
-    multi_label = image_set.labels.ndim == 2
+    labels = strata(image_set) if isinstance(image_set.target, Texts) else image_set.labels
+    multi_label = labels.ndim == 2
     draw = _Draw(image_set, seed, purpose, whole_patients=fraction is not None)
     if fraction is not None:
         kinds = strata(image_set)
@@ -205,8 +207,8 @@ def _drawn(
         return np.flatnonzero(turn < np.maximum(1, np.floor(fraction * size + 0.5)))
     assert shots is not None
     if not multi_label:
-        return np.flatnonzero(draw.turns(image_set.labels)[0] < shots)
-    shown = np.column_stack([image_set.labels, ~image_set.labels.any(axis=1)])
+        return np.flatnonzero(draw.turns(labels)[0] < shots)
+    shown = np.column_stack([labels, ~labels.any(axis=1)])
     picked_ones = [
         np.flatnonzero((column == 1) & (draw.turns(column)[0] < shots)) for column in shown.T
     ]
@@ -248,6 +250,8 @@ def _turns_within(kinds: Int64Array, order: Int64Array) -> Int64Array:
 
 def _shortage(pool: ImageSet, rows: Int64Array, shots: int | None) -> tuple[str, ...]:
     """Name the classes that have fewer images than asked for, or none."""
+    if isinstance(pool.target, Texts):
+        return ()
     wanted = shots or 1
     labels = pool.labels[rows]
     classes = len(pool.class_names)

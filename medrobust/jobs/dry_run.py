@@ -80,7 +80,7 @@ def _print_cells_of(
 
 def contents(data: SplitFacts) -> str:
     """Count a split: "ward/test: 120 images, 60 patients, normal 74, pneumonia 46"."""
-    parts = [counted(len(data.labels), "image")]
+    parts = [counted(len(data), "image")]
     if data.groups is not None:
         parts.append(counted(len(np.unique(data.groups)), "patient"))
     return f"{data.name}/{data.split}: {', '.join((*parts, data.counted))}"

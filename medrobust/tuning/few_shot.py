@@ -29,6 +29,7 @@ from .shots import (
     Shots,
     shot_loader,
 )
+from .weighted import asked_objectives, minimised
 
 STATE = "medrobust"
 """Entry of a checkpoint that holds what a resumed training needs beside Lightning's own."""
@@ -80,11 +81,9 @@ class FewShot(LightningModule):
         self._batches_done = 0
         self._moved = False
         check_masks_stay(self.heads, tuning)
-        self._joint = (
-            joint_classes(cast(Sequence[Head], heads), shots)
-            if tuning.label_space == "joint"
-            else None
-        )
+        joint = tuning.label_space == "joint"
+        self._joint = joint_classes(cast(Sequence[Head], heads), shots) if joint else None
+        self.objectives = asked_objectives(tuning, self.heads, shots)
 
     # What is trained
 
@@ -103,7 +102,8 @@ class FewShot(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser over what is trained, with a rate for every step."""
-        optimizer = self.tuning.optimizer(list(self.trained().values()))
+        of_objectives = [] if self.objectives is None else list(self.objectives.parameters())
+        optimizer = self.tuning.optimizer([*self.trained().values(), *of_objectives])
         optimizer.register_step_post_hook(self._after_step)
         steps = self.steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -125,6 +125,7 @@ class FewShot(LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
             start=self._batches_done,
+            groups=None if self.objectives is None else self.objectives.groups,
         )
 
     @property
@@ -241,7 +242,7 @@ class FewShot(LightningModule):
             encoded = self._seen(
                 batch.parts, [self._corrupted(part, batch.epoch) for part in batch.parts]
             )
-        losses = [self._losses(part, own) for part, own in zip(batch.parts, encoded, strict=True)]
+        losses = minimised(self.objectives, batch, encoded, self._seen, self.heads, self._losses)
         weighted = [
             (part.weights * loss).sum() for part, loss in zip(batch.parts, losses, strict=True)
         ]
@@ -378,6 +379,7 @@ class FewShot(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained, and nothing of the model's own."""
         kept = {f"model.{name}" for name in self.trained()} | {"selected"}
+        kept |= {f"objectives.{name}" for name in ("slopes", "offsets")}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name in kept}
         checkpoint[STATE] = {

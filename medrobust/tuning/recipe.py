@@ -13,6 +13,8 @@ from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.keys import Draws, derive_key
 from medrobust.types import IndexBatch, UInt8Batch
 
+from .minimised import Settings, weights_of
+
 LabelSpace: TypeAlias = Literal["per_dataset", "joint"]
 Schedule: TypeAlias = Literal["cosine", "constant"]
 Features: TypeAlias = Literal["unit", "raw"]
@@ -136,6 +138,11 @@ class Tuning:
         save_every: Optimiser steps between two files to resume from; None: once an epoch.
         interpolation: Evaluate weights at that share of the way from the published to the tuned
             ones (WiSE-FT); the artifact is the same.
+        objective: What is minimised: objective -> weight, or names that weigh 1 each, of
+            `OBJECTIVES`; None: cross-entropy against the class texts, or against reports.
+        temperature: What cosines are divided by in contrasts of images.
+        pair_column: Metadata column that numbers pairs, for the objective same_pair.
+        measures: Metadata columns of numbers, for the objective measures.
     """
 
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -163,6 +170,10 @@ class Tuning:
     gradient_checkpointing: bool = False
     save_every: int | None = None
     interpolation: float = 1.0
+    objective: Mapping[str, float] | Sequence[str] | None = None
+    temperature: float = 0.07
+    pair_column: str | None = None
+    measures: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -201,6 +212,17 @@ class Tuning:
             )
         if not 0 <= self.warmup < 1:
             raise ConfigurationError(f"tuning.warmup={self.warmup} must be a share below 1.")
+        if not self.temperature > 0:
+            raise ConfigurationError(f"tuning.temperature={self.temperature} must be above 0.")
+        weights_of(self.objective)
+
+    @property
+    def objectives(self) -> Settings | None:
+        """What is minimised, where that was said."""
+        weights = weights_of(self.objective)
+        if weights is None:
+            return None
+        return Settings(weights, self.temperature, self.pair_column, tuple(self.measures))
 
     @property
     def amount(self) -> dict[str, Any]:
@@ -216,9 +238,20 @@ class Tuning:
             return f"{self.shots} shots"
         return f"{100 * self.amount['fraction']:g}%"
 
+    @property
+    def objective_label(self) -> str:
+        """What is minimised, for names: ", class_texts + 0.5 consistency"; empty by default."""
+        weights = weights_of(self.objective) or {}
+        parts = [name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items()]
+        return f", {' + '.join(parts)}" if parts else ""
+
     def description(self) -> dict[str, Any]:
         """Return the plain values that decide the tuned weights."""
-        hidden = ("optimizer", "augment", "corrupt", "datasets", "save_every", "interpolation")
+        hidden = (
+            "optimizer", "augment", "corrupt", "datasets", "save_every", "interpolation",
+            "objective", "temperature", "pair_column", "measures",
+        )  # fmt: skip
+        minimised = self.objectives
         plain = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in hidden}
         return plain | {
             **self.amount,
@@ -226,6 +259,7 @@ class Tuning:
             "augment": [_transform(one) for one in self.augment],
             "corrupt": None if self.corrupt is None else self.corrupt.description(),
             "keys": keys.FORMAT,
+            **({} if minimised is None else minimised.description()),
         }
 
     def rate(self, step: int, steps: int) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from medrobust.base.targets import Texts
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import ahead, channel_first
 from medrobust.exceptions import ConfigurationError
@@ -25,7 +26,7 @@ class ShotPart:
         dataset: Its number among the sets that are tuned on.
         images: uint8 (n, C, H, W), augmented.
         index: int64 (n,), what draws are keyed by.
-        labels: int64 (n,) or (n, L).
+        labels: int64 (n,) or (n, L); 0 where images are judged by texts.
         weights: float32 (n,), share of each image in the loss of the whole batch; 0 for one that
             only keeps a process from having none.
         ids: Of the images.
@@ -91,6 +92,7 @@ class ShotOrder:
         rank: Of this process.
         world: Number of processes.
         start: Batches that are done already.
+        groups: int64 (count,), images of one number stand side by side; None: nothing does.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class ShotOrder:
         rank: int = 0,
         world: int = 1,
         start: int = 0,
+        groups: Int64Array | None = None,
     ) -> None:
+        self.groups = groups
         self.count, self.batch_size, self.epochs, self.seed = count, batch_size, epochs, seed
         self.rank, self.world, self.start = rank, world, start
         self.per_epoch = -(-count // batch_size)
@@ -115,7 +119,13 @@ class ShotOrder:
         """Return the rows in the order of an epoch."""
         key = derive_key(self.seed, f"shots/{epoch}", "order", 0)
         words = Draws(key, torch.arange(self.count)).words(2)
-        return torch.argsort((words[:, 0] << 31) ^ words[:, 1], stable=True).tolist()
+        order: list[int] = torch.argsort((words[:, 0] << 31) ^ words[:, 1], stable=True).tolist()
+        if self.groups is None:
+            return order
+        first: dict[int, int] = {}
+        for place, group in enumerate(self.groups[order].tolist()):
+            first.setdefault(group, place)
+        return sorted(order, key=lambda row: first[int(self.groups[row])])  # type: ignore[index]
 
     def __iter__(self) -> Iterator[list[Place]]:
         order: list[int] = []
@@ -199,7 +209,7 @@ class Shots(Dataset[ShotBatch]):
             number,
             torch.from_numpy(channel_first(images)),
             index,
-            torch.from_numpy(image_set.labels[rows]),
+            torch.from_numpy(_labels(image_set)[rows]),
             torch.tensor([place.weight for place in places]),
             tuple(image_set.ids[rows].tolist()),
             None if masks is None else torch.from_numpy(np.stack(masks)),
@@ -248,6 +258,13 @@ class Shots(Dataset[ShotBatch]):
                 f"be uint8 and of one size."
             )
         return done, None if masks is None else moved
+
+
+def _labels(image_set: ImageSet) -> Int64Array:
+    """Return labels, or zeros where images are judged by texts."""
+    if isinstance(image_set.target, Texts):
+        return np.zeros(len(image_set), np.int64)
+    return image_set.labels
 
 
 def _composed(transforms: Sequence[Any]) -> Any:

@@ -24,8 +24,8 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """Recipe and amount, which the draws of one figure have in common."""
-        return f"{self.recipe.name} {self.how.amount_label}"
+        """Recipe, amount and objectives, which the draws of one figure have in common."""
+        return f"{self.recipe.name} {self.how.amount_label}{self.how.objective_label}"
 
     @property
     def name(self) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.wording import part_of
+from medrobust.exceptions import ConfigurationError
 from medrobust.models.base import VisionLanguageModel
+from medrobust.models.text_pairs import TextPairs
 from medrobust.tasks.text_features import check_finite, text_features
 from medrobust.types import FeatureBatch
 
@@ -70,3 +72,28 @@ class RankHead:
             for asks, found in (("image", images), ("text", texts))
             for name in Found.__slots__
         }
+
+
+class TunedTexts:
+    """What images are put beside while an adapter is tuned: their own texts, encoded once.
+
+    Args:
+        model: As published; it reads the texts.
+        data: The images that are tuned on, whose target is texts.
+
+    Attributes:
+        module: Features of the texts, and which belong to which image.
+    """
+
+    def __init__(self, model: VisionLanguageModel, data: Any) -> None:
+        texts = [[text] for text in data.target.values.tolist()]
+        features = text_features(model, texts, data.name)
+        self.module = TextPairs(features, data.target.pairs, float(model.logit_scale))
+
+    def outputs(self, features: FeatureBatch) -> Mapping[str, NDArray[Any]]:
+        """Refuse: nothing is ranked by it.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError("a head that an adapter is tuned with ranks nothing.")

@@ -24,6 +24,9 @@ AS_GIVEN = "texts as given"
 
 PURPOSE = "match images with texts"
 
+TUNES = "tunes"
+"""Key of a head that an adapter is tuned with."""
+
 CELL = MappingProxyType(
     {
         f"{asks}_{name}": ArraySpec(dtype, (asks, *further))
@@ -107,10 +110,27 @@ class Retrieval(Task):
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode the texts of the split, once."""
-        from .head import RankHead
+        from .head import RankHead, TunedTexts
 
         model = text_model(side, PURPOSE)
+        if description.get(TUNES):
+            return TunedTexts(model, data)
         return RankHead(model, data, description["relevance"], _change(description))
+
+    def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
+        """Say which texts images are put beside while an adapter is tuned: their own.
+
+        Raises:
+            ConfigurationError: If a head is to be trained, or the images have no texts.
+        """
+        if trains_head:
+            raise ConfigurationError(
+                f"task={self.kind} has no classes that a probe could tell: choose another adapter."
+            )
+        assert isinstance(data.target, Texts)
+        check_texts(data)
+        texts = fingerprint([data.target.values.tolist(), data.target.pairs.tolist()])
+        return {"kind": self.kind, TUNES: True, "texts": texts}
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
