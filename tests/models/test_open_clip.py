@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -16,6 +17,8 @@ from checkpoints import (
     write_random_open_clip,
 )
 
+from medrobust.cli.hydra_app import composed
+from medrobust.evaluation.building import built
 from medrobust.exceptions import (
     ConfigurationError,
     UnknownNameError,
@@ -143,6 +146,46 @@ def test_weights_without_a_configuration_take_one_by_its_name_in_open_clip(
         OpenClip("bare", "", config="ViT-B-32-quickgel", **options).load()
     with pytest.raises(WeightsNotFoundError, match=r"model\.config=ViT-B-32 model\.weights=FILE"):
         OpenClip("bare", "", **options).load()
+
+
+def test_cxr_repair_has_exactly_the_keys_and_shapes_of_openais_model_and_greys_of_its_own() -> None:
+    said = packaged("clip_vit_b32_xray")
+    with torch.device("meta"):
+        original = open_clip.model.CLIP(**open_clip.get_model_config("ViT-B-32-quickgelu"))
+    assert rows(*build_towers(said["model_cfg"], "x")) == expected_rows(original)
+    assert len(original.state_dict()) == 302
+    pictures = said["preprocess_cfg"]
+    values = 255 * np.array([pictures["mean"], pictures["std"]])
+    assert values == pytest.approx(np.array([[101.48761] * 3, [83.43944] * 3]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cxr_repair", "chexzero"])
+def test_a_checkpoint_of_cxr_repair_is_read_strictly_and_answers_as_the_original(
+    name: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    original = open_clip.model.CLIP(**open_clip.get_model_config("ViT-B-32-quickgelu")).eval()
+    torch.save(original.state_dict(), tmp_path / f"{name}.pt")
+    source = built(composed([f"model={name}", f"model.local_dir={tmp_path}"]), "model")
+    model = source.load()
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 224, 224)))
+    given = (picture - 101.48761) / 83.43944
+    sentences = ["No acute cardiopulmonary process.", "Large left pleural effusion."]
+    with torch.no_grad():
+        pixels = model.preprocess(picture.to(torch.uint8))
+        torch.testing.assert_close(pixels, given.float(), atol=1e-5, rtol=0)
+        expected = original.encode_image(given.float(), normalize=True)
+        torch.testing.assert_close(model.encode_image(pixels), expected, atol=1e-5, rtol=0)
+        tokens = open_clip.get_tokenizer("ViT-B-32")(sentences)
+        expected = original.encode_text(tokens, normalize=True)
+        torch.testing.assert_close(model.encode_text(sentences), expected, atol=1e-5, rtol=0)
+    assert model.logit_scale == pytest.approx(1 / 0.07)
+    state = original.state_dict()
+    del state["ln_final.bias"]
+    torch.save(state, tmp_path / f"{name}.pt")
+    with pytest.raises(WeightsMismatchError, match=r"ln_final\.bias"):
+        built(composed([f"model={name}", f"model.local_dir={tmp_path}"]), "model").load()
 
 
 @pytest.mark.parametrize(
