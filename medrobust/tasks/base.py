@@ -344,6 +344,11 @@ class Table(Protocol):
         ...
 
     @property
+    def cells(self) -> Mapping[Any, Any]:
+        """(Row, corruption or "clean", severity) -> a stored cell, with arrays and pictures."""
+        ...
+
+    @property
     def values(self) -> Mapping[str, NDArray[np.float64]]:
         """Metric -> (rows, corruptions, severities), NaN where a cell lacks."""
         ...

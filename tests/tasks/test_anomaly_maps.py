@@ -1,5 +1,7 @@
 """Maps: what is counted of their pixels, how they lie over images, and what scorers make."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from run_entry import medrobust, rows
 from medrobust.metrics.pixels import PixelCurve, pixel_numbers
 from medrobust.models.patches import PatchFeatures, PatchLevel
 from medrobust.tasks.anomaly.levels import LEVELS, Scale, View, counted_maps, levels_of
+from medrobust.tasks.anomaly.map_pictures import spread
 from medrobust.tasks.anomaly.maps import (
     DistanceScorer,
     MapHead,
@@ -161,3 +164,14 @@ def test_every_scorer_makes_maps_of_phantoms(workplace, scorer: str) -> None:
     for metric in ("image_auroc", "pixel_auroc", "aupro", "false_alarm_rate"):
         assert 0 <= found[metric, "0"] <= 1
     assert found["aupro", "0"] == pytest.approx(1 - found["missed_overlap", "0"])
+    page = Path("out/report.html").read_text("utf-8")
+    assert "Maps over an image" in page
+    assert 'alt="map under elastic_transform, severity 5" src="data:image/jpeg' in page
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 1.7])
+def test_a_page_draws_a_map_where_its_pixels_were_counted(zoom: float) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    counted = View(zoom).spread(torch.from_numpy(values)[None], (64, 64))[0]
+    inside = View(zoom).spread(torch.ones(1, 7, 5), (64, 64))[0] > 0.999
+    np.testing.assert_allclose(spread(values, zoom, 64)[inside], counted[inside], atol=1e-5)

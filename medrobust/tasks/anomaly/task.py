@@ -27,6 +27,7 @@ from medrobust.tasks.base import (
 from medrobust.tasks.text_side import text_model
 
 from . import scores
+from .map_pictures import maps_over_images
 from .sections import false_alarms
 from .states import check_both_states, normal_classes
 
@@ -219,8 +220,11 @@ class Anomaly(Task):
         return scores.collapsed(cell)
 
     def sections(self, matrix: Table) -> Sequence[Section]:
-        """Return the table of false alarms."""
-        return (Section("False alarms", order=10, html=false_alarms(matrix)),)
+        """Return the table of false alarms, and maps over an image."""
+        return (
+            Section("False alarms", order=10, html=false_alarms(matrix)),
+            Section("Maps", order=11, html=maps_over_images(matrix)),
+        )
 
 
 def _texts(prompts: Any, data: Any, normal: Sequence[str]) -> list[list[str]]:
