@@ -106,7 +106,7 @@ def check(folder: Path) -> int:
     from medrobust.jobs.prefetch import MANIFEST, faults, known
 
     files = known(folder)
-    if not files:
+    if not (folder / MANIFEST).is_file():
         raise ConfigurationError(f"{folder / MANIFEST} not found: nothing was fetched to there.")
     wrong = list(faults(folder, files))
     for line in wrong:

@@ -101,6 +101,14 @@ def test_weights_and_data_are_fetched_once_and_then_run_without_network(
     ]  # fmt: skip
 
 
+def test_a_folder_for_what_needs_no_files_is_as_fetched(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    done = answer("prefetch", box, "model=phantomclip_small", "dataset=phantoms")
+    assert (done.returncode, done.stdout.count("needs no files")) == (0, 2)
+    done = answer("prefetch", box, "--check")
+    assert (done.returncode, done.stdout) == (0, "0 of 0 files are as fetched\n")
+
+
 def test_a_copy_is_checked_against_its_manifest(tmp_path: Path, zenodo: Path) -> None:
     box = tmp_path / "box"
     assert answer("prefetch", box, "dataset=bloodmnist").returncode == 0
