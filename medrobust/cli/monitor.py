@@ -4,15 +4,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import ConfigurationError
 
+from .monitor_studies import add_source, image_files, key_file, read_studies
 from .parsing import listed, run_job, subcommand_parser
-
-if TYPE_CHECKING:
-    from medrobust.monitor.studies import Studies
 
 ABOUT = """\
 Watch a deployed model for drift: fit a monitor to clean studies, update it with new ones, and look
@@ -84,7 +81,7 @@ def fit(arguments: Sequence[str]) -> int:
             f"--{name}", action="append", default=[], help=f"columns of {what}: A,B"
         )
     parser.add_argument("--limit", type=float, help="of a published recipe, where it has none")
-    _add_source(parser)
+    add_source(parser)
     given = parser.parse_args(arguments)
     from medrobust.datasets.own.pseudonyms import data_key
     from medrobust.monitor.watch import fit_monitor
@@ -93,8 +90,8 @@ def fit(arguments: Sequence[str]) -> int:
     settings = Settings(
         given.window, given.fewest, given.block, given.budget, given.detector, given.confidence
     )
-    studies, model = _studies(given.reference, given)
-    key = data_key(given.out.parent, str(_key_file(given, given.out)))
+    studies, model = read_studies(given.reference, given)
+    key = data_key(given.out.parent, str(key_file(given, given.out)))
     record = fit_monitor(
         given.out,
         studies,
@@ -151,21 +148,21 @@ def update(arguments: Sequence[str]) -> int:
         "--pictures", type=int, default=0, metavar="N", help="keep N nearest and N farthest ones"
     )
     _add_wandb(parser)
-    _add_source(parser)
+    add_source(parser)
     given = parser.parse_args(arguments)
     from medrobust.datasets.own.pseudonyms import read_key
     from medrobust.monitor.folder import MonitorFolder
     from medrobust.monitor.watch import update_monitor
 
     record = MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
-    key = read_key(_key_file(given, given.monitor))
+    key = read_key(key_file(given, given.monitor))
     given.numeric, given.categorical = record["numbers"], record["categories"]
-    studies, model = _studies(given.studies, given)
+    studies, model = read_studies(given.studies, given)
     found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)
     if given.pictures:
         from medrobust.monitor.pictures import keep_pictures
 
-        keep_pictures(given.monitor, studies, _image_files(given.studies, studies), given.pictures)
+        keep_pictures(given.monitor, studies, image_files(given.studies, studies), given.pictures)
     if given.wandb:
         from medrobust.monitor.wandb_runs import send_update
 
@@ -313,22 +310,6 @@ def bench(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _image_files(source: Path, studies: "Studies") -> list[Path]:
-    """Return the image of each study: of its column `path`, or in its folder.
-
-    Raises:
-        ConfigurationError: If nothing names them.
-    """
-    if source.is_dir() and not (source / "cells").is_dir():
-        return [source / name for name in studies.ids.tolist()]
-    from medrobust.datasets.own.table import read_table
-
-    names = None if source.is_dir() else read_table(source).columns.get("path")
-    if names is None:
-        raise ConfigurationError(f"{source} names no images: --pictures needs a column 'path'.")
-    return [source.parent / name for name in names]
-
-
 def _turns(given: Sequence[str]) -> list[tuple[str, str]]:
     """Read --turn COLUMN=VALUE.
 
@@ -347,68 +328,3 @@ def _add_wandb(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--wandb", default="", metavar="PROJECT", help="also log to W&B; offline without an account"
     )
-
-
-def _add_source(parser: ArgumentParser) -> None:
-    """Let a job say what the columns of a table are, or which cell of a store is meant."""
-    group = parser.add_argument_group("columns of a table")
-    group.add_argument("--id", default="id", help="names a study (only its keyed hash is kept)")
-    group.add_argument("--time", default="time", help="when it was made")
-    group.add_argument("--patient", default="patient", help="whose it is")
-    group.add_argument("--ignore", action="append", default=[], help="no streams: A,B")
-    group = parser.add_argument_group("a cell of a store")
-    for name in ("dataset", "split", "prompts"):
-        group.add_argument(f"--{name}", default="", help="where the store has several")
-    group.add_argument("--per-day", type=int, default=0, help="studies a day, without time stamps")
-    group.add_argument("--start", default="2026-01-01", help="first of these days")
-    parser.add_argument(
-        "--model", default="", help="name in the store; for a table, what made its features"
-    )
-    parser.add_argument(
-        "--encode",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="encode the images that a table (column path) or folder names, by these keys of a run",
-    )
-    parser.add_argument("--key", type=Path, help="file that hides names (default MONITOR.key)")
-
-
-def _key_file(given: Namespace, monitor: Path) -> Path:
-    found: Path = given.key or monitor.with_name(f"{monitor.resolve().name}.key")
-    return found
-
-
-def _studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
-    """Read studies and the fingerprint of their model."""
-    from medrobust.base.fingerprints import fingerprint
-    from medrobust.monitor.stored import Choice, is_store, studies_of_store
-    from medrobust.monitor.tables import Columns, studies_of_table
-
-    numeric, categorical = given.numeric, given.categorical
-    if hasattr(given, "reference"):
-        numeric, categorical = listed(numeric) or None, listed(categorical) or None
-    columns = Columns(
-        id=given.id,
-        time=given.time,
-        patient=given.patient,
-        label=getattr(given, "label", ""),
-        numeric=None if numeric is None else tuple(numeric),
-        categorical=None if categorical is None else tuple(categorical),
-        ignored=tuple(listed(given.ignore)),
-    )
-    if given.encode:
-        from .encode_studies import encoded
-
-        return encoded(source, columns, given.encode)
-    if source.is_dir():
-        if not is_store(source):
-            raise ConfigurationError(
-                f"{source} is neither a table nor a store: images are encoded by --encode "
-                f"model=NAME dataset=folder 'dataset.class_names=[A,B]'."
-            )
-        choice = Choice(
-            given.model, given.dataset, given.split, given.prompts, given.per_day, given.start
-        )
-        return studies_of_store(source, choice, columns)
-    return studies_of_table(source, columns), fingerprint(given.model) if given.model else ""

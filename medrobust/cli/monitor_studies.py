@@ -1,0 +1,94 @@
+"""The studies that a monitor is given: what is typed for them, and how they are read."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medrobust.exceptions import ConfigurationError
+
+from .parsing import listed
+
+if TYPE_CHECKING:
+    from medrobust.monitor.studies import Studies
+
+
+def add_source(parser: ArgumentParser) -> None:
+    """Let a job say what the columns of a table are, or which cell of a store is meant."""
+    group = parser.add_argument_group("columns of a table")
+    group.add_argument("--id", default="id", help="names a study (only its keyed hash is kept)")
+    group.add_argument("--time", default="time", help="when it was made")
+    group.add_argument("--patient", default="patient", help="whose it is")
+    group.add_argument("--ignore", action="append", default=[], help="no streams: A,B")
+    group = parser.add_argument_group("a cell of a store")
+    for name in ("dataset", "split", "prompts"):
+        group.add_argument(f"--{name}", default="", help="where the store has several")
+    group.add_argument("--per-day", type=int, default=0, help="studies a day, without time stamps")
+    group.add_argument("--start", default="2026-01-01", help="first of these days")
+    parser.add_argument(
+        "--model", default="", help="name in the store; for a table, what made its features"
+    )
+    parser.add_argument(
+        "--encode",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="encode the images that a table (column path) or folder names, by these keys of a run",
+    )
+    parser.add_argument("--key", type=Path, help="file that hides names (default MONITOR.key)")
+
+
+def key_file(given: Namespace, monitor: Path) -> Path:
+    """Return the file that hides names: as it is typed, else beside the monitor."""
+    found: Path = given.key or monitor.with_name(f"{monitor.resolve().name}.key")
+    return found
+
+
+def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
+    """Read studies and the fingerprint of their model."""
+    from medrobust.base.fingerprints import fingerprint
+    from medrobust.monitor.stored import Choice, is_store, studies_of_store
+    from medrobust.monitor.tables import Columns, studies_of_table
+
+    numeric, categorical = given.numeric, given.categorical
+    if hasattr(given, "reference"):
+        numeric, categorical = listed(numeric) or None, listed(categorical) or None
+    columns = Columns(
+        id=given.id,
+        time=given.time,
+        patient=given.patient,
+        label=getattr(given, "label", ""),
+        numeric=None if numeric is None else tuple(numeric),
+        categorical=None if categorical is None else tuple(categorical),
+        ignored=tuple(listed(given.ignore)),
+    )
+    if given.encode:
+        from .encode_studies import encoded
+
+        return encoded(source, columns, given.encode)
+    if source.is_dir():
+        if not is_store(source):
+            raise ConfigurationError(
+                f"{source} is neither a table nor a store: images are encoded by --encode "
+                f"model=NAME dataset=folder 'dataset.class_names=[A,B]'."
+            )
+        choice = Choice(
+            given.model, given.dataset, given.split, given.prompts, given.per_day, given.start
+        )
+        return studies_of_store(source, choice, columns)
+    return studies_of_table(source, columns), fingerprint(given.model) if given.model else ""
+
+
+def image_files(source: Path, studies: "Studies") -> list[Path]:
+    """Return the image of each study: of its column `path`, or in its folder.
+
+    Raises:
+        ConfigurationError: If nothing names them.
+    """
+    if source.is_dir() and not (source / "cells").is_dir():
+        return [source / name for name in studies.ids.tolist()]
+    from medrobust.datasets.own.table import read_table
+
+    names = None if source.is_dir() else read_table(source).columns.get("path")
+    if names is None:
+        raise ConfigurationError(f"{source} names no images: --pictures needs a column 'path'.")
+    return [source.parent / name for name in names]
