@@ -7,7 +7,8 @@ import numpy as np
 from medrobust.types import Float64Array, Int64Array
 
 from .calibration import CalibrationError
-from .intervals import Bounds, mean_interval, variance_of_mean
+from .intervals import Bounds, mean_interval
+from .variances import variance_of_mean
 
 FEWEST_CALIBRATED = 150
 """Images (or patients) that the interval of a calibration error needs: ten a bin."""

@@ -16,7 +16,7 @@ from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .classification import one_versus_rest
 from .curves import Curves, curves
-from .intervals import variance_of_mean
+from .variances import variance_of_mean
 
 DRAWN = 0.25
 """Degrees of freedom that the usual variance of an AUC counts as, beside that of patients."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.intervals import BORROWED, t_quantile, unit_variance
+from medrobust.metrics.intervals import BORROWED
+from medrobust.metrics.variances import t_quantile, unit_variance
 from medrobust.types import Float64Array, Int64Array
 
 FEWEST_DEGREES = 8.0

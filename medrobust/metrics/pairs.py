@@ -15,8 +15,9 @@ from medrobust.base.wording import counted
 from medrobust.metrics.comparisons import Comparison, mcnemar
 from medrobust.metrics.flips import Scores, area_scores, error_scores, flip_tests
 from medrobust.metrics.influence import Areas
-from medrobust.metrics.intervals import FEWEST, Bounds, logit_interval, t_quantile, unit_variance
+from medrobust.metrics.intervals import Bounds, logit_interval
 from medrobust.metrics.paired import Paired, Part, bounds_of, paired, parts_of, score_statistic
+from medrobust.metrics.variances import FEWEST, t_quantile, unit_variance
 from medrobust.types import Float64Array, Int64Array
 
 FEWEST_UNITS = 5

@@ -12,7 +12,7 @@ from medrobust.types import Float64Array, Int64Array
 
 from .comparisons import Comparison
 from .estimates import Estimate
-from .intervals import Z
+from .variances import Z
 
 
 def unpaired_difference(first: Estimate, second: Estimate, likeness: float = 0.0) -> Comparison:

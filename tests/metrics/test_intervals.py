@@ -22,10 +22,9 @@ from medrobust.metrics.intervals import (
     mean_interval,
     recovered,
     share_interval,
-    t_quantile,
-    variance_of_mean,
     wilson,
 )
+from medrobust.metrics.variances import t_quantile, variance_of_mean
 from medrobust.tasks.classification.answers import metrics_of
 from medrobust.tasks.classification.intervals import precision_interval
 

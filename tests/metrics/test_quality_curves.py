@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from medrobust.metrics.comparisons import delong_variance
-from medrobust.metrics.intervals import Z
 from medrobust.metrics.quality_curves import failure_area, isotonic, logistic, rank_correlation
+from medrobust.metrics.variances import Z
 
 
 def planted(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

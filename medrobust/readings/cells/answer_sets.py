@@ -25,8 +25,9 @@ from medrobust.metrics.conformal import (
 )
 from medrobust.metrics.density import density_ratio
 from medrobust.metrics.estimates import with_bounds
-from medrobust.metrics.intervals import Bounds, share_interval, variance_of_mean
+from medrobust.metrics.intervals import Bounds, share_interval
 from medrobust.metrics.scores import probabilities
+from medrobust.metrics.variances import variance_of_mean
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.tables import number
 from medrobust.types import Float64Array, Int64Array

@@ -10,17 +10,15 @@ from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
 from medrobust.metrics.intervals import (
-    FEWEST,
     Bounds,
     around_logit,
     drawn_share,
     logit_interval,
     mean_interval,
     share_interval,
-    t_quantile,
-    variance_of_mean,
     wilson,
 )
+from medrobust.metrics.variances import FEWEST, t_quantile, variance_of_mean
 from medrobust.types import Float64Array
 
 from .answers import METRICS, Answers, metrics_of
