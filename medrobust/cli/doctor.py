@@ -292,9 +292,13 @@ def reached(host: str) -> bool:
 
 def account() -> Finding:
     """Say how `logger=wandb` would run."""
+    from medrobust.reporting.loggers import EXPORTED
     from medrobust.reporting.wandb import account_mode
 
     mode = account_mode() or os.environ["WANDB_MODE"]
+    if mode not in EXPORTED:
+        told = f"WANDB_MODE={mode} is none of {', '.join(EXPORTED)}"
+        return Finding("wandb", "wrong", told, "unset it, or pass logger.mode=offline")
     if mode == "online":
         return Finding("wandb", "ok", "an account is configured: logger=wandb sends")
     return Finding(

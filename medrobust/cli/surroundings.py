@@ -1,8 +1,11 @@
 """What an account, a shell or a launcher has exported, made harmless before libraries read it."""
 
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from medrobust.exceptions import ConfigurationError
@@ -27,15 +30,26 @@ NUMBERS = (
 )
 """Variables that libraries read as whole numbers, some of them while they are imported."""
 
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+"""Variables that end the process while torch is imported, if they are no lists of NAME:VALUE."""
+
+SETTING = r"\s*\w+\s*:\s*(?:\[[^\]]*\]|[^,\[\]]*[^,\[\]\s])\s*"
+
+LIBRARIES = ("cv2", "hydra", "matplotlib", "numba", "numpy", "omegaconf", "pandas", "PIL", "scipy",
+             "sklearn", "torch", "transformers", "wandb", "yaml")  # fmt: skip
+"""What is imported by name, and may be hidden by a file of one's own of that name."""
+
 
 def prepare() -> None:
     """Set what must be set before libraries are imported.
 
     Raises:
-        ConfigurationError: If the current folder is gone, or none for temporary files can be
-            written.
+        ConfigurationError: If the current folder is gone or holds a file that hides a library, none
+            for temporary files can be written, or a variable would end the process.
     """
     _be_somewhere()
+    check_hidden(Path.cwd())
+    check_allocator(os.environ)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(OURS)
@@ -66,6 +80,43 @@ def not_numbers(environment: Mapping[str, str]) -> list[str]:
         if name in environment
         and not all(is_one(name, part.strip()) for part in environment[name].split(","))
     ]
+
+
+def check_allocator(environment: Mapping[str, str]) -> None:
+    """Refuse what torch would end the process for without a word.
+
+    Raises:
+        ConfigurationError: Naming the variable.
+    """
+    for name in ALLOCATOR:
+        given = environment.get(name, "")
+        if given.strip() and not re.fullmatch(f",?{SETTING}(?:,{SETTING})*,?", given.strip()):
+            raise ConfigurationError(
+                f"{name}={given} is no list of NAME:VALUE, as max_split_size_mb:512, and torch "
+                f"would end the process for it. Unset it, or correct it."
+            )
+
+
+def check_hidden(folder: Path) -> None:
+    """Refuse a file or folder of one's own that would be imported in place of a library.
+
+    Args:
+        folder: The current one.
+
+    Raises:
+        ConfigurationError: Naming the file.
+    """
+    for name in LIBRARIES:
+        if not ((folder / f"{name}.py").exists() or (folder / name).is_dir()):
+            continue
+        spec = None if name in sys.modules else find_spec(name)
+        origin = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
+        for own in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if origin == own.resolve():
+                raise ConfigurationError(
+                    f"{own.relative_to(folder)} in the current folder would be imported in place "
+                    f"of the library {name}: rename it, or run the command in another folder."
+                )
 
 
 def _be_somewhere() -> None:

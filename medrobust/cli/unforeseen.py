@@ -8,6 +8,9 @@ from pathlib import Path
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What a system says of a disk, or a share of one, that is full."""
 
+UNMAPPED = "failed to map segment from shared object"
+"""What a linker says where a library does not fit into the memory that a process may take."""
+
 FILE = "traceback.txt"
 
 
@@ -20,10 +23,21 @@ def not_foreseen(error: Exception, folder: Path) -> str:
     """
     if isinstance(error, OSError) and (error.errno in FULL or error.filename is not None):
         return about_files(error)
+    if isinstance(error, MemoryError) or UNMAPPED in str(error):
+        return about_memory(error)
     reason = " ".join(str(error).split()) or "no reason given"
     written = keep_traceback(error, folder)
     kept = f" The whole of it is in {written}." if written else ""
     return f"something that was not foreseen ({type(error).__name__}: {reason}).{kept}"
+
+
+def about_memory(error: Exception) -> str:
+    """Say that the memory did not suffice, and what limits it."""
+    reason = " ".join(str(error).split()) or "no reason given"
+    return (
+        f"there is not enough memory ({reason}). Give the process more: raise the limit of the "
+        f"shell (`ulimit -v` shows it) or of the batch system, or pass a smaller batch_size"
+    )
 
 
 def about_files(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """Where a report goes besides its files: what conf/logger builds."""
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from medrobust.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from .report import Report
+
+EXPORTED = ("online", "offline", "shared", "disabled", "dryrun", "run")
+"""What W&B knows in WANDB_MODE."""
 
 
 class RunLogger(Protocol):
@@ -76,11 +80,18 @@ class WandbLogger:
     directory: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an unknown mode.
+        """Refuse an unknown mode, of the configuration or of the environment.
 
         Raises:
-            ConfigurationError: If `mode` is neither "online" nor "offline" nor None.
+            ConfigurationError: If `mode` is neither "online" nor "offline" nor None, or it follows
+                a WANDB_MODE that W&B does not know.
         """
+        exported = os.environ.get("WANDB_MODE", "")
+        if self.mode is None and exported and exported not in EXPORTED:
+            raise ConfigurationError(
+                f"WANDB_MODE={exported} is none of {', '.join(EXPORTED)}: export one of them, "
+                f"unset it, or pass logger.mode=offline."
+            )
         if self.mode not in (None, "online", "offline"):
             raise ConfigurationError(
                 f"logger.mode={self.mode!r} is none of online, offline and null."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from run_entry import answer, rows
 
-from medrobust.cli import surroundings
+from medrobust.cli import surroundings, unforeseen
 from medrobust.cli.entry import leave
 from medrobust.exceptions import ConfigurationError
 
@@ -205,3 +205,42 @@ def test_a_current_folder_that_is_gone_is_said(tmp_path, monkeypatch):
     gone.rmdir()
     with pytest.raises(ConfigurationError, match="current folder is no longer there"):
         surroundings.prepare()
+
+
+@pytest.mark.parametrize("name", surroundings.ALLOCATOR)
+@pytest.mark.parametrize("value", ["nonsense", ":", "max_split_size_mb", "a:1,,b:2", "a:", "a:1,b"])
+def test_what_torch_would_end_the_process_for_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}={value} is no list of NAME:VALUE"):
+        surroundings.check_allocator({name: value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "max_split_size_mb: 64", "a:0.8,b:True,", "roundup:[256:1,512:2,>:8],backend:native"],
+)
+def test_settings_of_torchs_memory_pass(value: str) -> None:
+    surroundings.check_allocator({"PYTORCH_CUDA_ALLOC_CONF": value})
+
+
+@pytest.mark.parametrize("own", ["frobnicate.py", "frobnicate/__init__.py"])
+def test_a_file_that_hides_a_library_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    (tmp_path / own).parent.mkdir(exist_ok=True)
+    (tmp_path / own).write_text("x = 1")
+    monkeypatch.setattr(surroundings, "LIBRARIES", ("frobnicate",))
+    surroundings.check_hidden(tmp_path)  # nothing is looked for there
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"^{own} in the current folder .* frobnicate: re"):
+        surroundings.check_hidden(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 3 GiB"), ImportError(f"libtorch.so: {unforeseen.UNMAPPED}")],
+)
+def test_too_little_memory_is_said_with_what_limits_it(tmp_path: Path, error: Exception) -> None:
+    told = unforeseen.not_foreseen(error, tmp_path)
+    assert told.startswith(f"there is not enough memory ({error})")
+    assert "ulimit -v" in told
+    assert not list(tmp_path.iterdir())

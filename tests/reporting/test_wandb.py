@@ -12,6 +12,7 @@ from validated import write_validated
 from wandb_files import read_records
 
 from medrobust.base.redaction import without_paths
+from medrobust.exceptions import ConfigurationError
 from medrobust.readings import Conformal
 from medrobust.reporting import (
     SeriesLogger,
@@ -21,6 +22,7 @@ from medrobust.reporting import (
     reference_cells,
 )
 from medrobust.reporting.from_store import report_store
+from medrobust.reporting.loggers import EXPORTED
 from medrobust.reporting.wandb import _tables, job_type, run_id
 
 CONFIG = {"dataset": {"root": "/home/somebody/scans"}, "seed": 0}
@@ -208,3 +210,15 @@ def test_tensorboard_reads_the_matrix_back_as_series_over_severity(report, tmp_p
         assert [point.step for point in points] == [1, 2, 3, 4, 5]
         found = [point.value for point in points]
         assert found == pytest.approx(matrix.values["error"][row, 0].tolist(), abs=1e-6)
+
+
+def test_a_mode_that_wandb_does_not_know_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    with pytest.raises(ConfigurationError, match=r"^WANDB_MODE=nonsense is none of online"):
+        WandbLogger()
+    assert WandbLogger(mode="offline").mode == "offline"
+    for mode in ("", *EXPORTED):
+        monkeypatch.setenv("WANDB_MODE", mode)
+        WandbLogger()
