@@ -76,6 +76,14 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "bias_field": Kernel("mri", draws=("coefficients",), device="MRI"),
         "gibbs": Kernel("mri", device="MRI"),
         "mr_motion": Kernel("mri", draws=("axis", "path"), device="MRI"),
+        "xray_exposure": Kernel("xray", device="x-ray"),
+        "xray_quantum_noise": Kernel("xray", draws=("uniform",), device="x-ray"),
+        "xray_scatter": Kernel("xray", device="x-ray"),
+        "grid_lines": Kernel("xray", draws=("line",), device="x-ray"),
+        "ultrasound_speckle": Kernel("ultrasound", draws=("grain",), device="ultrasound"),
+        "acoustic_shadow": Kernel("ultrasound", draws=("place",), device="ultrasound"),
+        "reverberation": Kernel("ultrasound", draws=("spacing",), device="ultrasound"),
+        "ultrasound_gain": Kernel("ultrasound", draws=("curve",), device="ultrasound"),
     }
 )
 

@@ -26,7 +26,9 @@ WORDS: Mapping[str, str] = MappingProxyType(
 )
 """Device -> expression of the words by which data sets name it; the first that fits counts."""
 
-PHYSICS: Mapping[str, str] = MappingProxyType({"MRI": "mri_physics"})
+PHYSICS: Mapping[str, str] = MappingProxyType(
+    {"MRI": "mri_physics", "x-ray": "xray_physics", "ultrasound": "ultrasound_physics"}
+)
 """Device -> suite of its artifacts: what `corruption=physics` takes."""
 
 

@@ -210,12 +210,17 @@ def poisson_table(rate: float) -> UInt32Array:
             edges = [0, *(round(p * (1 << 24)) for p in accumulate(shares))]
             counts = [high - low for low, high in pairwise(edges)]
             counts[255] += (1 << 24) - edges[-1]
-            table[old] = _alias_slots(counts)
+            table[old] = alias_slots(counts)
     return table
 
 
-def _alias_slots(counts: list[int]) -> list[int]:
-    """Fill 256 slots of 65536 with `counts` (sum 2^24), at most two values a slot."""
+def alias_slots(counts: list[int]) -> list[int]:
+    """Fill 256 slots of 65536 with `counts` (sum 2^24), at most two values a slot.
+
+    Example:
+        >>> alias_slots([1 << 24, *[0] * 255])[1]  # never itself, always its alias 0
+        0
+    """
     slots = list(range(256))  # threshold 0, alias itself
     poor = [s for s in range(256) if counts[s] < 1 << 16]
     rich = [s for s in range(256) if counts[s] > 1 << 16]

@@ -64,18 +64,25 @@ def normal_plane(draw: Choice, n: int, shape: tuple[int, int]) -> Float64Array:
     if isinstance(draw, Tensor):
         given: Float64Array = draw[n].cpu().double().numpy()
         return given.reshape(shape)
-    words = word_row(draw, n, -(-shape[0] * shape[1] // 2))
-    halves = np.stack([words & 0xFFFF, words >> 16], axis=1).ravel()[: shape[0] * shape[1]]
-    normals: Float64Array = normal_table()[halves].reshape(shape) / NORMAL_SCALE
+    normals: Float64Array = normal_table()[half_words(draw, n, shape)] / NORMAL_SCALE
     return normals
 
 
-def word_row(draws: Draws, n: int, count: int) -> Int64Array:
-    """Make the first 32-bit words of image n: int64 (count,)."""
-    words = np.empty((1, count), np.int64)
-    make_words(words, draws.index.numpy()[n : n + 1], draws.number, *draws.key)
-    row: Int64Array = words[0]
-    return row
+def half_words(draw: Choice, n: int, shape: tuple[int, int]) -> Int64Array:
+    """Make a 16-bit number for every pixel of image n, or take the given ones: int64 (H, W).
+
+    Example:
+        >>> import torch
+        >>> half_words(Draws((1, 2), torch.tensor([5])), 0, (1, 3)).shape
+        (1, 3)
+    """
+    if isinstance(draw, Tensor):
+        given: Int64Array = draw[n].cpu().long().numpy()
+        return given.reshape(shape)
+    pixels = shape[0] * shape[1]
+    words = np.empty((1, -(-pixels // 2)), np.int64)
+    make_words(words, draw.index.numpy()[n : n + 1], draw.number, *draw.key)
+    return np.stack([words[0] & 0xFFFF, words[0] >> 16], axis=1).ravel()[:pixels].reshape(shape)
 
 
 def fractions(draw: Choice, count: int) -> Float64Array:
