@@ -262,6 +262,12 @@ def test_an_unknown_scorer_is_refused() -> None:
         Anomaly(scorer="prompt")  # type: ignore[arg-type]
 
 
+def test_windows_are_those_of_one_block(workplace, capsys) -> None:
+    asked = ("dataset=phantoms", "dataset.per_class=2", "task=anomaly", "task.scorer=windows")
+    assert medrobust(*asked, "task.blocks=[1,2]", "corruption=contrast", "severity=1") == 1
+    assert "windows averages places of one block" in " ".join(capsys.readouterr().err.split())
+
+
 def test_phantoms_with_lesions_are_told_apart_by_one_command(workplace, capsys) -> None:
     small = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly")
     run = ("corruption=contrast", "severity=5", "hydra.run.dir=out")

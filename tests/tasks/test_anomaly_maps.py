@@ -155,10 +155,12 @@ def test_a_head_keeps_few_maps_unless_all_are_asked_for() -> None:
 SMALL = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly", "model=phantomclip_small")
 
 
-@pytest.mark.parametrize("scorer", ["prompts", "memory_bank", "gaussian", "combined"])
+@pytest.mark.parametrize("scorer", ["prompts", "windows", "memory_bank", "gaussian", "combined"])
 def test_every_scorer_makes_maps_of_phantoms(workplace, scorer: str) -> None:
     run = ("corruption=elastic_transform", "severity=5", "hydra.run.dir=out")
-    chosen = ("task.normal_shots=6", "task.bank=null") if scorer != "prompts" else ()
+    chosen = (
+        ("task.normal_shots=6", "task.bank=null") if scorer not in ("prompts", "windows") else ()
+    )
     assert medrobust(*SMALL, f"task.scorer={scorer}", *chosen, *run) == 0
     found = {(r["metric"], r["severity"]): float(r["value"]) for r in rows("out/results.csv")}
     for metric in ("image_auroc", "pixel_auroc", "aupro", "false_alarm_rate"):

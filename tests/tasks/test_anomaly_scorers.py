@@ -236,3 +236,31 @@ def test_windows_are_means_of_their_places() -> None:
     truth = joint.view(IMAGES, 3, 4, WIDTH)[:, 1:3, 2:4].mean(dim=(1, 2))
     torch.testing.assert_close(means[:, 5], truth)
     assert functional.normalize(means, dim=-1).shape == (IMAGES, 6, WIDTH)
+
+
+def test_windows_score_by_harmonic_means_of_their_sentences() -> None:
+    from medrobust.models.patches import PatchFeatures, PatchLevel
+    from medrobust.tasks.anomaly.windowed import WindowScorer
+
+    states_of = functional.normalize(states(5)[0, :2], dim=-1)
+    features, joint = functional.normalize(states(6)[:2, 0], dim=-1), states(7, 2)
+    level = PatchLevel(3, joint, (3, 4), lambda one: 2 * one)
+    maps, scores = WindowScorer(states_of, 5.0, 3)(features, PatchFeatures([level]))
+
+    def abnormal(vector: Any) -> float:
+        cosines = states_of.numpy() @ vector / np.linalg.norm(vector)
+        return float(1 / (1 + np.exp(5 * (cosines[0] - cosines[1]))))
+
+    for image in range(2):
+        whole, places = abnormal(features[image].numpy()), joint[image].view(3, 4, WIDTH).numpy()
+        assert float(scores[image]) == pytest.approx(whole, rel=1e-5)
+        inverse = np.full((3, 4), 1 / whole)
+        for side in (2, 3):
+            sums, covers = np.zeros((3, 4)), np.zeros((3, 4))
+            for row in range(4 - side):
+                for column in range(5 - side):
+                    part = np.s_[row : row + side, column : column + side]
+                    sums[part] += 1 / abnormal(places[part].reshape(-1, WIDTH).mean(axis=0))
+                    covers[part] += 1
+            inverse += sums / covers
+        np.testing.assert_allclose(maps[image], 3 / inverse, rtol=1e-4)

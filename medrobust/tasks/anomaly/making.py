@@ -15,6 +15,7 @@ from .maps import DistanceScorer, MapHead, MeanScorer, ScaledScorer, Scorer, Sta
 from .normals import SCALED_BY, batches, drawn, other_split, shots
 from .scorers.bank import BankBuilder
 from .scorers.gaussian import GaussianBuilder
+from .windowed import WindowScorer
 
 
 def map_head(side: ModelSide, description: HeadDescription, data: Any, purpose: str) -> MapHead:
@@ -63,6 +64,16 @@ def _states(side: ModelSide, description: HeadDescription, data: Any, purpose: s
     return StateScorer(states, float(model.logit_scale), description["maps"]["blocks"])
 
 
+def _windows(
+    side: ModelSide, description: HeadDescription, data: Any, purpose: str
+) -> WindowScorer:
+    model = text_model(side, purpose)
+    model.to("cpu", torch.float32)
+    states = class_features(model, description["texts"])
+    (block,) = description["maps"]["blocks"]
+    return WindowScorer(states, float(model.logit_scale), block)
+
+
 def _bank(side: ModelSide, description: HeadDescription, data: Any, purpose: str) -> Scorer:
     chosen = description["normals"]
     images = shots(data, description["normal"], chosen["shots"], chosen["seed"])
@@ -101,6 +112,7 @@ def _fitted(
 
 _MAKERS: dict[str, Callable[[ModelSide, HeadDescription, Any, str], Scorer]] = {
     "prompts": _states,
+    "windows": _windows,
     "memory_bank": _bank,
     "gaussian": _gaussians,
 }

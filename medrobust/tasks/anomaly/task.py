@@ -31,7 +31,7 @@ from .map_pictures import maps_over_images
 from .sections import false_alarms
 from .states import check_both_states, normal_classes
 
-Scorer: TypeAlias = Literal["prompts", "memory_bank", "gaussian", "combined"]
+Scorer: TypeAlias = Literal["prompts", "windows", "memory_bank", "gaussian", "combined"]
 """What an image is scored by."""
 
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
@@ -58,7 +58,8 @@ class Anomaly(Task):
     """Tell images that are normal from all others, and say where they are not.
 
     Args:
-        scorer: "prompts": sentences of both states, from the prompt set; "memory_bank": the
+        scorer: "prompts": sentences of both states, from the prompt set; "windows": the same, with
+            maps from windows over places, joined by harmonic means; "memory_bank": the
             distance of each place to the nearest of normal training images; "gaussian": that to a
             Gaussian of the same place; "combined": the mean of the first two, each scaled.
         maps: Whether sentences make maps, where a set has masks; the other scorers always do.
@@ -141,7 +142,13 @@ class Anomaly(Task):
 
         count = int(side.model().patch_blocks)
         spread = sorted({-(-count * part // 4) for part in (1, 2, 3, 4)})
-        blocks = list(self.blocks or branched or spread)
+        spread = [count] if self.scorer == "windows" else list(branched or spread)
+        blocks = list(self.blocks or spread)
+        if self.scorer == "windows" and len(blocks) != 1:
+            raise ConfigurationError(
+                f"task.scorer=windows averages places of one block, and task.blocks names "
+                f"{len(blocks)}: name one, or none for the last."
+            )
         wrong = [block for block in blocks if not 1 <= block <= count]
         if wrong:
             raise ConfigurationError(
@@ -154,7 +161,7 @@ class Anomaly(Task):
 
     def _of_normals(self, data: Any, normal: Sequence[str]) -> dict[str, Any]:
         """Say which normal images others are compared with; nothing where none are."""
-        if self.scorer == "prompts":
+        if self.scorer in ("prompts", "windows"):
             return {}
         from .normals import shots
 
