@@ -223,11 +223,11 @@ def pixel_influence(
     Returns:
         float64 (n, 3), in the order of `NUMBERS`.
     """
-    tables = _Tables(curve)
+    tables, bins = _Tables(curve), len(curve.counts.normal)
     result = np.zeros((len(levels), len(NUMBERS)))
     for row, (level, mask) in enumerate(zip(levels, masks, strict=True)):
-        result[row] = tables.of_normal[:, level[~mask]].sum(axis=1)
-        result[row] += tables.of_lesion[:, level[mask]].sum(axis=1)
+        result[row] = tables.of_normal @ np.bincount(level[~mask], minlength=bins)
+        result[row] += tables.of_lesion @ np.bincount(level[mask], minlength=bins)
     middle = curve.aupro
     for row, labelled, sizes in _regions(masks):
         own = labelled > 0

@@ -1,0 +1,76 @@
+"""Normal images that a head is made from: which they are, and what is said where there are few."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medrobust.base.once import one_job
+from medrobust.base.targets import Labels
+from medrobust.datasets.image_set import ImageSet
+from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.anomaly.normals import batches, drawn, other_split, shots
+
+NORMAL = ["normal"]
+
+
+def split(name: str, labels: list[int], grey: bool = True) -> ImageSet:
+    count = len(labels)
+    shape = (count, 8, 8) if grey else (count, 8, 8, 3)
+    return ImageSet(
+        name="scans",
+        split=name,
+        fingerprint=name.ljust(64, "f"),
+        images=np.arange(np.prod(shape)).reshape(shape).astype(np.uint8),
+        index=np.arange(count) * 7,
+        ids=np.array([f"{name}{row}" for row in range(count)]),
+        target=Labels(np.array(labels)),
+        class_names=("normal", "abnormal"),
+        label_kind="binary-class",
+        positive=1,
+    )
+
+
+TRAIN = split("train", [0, 1, 0, 0, 1, 0, 0])
+TEST = replace(split("test", [0, 1]), other_split=lambda name: {"train": TRAIN}[name])
+
+
+def test_few_shots_lie_among_more_and_are_normal() -> None:
+    four, two = (shots(TEST, NORMAL, count, seed=3) for count in (4, 2))
+    assert set(two.ids) < set(four.ids) <= {"train0", "train2", "train3", "train5", "train6"}
+    assert set(shots(TEST, NORMAL, 2, seed=4).ids) != set(two.ids)
+    assert len(shots(TEST, NORMAL, None, seed=0)) == 5
+
+
+def test_fewer_shots_than_asked_for_are_all_used_and_it_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING), one_job():
+        assert len(shots(TEST, NORMAL, 16, seed=0)) == 5
+    assert "task.normal_shots=16: the train split of data set 'scans' has 5 normal" in caplog.text
+
+
+def test_labels_of_abnormal_training_images_decide_nothing_but_that_they_are_left_out() -> None:
+    with_others = drawn(TRAIN, NORMAL, 3, seed=0)
+    rows = np.flatnonzero(TRAIN.labels == 0)
+    alone = drawn(TRAIN.take(rows, fingerprint="n" * 64), NORMAL, 3, seed=0)
+    assert with_others.ids.tolist() == alone.ids.tolist()
+
+
+def test_what_cannot_be_compared_with_is_said() -> None:
+    with pytest.raises(ConfigurationError, match="split 'val' of data set 'scans' has no normal"):
+        drawn(split("val", [1, 1]), NORMAL, None, 0)
+    with pytest.raises(ConfigurationError, match=r"needs the val split .* only split 'train'"):
+        other_split(TRAIN, "val")
+    assert other_split(TRAIN, "train") is TRAIN
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_images_are_read_channels_first_as_the_engine_reads_them(grey: bool) -> None:
+    given = split("train", [0] * 40, grey)
+    read = list(batches(given, "cpu"))
+    assert [len(part) for part in read] == [32, 8]
+    assert tuple(read[0].shape[1:]) == ((1, 8, 8) if grey else (3, 8, 8))
+    stored = given.images[33] if grey else np.moveaxis(given.images[33], -1, 0)
+    np.testing.assert_array_equal(read[1][1].numpy().squeeze(), stored)
