@@ -7,7 +7,7 @@ from typing import Any
 
 from medrobust.exceptions import ConfigurationError
 
-from .parsing import add_overrides, as_typed, subcommand_parser
+from .parsing import add_overrides, as_typed, check_out_folder, subcommand_parser
 
 ABOUT = """\
 Write a whole benchmark as files: any data set, any suite, in one of the published layouts.
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", default="cpu", help="where images are corrupted (cpu, cuda)")
     add_overrides(parser, "dataset=...|corruption=...")
     given = parser.parse_intermixed_args(list(arguments))
+    check_out_folder(given.out)
     from medrobust.corruptions.modality import modality_of
     from medrobust.evaluation.building import built
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 
-from .parsing import add_overrides, as_typed, listed, subcommand_parser
+from .parsing import add_overrides, as_typed, check_out_folder, listed, subcommand_parser
 
 ABOUT = """\
 Write any data set as PNG files and a table that `dataset=folder` reads.
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--splits", default="", help="comma-separated; default: all there are")
     add_overrides(parser, "dataset=...", nargs="+")
     given = parser.parse_intermixed_args(list(arguments))
+    check_out_folder(given.folder, "the folder")
     from medrobust.datasets.export import command, export
     from medrobust.evaluation.building import built
 

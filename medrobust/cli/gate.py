@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.exceptions import ConfigurationError
 
-from .parsing import listed, run_job, subcommand_parser
+from .parsing import check_out_file, listed, run_job, subcommand_parser
 
 if TYPE_CHECKING:
     from medrobust.readings.gate.gate import Gate
@@ -63,6 +63,7 @@ def fit(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw of images")
     _add_choice(parser, "val")
     given = parser.parse_args(arguments)
+    check_out_file(given.out)
     from medrobust.base.whole_files import write_whole
     from medrobust.readings.gate.fit import fit as fitted
     from medrobust.readings.gate.gate import Promise
@@ -135,6 +136,8 @@ def report(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write a table, gate.csv")
     _add_choice(parser, "test")
     given = parser.parse_args(arguments)
+    if given.out is not None:
+        check_out_file(given.out)
     from medrobust.readings.gate.realised import realised, summary
 
     gate = _read(given.gate)

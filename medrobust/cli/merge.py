@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .parsing import subcommand_parser
+from .parsing import check_out_folder, subcommand_parser
 
 ABOUT = """\
 Join the stores of several machines or folders.
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("stores", type=Path, nargs="+", help="folders of stores (store.dir)")
     parser.add_argument("--into", type=Path, required=True, help="folder of the joint store")
     given = parser.parse_args(arguments)
+    check_out_folder(given.into, "--into")
     from medrobust.evaluation.merge import merge
 
     done = merge(given.stores, given.into)

@@ -9,7 +9,7 @@ from medrobust.base.wording import agreeing
 from medrobust.exceptions import ConfigurationError
 
 from .monitor_studies import add_source, image_files, key_file, read_studies
-from .parsing import listed, run_job, subcommand_parser
+from .parsing import check_out_file, check_out_folder, listed, run_job, subcommand_parser
 
 ABOUT = """\
 Watch a deployed model for drift: fit a monitor to clean studies, update it with new ones, and look
@@ -83,6 +83,7 @@ def fit(arguments: Sequence[str]) -> int:
     parser.add_argument("--limit", type=float, help="of a published recipe, where it has none")
     add_source(parser)
     given = parser.parse_args(arguments)
+    check_out_folder(given.out)
     from medrobust.datasets.own.pseudonyms import data_key
     from medrobust.monitor.watch import fit_monitor
     from medrobust.monitor.windows import Settings
@@ -238,6 +239,8 @@ def report(arguments: Sequence[str]) -> int:
         "--label-free", type=Path, help="label_free.csv: how far estimates of accuracy erred"
     )
     given = parser.parse_args(arguments)
+    if given.out is not None:
+        check_out_file(given.out)
     from medrobust.monitor.page import write_page
 
     page = given.out or given.monitor / "report.html"
@@ -275,6 +278,7 @@ def bench(arguments: Sequence[str]) -> int:
     )
     _add_wandb(parser)
     given = parser.parse_args(arguments)
+    check_out_folder(given.out)
     from medrobust.evaluation.store import Store
     from medrobust.metrics.drift.detectors import DETECTORS
     from medrobust.monitor.bench import Bench

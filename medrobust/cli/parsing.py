@@ -1,9 +1,11 @@
 """The parser that every subcommand builds on."""
 
+import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from medrobust.exceptions import unknown_name
+from medrobust.exceptions import ConfigurationError, unknown_name
 
 
 def subcommand_parser(name: str, about: str, *examples: str, ends: str = "") -> ArgumentParser:
@@ -88,3 +90,35 @@ def add_overrides(parser: ArgumentParser, shown: str, *, nargs: str = "*") -> No
 def as_typed(given: Namespace) -> list[str]:
     """Return what was given for `add_overrides`, in the order in which a run takes it."""
     return [*(f"--config-dir={folder}" for folder in given.config_dir), *given.overrides]
+
+
+def check_out_folder(given: Path, key: str = "--out") -> None:
+    """Refuse a folder that cannot be made, before anything is computed for it.
+
+    Args:
+        given: May not be there yet.
+        key: What names it.
+
+    Raises:
+        ConfigurationError: If it, or a folder that it lies in, is a file.
+    """
+    place = next((part for part in (given, *given.parents) if os.path.lexists(part)), None)
+    if place is not None and not place.is_dir():
+        raise ConfigurationError(
+            f"{key} {given} is to be a folder, but {place} is a file. Name another."
+        )
+
+
+def check_out_file(given: Path, key: str = "--out") -> None:
+    """Refuse a file that cannot be written because a folder stands there, before the work for it.
+
+    Args:
+        given: May not be there yet.
+        key: What names it.
+
+    Raises:
+        ConfigurationError: If it is a folder, or a folder that it lies in is a file.
+    """
+    if given.is_dir():
+        raise ConfigurationError(f"{key} {given} is to be a file, but a folder. Name another.")
+    check_out_folder(given.parent, key)

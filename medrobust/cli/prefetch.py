@@ -8,7 +8,7 @@ from typing import Any
 from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
-from .parsing import add_overrides, as_typed, subcommand_parser
+from .parsing import add_overrides, as_typed, check_out_folder, subcommand_parser
 
 ABOUT = """\
 Bring data and weights for a machine without network into one folder, and check them.
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--check", action="store_true", help="compare with manifest.json, offline")
     add_overrides(parser, "model=...|dataset=...")
     given = parser.parse_intermixed_args(list(arguments))
+    check_out_folder(given.folder, "the folder")
     folder = given.folder.expanduser().absolute()
     if given.check:
         return check(folder)

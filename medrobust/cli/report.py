@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.exceptions import ConfigurationError
 
-from .parsing import add_overrides, as_typed, listed, subcommand_parser
+from .parsing import add_overrides, as_typed, check_out_folder, listed, subcommand_parser
 
 if TYPE_CHECKING:
     from medrobust.readings.aggregation import Aggregation
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     add_overrides(parser, "aggregate=... dataset=... readings=...")
     given = parser.parse_intermixed_args(arguments)
+    check_out_folder(given.out)
     aggregations, metadata, readings = _asked(as_typed(given), given.overrides)
     from medrobust.reporting.from_store import report_store
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medrobust.exceptions import ConfigurationError
 
-from .parsing import subcommand_parser
+from .parsing import check_out_file, subcommand_parser
 
 ABOUT = """\
 Lay out a W&B workspace for the reports of a project: heat maps, curves, tables, mCE.
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("workspace.json"), help="JSON to write")
     parser.add_argument("--save", action="store_true", help="put it into the project (an account)")
     given = parser.parse_args(arguments)
+    if not given.save:
+        check_out_file(given.out)
     from medrobust.reporting.wandb_workspace import layout_text, read_summary, workspace
 
     rows = read_summary(given.folder)

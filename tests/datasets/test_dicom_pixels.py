@@ -420,3 +420,17 @@ def test_notes_read_alone_are_those_of_the_picture(
 ) -> None:
     file = write_dicom(tmp_path / "a.dcm", pixels, **tags)
     assert tuple(read_notes(file, window=window)) == read_dicom(file, window=window).notes
+
+
+@pytest.mark.parametrize(
+    ("keyword", "other"),
+    [("WindowCenter", "WindowWidth"), ("WindowWidth", "WindowCenter"),
+     ("RescaleSlope", "RescaleIntercept"), ("RescaleIntercept", "RescaleSlope")],
+)  # fmt: skip
+def test_a_number_of_the_header_that_is_none_is_named_without_its_value(
+    tmp_path: Path, keyword: str, other: str
+) -> None:
+    file = write_dicom(tmp_path / "a.dcm", row(1, 2, 3), **{keyword: "105", other: "100"})
+    file.write_bytes(file.read_bytes().replace(b"105 ", b"1,05"))
+    with pytest.raises(InvalidImageError, match=rf"^a\.dcm has a {keyword} that is no number"):
+        read_dicom(file)

@@ -1,5 +1,6 @@
 """Tables as programs write them: delimiters, quotation marks, encodings, decimals, paths."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from PIL import Image
 from medrobust.datasets import Folder
 from medrobust.datasets.own.patients import check_patients
 from medrobust.datasets.own.spellings import one_spelling
-from medrobust.datasets.own.table import read_table
+from medrobust.datasets.own.table import parsed_table, read_table
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 
 
@@ -178,3 +179,25 @@ def test_patients_that_a_spreadsheet_rounded_are_refused_with_their_lines(tmp_pa
         check_patients(found, found.columns["patient"])
     exact = table(tmp_path, "patient,x\nP1E+05,0\n1.00e+00,0\n12,0\n")
     check_patients(exact, exact.columns["patient"])
+
+
+@pytest.mark.parametrize(
+    ("field", "read"),
+    [
+        (' "fresh" look', '"fresh" look'),
+        ('a "fresh" look', 'a "fresh" look'),
+        (' 5" and 6" wide', '5" and 6" wide'),
+        (' "a, b"', "a, b"),
+        (' "a ""b"" c"', 'a "b" c'),
+    ],
+)
+def test_quotation_marks_within_a_text_are_letters_of_it(field: str, read: str) -> None:
+    rows = parsed_table("t.csv", f"path,note,label\n0.png,{field}, a\n1.png, plain, b\n")
+    assert list(rows.columns["note"]) == [read, "plain"]
+    assert list(rows.columns["label"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("field", [' "fresh look', ' "fresh" "look', ' "a" b", c'])
+def test_quotation_marks_that_unbalance_a_row_are_refused(field: str) -> None:
+    with pytest.raises((csv.Error, InvalidDataError)):
+        parsed_table("t.csv", f"path,note,label\n0.png,{field}, a\n1.png, plain, b\n")

@@ -18,6 +18,8 @@ from medrobust.exceptions import (
     MissingDependencyError,
 )
 
+from .dicom_values import NoNumberError
+
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
@@ -79,6 +81,11 @@ def dicom_errors_named(file: Path) -> Iterator[None]:
             yield
     except MedRobustError:
         raise
+    except NoNumberError as error:
+        raise InvalidImageError(
+            f"{file.name} has a {error} that is no number (decimals have a point, not a comma): "
+            f"correct its header."
+        ) from error
     except Exception as error:  # pydicom and its plugins raise nearly every class there is
         raise InvalidImageError(
             f"{file.name} cannot be read as DICOM ({type(error).__name__}): it is damaged, cut off "

@@ -26,6 +26,22 @@ def frame_value(header: "Dataset", index: int, sequence: str, keyword: str) -> A
     return header.get(keyword)
 
 
+class NoNumberError(ValueError):
+    """A value of a header that should be a number; says its keyword alone, the value is private."""
+
+
+def frame_number(header: "Dataset", index: int, sequence: str, keyword: str) -> float | None:
+    """Return the first number that `frame_value` finds, or None for none.
+
+    Raises:
+        NoNumberError: If it is no number, as `1,5` is none.
+    """
+    try:
+        return number(frame_value(header, index, sequence, keyword))
+    except (ValueError, TypeError) as error:
+        raise NoNumberError(keyword) from error
+
+
 def number(value: Any) -> float | None:
     """Return the first of one or several numbers, or None for none."""
     if value is None or isinstance(value, str | bytes):
@@ -67,8 +83,8 @@ def rescale(header: "FileDataset", index: int) -> tuple[float, float] | None:
     intercept.
     """
     where = "PixelValueTransformationSequence"
-    slope = number(frame_value(header, index, where, "RescaleSlope"))
-    intercept = number(frame_value(header, index, where, "RescaleIntercept"))
+    slope = frame_number(header, index, where, "RescaleSlope")
+    intercept = frame_number(header, index, where, "RescaleIntercept")
     found = (1.0 if slope is None else slope), (intercept or 0.0)
     return found if np.isfinite(found).all() and found[0] else None
 
@@ -76,8 +92,8 @@ def rescale(header: "FileDataset", index: int) -> tuple[float, float] | None:
 def first_window(header: "FileDataset", index: int) -> tuple[float, float, str] | None:
     """Return centre, width and function of the first window, or None."""
     where = "FrameVOILUTSequence"
-    centre = number(frame_value(header, index, where, "WindowCenter"))
-    width = number(frame_value(header, index, where, "WindowWidth"))
+    centre = frame_number(header, index, where, "WindowCenter")
+    width = frame_number(header, index, where, "WindowWidth")
     function = str(frame_value(header, index, where, "VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or not np.isfinite((centre, width)).all() or width <= 0:
         return None

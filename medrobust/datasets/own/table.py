@@ -171,9 +171,9 @@ def parsed_table(name: str, text: str) -> Table:
     told = SEPARATOR.match(text)
     delimiter = told[1] if told else _delimiter(text)
     rows = _rows(text[told.end() :], delimiter, 1) if told else _rows(text, delimiter)
-    header = [name.strip() for name in next(rows, (0, []))[1]]
+    header = [name.strip() for name in rows[0][1]] if rows else []
     _check_names(name, header)
-    found = list(rows)
+    found = rows[1:]
     if not found:
         raise InvalidDataError(f"{name} has no rows below its header.")
     for line, fields in found:
@@ -281,20 +281,36 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=fitting)
 
 
-def _rows(text: str, delimiter: str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not empty, each with the line it ends in.
+def _rows(text: str, delimiter: str, before: int = 0) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not empty, each with the line it ends in.
+
+    A quotation mark after a delimiter and a space begins a quoted field, unless the marks stand
+    within a text, as in `, "fresh" look,`: then all of them are letters.
 
     Args:
         text: Of the file, or what follows its first lines.
         delimiter: Between fields.
         before: Lines before the text.
+
+    Raises:
+        csv.Error: If marks are not closed, or what follows them is no delimiter.
     """
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        strict=True,
-        skipinitialspace=delimiter != " ",  # a quotation mark after a space is one, too
-    )
+    try:
+        return list(_read(text, delimiter, before, skipping=delimiter != " "))
+    except csv.Error as error:
+        if "unexpected end" in str(error) or not re.search(rf'{re.escape(delimiter)} +"', text):
+            raise
+        rows = list(_read(text, delimiter, before, skipping=False))
+        if any(field.count('"') % 2 for _, fields in rows for field in fields):
+            raise
+        return rows
+
+
+def _read(
+    text: str, delimiter: str, before: int, *, skipping: bool
+) -> Iterator[tuple[int, list[str]]]:
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=skipping)
     for fields in reader:
         if any(text.strip() for text in fields):
             yield before + reader.line_num, fields
