@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import regular_bytes
 from medrobust.base.split_facts import SplitFacts
-from medrobust.tasks.base import READ_AS
+from medrobust.tasks.base import READ_AS, deciding
 from medrobust.tasks.lookup import task_name
 
 from .store_files import FORMAT, damaged
@@ -91,14 +91,14 @@ class CellKey:
 
 
 def head_fingerprint(head: Mapping[str, Any]) -> str:
-    """Fingerprint a head. The name of a prompt set is for people and decides nothing.
+    """Fingerprint a head by what decides numbers: the name of a prompt set is for people.
 
     Example:
         >>> head = {"kind": "ranks"}
         >>> head_fingerprint(head) == head_fingerprint({**head, "name": "for people"})
         True
     """
-    return fingerprint({name: value for name, value in head.items() if name != "name"})
+    return fingerprint(deciding(head))
 
 
 def texts_fingerprint(head: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medrobust.tasks.base import deciding
+
 from .plan import DatasetPlan
 from .store import CellKey, Store
 
@@ -29,8 +31,7 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
     before = record["encoding"]
     names = [*key.encoding, *(name for name in before if name not in key.encoding)]
     found = [name for name in names if key.encoding.get(name) != before.get(name)]
-    head = {name: value for name, value in key.head.items() if name != "name"}
-    if head != {name: value for name, value in record["head"].items() if name != "name"}:
+    if deciding(key.head) != deciding(record["head"]):
         found.append("prompts" if "name" in key.head else "classifier")
     return found
 

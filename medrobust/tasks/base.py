@@ -36,6 +36,18 @@ READ_AS = "read_as"
 otherwise."""
 
 
+CUT_TEXTS = "cut_texts"
+"""Key of a head: how many of its texts are longer than the model's context, and cut."""
+
+FOR_PEOPLE = frozenset({"name", CUT_TEXTS})
+"""Keys of a head that decide no number, and stand in no fingerprint."""
+
+
+def deciding(head: HeadDescription) -> dict[str, Any]:
+    """Return what of a head decides its numbers."""
+    return {key: value for key, value in head.items() if key not in FOR_PEOPLE}
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What each unit adds to a loss; the mean over the strata of their means is the loss.
@@ -258,6 +270,20 @@ class Task(ABC):
     def agreement(self, cell: Cell, again: Mapping[str, NDArray[Any]], move: Move) -> Agreement:
         """Say whether arrays that were computed again are those of a cell, but for rounding."""
         return agreement_of_arrays(cell.arrays, again, ALLOWED[move])
+
+    def with_text_corruption(self, corruption: Any) -> "Task":
+        """Return the task with rows of corrupted texts beside those of texts as they are.
+
+        Args:
+            corruption: A `corruptions.texts.TextCorruption`.
+
+        Raises:
+            ConfigurationError: If it reads no texts.
+        """
+        raise ConfigurationError(
+            f"text_corruption changes texts, and task={self.kind} reads none: take "
+            f"task=classification or task=retrieval, or leave text_corruption out."
+        )
 
     def facts_of(
         self, answers: Any, class_names: Sequence[str], positive: int | None

@@ -44,19 +44,15 @@ def task_of(kind: str, text_corruption: object = None) -> Task:
 
     Args:
         kind: Of a head, or a name.
-        text_corruption: Refused: of tasks that read reports, which are built by their classes.
+        text_corruption: What texts that it reads are corrupted by; None: by nothing.
 
     Raises:
         UnknownNameError: If there is none of that name; it names those that there are.
-        ConfigurationError: If texts are to be corrupted.
+        ConfigurationError: If texts are to be corrupted, and it reads none.
     """
     name = task_name(kind)
-    if text_corruption is not None:
-        raise ConfigurationError(
-            f"text_corruption changes reports, and task={name} reads none: add task=retrieval, or "
-            f"leave text_corruption out."
-        )
-    return _given[name] if name in _given else _installed(name)
+    task = _given[name] if name in _given else _installed(name)
+    return task if text_corruption is None else task.with_text_corruption(text_corruption)
 
 
 def task_names() -> list[str]:

@@ -63,6 +63,6 @@ def test_a_folder_whose_task_has_another_name_is_refused(tmp_path, monkeypatch) 
         lookup.task_of("sorting")
 
 
-def test_corrupted_reports_are_refused_by_a_task_that_reads_none() -> None:
-    with pytest.raises(ConfigurationError, match="task=classification reads none"):
-        lookup.task_of("classification", text_corruption=object())
+def test_corrupted_texts_are_refused_by_a_task_that_reads_none() -> None:
+    with pytest.raises(ConfigurationError, match="task=image_quality reads none"):
+        lookup.task_of("image_quality", text_corruption=object())

@@ -23,6 +23,7 @@ from medrobust.models.base import VisionLanguageModel
 from medrobust.tasks.base import Cell, ModelSide
 from medrobust.tasks.retrieval import TASK, Retrieval
 from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
+from medrobust.tasks.retrieval.sections import relative_drop
 
 IMAGES = 40
 GENERATOR = np.random.default_rng
@@ -241,6 +242,8 @@ def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> 
     assert medrobust(*own, *run, "hydra.run.dir=out") == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "1 of 3 texts is longer than the model's 32 tokens: it read its beginning alone" in said
+    page = Path("out/report.html").read_text("utf-8")
+    assert "1 of 3 texts is longer than the 32 tokens that the model reads: cut there" in page
     found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
     assert found["text_to_image_mean_rank", "0"]["n"] == "3"
     kept = [path for root in ("outputs", "out") for path in Path(root).rglob("*") if path.is_file()]
@@ -276,6 +279,28 @@ def test_reports_are_matched_by_the_labels_of_their_images(workplace, capsys) ->
     assert found["image_to_text_wrong_at_10"] == pytest.approx(1 - right)
 
 
+RECALL = "image_to_text_recall_at_1"
+
+
+def test_recall_relative_to_clean_images_is_a_table_with_intervals(workplace) -> None:
+    assert medrobust(*SMALL, "model=phantomclip_small", "severity=5", "hydra.run.dir=out") == 0
+    recall = {
+        r["severity"]: float(r["value"]) for r in rows("out/results.csv") if r["metric"] == RECALL
+    }
+    assert f">{100 * (1 - recall['5'] / recall['0']):.1f} (" in _relative_recall()
+
+
+def _relative_recall() -> str:
+    page = Path("out/report.html").read_text("utf-8")
+    return page[page.index("Recall relative to clean images") :]
+
+
+def test_where_nothing_was_found_there_is_no_relative_drop() -> None:
+    assert relative_drop(np.zeros(5), np.zeros(5)).value is None
+    same = relative_drop(np.array([1.0, 0, 1, 1]), np.array([1.0, 0, 1, 1]))
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
 def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(workplace) -> None:
     run = (*SMALL[:3], "corruption=clean", "model=phantomclip_small", "hydra.run.dir=out")
     assert medrobust(*run) == 0
@@ -287,6 +312,11 @@ def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(workpl
     assert len({r["cell"] for r in found}) == 3
     worst = max(found, key=lambda r: float(r["value"]))
     assert worst["cell"] != plain
+    recalls = [r for r in rows("out/results.csv") if r["metric"] == RECALL]
+    recall = {r["cell"]: float(r["value"]) for r in recalls}
+    shown = _relative_recall()
+    assert "texts as given</td>" in shown
+    assert f">{100 * (1 - min(recall.values()) / recall[plain]):.1f} (" in shown
 
 
 def test_heads_name_the_corruption_of_texts_only_where_there_is_one() -> None:
@@ -298,6 +328,7 @@ def test_heads_name_the_corruption_of_texts_only_where_there_is_one() -> None:
     several = Retrieval(text_corruption=TextCorruption("typos", (2, 3))).heads(facts(), side)
     assert "text_corruption" not in plain[0]
     assert head_fingerprint(plain[0]) == head_fingerprint(several[0])
+    assert head_fingerprint({**plain[0], "cut_texts": {"number": 3}}) == head_fingerprint(plain[0])
     assert [head["name"] for head in several] == ["texts as given", "typos 2", "typos 3"]
     assert len({head_fingerprint(head) for head in several}) == 3
 

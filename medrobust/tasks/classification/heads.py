@@ -1,13 +1,16 @@
 """What classifies: class texts, a trained probe, or the model itself. Planned without torch."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.wording import part_of
+from medrobust.corruptions.texts import TextCorruption
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import READ_AS, HeadDescription, ModelSide
+from medrobust.tasks.base import READ_AS, HeadDescription, ModelSide, deciding
 
 if TYPE_CHECKING:
     from medrobust.models.prompts import PromptSet
@@ -21,35 +24,82 @@ GUIDANCE = "guidance"
 """Key of a head: gamma and the general texts that its logits are pushed away from."""
 
 
-def heads(data: Any, side: ModelSide) -> list[HeadDescription]:
+def heads(
+    data: Any, side: ModelSide, corruption: TextCorruption | None = None
+) -> list[HeadDescription]:
     """Say what classifies: one head a prompt set, or the model's or adapter's own alone.
 
     Prompt sets that give this data set the same sentences are one head, named after the first.
 
+    Args:
+        data: Facts and target of the split.
+        side: The model and its prompt sets.
+        corruption: What sentences are corrupted by, in rows beside those of sentences as they are.
+
     Raises:
-        ConfigurationError: If the model cannot classify, or prompts do not suit the data set.
+        ConfigurationError: If the model cannot classify, prompts do not suit the data set, or there
+            are no sentences to corrupt.
     """
+    probe = None
     if side.trained is not None:
         probe = side.trained.head_description(data.name, data.class_names)
-        if probe is not None:
-            return [probe]
-    if not has_text_side(side):
+    if probe is None and not has_text_side(side):
         check_classifies(side)
-        return [{"kind": ITSELF}]
+        probe = {"kind": ITSELF}
+    if probe is not None:
+        if corruption is not None:
+            raise ConfigurationError(
+                f"model {side.source.name!r} classifies {data.name} by no sentences, so that "
+                f"text_corruption has none to corrupt: leave it out."
+            )
+        return [probe]
     check_class_texts(data)
     distinct: dict[str, HeadDescription] = {}
     for prompts in side.prompt_sets:
-        head = as_read(head_description(prompts, data), side.source)
-        decides = fingerprint({name: value for name, value in head.items() if name != "name"})
-        first = distinct.setdefault(decides, head)
-        if first is not head:
-            log.info(
-                "prompt sets %r and %r give %s the same sentences: they are one row.",
-                first["name"],
-                head["name"],
-                data.name,
-            )
+        plain = head_description(prompts, data)
+        for texts in (plain, *_corrupted(plain, corruption, data.name)):
+            head = as_read(texts, side.source)
+            first = distinct.setdefault(fingerprint(deciding(head)), head)
+            if first is not head:
+                log.info(
+                    "prompt sets %r and %r give %s the same sentences: they are one row.",
+                    first["name"],
+                    head["name"],
+                    data.name,
+                )
     return list(distinct.values())
+
+
+def _corrupted(
+    head: dict[str, Any], corruption: TextCorruption | None, dataset: str
+) -> Iterator[dict[str, Any]]:
+    """Give the same head with corrupted sentences, one a severity; how many changed is said."""
+    for level in () if corruption is None else corruption.severities:
+        assert corruption is not None
+        change = partial(corruption, severity=level)
+        found = {
+            **head,
+            **_changed(head, change),
+            "name": f"{head['name']}, {corruption.name} {level}",
+        }
+        if GUIDANCE in head:
+            found[GUIDANCE] = {**head[GUIDANCE], **_changed(head[GUIDANCE], change)}
+        before, after = (
+            [sentence for group in one["texts"] for sentence in group] for one in (head, found)
+        )
+        moved = sum(a != b for a, b in zip(before, after, strict=True))
+        said = part_of(moved, len(before), "sentence")
+        log.info("%s: %s %d changes %s of the classes", dataset, corruption.name, level, said)
+        yield found
+
+
+def _changed(head: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Change every sentence of a head: those of its classes, and those that deny them."""
+    return {
+        side: [[change(sentence) for sentence in group] for group in head[side]]
+        for side in ("texts", "absent")
+        if head[side]
+    }
 
 
 def has_text_side(side: ModelSide) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from medrobust.corruptions.texts import TextCorruption
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.estimates import Estimate
 from medrobust.metrics.joining import NUMBERED, WAYS
@@ -32,7 +33,12 @@ from .sections import class_texts, classes, reliability_diagram
 
 
 class Classification(Task):
-    """Multi-class, binary, ordinal and multi-label, as MedMNIST names them."""
+    """Multi-class, binary, ordinal and multi-label, as MedMNIST names them.
+
+    Args:
+        text_corruption: What class texts are corrupted by, in rows beside those as they are; None:
+            by nothing.
+    """
 
     kind = "classification"
     level = "image"
@@ -47,9 +53,16 @@ class Classification(Task):
     controls = scores.CONTROLS
     ways = (*WAYS, *NUMBERED)
 
+    def __init__(self, text_corruption: TextCorruption | None = None) -> None:
+        self._text_corruption = text_corruption
+
+    def with_text_corruption(self, corruption: TextCorruption) -> "Classification":
+        """Return the task with rows of corrupted class texts beside those as they are."""
+        return type(self)(corruption)
+
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
         """Say what classifies, as `heads.heads` has it."""
-        return heads.heads(data, side)
+        return heads.heads(data, side, self._text_corruption)
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode class texts, or take the trained or the model's own classifier."""

@@ -13,8 +13,19 @@ from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.text_overlap import ORDER, words_of
-from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
-from medrobust.tasks.text_side import text_model
+from medrobust.tasks.base import (
+    ArraySpec,
+    Cell,
+    Head,
+    HeadDescription,
+    ModelSide,
+    Scores,
+    Section,
+    Table,
+    Task,
+)
+from medrobust.tasks.text_sections import cut_texts_note
+from medrobust.tasks.text_side import cut_texts, text_model
 
 from . import scores
 from .corpus import Corpus, corpus_of, findings_of, keep, planned
@@ -106,7 +117,7 @@ class ReportByRetrieval(Task):
                 f"none."
             )
         _check_reports(data)
-        text_model(side, PURPOSE)
+        model = text_model(side, PURPOSE)
         corpus = corpus_of(data, self._corpus, self._column, labels=self._labels)
         texts = [data.target.values.tolist(), data.target.pairs.tolist()]
         if self._labels:
@@ -119,7 +130,8 @@ class ReportByRetrieval(Task):
             "texts": fingerprint(texts),
         }
         if self._sentences is None:
-            found = [plain | {"answer": "report", "name": BEST}]
+            cut = cut_texts(model, corpus.texts)
+            found = [plain | {"answer": "report", "name": BEST} | cut]
         else:
             self._check_sentences(corpus)
             name = f"best {counted(self._sentences, 'sentence')}"
@@ -151,6 +163,11 @@ class ReportByRetrieval(Task):
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
         return scores.scores(cell)
+
+    def sections(self, matrix: Table) -> Sequence[Section]:
+        """Return what was cut of the texts of the corpus."""
+        note = cut_texts_note(matrix)
+        return (Section("Corpus", order=10, html=note),) if note else ()
 
     def collapsed(self, cell: Cell) -> str | None:
         """Name answers that are the same for every image, where they are not meant to be."""

@@ -10,14 +10,22 @@ from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, part_of
 from medrobust.corruptions.texts import TextCorruption
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import ArraySpec, Cell, Head, HeadDescription, ModelSide, Scores, Task
-from medrobust.tasks.text_side import text_model
+from medrobust.tasks.base import (
+    ArraySpec,
+    Cell,
+    Head,
+    HeadDescription,
+    ModelSide,
+    Scores,
+    Section,
+    Table,
+    Task,
+)
+from medrobust.tasks.text_side import cut_texts, text_model
 
 from . import scores
 from .relevance import Rule, check_rule, relevance
-
-CORRUPTED = "text_corruption"
-"""Key of a head whose texts are corrupted: how."""
+from .sections import CORRUPTED, sections
 
 AS_GIVEN = "texts as given"
 """Name of the row beside rows of corrupted texts."""
@@ -88,7 +96,7 @@ class Retrieval(Task):
                 f"task=retrieval needs a text of each image, and data set {data.name!r} has none."
             )
         check_texts(data)
-        text_model(side, PURPOSE)
+        model = text_model(side, PURPOSE)
         judged = relevance(data.target, self.relevance)
         texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]
         if judged.labels is not None:
@@ -101,12 +109,14 @@ class Retrieval(Task):
         }
         corrupted = self.text_corruption
         if corrupted is None:
-            return [plain]
+            return [plain | cut_texts(model, texts[0])]
         rows = [
-            plain | {"name": f"{corrupted.name} {level}", CORRUPTED: corrupted.identity(level)}
+            plain
+            | {"name": f"{corrupted.name} {level}", CORRUPTED: corrupted.identity(level)}
+            | cut_texts(model, [corrupted(text, level) for text in texts[0]])
             for level in corrupted.severities
         ]
-        return [plain | {"name": AS_GIVEN}, *rows]
+        return [plain | {"name": AS_GIVEN} | cut_texts(model, texts[0]), *rows]
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode the texts of the split, once."""
@@ -135,6 +145,10 @@ class Retrieval(Task):
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
         return scores.scores(cell)
+
+    def sections(self, matrix: Table) -> Sequence[Section]:
+        """Return recall relative to clean images and to texts as given."""
+        return sections(matrix)
 
     def collapsed(self, cell: Cell) -> str | None:
         """Name similarities that are the same for every pair."""

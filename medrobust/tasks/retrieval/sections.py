@@ -1,0 +1,138 @@
+"""What a page shows of retrieval alone: recall relative to clean images, and to texts as given."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from medrobust.metrics.estimates import Estimate, with_bounds
+from medrobust.metrics.intervals import mean_interval
+from medrobust.reporting.markup import details, plain_table
+from medrobust.tasks.base import Cell, Section, Table, deciding
+from medrobust.tasks.text_sections import cut_texts_note
+from medrobust.types import Float64Array
+
+from .scores import RECALLS, SIDES, ranked
+
+CORRUPTED = "text_corruption"
+"""Key of a head whose texts are corrupted: how."""
+
+CLEAN, GIVEN = "clean images", "texts as given"
+
+
+def sections(matrix: Table) -> Sequence[Section]:
+    """Return the table of relative drops in recall, and what was cut of texts."""
+    lines = list(_lines(matrix))
+    note = cut_texts_note(matrix)
+    if not lines and not note:
+        return ()
+    title = "Recall relative to clean images, and to texts as given"
+    table = details(title, _table(lines)) if lines else ""
+    return (Section("Relative recall", order=10, html=table + note),)
+
+
+def _lines(matrix: Table) -> Iterator[dict[str, Any]]:
+    """Compare each severity with clean images, and corrupted texts with those as given."""
+    clean = {row: cells for row in range(len(matrix.rows)) if (cells := matrix.cells_at(row, 0))}
+    for row, before in clean.items():
+        label = matrix.rows[row].label
+        for severity in matrix.severities:
+            cells = matrix.cells_at(row, severity)
+            if cells:
+                yield from _compared(label, severity, CLEAN, before, cells)
+        given = _as_given(matrix, clean, row)
+        if given is not None:
+            yield from _compared(label, 0, GIVEN, given, before)
+
+
+def _as_given(matrix: Table, clean: dict[int, Sequence[Cell]], row: int) -> Sequence[Cell] | None:
+    """Find the row of the same model with texts as given; None where texts are."""
+    if CORRUPTED not in clean[row][0].head:
+        return None
+    wanted = _without(clean[row][0].head), _model(matrix, row)
+    for other, cells in clean.items():
+        head = cells[0].head
+        if CORRUPTED not in head and (_without(head), _model(matrix, other)) == wanted:
+            return cells
+    return None
+
+
+def _without(head: Any) -> dict[str, Any]:
+    return {key: value for key, value in deciding(head).items() if key != CORRUPTED}
+
+
+def _model(matrix: Table, row: int) -> tuple[str, str]:
+    return matrix.rows[row].model, matrix.rows[row].adapter
+
+
+def _compared(
+    label: str, severity: int, against: str, before: Sequence[Cell], after: Sequence[Cell]
+) -> Iterator[dict[str, Any]]:
+    sides = [ranked(cell) for cell in (before[0], *after)]
+    for side in SIDES:
+        patients = sides[0][side].patients
+        for cut in RECALLS:
+            hits = [(~one[side].missed(cut)).astype(np.float64) for one in sides]
+            now: Float64Array = np.mean(hits[1:], axis=0)
+            found = relative_drop(hits[0], now, patients)
+            yield {
+                "label": label,
+                "side": side,
+                "at": cut,
+                "severity": severity,
+                "against": against,
+                "recall": float(now.mean()),
+                "recall_against": float(hits[0].mean()),
+                "relative_drop": found.value,
+                "low": found.low,
+                "high": found.high,
+            }
+
+
+def relative_drop(before: Float64Array, after: Float64Array, groups: Any = None) -> Estimate:
+    """Return 1 - R_after / R_before of the same queries, with its interval by linearisation.
+
+    Args:
+        before: float64 (Q,), 1 where something right is among the first.
+        after: Likewise, or the mean over conditions.
+        groups: int64 (Q,) from 0, patients; None where each query stands alone.
+
+    Returns:
+        No value where nothing was found before.
+
+    Example:
+        >>> found = relative_drop(np.array([1.0, 1, 1, 0] * 25), np.array([1.0, 0, 0, 0] * 25))
+        >>> round(found.value, 3), round(found.low, 2), round(found.high, 2)
+        (0.667, 0.56, 0.77)
+    """
+    whole = float(before.mean())
+    if whole == 0:
+        return Estimate(None)
+    ratio = float(after.mean()) / whole
+    influence = (after - ratio * before) / whole
+    low, high = mean_interval(influence, groups, limits=(0.0, float("inf")), value=ratio)
+    return with_bounds(1 - ratio, (1 - high, 1 - low))
+
+
+def _table(lines: Sequence[dict[str, Any]]) -> str:
+    head = ("model", "sought", "at", "images", "against", "recall, %", "relative drop, %")
+    rows = [
+        (
+            line["label"],
+            SIDES[line["side"]][2],
+            str(line["at"]),
+            f"severity {line['severity']}" if line["severity"] else "clean",
+            line["against"],
+            f"{100 * line['recall']:.1f} of {100 * line['recall_against']:.1f}",
+            _percent(line),
+        )
+        for line in lines
+    ]
+    return plain_table(head, rows, tight=True)
+
+
+def _percent(line: dict[str, Any]) -> str:
+    if line["relative_drop"] is None:
+        return "–"
+    low, high = (100 * line[end] for end in ("low", "high"))
+    return f"{100 * line['relative_drop']:.1f} ({low:.1f} to {high:.1f})"
