@@ -77,12 +77,12 @@ def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
     cells = [cell for store in stores for cell in store.cells()]
     measured = {_images_of(c): c for c in cells if not task_of(c.task).of_models}
     answers = [c for c in cells if task_of(c.task).of_models and c.spec.split == choice.split]
-    answers = _one("dataset", choice.dataset, _one("model", choice.model, answers))
     if not answers:
         raise StoreError(
             f"these stores hold no cells of the split {choice.split!r}: run with "
             f"dataset.split={choice.split} quality=alone first, the same model and corruptions."
         )
+    answers = _one("dataset", choice.dataset, _one("model", choice.model, answers))
     _one_row(answers)
     joined = [(c, measured[_images_of(c)]) for c in answers if _images_of(c) in measured]
     if not joined:
