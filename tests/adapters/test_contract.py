@@ -1,7 +1,9 @@
 """What holds for every adapter on every family: no-op, gradients, round trips, freezing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +64,17 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], 
 SHELF: dict[str, Member] = {}
 
 
+def copies(load: Callable[[], Any]) -> Callable[[], Any]:
+    """Read the files once: the tokenizer takes longer than all that is done to the model."""
+    once = cache(load)
+    return lambda: deepcopy(once())
+
+
 @pytest.fixture(params=["phantomclip", "clip", "biomedclip", "rn50"])
 def member(request: pytest.FixtureRequest, members: Any) -> Member:
     if request.param not in SHELF:
-        SHELF[request.param] = members[request.param]()
+        made = members[request.param]()
+        SHELF[request.param] = replace(made, load=copies(made.load))
     return SHELF[request.param]
 
 
