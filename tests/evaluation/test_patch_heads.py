@@ -21,6 +21,7 @@ from medrobust.evaluation.run.encoding import Encoding
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import MedRobustError
 from medrobust.metrics import Metric
+from medrobust.models import PhantomClip
 from medrobust.models.phantomclip import PhantomCLIP
 from medrobust.tasks import lookup
 from medrobust.tasks.base import (
@@ -203,3 +204,35 @@ def test_every_process_makes_the_heads_that_read_patches(tmp_path: Any, task: Pl
     (first, *_) = found.values()
     encoding = Encoding(part.image_set, first[0][0], tuple(first))
     assert [head.blocks for head in encoding.patch_heads.values()] == [(1,), (2,)]
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_maps_of_one(tmp_path: Any) -> None:
+    from functools import partial
+
+    from pytorch_lightning import Trainer
+
+    from medrobust.datasets import PhantomLesions
+    from medrobust.evaluation.processes import evaluation_ranks, known_to_all
+    from medrobust.tasks.anomaly import Anomaly
+
+    def run(folder: Any, **trainer: Any) -> list[dict[str, NDArray]]:
+        given = experiment(
+            folder,
+            task=Anomaly(store_maps=True),
+            datasets=(PhantomLesions(per_class=7),),
+            model=PhantomClip("phantomclip_small", "small", micro_batch=4),
+            trainer=partial(Trainer, accelerator="cpu", default_root_dir=folder, **trainer),
+        )
+        resources, store = Resources(), Store(folder)
+        with evaluation_ranks(given) as (own, ranks):
+            own = known_to_all(own, resources, store, ranks)
+            CellRunner(own, resources, store, ranks).run(plan(own, resources))
+        return [dict(cell.arrays) for cell in read_cells(store, plan(given, resources))]
+
+    alone = run(tmp_path / "1", devices=1)
+    both = run(tmp_path / "2", devices=2, strategy="ddp_spawn")
+    assert len(alone) == 2
+    assert len(alone[0]["maps"]) == 14
+    for one, other in zip(alone, both, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
