@@ -25,7 +25,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
 TILE = 136
 GAP = 4
 QUALITY = 80
-OWN = ("occlusion", "mri_physics", "xray_physics", "ultrasound_physics")
+OWN = ("occlusion", "mri_physics", "xray_physics", "ultrasound_physics", "histopathology_physics")
 """Suites of our own."""
 
 WHOLE = {

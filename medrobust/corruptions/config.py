@@ -56,9 +56,14 @@ class Corruption:
                 f"corruption {self.name!r} takes the registry of a MedMNIST data set, and this "
                 f"data set has none. Choose one by corruption.suite=NAME: {', '.join(having)}."
             )
-        device = KERNELS[find_entry(suite, self.name).kernel].device
-        check_device(self.name, device, modality, force=self.force)
-        return (replace(self, suite=suite),)
+        found = replace(self, suite=suite)
+        check_device(self.name, found.device, modality, force=self.force)
+        return (found,)
+
+    @property
+    def device(self) -> str:
+        """Whose artifact it is; "" for corruptions of any image."""
+        return KERNELS[find_entry(self._resolved(), self.name).kernel].device
 
     def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Give the plain values that decide the pixels, besides seed, stream and index.

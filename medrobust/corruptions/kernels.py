@@ -76,6 +76,9 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "bias_field": Kernel("mri", draws=("coefficients",), device="MRI"),
         "gibbs": Kernel("mri", device="MRI"),
         "mr_motion": Kernel("mri", draws=("axis", "path"), device="MRI"),
+        "hed_jitter": Kernel(
+            "stains", draws=("scale", "shift"), channelwise=False, device="histopathology"
+        ),
         "xray_exposure": Kernel("xray", device="x-ray"),
         "xray_quantum_noise": Kernel("xray", draws=("uniform",), device="x-ray"),
         "xray_scatter": Kernel("xray", device="x-ray"),

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from medrobust.base.once import say_once
@@ -28,6 +28,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
 
 PHYSICS: Mapping[str, str] = MappingProxyType(
     {"MRI": "mri_physics", "x-ray": "xray_physics", "ultrasound": "ultrasound_physics"}
+    | {"histopathology": "histopathology_physics"}
 )
 """Device -> suite of its artifacts: what `corruption=physics` takes."""
 
@@ -56,7 +57,7 @@ def modality_of(source: object) -> str:
 
 
 def check_device(name: str, device: str, modality: str | None, *, force: bool) -> None:
-    """Refuse an artifact of one device on images of another; say so where none is declared.
+    """Refuse an artifact of one device on images of another; where none is declared it may be.
 
     Args:
         name: Corruption.
@@ -78,8 +79,22 @@ def check_device(name: str, device: str, modality: str | None, *, force: bool) -
             f"corruption {name!r} is an artifact of {device}, and the images are {modality}: "
             f"choose another corruption, or corruption.force=true to compute it all the same."
         )
-    if not found:
-        declared = f"says {modality!r}, which names no device" if modality else "does not say"
+
+
+def say_unchecked(devices: Iterable[str], modality: str) -> None:
+    """Say once a job that nobody knows whether artifacts of a device suit a data set.
+
+    Args:
+        devices: Of the corruptions, "" for those of any image.
+        modality: Words of the data set.
+
+    Example:
+        >>> say_unchecked(["", "MRI"], "brain MRI")  # known: nothing is said
+    """
+    if device_of(modality):
+        return
+    declared = f"says {modality!r}, which names no device" if modality else "does not say"
+    for device in dict.fromkeys(filter(None, devices)):
         say_once(
             _LOG,
             logging.INFO,

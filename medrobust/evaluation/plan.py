@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.split_facts import SplitFacts
-from medrobust.corruptions.modality import modality_of
+from medrobust.corruptions.modality import modality_of, say_unchecked
 
 from .columns import Column
 from .experiment import Data, Experiment
@@ -70,7 +70,9 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ..
 
 
 def _columns(data: Data, source: "DatasetSource") -> tuple[Column, ...]:
-    computed = data.corruption.expand(source.suite, modality_of(source))
+    modality = modality_of(source)
+    computed = data.corruption.expand(source.suite, modality)
+    say_unchecked((getattr(column, "device", "") for column in computed), modality)
     published = files_columns(source, (column.name for column in computed), data.severities)
     return computed if published is None else published
 

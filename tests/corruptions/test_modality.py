@@ -8,7 +8,7 @@ import pytest
 from medrobust.base.once import begin_again
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.corruptions.kernels import KERNELS
-from medrobust.corruptions.modality import PHYSICS, WORDS, device_of, modality_of
+from medrobust.corruptions.modality import PHYSICS, WORDS, device_of, modality_of, say_unchecked
 from medrobust.datasets import Folder, MedIMeta, MedMNIST, OpenI, PhantomLesions, Phantoms, Roco
 from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
 from medrobust.datasets.published.medmnist_facts import FACTS as MEDMNIST
@@ -74,11 +74,15 @@ def test_force_changes_no_pixels_and_no_fingerprint():
 def test_where_no_device_is_named_it_runs_and_says_so_once(caplog):
     begin_again()
     with caplog.at_level(logging.INFO):
-        assert len(Suite("mri_physics").expand(None, "")) == len(suites("mri_physics"))
-        Suite("mri_physics").expand(None, "")
+        columns = Suite("mri_physics").expand(None, "")
+        assert len(columns) == len(suites("mri_physics"))
+        for _ in range(2):
+            say_unchecked((column.device for column in columns), "")
         assert len(caplog.records) == 1
         assert "MRI artifacts on a data set that does not say" in caplog.text
-        Corruption("spike", "mri_physics").expand(None, "medical image")
+        say_unchecked([columns[0].device], "medical image")
+        say_unchecked([columns[0].device], "brain MRI")
+    assert len(caplog.records) == 2
     assert "says 'medical image', which names no device" in caplog.text
 
 
@@ -86,7 +90,7 @@ def test_corruptions_of_any_image_ask_nothing(caplog):
     begin_again()
     with caplog.at_level(logging.INFO):
         assert Suite("imagenet_c").expand(None, "colon histopathology")
-        assert Suite("occlusion").expand(None, "")
+        say_unchecked((column.device for column in Suite("occlusion").expand(None, "")), "")
     assert caplog.text == ""
 
 
