@@ -51,6 +51,9 @@ RUNS = (
 LAID_OVER = ("experiment", "readings")
 """Groups whose options complete one another, so that a list of them has a meaning."""
 
+REGION = ("corruption.region", "corruption.region_of")
+"""Keys that every option of the group takes, and none has in its file."""
+
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
     """Return the folders named by `--config-dir DIR`, `--config-dir=DIR` and `-cd DIR`.
@@ -96,7 +99,7 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
     for `adapter=path adapter.path=FOLDER`, `readings=a,b` for `readings=[a,b]`, and
     `hydra/launcher=NAME` takes our settings of that launcher, whose file cannot have the plugin's
-    own name. Former names become present ones.
+    own name. Former names become present ones. `corruption.region` goes with every corruption.
     `-m` and `--config-dir DIR` may stand anywhere; Hydra by itself takes them before or after all
     overrides, not among them.
 
@@ -123,6 +126,8 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
         elif name == "model.adapter" and equals:
             path = _readable(f"adapter.path={value}", swept=swept)
             rewritten += ["adapter=path", path]
+        elif name in REGION and equals:
+            rewritten.append(f"++{argument}")  # options of corruption do not write it down
         elif name == "hydra/launcher" and value in LAUNCHERS:
             rewritten.append(f"hydra/launcher={_launcher(value)}")
         else:

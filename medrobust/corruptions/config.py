@@ -1,8 +1,9 @@
 """What the files in conf/corruption build: cheap objects that stand for columns of a table."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from medrobust.exceptions import ConfigurationError
 
@@ -11,11 +12,16 @@ from .modality import check_device, physics_suite
 from .suites import REGISTRIES, find_entry, suites
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from medrobust.types import IndexBatch, UInt8Batch
 
     from .shell import Grey
 
 Images = TypeVar("Images")
+
+REGIONS = ("foreground", "disc", "masks")
+"""What `region_of` may be; "masks" are those of the data set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Corruption:
         suite: Suite, path of a suite file, or None for the registry of the data set at hand.
         grey: "convert" or "rgb", see `corrupt`.
         force: Compute artifacts of a device on images of another, too.
+        region: None corrupts the whole image; "mask" only the pixels of a mask, "outside" only the
+            others.
+        region_of: The mask: "foreground" (by Otsu's threshold) or "disc" (of a fundus), both of the
+            clean image; or "masks" of the data set.
     """
 
     computed: ClassVar[bool] = True
@@ -36,6 +46,39 @@ class Corruption:
     suite: str | None = "imagenet_c"
     grey: "Grey" = "convert"
     force: bool = False
+    region: Literal["mask", "outside"] | None = None
+    region_of: str = "foreground"
+    _masks: "GivenMasks | None" = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a region that there is not.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        if self.region not in (None, "mask", "outside"):
+            raise ConfigurationError(f"corruption.region={self.region!r} is none of mask, outside.")
+        if self.region_of not in REGIONS:
+            raise ConfigurationError(
+                f"corruption.region_of={self.region_of!r} is none of {', '.join(REGIONS)}."
+            )
+
+    @property
+    def place(self) -> str:
+        """What the name of the suite ends with: no table joins a region with the whole image."""
+        where = {"mask": "inside", "outside": "outside"}
+        return "" if self.region is None else f"@{where[self.region]}_{self.region_of}"
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether masks of the data set are needed."""
+        return self.region is not None and self.region_of == "masks"
+
+    def with_masks(self, masks: "GivenMasks") -> "Corruption":
+        """Return the same with the masks of a split."""
+        given = replace(self)
+        object.__setattr__(given, "_masks", masks)
+        return given
 
     def expand(self, registry: str | None, modality: str | None = None) -> "tuple[Corruption, ...]":
         """Resolve the suite for a data set and check that the corruption is in it and suits it.
@@ -56,7 +99,8 @@ class Corruption:
                 f"corruption {self.name!r} takes the registry of a MedMNIST data set, and this "
                 f"data set has none. Choose one by corruption.suite=NAME: {', '.join(having)}."
             )
-        found = replace(self, suite=suite)
+        plain = suite.removesuffix(self.place)
+        found = replace(self, suite=plain + self.place)
         check_device(self.name, found.device, modality, force=self.force)
         return (found,)
 
@@ -80,7 +124,8 @@ class Corruption:
         if self.name == "clean":
             return {"name": "clean"}
         entry = find_entry(self._resolved(), self.name)
-        return {
+        region = {} if self.region is None else {"region": [self.region, *self._mask_identity()]}
+        return region | {
             "name": self.name,
             "kernel": entry.kernel,
             "parameters": entry.described(severity),
@@ -110,7 +155,7 @@ class Corruption:
         from .shell import corrupt
 
         suite = "imagenet_c" if self.name == "clean" else self._resolved()
-        return corrupt(
+        corrupted = corrupt(
             images,
             self.name,
             severity=severity,
@@ -120,13 +165,52 @@ class Corruption:
             index=index,
             grey=self.grey,
         )
+        if self.region is None or self.name == "clean":
+            return corrupted
+        from .regions import within
+
+        return within(images, corrupted, self._mask(images, index), self.region)
+
+    def _mask(self, images: "UInt8Batch", index: "IndexBatch") -> "Tensor":
+        """Return the mask of each image, bool (N, 1, H, W)."""
+        from .regions import region_masks
+
+        if not self.needs_masks:
+            return region_masks(images, self.region_of)
+        return self._given().read(index).to(images.device)
+
+    def _mask_identity(self) -> list[str]:
+        if not self.needs_masks:
+            return [self.region_of]
+        return [self.region_of, self._given().digest]
+
+    def _given(self) -> "GivenMasks":
+        if self._masks is None:
+            raise ConfigurationError(
+                f"corruption.region_of={self.region_of} takes masks of the data set, which a run "
+                f"has and this use has not: take foreground or disc here."
+            )
+        return self._masks
 
     def _resolved(self) -> str:
         if self.suite is None:
             raise ConfigurationError(
                 f"corruption {self.name!r} has no suite yet. Call expand(registry) first."
             )
-        return self.suite
+        return self.suite.removesuffix(self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenMasks:
+    """Masks of a split, by the index of its images.
+
+    Attributes:
+        digest: Of the masks: part of the fingerprint of the cells that use them.
+        read: int64 (n,) -> bool (n, 1, H, W).
+    """
+
+    digest: str
+    read: "Callable[[IndexBatch], Tensor]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +224,16 @@ class Suite:
         grey: "convert" or "rgb", see `corrupt`.
         registry: Also the registry of the data set at hand, as a second block, where it has one.
         force: Compute artifacts of a device on images of another, too.
+        region: As of `Corruption`.
+        region_of: As of `Corruption`.
     """
 
     suite: str
     grey: "Grey" = "convert"
     registry: bool = False
     force: bool = False
+    region: Literal["mask", "outside"] | None = None
+    region_of: str = "foreground"
 
     @property
     def name(self) -> str:
@@ -164,11 +252,18 @@ class Suite:
                 is an artifact of another device.
             UnknownNameError: If there is no such suite.
         """
+        made = partial(
+            Corruption,
+            grey=self.grey,
+            force=self.force,
+            region=self.region,
+            region_of=self.region_of,
+        )
         return tuple(
             column
             for suite in self._blocks(registry, modality)
             for name in suites(suite)
-            for column in Corruption(name, suite, self.grey, self.force).expand(registry, modality)
+            for column in made(name, suite).expand(registry, modality)
         )
 
     def _blocks(self, registry: str | None, modality: str | None) -> Sequence[str]:

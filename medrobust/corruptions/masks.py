@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .kernels import KERNELS
@@ -66,10 +67,18 @@ def moved_masks(
 
     Returns:
         uint8 (N, H, W), 1 in lesions.
+
+    Raises:
+        ConfigurationError: If it moves pixels of a region alone.
     """
     lesions: UInt8Array = (masks != 0).astype(np.uint8)
     if corruption is None or not moves_pixels(corruption, severity) or not lesions.any():
         return lesions
+    if getattr(corruption, "region", None) is not None:
+        raise ConfigurationError(
+            "corruption.region: what a corruption moves within a region takes its masks along in "
+            "part, which is not followed. Take one that moves no pixels, or the whole image."
+        )
     some = np.flatnonzero(lesions.any(axis=(1, 2)))
     given = torch.from_numpy(np.ascontiguousarray(lesions[some, None] * np.uint8(255)))
     rows = torch.from_numpy(np.ascontiguousarray(index[some]))

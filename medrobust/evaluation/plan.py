@@ -74,7 +74,12 @@ def _columns(data: Data, source: "DatasetSource") -> tuple[Column, ...]:
     computed = data.corruption.expand(source.suite, modality)
     say_unchecked((getattr(column, "device", "") for column in computed), modality)
     published = files_columns(source, (column.name for column in computed), data.severities)
-    return computed if published is None else published
+    if published is None:
+        return computed
+    from .regions import refuse_regions_of_files
+
+    refuse_regions_of_files(computed, source.name)
+    return published
 
 
 def plan(experiment: Experiment, resources: "Resources") -> list[DatasetPlan]:
@@ -100,9 +105,11 @@ def _dataset_plan(
     columns: tuple[Column, ...],
 ) -> DatasetPlan:
     from .equalised import equalised
+    from .regions import with_masks
 
     image_set = resources.image_set(source)
     columns = equalised(experiment, resources, source, columns)
+    columns = with_masks(columns, image_set)
     conditions = [(None, 0), *product(columns, experiment.data.severities)]
     cells = planned_cells(experiment, resources, image_set, conditions)
     return DatasetPlan(image_set, image_set, columns, cells)
