@@ -17,7 +17,7 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Texts
 from medrobust.corruptions import TextCorruption
 from medrobust.datasets import Folder, Phantoms
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.tasks.base import Cell
 from medrobust.tasks.report_by_retrieval import TASK, ReportByRetrieval
 from medrobust.tasks.report_by_retrieval.corpus import Corpus, corpus_of, merged
@@ -198,6 +198,8 @@ def test_a_set_opens_the_texts_of_its_other_splits_and_no_picture(workplace, mon
     assert own.texts_of("train").label_sets == (("clear",), ("edema",))
     texts = Phantoms(target="texts", per_class=2, limit=20).texts_of("train")
     assert len(np.unique(texts.pairs[:, 0])) == 40
+    with pytest.raises(UnknownNameError, match="split"):
+        Phantoms(target="texts", per_class=2).texts_of("nosuch")
     rest = texts.take(np.arange(3))
     assert replace(texts, labels=np.arange(40)).take(np.arange(2)).labels.tolist() == [0, 1]
     assert len(rest.values) == 9

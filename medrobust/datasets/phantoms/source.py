@@ -215,7 +215,8 @@ class Phantoms:
 
     def texts_of(self, split: str) -> Texts:
         """Return the sentences of a split, whatever `limit`; nothing is drawn."""
-        count = len(CLASSES) * (self.per_class or SPLITS[_known_split(split)])
+        whole = SPLITS[_known_split(split)]
+        count = len(CLASSES) * (self.per_class or whole)
         texts: Texts = self._by_texts(_labels(count))["target"]
         return texts
 
