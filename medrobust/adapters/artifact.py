@@ -47,6 +47,7 @@ from .lora import (
     updated_modules,
 )
 from .nearest_neighbours import Neighbours, neighbours_of
+from .online import Online, chosen
 from .residual import KIND, Mvfa
 from .weights import WeightTuning
 
@@ -144,11 +145,15 @@ class Tuned(Adaptation):
         name: In tables and in the store; None: as the folder's record says, else "adapter".
         interpolation: Share of the way from the weights of the base model (0) to the tuned ones
             (1), by arXiv:2109.01903 (WiSE-FT).
+        online: What adapts its answers while it is evaluated, each in a row of its own.
+        orders: Of the images: a method that depends on their order has a row for each.
     """
 
     path: str
     name: str = ""
     interpolation: float = 1.0
+    online: Sequence[Any] = ()
+    orders: Sequence[int] = (0,)
     _folder: Path = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -182,6 +187,12 @@ class Tuned(Adaptation):
             )
         if self.interpolation != 1:
             object.__setattr__(self, "name", f"{self.name}, {self.interpolation:g} of the way")
+        _ = self.methods
+
+    @cached_property
+    def methods(self) -> tuple[Online, ...]:
+        """Those that `online` names."""
+        return chosen(self.online, self.orders)
 
     @cached_property
     def record(self) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
+
+if TYPE_CHECKING:
+    from .online import Online
 
 
 class Adaptation(ABC):
@@ -56,6 +59,34 @@ class Adaptation(ABC):
         """Yield what it was made from, and the license of that."""
         return iter(())
 
+    @property
+    def methods(self) -> "tuple[Online, ...]":
+        """What adapts its answers further, while it is evaluated; each has rows of its own."""
+        return ()
+
+    def method(self, described: Mapping[str, Any]) -> "Online":
+        """Return the one of `methods` with that description, whatever the head adds to it."""
+        return next(one for one in self.methods if _within(one.description(), described))
+
+    def name_with(self, described: Mapping[str, Any] | None) -> str:
+        """Return its name with that of a method (None: none), as tables have it."""
+        if described is None:
+            return self.name
+        own = "" if self.name == "none" else f"{self.name} + "
+        return own + self.method(described).name
+
+    def origin_with(self, described: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return `origin` with a method (None: none): several orders of the images are draws."""
+        origin = self.origin()
+        if described is None:
+            return origin
+        method, known = self.method(described), origin or {}
+        label = str(known.get("label") or ("" if self.name == "none" else self.name))
+        draws = [known.get("draw"), method.order if method.ordered else None]
+        there = [one for one in draws if one is not None]
+        draw = there[0] if len(there) == 1 else "/".join(map(str, there)) or None
+        return {**known, "label": f"{label} + {method.label}".removeprefix(" + "), "draw": draw}
+
     def head(self, dataset: str, class_names: Sequence[str] = ()) -> Any:
         """Return the module that answers for a data set, or None where it brings none."""
         return None
@@ -72,10 +103,32 @@ class NoAdapter(Adaptation):
     Attributes:
         name: In tables and in the store.
         baseline: Whether `tuning=few_shot` may be given it: nothing is tuned, on purpose.
+        online: What adapts its answers while it is evaluated, each in a row of its own: names, or
+            mappings of `method` and its parameters.
+        orders: Of the images: a method that depends on their order has a row for each.
     """
 
     name: str = "none"
     baseline: bool = False
+    online: Sequence[Any] = ()
+    orders: Sequence[int] = (0,)
+
+    def __post_init__(self) -> None:
+        """Refuse methods that do not exist.
+
+        Raises:
+            MedRobustError: As `chosen` raises it.
+        """
+        _ = self.methods
+
+    @property
+    def methods(self) -> "tuple[Online, ...]":
+        """Those that `online` names."""
+        if isinstance(self.online, list | tuple) and not self.online:
+            return ()
+        from .online import chosen
+
+        return chosen(self.online, self.orders)
 
     @property
     def stays_untuned(self) -> bool:
@@ -206,6 +259,10 @@ class Tunable(Recipe, Protocol):
             source: Hub id, or what else names the base model.
         """
         ...
+
+
+def _within(part: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    return part == {name: value for name, value in whole.items() if name in part}
 
 
 def visual_tower(model: nn.Module) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import regular_bytes
 from medrobust.base.split_facts import SplitFacts
-from medrobust.tasks.base import READ_AS, deciding
+from medrobust.tasks.base import ONLINE, READ_AS, deciding
 from medrobust.tasks.lookup import task_name
 
 from .store_files import FORMAT, damaged
@@ -102,8 +102,14 @@ def head_fingerprint(head: Mapping[str, Any]) -> str:
 
 
 def texts_fingerprint(head: Mapping[str, Any]) -> str:
-    """Fingerprint a head as people wrote it, however the model of the cell reads its sentences."""
-    return head_fingerprint({name: value for name, value in head.items() if name != READ_AS})
+    """Fingerprint a head as people wrote it: however it reads sentences, not adapted online."""
+    own = (READ_AS, ONLINE)
+    return head_fingerprint({name: value for name, value in head.items() if name not in own})
+
+
+def unadapted_fingerprint(head: Mapping[str, Any]) -> str:
+    """Fingerprint what a head is without what adapts its answers online."""
+    return head_fingerprint({name: value for name, value in head.items() if name != ONLINE})
 
 
 @dataclass(frozen=True, slots=True)

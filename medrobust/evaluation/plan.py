@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.modality import modality_of, say_unchecked
+from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.base import ONLINE
 
 from .columns import Column
 from .experiment import Data, Experiment
@@ -61,10 +63,16 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ..
         UnknownNameError: If a corruption does not exist (for that data set).
         DatasetNotFoundError: If a published corrupted file is missing.
         WeightsNotFoundError: If files of the model are missing.
-        ConfigurationError: If the adapter was tuned on another model.
+        ConfigurationError: If the adapter was tuned on another model, or adapts answers that the
+            task does not have.
     """
     asked = experiment.model
     expanded = [(source, _columns(experiment.data, source)) for source in experiment.data.datasets]
+    if asked.adapter.methods and not asked.task.adapts_online:
+        raise ConfigurationError(
+            f"adapter.online adapts the answers of a classifier, and task={asked.task.kind} has "
+            f"others: leave adapter.online out."
+        )
     asked.adapter.check_base(asked.source.name, asked.source.weights_fingerprint())
     return expanded
 
@@ -155,7 +163,7 @@ def _key(
         encoding |= {"seed": experiment.data.seed, "stream": image_set.stream}
     spec = CellSpec(
         model=experiment.model.source.name,
-        adapter=experiment.model.adapter.name,
+        adapter=experiment.model.adapter.name_with(head.get(ONLINE)),
         dataset=image_set.name,
         split=image_set.split,
         suite="none" if corruption is None else str(corruption.suite),

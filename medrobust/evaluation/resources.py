@@ -76,6 +76,7 @@ class Resources:
             asked.prompt_sets,
             partial(self.model, asked),
             asked.adapter,
+            partial(self.head, asked),
         )
 
     def encoder_description(self, asked: AskedModel) -> dict[str, Any]:

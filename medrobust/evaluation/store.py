@@ -42,6 +42,7 @@ from .cells import cell_folder, cell_parts, cell_place
 from .cells import head_fingerprint as head_fingerprint
 from .cells import safe_name as safe_name
 from .cells import texts_fingerprint as texts_fingerprint
+from .cells import unadapted_fingerprint as unadapted_fingerprint
 from .contradictions import contradiction
 from .store_files import damaged as damaged
 from .store_files import read_record, stored_array, with_arrays, write_folder

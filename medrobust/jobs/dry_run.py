@@ -15,6 +15,7 @@ from medrobust.evaluation.image_cells import image_plans
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
+from medrobust.tasks.base import ONLINE
 
 
 def print_dry_job(experiment: Experiment, resources: Resources) -> None:
@@ -74,6 +75,7 @@ def _print_cells_of(
         to_run += [] if skip else [cell]
         prompts = cell.key.head.get("name") if experiment.model.further_prompts else None
         line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
+        line += f" · {cell.key.spec.adapter}" if ONLINE in cell.key.head else ""
         console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
     return to_run
 

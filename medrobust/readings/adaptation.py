@@ -12,7 +12,7 @@ from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import csv_bytes, in_markdown, number
-from medrobust.tasks.base import Section, text_tables
+from medrobust.tasks.base import ONLINE, Section, text_tables
 
 COLUMNS = (
     "dataset",
@@ -53,20 +53,35 @@ EXPLAINED = (
 )
 
 
+ONLINE_EXPLAINED = (
+    "What adapts answers online was tuned on nothing: its draws are orders of the images, and a "
+    "gain below zero is harm."
+)
+
+
 def section(report: Report) -> Section | None:
     """Return page and tables of adaptations, or None where nothing was adapted."""
     rows = draw_rows(report.matrices, report.untuned)
     if not rows:
         return None
-    files = {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": draw_text(rows).encode()}
+    note = explained(report.matrices)
+    text = draw_text(rows, note).encode()
+    files = {"adaptation.csv": csv_bytes(rows, COLUMNS), "adaptation.md": text}
     return Section(
         "Adaptations and their gains",
         order=40,
         shows="the losses that its tables name",
-        html=draw_html(rows),
+        html=draw_html(rows, note),
         files=files,
-        tables=text_tables(draw_tables(rows), EXPLAINED),
+        tables=text_tables(draw_tables(rows), note),
     )
+
+
+def explained(matrices: Sequence[Matrix]) -> str:
+    """Say what brackets and gains are, of what was tuned and of what adapts answers online."""
+    cells = [cell for matrix in matrices for cell in matrix.cells.values()]
+    online = any(ONLINE in cell.record["head"] for cell in cells)
+    return f"{EXPLAINED} {ONLINE_EXPLAINED}" if online else EXPLAINED
 
 
 def draw_rows(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> list[dict[str, str]]:
@@ -177,7 +192,7 @@ def draw_tables(
     return made
 
 
-def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
+def draw_text(rows: Sequence[Mapping[str, str]], note: str = EXPLAINED) -> str:
     """Lay the rows out as tables of Markdown, in percent."""
     parts = []
     for title, heads, lines in draw_tables(rows):
@@ -186,10 +201,10 @@ def draw_text(rows: Sequence[Mapping[str, str]]) -> str:
             named = [in_markdown(model), in_markdown(label), *cells]
             parts.append("| " + " | ".join(named) + " |")
         parts.append("")
-    return "\n".join([*parts, EXPLAINED]) + "\n"
+    return "\n".join([*parts, note]) + "\n"
 
 
-def draw_html(rows: Sequence[Mapping[str, str]]) -> str:
+def draw_html(rows: Sequence[Mapping[str, str]], note: str = EXPLAINED) -> str:
     """Lay the rows out as a section of the page."""
     tables = "".join(
         f"<p>{escape(title)}</p>{plain_table(heads, lines, tight=True)}"
@@ -197,7 +212,7 @@ def draw_html(rows: Sequence[Mapping[str, str]]) -> str:
     )
     return (
         '\n<section aria-labelledby="adaptation"><h2 id="adaptation">Adaptations and their gains'
-        f'</h2>{tables}<p class="soft small">{escape(EXPLAINED)}</p></section>'
+        f'</h2>{tables}<p class="soft small">{escape(note)}</p></section>'
     )
 
 

@@ -11,6 +11,7 @@ from medrobust.evaluation.store import (
     StoredCell,
     head_fingerprint,
     texts_fingerprint,
+    unadapted_fingerprint,
 )
 
 from .measure import variant
@@ -237,7 +238,8 @@ def as_published(cell: StoredCell, candidates: Iterable[StoredCell]) -> list[Sto
         for c in candidates
         if c.spec.model == cell.spec.model and without_adapter(c) == without_adapter(cell)
     ]
-    heads = [c for c in same if _head(c) == _head(cell)]
+    own = unadapted_fingerprint(cell.record["head"])
+    heads = [c for c in same if head_fingerprint(c.record["head"]) == own]
     any_prompts = is_probe(cell) or not cell.record.get("adaptation")
     return heads or (same if any_prompts else [])
 
@@ -245,10 +247,6 @@ def as_published(cell: StoredCell, candidates: Iterable[StoredCell]) -> list[Sto
 def is_probe(cell: StoredCell) -> bool:
     """Whether a trained head answers, no prompts."""
     return "weights" in cell.head
-
-
-def _head(cell: StoredCell) -> str:
-    return head_fingerprint(cell.record["head"])
 
 
 def without_adapter(cell: StoredCell) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ READ_AS = "read_as"
 """Key of a head: sentence -> what the model's tokenizer makes of it where release 0.1 read it
 otherwise."""
 
+
+ONLINE = "online"
+"""Key of a head: what adapts its answers to the images of the split, without a label."""
 
 CUT_TEXTS = "cut_texts"
 """Key of a head: how many of its texts are longer than the model's context, and cut."""
@@ -156,8 +159,34 @@ class Head(Protocol):
         ...
 
 
+@runtime_checkable
+class SplitHead(Head, Protocol):
+    """Head whose answers depend on which images the split has, and in which order they come."""
+
+    def outputs_of(self, features: Any, data: Any) -> Mapping[str, NDArray[Any]]:
+        """Return exactly `Task.arrays`.
+
+        Args:
+            features: float32 (N, D) on the CPU.
+            data: The split; its `stream` and `index` name the images.
+
+        Raises:
+            NotFiniteError: If features or outputs are not finite.
+        """
+        ...
+
+
 class TrainedHeads(Protocol):
-    """A tuned adapter that may bring heads of its own, one a data set."""
+    """An adapter, which may bring heads of its own, one a data set, and methods online."""
+
+    @property
+    def methods(self) -> Sequence[Any]:
+        """What adapts its answers further; each has a head of its own."""
+        ...
+
+    def method(self, described: Mapping[str, Any]) -> Any:
+        """Return the one of `methods` with that description."""
+        ...
 
     def head_description(self, dataset: str, class_names: Sequence[str]) -> HeadDescription | None:
         """Return what decides the outputs of its head, or None where it brings none."""
@@ -177,12 +206,14 @@ class ModelSide:
         prompt_sets: Those that were chosen, in table order.
         model: Returns the adapted model, loaded once, in eval mode.
         trained: Heads that a tuned adapter brings; None without one.
+        known_head: Returns the head of a description, made once for all that ask for it.
     """
 
     source: Any
     prompt_sets: Sequence[Any]
     model: Callable[[], Any]
     trained: TrainedHeads | None = None
+    known_head: "Callable[[HeadDescription, Any], Head] | None" = None
 
 
 class Task(ABC):
@@ -203,6 +234,7 @@ class Task(ABC):
         controls: What answers score that were torn from their images: name -> words.
         ways: How answers of several images can be joined to one of their patient: families of ways,
             without their numbers.
+        adapts_online: Whether `adapter.online` gives heads of its own.
         of_models: Whether models answer, so that they are compared with one another and with a
             reference.
     """
@@ -217,6 +249,7 @@ class Task(ABC):
     fitted: Mapping[str, str] = MappingProxyType({})
     controls: Mapping[str, str] = MappingProxyType({})
     ways: tuple[How, ...] = ()
+    adapts_online: bool = False
     of_models: bool = True
 
     @abstractmethod

@@ -21,7 +21,7 @@ from medrobust.evaluation.locks import Claims
 from medrobust.evaluation.plan import PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
-from medrobust.tasks.base import Head
+from medrobust.tasks.base import ONLINE, Head, SplitHead
 from medrobust.tasks.patches import MaskHead
 
 from .encoder import Encoder
@@ -132,6 +132,8 @@ class CellWriter:
     ) -> Arrays:
         """Ask a head for its arrays: of features, of rows that it kept, or of these and masks."""
         kept = encoded.rows.get(cell.key.fingerprint)
+        if kept is None and isinstance(head, SplitHead):
+            return head.outputs_of(encoded.features, encoding.image_set)
         if kept is None:
             return head.outputs(encoded.features)
         if not isinstance(head, MaskHead):
@@ -148,7 +150,7 @@ class CellWriter:
         self._store.write(
             cell.key,
             arrays,
-            {**self._record, "seconds": round(seconds, 4)},
+            {**self._record, **self._adaptation(cell), "seconds": round(seconds, 4)},
             examples=pictures,
             replace=not self._experiment.where.resume,
         )
@@ -167,10 +169,16 @@ class CellWriter:
         scale = getattr(self._resources.model(self._experiment.model), "logit_scale", None)
         if scale is not None:
             record["logit_scale"] = float(scale)  # of a model with a text side: cosine to logit
-        if (origin := self._experiment.model.adapter.origin()) is not None:
-            answers = self._task.answers_untuned(self._side)
-            record["adaptation"] = origin | {"base_classifies": answers}
         return record
+
+    def _adaptation(self, cell: PlannedCell) -> dict[str, Any]:
+        """What the JSON of a cell says of how its answers were adapted; nothing where none were."""
+        online = cell.key.head.get(ONLINE)
+        origin = self._experiment.model.adapter.origin_with(online)
+        if origin is None:
+            return {}
+        answers = self._task.answers_untuned(self._side)
+        return {"adaptation": origin | {"base_classifies": answers}}
 
 
 class InOrder:

@@ -11,7 +11,7 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.reporting.aggregates import Groups, Place
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.reference import as_published, is_probe, without_adapter
-from medrobust.tasks.base import Terms
+from medrobust.tasks.base import ONLINE, HeadDescription, Terms
 from medrobust.types import Float64Array
 
 PUBLISHED = "as published"
@@ -78,11 +78,18 @@ def lines_of(matrix: Matrix) -> list[Line]:
         head = cell.record["head"]
         prompts = str(head.get("name", ""))
         draw = made.get("draw")
-        shared = fingerprint([without_adapter(cell), "" if is_probe(cell) else head])
+        shared = fingerprint([without_adapter(cell), "" if is_probe(cell) else _any_order(head)])
         key = (row.model, label, prompts, row.variant if draw is None else shared)
         line = found.setdefault(key, Line(*key, cell=cell, draws={}))
         line.draws[draw] = _draw(matrix, index)
     return list(found.values())
+
+
+def _any_order(head: HeadDescription) -> dict[str, Any]:
+    """Return a head without the order that its images come in: orders are draws of one method."""
+    if ONLINE not in head:
+        return dict(head)
+    return {**head, ONLINE: {k: v for k, v in head[ONLINE].items() if k != "order"}}
 
 
 def _draw(matrix: Matrix, row: int) -> Draw:

@@ -12,6 +12,7 @@ from medrobust.metrics.estimates import Estimate
 from medrobust.metrics.joining import NUMBERED, WAYS
 from medrobust.tasks.agreement import Agreement, Move
 from medrobust.tasks.base import (
+    ONLINE,
     ArraySpec,
     Cell,
     Head,
@@ -29,6 +30,7 @@ from .agreement import agreement_of_logits
 from .answers import METRICS
 from .fits import FITTED, Fit
 from .in_memory import facts_of_labels
+from .online import AdaptedHead, adapted_heads
 from .sections import class_texts, classes, reliability_diagram
 
 
@@ -52,6 +54,7 @@ class Classification(Task):
     fitted = FITTED
     controls = scores.CONTROLS
     ways = (*WAYS, *NUMBERED)
+    adapts_online = True
 
     def __init__(self, text_corruption: TextCorruption | None = None) -> None:
         self._text_corruption = text_corruption
@@ -61,11 +64,14 @@ class Classification(Task):
         return type(self)(corruption)
 
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
-        """Say what classifies, as `heads.heads` has it."""
-        return heads.heads(data, side, self._text_corruption)
+        """Say what classifies, as `heads.heads` has it, and what adapts its answers online."""
+        own = heads.heads(data, side, self._text_corruption)
+        return [*own, *adapted_heads(own, data, side)]
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode class texts, or take the trained or the model's own classifier."""
+        if ONLINE in description:
+            return AdaptedHead(side, description, data)
         from .logits import class_head
 
         return class_head(side, description)

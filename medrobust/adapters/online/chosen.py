@@ -1,0 +1,67 @@
+"""`adapter.online=[lame,{method: tda, published: true}]` -> the methods, one for each order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from medrobust.base.near_misses import nearest_key
+from medrobust.exceptions import ConfigurationError, UnknownNameError
+
+from .base import Online, plain
+from .lame import Lame
+from .nuisance import Nuisance
+from .priors import Prior
+from .t3a import T3A
+from .tda import TDA
+from .transport import Transport
+
+METHODS: Mapping[str, type[Online]] = MappingProxyType(
+    {one.method: one for one in (Lame, T3A, TDA, Prior, Transport, Nuisance)}
+)
+"""Name, as typed -> class; in the order of docs/adaptation.md."""
+
+
+def chosen(asked: Sequence[Any], orders: Sequence[int] = (0,)) -> tuple[Online, ...]:
+    """Build the methods that were asked for, each once, in order.
+
+    Args:
+        asked: Names, or mappings of `method` and its parameters.
+        orders: Of the images: a method that depends on it has a row for each.
+
+    Raises:
+        UnknownNameError: If there is no such method.
+        ConfigurationError: If a parameter or an order is none.
+    """
+    if isinstance(asked, str) or any(type(one) is not int or one < 0 for one in orders):
+        raise ConfigurationError(
+            f"adapter.online={asked} must be a list ([lame,tda]), and adapter.orders={list(orders)}"
+            f" whole numbers from 0 on."
+        )
+    made: dict[str, Online] = {}
+    for one in asked:
+        for order in orders:
+            method = _built(one, order)
+            made.setdefault(repr(method.description()), method)
+    return tuple(made.values())
+
+
+def _built(asked: Any, order: int) -> Online:
+    given = dict(asked) if isinstance(asked, Mapping) else {"method": asked}
+    name = str(given.pop("method", None))
+    if name not in METHODS:
+        near = nearest_key(name, list(METHODS))
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise UnknownNameError(
+            f"adapter.online has no method {name!r}.{hint} It has: {', '.join(METHODS)}."
+        )
+    known = [field.name for field in fields(METHODS[name]) if field.name != "order"]
+    for key in given:
+        if key not in known:
+            raise ConfigurationError(
+                f"adapter.online: {name} has no parameter {key!r}. It has: {', '.join(known)}."
+            )
+    try:
+        return METHODS[name](order=order, **plain(given))
+    except TypeError as error:
+        raise ConfigurationError(f"adapter.online: {name} cannot be built: {error}.") from error
