@@ -6,6 +6,7 @@ from typing import Any
 from .base import Adaptation, Adapter, HeadRecipe, NoAdapter, Recipe, Tunable
 
 _HOME = {
+    "BatchStatistics": "batch_statistics",
     "LinearProbe": "linear_probe",
     "Lora": "lora",
     "NearestNeighbours": "nearest_neighbours",
@@ -19,6 +20,7 @@ _HOME = {
 __all__ = [
     "Adaptation",
     "Adapter",
+    "BatchStatistics",
     "HeadRecipe",
     "LinearProbe",
     "Lora",

@@ -1,6 +1,7 @@
 """Encoding in micro-batches of one fixed shape, however the images arrive."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +42,19 @@ class PatchWatch:
 
     blocks: Sequence[int]
     take: Callable[[FeatureBatch, PatchFeatures], None]
+
+
+_COUNT: ContextVar[int | None] = ContextVar("images of a micro-batch that count", default=None)
+
+
+def images_that_count(whole: int) -> int:
+    """Return how many images of the micro-batch that is being encoded are no padding.
+
+    Args:
+        whole: Images of the batch: all of them count outside of a `MicroBatcher`.
+    """
+    count = _COUNT.get()
+    return whole if count is None else min(count, whole)
 
 
 class MicroBatcher:
@@ -102,9 +116,16 @@ class MicroBatcher:
         padding = joined.new_zeros(self._size - len(joined), *joined.shape[1:])
         return [self._encode(torch.cat([joined, padding]), len(joined))]
 
-    @torch.no_grad()
     def _encode(self, images: UInt8Batch, count: int) -> FeatureBatch:
         """Encode one micro-batch, of which the first images count."""
+        token = _COUNT.set(count)
+        try:
+            return self._encoded(images, count)
+        finally:
+            _COUNT.reset(token)
+
+    @torch.no_grad()
+    def _encoded(self, images: UInt8Batch, count: int) -> FeatureBatch:
         pixels = self._model.preprocess(images)
         if self._watch is None or not self._watch.blocks:
             features, patches = self._model.encode_image(pixels), PatchFeatures([])

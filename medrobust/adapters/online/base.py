@@ -133,7 +133,12 @@ def check(method: str, key: str, value: float, *, low: float, whole: bool = Fals
 
 
 def log_softmax(logits: Float64Array) -> Float64Array:
-    """Return logarithms of probabilities, float64 (N, K), finite wherever logits are."""
+    """Return logarithms of probabilities, float64 (N, K), finite wherever logits are.
+
+    Example:
+        >>> np.exp(log_softmax(np.zeros((1, 4)))).round(3).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
     shifted = logits - logits.max(axis=1, keepdims=True)
     found: Float64Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return found

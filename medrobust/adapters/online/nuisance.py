@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array
 
@@ -60,7 +61,7 @@ class Nuisance(Online):
         if self.directions > len(self.texts):
             raise ConfigurationError(
                 f"adapter.online: directions={self.directions} of nuisance, and it has "
-                f"{len(self.texts)} texts: give more texts, or ask for fewer directions."
+                f"{counted(len(self.texts), 'text')}: give more, or ask for fewer directions."
             )
 
     @property
@@ -81,6 +82,10 @@ def directions(differences: Float64Array, count: int) -> Float64Array:
     """Return the first right singular vectors of differences (T, D), orthonormal (r, D).
 
     Fewer than asked where the differences span fewer.
+
+    Example:
+        >>> np.abs(directions(np.array([[0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]), 2)).round(3).tolist()
+        [[0.0, 1.0, 0.0]]
     """
     _, sizes, vectors = np.linalg.svd(differences, full_matrices=False)
     there = int((sizes > sizes[:1] * 1e-6).sum())
@@ -93,6 +98,10 @@ def without(vectors: Float64Array, away: Float64Array) -> Float64Array:
 
     Raises:
         ConfigurationError: If nothing is left of one.
+
+    Example:
+        >>> without(np.array([[0.6, 0.8]]), np.array([[0.0, 1.0]])).round(3).tolist()
+        [[1.0, 0.0]]
     """
     left = vectors - (vectors @ away.T) @ away
     lengths = np.linalg.norm(left, axis=1, keepdims=True)

@@ -76,6 +76,11 @@ def transported(plan: Float64Array, shares: Float64Array, iterations: int) -> Fl
 
     Returns:
         Logarithms of the images' rows, float64 (N, K), each of which sums to 1.
+
+    Example:
+        >>> leaning = np.log(np.array([[0.9, 0.1], [0.6, 0.4]]))
+        >>> np.exp(transported(leaning, np.log([0.5, 0.5]), 50)).round(3).tolist()
+        [[0.71, 0.29], [0.29, 0.71]]
     """
     for _ in range(iterations):
         plan = plan - np.logaddexp.reduce(plan, axis=0) + shares + np.log(len(plan))

@@ -182,6 +182,12 @@ def stream_order(index: Int64Array, stream: str, order: int) -> Int64Array:
         index: int64 (N,), as of an `ImageSet`.
         stream: Name of data set and split.
         order: Which of many orders.
+
+    Example:
+        >>> index = np.array([10, 11, 12, 13, 14, 15])
+        >>> keys = index[stream_order(index, "toy/test", 0)]
+        >>> bool((index[::-1][stream_order(index[::-1], "toy/test", 0)] == keys).all())
+        True
     """
     import torch
 
