@@ -44,6 +44,19 @@ HARMLESS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "fog": {"amount": 0.0, "decay": 2.0},
         "pixelate": {"scale": 1.0},
         "jpeg_compression": {"quality": 100},
+        "ghosting": {"intensity": 0.0},
+        "spike": {"intensity": 0.0},
+        "rician_noise": {"std": 0.0},
+        "bias_field": {"coefficient": 0.0},
+        "gibbs": {"alpha": 0.0},
+        "mr_motion": {"degrees": 0.0, "shift": 0.0},
+        "xray_scatter": {"ratio": 0.0},
+        "xray_exposure": {"factor": 1.0},
+        "grid_lines": {"amplitude": 0.0},
+        "acoustic_shadow": {"attenuation": 0.0},
+        "reverberation": {"strength": 0.0},
+        "ultrasound_gain": {"decibels": 0.0},
+        "hed_jitter": {"sigma": 0.0},
     }
 )
 """Kernel -> parameters of severity 0, of those that have severities in between."""

@@ -11,12 +11,14 @@ from medrobust.corruptions.continuous import (
     corrupt_at,
     parameters_at,
 )
+from medrobust.corruptions.modality import PHYSICS
+from medrobust.corruptions.shell import run_kernel
 from medrobust.corruptions.suites import REGISTRIES, find_entry, load_suite
 from medrobust.exceptions import ConfigurationError
 
 ENTRIES = [
     (suite, name)
-    for suite in ("imagenet_c", *REGISTRIES)
+    for suite in ("imagenet_c", *REGISTRIES, *PHYSICS.values())
     for name, entry in load_suite(suite).items()
     if entry.kernel in HARMLESS
 ]
@@ -37,6 +39,16 @@ def test_parameters_are_published_at_whole_severities_and_between_them_in_betwee
     for key, value in between.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             assert min(low[key], high[key]) <= value <= max(low[key], high[key]) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("suite", "name"), [e for e in ENTRIES if e[0] in PHYSICS.values()], ids="/".join
+)
+def test_artifacts_of_devices_are_nothing_at_severity_zero(suite, name):
+    entry = find_entry(suite, name)
+    parameters = entry.parameters(1) | HARMLESS[entry.kernel]
+    out = run_kernel(picture(), entry.kernel, parameters, key=(1, 2), rows=torch.tensor([3]))
+    assert torch.equal(out, picture())
 
 
 @pytest.mark.parametrize("name", [n for s, n in ENTRIES if s == "imagenet_c"])
