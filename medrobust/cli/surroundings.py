@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from medrobust.base.program import check_current_folder
 from medrobust.exceptions import ConfigurationError
 
 QUIET = {
@@ -47,7 +48,7 @@ def prepare() -> None:
         ConfigurationError: If the current folder is gone or holds a file that hides a library, none
             for temporary files can be written, or a variable would end the process.
     """
-    _be_somewhere()
+    check_current_folder()
     check_hidden(Path.cwd())
     check_allocator(os.environ)
     for name, value in QUIET.items():
@@ -117,16 +118,6 @@ def check_hidden(folder: Path) -> None:
                     f"{own.relative_to(folder)} in the current folder would be imported in place "
                     f"of the library {name}: rename it, or run the command in another folder."
                 )
-
-
-def _be_somewhere() -> None:
-    try:
-        Path.cwd()
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            "the current folder is no longer there: it was deleted or moved. Change to one that is "
-            "(cd), and run the same command again."
-        ) from error
 
 
 def _have_a_home() -> None:

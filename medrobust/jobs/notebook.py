@@ -13,6 +13,7 @@ import numpy as np
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.former_names import FIRST
 from medrobust.base.process_state import left_as_found
+from medrobust.base.program import check_current_folder
 from medrobust.base.torch_settings import plain_torch
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.datasets.image_set import ImageSet
@@ -77,9 +78,11 @@ def evaluate(
         `write(folder)` writes the page, the picture and the tables.
 
     Raises:
-        ConfigurationError: If names, labels and images do not belong together.
+        ConfigurationError: If names, labels and images do not belong together, or the current
+            folder is gone.
         InvalidDataError: If the images are not uint8 of one of the two shapes.
     """
+    check_current_folder()
     with left_as_found(finish_wandb=False), plain_torch():
         import pytorch_lightning
 

@@ -1,5 +1,6 @@
 """One matrix in the terminal: values with their 95 % intervals, laid out to fit its width."""
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -121,7 +122,8 @@ def _fitting(
             [_cell(*pair, place) for pair in zip(*line, strict=True)]
             for line in zip(texts, ranges, strict=True)
         ]
-        head, side = (broken, labels) if models_down else (labels, list(columns))
+        tops = [folded_label(label) for label in labels] if place != "beside" else labels
+        head, side = (broken, labels) if models_down else (tops, list(columns))
         if not models_down:
             cells = [list(line) for line in zip(*cells, strict=True)]
         laid_out.append((_width(head, side, cells), head, side, cells, place))
@@ -139,6 +141,21 @@ def _fitting(
         row = [Text.assemble(value, (interval, "dim")) for value, interval in line]
         table.add_row(Text(name), *row)
     return table
+
+
+def folded_label(label: str, longest: int = 12) -> str:
+    r"""Break the name of a model behind `_`, `-`, `/` and blanks into lines, where they can be.
+
+    Example:
+        >>> folded_label("clip"), folded_label("clip_vit_b16_quick · lora")
+        ('clip', 'clip_vit_\nb16_quick ·\nlora')
+    """
+    lines = [""]
+    for part in re.findall(r"[^\s_/-]*(?:[\s_/-]+|$)", label):
+        if lines[-1] and len((lines[-1] + part).rstrip()) > longest:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def _cell(text: str, interval: str, place: Place) -> tuple[str, str]:

@@ -283,3 +283,13 @@ def test_figures_are_drawn_alike_whatever_matplotlibrc_says(images) -> None:
     with matplotlib.rc_context(mine):
         assert matrix_png(report.matrices) == plain
         assert {name: matplotlib.rcParams[name] for name in mine} == mine
+
+
+def test_a_current_folder_that_was_deleted_is_one_sentence(
+    images, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigurationError, match="current folder is no longer there"):
+        evaluate(nn.Identity(), images, [0] * len(images), ["a", "b"])

@@ -99,6 +99,21 @@ def test_a_narrow_terminal_turns_the_table_around(tmp_path):
     assert max(map(len, text.splitlines())) <= 60
 
 
+def test_a_reference_and_long_names_do_not_cost_the_intervals(tmp_path):
+    data = data_record()
+    names = [f"a_long_name_of_a_model_of_some_laboratory_{n}" for n in range(2)]
+    store, cells = write_matrix(
+        tmp_path / "store", data, dict.fromkeys(names, 1.0), corruptions=SEVEN[:2]
+    )
+    found, _ = reference_cells(store, cells, names[0], command="make run")
+    given = {"missing": [], "notes": [], "folder": tmp_path, "run": {}}
+    given |= {"reference": names[0], "reference_cells": found}
+    text = printed(make_report(cells, expected=expected_from_cells(cells), **given), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "ranges: 95 % intervals" in text
+    assert "laboratory_" in text
+
+
 def test_many_models_with_long_names_keep_them_where_no_layout_fits(tmp_path):
     data = data_record()
     names = [f"a_model_of_ours_{n} + lora 8 shots of draw {n}" for n in range(6)]
