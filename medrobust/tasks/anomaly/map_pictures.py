@@ -17,11 +17,12 @@ SIDE = 112
 MODELS = 3
 """Models whose maps a page shows."""
 
-FULL = 5.0
-"""Scaled value that is drawn in full colour; 1 is what a hundredth of normal pixels exceed."""
+FROM = 0.5
+"""Scaled value from which on is coloured: 0 is the median of normal pixels, 1 what a hundredth of
+them exceeds."""
 
 COLOR = np.array([255.0, 60.0, 30.0])
-OPACITY = 0.65
+OPACITY = 0.85
 
 
 def maps_over_images(matrix: Table) -> str:
@@ -35,8 +36,9 @@ def maps_over_images(matrix: Table) -> str:
     if not shown:
         return ""
     note = (
-        '<p class="small">Coloured where the map exceeds what one in a hundred pixels of normal '
-        f"validation images exceeds, in full colour from {FULL:g} times that on.</p>"
+        '<p class="small">Coloured from half way between the median of the pixels of normal '
+        "validation images and what one in a hundred of them exceeds, and the more the farther "
+        "beyond.</p>"
     )
     parts = [_montage(matrix, row, line.label) for row, line in shown[:MODELS]]
     return details("Maps over an image", note + "".join(parts))
@@ -98,7 +100,8 @@ def overlay(png: bytes, values: Float32Array, zoom: float) -> str:
 
     with Image.open(io.BytesIO(png)) as opened:
         small = np.asarray(opened.convert("RGB").resize((SIDE, SIDE)), np.float64)
-    strength = np.clip((spread(values, zoom, SIDE) - 1) / (FULL - 1), 0, 1)[..., None] * OPACITY
+    beyond = np.clip(spread(values, zoom, SIDE) - FROM, 0, None)[..., None]
+    strength = OPACITY * beyond / (1 + beyond)
     mixed: UInt8Array = (small * (1 - strength) + COLOR * strength).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(mixed).save(buffer, "JPEG", quality=80)
