@@ -54,10 +54,19 @@ def test_a_preset_that_needs_nothing_has_a_time_and_a_number_and_the_others_say_
 
 
 def test_the_numbers_of_the_heads_are_those_of_the_pages() -> None:
-    bakeoff, page = told(PRESETS[0])["Expect"], (PAGES / "adaptation.md").read_text("utf-8")
+    files = {file.stem: file for file in PRESETS}
+    bakeoff, page = (
+        told(files["adapter_bakeoff"])["Expect"],
+        (PAGES / "adaptation.md").read_text("utf-8"),
+    )
     rows = re.findall(r"(\w+) (\d+\.\d) \((\d+\.\d) to (\d+\.\d)\)", bakeoff)
     assert [row[0] for row in rows] == ["full", "lora"]
     for name, value, low, high in rows:
         assert re.search(rf"\| {name} 10% \|.*\| {value} \[{low}, {high}\]", page)
-    assert "66.3" in told(PRESETS[1])["Expect"]
+    assert "66.3" in told(files["demonstration"])["Expect"]
     assert re.search(r"│ mCE +│ +100\.0 │ +66\.3 │", (PAGES / "reading.md").read_text("utf-8"))
+    detection, page = told(files["anomaly_bakeoff"])["Expect"], (PAGES / "anomaly.md").read_text()
+    rows = re.findall(r"(\w+) (\d+\.\d) \((\d+\.\d) to (\d+\.\d)\)", detection)
+    assert [row[0] for row in rows] == ["mvfa", "lora"]
+    for name, value, low, high in rows:
+        assert re.search(rf"`{name}` .* {value} \({low} to {high}\)", page)
