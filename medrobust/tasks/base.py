@@ -5,10 +5,10 @@ intervals, ranks, paired tests, subgroups and gains of adapters for nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,32 +23,23 @@ from .agreement import ALLOWED, Agreement, agreement_of_arrays
 from .agreement import Move as Move
 from .arrays import ArraySpec as ArraySpec
 from .arrays import unlike as unlike
+from .heads import CUT_TEXTS as CUT_TEXTS
+from .heads import FOR_PEOPLE as FOR_PEOPLE
+from .heads import ONLINE as ONLINE
+from .heads import READ_AS as READ_AS
+from .heads import Head as Head
+from .heads import HeadDescription as HeadDescription
+from .heads import ModelSide as ModelSide
+from .heads import SplitHead as SplitHead
+from .heads import TrainedHeads as TrainedHeads
+from .heads import deciding as deciding
+from .sections import Section as Section
+from .sections import TextTable as TextTable
+from .sections import in_order as in_order
+from .sections import text_tables as text_tables
 
 Level: TypeAlias = Literal["image", "patches", "pixels", "text"]
 """What one pass of a model over the images must leave behind."""
-
-HeadDescription: TypeAlias = Mapping[str, Any]
-"""Plain values that decide the outputs of a head; `kind` names its task. Part of fingerprints."""
-
-
-READ_AS = "read_as"
-"""Key of a head: sentence -> what the model's tokenizer makes of it where release 0.1 read it
-otherwise."""
-
-
-ONLINE = "online"
-"""Key of a head: what adapts its answers to the images of the split, without a label."""
-
-CUT_TEXTS = "cut_texts"
-"""Key of a head: how many of its texts are longer than the model's context, and cut."""
-
-FOR_PEOPLE = frozenset({"name", CUT_TEXTS})
-"""Keys of a head that decide no number, and stand in no fingerprint."""
-
-
-def deciding(head: HeadDescription) -> dict[str, Any]:
-    """Return what of a head decides its numbers."""
-    return {key: value for key, value in head.items() if key not in FOR_PEOPLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,75 +136,6 @@ class Units:
     def first(self) -> Int64Array:
         """The first image of each unit, int64 (U,), ascending."""
         return np.unique(self.codes, return_index=True)[1]
-
-
-class Head(Protocol):
-    """Turns what one pass left behind into the arrays of a cell."""
-
-    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
-        """Return exactly `Task.arrays`, from float32 features (N, D) on the CPU.
-
-        Raises:
-            NotFiniteError: If features or outputs are not finite.
-        """
-        ...
-
-
-@runtime_checkable
-class SplitHead(Head, Protocol):
-    """Head whose answers depend on which images the split has, and in which order they come."""
-
-    def outputs_of(self, features: Any, data: Any) -> Mapping[str, NDArray[Any]]:
-        """Return exactly `Task.arrays`.
-
-        Args:
-            features: float32 (N, D) on the CPU.
-            data: The split; its `stream` and `index` name the images.
-
-        Raises:
-            NotFiniteError: If features or outputs are not finite.
-        """
-        ...
-
-
-class TrainedHeads(Protocol):
-    """An adapter, which may bring heads of its own, one a data set, and methods online."""
-
-    @property
-    def methods(self) -> Sequence[Any]:
-        """What adapts its answers further; each has a head of its own."""
-        ...
-
-    def method(self, described: Mapping[str, Any]) -> Any:
-        """Return the one of `methods` with that description."""
-        ...
-
-    def head_description(self, dataset: str, class_names: Sequence[str]) -> HeadDescription | None:
-        """Return what decides the outputs of its head, or None where it brings none."""
-        ...
-
-    def head(self, dataset: str, class_names: Sequence[str]) -> Any:
-        """Return the module, or None where it brings none."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSide:
-    """What a task may ask about the model that answers.
-
-    Attributes:
-        source: What conf/model has built: its name, how it reads sentences.
-        prompt_sets: Those that were chosen, in table order.
-        model: Returns the adapted model, loaded once, in eval mode.
-        trained: Heads that a tuned adapter brings; None without one.
-        known_head: Returns the head of a description, made once for all that ask for it.
-    """
-
-    source: Any
-    prompt_sets: Sequence[Any]
-    model: Callable[[], Any]
-    trained: TrainedHeads | None = None
-    known_head: "Callable[[HeadDescription, Any], Head] | None" = None
 
 
 class Task(ABC):
@@ -424,62 +346,3 @@ class Table(Protocol):
     def mean_terms(self, row: int, condition: str, of: str) -> Terms | None:
         """Return how much each unit adds to a loss on "clean" images or on the "mean"."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """A table as a terminal shows it.
-
-    Attributes:
-        title: What stands above it.
-        heads: Names of its columns.
-        rows: Texts, a row as many as there are columns.
-        note: What stands below it.
-    """
-
-    title: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-
-def text_tables(
-    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], note: str
-) -> list[TextTable]:
-    """Make tables of titles, heads and rows, with one note below all of them."""
-    last = len(tables) - 1
-    return [TextTable(*table, note if place == last else "") for place, table in enumerate(tables)]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of a page, and the files beside it that hold its numbers.
-
-    A task brings sections of one matrix, a reading one of the whole report.
-
-    Attributes:
-        title: What it is called.
-        order: Where it stands: sections go up by it.
-        html: What the page shows; an empty text shows nothing.
-        files: Name -> content of what is written beside the page; Markdown is printed, too, where
-            there are no tables.
-        rows: Name of a file -> what a row of it is, for the list at the foot of the page.
-        curves: Name of a file -> (x, y, by) of its columns that are drawn over each other by W&B.
-        tables: What a terminal shows.
-        shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
-            follow that choice, or are no metric of images.
-    """
-
-    title: str
-    order: int
-    html: str = ""
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    rows: Mapping[str, str] = field(default_factory=dict)
-    curves: Mapping[str, Sequence[tuple[str, str, str]]] = field(default_factory=dict)
-    tables: Sequence[TextTable] = ()
-    shows: str = ""
-
-
-def in_order(sections: Iterable[Section]) -> list[Section]:
-    """Sort sections as they stand on a page."""
-    return sorted(sections, key=lambda section: section.order)

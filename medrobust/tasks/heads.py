@@ -1,0 +1,99 @@
+"""What turns features into the arrays of a cell, how it is described, and whom it may ask."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from numpy.typing import NDArray
+
+HeadDescription: TypeAlias = Mapping[str, Any]
+"""Plain values that decide the outputs of a head; `kind` names its task. Part of fingerprints."""
+
+
+READ_AS = "read_as"
+"""Key of a head: sentence -> what the model's tokenizer makes of it where release 0.1 read it
+otherwise."""
+
+
+ONLINE = "online"
+"""Key of a head: what adapts its answers to the images of the split, without a label."""
+
+CUT_TEXTS = "cut_texts"
+"""Key of a head: how many of its texts are longer than the model's context, and cut."""
+
+FOR_PEOPLE = frozenset({"name", CUT_TEXTS})
+"""Keys of a head that decide no number, and stand in no fingerprint."""
+
+
+def deciding(head: HeadDescription) -> dict[str, Any]:
+    """Return what of a head decides its numbers."""
+    return {key: value for key, value in head.items() if key not in FOR_PEOPLE}
+
+
+class Head(Protocol):
+    """Turns what one pass left behind into the arrays of a cell."""
+
+    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
+        """Return exactly `Task.arrays`, from float32 features (N, D) on the CPU.
+
+        Raises:
+            NotFiniteError: If features or outputs are not finite.
+        """
+        ...
+
+
+@runtime_checkable
+class SplitHead(Head, Protocol):
+    """Head whose answers depend on which images the split has, and in which order they come."""
+
+    def outputs_of(self, features: Any, data: Any) -> Mapping[str, NDArray[Any]]:
+        """Return exactly `Task.arrays`.
+
+        Args:
+            features: float32 (N, D) on the CPU.
+            data: The split; its `stream` and `index` name the images.
+
+        Raises:
+            NotFiniteError: If features or outputs are not finite.
+        """
+        ...
+
+
+class TrainedHeads(Protocol):
+    """An adapter, which may bring heads of its own, one a data set, and methods online."""
+
+    @property
+    def methods(self) -> Sequence[Any]:
+        """What adapts its answers further; each has a head of its own."""
+        ...
+
+    def method(self, described: Mapping[str, Any]) -> Any:
+        """Return the one of `methods` with that description."""
+        ...
+
+    def head_description(self, dataset: str, class_names: Sequence[str]) -> HeadDescription | None:
+        """Return what decides the outputs of its head, or None where it brings none."""
+        ...
+
+    def head(self, dataset: str, class_names: Sequence[str]) -> Any:
+        """Return the module, or None where it brings none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSide:
+    """What a task may ask about the model that answers.
+
+    Attributes:
+        source: What conf/model has built: its name, how it reads sentences.
+        prompt_sets: Those that were chosen, in table order.
+        model: Returns the adapted model, loaded once, in eval mode.
+        trained: Heads that a tuned adapter brings; None without one.
+        known_head: Returns the head of a description, made once for all that ask for it.
+    """
+
+    source: Any
+    prompt_sets: Sequence[Any]
+    model: Callable[[], Any]
+    trained: TrainedHeads | None = None
+    known_head: "Callable[[HeadDescription, Any], Head] | None" = None

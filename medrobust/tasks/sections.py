@@ -1,0 +1,63 @@
+"""Parts of a page that tasks and readings bring, and the tables of a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table as a terminal shows it.
+
+    Attributes:
+        title: What stands above it.
+        heads: Names of its columns.
+        rows: Texts, a row as many as there are columns.
+        note: What stands below it.
+    """
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def text_tables(
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], note: str
+) -> list[TextTable]:
+    """Make tables of titles, heads and rows, with one note below all of them."""
+    last = len(tables) - 1
+    return [TextTable(*table, note if place == last else "") for place, table in enumerate(tables)]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page, and the files beside it that hold its numbers.
+
+    A task brings sections of one matrix, a reading one of the whole report.
+
+    Attributes:
+        title: What it is called.
+        order: Where it stands: sections go up by it.
+        html: What the page shows; an empty text shows nothing.
+        files: Name -> content of what is written beside the page; Markdown is printed, too, where
+            there are no tables.
+        rows: Name of a file -> what a row of it is, for the list at the foot of the page.
+        curves: Name of a file -> (x, y, by) of its columns that are drawn over each other by W&B.
+        tables: What a terminal shows.
+        shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
+            follow that choice, or are no metric of images.
+    """
+
+    title: str
+    order: int
+    html: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[str, str, str]]] = field(default_factory=dict)
+    tables: Sequence[TextTable] = ()
+    shows: str = ""
+
+
+def in_order(sections: Iterable[Section]) -> list[Section]:
+    """Sort sections as they stand on a page."""
+    return sorted(sections, key=lambda section: section.order)
