@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grouped import changed
@@ -38,14 +39,22 @@ def test_models_are_kept_within_the_budget_and_the_longest_unused_goes(tmp_path:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What a file held."""
+
+    held: str
+    other_split: Any = None
+
+
+@dataclass(frozen=True)
 class Beside:
     """A data set whose only file has a relative path."""
 
     file: str = "images"
     split: str = "test"
 
-    def load(self, split: str | None = None) -> str:
-        return Path(self.file).read_text(encoding="utf-8")
+    def load(self, split: str | None = None) -> Opened:
+        return Opened(Path(self.file).read_text(encoding="utf-8"))
 
 
 def test_one_relative_path_in_two_folders_is_two_data_sets(
@@ -58,5 +67,5 @@ def test_one_relative_path_in_two_folders_is_two_data_sets(
         (folder / "images").write_text(name, encoding="utf-8")
         monkeypatch.chdir(folder)
         found.append(resources.image_set(Beside()))
-    assert found == ["one", "two", "one"]
+    assert [one.held for one in found] == ["one", "two", "one"]
     assert found[0] is found[2], "kept, and not read again"

@@ -8,6 +8,7 @@ from typing import Any
 import checkpoints
 import pytest
 import torch
+from encoders import ENCODERS
 from families import FAMILIES, Family
 from torch.nn import functional
 
@@ -64,7 +65,8 @@ MARKS = [
     "<s> <pad>",
 ]
 PROMPTS = [*PLAIN, *TYPESET, *OTHERS, *MARKS]
-TEXTED = [name for name in FAMILIES if name not in ("dinov2", "timm_resnet")]
+IMAGES_ALONE = {"dinov2", "timm_resnet", *ENCODERS} - {"conch"}
+TEXTED = [name for name in FAMILIES if name not in IMAGES_ALONE]
 CLEANED = ["biomedclip", "unimed", "robustmedclip_vit"]
 
 
@@ -97,7 +99,8 @@ def differing(model: Any, family: Family) -> list[str]:
 def test_every_prompt_is_read_as_the_published_tokenizer_reads_it(shelf: Any, name: str) -> None:
     folder, family = shelf[name]
     model = family.source(str(folder)).load()
-    assert differing(model, family) == []
+    # open_clip hides CONCH's own padding mark inside a sentence from every place, not the last only
+    assert differing(model, family) == (["<s> <pad>"] if name == "conch" else [])
     assert torch.unique(model.encode_text(PROMPTS).round(decimals=5), dim=0).shape[0] > 20
 
 
@@ -206,7 +209,8 @@ def test_a_model_that_says_nothing_of_its_reading_alters_no_head() -> None:
     assert as_read(head(*PROMPTS), object()) == head(*PROMPTS)
 
 
-WITH_WORDS = [name for name in TEXTED if name not in ("clip", "siglip") and "open_clip" not in name]
+OTHER_WORDS = ("clip", "siglip", "conch")
+WITH_WORDS = [n for n in TEXTED if n not in OTHER_WORDS and "open_clip" not in n]
 
 
 @pytest.mark.parametrize("damage", ["longer", "shorter", "double", "no end mark", "pad elsewhere"])

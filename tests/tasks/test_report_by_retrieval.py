@@ -237,7 +237,8 @@ def test_own_data_are_answered_by_sentences_of_the_training_split_and_no_word_is
     task = ("task=report_by_retrieval", "task.sentences=2")
     assert medrobust(*own, *task, *RUN) == 0
     said = capsys.readouterr()
-    assert "[best 2" in said.out
+    assert "[best" in said.out
+    assert "2 sentences]" in said.out
     kept = [path for root in ("outputs", "out") for path in Path(root).rglob("*") if path.is_file()]
     (answers, *_) = [np.load(path) for path in kept if path.name == "answer.npy"]
     assert answers.shape[0] == 6

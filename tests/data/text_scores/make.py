@@ -9,11 +9,6 @@ import json
 import random
 from pathlib import Path
 
-from nltk.translate.bleu_score import corpus_bleu
-from pycocoevalcap.bleu.bleu import Bleu
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
-
 HERE = Path(__file__).parent
 SENTENCES = (
     "the heart is normal in size",
@@ -35,6 +30,12 @@ def report(draw: random.Random) -> str:
 
 
 def main() -> None:
+    """Make up reports, and score them."""
+    from nltk.translate.bleu_score import corpus_bleu
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
     draw = random.Random(22)
     references = {image: [report(draw) for _ in range(1 + image % 3)] for image in range(40)}
     answers = {image: [report(draw)] for image in range(40)}
