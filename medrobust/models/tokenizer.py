@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from medrobust.base.wording import agreeing
 from medrobust.exceptions import WeightsMismatchError
 
 from .cut_texts import are_counted, note_cut_texts
@@ -271,10 +272,11 @@ def check_size(entries: int, ids: int, rows: int, file: str) -> None:
     if entries == ids == rows:
         return
     gaps = "" if entries == ids else f" with ids up to {ids - 1} (some double or left out)"
+    tokens = f"{entries:,} {agreeing(entries, 'token')}{gaps}"
     raise WeightsMismatchError(
-        f"{file} is the vocabulary of another model, or not whole: it has {entries:,} tokens"
-        f"{gaps}, and the embedding of the text tower {rows:,} rows. Put the vocabulary that was "
-        f"published with the weights in its place."
+        f"{file} is the vocabulary of another model, or not whole: it has {tokens}, and the "
+        f"embedding of the text tower {rows:,} rows. Put the vocabulary that was published with "
+        f"the weights in its place."
     )
 
 

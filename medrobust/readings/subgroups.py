@@ -142,7 +142,8 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
             continue
         groups = in_reading_order(np.unique(values).tolist())
         notes = {value: _too_little(data, values == value) for value in groups}
-        told = [value for value in groups if value.strip() and not notes[value]]
+        named = [value for value in groups if value.strip()]
+        told = [value for value in named if not notes[value]]
         for value in groups:
             chosen = values == value
             patients = None if data.groups is None else len(np.unique(data.groups[chosen]))
@@ -153,8 +154,8 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
                 for name in ("clean", "mean")
             )
             rest = ~chosen & (np.char.strip(values) != "")
-            # of two groups, the second's differences are the first's with the other sign
-            compared = value in told and (len(told) > 2 or value == told[0])
+            # of two groups in all, the second's differences are the first's with the other sign
+            compared = value in told and (len(named) > 2 or value == told[0])
             yield Subgroup(
                 matrix,
                 row,

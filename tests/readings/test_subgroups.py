@@ -185,3 +185,11 @@ def test_ages_stand_in_their_order_on_the_page(tmp_path: Path) -> None:
     assert places[1] < section.index("<td>60 and over</td>")
     order = [row["group"] for row in table(made, "subgroups.csv")]
     assert order[:3] == ["under 40", "40 to under 60", "60 and over"]
+
+
+def test_of_three_groups_both_that_are_large_enough_differ_from_all_others(tmp_path: Path) -> None:
+    sizes = {"tiny": 10, "middle": 30, "old": COUNT - 40}
+    ages = np.repeat(list(sizes), list(sizes.values()))
+    data = replace(record(), metadata=ages[:, None], metadata_columns=("age",))
+    rows = table(report(tmp_path, data), "subgroup_differences.csv")
+    assert {row["group"] for row in rows} == {"middle", "old"}

@@ -231,9 +231,10 @@ def _check_header(header: "FileDataset", name: str) -> None:
     kind = header.get("PhotometricInterpretation")
     samples = header.get("SamplesPerPixel")
     if samples != (3 if kind in COLOUR else 1) or kind not in (*GREY, PALETTE, *COLOUR):
+        told = "no samples" if samples is None else counted(samples, "sample")
         raise InvalidImageError(
             f"{name} holds pixels of a kind that is not read (photometric interpretation {kind}, "
-            f"{samples} samples); there are: {', '.join((*GREY, PALETTE, *COLOUR))}."
+            f"{told}); there are: {', '.join((*GREY, PALETTE, *COLOUR))}."
         )
     if header.get("BitsAllocated") not in (1, 8, 16, 32, 64):
         bits = header.get("BitsAllocated")
