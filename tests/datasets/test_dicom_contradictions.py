@@ -289,6 +289,8 @@ def test_lengths_that_the_header_does_not_explain_are_refused(tmp_path: Path) ->
     refused(tmp_path, colour, told, SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2")
     refused(tmp_path, colour, told, PhotometricInterpretation="YBR_FULL_422")  # not thinned out
     refused(tmp_path, np.zeros((3, 4, 4), np.uint8), told)  # frames that are not declared
+    for narrower in ({"Columns": 12}, {"Rows": 15}, {"Columns": 15}):  # would be sheared, or cut
+        refused(tmp_path, TWELVE, told, **narrower)
     refused(tmp_path, TWELVE, "cannot be read", BitsAllocated=32, BitsStored=32, HighBit=31)
     padded = dataset(TWELVE)
     padded.PixelData += b"\0" * 100

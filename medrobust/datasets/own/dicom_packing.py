@@ -6,6 +6,7 @@ explain is refused by the value of the header.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -87,8 +88,10 @@ def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) ->
                 f"{file.name} says that its pixels are uncompressed (TransferSyntaxUID "
                 f"{syntax.name}), but they are not."
             )
-        left = file.stat().st_size - stream.tell()
-        check_length(header, PIXELS[tag], min(length, left), index, file.name)
+        begin = stream.tell()
+        held = min(length, file.stat().st_size - begin)
+        last = partial(_last, stream, begin + held)
+        check_length(header, PIXELS[tag], held, last, index, file.name)
         stream.seek(start)
         return _plain(header, stream, index, file)
 
@@ -152,17 +155,23 @@ def check_layout(header: "FileDataset", tag: int, name: str) -> None:
 
 
 def check_length(
-    header: "FileDataset", floating: int | None, held: int, index: int, name: str
+    header: "FileDataset",
+    floating: int | None,
+    held: int,
+    last: Callable[[int], bytes],
+    index: int,
+    name: str,
 ) -> None:
     """Refuse uncompressed pixels of another length than the header says.
 
-    Padding at the end is passed over; bytes for a second image, or for colours that were not
-    thinned out, are not.
+    Padding at the end, of one value, is passed over; rows of pixels, a second image, or colours
+    that were not thinned out, are not: what is read in their place would be sheared or cut off.
 
     Args:
         header: Of the file.
         floating: Bits of a floating value; None for whole ones.
         held: Bytes of the pixels.
+        last: Returns so many of their last bytes.
         index: Of the frame that is wanted.
         name: Of the file.
 
@@ -183,11 +192,23 @@ def check_length(
             f"{ceil(frames * one)} ({told}); it is damaged or cut off."
         )
     most = 1.5 if kind == "YBR_FULL_422" else 2
-    if held >= most * frames * one and held - frames * one > 1:
+    beyond = held - ceil(frames * one)
+    many = held >= most * frames * one and held - frames * one > 1
+    if many or (beyond >= max(one / header.Rows, 2) and _varies(last(beyond))):
         raise InvalidImageError(
             f"{name} holds {held} bytes of pixels, of which its header explains "
             f"{ceil(frames * one)} ({told})."
         )
+
+
+def _last(stream: BinaryIO, end: int, number: int) -> bytes:
+    """Read the bytes before a place."""
+    stream.seek(end - number)
+    return stream.read(number)
+
+
+def _varies(held: bytes) -> bool:
+    return held.count(held[:1]) != len(held)
 
 
 def _plain(header: "FileDataset", stream: BinaryIO, index: int, file: Path) -> Unpacked:
@@ -213,7 +234,8 @@ def _deflated(header: "FileDataset", index: int, file: Path) -> Unpacked:
     if not tag:
         raise InvalidImageError(f"{file.name} is a DICOM file without pixels.")
     check_layout(header, tag, file.name)
-    check_length(header, PIXELS[tag], len(whole[tag].value), index, file.name)
+    held = whole[tag].value
+    check_length(header, PIXELS[tag], len(held), lambda n: held[-n:], index, file.name)
     options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
     return Unpacked(np.asarray(pixel_array(whole, index=index, **options)))
 
