@@ -174,7 +174,17 @@ def shot_noise(images: UInt8Batch, rate: float, *, uniform: Tensor | Draws) -> U
         [0]
     """
     check_batch(images)
-    table = poisson_table(rate)
+    return chosen_by_alias(images, poisson_table(rate), uniform)
+
+
+def chosen_by_alias(images: UInt8Batch, table: UInt32Array, uniform: Tensor | Draws) -> UInt8Batch:
+    """Replace every value by a draw from its distribution.
+
+    Args:
+        images: uint8 batch, on any device; not modified.
+        table: uint32 (256, 256), a row a value, as `poisson_table` has it.
+        uniform: Draws in [0, 1), of the shape of `images`, or keyed draws.
+    """
     fast = compiled(images, "noise.choose_by_alias", table, draws=uniform)
     if fast is not None:
         return fast

@@ -9,13 +9,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from medrobust.keys import Draws
 from medrobust.types import Float64Array, UInt8Array, UInt8Batch
 
 from .artifacts import Choice
 from .batches import check_batch
-from .dispatch import compiled
-from .noise import UInt32Array, alias_slots
+from .noise import UInt32Array, alias_slots, chosen_by_alias
+from .photometric import looked_up
 from .planes import by_plane, fractions
 
 DENSITY = 4.0
@@ -78,20 +77,6 @@ def _exposed(factor: float, saturation: float) -> UInt8Array:
     return shown(np.minimum(intensity(np.arange(256.0)) * factor, saturation))
 
 
-def looked_up(images: UInt8Batch, table: UInt8Array) -> UInt8Batch:
-    """Replace every value by that of a table, uint8 (256,).
-
-    Example:
-        >>> ones = torch.ones(1, 1, 28, 28, dtype=torch.uint8)
-        >>> looked_up(ones, np.arange(255, -1, -1, dtype=np.uint8)).unique().tolist()
-        [254]
-    """
-    fast = compiled(images, "pointwise.look_up", table)
-    if fast is not None:
-        return fast
-    return torch.from_numpy(table).to(images.device)[images.long()]
-
-
 def xray_quantum_noise(images: UInt8Batch, quanta: float, *, uniform: Choice) -> UInt8Batch:
     """Count few quanta: a Poisson number a pixel, whose mean is `quanta` times the intensity.
 
@@ -118,21 +103,7 @@ def xray_quantum_noise(images: UInt8Batch, quanta: float, *, uniform: Choice) ->
     check_batch(images)
     table = quantum_table(quanta)
     planes = [images[:, c : c + 1].contiguous() for c in range(images.shape[1])]
-    return torch.cat([_counted(plane, table, uniform) for plane in planes], dim=1)
-
-
-def _counted(plane: UInt8Batch, table: UInt32Array, uniform: Choice) -> UInt8Batch:
-    fast = compiled(plane, "noise.choose_by_alias", table, draws=uniform)
-    if fast is not None:
-        return fast
-    if isinstance(uniform, Draws):
-        uniform = uniform.uniform_planes(plane)
-    words = (uniform.to(plane.device, torch.float64) * 2**32).long()
-    slots = words >> 24
-    entries = torch.from_numpy(table.astype(np.int64)).to(plane.device)[plane.long(), slots]
-    keep = (words >> 8 & 0xFFFF) < entries >> 8
-    out: UInt8Batch = torch.where(keep, slots, entries & 0xFF).to(torch.uint8)
-    return out
+    return torch.cat([chosen_by_alias(plane, table, uniform) for plane in planes], dim=1)
 
 
 @lru_cache(maxsize=64)
