@@ -4,7 +4,6 @@ They show what a task that looks for anything abnormal does; their numbers say n
 medicine.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,13 @@ import numpy as np
 
 from medrobust.base.targets import MaskedLabels
 from medrobust.datasets.audits.findings import finished
-from medrobust.datasets.cache import ArrayWriter, cached_array
+from medrobust.datasets.cache import cached_array
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
-from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import UInt8Array
 
-from .draw import single_threaded_cv2
 from .render import FAMILIES as ALL_FAMILIES
 from .render import SITES, Family, habitus, render_with_lesion
+from .splits import check_asked, known_split, write_drawn
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other pixels or masks."""
@@ -40,9 +38,6 @@ IMAGES_PER_PATIENT = 3
 SPLITS = {"train": 120, "val": 84, "test": 87}
 """Split -> images of each state unless asked otherwise. Whole patients of every family but for the
 last ones of test: an odd number makes the middle image, which pages show, an abnormal one."""
-
-THREADS = 2
-BLOCK = 64
 
 _STREAM = 7
 """Part of every seed: keeps these images apart from those of `Phantoms`."""
@@ -136,18 +131,7 @@ class PhantomLesions:
             UnknownNameError: For site and split.
             ConfigurationError: For size and per_class.
         """
-        if self.site not in SITES:
-            raise unknown_name("site of the phantoms", self.site, SITES)
-        if self.split not in SPLITS:
-            raise unknown_name("split", self.split, SPLITS)
-        if self.size != STANDARD_SIZE:
-            raise ConfigurationError(
-                f"dataset.size={self.size}: phantoms are drawn at {STANDARD_SIZE} pixels only."
-            )
-        if self.per_class is not None and self.per_class < 1:
-            raise ConfigurationError(
-                f"dataset.per_class={self.per_class}: a class needs at least one image."
-            )
+        check_asked(self.site, self.split, self.size, self.per_class, SPLITS)
 
     @property
     def suite(self) -> None:
@@ -161,9 +145,7 @@ class PhantomLesions:
             UnknownNameError: If there is no such split.
             StoreError: If the cache cannot be written.
         """
-        chosen = split or self.split
-        if chosen not in SPLITS:
-            raise unknown_name("split", chosen, SPLITS)
+        chosen = known_split(split or self.split, SPLITS)
         count = len(STATES) * (self.per_class or SPLITS[chosen])
         key = {
             "phantoms with lesions": GENERATOR_VERSION,
@@ -209,14 +191,8 @@ class PhantomLesions:
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)
 
     def _write(self, split: str, count: int, part: int, file: Path) -> str:
-        draw = partial(lesion_phantom, split=split, site=self.site, seed=self.seed)
+        def drawn(row: int) -> UInt8Array:
+            return lesion_phantom(row, split=split, site=self.site, seed=self.seed)[part]
+
         shape = (count, self.size, self.size, *((3,) if part == 0 else ()))
-        with (
-            single_threaded_cv2(),
-            ThreadPoolExecutor(THREADS) as pool,
-            ArrayWriter(file, np.dtype(np.uint8), shape) as writer,
-        ):
-            for first in range(0, count, BLOCK):
-                for drawn in pool.map(draw, range(first, min(first + BLOCK, count))):
-                    writer.write(drawn[part].tobytes())
-            return writer.close()
+        return write_drawn(drawn, shape, file)

@@ -4,7 +4,6 @@ They make every path of the framework run offline; their numbers say nothing abo
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,14 @@ import numpy as np
 
 from medrobust.base.targets import Labels, Texts
 from medrobust.datasets.audits.findings import finished
-from medrobust.datasets.cache import ArrayWriter, cached_array
+from medrobust.datasets.cache import cached_array
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
-from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import Int64Array, UInt8Array
 
-from .draw import single_threaded_cv2
 from .lesions import PhantomLesions
 from .render import FAMILIES as _FAMILIES
 from .render import SITES, Family, habitus, render
+from .splits import check_asked, known_split, write_drawn
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other pixels."""
@@ -42,10 +40,6 @@ WORDINGS = ("findings: {}", "an image of {}", "this study shows {}")
 IMAGES_PER_PATIENT = 3
 SPLITS: Mapping[str, int] = {"train": 90, "val": 30, "test": 21}
 """Split -> images a class unless asked otherwise."""
-
-THREADS = 2
-BLOCK = 64
-"""Images that are drawn ahead of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +137,7 @@ class Phantoms:
             UnknownNameError: For site and split.
             ConfigurationError: For size and per_class.
         """
-        if self.site not in SITES:
-            raise unknown_name("site of the phantoms", self.site, SITES)
-        _known_split(self.split)
-        if self.size != STANDARD_SIZE:
-            raise ConfigurationError(
-                f"dataset.size={self.size}: phantoms are drawn at {STANDARD_SIZE} pixels only."
-            )
-        if self.per_class is not None and self.per_class < 1:
-            raise ConfigurationError(
-                f"dataset.per_class={self.per_class}: a class needs at least one image."
-            )
+        check_asked(self.site, self.split, self.size, self.per_class, SPLITS)
 
     @property
     def suite(self) -> None:
@@ -167,7 +151,7 @@ class Phantoms:
             UnknownNameError: If there is no such split.
             StoreError: If the cache cannot be written.
         """
-        chosen = _known_split(split or self.split)
+        chosen = known_split(split or self.split, SPLITS)
         if self.target == "masks":
             return self._with_lesions().load(chosen)
         count = len(CLASSES) * (self.per_class or SPLITS[chosen])
@@ -215,7 +199,7 @@ class Phantoms:
 
     def texts_of(self, split: str) -> Texts:
         """Return the sentences of a split, whatever `limit`; nothing is drawn."""
-        whole = SPLITS[_known_split(split)]
+        whole = SPLITS[known_split(split, SPLITS)]
         count = len(CLASSES) * (self.per_class or whole)
         texts: Texts = self._by_texts(_labels(count))["target"]
         return texts
@@ -237,15 +221,7 @@ class Phantoms:
             phantom, split=split, site=self.site, seed=self.seed, one_class=self.one_class
         )
         shape = (count, self.size, self.size, 3)
-        with (
-            single_threaded_cv2(),
-            ThreadPoolExecutor(THREADS) as pool,
-            ArrayWriter(file, np.dtype(np.uint8), shape) as writer,
-        ):
-            for first in range(0, count, BLOCK):
-                for image in pool.map(draw, range(first, min(first + BLOCK, count))):
-                    writer.write(image.tobytes())
-            return writer.close()
+        return write_drawn(draw, shape, file)
 
 
 def _labels(count: int) -> Int64Array:
@@ -284,9 +260,3 @@ class PhantomSites:
         shared = {name: getattr(self, name) for name in ("split", "seed", "per_class", "cache_dir")}
         second = Phantoms(name="phantoms_site_b", site="b", **shared)
         return (second, Phantoms(limit=self.limit, **shared))
-
-
-def _known_split(split: str) -> str:
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    return split
