@@ -54,8 +54,8 @@ class Pass(Protocol):
     These are all that the engine calls, in this order: `wanted` once, right before the first batch
     is read; `read` where images are read; `corrupt` for each batch, while earlier ones are encoded;
     `patch_readers` before its first batch is; `finished` once, in the thread that encodes. Passes
-    follow one another in their order,
-    and the first steps of the next one overlap the last ones of the one before.
+    follow one another in their order, and the first steps of the next one overlap the last ones of
+    the one before.
     """
 
     @property
