@@ -1,7 +1,7 @@
 """SplitFacts: all that is known of a split but its images: what a set and its store share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -134,6 +134,20 @@ class SplitFacts:
             return ", ".join(f"{count} {name}" for name, count in self.sizes.items() if count)
         both = zip(self.class_names, self.class_counts, strict=True)
         return ", ".join(f"{name} {count}" for name, count in both)
+
+    def taken(self, rows: Int64Array) -> "SplitFacts":
+        """Return the facts of some images, in this order; the fingerprint stays that of all.
+
+        Args:
+            rows: Positions, each at most once.
+        """
+        return replace(
+            self,
+            target=None if self.target is None else self.target.take(rows),
+            ids=self.ids[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            metadata=None if self.metadata is None else self.metadata[rows],
+        )
 
     def check(self, images: int) -> None:
         """Refuse what does not belong together.

@@ -13,24 +13,13 @@ from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.unpaired import likeness_of, unpaired_difference
 from medrobust.reporting.tables import number
 from medrobust.reporting.uncertainty import mean_error
-from medrobust.types import Float64Array, Int64Array
+from medrobust.types import Float64Array
+
+from .subgroup_terms import Losing
 
 OTHER_CLASSES = "no test: this group and the others have not the same classes"
 
-
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """How often a model errs on each image under one condition.
-
-    Attributes:
-        condition: "clean", "mean" over all corruptions, or the name of one.
-        terms: float64 (N,) or (N, L), means over severities and seeds.
-        strata: As `Terms` has them.
-    """
-
-    condition: str
-    terms: Float64Array
-    strata: Int64Array | None
+UNDEFINED = "not defined on these images alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,7 @@ def differences(
     data: SplitFacts,
     chosen: NDArray[np.bool_],
     others: NDArray[np.bool_],
-    conditions: Sequence[Wrong],
+    conditions: Sequence[Losing],
 ) -> Iterator[GroupDifference]:
     """Compare the images of a group with all others, condition by condition.
 
@@ -71,30 +60,37 @@ def differences(
         conditions: What the model does on all images.
     """
     alike = data.label_kind is None or _same_classes(data, chosen, others)
-    for wrong in conditions:
-        group, rest = (within(wrong, data, side) for side in (chosen, others))
+    for losing in conditions:
+        group, rest = (within(losing, data, side) for side in (chosen, others))
         count = int(others.sum())
-        if wrong.strata is not None and not alike:
-            yield GroupDifference(wrong.condition, group, rest, count, None, reason=OTHER_CLASSES)
+        if losing.strata is not None and not alike:
+            yield GroupDifference(losing.condition, group, rest, count, None, reason=OTHER_CLASSES)
             continue
-        own, theirs = _influence(wrong, chosen), _influence(wrong, others)
+        own, theirs = _influence(losing, chosen), _influence(losing, others)
+        if own is None or theirs is None:
+            yield GroupDifference(losing.condition, group, rest, count, None, reason=UNDEFINED)
+            continue
         likeness = likeness_of(own, theirs, group_codes(data.groups))
         found = unpaired_difference(group, rest, likeness)
-        yield GroupDifference(wrong.condition, group, rest, count, found)
+        yield GroupDifference(losing.condition, group, rest, count, found)
 
 
-def within(wrong: Wrong, data: SplitFacts, chosen: NDArray[np.bool_]) -> Estimate:
-    """Return the error of some images, by what is used for all of them."""
-    strata = None if wrong.strata is None else wrong.strata[chosen]
+def within(losing: Losing, data: SplitFacts, chosen: NDArray[np.bool_]) -> Estimate:
+    """Return the loss of some images, by what is used for all of them; empty where undefined."""
+    terms = losing.of(chosen)
+    if terms is None:
+        return Estimate(None)
+    strata = None if losing.strata is None else losing.strata[chosen]
     groups = group_codes(None if data.groups is None else data.groups[chosen])
-    terms = wrong.terms[chosen]
     return with_bounds(mean_error(terms, strata), error_interval(terms, strata, groups))
 
 
-def _influence(wrong: Wrong, chosen: NDArray[np.bool_]) -> Float64Array:
-    """Return how much each image of the set moves the error of a group: float64 (N,)."""
-    strata = None if wrong.strata is None else wrong.strata[chosen]
-    terms = wrong.terms[chosen]
+def _influence(losing: Losing, chosen: NDArray[np.bool_]) -> Float64Array | None:
+    """Return how much each image of the set moves the loss of a group: float64 (N,), or None."""
+    terms = losing.of(chosen)
+    if terms is None:
+        return None
+    strata = None if losing.strata is None else losing.strata[chosen]
     if strata is None and terms.ndim == 2:
         terms = terms.mean(axis=1)
     found = np.zeros(len(chosen))

@@ -1,6 +1,6 @@
 """Errors within the groups that metadata columns name: a table in the page and subgroups.csv."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 
@@ -17,18 +17,18 @@ from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.rank_tables import p_value
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import coverage, csv_bytes, number
-from medrobust.reporting.uncertainty import Errors, Layout
-from medrobust.tasks.base import Section
+from medrobust.tasks.base import Section, Terms
 
 from .group_order import in_reading_order
 from .subgroup_differences import (
+    UNDEFINED,
     GroupDifference,
-    Wrong,
     columns_of,
     corrected,
     differences,
     within,
 )
+from .subgroup_terms import Losing, Rescored, conditions
 
 FEWEST = 20
 """Images below which a group is given no number."""
@@ -119,24 +119,36 @@ def section(report: Report) -> Section | None:
 
 
 def subgroups(matrices: Sequence[Matrix]) -> list[Subgroup]:
-    """Compute every group of every row, for plain and balanced errors, and their differences."""
+    """Compute every group of every row, for each loss over images, and their differences."""
     found = [
         found
         for matrix in matrices
         if matrix.data.metadata is not None
         for row in range(len(matrix.rows))
-        for of in matrix.ratios
-        if matrix.units(of) == len(matrix.data)
-        for found in _of_row(matrix, row, of)
+        for found in _of_row(matrix, row)
     ]
     return _corrected(found)
 
 
-def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
+def _of_row(matrix: Matrix, row: int) -> list[Subgroup]:
+    """Return the groups of a row, loss after loss; of one group all losses are computed at once."""
+    losses = [of for of in matrix.ratios if _of_images(matrix, of)]
+    rescored = Rescored(matrix.measured)
+    losing = {of: conditions(matrix, row, of, rescored) for of in losses}
+    found = list(_groups(matrix, row, losing))
+    return sorted(found, key=lambda one: losses.index(one.of))
+
+
+def _of_images(matrix: Matrix, of: str) -> bool:
+    """Say whether a loss is over what the metadata describe, and not over texts or lesions."""
+    terms = matrix.terms_of_one(of)
+    alike = not isinstance(terms, Terms) or terms.unit == matrix.data.unit
+    return alike and matrix.units(of) == len(matrix.data)
+
+
+def _groups(matrix: Matrix, row: int, losing: Mapping[str, Sequence[Losing]]) -> Iterator[Subgroup]:
     data = matrix.data
     assert data.metadata is not None
-    conditions = _conditions(matrix, row, of)
-    known = {wrong.condition: wrong for wrong in conditions}
     for column, values in zip(data.metadata_columns, data.metadata.T, strict=True):
         if _tells_images_apart(values):
             continue
@@ -147,53 +159,40 @@ def _of_row(matrix: Matrix, row: int, of: str) -> Iterator[Subgroup]:
         for value in groups:
             chosen = values == value
             patients = None if data.groups is None else len(np.unique(data.groups[chosen]))
-            clean, mean = (
-                Estimate(None)
-                if notes[value] or name not in known
-                else within(known[name], data, chosen)
-                for name in ("clean", "mean")
-            )
             rest = ~chosen & (np.char.strip(values) != "")
             # of two groups in all, the second's differences are the first's with the other sign
             compared = value in told and (len(named) > 2 or value == told[0])
-            yield Subgroup(
-                matrix,
-                row,
-                column,
-                value,
-                int(chosen.sum()),
-                patients,
-                of,
-                clean,
-                mean,
-                notes[value],
-                tuple(differences(data, chosen, rest, conditions))
-                if compared and not _too_little(data, rest)
-                else (),
-            )
+            compared = compared and not _too_little(data, rest)
+            for of, every in losing.items():
+                note = notes[value] or matrix.task.of_all_only.get(of, "")
+                clean, mean = _means(data, chosen, () if note else every)
+                undefined = every and not note and clean.value is None and mean.value is None
+                yield Subgroup(
+                    matrix,
+                    row,
+                    column,
+                    value,
+                    int(chosen.sum()),
+                    patients,
+                    of,
+                    clean,
+                    mean,
+                    UNDEFINED if undefined else note,
+                    tuple(differences(data, chosen, rest, every))
+                    if compared and not note and not undefined
+                    else (),
+                )
 
 
-def _conditions(matrix: Matrix, row: int, of: str) -> list[Wrong]:
-    """Return how often a model errs on each image: clean, on the mean, under each corruption."""
-    table = matrix.table
-    layout = Layout(
-        table.corruptions,
-        table.severities,
-        len(matrix.rows),
-        table.suite,
-        table.dataset,
-        matrix.losses,
-        (),
-        matrix.groups,
-        {},
+def _means(
+    data: SplitFacts, chosen: NDArray[np.bool_], every: Sequence[Losing]
+) -> tuple[Estimate, Estimate]:
+    """Return the loss of a group on clean images and on the mean, empty where it has none."""
+    known = {losing.condition: losing for losing in every}
+    clean, mean = (
+        within(known[name], data, chosen) if name in known else Estimate(None) for name in MEANS
     )
-    errors = Errors(layout, matrix.measured, row, of)
-    named = (
-        ("clean", errors.clean),
-        ("mean", errors.over_columns),
-        *zip(table.corruptions, errors.columns, strict=True),
-    )
-    return [Wrong(name, terms, errors.strata) for name, terms in named if terms is not None]
+    return clean, mean
 
 
 def _corrected(found: Sequence[Subgroup]) -> list[Subgroup]:

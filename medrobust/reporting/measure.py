@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
@@ -58,6 +59,16 @@ class Measured:
             self._scores[cell.fingerprint] = self._measure(cell)
         return self._scores[cell.fingerprint]
 
+    def scores_of_part(self, cell: StoredCell, rows: NDArray[np.bool_]) -> Scores:
+        """Return the numbers of some images of a cell alone, judged with what all are judged with.
+
+        Args:
+            cell: Of all images.
+            rows: bool (N,), the images.
+        """
+        task = task_of(cell.task)
+        return task.scores(task.part(self.cell(cell), rows), self._fit(cell))
+
     def terms(self, cell: StoredCell, loss: str) -> Terms | Areas | None:
         """Return what each unit of a cell adds to a loss; None where it is not defined."""
         return self.scores(cell).terms.get(loss)
@@ -70,17 +81,7 @@ class Measured:
         Returns:
             float64 terms, (U,), or (U, L) with strata (U, L); None where a cell has no terms.
         """
-        parts = [self.terms(cell, loss) for cell in cells]
-        known = [part for part in parts if isinstance(part, Terms)]
-        if not known or len(known) < len(parts):
-            return None
-        total = np.zeros(known[0].values.shape)
-        for part in known:
-            total += part.values
-        total /= len(known)
-        if known[0].strata is None and total.ndim == 2:
-            total = total.mean(axis=1)
-        return replace(known[0], values=total)
+        return mean_of_terms([self.terms(cell, loss) for cell in cells])
 
     def areas(self, cells: Sequence[StoredCell], loss: str) -> list[Areas] | None:
         """Return the areas of all cells; None where one has none."""
@@ -164,6 +165,20 @@ class Measured:
             clean_val = self.cell(self._validation[key])
             self._fits[key] = task_of(cell.task).fit(clean_val)
         return self._fits[key]
+
+
+def mean_of_terms(parts: Sequence[Terms | Areas | None]) -> Terms | None:
+    """Return how much each unit adds on average; None where a part is no terms."""
+    known = [part for part in parts if isinstance(part, Terms)]
+    if not known or len(known) < len(parts):
+        return None
+    total = np.zeros(known[0].values.shape)
+    for part in known:
+        total += part.values
+    total /= len(known)
+    if known[0].strata is None and total.ndim == 2:
+        total = total.mean(axis=1)
+    return replace(known[0], values=total)
 
 
 def scores_of(pairs: Sequence[tuple[Cell, Any]]) -> list[Scores]:

@@ -6,7 +6,7 @@ intervals, ranks, paired tests, subgroups and gains of adapters for nothing.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate, Metric
+from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.influence import Areas
 from medrobust.metrics.joining import How
 from medrobust.types import Int64Array
@@ -53,11 +54,14 @@ class Terms:
         strata: int64 (U,) or (U, L), the class of each unit, for balanced means; None where all
             units count equally.
         unit: "image", "text", "lesion" or "patient".
+        first_order: Whether the loss is no mean of units, and values are the loss plus the
+            influence of each unit: their mean over all units is the loss, that over some is none.
     """
 
     values: NDArray[Any]
     strata: Int64Array | None = None
     unit: str = "image"
+    first_order: bool = False
 
     @property
     def value(self) -> float:
@@ -116,6 +120,32 @@ class Cell:
     patients: Int64Array | None = None
 
 
+def part_of(cell: Cell, rows: NDArray[np.bool_], specs: Mapping[str, ArraySpec]) -> Cell:
+    """Take some images of a cell: of its data, its patients, and its arrays that run over images.
+
+    Args:
+        cell: Of a split.
+        rows: bool (N,), the images.
+        specs: `Task.arrays`.
+
+    Example:
+        >>> from medrobust.base.split_facts import SplitFacts
+        >>> data = SplitFacts(name="a", split="test", fingerprint="0", ids=np.array(["x", "y"]),
+        ...                   target=None)
+        >>> cell = Cell("0", {"score": np.array([1.0, 2.0])}, {}, data)
+        >>> specs = {"score": ArraySpec("float64", ("image",))}
+        >>> found = part_of(cell, np.array([False, True]), specs)
+        >>> found.arrays["score"].tolist(), found.data.ids.tolist()
+        ([2.0], ['y'])
+    """
+    arrays = {
+        name: array[rows] if specs[name].axes[:1] == ("image",) else array
+        for name, array in cell.arrays.items()
+    }
+    data = cell.data.taken(np.flatnonzero(rows))
+    return replace(cell, arrays=arrays, data=data, patients=group_codes(data.groups))
+
+
 @dataclass(frozen=True, slots=True)
 class Units:
     """Which images make up which patient, lesion or study, and how their answers are joined.
@@ -153,6 +183,8 @@ class Task(ABC):
             and mCE of those of which less is better. The first that all cells have is shown.
         offered: Metrics that a page can switch to.
         fitted: Metrics that need a clean validation cell, in words, as a sentence lists them.
+        of_all_only: Losses that no part of the images has of its own: name -> why, as a sentence
+            goes on.
         controls: What answers score that were torn from their images: name -> words.
         ways: How answers of several images can be joined to one of their patient: families of ways,
             without their numbers.
@@ -169,6 +201,7 @@ class Task(ABC):
     losses: tuple[str, ...]
     offered: tuple[str, ...]
     fitted: Mapping[str, str] = MappingProxyType({})
+    of_all_only: Mapping[str, str] = MappingProxyType({})
     controls: Mapping[str, str] = MappingProxyType({})
     ways: tuple[How, ...] = ()
     adapts_online: bool = False
@@ -209,6 +242,15 @@ class Task(ABC):
     def fit(self, clean_val: Cell) -> Any:
         """Fit thresholds, temperatures, ... that all cells of a row are judged with, once."""
         return None
+
+    def part(self, cell: Cell, rows: NDArray[np.bool_]) -> Cell:
+        """Return a cell of some of its images alone, to be scored like any other.
+
+        Args:
+            cell: Of a split.
+            rows: bool (N,), the images.
+        """
+        return part_of(cell, rows, self.arrays)
 
     def check(self, arrays: Mapping[str, NDArray[Any]], data: Any, side: ModelSide) -> None:
         """Refuse outputs that do not fit a split, before they are stored.

@@ -64,7 +64,7 @@ def test_a_reading_without_anything_to_say_leaves_no_trace(tmp_path: Path, plant
     ]
 
 
-PARTS_OF_OTHERS = {"lookup", "aggregation", "group_order", "subgroup_differences"}
+PARTS_OF_OTHERS = {"lookup", "aggregation", "group_order", "subgroup_differences", "subgroup_terms"}
 """Files that say nothing of their own."""
 
 

@@ -63,6 +63,19 @@ class TaskContract:
         cell = self.cell()
         assert unlike(self.task.arrays, cell.arrays, cell.data) is None
 
+    def test_a_part_of_all_images_is_scored_as_all_are(self) -> None:
+        cell = self.cell()
+        found = self.task.scores(cell).terms
+        if not any(isinstance(one, Terms) and one.first_order for one in found.values()):
+            return
+        part = self.task.part(cell, np.ones(len(cell.data), bool))
+        again = self.task.scores(part).terms
+        for loss, terms in found.items():
+            if loss in self.task.of_all_only:
+                assert loss not in again
+            else:
+                assert again[loss].value == pytest.approx(terms.value, abs=1e-12)
+
     def test_its_head_is_found_by_its_kind(self) -> None:
         assert lookup.task_of(self.head["kind"]) is self.task
 

@@ -57,6 +57,10 @@ FITTED: Mapping[str, str] = MappingProxyType(
     {"false_alarm_rate": "false alarms", "missed_abnormal_rate": "missed abnormal images"}
 )
 
+OF_ALL_ONLY: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("misranked_pixels", "missed_overlap"), "pixels are counted over all images")
+)
+
 CHANCE: Mapping[str, float] = MappingProxyType(
     {"misranked_pairs": 0.5, "misranked_pixels": 0.5, "missed_overlap": 0.85}
 )
@@ -138,7 +142,7 @@ def _of_images(
     estimates["image_auroc"] = with_bounds(area.value, bounds)
     estimates["misranked_pairs"] = _less(estimates["image_auroc"])
     terms["image_auroc"] = area
-    terms["misranked_pairs"] = Terms(1 - area.value - _centered(area.influence))
+    terms["misranked_pairs"] = Terms(1 - area.value - _centered(area.influence), first_order=True)
     enough = precision.smallest >= FEWEST_ABNORMAL
     for name, value, influence in (
         ("image_aupr", precision.value, precision.influence),
@@ -179,7 +183,7 @@ def _of_threshold(
         patients = None if found.patients is None else found.patients[among]
         value = float(own.mean())
         estimates[name] = with_bounds(value, share_interval(own, patients))
-        terms[name] = Terms(value + share_influence(wrong, among))
+        terms[name] = Terms(value + share_influence(wrong, among), first_order=True)
 
 
 def pixel_counts(arrays: Mapping[str, NDArray[Any]]) -> PixelCounts:
@@ -207,7 +211,7 @@ def _of_pixels(
         loss = {"pixel_auroc": "misranked_pixels", "aupro": "missed_overlap"}.get(name)
         if loss is not None:
             estimates[loss] = _less(estimates[name])
-            terms[loss] = Terms(1 - value - moved)
+            terms[loss] = Terms(1 - value - moved, first_order=True)
 
 
 def _units(found: Detected) -> float:

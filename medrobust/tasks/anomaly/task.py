@@ -1,6 +1,7 @@
 """Anomaly detection as a task: scores and maps in, ranks, false alarms and overlap out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -29,6 +30,7 @@ from medrobust.tasks.text_side import text_model
 from . import scores
 from .map_pictures import maps_over_images
 from .sections import false_alarms
+from .shown import no_maps, no_pixels
 from .states import check_both_states, normal_classes
 
 Scorer: TypeAlias = Literal["prompts", "windows", "memory_bank", "gaussian", "combined"]
@@ -83,6 +85,7 @@ class Anomaly(Task):
     losses = scores.LOSSES
     offered = tuple(scores.METRICS)
     fitted = scores.FITTED
+    of_all_only = scores.OF_ALL_ONLY
 
     def __init__(
         self,
@@ -210,6 +213,12 @@ class Anomaly(Task):
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
         return scores.scores(cell, fitted)
+
+    def part(self, cell: Cell, rows: NDArray[np.bool_]) -> Cell:
+        """Return some images of a cell without maps, whose pixels were counted over all images."""
+        found = super().part(cell, rows)
+        count = int(rows.sum())
+        return replace(found, arrays={**found.arrays, **no_pixels(count), **no_maps()})
 
     def fit(self, clean_val: Cell) -> OperatingPoint | None:
         """Set the threshold that false alarms are counted at."""

@@ -1,0 +1,149 @@
+"""What each image of a group adds to a loss: of a mean its own part, of others the group's own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.evaluation.store import StoredCell
+from medrobust.reporting.aggregates import Place
+from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.measure import Measured, mean_of_terms
+from medrobust.reporting.uncertainty import Errors, Layout
+from medrobust.tasks.base import Scores
+from medrobust.types import Float64Array, Int64Array
+
+SIDES = 2
+"""Groups whose scores are held at a time: one, and all other images."""
+
+
+class Losing(Protocol):
+    """What a model loses on each image under one condition."""
+
+    @property
+    def condition(self) -> str:
+        """Which is "clean", "mean" over all corruptions, or the name of one."""
+        ...
+
+    @property
+    def strata(self) -> Int64Array | None:
+        """Classes of all images where those count equally, int64 (N,) or (N, L)."""
+        ...
+
+    def of(self, chosen: NDArray[np.bool_]) -> Float64Array | None:
+        """Return terms of some images, (n,) or (n, L); None where these have no such loss."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """How often a model errs on each image: terms of a mean, of which a group has its part.
+
+    Attributes:
+        condition: As `Losing` has it.
+        terms: float64 (N,) or (N, L), means over severities and seeds.
+        strata: As `Terms` has them.
+    """
+
+    condition: str
+    terms: Float64Array
+    strata: Int64Array | None
+
+    def of(self, chosen: NDArray[np.bool_]) -> Float64Array:
+        """Return terms of some images."""
+        return self.terms[chosen]
+
+
+@dataclass
+class Rescored:
+    """Scores of groups of images alone, those of the last two groups held.
+
+    Attributes:
+        measured: Says what the cells are judged with.
+    """
+
+    measured: Measured
+    _known: dict[bytes, dict[str, Scores]] = field(default_factory=dict)
+
+    def __call__(self, cell: StoredCell, chosen: NDArray[np.bool_]) -> Scores:
+        """Return the scores of some images of a cell."""
+        key = chosen.tobytes()
+        if key not in self._known and len(self._known) == SIDES:
+            del self._known[next(iter(self._known))]
+        known = self._known.setdefault(key, {})
+        if cell.fingerprint not in known:
+            known[cell.fingerprint] = self.measured.scores_of_part(cell, chosen)
+        return known[cell.fingerprint]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLoss:
+    """A loss that is no mean of images: a group is scored as a set of its own.
+
+    Attributes:
+        condition: As `Losing` has it.
+        loss: Its name.
+        columns: Cells of each column that is meant over.
+        rescored: Scores groups.
+    """
+
+    condition: str
+    loss: str
+    columns: Sequence[Sequence[StoredCell]]
+    rescored: Rescored
+    strata: None = None
+
+    def of(self, chosen: NDArray[np.bool_]) -> Float64Array | None:
+        """Return the loss of some images plus the influence of each; None where it has none."""
+        means = []
+        for cells in self.columns:
+            parts = (self.rescored(cell, chosen).terms.get(self.loss) for cell in cells)
+            found = mean_of_terms(list(parts))
+            if found is None:
+                return None
+            means.append(found.values)
+        total: Float64Array = np.mean(means, axis=0)
+        return total
+
+
+def conditions(matrix: Matrix, row: int, of: str, rescored: Rescored) -> list[Losing]:
+    """Return what a model loses on each image: clean, on the mean, under each corruption."""
+    table, terms = matrix.table, matrix.terms_of_one(of)
+    layout = Layout(
+        table.corruptions,
+        table.severities,
+        len(matrix.rows),
+        table.suite,
+        table.dataset,
+        matrix.losses,
+        (),
+        matrix.groups,
+        {},
+    )
+    errors = Errors(layout, matrix.measured, row, of)
+    if getattr(terms, "first_order", False):
+        return list(_own(layout, errors, rescored))
+    named = (
+        ("clean", errors.clean),
+        ("mean", errors.over_columns),
+        *zip(table.corruptions, errors.columns, strict=True),
+    )
+    return [Wrong(name, terms, errors.strata) for name, terms in named if terms is not None]
+
+
+def _own(layout: Layout, errors: Errors, rescored: Rescored) -> Iterator[OwnLoss]:
+    """Yield the same of a loss that is no mean, where its cells are there."""
+    row, of = errors.row, errors.of
+    if errors.clean is not None:
+        yield OwnLoss("clean", of, [layout.groups[Place.clean(row)]], rescored)
+    whole = {}
+    for name, terms in errors.named():
+        cells = layout.column(layout.groups, row, name)
+        if terms is not None and cells is not None:
+            whole[name] = cells
+    if whole:
+        yield OwnLoss("mean", of, list(whole.values()), rescored)
+    for name, cells in whole.items():
+        yield OwnLoss(name, of, [cells], rescored)
