@@ -27,6 +27,10 @@ MISSING: Final = "missing"
 """What tables call the images that have no value in a column; stored, the value is empty."""
 
 
+MINUS: Final = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{SMALL HYPHEN-MINUS}", "-"))
+"""Signs that programs write before a negative number."""
+
+
 def is_missing(text: str) -> bool:
     """Say whether a cell is empty, in whatever words.
 
@@ -80,5 +84,17 @@ def whole_number(text: str) -> int | None:
         >>> [whole_number(text) for text in ("1", "01", "1.0", "1,00", "1.00e+00", "-1", "1.5", "")]
         [1, 1, 1, 1, 1, -1, None, None]
     """
-    found = re.fullmatch(r"([+-]?\d+)(?:[.,]0*)?(?:[eE][+-]?0+)?", text.strip())
+    bare = text.strip().translate(MINUS)
+    found = re.fullmatch(r"([+-]?\d+)(?:[.,]0*)?(?:[eE][+-]?0+)?", bare)
     return int(found[1]) if found else None
+
+
+def is_infinite(text: str) -> bool:
+    """Say whether a text is a number beyond all others, as a division by zero leaves it.
+
+    Example:
+        >>> [is_infinite(text) for text in ("inf", "-Infinity", "+INF", "1e999", "infarct", "1")]
+        [True, True, True, True, False, False]
+    """
+    bare = text.strip().lower().translate(MINUS).replace("\N{INFINITY}", "inf")
+    return bool(re.fullmatch(r"[+-]?(?:1\.?#)?inf(?:inity)?|[+-]?[\d.]+e\+?\d{3,}", bare))

@@ -61,6 +61,12 @@ def test_numbers_that_are_named_are_known_in_every_spelling(tmp_path: Path) -> N
         ["left lung", "dog", "left  lung"],
         ["other", "1", "1.0"],
         ["\ufb01ne", "x", "fine"],
+        ["non-tumour", "x", "non\u2013tumour"],
+        ["non\u2212tumour", "x", "non\u2011tumour"],
+        ["left lung", "x", "left\u00a0lung"],
+        ["n\u00e6vus \u00e9", "x", "n\u00e6vus e\u0301"],
+        ["Crohn's", "x", "Crohn\u2019s"],
+        ["type B", "x", "type \u0412"],
     ],
 )
 def test_names_that_differ_in_spelling_alone_are_refused_with_their_lines(
@@ -81,6 +87,33 @@ def test_a_label_that_misses_a_named_class_by_its_case_is_told_which(tmp_path: P
     file = table(tmp_path, ["cat", "Dog", "cat"])
     with pytest.raises(InvalidDataError, match=r"line 3.*'Dog'.*it differs from 'dog' in case"):
         folder(file, class_names=["cat", "dog"]).load()
+
+
+@pytest.mark.parametrize("word", ["inf", "-inf", "Infinity", "+INF", "1e999", "\u221e", "\u22121"])
+def test_infinity_and_minus_signs_among_numbers_are_no_labels(tmp_path: Path, word: str) -> None:
+    file = table(tmp_path, ["0", "1", word, "1"])
+    with pytest.raises(InvalidDataError, match=r"line 4: .* marks a row without one"):
+        folder(file).load()
+    assert folder(file, unlabelled="drop").load().labels.tolist() == [0, 1, 1]
+    names = ["inf", "sup"]
+    assert folder(table(tmp_path, [*names, "sup"])).load().class_names == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["0", "1", "x", "0", "x"], "'x' is a class of test: if it marks images without a label"),
+        (["0", "1", "0.5", "0", "0.5"], "'0.5' is a class of test"),
+        (["a b", "a_b", "c"], "'a b' and 'a_b' are classes of test that differ in signs between"),
+    ],
+)
+def test_classes_that_may_be_none_or_one_are_said(
+    tmp_path: Path, labels: list[str], said: str
+) -> None:
+    file = table(tmp_path, labels)
+    (mark,) = folder(file).load().marks
+    assert mark.startswith(said)
+    assert folder(file, class_names=sorted(set(labels))).load().marks == ()
 
 
 def test_a_class_of_one_image_is_said_by_name(tmp_path: Path) -> None:
@@ -212,6 +245,27 @@ def test_patients_that_a_spreadsheet_has_rounded_are_refused(tmp_path: Path, num
     file = table(tmp_path, ["a", "b"], patient=["p1", number])
     with pytest.raises(InvalidDataError, match=r"line 3: the patient is a number that a spread"):
         folder(file).load()
+
+
+def test_numbers_that_may_mark_a_missing_value_are_said_and_their_remedy_fits(
+    tmp_path: Path,
+) -> None:
+    held = ["41", "-1", "999", "20", "62", "35"]
+    file = table(tmp_path, ["a", "b"] * 3, age=held)
+    options: dict[str, Any] = {"metadata_columns": ["age"], "bins": {"age": [0, 40]}}
+    said = "age holds -1 and 999: if they mark a missing value, pass dataset.missing_codes=[-1,999]"
+    assert said in folder(file, **options).load().marks
+    above = folder(file, **(options | {"bins": {"age": [40]}})).load().marks
+    assert "age holds 999: if it marks a missing value, pass dataset.missing_codes=[999]" in above
+    with pytest.raises(InvalidDataError, match=r"Name what marks .*\[-1,999\]\), give it fewer"):
+        folder(file, **(options | {"bins": {"age": [0, 30, 40, 50]}})).load()
+    with pytest.raises(InvalidDataError, match=r"\), group its values first \(dataset\.bins, of"):
+        folder(file, metadata_columns=["age"]).load()
+    known = folder(file, **options, missing_codes=[-1, 999]).load()
+    assert not any("if it marks" in mark or "if they mark" in mark for mark in known.marks)
+    many = options | {"bins": {"age": [21, 36, 42, 60]}, "missing_codes": [-1, 999]}
+    with pytest.raises(InvalidDataError, match=r"\. Give it fewer bins \(dataset\.bins\), or take"):
+        folder(file, **many).load()
 
 
 def test_names_that_only_look_like_rounded_numbers_are_patients(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Labels of own data: from the words of a table to numbers, with the order of classes stated."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +155,9 @@ def classes_of_one(target: Any, class_names: Sequence[str], split: str) -> tuple
 def doubtful_classes(class_names: Sequence[str], split: str) -> tuple[Finding, ...]:
     """Name the classes, of those that occur, that may be words or numbers for no label at all.
 
+    Those are words for what nobody knows, nines beyond all other numbers, and what is no whole
+    number where most classes are.
+
     Args:
         class_names: In label order, as the labels have them: nobody has named them.
         split: Name of the split.
@@ -167,13 +171,34 @@ def doubtful_classes(class_names: Sequence[str], split: str) -> tuple[Finding, .
         and whole[-1] - whole[-2] > 1
     ):
         doubtful.append(class_names[numbers.index(whole[-1])])
+    if len(class_names) > len(whole) >= max(2, len(class_names) / 2):
+        pairs = zip(class_names, numbers, strict=True)
+        odd = [name for name, number in pairs if number is None]
+        doubtful += [name for name in odd if name not in doubtful]
+    alike = _alike(class_names, split)
     if not doubtful:
-        return ()
+        return alike
     one = len(doubtful) == 1
     said = (
         f"{few(map(repr, doubtful))} {'is a class' if one else 'are classes'} of {split}: if "
         f"{'it marks' if one else 'they mark'} images without a label, empty those labels and pass "
         f"dataset.unlabelled=drop; if not, name all classes by dataset.class_names=[...]"
+    )
+    say_once(log, logging.WARNING, said)
+    return (Finding("further remarks", said), *alike)
+
+
+def _alike(class_names: Sequence[str], split: str) -> tuple[Finding, ...]:
+    """Name the classes that differ in what stands between words alone, as `a b` and `a_b`."""
+    found: dict[str, list[str]] = {}
+    for name in class_names:
+        found.setdefault(re.sub(r"[\s_.'-]+", "", folded(name)), []).append(name)
+    several = [" and ".join(map(repr, names)) for names in found.values() if len(names) > 1]
+    if not several:
+        return ()
+    said = (
+        f"{few(several)} are classes of {split} that differ in signs between words alone: write "
+        f"them alike where they are one, or name all classes by dataset.class_names=[...]"
     )
     say_once(log, logging.WARNING, said)
     return (Finding("further remarks", said),)
@@ -223,7 +248,8 @@ def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int
     for line, text in zip(table.lines, texts, strict=True):
         if text not in number:
             alike = [name for name in names if folded(name) == folded(text)]
-            but_for = f"; it differs from {alike[0]!r} in case or white space" if alike else ""
+            how = "in case, white space or signs"
+            but_for = f"; it differs from {alike[0]!r} {how}" if alike else ""
             rest = (
                 f"is none of {list(number)}{but_for}. Correct it or name all classes by "
                 f"dataset.class_names=[...]."

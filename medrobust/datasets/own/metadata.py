@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
 from medrobust.base.missing import MISSING, is_missing, names_nobody, whole_number
-from medrobust.base.wording import counted, part_of
+from medrobust.base.wording import counted, listed, part_of
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 
 from .spellings import spellings
 from .table import Table
+
+NINES: Final = tuple(float("9" * digits) for digits in range(2, 7))
+MINUS_CODES: Final = (-1.0, -9.0, *(-number for number in NINES))
+"""Numbers that tables often hold where nothing is known."""
 
 MOST_SUBGROUPS = 50
 """Values of a metadata column beyond which it is taken for one that could point to a patient."""
@@ -61,15 +65,75 @@ def read_metadata(
     ]
     values = np.array(texts, dtype=np.str_).T
     for name, column in zip(columns, values.T, strict=True):
-        found = len(np.unique(column))
+        found = len(np.unique(column[column != ""]))
         if found > min(MOST_SUBGROUPS, max(2, len(table) // 2)):
             raise InvalidDataError(
                 f"{table.file}: column {name!r} has {counted(found, 'value')} in "
                 f"{counted(len(table), 'row')}, which could point to a patient and is no "
-                f"subgroup. Group its values first (dataset.bins, of numbers), or take it "
-                f"off dataset.metadata_columns."
+                f"subgroup. {_remedy(name, table.columns[name], edges, missing_codes)}, or take "
+                f"it off dataset.metadata_columns."
             )
     return np.ascontiguousarray(values)
+
+
+def _remedy(
+    name: str,
+    texts: Sequence[str],
+    bins: Mapping[str, Sequence[float]],
+    missing_codes: Sequence[float | str],
+) -> str:
+    """Say what makes groups of a column of many values."""
+    codes = _codes_for_missing(_without(missing_codes, texts))
+    named = f"name what marks a missing value (dataset.missing_codes=[{','.join(codes)}]), "
+    fewer = "give it fewer bins (dataset.bins)"
+    if name not in bins:
+        fewer = "group its values first (dataset.bins, of numbers)"
+    said = f"{named if codes else ''}{fewer}"
+    return said[0].upper() + said[1:]
+
+
+def _codes_for_missing(texts: Sequence[str]) -> list[str]:
+    """Return the numbers of a column that may mark a missing value: negative alone, or nines.
+
+    Example:
+        >>> _codes_for_missing(["41", "-1", "999", "62.5"]), _codes_for_missing(["-3", "-1", "2"])
+        (['-1', '999'], [])
+    """
+    numbers = {float(t.replace(",", ".")) for t in texts if NUMBER.fullmatch(t)}
+    below = sorted(one for one in numbers if one < 0)
+    rest = sorted(one for one in numbers if one >= 0)
+    alone = len(below) == 1 and below[0] in MINUS_CODES and len(rest) > 1
+    codes = below if alone else []
+    if len(rest) > 2 and rest[-1] in NINES and rest[-1] > 1.1 * rest[-2]:
+        codes = [*codes, rest[-1]]
+    return [f"{code:g}" for code in codes]
+
+
+def codes_said(
+    table: Table,
+    columns: Sequence[str],
+    bins: Mapping[str, Sequence[float]] | None,
+    missing_codes: Sequence[float | str],
+) -> tuple[Finding, ...]:
+    """Name the numbers of metadata columns that may mark a missing value and are taken as they are.
+
+    Args:
+        table: Of the images.
+        columns: Names of them.
+        bins: Where bins begin; where all begin above 0, -1 is missing already.
+        missing_codes: Values that are known to mark one.
+    """
+    above = [name for name, edges in (bins or {}).items() if min(edges) > 0]
+    known = {name: (*missing_codes, -1) if name in above else missing_codes for name in columns}
+    said = [
+        f"{name} holds {listed(codes)}: if "
+        f"{'it marks' if len(codes) == 1 else 'they mark'} a missing value, pass "
+        f"dataset.missing_codes=[{','.join(codes)}]"
+        for name in columns
+        for codes in [_codes_for_missing(_without(known[name], table.columns[name]))]
+        if codes
+    ]
+    return tuple(Finding("further remarks", one) for one in said)
 
 
 def _without(codes: Sequence[float | str], texts: Sequence[str]) -> Sequence[str]:
@@ -134,8 +198,8 @@ def binned(table: Table, name: str, values: Sequence[str], edges: Sequence[float
         if positive and value < 0:
             raise InvalidDataError(
                 f"{table.place(row)}: column {name!r} is {text}, below 0, and all its bins begin "
-                f"above 0. Correct it, leave it empty, or, if it is meant, begin a bin at 0 "
-                f"(dataset.bins)."
+                f"above 0. Correct it, leave it empty, name it by dataset.missing_codes=[{text}] "
+                f"where it marks a missing value, or, if it is meant, begin a bin at 0 or below."
             )
         found.append(words[sum(value >= edge for edge in edges)])
     return found
@@ -146,7 +210,10 @@ def _number(table: Table, row: int, name: str, text: str, commas: bool) -> float
     value = float(text.replace(",", ".")) if NUMBER.fullmatch(text) else float("nan")
     place = f"{table.place(row)}: column {name!r} has bins (dataset.bins), and"
     if not isfinite(value):
-        raise InvalidDataError(f"{place} {text!r} is no number. Correct it, or leave it empty.")
+        raise InvalidDataError(
+            f"{place} {text!r} is no number. Correct it, leave it empty, or, where it marks a "
+            f"missing value, name it by dataset.missing_codes=[...]."
+        )
     if THOUSANDS.fullmatch(text) and ("," in text) != commas:
         whole = text.replace(",", "").replace(".", "")
         raise InvalidDataError(

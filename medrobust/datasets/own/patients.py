@@ -101,9 +101,9 @@ def patients_alike(table: Table, patients: Sequence[str] | None) -> tuple[Findin
     if not pairs:
         return ()
     said = (
-        f"patients of {table.file} that differ in upper and lower case, white space or leading "
-        f"zeros alone are taken for people of their own ({few(pairs)}): write them alike where "
-        f"they are one"
+        f"patients of {table.file} that differ in upper and lower case, white space, dashes or "
+        f"leading zeros alone are taken for people of their own ({few(pairs)}): write them alike "
+        f"where they are one"
     )
     say_once(log, logging.WARNING, said)
     return (Finding("further remarks", said),)

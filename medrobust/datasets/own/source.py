@@ -29,7 +29,7 @@ from medrobust.types import LabelKind
 
 from .judged import described, judged_texts, numbers, reported
 from .labels import classes_of_one, doubtful_classes, read_labels
-from .metadata import metadata_findings, read_metadata
+from .metadata import codes_said, metadata_findings, read_metadata
 from .patients import check_patients, lone_patient, patients_alike
 from .pictures import Fit
 from .pseudonyms import (
@@ -164,6 +164,7 @@ class OwnData(ABC):
             *classes_of_one(image_set.target, image_set.class_names, chosen),
             *(() if self.class_names else doubtful_classes(image_set.class_names, chosen)),
             *metadata_findings(self.metadata_columns, image_set.metadata, chosen),
+            *codes_said(table, self.metadata_columns, self.bins, self.missing_codes),
             *self._shared_patients(table, chosen),
             *lone_patient(image_set.groups, chosen, "dataset.patient_column"),
             *patients_alike(table, self._table_patients(table)),

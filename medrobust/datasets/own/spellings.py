@@ -17,17 +17,40 @@ QUOTATION_MARKS: Final = ('""', "''", "“”", "‘’", "„“", "«»")
 """Pairs that a program leaves around a name which it, or the next one, took for text."""
 
 
+APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4`", "'"))
+"""Signs that stand for an apostrophe; to be read before a normal form parts one of them."""
+
+LOOKALIKES: Final = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0456\u0458\u03bf",
+    "abekmhopctyxsijo",
+)
+"""Cyrillic letters (and an omicron), in lower case, that in either case look like Latin ones."""
+
+MATHEMATICAL_MINUS: Final = "\N{MINUS SIGN}"
+
+
 def folded(text: str) -> str:
-    """Return what is left of a name without case, spaces, unseen signs and quotation marks around.
+    """Return what is left of a name without what the eye passes over.
+
+    That is case, spaces, unseen signs, quotation marks around it, which dash or apostrophe it has,
+    its normal form, and letters of another script that look the same.
 
     Example:
         >>> folded("Left  lung") == folded("left LUNG" + chr(0x200B)), folded("a") == folded("b")
         (True, False)
+        >>> folded("non" + chr(0x2013) + "tumour"), folded(chr(0x041C))
+        ('non-tumour', 'm')
     """
-    seen = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    bare = " ".join("".join(seen).casefold().split())
+    normal = unicodedata.normalize("NFKC", text.translate(APOSTROPHES))
+    seen = (_plain(letter) for letter in normal if unicodedata.category(letter) != "Cf")
+    bare = " ".join("".join(seen).casefold().translate(LOOKALIKES).split())
     quoted = len(bare) > 2 and bare[0] + bare[-1] in QUOTATION_MARKS
     return bare[1:-1].strip() if quoted else bare
+
+
+def _plain(letter: str) -> str:
+    dash = unicodedata.category(letter) == "Pd" or letter == MATHEMATICAL_MINUS
+    return "-" if dash else letter
 
 
 def spellings(texts: Sequence[str]) -> list[dict[str, int]]:
@@ -47,7 +70,7 @@ def one_spelling(table: Table, texts: Sequence[str]) -> Sequence[str]:
         texts: Labels, one a row.
 
     Raises:
-        InvalidDataError: If words differ in upper case or white space alone; names the lines.
+        InvalidDataError: If words differ in what `folded` passes over alone; names the lines.
     """
     several = spellings(texts)
     if not several:
@@ -63,7 +86,8 @@ def one_spelling(table: Table, texts: Sequence[str]) -> Sequence[str]:
     ]
     lines = [str(table.lines[row]) for ways in several for row in ways.values()]
     rest = (
-        "differ in upper and lower case, white space or decimals alone (or in quotation marks): "
+        "differ in upper and lower case, white space or decimals alone (or in quotation marks, "
+        "dashes, apostrophes or letters that look alike): "
         "write them alike, or, if they are classes of their own, name all by "
         "dataset.class_names=[...]."
     )

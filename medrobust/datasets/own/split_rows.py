@@ -29,8 +29,8 @@ def check_split(table: Table, splits: Sequence[str], split: str) -> None:
     if split in first and len(first) > 1:
         told = " and ".join(f"{text!r} (line {table.lines[row]})" for text, row in first.items())
         raise InvalidDataError(
-            f"{table.file}: the splits {told} differ in upper and lower case or white space "
-            f"alone. Write them alike."
+            f"{table.file}: the splits {told} differ in upper and lower case, white space or "
+            f"signs alone. Write them alike."
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
-from medrobust.base.missing import marks_no_label, whole_number
+from medrobust.base.missing import is_infinite, marks_no_label, whole_number
 from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, InvalidDataError, hiding
 
@@ -65,29 +65,36 @@ def labelled(
         column: table.column(column, "label_column")
         for column in ([columns] if isinstance(columns, str) else columns)
     }
-    bare = [
-        row
-        for row in range(len(table))
-        if any(is_unlabelled(texts[row], named) for texts in found.values())
-    ]
+    none = {column: _without_label(texts, named) for column, texts in found.items()}
+    bare = [row for row in range(len(table)) if any(marks[row] for marks in none.values())]
     if not bare:
         return table
     if unlabelled == "refuse":
-        raise _refused(table, bare, found, named, several)
+        column = next(column for column, marks in none.items() if marks[bare[0]])
+        raise _refused(table, bare, column, several)
     if len(bare) == len(table):
         raise InvalidDataError(f"no row of {table.file} has a label.")
     return table.without(bare)
 
 
+def _without_label(texts: Sequence[str], named: Collection[str]) -> list[bool]:
+    """Say of each text of a column whether it is no label; among numbers, infinity is none."""
+    none = [is_unlabelled(text, named) for text in texts]
+    infinite = [text not in named and is_infinite(text) for text in texts]
+    known = [one or two for one, two in zip(none, infinite, strict=True)]
+    if all(mark or whole_number(text) is not None for text, mark in zip(texts, known, strict=True)):
+        return known
+    return none
+
+
 def _refused(
     table: Table,
     bare: Sequence[int],
-    found: dict[str, Sequence[str]],
-    named: Collection[str],
+    column: str,
     several: bool,
 ) -> InvalidDataError:
     row = bare[0]
-    column, text = next((c, t[row]) for c, t in found.items() if is_unlabelled(t[row], named))
+    text = table.columns[column][row]
     what = column if several else "the label"
     told = f"{what} is empty" if not text else f"{what} is {text!r}, which marks a row without one"
     lines = [str(table.lines[other]) for other in bare[1:]]
