@@ -22,9 +22,10 @@ from medrobust.base.once import found_once
 from medrobust.base.safe_files import OUT_OF_REACH
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import ArrayWriter, CachedArray, cached_array
-from medrobust.exceptions import InvalidImageError, MedRobustError, printable
+from medrobust.exceptions import MedRobustError, printable
 
 from .dicom_headers import dicom_errors_named, is_dicom, opened, quiet_pydicom
+from .dicom_imageless import check_image
 from .pictures import each
 from .pseudonyms import keyed_hashes
 from .samples import file_states
@@ -37,12 +38,11 @@ PASSED_FOLDERS: Final = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information"
 """What systems put beside the files of people; hidden files and folders are passed over, too."""
 
 DENIED: Final = "cannot be read (permission denied)"
-NO_IMAGE: Final = "holds no image (a report, a plan, a directory)"
 
 ENTRY: Final = np.dtype([("instance", "S32"), ("patient", "S32"), ("reason", "S160")])
 """What the cache keeps of a file."""
 
-HEADERS_FORMAT: Final = 3
+HEADERS_FORMAT: Final = 4
 """Version of these entries."""
 
 MOST_NAMED: Final = 20
@@ -223,12 +223,8 @@ def _entry(file: Path, key: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _hashes(file: Path, key: bytes) -> tuple[bytes, bytes]:
-    with unplaced(file), opened(file) as (header, _):
-        kind = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID")
-        if not header.get("Rows") or not header.get("SOPInstanceUID"):
-            if kind is None or "Image Storage" in kind.name:
-                raise InvalidImageError(f"{file.name} is cut off or damaged before its pixels.")
-            raise InvalidImageError(f"{file.name} {NO_IMAGE}.")
+    with unplaced(file), opened(file) as (header, stream):
+        check_image(header, stream, file)
         patient = str(header.get("PatientID", "") or "").strip()
         (instance,) = keyed_hashes(key, "instance", [str(header.SOPInstanceUID)])
         hashed = keyed_hashes(key, "patient", [patient])[0] if not names_nobody(patient) else ""
