@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from medrobust.corruptions import corrupt, suites
+from medrobust.corruptions.modality import PHYSICS
 from medrobust.corruptions.suites import REGISTRIES
 from medrobust.datasets.phantoms.source import phantom
 from medrobust.exceptions import unknown_name
@@ -25,7 +26,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
 TILE = 136
 GAP = 4
 QUALITY = 80
-OWN = ("occlusion", "mri_physics", "xray_physics", "ultrasound_physics", "histopathology_physics")
+OWN = ("occlusion", *PHYSICS.values())
 """Suites of our own."""
 
 WHOLE = {

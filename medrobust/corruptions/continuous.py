@@ -57,6 +57,9 @@ HARMLESS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "reverberation": {"strength": 0.0},
         "ultrasound_gain": {"decibels": 0.0},
         "hed_jitter": {"sigma": 0.0},
+        "limited_angle": {"degrees": 0.0},
+        "ring_artifact": {"gain": 0.0},
+        "beam_hardening": {"beta": 0.0},
     }
 )
 """Kernel -> parameters of severity 0, of those that have severities in between."""

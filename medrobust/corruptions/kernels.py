@@ -87,6 +87,12 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "acoustic_shadow": Kernel("ultrasound", draws=("place",), device="ultrasound"),
         "reverberation": Kernel("ultrasound", draws=("spacing",), device="ultrasound"),
         "ultrasound_gain": Kernel("ultrasound", draws=("curve",), device="ultrasound"),
+        "low_dose": Kernel("ct", draws=("quanta", "current"), device="CT"),
+        "sparse_view": Kernel("ct", device="CT"),
+        "limited_angle": Kernel("ct", draws=("start",), device="CT"),
+        "ring_artifact": Kernel("ct", draws=("gains",), device="CT"),
+        "metal_artifact": Kernel("ct", draws=("place",), device="CT"),
+        "beam_hardening": Kernel("ct", device="CT"),
     }
 )
 

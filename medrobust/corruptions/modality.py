@@ -27,7 +27,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
 """Device -> expression of the words by which data sets name it; the first that fits counts."""
 
 PHYSICS: Mapping[str, str] = MappingProxyType(
-    {"MRI": "mri_physics", "x-ray": "xray_physics", "ultrasound": "ultrasound_physics"}
+    {"MRI": "mri_physics", "CT": "ct_physics", "x-ray": "xray_physics"}
+    | {"ultrasound": "ultrasound_physics"}
     | {"histopathology": "histopathology_physics"}
 )
 """Device -> suite of its artifacts: what `corruption=physics` takes."""
