@@ -248,7 +248,51 @@ class Boxes:
         return None
 
 
-Target: TypeAlias = Labels | MaskedLabels | Masks | Texts | Boxes
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowLabels(Labels):
+    """A class for each window of images: around a lesion, or at a place of a grid.
+
+    Attributes:
+        windows: int64 (N, 4): left, top, right and bottom in pixels of the stored image.
+        images: int64 (N,), the image of each window, by its number in the whole split.
+        lesions: What lies in these images, by the same numbers.
+    """
+
+    windows: Int64Array
+    images: Int64Array
+    lesions: Boxes
+    kind: ClassVar = "labels"
+
+    def take(self, rows: Int64Array) -> Self:
+        """Return some windows, in this order; lesions of their images stay."""
+        chosen = self.values[rows], self.windows[rows], self.images[rows]
+        return type(self)(*chosen, self.lesions)
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Name what a store keeps."""
+        own = {"labels": self.values, "windows": self.windows, "window_images": self.images}
+        return {**own, **self.lesions.arrays()}
+
+    def complaint(self, images: int, classes: int) -> str | None:
+        """Say why they are not the target of so many windows and classes, or return None."""
+        count, windows = len(self.values), self.windows
+        if windows.dtype != np.int64 or windows.shape != (count, 4):
+            return f"windows must be int64 (N, 4), got {windows.dtype} {windows.shape}"
+        if self.images.dtype != np.int64 or self.images.shape != (count,):
+            return f"images of windows must be int64 (N,), got {self.images.dtype}"
+        left, top, right, bottom = windows.T
+        if not ((left < right) & (top < bottom)).all():
+            return "a window is empty: give left, top, right, bottom"
+        known = 1 + max(
+            (int(part.max()) for part in (self.images, self.lesions.images) if len(part)),
+            default=-1,
+        )
+        return self.lesions.complaint(known, classes) or Labels(self.values).complaint(
+            images, classes
+        )
+
+
+Target: TypeAlias = Labels | MaskedLabels | WindowLabels | Masks | Texts | Boxes
 
 
 def read_target(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Target | None:
@@ -258,7 +302,7 @@ def read_target(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Target | None:
         KeyError: If the kind is none, or an array is missing.
     """
     if kind == "labels":
-        return Labels(arrays["labels"])
+        return Labels(arrays["labels"]) if "windows" not in arrays else _read_windows(arrays)
     if kind == "texts":
         return Texts(arrays["texts"], arrays["text_pairs"])
     if kind == "boxes":
@@ -266,3 +310,8 @@ def read_target(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Target | None:
     if kind == "masks":
         return None
     raise KeyError(f"{kind!r} is no kind of target")
+
+
+def _read_windows(arrays: Mapping[str, NDArray[Any]]) -> WindowLabels:
+    lesions = Boxes(arrays["boxes"], arrays["box_images"], arrays["box_classes"])
+    return WindowLabels(arrays["labels"], arrays["windows"], arrays["window_images"], lesions)

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias, TypeVar
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from medrobust.base.lazy_rows import windows_of
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine import streams
-from medrobust.types import UInt8Array, UInt8Batch
+from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .passes import Pass
+from .windows import cut
 
 Item = TypeVar("Item")
 
@@ -39,11 +41,30 @@ class ImageBatch:
         images: uint8 (n, C, H, W), C = 1 or 3.
         index: int64 (n,), what the corruption draws are keyed by.
         rows: int64 (n,), position in the split.
+        windows: int64 (n, 4), what is cut from each image once it is corrupted; None: nothing.
     """
 
     images: Tensor
     index: Tensor
     rows: Tensor
+    windows: Int64Array | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """What a model sees of the images as they are."""
+        return self.images if self.windows is None else cut(self.images, self.windows)
+
+    def corrupted(self, corrupt: Callable[[UInt8Batch, Tensor], UInt8Batch]) -> UInt8Batch:
+        """Corrupt the images, whole and each once, and cut the windows from them.
+
+        Args:
+            corrupt: As `Pass.corrupt`.
+        """
+        if self.windows is None:
+            return corrupt(self.images, self.index)
+        index, places = torch.unique_consecutive(self.index, return_inverse=True)
+        first = torch.searchsorted(places, torch.arange(len(index)))
+        return cut(corrupt(self.images[first.to(self.images.device)], index), self.windows, places)
 
     def pin_memory(self) -> Self:
         """Copy the images to where a GPU reads them while others work; the loader calls this."""
@@ -54,7 +75,9 @@ class StoredImages(Dataset[ImageBatch]):
     """Reads whole batches from the memory map of an ImageSet."""
 
     def __init__(self, image_set: ImageSet) -> None:
-        self.images = image_set.images
+        parts = windows_of(image_set.images)
+        self.images = image_set.images if parts is None else parts.whole
+        self.windows = None if parts is None else parts.windows
         self.index = image_set.index
 
     def __len__(self) -> int:
@@ -67,6 +90,7 @@ class StoredImages(Dataset[ImageBatch]):
             torch.from_numpy(channel_first(stored)),
             torch.from_numpy(self.index[rows]),
             torch.tensor(rows),
+            None if self.windows is None else self.windows[rows],
         )
 
 
@@ -276,7 +300,7 @@ class CorruptedBatches:
                 batch = kept[rows[0]] if is_kept else self._moved(next(reading))
                 if self._batches.keeps(request):
                     kept[rows[0]] = batch
-                images = one.corrupt(batch.images, batch.index)
+                images = batch.corrupted(one.corrupt)
                 shown = {
                     row: images[position].cpu().numpy().copy()
                     for position, row in enumerate(rows)

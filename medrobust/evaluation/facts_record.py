@@ -17,6 +17,7 @@ TEXTS = ("ids", "groups", "metadata")
 ARRAYS = (
     *TEXTS,
     *("labels", "texts", "text_pairs", "boxes", "box_images", "box_classes"),
+    *("windows", "window_images"),
 )
 """Names that an array of a split may have."""
 

@@ -37,7 +37,7 @@ _KERNELS: dict[Interpolation, tuple[Callable[[float], float], float]] = {
 }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _taps(old: int, new: int, kind: Interpolation, device: torch.device) -> tuple[Tensor, Tensor]:
     """Tabulate which input rows make an output row, and their integer weights.
 

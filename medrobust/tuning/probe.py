@@ -72,5 +72,5 @@ def encode(model: ImageModel, image_set: ImageSet, *, micro_batch: int, batch_si
     """
     batcher = MicroBatcher(model, micro_batch)
     loader = evaluation_loader(image_set, batch_size=batch_size, num_workers=0)
-    features = [one for batch in loader for one in batcher.push(batch.images)]
+    features = [one for batch in loader for one in batcher.push(batch.seen)]
     return torch.cat([*features, *batcher.flush()]).float().cpu()

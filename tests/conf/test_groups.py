@@ -23,6 +23,7 @@ LOCAL = {"local"}
 GIVEN = {
     "dataset/dicom.yaml": ("dataset.csv=labels.csv",),
     "dataset/folder.yaml": ("dataset.csv=labels.csv",),
+    "dataset/lesions.yaml": ("dataset.csv=images.csv", "dataset.boxes=boxes.csv"),
     "dataset/npz.yaml": ("dataset.file=a.npz", "dataset.class_names=[a,b]"),
 } | {
     f"dataset/{name}.yaml": ("dataset.root=folder",)

@@ -13,6 +13,7 @@ from medrobust.datasets.published.medmnist_facts import FACTS
 OWN = {
     "dicom": ["dataset.csv=t.csv"],
     "folder": ["dataset.csv=t.csv"],
+    "lesions": ["dataset.csv=t.csv", "dataset.boxes=boxes.csv"],
     "npz": ["dataset.file=a.npz", "dataset.class_names=[a,b]"],
 } | {
     name: ["dataset.root=folder"]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from medrobust.base.missing import is_missing, names_nobody
-from medrobust.base.targets import MaskedLabels, Texts
+from medrobust.base.targets import Boxes, MaskedLabels, Texts
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Int64Array
@@ -170,6 +170,8 @@ def _label_of(column: str, value: str) -> str:
 def numbers(judged: Mapping[str, Any]) -> Int64Array:
     """Return what a fingerprint of the data takes of its target as whole numbers."""
     target = judged["target"]
+    if isinstance(target, Boxes):
+        return target.classes
     found: Int64Array = target.pairs if isinstance(target, Texts) else target.values
     return found
 
@@ -185,4 +187,12 @@ def described(judged: Mapping[str, Any]) -> dict[str, Any]:
         "class_names": judged["class_names"],
         "positive": judged["positive"],
         **({"masks": target.digest} if isinstance(target, MaskedLabels) else {}),
+        **_placed(target),
     }
+
+
+def _placed(target: Any) -> dict[str, Any]:
+    """Return where boxes lie, and in which images."""
+    if not isinstance(target, Boxes):
+        return {}
+    return {"boxes": target.values.tolist(), "box_images": target.images.tolist()}

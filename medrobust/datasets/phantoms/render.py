@@ -179,7 +179,7 @@ def render(rng: Generator, family: Family, kind: str, patient: Habitus, site: Si
     Returns:
         uint8 (224, 224, 3); grey families have three equal channels.
     """
-    return _picture(rng, family, family.draw(rng, kind), patient, site)[0]
+    return picture_with_lesions(rng, family, family.draw(rng, kind), patient, site, 0)[0]
 
 
 def render_with_lesion(
@@ -192,19 +192,24 @@ def render_with_lesion(
     """
     lesion = np.zeros((SIZE, SIZE), np.float32)
     image = family.draw(rng, kind, lesion)
-    picture, moved = _picture(rng, family, np.concatenate([image, lesion[None]]), patient, site, 1)
+    layers = np.concatenate([image, lesion[None]])
+    picture, (moved,) = picture_with_lesions(rng, family, layers, patient, site, 1)
     return picture, (moved >= 0.5).astype(np.uint8)
 
 
-def _picture(
+def picture_with_lesions(
     rng: Generator,
     family: Family,
     drawn: Float32Array,
     patient: Habitus,
     site: Site,
-    lesions: int = 0,
+    lesions: int,
 ) -> tuple[UInt8Array, Float32Array]:
-    """Take the picture of an image, whose last channel is that of its lesions if it has one."""
+    """Take the picture of an image, whose last channels say what lesions cover.
+
+    Returns:
+        uint8 (224, 224, 3); and float32 (lesions, 224, 224), what lesions cover of the picture.
+    """
     fundus = family.name == "fundus"
     seen = phantom_fundus.view()[None] if fundus else np.ones_like(drawn[:1])
     posed = _pose(rng, np.concatenate([drawn, seen]), family, patient)
@@ -222,7 +227,7 @@ def _picture(
     image += np.float32(rng.uniform(*site.noise)) * noise
     stored = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
     colored = np.broadcast_to(stored, (3, *stored.shape[1:])).transpose(1, 2, 0)
-    return np.ascontiguousarray(colored), posed[channels] * seen
+    return np.ascontiguousarray(colored), posed[channels:-1] * seen
 
 
 def _pose(rng: Generator, image: Float32Array, family: Family, patient: Habitus) -> Float32Array:

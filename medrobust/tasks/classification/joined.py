@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.targets import Labels
+from medrobust.base.targets import Labels, WindowLabels
 from medrobust.base.wording import listed
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.joining import (
@@ -29,12 +29,16 @@ MULTI_LABEL = "multi-label, binary-class"
 def joined_labels(data: Any, units: Units) -> Labels:
     """Return the label of each unit: the one that its images share, or the union of their labels.
 
+    Of two classes of lesions a unit is of the positive one if any of its lesions is.
+
     Raises:
         ConfigurationError: If images of one unit are of several classes; or carry other labels,
             and one answer for all of them is asked for.
     """
     labels: Int64Array = data.labels
     own = labels[units.first]
+    if isinstance(data.target, WindowLabels) and data.positive is not None:
+        return Labels(_any_positive(labels, data.positive, units))
     unlike = labels != own[units.codes]
     if unlike.ndim == 2:
         unlike = unlike.any(axis=1)
@@ -45,6 +49,12 @@ def joined_labels(data: Any, units: Units) -> Labels:
     if unlike.any():
         raise _several_answers(data, units, int(units.codes[unlike.argmax()]))
     return Labels(own)
+
+
+def _any_positive(labels: Int64Array, positive: int, units: Units) -> Int64Array:
+    """Return the positive class for units that have a lesion of it, else the other one."""
+    counts = np.bincount(units.codes, weights=labels == positive)
+    return np.where(counts > 0, positive, 1 - positive).astype(np.int64)
 
 
 def _several_answers(data: Any, units: Units, code: int) -> ConfigurationError:
