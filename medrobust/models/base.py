@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, cast
 
 import torch
@@ -15,6 +16,7 @@ from medrobust.types import FeatureBatch, PixelBatch, UInt8Batch
 from .blocks import BRANCHES, Blocks, find_blocks
 from .patches import PatchFeatures, Projection, check_blocks, read_levels
 from .speed import EXACT, Speed
+from .window_tokens import check_windows, seeing
 
 
 class ImagePreprocess(Protocol):
@@ -133,7 +135,42 @@ class ImageModel(nn.Module, ABC):
             )
         with found.heard(blocks) as outputs:
             features = self.encode_image(pixels)
-        return features, read_levels(found, outputs, blocks, pixels, self._patch_projection)
+        levels = read_levels(found, outputs, blocks, pixels, self._patch_projection)
+        return features, PatchFeatures(levels, partial(self.encode_windows, pixels))
+
+    def check_windows(self) -> None:
+        """Refuse an image tower that cannot encode windows alone.
+
+        Raises:
+            ConfigurationError: Saying why.
+        """
+        check_windows(self._blocks(), type(self).__name__)
+
+    def encode_windows(self, pixels: PixelBatch, windows: Tensor) -> Tensor:
+        """Embed windows of places, each as if the tower saw no other place.
+
+        In passes of about as many tokens as one over the images has.
+
+        Args:
+            pixels: Preprocessed, (N, C, H, W).
+            windows: int64 (W, k), the places of each window, row by row of the grid.
+
+        Returns:
+            float32 (N, W, D) of unit norm.
+
+        Raises:
+            ConfigurationError: If the tower cannot.
+        """
+        self.check_windows()
+        found, sides = self._blocks(), (pixels.shape[-2], pixels.shape[-1])
+        at_once = max(1, (int(windows.max()) + 1) // windows.shape[1])
+        parts = []
+        for start in range(0, len(windows), at_once):
+            some = windows[start : start + at_once]
+            with seeing(found, some, sides, type(self).__name__):
+                features = self.encode_image(pixels)
+            parts.append(features.view(len(pixels), len(some), -1))
+        return torch.cat(parts, dim=1)
 
     def _blocks(self) -> Blocks:
         return find_blocks(self._image_side(), type(self).__name__)

@@ -45,11 +45,13 @@ class Blocks:
         patch: Side of the patches of a plain vision transformer, whose tokens may begin with some
             of no place (class, registers); None where every token has a place.
         channels_last: Whether maps come as (N, h, w, D).
+        shrinks: Whether the grid shrinks from one of them to the next.
     """
 
     modules: tuple[nn.Module, ...]
     patch: int | None
     channels_last: bool = False
+    shrinks: bool = False
 
     @contextmanager
     def heard(self, blocks: Sequence[int]) -> Iterator[dict[int, Heard]]:
@@ -136,8 +138,8 @@ def find_blocks(tower: nn.Module, what: str) -> Blocks:
         inner: list[Any] = [getattr(stage, "blocks", None) for stage in modules]
         if any(one is not None for one in inner):  # Swin: before the grid shrinks
             last = tuple(one[-1] for one in inner)
-            return Blocks(last, None, getattr(part, "output_fmt", "") == "NHWC")
-        return Blocks(modules, _patch_side(tower))
+            return Blocks(last, None, getattr(part, "output_fmt", "") == "NHWC", shrinks=True)
+        return Blocks(modules, _patch_side(tower), shrinks=hasattr(part, STAGES[0]))
     raise ConfigurationError(
         f"{what} has no patch features: its image tower has no list of blocks. Take a vision "
         f"transformer, a Swin transformer or a ResNet."

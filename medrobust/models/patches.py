@@ -15,6 +15,10 @@ Projection: TypeAlias = Callable[[Tensor], Tensor]
 """States (N, P, D) of places -> (N, P, E) in the space that images and texts share."""
 
 
+EncodesWindows: TypeAlias = Callable[[Tensor], Tensor]
+"""Windows (W, k) of places -> features (N, W, D)."""
+
+
 @dataclass(frozen=True)
 class PatchLevel:
     """What one block says of the places of each image.
@@ -65,10 +69,17 @@ class PatchLevel:
 
 
 class PatchFeatures(Mapping[int, PatchLevel]):
-    """Levels of one batch: block -> what it says, in the order asked for."""
+    """Levels of one batch: block -> what it says, in the order asked for.
 
-    def __init__(self, levels: Sequence[PatchLevel]) -> None:
+    Args:
+        levels: One a block.
+        windows: Encodes windows of places of the same images alone, as `ImageModel.encode_windows`
+            does; None where nobody can.
+    """
+
+    def __init__(self, levels: Sequence[PatchLevel], windows: EncodesWindows | None = None) -> None:
         self._levels = {level.block: level for level in levels}
+        self._windows = windows
 
     def __getitem__(self, block: int) -> PatchLevel:
         return self._levels[block]
@@ -86,11 +97,22 @@ class PatchFeatures(Mapping[int, PatchLevel]):
 
     def of(self, blocks: Sequence[int]) -> "PatchFeatures":
         """Return chosen levels."""
-        return PatchFeatures([self._levels[block] for block in blocks])
+        return PatchFeatures([self._levels[block] for block in blocks], self._windows)
+
+    def windows(self, places: Tensor) -> Tensor:
+        """Encode windows of places alone, float32 (N, W, D) of unit norm, by further passes.
+
+        Args:
+            places: int64 (W, k), the places of each window, row by row of the grid.
+        """
+        assert self._windows is not None
+        return self._windows(places)
 
     def rows(self, start: int, end: int) -> "PatchFeatures":
         """Return those of some images alone."""
-        return PatchFeatures([level.rows(start, end) for level in self._levels.values()])
+        levels = [level.rows(start, end) for level in self._levels.values()]
+        whole = self._windows
+        return PatchFeatures(levels, whole and (lambda places: whole(places)[start:end]))
 
 
 def check_blocks(blocks: Sequence[int], count: int, what: str) -> None:
@@ -114,7 +136,7 @@ def read_levels(
     blocks: Sequence[int],
     pixels: Tensor,
     projection: Callable[[int], Projection | None],
-) -> PatchFeatures:
+) -> list[PatchLevel]:
     """Make levels of what was heard while a tower ran.
 
     Args:
@@ -134,7 +156,7 @@ def read_levels(
             branches[name] = of_places if joint or way is None else way(of_places).float()
         tokens = _first(heard.output).ndim == 3
         levels.append(PatchLevel(block, states.float(), grid, way, branches, tokens=tokens))
-    return PatchFeatures(levels)
+    return levels
 
 
 def _first(output: Any) -> Tensor:

@@ -238,14 +238,17 @@ def test_windows_are_means_of_their_places() -> None:
     assert functional.normalize(means, dim=-1).shape == (IMAGES, 6, WIDTH)
 
 
-def test_windows_score_by_harmonic_means_of_their_sentences() -> None:
+@pytest.mark.parametrize("encoded", [False, True])
+def test_windows_score_by_harmonic_means_of_their_sentences(encoded: bool) -> None:
     from medrobust.models.patches import PatchFeatures, PatchLevel
     from medrobust.tasks.anomaly.windowed import WindowScorer
 
     states_of = functional.normalize(states(5)[0, :2], dim=-1)
     features, joint = functional.normalize(states(6)[:2, 0], dim=-1), states(7, 2)
     level = PatchLevel(3, joint, (3, 4), lambda one: 2 * one)
-    maps, scores = WindowScorer(states_of, 5.0, 3)(features, PatchFeatures([level]))
+    alone = (lambda places: joint[:, places].mean(dim=2)) if encoded else None
+    scorer = WindowScorer(states_of, 5.0, 3, encoded=encoded)
+    maps, scores = scorer(features, PatchFeatures([level], alone))
 
     def abnormal(vector: Any) -> float:
         cosines = states_of.numpy() @ vector / np.linalg.norm(vector)

@@ -71,7 +71,8 @@ def _windows(
     model.to("cpu", torch.float32)
     states = class_features(model, description["texts"])
     (block,) = description["maps"]["blocks"]
-    return WindowScorer(states, float(model.logit_scale), block)
+    encoded = description["scorer"] == "encoded_windows"
+    return WindowScorer(states, float(model.logit_scale), block, encoded=encoded)
 
 
 def _bank(side: ModelSide, description: HeadDescription, data: Any, purpose: str) -> Scorer:
@@ -113,6 +114,7 @@ def _fitted(
 _MAKERS: dict[str, Callable[[ModelSide, HeadDescription, Any, str], Scorer]] = {
     "prompts": _states,
     "windows": _windows,
+    "encoded_windows": _windows,
     "memory_bank": _bank,
     "gaussian": _gaussians,
 }

@@ -33,10 +33,15 @@ from .sections import false_alarms
 from .shown import no_maps, no_pixels
 from .states import check_both_states, normal_classes
 
-Scorer: TypeAlias = Literal["prompts", "windows", "memory_bank", "gaussian", "combined"]
+Scorer: TypeAlias = Literal[
+    "prompts", "windows", "encoded_windows", "memory_bank", "gaussian", "combined"
+]
 """What an image is scored by."""
 
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
+
+WINDOWED = ("windows", "encoded_windows")
+"""Scorers of windows, which read one block."""
 
 PURPOSE = "score images by sentences of a normal and an abnormal state"
 
@@ -61,9 +66,10 @@ class Anomaly(Task):
 
     Args:
         scorer: "prompts": sentences of both states, from the prompt set; "windows": the same, with
-            maps from windows over places, joined by harmonic means; "memory_bank": the
-            distance of each place to the nearest of normal training images; "gaussian": that to a
-            Gaussian of the same place; "combined": the mean of the first two, each scaled.
+            maps from windows over places, joined by harmonic means; "encoded_windows": the same of
+            windows that the model encodes alone, as WinCLIP does; "memory_bank": the distance of
+            each place to the nearest of normal training images; "gaussian": that to a Gaussian of
+            the same place; "combined": the mean of the first two, each scaled.
         maps: Whether sentences make maps, where a set has masks; the other scorers always do.
         blocks: Blocks of the image tower whose places make maps; None: four at equal distances.
         normal_shots: Normal training images that others are compared with; None: all.
@@ -145,13 +151,16 @@ class Anomaly(Task):
 
         count = int(side.model().patch_blocks)
         spread = sorted({-(-count * part // 4) for part in (1, 2, 3, 4)})
-        spread = [count] if self.scorer == "windows" else list(branched or spread)
+        spread = [count] if self.scorer in WINDOWED else list(branched or spread)
         blocks = list(self.blocks or spread)
-        if self.scorer == "windows" and len(blocks) != 1:
+        if self.scorer in WINDOWED and len(blocks) != 1:
+            does = "averages" if self.scorer == "windows" else "reads"
             raise ConfigurationError(
-                f"task.scorer=windows averages places of one block, and task.blocks names "
+                f"task.scorer={self.scorer} {does} places of one block, and task.blocks names "
                 f"{len(blocks)}: name one, or none for the last."
             )
+        if self.scorer == "encoded_windows":
+            side.model().check_windows()
         wrong = [block for block in blocks if not 1 <= block <= count]
         if wrong:
             raise ConfigurationError(
@@ -164,7 +173,7 @@ class Anomaly(Task):
 
     def _of_normals(self, data: Any, normal: Sequence[str]) -> dict[str, Any]:
         """Say which normal images others are compared with; nothing where none are."""
-        if self.scorer in ("prompts", "windows"):
+        if self.scorer in ("prompts", *WINDOWED):
             return {}
         from .normals import shots
 

@@ -37,8 +37,7 @@ def window_members(grid: tuple[int, int], side: int) -> Tensor:
 def window_means(joint: Tensor, members: Tensor) -> Tensor:
     """Average the places of each window: (n, P, E) -> (n, W, E).
 
-    WinCLIP encodes the places of each window alone, at ten times the cost of an image; this is
-    not that.
+    WinCLIP encodes the places of each window alone instead: `ImageModel.encode_windows`.
     """
     weights = members.to(joint.device, joint.dtype)
     return (weights / weights.sum(dim=1, keepdim=True)) @ joint
