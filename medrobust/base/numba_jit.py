@@ -16,9 +16,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _compiling = Lock()
 
+ANY_ORDER = {"reassoc", "contract"}
+"""Sums in any order, products and sums in one rounding: the last digits depend on the processor.
+What does so divides as numpy does, so that a zero is no reason to leave a loop."""
 
-def native(signature: str) -> Callable[[Function], Function]:
-    """Compile a kernel for `signature`, or load it from the cache, when it is first called."""
+
+def native(signature: str, *, any_order: bool = False) -> Callable[[Function], Function]:
+    """Compile a kernel for `signature`, or load it from the cache, when it is first called.
+
+    Args:
+        signature: Of the kernel, in the words of numba.
+        any_order: As `ANY_ORDER`, for measures; what makes pixels is the same everywhere.
+    """
+    model, fastmath = ("numpy", ANY_ORDER) if any_order else ("python", False)
 
     def deferred(function: Function) -> Function:
         kernel: list[Callable[..., Any]] = []
@@ -28,7 +38,14 @@ def native(signature: str) -> Callable[[Function], Function]:
             if not kernel:
                 with _compiling:
                     if not kernel:
-                        compiled = njit(signature, nogil=True, cache=True, boundscheck=False)
+                        compiled = njit(
+                            signature,
+                            nogil=True,
+                            cache=True,
+                            boundscheck=False,
+                            fastmath=fastmath,
+                            error_model=model,
+                        )
                         kernel.append(compiled(function))
             return kernel[0](*arguments)
 
@@ -46,6 +63,14 @@ def native_inline(function: Function) -> Function:
 def native_helper(function: Function) -> Function:
     """Mark a function that kernels call; it is compiled with them."""
     helper: Function = njit(nogil=True, boundscheck=False)(function)
+    return helper
+
+
+def native_any_order(function: Function) -> Function:
+    """Mark a function that kernels with `any_order` call."""
+    helper: Function = njit(nogil=True, boundscheck=False, fastmath=ANY_ORDER, error_model="numpy")(
+        function
+    )
     return helper
 
 

@@ -1,12 +1,14 @@
 """Mean squared error, PSNR, and visual information fidelity."""
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
 from medrobust.types import UInt8Array, UInt8Batch
 
-from .windows import gaussian, inside
+from .compiled import every_second, informations
+from .windows import compiled_pair, gaussian, inside
 
 VIF_SCALES = 4
 
@@ -59,6 +61,33 @@ def vif(clean: Tensor, planes: Tensor) -> Tensor:
     References:
         Sheikh and Bovik, Image information and visual quality, 2006.
     """
+    if planes.device.type == "cpu":
+        kept, whole = vif_sums(clean, planes)
+    else:
+        kept, whole = vif_sums_of_maps(clean, planes)
+    return (kept + TINY) / (whole + TINY)
+
+
+def vif_sums(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what degraded and what clean planes tell over all scales, on the CPU."""
+    sums = np.zeros((len(clean), 2))
+    pair = compiled_pair(clean, planes)
+    for scale in range(VIF_SCALES):
+        size = 2 ** (VIF_SCALES - scale) + 1
+        taps = np.array(gaussian(size, size / 5), np.float32)
+        if scale:
+            height, width = ((side - size) // 2 + 1 for side in pair[0].shape[1:])
+            smaller = [np.empty((len(clean), height, width), np.float32) for _ in pair]
+            for plane, out in zip(pair, smaller, strict=True):
+                every_second(plane, taps, out)
+            pair = smaller[0], smaller[1]
+        informations(*pair, taps, np.float32(VIF_NOISE), np.float32(TINY), sums)
+    kept, whole = torch.from_numpy(sums).unbind(1)
+    return kept, whole
+
+
+def vif_sums_of_maps(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same on any device."""
     kept = torch.zeros(len(clean), dtype=torch.float64, device=clean.device)
     whole = torch.zeros_like(kept)
     x, y = clean, planes
@@ -69,7 +98,7 @@ def vif(clean: Tensor, planes: Tensor) -> Tensor:
             x, y = (inside(p, window)[:, ::2, ::2].contiguous() for p in (x, y))
         at_scale = _information(x, y, window)
         kept, whole = kept + at_scale[0], whole + at_scale[1]
-    return (kept + TINY) / (whole + TINY)
+    return kept, whole
 
 
 def _information(x: Tensor, y: Tensor, window: tuple[float, ...]) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,14 @@
 """Similarities of edges: GMSD and HaarPSI."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from medrobust.types import UInt8Batch
 
-from .windows import halved, luma, mean_of, weighted
+from .compiled import HAAR_ALPHA, gradient_deviations, haar_sums
+from .windows import compiled_pair, halved, luma, weighted
 
 GMSD_T = 170.0
 """Keeps the similarity of weak gradients near one; for planes from 0 to 255."""
@@ -14,7 +16,7 @@ GMSD_T = 170.0
 CHROMA = ((0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 """I and Q of YIQ."""
 
-HAAR_C, HAAR_ALPHA = 30.0, 4.2
+HAAR_C = 30.0
 
 
 def gmsd(clean: Tensor, planes: Tensor) -> Tensor:
@@ -33,6 +35,15 @@ def gmsd(clean: Tensor, planes: Tensor) -> Tensor:
     References:
         Xue et al., Gradient magnitude similarity deviation, 2014.
     """
+    if planes.device.type == "cpu":
+        found = np.empty(len(planes))
+        gradient_deviations(*compiled_pair(clean, planes), np.float32(GMSD_T), found)
+        return torch.from_numpy(found)
+    return gradient_deviations_of_maps(clean, planes)
+
+
+def gradient_deviations_of_maps(clean: Tensor, planes: Tensor) -> Tensor:
+    """Return the same on any device."""
     x, y = _steepness(halved(clean)), _steepness(halved(planes))
     similar = (2 * (x * y).sqrt() + GMSD_T) / (x + y + GMSD_T)
     return similar.flatten(1).double().std(1, correction=0)
@@ -63,19 +74,46 @@ def haarpsi(clean: UInt8Batch, images: UInt8Batch) -> Tensor:
     References:
         Reisenhofer et al., A Haar wavelet-based perceptual similarity index, 2018.
     """
-    x, y = _haar(halved(luma(clean))), _haar(halved(luma(images)))
-    similar = [(_alike(a[0], b[0]) + _alike(a[1], b[1])) / 2 for a, b in zip(x, y, strict=True)]
-    weights = [torch.maximum(a[2], b[2]) for a, b in zip(x, y, strict=True)]
+    pair = luma(clean), luma(images)
+    sums_of = edge_sums if images.device.type == "cpu" else edge_sums_of_maps
+    over, under, weight = sums_of(*pair)
     if clean.shape[1] == 3:
         pairs = [[_smooth(halved(weighted(i, w))) for i in (clean, images)] for w in CHROMA]
-        similar.append(torch.stack([_alike(a, b) for a, b in pairs]).mean(0))
-        weights.append((weights[0] + weights[1]) / 2)
-    over = torch.stack(
-        [mean_of(torch.sigmoid(HAAR_ALPHA * s) * w) for s, w in zip(similar, weights, strict=True)]
-    ).sum(0)
-    under = torch.stack([mean_of(w) for w in weights]).sum(0)
+        similar = torch.stack([_alike(a, b) for a, b in pairs]).mean(0)
+        over = over + _sum_of(torch.sigmoid(HAAR_ALPHA * similar) * weight)
+        under = under + _sum_of(weight)
     share = torch.where(under > 0, over / under, torch.sigmoid(torch.tensor(HAAR_ALPHA).double()))
     return ((torch.logit(share) / HAAR_ALPHA) ** 2).clamp_max(1)
+
+
+Edges = tuple[Tensor, Tensor, Tensor]
+"""Sums of weighted likeness and of weights, float64 (N,), and the mean weight at each place."""
+
+
+def edge_sums(clean: Tensor, planes: Tensor) -> Edges:
+    """Compare fine edges of planes on the CPU, weighted by coarse ones."""
+    x, y = compiled_pair(clean, planes)
+    sums = np.zeros((len(x), 2))
+    weight = np.empty((len(x), x.shape[1] // 2, x.shape[2] // 2), np.float32)
+    haar_sums(x, y, np.float32(HAAR_C), sums, weight)
+    over, under = torch.from_numpy(sums).unbind(1)
+    return over, under, torch.from_numpy(weight)
+
+
+def edge_sums_of_maps(clean: Tensor, planes: Tensor) -> Edges:
+    """Do the same on any device."""
+    x, y = _haar(halved(clean)), _haar(halved(planes))
+    similar = [(_alike(a[0], b[0]) + _alike(a[1], b[1])) / 2 for a, b in zip(x, y, strict=True)]
+    weights = [torch.maximum(a[2], b[2]) for a, b in zip(x, y, strict=True)]
+    over = [
+        _sum_of(torch.sigmoid(HAAR_ALPHA * s) * w) for s, w in zip(similar, weights, strict=True)
+    ]
+    under = [_sum_of(w) for w in weights]
+    return over[0] + over[1], under[0] + under[1], (weights[0] + weights[1]) / 2
+
+
+def _sum_of(planes: Tensor) -> Tensor:
+    return planes.flatten(1).sum(1, dtype=torch.float64)
 
 
 def _haar(planes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -14,8 +14,11 @@ from .measures import MEASURES, OF_A_SITE, check_size, known_measures
 from .niqe import SiteModel, niqe
 from .windows import luma
 
-AT_ONCE = 2
+AT_ONCE = 8
 """Images measured at a time on a CPU: what they need stays in its cache."""
+
+BY_BYTES = frozenset({"mse", "psnr"})
+"""Measured of a whole batch: they need nothing but its bytes."""
 
 
 class _Batch:
@@ -46,6 +49,10 @@ class _Batch:
         return luma(self.clean)
 
     @cached_property
+    def alike(self) -> structure.Means:
+        return structure.similar_means(self.clean_planes, self.planes)
+
+    @cached_property
     def counts(self) -> Tensor:
         return alone.counts(self.planes)
 
@@ -61,8 +68,8 @@ class _Batch:
 COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
     "mse": lambda b: fidelity.mse(b.clean, b.images),
     "psnr": lambda b: fidelity.psnr(b.clean, b.images),
-    "ssim": lambda b: structure.ssim(b.clean_planes, b.planes),
-    "ms_ssim": lambda b: structure.ms_ssim(b.clean_planes, b.planes),
+    "ssim": lambda b: structure.of_structure(b.alike),
+    "ms_ssim": lambda b: structure.ms_ssim(b.clean_planes, b.planes, b.alike),
     "vif": lambda b: fidelity.vif(b.clean_planes, b.planes),
     "gmsd": lambda b: gradients.gmsd(b.clean_planes, b.planes),
     "haarpsi": lambda b: gradients.haarpsi(b.clean, b.images),
@@ -131,15 +138,21 @@ def measure(
             f"clean originals of shape {tuple(clean.shape)} do not belong to images of "
             f"{tuple(images.shape)}."
         )
-    if images.device.type != "cpu" or len(images) <= AT_ONCE:
-        batch = _Batch(images, clean, site)
-        return {name: COMPUTE[name](batch) for name in names}
+    whole = [name for name in names if name in BY_BYTES or images.device.type != "cpu"]
+    found = _of_batch(_Batch(images, clean, site), whole)
+    few = [name for name in names if name not in whole]
+    starts = range(0, len(images), AT_ONCE) if few else ()
     parts = []
-    for start in range(0, len(images), AT_ONCE):
+    for start in starts:
         rows = slice(start, start + AT_ONCE)
-        parts.append(_Batch(images[rows], None if clean is None else clean[rows], site))
-    found = [{name: COMPUTE[name](part) for name in names} for part in parts]
-    return {name: torch.cat([each[name] for each in found]) for name in names}
+        own = None if clean is None else clean[rows]
+        parts.append(_of_batch(_Batch(images[rows], own, site), few))
+    found |= {name: torch.cat([part[name] for part in parts]) for name in few}
+    return {name: found[name] for name in names}
+
+
+def _of_batch(batch: _Batch, names: Sequence[str]) -> dict[str, Tensor]:
+    return {name: COMPUTE[name](batch) for name in names}
 
 
 def _check(images: UInt8Batch) -> None:

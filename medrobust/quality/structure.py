@@ -1,9 +1,11 @@
 """SSIM and MS-SSIM (Wang et al. 2004 and 2003), on luma."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .windows import gaussian, halved, inside, mean_of
+from .compiled import similarities
+from .windows import compiled_pair, gaussian, halved, inside, mean_of
 
 WINDOW = gaussian(11, 1.5)
 
@@ -11,6 +13,9 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM, finest scale first."""
+
+Means = tuple[Tensor, Tensor]
+"""Of light times structure, and of structure: float64 (N,) each."""
 
 MIDDLE = 128.0
 """Taken off before squares: variances stay, and float32 keeps more of their digits."""
@@ -33,11 +38,15 @@ def ssim(clean: Tensor, planes: Tensor) -> Tensor:
     References:
         Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
     """
-    light, structure = _similarities(clean, planes)
-    return mean_of(light * structure).clamp_max(1)
+    return of_structure(similar_means(clean, planes))
 
 
-def ms_ssim(clean: Tensor, planes: Tensor) -> Tensor:
+def of_structure(means: Means) -> Tensor:
+    """Return the SSIM of planes from their `similar_means`."""
+    return means[0].clamp_max(1)
+
+
+def ms_ssim(clean: Tensor, planes: Tensor, finest: Means | None = None) -> Tensor:
     """Return the multi-scale similarity: structure at five scales, light at the coarsest.
 
     Scales are halved by means of 2 x 2 pixels; a mean structure below zero counts as zero.
@@ -45,6 +54,7 @@ def ms_ssim(clean: Tensor, planes: Tensor) -> Tensor:
     Args:
         clean: float32 (N, H, W) from 0 to 255, 176 pixels a side or more.
         planes: As `clean`.
+        finest: Their `similar_means`, where they are known.
 
     Returns:
         float64 (N,).
@@ -54,14 +64,32 @@ def ms_ssim(clean: Tensor, planes: Tensor) -> Tensor:
     """
     product = torch.ones(len(clean), dtype=torch.float64, device=clean.device)
     for scale, exponent in enumerate(SCALES, 1):
-        light, structure = _similarities(clean, planes)
-        found = mean_of(light * structure if scale == len(SCALES) else structure)
+        means = finest if scale == 1 and finest is not None else similar_means(clean, planes)
+        found = means[0] if scale == len(SCALES) else means[1]
         product = product * found.clamp_min(0) ** exponent
-        clean, planes = halved(clean), halved(planes)
+        if scale < len(SCALES):
+            clean, planes = halved(clean), halved(planes)
     return product.clamp_max(1)
 
 
-def _similarities(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+def similar_means(clean: Tensor, planes: Tensor) -> Means:
+    """Return the mean of light times structure over an image, and that of structure alone.
+
+    Args:
+        clean: float32 (N, H, W) from 0 to 255.
+        planes: As `clean`.
+    """
+    if planes.device.type == "cpu":
+        means = np.empty((len(planes), 2))
+        x, y = compiled_pair(clean, planes)
+        similarities(x, y, np.array(WINDOW, np.float32), np.float32(C1), np.float32(C2), means)
+        whole, structure = torch.from_numpy(means).unbind(1)
+        return whole, structure
+    light, alike = similarity_maps(clean, planes)
+    return mean_of(light * alike), mean_of(alike)
+
+
+def similarity_maps(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
     """Return how alike light and structure are at each place, float32 (N, H - 10, W - 10)."""
     x, y = clean - MIDDLE, planes - MIDDLE
     mean_x, mean_y = inside(x, WINDOW), inside(y, WINDOW)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medrobust.types import UInt8Batch
+from medrobust.types import Float32Array, UInt8Batch
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601, in floating point and not rounded."""
@@ -69,6 +69,11 @@ def _inside_cpu(planes: Tensor, window: Sequence[float]) -> Tensor:
     rows = slice(before, before + height - size + 1)
     columns = slice(before, before + width - size + 1)
     return torch.from_numpy(found[:, rows, columns])
+
+
+def compiled_pair(clean: Tensor, planes: Tensor) -> tuple[Float32Array, Float32Array]:
+    """Return a pair of planes on the CPU as the compiled functions take them."""
+    return clean.contiguous().numpy(), planes.contiguous().numpy()
 
 
 def halved(planes: Tensor) -> Tensor:

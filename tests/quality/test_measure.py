@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import visual_information_fidelity
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError, UnknownNameError
-from medrobust.quality import MEASURES, ImageQuality, measure
+from medrobust.quality import MEASURES, ImageQuality, fidelity, gradients, measure, structure
 from medrobust.quality.alone import haar_sigma, thresholds
 from medrobust.quality.measures import OF_A_SITE
 from medrobust.quality.measuring import COMPUTE
@@ -279,3 +279,25 @@ def test_squared_errors_are_exact_whole_numbers(shape: tuple[int, ...]) -> None:
     for clean, shown in ((a, b), (torch.zeros_like(a), torch.full_like(a, 255)), (a, a)):
         exact = ((clean.long() - shown.long()) ** 2).flatten(1).sum(1).double() / a[0].numel()
         assert torch.equal(measure(shown, ["mse"], clean=clean)["mse"], exact)
+
+
+@pytest.mark.parametrize("size", [16, 128, 193, 256])
+def test_what_is_compiled_for_the_cpu_measures_what_maps_on_any_device_do(size: int) -> None:
+    clean, noisy = (torch.from_numpy(a[:, 0]).float() for a in pair(1, size))
+    light, alike = structure.similarity_maps(clean, noisy)
+    maps = torch.stack([(light * alike).flatten(1).mean(1), alike.flatten(1).mean(1)])
+    assert torch.stack(structure.similar_means(clean, noisy)).numpy() == pytest.approx(
+        maps.numpy(), abs=1e-6
+    )
+    assert gradients.gmsd(clean, noisy).numpy() == pytest.approx(
+        gradients.gradient_deviations_of_maps(clean, noisy).numpy(), abs=1e-6
+    )
+    for one, other in zip(
+        gradients.edge_sums(clean, noisy), gradients.edge_sums_of_maps(clean, noisy), strict=True
+    ):
+        assert one.numpy() == pytest.approx(other.numpy(), rel=1e-5, abs=1e-4)
+    if size >= MEASURES["vif"].smallest:
+        for one, other in zip(
+            fidelity.vif_sums(clean, noisy), fidelity.vif_sums_of_maps(clean, noisy), strict=True
+        ):
+            assert one.numpy() == pytest.approx(other.numpy(), rel=1e-5)
