@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.base.safe_files import json_object
+from medrobust.base.wording import with_article
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 
 from .base import check_keys, parent_of, visual_tower
@@ -224,13 +225,14 @@ def _check_targets(model: nn.Module, names: Sequence[str], tower: str) -> None:
             )
         if isinstance(owner, nn.MultiheadAttention) or type(owner).__name__ == "AttentionPool2d":
             raise ConfigurationError(
-                f"{name} lies in a {type(owner).__name__}, which reads its weights directly: an "
-                f"update there would be ignored, and merged all the same. Choose other targets."
+                f"{name} lies in {with_article(type(owner).__name__)}, which reads its weights "
+                f"directly: an update there would be ignored, and merged all the same. Choose "
+                f"other targets."
             )
         if not isinstance(module, nn.Linear | nn.Conv2d):
             raise ConfigurationError(
-                f"{name} is a {type(module).__name__}; low-rank updates are for linear layers and "
-                f"convolutions. Name those."
+                f"{name} is {with_article(type(module).__name__)}; low-rank updates are for linear "
+                f"layers and convolutions. Name those."
             )
 
 

@@ -1,6 +1,8 @@
-"""Numbers in sentences."""
+"""Numbers, lists and articles in sentences."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 IRREGULAR = {
     "class": "classes",
@@ -18,6 +20,15 @@ IRREGULAR = {
     "study": "studies",
 }
 """Words whose plural is not that of the others."""
+
+WORDS_IN_CAPITALS: Final = ("FLAIR", "HASTE", "SPECT", "RARE", "SARS")
+"""Abbreviations that are read as words, not letter by letter."""
+
+VOWEL_SOUND: Final = re.compile(
+    r"(?!uni(?!n)|us[aeiu]|ut[ei]|ur(?![bgn])|eu|ewe|onc?e\b|one-)[aeiou]|x-?\s?ray|x\b|hour|honest|heir"
+    r"|8|1[18](?!\d)",
+    re.IGNORECASE,
+)
 
 
 def counted(number: int, thing: str) -> str:
@@ -58,3 +69,26 @@ def listed(things: Sequence[str]) -> str:
         ('sensitivity, specificity and kappa', 'kappa')
     """
     return " and ".join(filter(None, (", ".join(things[:-1]), *things[-1:])))
+
+
+def article(words: str) -> str:
+    """Return the indefinite article as it sounds before some words.
+
+    Example:
+        >>> [article(words) for words in ("xray", "chest x-ray", "MRI", "CT", "ultrasound", "unit")]
+        ['an', 'a', 'an', 'a', 'an', 'a']
+    """
+    first = re.split(r"[\s-]", words.strip(), maxsplit=1)[0]
+    letters = first[:1].isalpha() and first.isupper() and first not in WORDS_IN_CAPITALS
+    vowel = first[:1] in "AEFHILMNORSX" if letters else VOWEL_SOUND.match(words.strip())
+    return "an" if vowel else "a"
+
+
+def with_article(words: str) -> str:
+    """Put the article before some words.
+
+    Example:
+        >>> with_article("OCT scan"), with_article("uterine scan")
+        ('an OCT scan', 'a uterine scan')
+    """
+    return f"{article(words)} {words}"

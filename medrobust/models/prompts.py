@@ -6,14 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import article, counted
 from medrobust.exceptions import ConfigurationError
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = ("", "modality", "dataset")
+_ARTICLE = re.compile(r"\b([Aa])n?(?= \{modality\})")
 
 STATES = ("normal", "abnormal")
 """What an image is, where nothing else is asked."""
+
+
+def agreeing_article(template: str, modality: str) -> str:
+    """Return a template whose article before `{modality}` suits the modality.
+
+    Example:
+        >>> agreeing_article("a {modality} of {}", "xray"), agreeing_article("A {modality}", "CT")
+        ('an {modality} of {}', 'A {modality}')
+    """
+    rest = article(modality)[1:]
+    return _ARTICLE.sub(lambda found: found[1] + rest, template)
 
 
 @dataclass(frozen=True)
@@ -152,6 +164,7 @@ class PromptSet:
     @staticmethod
     def _sentence(template: str, text: str, dataset: str, modality: str) -> str:
         values = {"": text, "dataset": dataset, "modality": modality}
+        template = agreeing_article(template, modality)
         # One pass, so that braces within a class name are text and never a field.
         return _FIELD.sub(lambda found: values[found[1]], template)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_OPEN = 3
 """Tables up to which every sentence is seen at once; of more, they open on demand."""
 
+MOST_LEVEL = 3
+"""Models that are named where several do as well as one another."""
+
 
 def in_words_html(report: "Report") -> str:
     """Write a paragraph a table, as a list where there are several."""
@@ -52,7 +55,8 @@ def in_words(report: "Report", number: int) -> Iterator[str]:
     label, name = matrix.rows[row].label, matrix.metric.title
     chance = matrix.rows[row].at_chance
     one = len(matrix.rows) == 1
-    first = label if one else f"of {counted(len(matrix.rows), 'model')} {label} does best"
+    level = _level_with(report, matrix, ranks, row)
+    first = label if one else f"of {counted(len(matrix.rows), 'model')} {label} {_does(level)}"
     before, after = clean(matrix, matrix.shown, row), mean(matrix, matrix.shown, row)
     if after.value is None:
         yield f"{_upper(first)}: {name} {_number(before)} on clean images."
@@ -79,6 +83,20 @@ def _best(matrix: Matrix, ranks: Sequence[Standing]) -> int | None:
         return min(ranked, key=lambda row: ranks[row].rank or 0)
     known = [r for r in range(len(matrix.rows)) if clean(matrix, matrix.shown, r).value is not None]
     return known[0] if len(known) == 1 else None
+
+
+def _does(level: Sequence[str]) -> str:
+    """Say how far a model is ahead of those that it cannot be told from.
+
+    Example:
+        >>> _does([]), _does(["A", "B"])
+        ('does best', 'has the best number, but cannot be told from A and B')
+    """
+    if not level:
+        return "does best"
+    left = len(level) - MOST_LEVEL
+    named = [*level[:MOST_LEVEL], *([counted(left, "other")] if left > 0 else [])]
+    return f"has the best number, but cannot be told from {listed(named)}"
 
 
 def _number(found: Estimate) -> str:
@@ -120,36 +138,59 @@ def _worst(matrix: Matrix, row: int) -> Iterator[str]:
 
 def _next(report: "Report", matrix: Matrix, ranks: Sequence[Standing], row: int) -> Iterator[str]:
     """Say how far the next model is behind, and whether chance could be why."""
-    others = [r for r, standing in enumerate(ranks) if standing.rank is not None and r != row]
+    others = _others(ranks, row)
     if not others:
         return
-    other = min(others, key=lambda r: ranks[r].rank or 0)
+    name = matrix.rows[others[0]].label
+    value = with_range(mean(matrix, matrix.shown, others[0]))
+    line = _compared(report, matrix, row, others[0])
+    if line is None or not line["low"]:
+        yield f"Next: {name}, {value}."
+        return
+    turned = 1 if line["first"] == name else -1
+    low, high = sorted(turned * float(line[side]) for side in ("low", "high"))
+    sure = "which chance would hardly give" if _is_certain(line) else "which may be chance"
+    points = _points(turned * float(line["difference"]), low, high)
+    yield f"Next: {name}, {value}; {points}, {sure}."
+
+
+def _others(ranks: Sequence[Standing], row: int) -> list[int]:
+    """Return the ranked rows but one, the best first."""
+    ranked = [r for r, standing in enumerate(ranks) if standing.rank is not None and r != row]
+    return sorted(ranked, key=lambda r: ranks[r].rank or 0)
+
+
+def _level_with(report: "Report", matrix: Matrix, ranks: Sequence[Standing], row: int) -> list[str]:
+    """Name the models that a row cannot be told from: by their test, else by ranks that overlap."""
+    level = []
+    for other in _others(ranks, row):
+        line = _compared(report, matrix, row, other)
+        tested = line is not None and line["p_familywise"]
+        if line is not None and tested:
+            apart = _is_certain(line)
+        else:
+            apart = (ranks[row].high or 1) < (ranks[other].low or 1)
+        if not apart:
+            level.append(matrix.rows[other].label)
+    return level
+
+
+def _compared(report: "Report", matrix: Matrix, row: int, other: int) -> dict[str, str] | None:
+    """Return the comparison of two rows by their means over the table, if there is one."""
     pair = {matrix.rows[row].label, matrix.rows[other].label}
     table = matrix.table
+    place_ = (table.dataset, table.split, table.suite, "mean", matrix.shown)
+    names = ("dataset", "split", "suite", "condition", "of")
     found = [
         line
         for line in report.comparisons
-        if {line["first"], line["second"]} == pair
-        and (line["dataset"], line["split"], line["suite"])
-        == (
-            table.dataset,
-            table.split,
-            table.suite,
-        )
-        and (line["condition"], line["of"]) == ("mean", matrix.shown)
+        if {line["first"], line["second"]} == pair and tuple(line[name] for name in names) == place_
     ]
-    name = matrix.rows[other].label
-    value = with_range(mean(matrix, matrix.shown, other))
-    if len(found) != 1 or not found[0]["low"]:
-        yield f"Next: {name}, {value}."
-        return
-    (line,) = found
-    turned = 1 if line["first"] == name else -1
-    low, high = sorted(turned * float(line[side]) for side in ("low", "high"))
-    certain = line["p_familywise"] and float(line["p_familywise"]) < 0.05
-    sure = "which chance would hardly give" if certain else "which may be chance"
-    points = _points(turned * float(line["difference"]), low, high)
-    yield f"Next: {name}, {value}; {points}, {sure}."
+    return found[0] if len(found) == 1 else None
+
+
+def _is_certain(line: dict[str, str]) -> bool:
+    return bool(line["p_familywise"]) and float(line["p_familywise"]) < 0.05
 
 
 def _upper(text: str) -> str:

@@ -1,6 +1,7 @@
 """Where the numbers of a page come from: data sets, models, versions and configurations."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from .markup import details, plain_table
 
 if TYPE_CHECKING:
     from .report import Report
+
+
+ONE_THREAD = re.compile(r"\b1 threads\b")
+"""As run.json has it, whatever the number."""
 
 
 def provenance_html(report: "Report") -> str:
@@ -48,6 +53,7 @@ def provenance_html(report: "Report") -> str:
         parts.append(f'<p class="soft small">{SEEN}</p>')
     versions = report.run.get("versions") or {}
     facts = [(k, str(report.run[k])) for k in ("device", "commit") if report.run.get(k)]
+    facts = [(name, ONE_THREAD.sub("1 thread", value)) for name, value in facts]
     if versions or facts:
         pairs = [*facts, *((str(k), str(v)) for k, v in versions.items())]
         parts.append(details("Versions", plain_table(("part", "version"), pairs)))

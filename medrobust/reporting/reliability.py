@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LARGEST = 120.0
 """Area of the mark of a bin that holds every answer, in points squared."""
 
+MARGIN = 6.0
+"""Percent beyond 0 and 100, so that a mark at either is whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityPanel:
@@ -65,12 +68,15 @@ def _panel(axis: "Axes", panel: ReliabilityPanel, ink: str) -> None:
         total = sum(one.count for one in bins)
         sizes = [8 + LARGEST * one.count / total for one in bins]
         axis.plot(x, y, color=color, linestyle=dashes, linewidth=1)
-        axis.scatter(x, y, s=sizes, color=color, marker=marker, linewidth=0, label=name, zorder=3)
+        axis.scatter(
+            x, y, s=sizes, color=color, marker=marker, linewidth=0, label=name, zorder=3,
+            clip_on=False,
+        )  # fmt: skip
         for place, one in zip(x, bins, strict=True):
             if one.right.low is not None and one.right.high is not None:
                 ends = (100 * one.right.low, 100 * one.right.high)
                 axis.plot((place, place), ends, color=color, alpha=0.35, linewidth=1)
-    axis.set(xlim=(0, 102), ylim=(0, 102))
+    axis.set(xlim=(-MARGIN, 100 + MARGIN), ylim=(-MARGIN, 100 + MARGIN))
     axis.set_title(panel.title, size=9, color=ink)
     axis.set_xlabel("confidence, %", color=ink, size=8)
     plain_axes(axis, ink)

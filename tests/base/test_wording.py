@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medrobust.base.wording import agreeing, counted, part_of
+from medrobust.base.wording import agreeing, article, counted, part_of
 
 PACKAGE = Path(__file__).parents[2] / "medrobust"
 COUNTS = re.compile(
@@ -62,3 +62,16 @@ SEVERAL = {
 def test_no_sentence_writes_a_plural_by_hand(path: Path) -> None:
     found = plurals_by_hand(path.read_text(encoding="utf-8"))
     assert [one for one in found if one not in SEVERAL.get(path.name, [])] == []
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        ("an", "xray|X-ray|MRI|OCT|ultrasound|H&E slide|8-bit image|18F scan|hour|ulcer|Embedding"),
+        ("a", "chest x-ray|CT|US scan|SPECT|FLAIR MRI|unilateral view|urine smear|Europe|1 image"),
+    ],
+)
+def test_the_article_is_that_of_the_sound(one: str, words: str) -> None:
+    assert {word: article(word) for word in words.split("|")} == dict.fromkeys(
+        words.split("|"), one
+    )

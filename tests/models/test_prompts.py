@@ -77,3 +77,17 @@ def test_the_description_holds_what_decides_the_sentences() -> None:
     one = PromptSet("one", ["{}"], names={"d": ["x", "y"]})
     assert one.description() == PromptSet("two", ("{}",), names={"d": ("x", "y")}).description()
     assert one.description() != PromptSet("one", ["a {}"]).description()
+
+
+@pytest.mark.parametrize(
+    ("modality", "said"),
+    [
+        ("xray", "an xray of cyst"),
+        ("chest x-ray", "a chest x-ray of cyst"),
+        ("MRI", "an MRI of cyst"),
+    ],
+)
+def test_the_article_of_a_template_suits_the_modality(modality: str, said: str) -> None:
+    prompts = PromptSet("p", ["a {modality} of {}"])
+    found = prompts.texts(dataset="d", class_texts=["cyst", "a {modality}"], modality=modality)
+    assert found == [[said], [said.replace("cyst", "a {modality}")]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medrobust.base.findings import Finding
 from medrobust.base.lazy_rows import picked
 from medrobust.base.targets import Labels
-from medrobust.base.wording import agreeing, counted, part_of
+from medrobust.base.wording import agreeing, counted, part_of, with_article
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.types import Int64Array, LabelKind, UInt8Array
@@ -191,7 +191,7 @@ def label_array(stored: NDArray[Any], label_kind: LabelKind, file: Path) -> Int6
         labels = labels[:, 0]
     if labels.ndim != (2 if label_kind == MULTI_LABEL else 1):
         raise InvalidDataError(
-            f"{file} holds labels of shape {labels.shape} for a {label_kind} set."
+            f"{file} holds labels of shape {labels.shape} for {with_article(label_kind)} set."
         )
     return labels
 

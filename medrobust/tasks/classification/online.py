@@ -132,9 +132,11 @@ def _own_head(side: ModelSide, description: HeadDescription, data: Any) -> "Clas
 
 def _encoded(side: ModelSide, sentences: Sequence[str], modality: str) -> Float64Array:
     """Return features of sentences, each alone, (S, D)."""
+    from medrobust.models.prompts import agreeing_article
     from medrobust.tasks.text_features import text_features
 
-    whole = [[sentence.replace("{modality}", modality)] for sentence in sentences]
+    agreeing = [agreeing_article(sentence, modality) for sentence in sentences]
+    whole = [[sentence.replace("{modality}", modality)] for sentence in agreeing]
     found: Float64Array = text_features(side.model(), whole, "online").double().numpy()
     return found
 
