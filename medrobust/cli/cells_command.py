@@ -26,6 +26,14 @@ OTHERS = ("clip_vit_b16", "biomedclip")
 
 DEMONSTRATIONS = ("phantomclip_small", "phantomclip")
 
+RUN_WIDE = {
+    "seed": 0,
+    "store.features": False,
+    "trainer.precision": "32-true",
+    "validation": True,
+}
+"""Keys of a whole run that decide what its cells hold -> their usual value."""
+
 
 @dataclass(frozen=True)
 class CellsCommand:
@@ -59,7 +67,7 @@ class CellsCommand:
                 words = [f"model={model}", *self._words(config, levels)]
             except UnknownNameError as error:
                 return str(error)
-            words += [f"prompts={prompts}"] if prompts else []
+            words += [f"prompts={prompts}"] if prompts else self._sentences(model, config)
             words += [f"store.dir={override_value(str(self.store))}", *self._config_dirs]
             commands[" ".join([program(), *map(shlex.quote, words)])] = None
             wanted |= dict.fromkeys(word for word in words if word.endswith(f"={PLACEHOLDER}"))
@@ -92,8 +100,24 @@ class CellsCommand:
         for group in groups_of_it:
             yield from self._of_group(group, config[group])
         yield f"severity={','.join(map(str, levels))}"
-        if config.get("seed"):
-            yield f"seed={config['seed']}"
+        for key, usual in RUN_WIDE.items():
+            value = _at(config, key)
+            if value not in (None, usual):
+                yield f"{key}={override_value(value)}"
+
+    def _sentences(self, model: str, config: Mapping[str, Any]) -> list[str]:
+        """Choose the sentences of the runs where the model's own have their name but differ.
+
+        Cells of such sentences would be about other class texts, and compared with nothing.
+        """
+        recorded = config.get("prompts")
+        if not isinstance(recorded, Mapping) or not recorded.get("name"):
+            return []
+        choices = [*self._config_dirs, f"model={model}"]
+        plain = composed_group(choices, "prompts")
+        if plain.get("name") != recorded["name"] or plain == recorded:
+            return []
+        return self._of_group("prompts", recorded)
 
     def _of_group(self, group: str, recorded: Mapping[str, Any]) -> list[str]:
         """Choose the option of a group that is nearest to what was recorded, and what differs.
@@ -148,10 +172,16 @@ def _runs(cells: Sequence[StoredCell]) -> list[tuple[Mapping[str, Any], list[int
         config = _config(cell)
         if not (config.get("dataset") and config.get("corruption") and cell.spec.severity):
             continue
-        deciding = {key: config.get(key) for key in ("dataset", "task", "corruption", "seed")}
-        name = canonical_json(deciding)
+        keys = ("dataset", "task", "corruption", *RUN_WIDE)
+        name = canonical_json({key: _at(config, key) for key in keys})
         found.setdefault(name, (config, set()))[1].add(cell.spec.severity)
     return [(config, sorted(levels)) for config, levels in found.values()]
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key, None where there is none."""
+    group, _, last = key.rpartition(".")
+    return ((config.get(group) or {}) if group else config).get(last)
 
 
 def _config(cell: StoredCell) -> Mapping[str, Any]:

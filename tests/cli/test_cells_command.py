@@ -91,6 +91,20 @@ def test_the_command_for_a_reference_asks_for_the_same_cells(recorded, tmp_path,
     assert found["store"]["dir"] == str(tmp_path / "store")
 
 
+def test_the_command_keeps_what_decides_the_content_of_cells(recorded, tmp_path):
+    asked = ["store.features=true", "trainer.precision=bf16-mixed", "validation=false"]
+    sentences = "prompts.templates=['a scan of {}']"
+    cells = recorded("dataset=phantoms", "model=phantomclip", sentences, *asked)
+    (typed,) = offered(CellsCommand(tmp_path)("phantomclip_small", cells), "medrobust ")
+    assert set(asked) < set(typed)
+    found = resolved(composed(typed))
+    assert found["prompts"] == cells[0].record["config"]["prompts"]
+    (other,) = offered(CellsCommand(tmp_path)("biomedclip", cells), "medrobust ")
+    assert not any(word.startswith("prompts") for word in other)  # of another name: it counts
+    (usual,) = offered(CellsCommand(tmp_path)("phantomclip_small", recorded()), "medrobust ")
+    assert not any(word.startswith(("prompts", "store.f", "trainer", "valid")) for word in usual)
+
+
 def test_paths_that_no_record_keeps_are_taken_from_what_was_typed_or_named(recorded, tmp_path):
     cells = recorded("dataset=folder", "dataset.csv=a.csv", "task=retrieval")
     named = CellsCommand(tmp_path)("biomedclip", cells)
