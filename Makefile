@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# One thread a worker; compiled modules are kept, for the processes that tests start as well.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+TESTS  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-all test-lowest coverage mutate lint format types check bench docs clean
@@ -20,21 +23,21 @@ run: $(READY)  ## both demonstration models on synthetic phantoms, all corruptio
 	$(BIN)/python run.py
 
 test: $(READY)  ## the tests, those marked slow excepted
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS) $(BIN)/python $(PYTEST) -m "not slow"
 
 test-all: $(READY)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS) $(BIN)/python $(PYTEST)
 
 test-lowest: .venv-lowest/.ready  ## the tests with the lowest versions that pyproject.toml allows
-	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-o filterwarnings=default" \
-		.venv-lowest/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS) PYTEST_ADDOPTS="-o filterwarnings=default" \
+		.venv-lowest/bin/python $(PYTEST) -m "not slow"
 
 .venv-lowest/.ready: requirements-lowest.txt pyproject.toml
 	$(PYTHON) scripts/make_environment.py .venv-lowest requirements-lowest.txt
 	@touch $@
 
 coverage: $(READY)  ## line and branch coverage of the tests, slow ones excepted: htmlcov/index.html
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
+	$(TESTS) $(BIN)/python $(PYTEST) -m "not slow" --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
 	$(BIN)/python scripts/coverage_table.py htmlcov/coverage.json
 
 MUTANTS ?= medrobust.metrics.*
