@@ -1,12 +1,18 @@
 """The site builds without a network, without a warning, and asks for nothing when it is read."""
 
+import gc
+import os
 import re
-import subprocess
+import socket
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
+from forked import forked
 from pages import ROOT
+from sphinx.cmd.build import main
 
 ROOMS = [
     f"medrobust.{room}"
@@ -27,17 +33,6 @@ PLAIN = {
     "medrobust.reporting.References",
 }
 """A table and two aliases, which are imported without their docstrings."""
-BUILD = """
-import gc, socket, sys
-gc.disable()  # a third of the time went to walking what stays until the end
-from sphinx.cmd.build import main
-
-def refused(*_):
-    raise AssertionError("the network was asked")
-
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
-sys.exit(main(sys.argv[1:]))
-"""
 REQUEST = re.compile(
     r"<(?:script|img|iframe|source)[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>"
     r"|<link[^>]*\bhref=[\"']?(?:https?:)?//[^>]*>"
@@ -45,17 +40,23 @@ REQUEST = re.compile(
 )
 
 
+def refused(*_: object) -> NoReturn:
+    raise AssertionError("the network was asked")
+
+
+def build(given: list[str]) -> None:
+    """Build the pages where no connection can be opened."""
+    socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+    os.chdir(ROOT)
+    gc.disable()  # a third of the time went to walking what stays until the end
+    sys.exit(main(given))
+
+
 def test_the_site_builds_strictly_offline_and_asks_for_nothing(tmp_path: Path) -> None:
     (options,) = re.findall(r"-m sphinx (.*) docs site", (ROOT / "Makefile").read_text())
     assert "-W" in options
-    command = [sys.executable, "-c", BUILD, *options.split(), "-d", str(tmp_path / "doctrees")]
-    done = subprocess.run(
-        [*command, "docs", str(tmp_path / "site")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    given = [*options.split(), "-d", str(tmp_path / "doctrees"), "docs", str(tmp_path / "site")]
+    done = forked(partial(build, given))
     assert done.returncode == 0, done.stderr
     read = [*(tmp_path / "site").rglob("*.html"), *(tmp_path / "site").rglob("*.css")]
     assert len(read) > 30

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forked import forked
 from run_entry import medrobust
+from wandb.sdk.wandb_run import Run
 from wandb_files import read_records
 
 from medrobust.evaluation.store import Store
@@ -17,27 +19,25 @@ RUN = (
     "model=phantomclip_small", "corruption=pixelate", "severity=1", "dataset.per_class=1",
     "validation=false", "logger=wandb", "logger.mode=offline",
 )  # fmt: skip
-KILLED = """
-import json, os, signal, sys
-from wandb.sdk.wandb_run import Run
-from medrobust.cli import entry as cli
 
-log = Run.log
-def killed_after(self, *given, **more):
-    log(self, *given, **more)
-    os.kill(os.getpid(), signal.SIGKILL)
 
-Run.log = killed_after
-cli.main(json.loads(sys.argv[1]))
-"""
+def killed_while_logging() -> None:
+    """Run the job, and be killed after the first that it logs."""
+    log = Run.log
+
+    def killed_after(self: Run, *given: Any, **more: Any) -> None:
+        log(self, *given, **more)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Run.log = killed_after
+    medrobust(*RUN, "hydra.run.dir=killed")
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # the library's own, of pydantic
 def test_a_job_killed_while_it_logs_loses_nothing_and_is_logged_by_the_next(
     workplace: Path,
 ) -> None:
-    command = [sys.executable, "-c", KILLED, json.dumps([*RUN, "hydra.run.dir=killed"])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked(killed_while_logging)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert list(Path("killed").rglob("run-*.wandb")), "it was killed in the middle of sending"
     assert sorted(cell.spec.severity for cell in Store(Path("outputs/store")).cells()) == [0, 1]
