@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -473,8 +472,8 @@ def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) 
     assert raw._losses(part, own)[0].item() == pytest.approx(-expected.item(), rel=1e-5)
 
 
-KILLED = """
-import os, signal, sys
+WAITING = """
+import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tuning import experiment, tuning
@@ -484,49 +483,34 @@ from medrobust.evaluation.store import Store
 from medrobust.tuning import FewShot
 
 step = FewShot.training_step
-def killed(self, batch, batch_index):
-    if self._batches_done == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, batch, batch_index)
-
-FewShot.training_step = killed
-given = experiment(Path(sys.argv[2]), tuning=tuning(save_every=1))
-adapted(given, Resources(), Store(given.where.store))
-"""
-
-
-WAITING = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from tuning import experiment
-from medrobust.evaluation.adaptation import adapted
-from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.store import Store
-from medrobust.tuning import FewShot
-
-step = FewShot.training_step
 def stopped(self, batch, batch_index):
-    if self._batches_done == 4:  # of the second epoch, when there is a checkpoint
+    if self._batches_done == 4:  # three steps an epoch: the fifth is the second of its epoch
         print("in", flush=True)
         sys.stdin.readline()
     return step(self, batch, batch_index)
 
 FewShot.training_step = stopped
 for folder in sys.argv[2:]:
-    given = experiment(Path(folder))
+    given = experiment(Path(folder), tuning=tuning(save_every=1))
     adapted(given, Resources(), Store(given.where.store))
 """
 
 
-def test_two_jobs_that_want_one_adapter_at_once_tune_it_once(
+def test_two_jobs_that_want_one_adapter_at_once_tune_it_once_or_go_on_where_one_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     builders = str(Path(tuning.__code__.co_filename).parent)
     ends = {"finishes": tmp_path / "finishes", "is killed": tmp_path / "killed"}
     command = [sys.executable, "-c", WAITING, builders, *map(str, ends.values())]
     made: list[str] = []
-    make_it = adaptation.make
+    counted: list[int] = []
+    make_it, step = adaptation.make, FewShot.training_step
+
+    def counting(self: FewShot, batch: Any, batch_index: int) -> Tensor:
+        counted.append(self._batches_done)
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(FewShot, "training_step", counting)
     monkeypatch.setattr(adaptation, "PAUSE", 0.01)
     monkeypatch.setattr(adaptation, "make", lambda *a: made.append("here") or make_it(*a))
     caplog.set_level(logging.INFO, logger="medrobust")
@@ -548,6 +532,7 @@ def test_two_jobs_that_want_one_adapter_at_once_tune_it_once(
             waiting.join(timeout=0.5)  # fifty looks at what the other does
             assert waiting.is_alive()
             assert not made, "both tune, in one folder"
+            assert not list((folder / "adapters").glob("[!.]*"))
             if end == "is killed":
                 other.kill()
             else:
@@ -557,36 +542,15 @@ def test_two_jobs_that_want_one_adapter_at_once_tune_it_once(
             assert len(made) == (end == "is killed")
             (tuned,) = done
             assert weights(tuned)
+    assert counted == [4, 5], "the steps that the killed one has not done"
     for folder in ends.values():  # the other process has ended, and cleared away what it had begun
         assert [path.name for path in (folder / "adapters").iterdir()] == [Path(tuned.path).name]
+    files = [next(f.glob("adapters/*/adapter_model.safetensors")) for f in ends.values()]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def make_into(folder: Path, done: list[Tuned]) -> None:
-    done.append(make(experiment(folder)))
-
-
-def test_a_process_that_is_killed_in_an_epoch_leaves_what_makes_the_same_adapter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = tuning(save_every=1)  # three steps an epoch: the fifth is the second of its epoch
-    whole = make(experiment(tmp_path / "whole", tuning=recipe))
-    builders = str(Path(tuning.__code__.co_filename).parent)
-    command = [sys.executable, "-c", KILLED, builders, str(tmp_path / "killed")]
-    done = subprocess.run(command, capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert not list((tmp_path / "killed/adapters").glob("[!.]*"))
-    counted: list[int] = []
-    step = FewShot.training_step
-
-    def counting(self: FewShot, batch: Any, batch_index: int) -> Tensor:
-        counted.append(self._batches_done)
-        return step(self, batch, batch_index)
-
-    monkeypatch.setattr(FewShot, "training_step", counting)
-    resumed = make(experiment(tmp_path / "killed", tuning=recipe))
-    assert counted == [4, 5]
-    files = [Path(one.path, "adapter_model.safetensors").read_bytes() for one in (whole, resumed)]
-    assert files[0] == files[1]
+    done.append(make(experiment(folder, tuning=tuning(save_every=1))))
 
 
 class Program:

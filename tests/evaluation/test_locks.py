@@ -1,17 +1,17 @@
 """Two processes on one store: each computes what the other does not, and both end with all."""
 
 import errno
-import os
+import multiprocessing
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
+from multiprocessing import Process
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-import cells
-import other_worker
 import pytest
-from cells import COLUMNS, experiment
+import torch
+from cells import COLUMNS, Wrapped, experiment
 from filelock import FileLock
 
 from medrobust.corruptions import Corruption
@@ -162,30 +162,40 @@ def test_a_cell_that_fails_is_free_for_others(tmp_path, monkeypatch) -> None:
     assert seen == [True]
 
 
+def stopped_in_the_third_cell(folders: list[Path], beside: Connection) -> None:
+    """Run the plan in each store: say when the third cell is begun, go on when told to."""
+
+    def stop(_images: object) -> None:
+        beside.send("in")
+        beside.recv()
+
+    torch.set_num_threads(1)  # those of OpenMP are not in a child
+    for folder in folders:
+        columns = [Wrapped(stop, one.name) if one is COLUMNS[1] else one for one in COLUMNS]
+        given, resources = experiment(folder, *columns), Resources()
+        done: list[Done] = []
+        CellRunner(given, resources, Store(folder)).run(plan(given, resources), done.append)
+        beside.send((sum(one.computed for one in done), len(done)))
+
+
 def test_another_process_computes_its_cells_and_this_one_those_of_a_dead_one(tmp_path) -> None:
     folders = {"slow": tmp_path / "slow", "killed": tmp_path / "killed"}
-    builders = os.pathsep.join([str(Path(cells.__file__).parent), *filter(None, sys.path)])
-    process = subprocess.Popen(
-        [sys.executable, other_worker.__file__, *map(str, folders.values())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": builders, "OMP_NUM_THREADS": "1"},
-    )
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=stopped_in_the_third_cell, args=([*folders.values()], there))
+    process.start()
     run(tmp_path / "alone")
-    with process:
-        for end, folder in folders.items():
-            shared_with(process, folder, kill=end == "killed")
-            assert stored(folder) == stored(tmp_path / "alone")
-            left = list((folder / FOLDER).glob("*"))
-            assert not left, "the lock of a dead process is taken and cleared"
+    for end, folder in folders.items():
+        shared_with(process, here, folder, kill=end == "killed")
+        assert stored(folder) == stored(tmp_path / "alone")
+        left = list((folder / FOLDER).glob("*"))
+        assert not left, "the lock of a dead process is taken and cleared"
 
 
-def shared_with(process: subprocess.Popen[str], folder: Path, *, kill: bool) -> None:
+def shared_with(process: Process, beside: Connection, folder: Path, *, kill: bool) -> None:
     """Run beside a process that goes on, or dies, when this one has all but one cell."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == "in\n"
+    assert beside.poll(60)
+    assert beside.recv() == "in"
     count = 0
 
     def decide(one: Done) -> None:
@@ -194,12 +204,15 @@ def shared_with(process: subprocess.Popen[str], folder: Path, *, kill: bool) -> 
         if count == len(NAMES) - 1 and kill:
             process.kill()
         elif count == len(NAMES) - 1:
-            process.stdin.write("\n")
-            process.stdin.flush()
+            beside.send("go on")
 
     done = run(folder, decide)
     by_name = {name: one.computed for name, one in zip(names(done), done, strict=True)}
     assert by_name == {
         "clean": False, "contrast": False, "brightness": kill, "pixelate": True, "saturate": True
     }  # fmt: skip
-    assert process.stdout.readline() == ("" if kill else "3 5\n")
+    if kill:
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    else:
+        assert beside.recv() == (3, 5)
