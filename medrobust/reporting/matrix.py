@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from medrobust.metrics import (
     relative_corruption_error,
 )
 from medrobust.metrics.influence import Areas
-from medrobust.tasks.base import Cell, Task, Terms
+from medrobust.tasks.base import Cell, Section, Task, Terms, in_order
 from medrobust.types import Float64Array
 
 from .aggregates import Aggregates, Groups, Place
@@ -98,6 +99,11 @@ class Matrix:
     groups: Groups = field(default_factory=dict)
     reference_groups: Groups = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured, repr=False, compare=False)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """What its task shows of it alone, in the order of the page."""
+        return tuple(in_order(self.task.sections(self)))
 
     @property
     def shown(self) -> str:

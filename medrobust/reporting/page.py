@@ -240,7 +240,7 @@ def _footer(report: "Report") -> str:
             '<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models, first minus '
             "second)"
         )
-    listed_ = [entry for section in report.sections for entry in section.rows.items()]
+    listed_ = [entry for section in report.with_files for entry in section.rows.items()]
     links += [f'<a href="{name}">{name}</a> (one row {row})' for name, row in listed_]
     links.append('<a href="matrix.csv">matrix.csv</a> (one row a corruption, one column a model)')
     links.append('<a href="matrix.png">matrix.png</a>')

@@ -11,7 +11,7 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.readings.lookup import sections
-from medrobust.tasks.base import Section
+from medrobust.tasks.base import Section, joined
 
 from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
@@ -105,6 +105,14 @@ class Report:
         """What readings say, in the order of the page."""
         return sections(self)
 
+    @property
+    def with_files(self) -> tuple[Section, ...]:
+        """What tasks and readings write beside the page."""
+        return (
+            joined(part for matrix in self.matrices for part in matrix.sections),
+            *self.sections,
+        )
+
     def write(
         self,
         folder: str | Path | None = None,
@@ -117,7 +125,7 @@ class Report:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
         The tables are matrix.csv, results.csv, summary.csv, with two models or more
-        comparisons.csv, and those of the readings that have something to say.
+        comparisons.csv, and those of tasks and readings that have something to say.
 
         Args:
             folder: Made if it is not there; the report's own by default.
@@ -156,7 +164,7 @@ class Report:
         files["summary.csv"] = csv_bytes(self.summary, SUMMARY_COLUMNS)
         if self.comparisons:
             files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
-        for section in self.sections:
+        for section in self.with_files:
             files |= section.files
         return files
 

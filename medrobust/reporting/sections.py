@@ -11,7 +11,6 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import group_codes
-from medrobust.tasks.base import in_order
 
 from .aggregates import Place
 from .by_metric import printed_estimates, without_mce
@@ -76,7 +75,7 @@ def matrix_section(
         _sanity(matrix),
         comparisons_html(matrix, ranks.get(matrix.shown, ()), comparisons),
         changes_html(matrix),
-        *(section.html for section in in_order(matrix.task.sections(matrix))),
+        *(section.html for section in matrix.sections),
         _worst(matrix, pictures=pictures),
         _strip(matrix) if pictures else "",
         "</section>",

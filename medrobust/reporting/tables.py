@@ -4,6 +4,9 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
+from medrobust.base.csv_text import csv_bytes as csv_bytes
+from medrobust.base.csv_text import defused
+from medrobust.base.csv_text import number as number
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import Estimate, baseline
@@ -276,10 +279,10 @@ def matrix_csv(matrices: Sequence[Matrix]) -> bytes:
     labels = list(dict.fromkeys(row.label for matrix in matrices for row in matrix.rows))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*MATRIX_COLUMNS, *map(_defused, labels)])
+    writer.writerow([*MATRIX_COLUMNS, *map(defused, labels)])
     for matrix in matrices:
         for line in _matrix_lines(matrix, labels):
-            writer.writerow(map(_defused, line))
+            writer.writerow(map(defused, line))
     return buffer.getvalue().encode()
 
 
@@ -318,11 +321,6 @@ def _matrix_lines(matrix: Matrix, labels: Sequence[str]) -> Iterator[list[str]]:
         ]
 
 
-def number(value: float | None) -> str:
-    """Write a number so that it reads back exactly; empty for None."""
-    return "" if value is None else repr(float(value))
-
-
 def one_line(text: str) -> str:
     """Write text without line ends, which would leave a comment or a row of a table."""
     return " ".join(text.split())
@@ -337,25 +335,3 @@ def in_markdown(text: str) -> str:
     """
     signs: dict[str, str | int | None] = {"&": "&amp;", "<": "&lt;", "|": r"\|", "[": r"\["}
     return one_line(text).translate(str.maketrans(signs))
-
-
-def csv_bytes(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> bytes:
-    r"""Write rows as CSV: UTF-8, "\n" line ends, the same bytes for the same rows.
-
-    Text that a spreadsheet would take for a formula gets a leading apostrophe.
-    """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
-    return buffer.getvalue().encode()
-
-
-def _defused(value: str) -> str:
-    if not value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return "'" + value
-    return value

@@ -226,7 +226,7 @@ def _tables(report: "Report") -> dict[str, Any]:
         "summary": _table(report.summary, SUMMARY_COLUMNS),
         "comparisons": _table(report.comparisons, COMPARISON_COLUMNS),
     }
-    for section in report.sections:
+    for section in report.with_files:
         content |= of_section(section)
     for matrix in report.matrices:
         for metric in matrix.losses:
@@ -337,26 +337,29 @@ def _curve(matrix: Matrix, metric: str) -> Any:
 
 
 def _pictures(report: "Report") -> dict[str, Any]:
-    return {
-        f"examples/{matrix.table.dataset}/{matrix.table.suite}": _examples(matrix)
-        for matrix in report.matrices
-    }
+    content = {}
+    for matrix in report.matrices:
+        place = f"{matrix.table.dataset}/{matrix.table.suite}"
+        content[f"examples/{place}"] = _examples(matrix)
+        for section in matrix.sections:
+            for name, pictures in section.pictures.items():
+                content[f"{name}/{place}"] = [_image(png, caption) for caption, png in pictures]
+    return content
 
 
 def _examples(matrix: Matrix) -> list[Any]:
-    import wandb
-
     return [
-        wandb.Image(_picture(cell.picture()), caption=f"{place.corruption} s{place.severity}")
+        _image(cell.picture(), f"{place.corruption} s{place.severity}")
         for place, cell in matrix.cells.items()
         if place.row == 0 and cell.examples
     ]
 
 
-def _picture(png: bytes) -> Any:
+def _image(content: bytes, caption: str) -> Any:
+    import wandb
     from PIL import Image
 
-    return Image.open(io.BytesIO(png))
+    return wandb.Image(Image.open(io.BytesIO(content)), caption=caption)
 
 
 def _headline(report: "Report") -> dict[str, float]:

@@ -37,6 +37,7 @@ from .heads import deciding as deciding
 from .sections import Section as Section
 from .sections import TextTable as TextTable
 from .sections import in_order as in_order
+from .sections import joined as joined
 from .sections import text_tables as text_tables
 
 Level: TypeAlias = Literal["image", "patches", "pixels", "text"]

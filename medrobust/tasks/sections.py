@@ -44,6 +44,7 @@ class Section:
         rows: Name of a file -> what a row of it is, for the list at the foot of the page.
         curves: Name of a file -> (x, y, by) of its columns that are drawn over each other by W&B.
         tables: What a terminal shows.
+        pictures: What W&B shows where pictures are asked for: name -> captions and JPEG or PNG.
         shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
             follow that choice, or are no metric of images.
     """
@@ -55,7 +56,33 @@ class Section:
     rows: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[str, str, str]]] = field(default_factory=dict)
     tables: Sequence[TextTable] = ()
+    pictures: Mapping[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
     shows: str = ""
+
+
+def joined(sections: Iterable[Section]) -> Section:
+    r"""Join what sections of several matrices write: tables of one name are one table.
+
+    Args:
+        sections: Their tables of one name have the same columns, and rows that name their matrix.
+
+    Example:
+        >>> parts = [Section("", 0, files={"a.csv": text}) for text in (b"x\n1\n", b"x\n2\n")]
+        >>> joined(parts).files["a.csv"]
+        b'x\n1\n2\n'
+    """
+    files: dict[str, bytes] = {}
+    rows: dict[str, str] = {}
+    curves: dict[str, Sequence[tuple[str, str, str]]] = {}
+    for section in sections:
+        for name, content in section.files.items():
+            head, _, lines = content.partition(b"\n")
+            known = files.get(name, head + b"\n")
+            assert known.startswith(head + b"\n"), f"{name} has other columns in another matrix"
+            files[name] = known + lines
+        rows |= section.rows
+        curves |= section.curves
+    return Section("", 0, files=files, rows=rows, curves=curves)
 
 
 def in_order(sections: Iterable[Section]) -> list[Section]:

@@ -143,4 +143,9 @@ class TaskContract:
         assert any(row["of"] == shown for row in report.comparisons)
         page = (tmp_path / "report" / "report.html").read_text("utf-8")
         assert matrix.metric.title in page
-        assert f"matrix/toy/imagenet_c/{shown}" in wandb._tables(report)
+        logged = wandb._tables(report)
+        assert f"matrix/toy/imagenet_c/{shown}" in logged
+        for name in {name for section in matrix.sections for name in section.files}:
+            assert (tmp_path / "report" / name).is_file()
+            assert f'href="{name}"' in page
+            assert f"reading/{name.removesuffix('.csv')}" in logged

@@ -1,6 +1,8 @@
 """Maps: what is counted of their pixels, how they lie over images, and what scorers make."""
 
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from run_entry import medrobust, rows
 
 from medrobust.metrics.pixels import PixelCurve, pixel_numbers
 from medrobust.models.patches import PatchFeatures, PatchLevel
+from medrobust.reporting.from_store import report_store
+from medrobust.reporting.wandb import _pictures
 from medrobust.tasks.anomaly.levels import LEVELS, Scale, View, counted_maps, levels_of
 from medrobust.tasks.anomaly.map_pictures import spread
 from medrobust.tasks.anomaly.maps import (
@@ -177,3 +181,18 @@ def test_a_page_draws_a_map_where_its_pixels_were_counted(zoom: float) -> None:
     counted = View(zoom).spread(torch.from_numpy(values)[None], (64, 64))[0]
     inside = View(zoom).spread(torch.ones(1, 7, 5), (64, 64))[0] > 0.999
     np.testing.assert_allclose(spread(values, zoom, 64)[inside], counted[inside], atol=1e-5)
+
+
+def test_maps_are_pictures_of_a_wandb_run_but_never_those_of_own_images(workplace) -> None:
+    few = ("dataset.per_class=2", "corruption=contrast", "severity=5")
+    assert medrobust(*SMALL, *few, "hydra.run.dir=out") == 0
+    (matrix,) = report_store(
+        Path("outputs/store"), Path("again"), figures=False, interactive=False
+    ).matrices
+    (maps,) = (one.pictures for one in matrix.sections if one.pictures)
+    captions = [caption for caption, _ in maps["maps"]]
+    assert captions == ["phantomclip_small: clean s0", "phantomclip_small: contrast s5"]
+    logged = _pictures(Mock(matrices=[matrix]))["maps/phantoms/imagenet_c"]
+    assert [image._caption for image in logged] == captions
+    own = replace(matrix, data=replace(matrix.data, origin="own"))
+    assert not any(one.pictures for one in own.sections)

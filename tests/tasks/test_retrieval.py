@@ -287,7 +287,16 @@ def test_recall_relative_to_clean_images_is_a_table_with_intervals(workplace) ->
     recall = {
         r["severity"]: float(r["value"]) for r in rows("out/results.csv") if r["metric"] == RECALL
     }
-    assert f">{100 * (1 - recall['5'] / recall['0']):.1f} (" in _relative_recall()
+    drop = 1 - recall["5"] / recall["0"]
+    assert f">{100 * drop:.1f} (" in _relative_recall()
+    (row,) = (
+        r
+        for r in rows("out/relative_recall.csv")
+        if (r["side"], r["at"], r["severity"]) == ("image_to_text", "1", "5")
+    )
+    assert float(row["relative_drop"]) == pytest.approx(drop)
+    assert float(row["low"]) <= drop <= float(row["high"])
+    assert (row["dataset"], row["split"], row["against"]) == ("phantoms", "test", "clean images")
 
 
 def _relative_recall() -> str:

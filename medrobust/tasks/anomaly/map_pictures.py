@@ -3,12 +3,12 @@
 import base64
 import io
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from medrobust.reporting.markup import breakable, details
-from medrobust.tasks.base import Table
+from medrobust.tasks.base import Section, Table
 from medrobust.types import Float32Array, UInt8Array
 
 SIDE = 112
@@ -21,38 +21,60 @@ FROM = 0.5
 """Scaled value from which on is coloured: 0 is the median of normal pixels, 1 what a hundredth of
 them exceeds."""
 
+Drawn: TypeAlias = dict[tuple[str, int], bytes]
+"""(Corruption or "clean", severity) -> JPEG of a map over its image."""
+
+ORDER = 11
+"""Where they stand among the sections of the task."""
+
 COLOR = np.array([255.0, 60.0, 30.0])
 OPACITY = 0.85
 
 
-def maps_over_images(matrix: Table) -> str:
+def maps_over_images(matrix: Table) -> Section:
     """Show where one image is not normal, by corruption and severity, for the first models.
 
     Nothing is shown of own images, or where a store keeps no pictures.
     """
-    if matrix.data.origin == "own":
-        return ""
-    shown = [(row, line) for row, line in enumerate(matrix.rows) if _drawn(matrix, row, "clean", 0)]
-    if not shown:
-        return ""
+    montages = {} if matrix.data.origin == "own" else _montages(matrix)
+    if not montages:
+        return Section("Maps", order=ORDER)
     note = (
         '<p class="small">Coloured from half way between the median of the pixels of normal '
         "validation images and what one in a hundred of them exceeds, and the more the farther "
         "beyond.</p>"
     )
-    parts = [_montage(matrix, row, line.label) for row, line in shown[:MODELS]]
-    return details("Maps over an image", note + "".join(parts))
+    parts = [_montage(matrix, label, drawn) for label, drawn in montages.items()]
+    pictures = [
+        (f"{label}: {corruption} s{level}", picture)
+        for label, drawn in montages.items()
+        for (corruption, level), picture in drawn.items()
+    ]
+    html = details("Maps over an image", note + "".join(parts))
+    return Section("Maps", order=ORDER, html=html, pictures={"maps": pictures})
 
 
-def _montage(matrix: Table, row: int, label: str) -> str:
+def _montages(matrix: Table) -> dict[str, Drawn]:
+    """Draw the maps of the first models that have one of clean images."""
+    found: dict[str, Drawn] = {}
+    places = [("clean", 0)]
+    places += [
+        (name, level) for name in matrix.table.corruptions for level in matrix.table.severities
+    ]
+    for row, line in enumerate(matrix.rows):
+        if len(found) < MODELS and _drawn(matrix, row, *places[0]):
+            drawn = {place: _drawn(matrix, row, *place) for place in places}
+            found[line.label] = {place: jpeg for place, jpeg in drawn.items() if jpeg is not None}
+    return found
+
+
+def _montage(matrix: Table, label: str, drawn: Drawn) -> str:
     levels = matrix.table.severities
-    clean = _cell(_drawn(matrix, row, "clean", 0), "clean image")
+    clean = _cell(drawn.get(("clean", 0)), "clean image")
     lines = []
     for corruption in matrix.table.corruptions:
         pictures = "".join(
-            _cell(
-                _drawn(matrix, row, corruption, level), f"map under {corruption}, severity {level}"
-            )
+            _cell(drawn.get((corruption, level)), f"map under {corruption}, severity {level}")
             for level in levels
         )
         lines.append(f'<tr><th scope="row">{breakable(corruption)}</th>{clean}{pictures}</tr>')
@@ -68,28 +90,29 @@ def _montage(matrix: Table, row: int, label: str) -> str:
     )
 
 
-def _cell(picture: str, what: str) -> str:
-    if not picture:
+def _cell(jpeg: bytes | None, what: str) -> str:
+    if jpeg is None:
         return "<td>–</td>"
-    return f'<td><img loading="lazy" alt="{escape(what)}" src="{picture}"></td>'
+    uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    return f'<td><img loading="lazy" alt="{escape(what)}" src="{uri}"></td>'
 
 
-def _drawn(matrix: Table, row: int, corruption: str, severity: int) -> str:
-    """Draw the last map that a cell keeps over its picture; empty where either lacks."""
+def _drawn(matrix: Table, row: int, corruption: str, severity: int) -> bytes | None:
+    """Draw the last map that a cell keeps over its picture; None where either lacks."""
     cell = matrix.cells.get((row, corruption, severity))
     if cell is None or not len(cell.arrays["map_rows"]):
-        return ""
+        return None
     names = {path.name: number for number, path in enumerate(cell.examples)}
     for place in reversed(range(len(cell.arrays["map_rows"]))):
         name = f"row-{cell.arrays['map_rows'][place]}.png"
         if name in names:
             zoom = float(cell.arrays["map_zoom"][0])
             return overlay(cell.picture(names[name]), cell.arrays["maps"][place], zoom)
-    return ""
+    return None
 
 
-def overlay(png: bytes, values: Float32Array, zoom: float) -> str:
-    """Draw a scaled map over a picture: a JPEG as data URI.
+def overlay(png: bytes, values: Float32Array, zoom: float) -> bytes:
+    """Draw a scaled map over a picture: a JPEG.
 
     Args:
         png: The picture, square.
@@ -105,7 +128,7 @@ def overlay(png: bytes, values: Float32Array, zoom: float) -> str:
     mixed: UInt8Array = (small * (1 - strength) + COLOR * strength).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(mixed).save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
 
 
 def spread(values: Float32Array, zoom: float, side: int) -> Any:

@@ -248,7 +248,7 @@ class Anomaly(Task):
         """Return the table of false alarms, and maps over an image."""
         return (
             Section("False alarms", order=10, html=false_alarms(matrix)),
-            Section("Maps", order=11, html=maps_over_images(matrix)),
+            maps_over_images(matrix),
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from medrobust.base.csv_text import csv_bytes, number
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.markup import details, plain_table
@@ -17,6 +18,12 @@ from .scores import RECALLS, SIDES, ranked
 CORRUPTED = "text_corruption"
 """Key of a head whose texts are corrupted: how."""
 
+FILE = "relative_recall.csv"
+
+NUMBERS = ("recall", "recall_against", "relative_drop", "low", "high")
+
+COLUMNS = ("dataset", "split", "suite", "label", "side", "at", "severity", "against", *NUMBERS)
+
 CLEAN, GIVEN = "clean images", "texts as given"
 
 
@@ -28,7 +35,16 @@ def sections(matrix: Table) -> Sequence[Section]:
         return ()
     title = "Recall relative to clean images, and to texts as given"
     table = details(title, _table(lines)) if lines else ""
-    return (Section("Relative recall", order=10, html=table + note),)
+    files = {FILE: csv_bytes([_row(matrix, line) for line in lines], COLUMNS)} if lines else {}
+    rows = dict.fromkeys(files, "a model, side, severity and number of answers")
+    return (Section("Relative recall", order=10, html=table + note, files=files, rows=rows),)
+
+
+def _row(matrix: Table, line: dict[str, Any]) -> dict[str, str]:
+    """Return a line of the file, every value as text."""
+    place = {"dataset": matrix.table.dataset, "split": matrix.table.split}
+    texts = {key: number(value) if key in NUMBERS else str(value) for key, value in line.items()}
+    return {**place, "suite": matrix.table.suite, **texts}
 
 
 def _lines(matrix: Table) -> Iterator[dict[str, Any]]:
