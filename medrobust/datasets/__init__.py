@@ -17,6 +17,7 @@ _HOME = {
     "MedIMeta": "published.medimeta",
     "MedMNIST": "published.medmnist",
     "MedMNISTC": "published.medmnist_c",
+    "MovedWindows": "moved_windows",
     "MimicCxr": "reports.source",
     "Npz": "own.npz",
     "OpenI": "reports.source",

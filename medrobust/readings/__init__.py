@@ -9,6 +9,7 @@ _HOME = {
     "Conformal": "cells.answer_sets",
     "Guidance": "guidance",
     "LabelFree": "label_free",
+    "Lesions": "lesions",
     "OperatingLimit": "operating_limit",
     "Pairs": "pairs",
     "Quality": "quality",
