@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.types import Float32Array, Int64Array, UInt8Array
+from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array
 
 from .lazy_rows import picked
 from .wording import counted
@@ -65,19 +65,23 @@ class MaskedLabels(Labels):
     Attributes:
         masks: uint8 (N, H, W), not 0 in lesions; usually a memory map.
         digest: Of the masks, in order: decides which of them a stored cell was judged by.
+        spacing: float64 (N, 2), millimetres from one row of the stored image to the next, and from
+            one column; None where nobody knows.
     """
 
     masks: UInt8Array
     digest: str
+    spacing: Float64Array | None = None
     kind: ClassVar = "labels"
 
     def take(self, rows: Int64Array) -> Self:
         """Return labels and masks of these images, in this order, masks read when asked for."""
-        return type(self)(self.values[rows], picked(self.masks, rows), self.digest)
+        spacing = None if self.spacing is None else self.spacing[rows]
+        return type(self)(self.values[rows], picked(self.masks, rows), self.digest, spacing)
 
     def complaint(self, images: int, classes: int) -> str | None:
         """Say why they are not the target of so many images and classes, or return None."""
-        masks = Masks(self.masks).complaint(images, classes)
+        masks = Masks(self.masks, spacing=self.spacing).complaint(images, classes)
         return masks or Labels(self.values).complaint(images, classes)
 
 
@@ -88,15 +92,19 @@ class Masks:
     Attributes:
         values: uint8 (N, H, W), the class of each pixel of the stored image; usually a memory map.
         digest: Of the pixels, in order: decides which masks a stored cell was judged by.
+        spacing: float64 (N, 2), millimetres from one row of the stored image to the next, and from
+            one column; None where nobody knows.
     """
 
     values: UInt8Array
     digest: str = ""
+    spacing: Float64Array | None = None
     kind: ClassVar = "masks"
 
     def take(self, rows: Int64Array) -> Self:
         """Return the masks of these images, in this order, read when they are asked for."""
-        return type(self)(picked(self.values, rows), self.digest)
+        spacing = None if self.spacing is None else self.spacing[rows]
+        return type(self)(picked(self.values, rows), self.digest, spacing)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Name what a store keeps: nothing."""
@@ -113,6 +121,10 @@ class Masks:
         if len(self.values) != images:
             masks = counted(len(self.values), "mask")
             return f"{counted(images, 'image')} and {masks}: they must be as many"
+        if self.spacing is None:
+            return None
+        if self.spacing.shape != (images, 2) or not (self.spacing > 0).all():
+            return "spacing must be millimetres from row to row and column to column of each image"
         return None
 
 

@@ -10,8 +10,8 @@ from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .kernels import KERNELS
 
-HALF = 128
-"""Grey level from which a pixel of a moved mask counts: half of its light comes from a lesion."""
+FULL = 255
+"""Light of a pixel that all of which comes from one class."""
 
 
 class Corrupts(Protocol):
@@ -51,11 +51,7 @@ def moved_masks(
     stream: str,
     index: Int64Array,
 ) -> UInt8Array:
-    """Move masks as a corruption moves the images they belong to: by the same kernel and draws.
-
-    A mask is corrupted as an image of 0 and 255 would be; a pixel counts where at least half of its
-    light comes from the lesion. A corruption that moves nothing leaves masks as they are. What a
-    blur smears so thin that no pixel has half of it is in no mask any more.
+    """Move masks of lesions, as `moved_classes` does.
 
     Args:
         masks: uint8 (N, H, W), not 0 in lesions.
@@ -72,16 +68,59 @@ def moved_masks(
         ConfigurationError: If it moves pixels of a region alone.
     """
     lesions: UInt8Array = (masks != 0).astype(np.uint8)
-    if corruption is None or not moves_pixels(corruption, severity) or not lesions.any():
-        return lesions
+    return moved_classes(
+        lesions, corruption, severity=severity, seed=seed, stream=stream, index=index
+    )
+
+
+def moved_classes(
+    classes: UInt8Array,
+    corruption: Corrupts | None,
+    *,
+    severity: int,
+    seed: int,
+    stream: str,
+    index: Int64Array,
+) -> UInt8Array:
+    """Move masks as a corruption moves the images they belong to: by the same kernel and draws.
+
+    Each class is corrupted as an image of 0 and 255 would be; a pixel takes the class that most of
+    its light comes from, the background's if that is as much. A corruption that moves nothing
+    leaves masks as they are. What a blur smears so thin that no pixel has most of it is in no mask
+    any more.
+
+    Args:
+        classes: uint8 (N, H, W), the class of each pixel, 0 for the background.
+        corruption: Of the images; None for clean.
+        severity: 1 to 5.
+        seed: Of the corruption.
+        stream: Data set and split, as for the images.
+        index: int64 (N,), row of each image in its source split.
+
+    Returns:
+        uint8 (N, H, W), the class of each pixel.
+
+    Raises:
+        ConfigurationError: If it moves pixels of a region alone.
+    """
+    if corruption is None or not moves_pixels(corruption, severity) or not classes.any():
+        return classes
     if getattr(corruption, "region", None) is not None:
         raise ConfigurationError(
             "corruption.region: what a corruption moves within a region takes its masks along in "
             "part, which is not followed. Take one that moves no pixels, or the whole image."
         )
-    some = np.flatnonzero(lesions.any(axis=(1, 2)))
-    given = torch.from_numpy(np.ascontiguousarray(lesions[some, None] * np.uint8(255)))
-    rows = torch.from_numpy(np.ascontiguousarray(index[some]))
-    out = corruption(given, severity=severity, seed=seed, stream=stream, index=rows)
-    lesions[some] = (out[:, 0].numpy() >= HALF).astype(np.uint8)
-    return lesions
+    found = np.zeros_like(classes)
+    most = np.zeros(classes.shape, np.int16)
+    rest = np.full(classes.shape, FULL, np.int16)
+    for kind in np.unique(classes[classes > 0]):
+        own = classes == kind
+        some = np.flatnonzero(own.any(axis=(1, 2)))
+        given = torch.from_numpy(np.ascontiguousarray(own[some, None] * np.uint8(FULL)))
+        rows = torch.from_numpy(np.ascontiguousarray(index[some]))
+        out = corruption(given, severity=severity, seed=seed, stream=stream, index=rows)
+        light = np.zeros_like(most)
+        light[some] = out[:, 0].numpy()
+        found[light > most] = kind
+        most, rest = np.maximum(most, light), rest - light
+    return np.where(most > rest, found, 0).astype(np.uint8)

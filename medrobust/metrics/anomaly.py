@@ -1,5 +1,7 @@
 """Numbers of a score that tells what is abnormal from what is normal."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,11 +59,11 @@ def f1_influence(
     return found * (len(scores) / weight)
 
 
-def share_influence(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> Float64Array:
+def share_influence(hit: NDArray[Any], among: NDArray[np.bool_]) -> Float64Array:
     """Influence values of the share of some images that are hit, over all images.
 
     Args:
-        hit: bool (N,).
+        hit: (N,), bool, or real for a mean over some images.
         among: bool (N,), the images that the share is over, at least one.
 
     Returns:
@@ -73,6 +75,6 @@ def share_influence(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> Float64
         [1.414, -1.414, 0.0, 0.0]
     """
     count = int(among.sum())
-    share = float((hit & among).sum()) / count
+    share = float(np.where(among, hit, 0).sum()) / count
     unbiased = np.sqrt(count / (count - 1)) if count > 1 else 1.0
     return np.where(among, hit - share, 0.0) * (unbiased * len(hit) / count)

@@ -173,7 +173,7 @@ def _apart(
     places: Int64Array, others: Int64Array, spacing: tuple[float, float], shape: tuple[int, int]
 ) -> Float64Array:
     distances = np.empty(len(places))
-    nearest(places, others, *map(float, spacing), *shape, distances)
+    nearest(places, others, float(spacing[0]), float(spacing[1]), shape[0], shape[1], distances)
     return distances
 
 

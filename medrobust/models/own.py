@@ -117,7 +117,8 @@ class _DualEncoder(VisionLanguageModel):
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
 
-def _no_scaling() -> ImagePreprocess:
+def no_scaling() -> ImagePreprocess:
+    """Return three channels in [0, 1] at the stored size."""
     return Preprocess(size=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
@@ -138,7 +139,7 @@ class OwnModel:
 
     module: Any
     name: str = "own"
-    preprocess: ImagePreprocess = field(default_factory=_no_scaling)
+    preprocess: ImagePreprocess = field(default_factory=no_scaling)
     logit_scale: float | None = None
     micro_batch: int = 32
     _fingerprint: str | None = field(default=None, init=False, repr=False, compare=False)

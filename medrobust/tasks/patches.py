@@ -1,10 +1,12 @@
 """Heads that read patch features, which no pass keeps of a whole split. Knows numpy alone."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
+
+from medrobust.types import Float64Array, UInt8Array
 
 from .base import Head
 
@@ -46,12 +48,45 @@ class MaskHead(PatchHead, Protocol):
     """Head whose arrays depend on masks, which move as the corruption moves the images."""
 
     def judged(
-        self, rows: Any, masks: Callable[[slice], NDArray[np.bool_]] | None
+        self, rows: Any, masks: Callable[[slice], UInt8Array] | None
     ) -> Mapping[str, NDArray[Any]]:
         """Return exactly `Task.arrays`, as `outputs` does where there are no masks.
 
         Args:
             rows: What `reduce` kept of all images, (N, ...) on the CPU.
-            masks: Returns those of some rows of the split, bool (n, H, W); None: there are none.
+            masks: Returns those of some rows of the split, uint8 (n, H, W), the class of each
+                pixel (1 in lesions); None: there are none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What some images are judged by, moved as the corruption has moved them.
+
+    Attributes:
+        masks: uint8 (m, H, W), the class of each pixel of the stored images, 0 for the background.
+        spacing: float64 (m, 2), millimetres from row to row, and from column to column; None where
+            nobody knows.
+    """
+
+    masks: UInt8Array
+    spacing: Float64Array | None = None
+
+
+@runtime_checkable
+class TruthHead(MaskHead, Protocol):
+    """Head that reads masks while patch features are there: to be judged by, or as prompts.
+
+    Of an image it keeps numbers and no map, so that memory does not grow with its pixels.
+    """
+
+    def reduce_judged(self, features: Any, patches: Any, truth: Truth) -> Mapping[str, Any]:
+        """Return what is kept of each image, as `reduce` does.
+
+        Args:
+            features: float32 (m, D) of unit norm, on the device of the encoder.
+            patches: `medrobust.models.patches.PatchFeatures` of the same images.
+            truth: What the same images are judged by.
         """
         ...

@@ -14,7 +14,7 @@ from medrobust.metrics.pixels import PixelCurve, pixel_numbers
 from medrobust.models.patches import PatchFeatures, PatchLevel
 from medrobust.reporting.from_store import report_store
 from medrobust.reporting.wandb import _pictures
-from medrobust.tasks.anomaly.levels import LEVELS, Scale, View, counted_maps, levels_of
+from medrobust.tasks.anomaly.levels import LEVELS, Scale, counted_maps, levels_of
 from medrobust.tasks.anomaly.map_pictures import spread
 from medrobust.tasks.anomaly.maps import (
     DistanceScorer,
@@ -27,6 +27,7 @@ from medrobust.tasks.anomaly.maps import (
 )
 from medrobust.tasks.anomaly.scores import pixel_counts
 from medrobust.tasks.anomaly.task import SCORERS
+from medrobust.tasks.map_view import View
 
 
 def lesions(draw: np.random.Generator, images: int, size: int = 32) -> NDArray[np.bool_]:
@@ -74,13 +75,13 @@ def test_a_crop_of_the_model_is_where_its_map_lies() -> None:
     """A model that crops the middle half of an image gives a map of that half."""
     maps = torch.zeros(1, 4, 4)
     maps[0, 1, 1] = 1
-    spread = View(zoom=2.0).spread(maps, (64, 64))[0]
+    spread = View(zoom=2.0).spread(maps, (64, 64)).numpy()[0]
     y, x = np.unravel_index(spread.argmax(), spread.shape)
     assert 24 <= y < 32
     assert 24 <= x < 32
-    beyond = View(zoom=2.0).spread(torch.eye(4)[None], (64, 64))[0]
+    beyond = View(zoom=2.0).spread(torch.eye(4)[None], (64, 64)).numpy()[0]
     assert beyond[0, 0] == pytest.approx(1)  # the nearest value holds
-    padded = View(zoom=0.5).spread(torch.eye(4)[None], (64, 64))[0]
+    padded = View(zoom=0.5).spread(torch.eye(4)[None], (64, 64)).numpy()[0]
     assert padded[0, 0] > 0.2  # the image is the middle of the map
 
 
@@ -178,8 +179,8 @@ def test_every_scorer_makes_maps_of_phantoms(workplace, scorer: str) -> None:
 @pytest.mark.parametrize("zoom", [0.5, 1.0, 1.7])
 def test_a_page_draws_a_map_where_its_pixels_were_counted(zoom: float) -> None:
     values = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
-    counted = View(zoom).spread(torch.from_numpy(values)[None], (64, 64))[0]
-    inside = View(zoom).spread(torch.ones(1, 7, 5), (64, 64))[0] > 0.999
+    counted = View(zoom).spread(torch.from_numpy(values)[None], (64, 64)).numpy()[0]
+    inside = View(zoom).spread(torch.ones(1, 7, 5), (64, 64)).numpy()[0] > 0.999
     np.testing.assert_allclose(spread(values, zoom, 64)[inside], counted[inside], atol=1e-5)
 
 

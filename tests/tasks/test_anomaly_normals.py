@@ -10,7 +10,8 @@ from medrobust.base.once import one_job
 from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.anomaly.normals import batches, drawn, other_split, shots
+from medrobust.tasks.anomaly.normals import drawn, shots
+from medrobust.tasks.other_images import batches, other_split
 
 NORMAL = ["normal"]
 
@@ -62,8 +63,8 @@ def test_what_cannot_be_compared_with_is_said() -> None:
     with pytest.raises(ConfigurationError, match="split 'val' of data set 'scans' has no normal"):
         drawn(split("val", [1, 1]), NORMAL, None, 0)
     with pytest.raises(ConfigurationError, match=r"needs the val split .* only split 'train'"):
-        other_split(TRAIN, "val")
-    assert other_split(TRAIN, "train") is TRAIN
+        other_split(TRAIN, "val", "anomaly")
+    assert other_split(TRAIN, "train", "anomaly") is TRAIN
 
 
 @pytest.mark.parametrize("grey", [True, False])

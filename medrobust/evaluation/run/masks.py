@@ -1,14 +1,17 @@
 """Masks of a pass, moved as its corruption moves the images."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medrobust.base.targets import MaskedLabels
-from medrobust.corruptions.masks import moved_masks
+from medrobust.base.targets import MaskedLabels, Masks
+from medrobust.corruptions.masks import moved_classes
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.columns import Column
+from medrobust.tasks.patches import Truth, TruthHead
+from medrobust.types import Int64Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,54 @@ class MovedMasks:
     severity: int
     seed: int
 
-    def __call__(self, rows: slice) -> NDArray[np.bool_]:
-        """Return bool (n, H, W), lesions."""
+    def __call__(self, rows: slice | Int64Array) -> UInt8Array:
+        """Return uint8 (n, H, W), the class of each pixel; of masked labels 1 in lesions."""
         target = self.image_set.target
-        assert isinstance(target, MaskedLabels)
-        found: NDArray[np.bool_] = moved_masks(
-            np.asarray(target.masks[rows]),
+        if isinstance(target, MaskedLabels):
+            stored = (np.asarray(target.masks[rows]) != 0).astype(np.uint8)
+        else:
+            assert isinstance(target, Masks)
+            stored = np.asarray(target.values[rows])
+        return moved_classes(
+            stored,
             self.column,
             severity=self.severity,
             seed=self.seed,
             stream=self.image_set.stream,
             index=self.image_set.index[rows],
-        ).astype(bool)
-        return found
+        )
+
+    def truth(self, rows: Int64Array) -> Truth:
+        """Return masks and spacing of some rows."""
+        target = self.image_set.target
+        assert isinstance(target, Masks | MaskedLabels)
+        return Truth(self(rows), None if target.spacing is None else target.spacing[rows])
+
+
+@dataclass(slots=True)
+class TruthReader:
+    """Gives a head the masks of the images whose patch features it reads, in their order.
+
+    One for each pass over the images.
+
+    Attributes:
+        head: Reads both.
+        masks: Of the split.
+        rows: int64, of the split, in the order in which they come.
+    """
+
+    head: TruthHead
+    masks: MovedMasks
+    rows: Int64Array
+    _seen: int = field(default=0, init=False)
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """Whose patch features the head reads."""
+        return self.head.blocks
+
+    def reduce(self, features: Any, patches: Any) -> Mapping[str, Any]:
+        """Return what the head keeps of the next images."""
+        rows = self.rows[self._seen : self._seen + len(features)]
+        self._seen += len(rows)
+        return self.head.reduce_judged(features, patches, self.masks.truth(rows))

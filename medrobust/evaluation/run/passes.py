@@ -10,9 +10,11 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.passes import Encoded, PatchReader
 from medrobust.evaluation.columns import Column
 from medrobust.evaluation.ranks import Ranks
+from medrobust.tasks.patches import PatchHead, TruthHead
 from medrobust.types import Int64Array, UInt8Batch
 
 from .encoding import Encoding
+from .masks import MovedMasks, TruthReader
 from .queue import EncodingQueue
 from .writer import CellWriter
 
@@ -84,8 +86,14 @@ class EncodingPass:
 
     @property
     def patch_readers(self) -> Mapping[str, PatchReader]:
-        """Heads of its cells that read patch features."""
-        return self.encoding.patch_heads
+        """Heads of its cells that read patch features, those that judge them with masks beside."""
+        return {name: self._reader(head) for name, head in self.encoding.patch_heads.items()}
+
+    def _reader(self, head: PatchHead) -> PatchReader:
+        if not isinstance(head, TruthHead):
+            return head
+        masks = MovedMasks(self.encoding.image_set, self.column, self.severity, self.seed)
+        return TruthReader(head, masks, self.rows)
 
     def finished(self, encoded: Encoded) -> None:
         """Join the shares of all processes, and let the first of them write the whole."""

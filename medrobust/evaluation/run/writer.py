@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from medrobust.base.redaction import without_paths
-from medrobust.base.targets import MaskedLabels
+from medrobust.base.targets import MaskedLabels, Masks
 from medrobust.engine.passes import Encoded
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
@@ -139,7 +139,7 @@ class CellWriter:
         if not isinstance(head, MaskHead):
             return head.outputs(kept)
         image_set, severity = encoding.image_set, cell.key.spec.severity
-        if not isinstance(image_set.target, MaskedLabels):
+        if not isinstance(image_set.target, MaskedLabels | Masks):
             return head.judged(kept, None)
         seed = self._experiment.data.seed
         return head.judged(kept, MovedMasks(image_set, cell.corruption, severity, seed))

@@ -6,10 +6,8 @@ from math import asinh
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from medrobust.metrics.pixels import (
     PixelCounts,
@@ -17,7 +15,8 @@ from medrobust.metrics.pixels import (
     count_pixels,
     pixel_influence,
 )
-from medrobust.types import Float32Array
+from medrobust.tasks.map_view import View
+from medrobust.types import Float32Array, UInt8Array
 
 LEVELS = 16384
 """Levels of a map, at equal steps of asinh(2 z): z is 0 at the median and 1 at the 99 % quantile
@@ -28,8 +27,8 @@ REACH = asinh(2000.0)
 CHUNK = 16
 """Images whose maps are brought to the size of their pixels at a time."""
 
-Masks: TypeAlias = Callable[[slice], NDArray[np.bool_]]
-"""Returns the masks of some rows of a split, moved as their images: bool (n, H, W)."""
+Masks: TypeAlias = Callable[[slice], UInt8Array]
+"""Returns the masks of some rows of a split, moved as their images: (n, H, W), not 0 in lesions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +52,6 @@ class Scale:
     def __call__(self, values: Tensor) -> Tensor:
         """Return values as z, float32."""
         return ((values.double() - self.low) / self.span).float()
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How a map lies over its image.
-
-    Attributes:
-        zoom: Side of the image in units of the side of the map: above 1 where the model crops
-            (beyond the crop the nearest value holds), below 1 where it pads.
-    """
-
-    zoom: float = 1.0
-
-    def spread(self, maps: Tensor, shape: tuple[int, int]) -> Float32Array:
-        """Bring maps (n, h, w) to the pixels of their images, bilinearly: float32 (n, H, W)."""
-        places = [self.zoom * ((2 * torch.arange(side) + 1) / side - 1) for side in shape]
-        y, x = torch.meshgrid(*places, indexing="ij")
-        grid = torch.stack([x, y], dim=-1).expand(len(maps), -1, -1, -1)
-        spread: Float32Array = functional.grid_sample(
-            maps[:, None].float(), grid, padding_mode="border", align_corners=False
-        )[:, 0].numpy()
-        return spread
 
 
 def levels_of(z: Float32Array) -> NDArray[np.int64]:
@@ -128,6 +105,6 @@ def _chunks(
 ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.bool_]]]:
     for start in range(0, len(maps), CHUNK):
         rows = slice(start, min(start + CHUNK, len(maps)))
-        mask = masks(rows)
-        spread = view.spread(maps[rows], (mask.shape[1], mask.shape[2]))
+        mask = masks(rows) != 0
+        spread = view.spread(maps[rows], (mask.shape[1], mask.shape[2])).numpy()
         yield rows, levels_of(spread), mask

@@ -8,11 +8,12 @@ import torch
 from medrobust.models.encoding import encode_patches_of
 from medrobust.models.zero_shot import class_features
 from medrobust.tasks.base import HeadDescription, ModelSide
+from medrobust.tasks.map_view import view_of
+from medrobust.tasks.other_images import batches, on_device, other_split
 from medrobust.tasks.text_side import text_model
 
-from .levels import View
 from .maps import DistanceScorer, MapHead, MeanScorer, ScaledScorer, Scorer, StateScorer, scaled
-from .normals import SCALED_BY, batches, drawn, other_split, shots
+from .normals import KIND, SCALED_BY, drawn, shots
 from .scorers.bank import BankBuilder
 from .scorers.gaussian import GaussianBuilder
 from .windowed import WindowScorer
@@ -33,8 +34,8 @@ def map_head(side: ModelSide, description: HeadDescription, data: Any, purpose: 
         _MAKERS[name](side, description, data, purpose) for name in _parts(description["scorer"])
     ]
     maps = description["maps"]
-    normal = drawn(other_split(data, "val"), description["normal"], SCALED_BY, 0)
-    model = _ready(side)
+    normal = drawn(other_split(data, "val", KIND), description["normal"], SCALED_BY, 0)
+    model = on_device(side)
     keep_scores = len(made) == 1 and description["scorer"] == "prompts"
     parts: list[ScaledScorer] = []
     for scorer in made:
@@ -43,18 +44,12 @@ def map_head(side: ModelSide, description: HeadDescription, data: Any, purpose: 
         )
         parts.append(scaled(scorer, encoded, scores=not keep_scores))
     scorer = parts[0] if len(parts) == 1 else MeanScorer(parts)
-    view = View(_zoom(model.preprocess, data.images.shape[1]))
+    view = view_of(model.preprocess, data.images.shape[1])
     return MapHead(scorer, view, keep_all=bool(maps.get("kept")))
 
 
 def _parts(scorer: str) -> Sequence[str]:
     return ("prompts", "memory_bank") if scorer == "combined" else (scorer,)
-
-
-def _ready(side: ModelSide) -> Any:
-    model = side.model()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model
 
 
 def _states(side: ModelSide, description: HeadDescription, data: Any, purpose: str) -> StateScorer:
@@ -97,7 +92,7 @@ def _fitted(
     images: Any,
     builder: BankBuilder | GaussianBuilder,
 ) -> DistanceScorer:
-    model, start = _ready(side), 0
+    model, start = on_device(side), 0
     encoded = encode_patches_of(
         model,
         batches(images, model.device),
@@ -118,13 +113,3 @@ _MAKERS: dict[str, Callable[[ModelSide, HeadDescription, Any, str], Scorer]] = {
     "memory_bank": _bank,
     "gaussian": _gaussians,
 }
-
-
-def _zoom(preprocess: Any, side: int) -> float:
-    """Say how large a square image is in units of what the model sees of it."""
-    size = preprocess.size
-    if size is None or preprocess.fit in ("squash", "longest"):
-        return 1.0
-    if preprocess.fit == "pad":
-        return side / max(int(size), side)
-    return int(preprocess.resize or size) / int(size)

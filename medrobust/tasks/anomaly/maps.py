@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from medrobust.base.wording import part_of
 from medrobust.exceptions import NotFiniteError
+from medrobust.tasks.map_view import View
 from medrobust.types import FeatureBatch
 
-from .levels import Masks, Scale, View, counted_maps
+from .levels import Masks, Scale, counted_maps
 from .shown import no_pixels, shown_maps
 
 CLASSIFICATION, SEGMENTATION = "classification", "segmentation"

@@ -1,27 +1,25 @@
 """Normal images that a head is made from: shots to compare with, and images that give a scale."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from medrobust.base.once import say_once
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.other_images import other_split
 from medrobust.types import Int64Array
 
 from .states import abnormal
 
 log = logging.getLogger(__name__)
 
+KIND = "anomaly"
+"""Of the task, for messages."""
+
 SCALED_BY = 128
 """Normal validation images, at most, whose quantiles scale maps and scores."""
-
-READ = 32
-"""Images that are read at a time."""
 
 
 def normal_rows(split: Any, normal: list[str]) -> Int64Array:
@@ -44,30 +42,13 @@ def drawn(split: Any, normal: list[str], at_most: int | None, seed: int) -> Any:
 
     Which they are depends on the seed and on each image's own index.
     """
-    from .scorers.chosen import spread
+    from medrobust.tasks.chosen import spread
 
     rows = normal_rows(split, normal)
     if at_most is not None:
         chosen = spread(split.index[rows], at_most, seed)
         rows = rows[np.isin(split.index[rows], chosen)]
     return split.take(rows, fingerprint=split.fingerprint)
-
-
-def other_split(data: Any, name: str) -> Any:
-    """Open another split of a set.
-
-    Raises:
-        ConfigurationError: If there is only the one at hand.
-        DatasetNotFoundError: If the set has no such split.
-    """
-    if data.split == name:
-        return data
-    if data.other_split is None:
-        raise ConfigurationError(
-            f"task=anomaly needs the {name} split of data set {data.name!r}, and only split "
-            f"{data.split!r} was given: pass a data set with splits."
-        )
-    return data.other_split(name)
 
 
 def shots(data: Any, normal: list[str], count: int | None, seed: int) -> Any:
@@ -79,7 +60,7 @@ def shots(data: Any, normal: list[str], count: int | None, seed: int) -> Any:
         count: How many; None: all.
         seed: Of the draw.
     """
-    found = drawn(other_split(data, "train"), normal, count, seed)
+    found = drawn(other_split(data, "train", KIND), normal, count, seed)
     if count is not None and len(found) < count:
         say_once(
             log,
@@ -88,11 +69,3 @@ def shots(data: Any, normal: list[str], count: int | None, seed: int) -> Any:
             f"{counted(len(found), 'normal image')}; all are used",
         )
     return found
-
-
-def batches(images: Any, device: Any) -> Iterator[Tensor]:
-    """Yield stored images (n, C, H, W) on a device, as the engine reads them."""
-    for start in range(0, len(images), READ):
-        stored = np.asarray(images.images[start : start + READ])
-        channels = stored[..., None] if stored.ndim == 3 else stored
-        yield torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, 1))).to(device)

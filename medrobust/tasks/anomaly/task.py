@@ -147,7 +147,9 @@ class Anomaly(Task):
         branched = getattr(side.model(), "branch_blocks", ())
         if self.scorer == "prompts" and not branched and not (self.maps and masked):
             return {}
-        from .normals import SCALED_BY, drawn, other_split
+        from medrobust.tasks.other_images import other_split
+
+        from .normals import KIND, SCALED_BY, drawn
 
         count = int(side.model().patch_blocks)
         spread = sorted({-(-count * part // 4) for part in (1, 2, 3, 4)})
@@ -167,7 +169,7 @@ class Anomaly(Task):
                 f"task.blocks names block {wrong[0]}; model {side.source.name!r} has blocks 1 to "
                 f"{count}."
             )
-        scale = drawn(other_split(data, "val"), list(normal), SCALED_BY, 0)
+        scale = drawn(other_split(data, "val", KIND), list(normal), SCALED_BY, 0)
         kept = {"kept": "all"} if self.store_maps else {}
         return {"maps": {"blocks": blocks, "scaled_by": _named(scale), **kept}}
 

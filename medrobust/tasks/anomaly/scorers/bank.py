@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.chosen import Kept, check_batch, generator
 from medrobust.types import Int64Array
-
-from .chosen import Kept, check_batch, generator
 
 Distance: TypeAlias = Literal["cosine", "euclidean"]
 

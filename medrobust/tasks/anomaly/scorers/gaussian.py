@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.chosen import Kept, check_batch, generator, spread
 from medrobust.types import Int64Array
-
-from .chosen import Kept, check_batch, generator, spread
 
 
 @dataclass(frozen=True)

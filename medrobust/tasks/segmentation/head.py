@@ -1,0 +1,140 @@
+"""From patch features to masks, judged image by image while they are there. Imports torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medrobust.exceptions import ConfigurationError, NotFiniteError
+from medrobust.tasks.map_view import View
+from medrobust.tasks.patches import Truth
+from medrobust.types import FeatureBatch, UInt8Array
+
+from .judging import PICTURE, Judge, packed, rows_of, shown_rows, thinned, unpacked
+
+NUMBERS = ("overlap", "true_area", "predicted_area", "hd95", "assd", "nsd")
+"""Arrays of a cell that have one row an image."""
+
+AT_ONCE = 8
+"""Images whose logits are brought to the size of their pixels at a time."""
+
+
+class Segments(Protocol):
+    """Gives logits of classes at places: what a segmenter is, however it does it."""
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """Whose patch features it reads."""
+        ...
+
+    def __call__(self, features: FeatureBatch, patches: Any, truth: Truth) -> Tensor:
+        """Return logits (n, K, h, w), the background's first; one channel is the only class's.
+
+        Args:
+            features: float32 (n, D).
+            patches: `medrobust.models.patches.PatchFeatures` of the same images.
+            truth: Their masks, for segmenters that are prompted by where something is.
+        """
+        ...
+
+
+class SegmentationHead:
+    """Predicts the class of each pixel, judges it, and keeps numbers.
+
+    Args:
+        segments: Gives logits.
+        view: How they lie over the images.
+        judge: Compares masks.
+        keep_all: Whether the masks of all images are kept in the cell, and not a few to be shown.
+    """
+
+    def __init__(
+        self, segments: Segments, view: View, judge: Judge, *, keep_all: bool = False
+    ) -> None:
+        self._segments, self._view, self._judge = segments, view, judge
+        self._keep_all = keep_all
+        self._side = None if keep_all else PICTURE
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """Whose patch features the segmenter reads."""
+        return self._segments.blocks
+
+    def reduce(self, features: FeatureBatch, patches: Any) -> Mapping[str, Tensor]:
+        """Refuse: there is nothing to judge by.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError("task=segmentation needs masks to judge by, and there are none.")
+
+    @torch.no_grad()
+    def reduce_judged(
+        self, features: FeatureBatch, patches: Any, truth: Truth
+    ) -> Mapping[str, Tensor]:
+        """Return what is kept of each image: numbers, and a packed mask.
+
+        Raises:
+            NotFiniteError: If a logit is no number.
+            ConfigurationError: If the model tells another number of classes apart than masks have.
+        """
+        logits = self._segments(features, patches, truth)
+        predicted = self._classes(logits, (truth.masks.shape[1], truth.masks.shape[2]))
+        rows = self._judge(predicted, truth)
+        rows["mask"] = packed(predicted, self._judge.classes, self._side)
+        return {name: torch.from_numpy(row) for name, row in rows.items()}
+
+    def _classes(self, logits: Tensor, shape: tuple[int, int]) -> UInt8Array:
+        """Return the class of each pixel, uint8 (n, *shape): the first of equal ones."""
+        if logits.shape[1] == 1 and self._judge.classes == 2:
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        if logits.shape[1] != self._judge.classes:
+            raise ConfigurationError(
+                f"the model tells {logits.shape[1]} classes of pixels apart and the masks have "
+                f"{self._judge.classes}, the background among them: they must be the same."
+            )
+        if bool(torch.isnan(logits).any()):
+            raise NotFiniteError(
+                "logits of places are no numbers: the weights, the precision or the preprocessing "
+                "do not suit these images. The cell was not stored."
+            )
+        bounded = logits.float().clamp(-1e4, 1e4)
+        parts = [
+            self._view.spread(bounded[start : start + AT_ONCE], shape).argmax(dim=1).cpu()
+            for start in range(0, len(bounded), AT_ONCE)
+        ]
+        return torch.cat(parts).numpy().astype(np.uint8)
+
+    def outputs(self, features: Mapping[str, Tensor]) -> Mapping[str, NDArray[Any]]:
+        """Refuse, as `reduce` does."""
+        return self.judged(features, None)
+
+    def judged(
+        self, rows: Mapping[str, Tensor], masks: Callable[[slice], UInt8Array] | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays of a cell.
+
+        Args:
+            rows: What `reduce_judged` kept of all images, on the CPU.
+            masks: Of the images as the corruption has moved them.
+
+        Raises:
+            ConfigurationError: If there are no masks.
+        """
+        if masks is None:
+            raise ConfigurationError(
+                "task=segmentation needs masks to judge by, and there are none."
+            )
+        kept = {name: row.numpy() for name, row in rows.items()}
+        shown = shown_rows(len(kept["mask"]), every=self._keep_all)
+        truths = [thinned(masks(slice(row, row + 1)), self._side) for row in shown.tolist()]
+        shape = (truths[0].shape[1], truths[0].shape[2])
+        return {
+            **rows_of(kept, NUMBERS),
+            "shown_rows": shown,
+            "shown_masks": unpacked(kept["mask"][shown], self._judge.classes, shape),
+            "shown_truths": np.concatenate(truths),
+        }

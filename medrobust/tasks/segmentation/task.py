@@ -1,0 +1,232 @@
+"""Segmentation as a task: masks of pixels in, Dice, borders and empty masks out."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, get_args
+
+from numpy.typing import NDArray
+
+from medrobust.base.targets import Masks
+from medrobust.exceptions import ConfigurationError, unknown_name
+from medrobust.metrics.surfaces import ELEMENTS, Elements
+from medrobust.tasks.agreement import ALLOWED, Agreement, Move, agreement_of_arrays
+from medrobust.tasks.base import (
+    ArraySpec,
+    Cell,
+    Head,
+    HeadDescription,
+    ModelSide,
+    Scores,
+    Section,
+    Table,
+    Task,
+)
+from medrobust.tasks.text_side import text_model
+
+from . import scores
+from .classes import check_masks, mask_classes
+from .segmenters.boxes import Box, BoxProtocol
+
+Segmenter: TypeAlias = Literal["auto", "own", "probe", "words"]
+"""What gives masks: the model's own decoder, a probe on patch features, or sentences; "auto" is
+the model's own where it has one, and else the probe."""
+
+SEGMENTERS: tuple[Segmenter, ...] = get_args(Segmenter)
+
+PURPOSE = "compare places with sentences"
+
+CELL = MappingProxyType(
+    {
+        "overlap": ArraySpec("int32", ("image", "foreground")),
+        "true_area": ArraySpec("int32", ("image", "foreground")),
+        "predicted_area": ArraySpec("int32", ("image", "foreground")),
+        "hd95": ArraySpec("float32", ("image", "foreground")),
+        "assd": ArraySpec("float32", ("image", "foreground")),
+        "nsd": ArraySpec("float32", ("image", "foreground")),
+        "shown_rows": ArraySpec("int64", ("shown",)),
+        "shown_masks": ArraySpec("uint8", ("shown", "mask_row", "mask_column")),
+        "shown_truths": ArraySpec("uint8", ("shown", "mask_row", "mask_column")),
+    }
+)
+"""What a cell holds: of each image and class of its foreground counts of pixels and distances of
+borders (NaN where a mask has none), and a few masks to be shown."""
+
+
+class Segmentation(Task):
+    """Say which pixels of an image show what.
+
+    Args:
+        segmenter: What gives masks, see `Segmenter`.
+        blocks: Blocks of the image tower whose places a probe or sentences read; None: all of up to
+            four, else those at a half, three quarters and the end (sentences: the last).
+        probe_shots: Training images that a probe is fitted to; None: all.
+        probe_seed: Of their draw, and of the jitter of boxes.
+        probe_ridge: Penalty of a probe, as a share of the number of places.
+        box: How boxes are drawn around the true masks, for models that are prompted by them.
+        background: Words of what is no class, for sentences; a set with words of normal images has
+            its own.
+        surface: What borders are made of: "surfels" (DeepMind) or "pixels" (MONAI).
+        tolerance: Of NSD, in the unit of distances.
+        unit: Of distances, "mm" or "px"; None: millimetres where a set knows its spacing.
+        store_maps: Whether cells keep the masks of all images, and not of a few.
+
+    Raises:
+        UnknownNameError: If there is no such segmenter, box or surface.
+        ConfigurationError: If a number is none that can be.
+    """
+
+    kind = "segmentation"
+    level = "patches"
+    target = "masks"
+    arrays = CELL
+    metrics = scores.METRICS
+    losses = scores.LOSSES
+    offered = tuple(scores.METRICS)
+
+    def __init__(
+        self,
+        segmenter: Segmenter = "auto",
+        blocks: Sequence[int] | None = None,
+        probe_shots: int | None = 256,
+        probe_seed: int = 0,
+        probe_ridge: float = 1e-3,
+        box: Box = "tight",
+        background: Sequence[str] = ("background",),
+        surface: Elements = "surfels",
+        tolerance: float = 2.0,
+        unit: Literal["mm", "px"] | None = None,
+        store_maps: bool = False,
+    ) -> None:
+        if segmenter not in SEGMENTERS:
+            raise unknown_name("segmenter of task=segmentation", segmenter, SEGMENTERS)
+        if surface not in ELEMENTS:
+            raise unknown_name("surface of task=segmentation", surface, ELEMENTS)
+        if unit not in (None, "mm", "px"):
+            raise unknown_name("unit of task=segmentation", str(unit), ("mm", "px"))
+        if probe_shots is not None and probe_shots < 1:
+            raise ConfigurationError(
+                f"task.probe_shots={probe_shots} must be at least 1, or null for all."
+            )
+        for name, value in (("probe_ridge", probe_ridge), ("tolerance", tolerance)):
+            if not 0 < value < float("inf"):
+                raise ConfigurationError(f"task.{name}={value} must be a number above 0.")
+        self.segmenter, self.blocks = segmenter, blocks
+        self.shots, self.seed, self.ridge = probe_shots, probe_seed, float(probe_ridge)
+        self.boxes = BoxProtocol(box, probe_seed)
+        self.background = list(background)
+        self._surfaces = {"of": surface, "tolerance": float(tolerance)}
+        self.unit, self.store_maps = unit, store_maps
+
+    def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
+        """Say what gives masks: one head, or one a prompt set where sentences do.
+
+        Raises:
+            ConfigurationError: If the set has no masks, spacing is asked for that nobody knows, the
+                model has no decoder, or reads no sentences.
+            InvalidDataError: If the masks show nothing, or what no class has.
+        """
+        classes = mask_classes(data)
+        check_masks(data)
+        segmenter = self._chosen(side)
+        shared: dict[str, Any] = {
+            "kind": self.kind,
+            "segmenter": segmenter,
+            "classes": list(classes),
+            "surfaces": {**self._surfaces, "unit": self._unit(data)},
+            **({"kept": "all"} if self.store_maps else {}),
+        }
+        if segmenter == "probe":
+            return [{**shared, "name": "probe", **self._of_probe(data, side)}]
+        if segmenter == "own" and self._prompted_by(side) != "texts":
+            boxes = self._prompted_by(side) == "boxes"
+            box = {"kind": self.boxes.kind, "seed": self.boxes.seed}
+            return [{**shared, "name": "own", **({"box": box} if boxes else {})}]
+        if segmenter == "words":
+            text_model(side, PURPOSE)
+            shared["blocks"] = list(self.blocks or [int(side.model().patch_blocks)])
+        return [
+            {**shared, "name": prompts.name, "texts": self._texts(prompts, data, classes)}
+            for prompts in side.prompt_sets
+        ]
+
+    def _chosen(self, side: ModelSide) -> Segmenter:
+        """Return what gives masks, "auto" decided.
+
+        Raises:
+            ConfigurationError: If the model's own is asked for and it has none.
+        """
+        has_own = hasattr(side.model(), "mask_decoder")
+        if self.segmenter == "auto":
+            return "own" if has_own else "probe"
+        if self.segmenter == "own" and not has_own:
+            raise ConfigurationError(
+                f"model {side.source.name!r} gives no masks of its own: take task.segmenter=probe, "
+                f"words where it reads sentences, or a model that segments."
+            )
+        return self.segmenter
+
+    def _prompted_by(self, side: ModelSide) -> str:
+        return str(side.model().prompted_by)
+
+    def _unit(self, data: Any) -> str:
+        """Return the unit of distances.
+
+        Raises:
+            ConfigurationError: If it is millimetres, and nobody knows them.
+        """
+        known = data.target.spacing is not None
+        if self.unit == "mm" and not known:
+            raise ConfigurationError(
+                f"task.unit=mm needs the spacing of the pixels, and data set {data.name!r} names "
+                f"none: pass dataset.spacing_column, or task.unit=px."
+            )
+        return self.unit or ("mm" if known else "px")
+
+    def _of_probe(self, data: Any, side: ModelSide) -> dict[str, Any]:
+        """Say what a probe is fitted to."""
+        from .making import of_probe
+
+        return of_probe(data, side, self.blocks, self.shots, self.seed, self.ridge)
+
+    def _texts(self, prompts: Any, data: Any, classes: Sequence[str]) -> list[list[str]]:
+        """Return the sentences of each class, the background first."""
+        if isinstance(data.target, Masks):
+            words = [*self.background[:1], *classes[1:]]
+            found: list[list[str]] = prompts.texts(
+                dataset=data.name, class_texts=words, modality=data.modality
+            )
+            return found
+        states = data.states or (self.background, data.class_names[-1:])
+        both: list[list[str]] = prompts.state_texts(
+            dataset=data.name, modality=data.modality, states=states
+        )
+        return both
+
+    def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
+        """Make what gives masks, fitted to training images where it is a probe."""
+        from .making import segmentation_head
+
+        return segmentation_head(side, description, data, PURPOSE)
+
+    def scores(self, cell: Cell, fitted: Any = None) -> Scores:
+        """Compute numbers and terms, as `scores.scores` has it."""
+        return scores.scores(cell)
+
+    def agreement(self, cell: Cell, again: Mapping[str, NDArray[Any]], move: Move) -> Agreement:
+        """Compare the Dice and the NSD of each image: rounding moves pixels at borders."""
+        stored, new = (
+            {"Dice": scores.image_dice(arrays), "NSD": arrays["nsd"].mean(axis=1)}
+            for arrays in (cell.arrays, again)
+        )
+        return agreement_of_arrays(stored, new, ALLOWED[move])
+
+    def collapsed(self, cell: Cell) -> str | None:
+        """Name masks that are empty for every image."""
+        return scores.collapsed(cell)
+
+    def sections(self, matrix: Table) -> Sequence[Section]:
+        """Return what the page shows of masks: classes, sizes, distances, contours."""
+        return ()
+
+
+TASK = Segmentation()

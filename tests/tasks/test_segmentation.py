@@ -1,0 +1,255 @@
+"""Segmentation keeps the contract; masks are judged as they moved, pixel by pixel."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+from contract import TaskContract
+from segmented import CLASSES, GREYS, ByGrey, masks, run, segmented, without_masks
+from stores import data_record
+from torch import nn
+
+from medrobust.base.targets import Masks
+from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
+from medrobust.metrics.overlaps import dice
+from medrobust.metrics.surfaces import surface_distances
+from medrobust.models import OwnSegmenter
+from medrobust.tasks.base import Cell
+from medrobust.tasks.patches import Truth
+from medrobust.tasks.segmentation import TASK, Segmentation
+from medrobust.tasks.segmentation.judging import Judge, packed, shown_rows, unpacked
+from medrobust.tasks.segmentation.scores import image_dice
+
+HEAD = MappingProxyType(
+    {
+        "kind": "segmentation",
+        "segmenter": "own",
+        "classes": list(CLASSES),
+        "surfaces": {"of": "surfels", "tolerance": 2.0, "unit": "px"},
+    }
+)
+
+
+def judged(truth, predicted, *, classes=3, **chosen):
+    judge = Judge(classes, "surfels", chosen.pop("unit", "px"), 2.0)
+    return judge(predicted, Truth(truth, **chosen))
+
+
+def drawn_arrays(count: int, skill: float, seed: int, classes: int = 3) -> dict:
+    """Masks of which the less is right the less the skill, and some empty ones."""
+    random = np.random.default_rng(seed)
+    truth = np.minimum(masks(count), classes - 1)
+    predicted = truth.copy()
+    for row, mask in enumerate(predicted):
+        shift = round(8 * (1 - skill) * random.random())
+        predicted[row] = np.roll(mask, shift, axis=1)
+        if random.random() > skill + 0.3:
+            predicted[row] = 0
+    predicted[1, :6, :6] = random.random() > skill  # beside nothing
+    rows = shown_rows(count)
+    return {
+        **judged(truth, predicted, classes=classes),
+        "shown_rows": rows,
+        "shown_masks": predicted[rows],
+        "shown_truths": truth[rows],
+    }
+
+
+class TestSegmentation(TaskContract):
+    task = TASK
+    head = HEAD
+
+    def facts(self):
+        return data_record(count=48)
+
+    def arrays(self, data, skill, seed):
+        return drawn_arrays(len(data), skill, seed)
+
+
+class TestSegmentationOfOneClassAndPatients(TestSegmentation):
+    def facts(self):
+        return data_record(count=48, groups=np.array([f"p{row // 3}" for row in range(48)]))
+
+    def arrays(self, data, skill, seed):
+        return drawn_arrays(len(data), skill, seed, classes=2)
+
+
+def scores_of(truth, predicted, **chosen):
+    data = data_record(count=len(truth))
+    return TASK.scores(Cell("0" * 64, judged(truth, predicted, **chosen), HEAD, data))
+
+
+def test_empty_masks_count_as_is_stated_and_their_shares_stand_apart() -> None:
+    truth, predicted = np.zeros((2, 5, 30, 30), np.uint8)
+    truth[:3, 5:15, 5:15] = 1
+    predicted[0, 5:15, 7:17] = 1  # two pixels off: Dice 0.8
+    predicted[3, :2, :2] = 1  # image 1 and 2 missed, 3 invented, 4 rightly empty
+    found = scores_of(truth, predicted, classes=2)
+    values = {name: one.value for name, one in found.estimates.items()}
+    assert values["dice"] == pytest.approx((0.8 + 0 + 0 + 0 + 1) / 5)
+    assert values["iou"] == pytest.approx((2 / 3 + 1) / 5)
+    assert values["foreground_dice_loss"] == pytest.approx(1 - 0.8 / 3)
+    assert values["missed_foreground_rate"] == pytest.approx(2 / 3)
+    assert values["false_foreground_rate"] == pytest.approx(1 / 2)
+    assert values["hd95"] == 2  # of the one image that has both borders
+    assert values["nsd"] == pytest.approx((1 + 1) / 5)
+    assert found.answers.tolist() == [1, 0, 0, 1, 0]
+
+
+def test_an_image_counts_the_classes_that_it_has_and_the_worst_class_is_named_apart() -> None:
+    truth, predicted = np.zeros((2, 2, 20, 20), np.uint8)
+    truth[0, :4], truth[0, 10:14] = 1, 2
+    predicted[0, :4], predicted[0, 12:16] = 1, 2
+    truth[1, :4] = predicted[1, :4] = 1
+    found = scores_of(truth, predicted)
+    assert found.estimates["dice"].value == pytest.approx(((1 + 0.5) / 2 + 1) / 2)
+    assert found.estimates["worst_class_dice"].value == pytest.approx(0.5)
+
+
+def test_distances_are_in_millimetres_where_the_spacing_is_known() -> None:
+    truth, predicted = np.zeros((2, 1, 30, 30), np.uint8)
+    truth[0, 5:15, 5:15], predicted[0, 5:15, 7:17] = 1, 1
+    spacing = np.array([[0.5, 3.0]])
+    arrays = judged(truth, predicted, classes=2, unit="mm", spacing=spacing)
+    wanted = surface_distances(truth[0], predicted[0], (0.5, 3.0))
+    assert arrays["hd95"].item() == pytest.approx(wanted.hausdorff(95))
+    assert arrays["nsd"].item() == pytest.approx(wanted.overlap(2.0))
+    assert judged(truth, predicted, classes=2, spacing=spacing)["hd95"].item() == 2
+
+
+def test_packed_masks_come_back_as_they_were() -> None:
+    random = np.random.default_rng(3)
+    for count in (2, 3, 9):
+        drawn = random.integers(0, count, (4, 21, 13)).astype(np.uint8)
+        np.testing.assert_array_equal(unpacked(packed(drawn, count), count, (21, 13)), drawn)
+
+
+def test_a_segmenter_of_ones_own_is_judged_by_masks_that_moved_as_its_images(tmp_path) -> None:
+    cells = run(tmp_path, TASK, corruption="elastic_transform", severities=(3, 5))
+    clean = TASK.scores(cells["clean", 0])
+    assert clean.estimates["dice"].value == 1
+    assert clean.estimates["hd95"].value == 0
+    for level in (3, 5):
+        cell = cells["elastic_transform", level]
+        assert image_dice(cell.arrays).mean() > 0.9
+        moved = cell.arrays["shown_truths"]
+        unmoved = masks(13)[cell.arrays["shown_rows"]]
+        of_unmoved = dice((moved & unmoved > 0).sum(), (unmoved > 0).sum(), (moved > 0).sum())
+        assert 0.3 < of_unmoved < 0.9
+        assert set(np.unique(moved)) <= {0, 1, 2}
+
+
+def test_what_moves_nothing_leaves_masks_and_a_corrupted_image_is_seen(tmp_path) -> None:
+    cells = run(tmp_path, TASK, corruption="brightness", severities=(5,))
+    cell = cells["brightness", 5]
+    np.testing.assert_array_equal(cell.arrays["shown_truths"], masks(13)[cell.arrays["shown_rows"]])
+    assert TASK.scores(cell).estimates["dice"].value < 0.9
+
+
+def test_cells_are_the_same_whatever_is_read_at_a_time(tmp_path) -> None:
+    given = {"corruption": "elastic_transform", "severities": (4,)}
+    cells = [
+        run(tmp_path / str(size), TASK, batch_size=size, **given)["elastic_transform", 4]
+        for size in (3, 13)
+    ]
+    for name, array in cells[0].arrays.items():
+        np.testing.assert_array_equal(array, cells[1].arrays[name])
+
+
+def test_all_masks_are_kept_where_that_is_asked_for(tmp_path) -> None:
+    cell = run(tmp_path, Segmentation(store_maps=True))["clean", 0]
+    np.testing.assert_array_equal(cell.arrays["shown_masks"], masks(13))
+    assert cell.arrays["shown_rows"].tolist() == list(range(13))
+
+
+def test_a_probe_learns_what_stands_where_and_never_sees_the_test_split(tmp_path) -> None:
+    class Cut(nn.Module):
+        """A tower whose places know the mean grey of their pixels."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch = nn.Conv2d(3, 6, 8, 8)
+            self.blocks = nn.ModuleList([nn.Identity()])
+            with torch.no_grad():
+                torch.nn.init.normal_(self.patch.weight, generator=torch.Generator().manual_seed(0))
+
+        def forward(self, pixels):
+            tokens = self.patch(pixels).flatten(2).transpose(1, 2)
+            return self.blocks[0](tokens).mean(dim=1)
+
+    from medrobust.models.base import LoadReport
+    from medrobust.models.preprocess import Preprocess
+    from medrobust.models.vision import VisionModel
+
+    class Source:
+        name, micro_batch = "cut", 4
+
+        def weights_fingerprint(self) -> str:
+            return "0" * 64
+
+        def load(self):
+            plain = Preprocess(None, (0.5,) * 3, (0.25,) * 3)
+            return VisionModel(Cut(), plain, LoadReport("test", {}, 0)).eval()
+
+    cell = run(tmp_path, Segmentation(probe_ridge=1e-4), source=Source())["clean", 0]
+    assert cell.head["segmenter"] == "probe"
+    assert cell.head["blocks"] == [1]
+    assert image_dice(cell.arrays).mean() > 0.6
+    few = run(tmp_path, Segmentation(probe_ridge=1e-4, probe_shots=3), source=Source())["clean", 0]
+    assert few.fingerprint != cell.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"segmenter": "prob"}, "probe"),
+        ({"surface": "voxels"}, "surfels"),
+        ({"unit": "cm"}, "mm"),
+        ({"box": "loose"}, "jittered"),
+        ({"probe_shots": 0}, "at least 1"),
+        ({"tolerance": 0}, "task.tolerance=0"),
+        ({"probe_ridge": float("inf")}, "task.probe_ridge=inf"),
+    ],
+)
+def test_choices_that_do_not_exist_are_refused_by_name(chosen, sentence) -> None:
+    with pytest.raises((ConfigurationError, UnknownNameError), match=sentence):
+        Segmentation(**chosen)
+
+
+def test_masks_that_show_nothing_or_what_no_class_has_are_refused(tmp_path) -> None:
+    with pytest.raises(InvalidDataError, match="have no foreground: every pixel of 13 masks is 0"):
+        run(tmp_path, TASK, without_masks(segmented()))
+    wrong = masks(13)
+    wrong[4, 0, 0] = 7
+    odd = replace(segmented(), target=Masks(wrong, "wrong"))
+    with pytest.raises(InvalidDataError, match=r"class 7 \(1 of 13 masks .*classes are 0 backgr"):
+        run(tmp_path, TASK, odd)
+    with pytest.raises(InvalidDataError, match="masks are 32x32 pixels and images 64x64"):
+        replace(segmented(), target=Masks(wrong[:, ::2, ::2], "small"))
+
+
+def test_millimetres_without_spacing_and_wrong_numbers_of_classes_are_refused(tmp_path) -> None:
+    with pytest.raises(ConfigurationError, match=r"dataset.spacing_column, or task.unit=px"):
+        run(tmp_path, Segmentation(unit="mm"))
+    known = segmented(spacing=np.full((13, 2), 0.5))
+    assert run(tmp_path, TASK, known)["clean", 0].head["surfaces"]["unit"] == "mm"
+
+    class Two(ByGrey):
+        def forward(self, pixels):
+            return super().forward(pixels)[:, :2]
+
+    with pytest.raises(ConfigurationError, match="tells 2 classes of pixels apart and the masks"):
+        run(tmp_path / "two", TASK, source=OwnSegmenter(Two()))
+
+
+def test_a_module_that_returns_no_logits_of_places_is_refused(tmp_path) -> None:
+    class Flat(nn.Module):
+        def forward(self, pixels):
+            return pixels.mean(dim=(2, 3))
+
+    with pytest.raises(ConfigurationError, match=r"must return logits \(\d+, classes, height"):
+        run(tmp_path, TASK, source=OwnSegmenter(Flat()))
+    with pytest.raises(ConfigurationError, match="no torch module"):
+        OwnSegmenter(GREYS)
