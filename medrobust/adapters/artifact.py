@@ -147,6 +147,7 @@ class Tuned(Adaptation):
             (1), by arXiv:2109.01903 (WiSE-FT).
         online: What adapts its answers while it is evaluated, each in a row of its own.
         orders: Of the images: a method that depends on their order has a row for each.
+        protocol: When methods begin anew; None: as each was published.
     """
 
     path: str
@@ -154,6 +155,7 @@ class Tuned(Adaptation):
     interpolation: float = 1.0
     online: Sequence[Any] = ()
     orders: Sequence[int] = (0,)
+    protocol: str | None = None
     _folder: Path = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -192,7 +194,7 @@ class Tuned(Adaptation):
     @cached_property
     def methods(self) -> tuple[Online, ...]:
         """Those that `online` names."""
-        return chosen(self.online, self.orders)
+        return chosen(self.online, self.orders, self.protocol)
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -236,7 +238,7 @@ class Tuned(Adaptation):
             yield f"training data {data['dataset']!r}", str(data["license"])
 
     @property
-    def protocol(self) -> tuple[str, ...]:
+    def tuned_how(self) -> tuple[str, ...]:
         """What the reader of its figures must know of how it was tuned, in sentences."""
         return tuple(str(sentence) for sentence in self.record.get("protocol", ()))
 

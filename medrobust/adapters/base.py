@@ -31,7 +31,7 @@ class Adaptation(ABC):
         return False
 
     @property
-    def protocol(self) -> tuple[str, ...]:
+    def tuned_how(self) -> tuple[str, ...]:
         """What the reader of its figures must know of how it was tuned: sentences."""
         return ()
 
@@ -106,12 +106,14 @@ class NoAdapter(Adaptation):
         online: What adapts its answers while it is evaluated, each in a row of its own: names, or
             mappings of `method` and its parameters.
         orders: Of the images: a method that depends on their order has a row for each.
+        protocol: When methods begin anew (episodic, per_cell); None: as each was published.
     """
 
     name: str = "none"
     baseline: bool = False
     online: Sequence[Any] = ()
     orders: Sequence[int] = (0,)
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse methods that do not exist.
@@ -128,7 +130,7 @@ class NoAdapter(Adaptation):
             return ()
         from .online import chosen
 
-        return chosen(self.online, self.orders)
+        return chosen(self.online, self.orders, self.protocol)
 
     @property
     def stays_untuned(self) -> bool:

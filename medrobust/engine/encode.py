@@ -55,7 +55,8 @@ class EncodeImages(LightningModule):
         """Return what encodes the pass, made for its first batch."""
         if self._batcher is None:
             self._patches = PatchRows(one.patch_readers)
-            self._batcher = MicroBatcher(self._encoder, self.micro_batch, self._patches.watch)
+            encoder = one.encoder(self._encoder)
+            self._batcher = MicroBatcher(encoder, self.micro_batch, self._patches.watch)
         return self._batcher
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from medrobust.types import UInt8Array, UInt8Batch
 
 if TYPE_CHECKING:
     from medrobust.datasets.image_set import ImageSet
+    from medrobust.models.encoding import ImageEncoder
     from medrobust.models.patches import PatchFeatures
 
 Rows: TypeAlias = Mapping[str, Tensor]
@@ -41,11 +42,13 @@ class Encoded:
         features: (N, D), on the device of the encoder, in the order of the split.
         shown: Row -> the corrupted image, uint8 (C, H, W), for the rows asked for.
         rows: Name of a patch reader -> what it kept of each image, in the order of the split.
+        notes: What the records of its cells say of it, plain.
     """
 
     features: Tensor
     shown: Mapping[int, UInt8Array] = field(default_factory=dict)
     rows: Mapping[str, Rows] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Pass(Protocol):
@@ -53,9 +56,9 @@ class Pass(Protocol):
 
     These are all that the engine calls, in this order: `wanted` once, right before the first batch
     is read; `read` where images are read; `corrupt` for each batch, while earlier ones are encoded;
-    `patch_readers` before its first batch is; `finished` once, in the thread that encodes. Passes
-    follow one another in their order, and the first steps of the next one overlap the last ones of
-    the one before.
+    `encoder` and `patch_readers` before its first batch is; `finished` once, in the thread that
+    encodes. Passes follow one another in their order, and the first steps of the next one overlap
+    the last ones of the one before.
     """
 
     @property
@@ -87,6 +90,10 @@ class Pass(Protocol):
 
     def corrupt(self, images: UInt8Batch, index: Tensor) -> UInt8Batch:
         """Return what becomes of uint8 (n, C, H, W), whose draws are keyed by int64 (n,)."""
+        ...
+
+    def encoder(self, model: "ImageEncoder") -> "ImageEncoder":
+        """Return what encodes: the model, or what adapts it while images come."""
         ...
 
     @property

@@ -11,8 +11,9 @@ from medrobust.corruptions.modality import modality_of, say_unchecked
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.base import ONLINE
 
+from .cells import head_fingerprint
 from .columns import Column
-from .experiment import Data, Experiment
+from .experiment import AskedModel, Data, Experiment
 from .file_columns import files_columns
 from .store import CellKey, CellSpec
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GRADIENTS = ("32-true", "bf16-mixed", "64-true")
+"""Precisions in which gradients are taken without being scaled."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
@@ -30,6 +34,11 @@ class PlannedCell:
 
     key: CellKey
     corruption: Column | None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether a method answers its images while they come: it has no features to keep."""
+        return ONLINE in self.key.encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +82,27 @@ def check(experiment: Experiment) -> "list[tuple[DatasetSource, tuple[Column, ..
             f"adapter.online adapts the answers of a classifier, and task={asked.task.kind} has "
             f"others: leave adapter.online out."
         )
+    _check_streamed(asked)
     asked.adapter.check_base(asked.source.name, asked.source.weights_fingerprint())
     return expanded
+
+
+def _check_streamed(asked: AskedModel) -> None:
+    """Refuse what a method that changes the model while images come cannot run in.
+
+    Raises:
+        ConfigurationError: Naming the method and the key.
+    """
+    named = next((one.method for one in asked.adapter.methods if one.reads_images), None)
+    if named is None:
+        return
+    speed = asked.speed.description() if asked.speed else {}
+    if asked.precision not in GRADIENTS or not speed.keys() <= {"channels_last"}:
+        what = f"trainer.precision={asked.precision}" if not speed else f"speed ({speed})"
+        raise ConfigurationError(
+            f"adapter.online={named} takes gradients through the model, which {what} does not "
+            f"allow: leave it out. Precisions: {', '.join(GRADIENTS)}."
+        )
 
 
 def _columns(data: Data, source: "DatasetSource") -> tuple[Column, ...]:
@@ -159,6 +187,8 @@ def _key(
         if corruption is None
         else corruption.identity(severity, image_set.images.shape[1:3]),
     }
+    if ONLINE in head and experiment.model.adapter.method(head[ONLINE]).reads_images:
+        encoding[ONLINE] = head_fingerprint(head)  # class texts and method decide what is encoded
     if drawn:
         encoding |= {"seed": experiment.data.seed, "stream": image_set.stream}
     spec = CellSpec(

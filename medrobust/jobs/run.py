@@ -168,7 +168,7 @@ def record(prepared: Prepared, job: Job, tally: Tally) -> dict[str, Any]:
         **tally.record(experiment.where.reference, command, experiment.config),
         "without_validation": prepared.further.without_validation,
         "warnings": list(prepared.warnings),
-        "protocol": list(experiment.model.adapter.protocol),
+        "protocol": list(experiment.model.adapter.tuned_how),
         "failed_cells": failed,
     }
     if equalised := [each for p in prepared.plans for each in records(p.columns, p.record.name)]:

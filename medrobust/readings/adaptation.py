@@ -6,6 +6,7 @@ from math import inf
 
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds
+from medrobust.readings.adapted.efforts import HEADS, effort_lines, effort_rows
 from medrobust.readings.adapted.lines import Line, base_of, lines_of, told_apart
 from medrobust.readings.adapted.over_images import OverImages
 from medrobust.reporting.markup import plain_table
@@ -59,6 +60,12 @@ ONLINE_EXPLAINED = (
 )
 
 
+TOOK = (
+    "what adapting online took: images that changed what a method knew (those that a filter let "
+    "through), and seconds on the machine that computed"
+)
+
+
 def section(report: Report) -> Section | None:
     """Return page and tables of adaptations, or None where nothing was adapted."""
     rows = draw_rows(report.matrices, report.untuned)
@@ -71,7 +78,7 @@ def section(report: Report) -> Section | None:
         "Adaptations and their gains",
         order=40,
         shows="the losses that its tables name",
-        html=draw_html(rows, note),
+        html=draw_html(rows, note, effort_rows(report.matrices)),
         files=files,
         tables=text_tables(draw_tables(rows), note),
     )
@@ -204,12 +211,19 @@ def draw_text(rows: Sequence[Mapping[str, str]], note: str = EXPLAINED) -> str:
     return "\n".join([*parts, note]) + "\n"
 
 
-def draw_html(rows: Sequence[Mapping[str, str]], note: str = EXPLAINED) -> str:
-    """Lay the rows out as a section of the page."""
+def draw_html(
+    rows: Sequence[Mapping[str, str]],
+    note: str = EXPLAINED,
+    efforts: Sequence[Mapping[str, str]] = (),
+) -> str:
+    """Lay the rows out as a section of the page, and what adapting online took."""
     tables = "".join(
         f"<p>{escape(title)}</p>{plain_table(heads, lines, tight=True)}"
         for title, heads, lines in draw_tables(rows)
     )
+    for dataset in dict.fromkeys(row["dataset"] for row in efforts):
+        lines = effort_lines(efforts, dataset)
+        tables += f"<p>{escape(f'{dataset} · {TOOK}')}</p>{plain_table(HEADS, lines, tight=True)}"
     return (
         '\n<section aria-labelledby="adaptation"><h2 id="adaptation">Adaptations and their gains'
         f'</h2>{tables}<p class="soft small">{escape(note)}</p></section>'

@@ -13,6 +13,7 @@ from medrobust.evaluation.store import (
     texts_fingerprint,
     unadapted_fingerprint,
 )
+from medrobust.tasks.base import ONLINE
 
 from .measure import variant
 
@@ -250,8 +251,9 @@ def is_probe(cell: StoredCell) -> bool:
 
 
 def without_adapter(cell: StoredCell) -> dict[str, Any]:
-    """Return what decides the image features, but for the adapter."""
-    return {k: v for k, v in cell.record["encoding"].items() if k != "adapter"}
+    """Return what decides the image features, but for what adapts the model, before or online."""
+    adapting = ("adapter", ONLINE)
+    return {k: v for k, v in cell.record["encoding"].items() if k not in adapting}
 
 
 def _look_up(

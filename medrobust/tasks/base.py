@@ -32,6 +32,7 @@ from .heads import Head as Head
 from .heads import HeadDescription as HeadDescription
 from .heads import ModelSide as ModelSide
 from .heads import SplitHead as SplitHead
+from .heads import StreamHead as StreamHead
 from .heads import TrainedHeads as TrainedHeads
 from .heads import deciding as deciding
 from .sections import Section as Section

@@ -59,6 +59,22 @@ class SplitHead(Head, Protocol):
         ...
 
 
+@runtime_checkable
+class StreamHead(Head, Protocol):
+    """Head whose method answers images while they come: a pass gives it logits, not features."""
+
+    looks: bool
+    """Whether the method sees all images before it answers the first one."""
+
+    def order(self, data: Any) -> Any:
+        """Return the rows of a split in the order in which they come, int64 (N,)."""
+        ...
+
+    def stream(self, model: Any, data: Any) -> Mapping[str, Any]:
+        """Return what begins a session on a model, as `medrobust.engine.stream` takes it."""
+        ...
+
+
 class TrainedHeads(Protocol):
     """An adapter, which may bring heads of its own, one a data set, and methods online."""
 

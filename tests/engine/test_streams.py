@@ -47,6 +47,9 @@ class Handed:
         self.told = told
         self.patch_readers = {}
 
+    def encoder(self, model):
+        return model
+
     def finished(self, encoded):
         self.told.append(f"handed over {encoded.features.flatten().tolist()}")
 

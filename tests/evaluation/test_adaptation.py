@@ -391,7 +391,7 @@ def test_the_exact_protocol_chooses_the_epoch_by_the_joint_error_on_test(tmp_pat
     leaking = tuning(label_space="joint", choose="best_on_test", leave_out_repeats="count")
     given = experiment(tmp_path, datasets=TWO, tuning=leaking, prompts=named)
     tuned = make(given)
-    left_in, chosen = tuned.protocol
+    left_in, chosen = tuned.tuned_how
     assert "were left in" in left_in
     assert chosen.startswith(
         "lora: its epoch was chosen by the errors of the evaluated split (test)"

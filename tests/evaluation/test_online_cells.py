@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from grouped import changed
+from online_jobs import RESOURCES, Classifier, cells_of, evaluated, named
 from stores import data_record
-from torch import Tensor, nn
 from tuning import PROMPTS, experiment
 
-from medrobust.adapters import NoAdapter, Tuned
+from medrobust.adapters import Tuned
 from medrobust.corruptions import Corruption, Suite
 from medrobust.evaluation.adaptation import adapted
-from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import plan
-from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.run import CellRunner, read_cells
+from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.models import Guidance, PromptSet
@@ -29,7 +27,6 @@ from medrobust.reporting.reference import as_published, choose_reference, condit
 from medrobust.tasks.classification.online import adapted_heads, stream_order
 from medrobust.tasks.lookup import task_of
 
-RESOURCES = Resources()
 ALL = ("lame", "t3a", "tda", "prior", "transport", "nuisance")
 OFF = (
     {"method": "lame", "strength": 0},
@@ -37,23 +34,6 @@ OFF = (
     {"method": "tda", "alpha": 0, "negative_alpha": 0},
     {"method": "nuisance", "directions": 0},
 )
-
-
-def evaluated(folder: Path, *online: Any, orders: Any = (0,), **options: Any) -> Experiment:
-    adapter = NoAdapter(online=online, orders=orders)
-    return changed(experiment(folder, adapter=NoAdapter(), tuning=None), adapter=adapter, **options)
-
-
-def cells_of(job: Experiment) -> list[Any]:
-    plans, store = plan(job, RESOURCES), Store(job.where.store)
-    runner = CellRunner(job, RESOURCES, store)
-    runner.run(plans)
-    runner.complain()
-    return read_cells(store, plans)
-
-
-def named(cells: list[Any]) -> dict[tuple[str, str, int], Any]:
-    return {(c.spec.adapter, c.spec.corruption, c.spec.severity): c for c in cells}
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +117,6 @@ def test_the_order_follows_the_keys_of_the_images() -> None:
     others = [stream_order(index, "set/test", 1), stream_order(index, "set/val", 0)]
     assert not any(np.array_equal(order, other) for other in others)
     assert sorted(order) == list(range(50))
-
-
-class Classifier(nn.Module):
-    """Twenty logits of the mean of each color."""
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return pixels[:, 0, ::11, 100][:, :20]
 
 
 def test_a_classifier_without_features_has_methods_of_answers_alone(tmp_path: Path) -> None:

@@ -10,8 +10,13 @@ import numpy as np
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
 
-Needs: TypeAlias = Literal["logits", "features", "class texts"]
-"""What a method reads: answers alone, image features too, or class texts as vectors too."""
+Needs: TypeAlias = Literal["logits", "features", "class texts", "images", "images and sentences"]
+"""What a method reads: answers alone, image features too, class texts as vectors too; or the
+images themselves, which it gives to the model, and the sentences of the classes too."""
+
+Begins: TypeAlias = Literal["episodic", "per_cell", "continual"]
+"""When a method begins anew: with every micro-batch, with every cell, or with the first cell of a
+stated stream of them."""
 
 VERSION = 1
 """Of the methods' arithmetic, part of every description: raised whenever an answer moves."""
@@ -53,21 +58,21 @@ class Answered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Online(ABC):
-    """Adapts the answers to one split, from nothing but features and answers of its images.
-
-    It begins anew with every cell: there is no state beside the arguments of `logits`.
+    """Adapts the answers to one split, without a label.
 
     Attributes:
         order: Which order the images come in, keyed by it and by the images' own index; read only
             where one image changes the answer to a later one.
         method: Name, as typed.
         needs: What it reads.
+        protocols: When it may begin anew; the first one is its own.
     """
 
     order: int = 0
 
     method: ClassVar[str]
     needs: ClassVar[Needs]
+    protocols: ClassVar[tuple[Begins, ...]] = ("per_cell",)
 
     @property
     def ordered(self) -> bool:
@@ -79,9 +84,10 @@ class Online(ABC):
         """What it reads besides class texts; `{modality}` stands for the data set's."""
         return ()
 
-    @abstractmethod
-    def logits(self, given: Answered) -> Float64Array:
-        """Return adapted logits, float64 (N, K), in the order of the rows."""
+    @property
+    def reads_images(self) -> bool:
+        """Whether it gives images to the model itself, so that no stored feature serves it."""
+        return self.needs.startswith("images")
 
     def parameters(self) -> dict[str, Any]:
         """Return plain values of all fields but the order."""
@@ -108,6 +114,19 @@ class Online(ABC):
     def name(self) -> str:
         """In tables: the label, and the order where it is not the first."""
         return f"{self.label} order {self.order}" if self.ordered and self.order else self.label
+
+
+class FromAnswers(Online):
+    """Adapts answers from nothing but features and answers of the images of a split.
+
+    There is no state beside the arguments of `logits`.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def logits(self, given: Answered) -> Float64Array:
+        """Return adapted logits, float64 (N, K), in the order of the rows."""
 
 
 def _said(name: str, value: Any) -> str:

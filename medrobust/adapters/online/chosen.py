@@ -9,6 +9,8 @@ from medrobust.base.near_misses import nearest_key
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 
 from .base import Online, plain
+from .batch_norm import AdaBN, AlphaBN, EmaBN
+from .entropy import Eata, Eta, Sar, Tent
 from .lame import Lame
 from .nuisance import Nuisance
 from .priors import Prior
@@ -17,17 +19,38 @@ from .tda import TDA
 from .transport import Transport
 
 METHODS: Mapping[str, type[Online]] = MappingProxyType(
-    {one.method: one for one in (Lame, T3A, TDA, Prior, Transport, Nuisance)}
+    {
+        one.method: one
+        for one in (
+            *(Lame, T3A, TDA, Prior, Transport, Nuisance),
+            *(AdaBN, AlphaBN, EmaBN),
+            *(Tent, Eta, Eata, Sar),
+        )
+    }
 )
 """Name, as typed -> class; in the order of docs/adaptation.md."""
 
+UNSUPPORTED: Mapping[str, str] = MappingProxyType(
+    {
+        "mixed": "images of several corruptions in one stream belong to no cell, which is one "
+        "corruption of one severity. Choose episodic, per_cell or continual.",
+        "continual": "the answers of a cell would depend on which cells came before it in the job, "
+        "and one alone would be another one. Choose per_cell or episodic.",
+    }
+)
+"""Protocol -> why no cell can be evaluated so."""
 
-def chosen(asked: Sequence[Any], orders: Sequence[int] = (0,)) -> tuple[Online, ...]:
+
+def chosen(
+    asked: Sequence[Any], orders: Sequence[int] = (0,), protocol: str | None = None
+) -> tuple[Online, ...]:
     """Build the methods that were asked for, each once, in order.
 
     Args:
         asked: Names, or mappings of `method` and its parameters.
         orders: Of the images: a method that depends on it has a row for each.
+        protocol: When methods begin anew, of those that do not say it themselves; None: the
+            published one of each.
 
     Raises:
         UnknownNameError: If there is no such method.
@@ -41,12 +64,12 @@ def chosen(asked: Sequence[Any], orders: Sequence[int] = (0,)) -> tuple[Online, 
     made: dict[str, Online] = {}
     for one in asked:
         for order in orders:
-            method = _built(one, order)
+            method = _built(one, order, protocol)
             made.setdefault(repr(method.description()), method)
     return tuple(made.values())
 
 
-def _built(asked: Any, order: int) -> Online:
+def _built(asked: Any, order: int, protocol: str | None) -> Online:
     given = dict(asked) if isinstance(asked, Mapping) else {"method": asked}
     name = str(given.pop("method", None))
     if name not in METHODS:
@@ -55,6 +78,7 @@ def _built(asked: Any, order: int) -> Online:
         raise UnknownNameError(
             f"adapter.online has no method {name!r}.{hint} It has: {', '.join(METHODS)}."
         )
+    _begin_anew(METHODS[name], given, protocol)
     known = [field.name for field in fields(METHODS[name]) if field.name != "order"]
     for key in given:
         if key not in known:
@@ -65,3 +89,26 @@ def _built(asked: Any, order: int) -> Online:
         return METHODS[name](order=order, **plain(given))
     except TypeError as error:
         raise ConfigurationError(f"adapter.online: {name} cannot be built: {error}.") from error
+
+
+def _begin_anew(kind: type[Online], given: dict[str, Any], protocol: str | None) -> None:
+    """Put the protocol that is asked for among what is given, or refuse it with the reason.
+
+    Raises:
+        ConfigurationError: If the method cannot be evaluated so.
+    """
+    asked = given.get("protocol", protocol)
+    if asked is None:
+        return
+    if asked in UNSUPPORTED:
+        raise ConfigurationError(f"adapter.protocol={asked}: {UNSUPPORTED[asked]}")
+    if asked not in kind.protocols:
+        raise ConfigurationError(
+            f"adapter.protocol={asked} is none of {kind.method}, which has: "
+            f"{', '.join(kind.protocols)}. Leave it out, or give it to the methods that have it: "
+            f"adapter.online=[{{method: tent, protocol: episodic}}]."
+        )
+    if len(kind.protocols) > 1:
+        given["protocol"] = asked
+    else:
+        given.pop("protocol", None)

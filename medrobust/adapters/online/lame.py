@@ -22,7 +22,7 @@ import numpy as np
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array
 
-from .base import Answered, Needs, Online, check, log_softmax
+from .base import Answered, FromAnswers, Needs, check, log_softmax
 
 Affinity: TypeAlias = Literal["knn", "rbf"]
 
@@ -35,7 +35,7 @@ DENSE = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Lame(Online):
+class Lame(FromAnswers):
     """Laplacian adjusted maximum likelihood.
 
     Args:

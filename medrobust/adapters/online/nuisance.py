@@ -19,7 +19,7 @@ from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array
 
-from .base import Answered, Needs, Online, check
+from .base import Answered, FromAnswers, Needs, check
 
 TEXTS = (
     "a noisy {modality}",
@@ -34,7 +34,7 @@ TEXTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Nuisance(Online):
+class Nuisance(FromAnswers):
     """Projects nuisance directions out.
 
     Args:

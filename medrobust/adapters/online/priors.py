@@ -16,13 +16,13 @@ import numpy as np
 
 from medrobust.types import Float64Array
 
-from .base import Answered, Needs, Online, check, log_softmax
+from .base import Answered, FromAnswers, Needs, check, log_softmax
 
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Prior(Online):
+class Prior(FromAnswers):
     """Frequencies of classes by expectation and maximisation.
 
     Args:

@@ -17,11 +17,11 @@ import numpy as np
 
 from medrobust.types import Float64Array
 
-from .base import Answered, Needs, Online, check, entropies
+from .base import Answered, FromAnswers, Needs, check, entropies
 
 
 @dataclass(frozen=True, slots=True)
-class T3A(Online):
+class T3A(FromAnswers):
     """Test-time templates adjuster.
 
     Args:

@@ -21,7 +21,7 @@ import numpy as np
 
 from medrobust.types import Float64Array
 
-from .base import Answered, Needs, Online, check, entropies, log_softmax
+from .base import Answered, FromAnswers, Needs, check, entropies, log_softmax
 
 WINDOW = (0.2, 0.5)
 """Entropies, as shares of the largest, of images that come into the cache of unsure ones."""
@@ -31,7 +31,7 @@ MASK = (0.03, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class TDA(Online):
+class TDA(FromAnswers):
     """Training-free dynamic adapter.
 
     Args:

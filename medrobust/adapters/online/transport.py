@@ -17,13 +17,13 @@ import numpy as np
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array
 
-from .base import Answered, Needs, Online, check, log_softmax
+from .base import Answered, FromAnswers, Needs, check, log_softmax
 
 Marginal: TypeAlias = Literal["uniform", "predicted"]
 
 
 @dataclass(frozen=True, slots=True)
-class Transport(Online):
+class Transport(FromAnswers):
     """Sinkhorn's iterations between images and classes.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.plan import PlannedCell
-from medrobust.tasks.base import Head
+from medrobust.tasks.base import Head, StreamHead
 from medrobust.tasks.patches import PatchHead
 
 
@@ -47,6 +47,12 @@ class Encoding:
         """Fingerprint of a cell -> its head, of those that read patch features."""
         heads = {cell.key.fingerprint: head for cell, head in self.missing}
         return {name: head for name, head in heads.items() if isinstance(head, PatchHead)}
+
+    @property
+    def stream_head(self) -> StreamHead | None:
+        """The head whose method answers the images while they come; None: the model encodes."""
+        heads = (head for _, head in self.missing)
+        return next((head for head in heads if isinstance(head, StreamHead)), None)
 
     @property
     def cells(self) -> tuple[PlannedCell, ...]:

@@ -52,7 +52,12 @@ class FinishedCells:
         return [
             Encoding(plan.image_set, first[encoding], tuple(cells))
             for encoding, cells in missing.items()
-            if cells or (self._where.keep_features and not self.has_features(encoding))
+            if cells
+            or (
+                self._where.keep_features
+                and not first[encoding].streamed
+                and not self.has_features(encoding)
+            )
         ]
 
     def patch_heads(self, plan: DatasetPlan) -> dict[str, list[tuple[PlannedCell, PatchHead]]]:
@@ -90,7 +95,11 @@ class FinishedCells:
         return (
             self._where.resume
             and all(self._store.holds(key.spec, key.fingerprint) for key in keys)
-            and (not self._where.keep_features or self.has_features(encoding.fingerprint))
+            and (
+                not self._where.keep_features
+                or encoding.first.streamed
+                or self.has_features(encoding.fingerprint)
+            )
         )
 
     def has_features(self, encoding: str) -> bool:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from torch import Tensor
 
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.passes import Encoded, PatchReader
 from medrobust.evaluation.columns import Column
 from medrobust.evaluation.ranks import Ranks
+from medrobust.models.encoding import ImageEncoder
 from medrobust.tasks.patches import PatchHead, TruthHead
 from medrobust.types import Int64Array, UInt8Batch
 
@@ -84,6 +86,10 @@ class EncodingPass:
             index=index,
         )
 
+    def encoder(self, model: ImageEncoder) -> ImageEncoder:
+        """Encode by the model itself."""
+        return model
+
     @property
     def patch_readers(self) -> Mapping[str, PatchReader]:
         """Heads of its cells that read patch features, those that judge them with masks beside."""
@@ -107,6 +113,6 @@ def _opened(
     image_set: ImageSet, column: Column | None, severity: int, rows: Int64Array
 ) -> ImageSet:
     whole = image_set if column is None else column.images(image_set, severity)
-    if len(rows) == len(whole):
+    if np.array_equal(rows, np.arange(len(whole))):
         return whole
     return whole.take(rows, fingerprint=whole.fingerprint)

@@ -100,6 +100,10 @@ class EncodingQueue:
         self._begun.append(encoding)
         return True
 
+    def has_begun(self, encoding: Encoding) -> bool:
+        """Say whether an encoding was begun here, and is not done."""
+        return encoding in self._begun
+
     def done(self, encoding: Encoding) -> None:
         """Take out what is encoded; its claim is kept until it is written."""
         self._begun.remove(encoding)

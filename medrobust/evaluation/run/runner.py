@@ -24,6 +24,7 @@ from .finished import FinishedCells
 from .passes import EncodingPass
 from .pictures import rows_to_show
 from .queue import EncodingQueue
+from .streamed import streamed
 from .writer import CellWriter
 
 log = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ class CellRunner:
         rows = self.ranks.rows(len(image_set), micro_batch)
         shown = rows_to_show(image_set, asked=self.experiment.where.examples)
         show = frozenset(place for place, row in enumerate(rows.tolist()) if row in shown)
-        return [
+        plain = [
             EncodingPass(
                 encoding,
                 queue,
@@ -218,3 +219,4 @@ class CellRunner:
             )
             for encoding in queue.waiting
         ]
+        return [one for whole in plain for one in streamed(whole)]

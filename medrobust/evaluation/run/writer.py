@@ -108,11 +108,11 @@ class CellWriter:
 
     def _finish(self, encoding: Encoding, encoded: Encoded, seconds: float) -> None:
         features = encoded.features.float().cpu()
-        if self._experiment.where.keep_features and bool(features.isfinite().all()):
+        if self._keeps(encoding) and bool(features.isfinite().all()):
             self._store.write_features(
                 encoding.fingerprint, features.numpy(), replace=not self._experiment.where.resume
             )
-        whole = Encoded(features, encoded.shown, encoded.rows)
+        whole = Encoded(features, encoded.shown, encoded.rows, encoded.notes)
         self._write_cells(encoding, whole, seconds)
         self._claims.drop(encoding.fingerprint)  # after an error at the end of the run
 
@@ -125,7 +125,11 @@ class CellWriter:
                 self._failures.note([cell], error)
                 continue
             self._task.check(arrays, encoding.image_set, self._side)
-            self._write_cell(cell, arrays, pictures, seconds)
+            self._write_cell(cell, arrays, pictures, seconds, encoded.notes)
+
+    def _keeps(self, encoding: Encoding) -> bool:
+        """Whether features are kept: answers of a method that adapts the model are none."""
+        return self._experiment.where.keep_features and encoding.stream_head is None
 
     def _outputs(
         self, encoding: Encoding, encoded: Encoded, cell: PlannedCell, head: Head
@@ -145,12 +149,17 @@ class CellWriter:
         return head.judged(kept, MovedMasks(image_set, cell.corruption, severity, seed))
 
     def _write_cell(
-        self, cell: PlannedCell, arrays: Arrays, pictures: Mapping[str, bytes], seconds: float
+        self,
+        cell: PlannedCell,
+        arrays: Arrays,
+        pictures: Mapping[str, bytes],
+        seconds: float,
+        notes: Mapping[str, Any],
     ) -> None:
         self._store.write(
             cell.key,
             arrays,
-            {**self._record, **self._adaptation(cell), "seconds": round(seconds, 4)},
+            {**self._record, **self._adaptation(cell, notes), "seconds": round(seconds, 4)},
             examples=pictures,
             replace=not self._experiment.where.resume,
         )
@@ -171,14 +180,14 @@ class CellWriter:
             record["logit_scale"] = float(scale)  # of a model with a text side: cosine to logit
         return record
 
-    def _adaptation(self, cell: PlannedCell) -> dict[str, Any]:
+    def _adaptation(self, cell: PlannedCell, notes: Mapping[str, Any]) -> dict[str, Any]:
         """What the JSON of a cell says of how its answers were adapted; nothing where none were."""
         online = cell.key.head.get(ONLINE)
         origin = self._experiment.model.adapter.origin_with(online)
         if origin is None:
             return {}
         answers = self._task.answers_untuned(self._side)
-        return {"adaptation": origin | {"base_classifies": answers}}
+        return {"adaptation": {**origin, "base_classifies": answers, **notes}}
 
 
 class InOrder:

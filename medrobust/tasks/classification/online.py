@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import ConfigurationError, NotFiniteError
-from medrobust.keys import Draws, derive_key
 from medrobust.tasks.base import ONLINE, HeadDescription, ModelSide
 from medrobust.types import Float64Array, Int64Array
 
-from .heads import GUIDANCE, ITSELF, TEXTS
+from .heads import GUIDANCE, ITSELF, PROBE, TEXTS
+from .streamed import StreamedHead, own_head, read_besides, stream_order
 
 if TYPE_CHECKING:
     from medrobust.types import FeatureBatch
-
-    from .logits import ClassHead
 
 MODALITY = "modality"
 """Key of a method with sentences: what stands for `{modality}` in them."""
@@ -49,6 +47,8 @@ def adapted_heads(
         for head in own:
             _check(method, head, side)
             of_data = {MODALITY: data.modality or UNNAMED} if method.sentences else {}
+            if method.reads_images:
+                of_data |= read_besides(method, data)
             found.append({**head, ONLINE: {**method.description(), **of_data}})
     return found
 
@@ -59,6 +59,8 @@ def _check(method: Any, head: HeadDescription, side: ModelSide) -> None:
     Raises:
         ConfigurationError: Naming method and model.
     """
+    if method.reads_images:
+        _check_streamed(method, head, side)
     if method.needs == "features" and head["kind"] == ITSELF:
         raise ConfigurationError(
             f"adapter.online={method.method} reads image features, and model "
@@ -69,6 +71,35 @@ def _check(method: Any, head: HeadDescription, side: ModelSide) -> None:
             f"adapter.online={method.method} moves class texts, and what classifies for model "
             f"{side.source.name!r} is no plain set of them: choose lame, tda, prior or transport."
         )
+
+
+def _check_streamed(method: Any, head: HeadDescription, side: ModelSide) -> None:
+    """Refuse a classifier or a model that a method cannot adapt while images come.
+
+    Raises:
+        ConfigurationError: Naming method and model.
+    """
+    if head["kind"] == PROBE:
+        raise ConfigurationError(
+            f"adapter.online={method.method} adapts the model under its classifier, and a probe "
+            f"was fitted to features of the model as it is: choose lame, tda, prior or transport."
+        )
+    if method.needs == "images and sentences" and (head["kind"] != TEXTS or GUIDANCE in head):
+        raise ConfigurationError(
+            f"adapter.online={method.method} reads the sentences of the classes, and what "
+            f"classifies for model {side.source.name!r} is no plain set of them: choose tent."
+        )
+    method.check(side.model())
+
+
+def online_head(
+    side: ModelSide, description: HeadDescription, data: Any
+) -> "AdaptedHead | StreamedHead":
+    """Return what answers by a method: from features and answers, or while images come."""
+    assert side.trained is not None
+    if side.trained.method(description[ONLINE]).reads_images:
+        return StreamedHead(side, description, data)
+    return AdaptedHead(side, description, data)
 
 
 class AdaptedHead:
@@ -83,7 +114,7 @@ class AdaptedHead:
     def __init__(self, side: ModelSide, description: HeadDescription, data: Any) -> None:
         assert side.trained is not None
         self._method = side.trained.method(description[ONLINE])
-        self._own = _own_head(side, {k: v for k, v in description.items() if k != ONLINE}, data)
+        self._own = own_head(side, description, data)
         self._sentences = np.empty((0, 0))
         if self._method.sentences:  # now: later the model is encoding images
             modality = description[ONLINE][MODALITY]
@@ -119,15 +150,6 @@ class AdaptedHead:
                 f"logits adapted by {self._method.name} are not finite. The cell was not stored."
             )
         return {"logits": adapted}
-
-
-def _own_head(side: ModelSide, description: HeadDescription, data: Any) -> "ClassHead":
-    """Return what classifies before anything is adapted, its texts encoded once."""
-    if side.known_head is not None:
-        return side.known_head(description, data)  # type: ignore[return-value]  # of this task
-    from .logits import class_head
-
-    return class_head(side, description)
 
 
 def _encoded(side: ModelSide, sentences: Sequence[str], modality: str) -> Float64Array:
@@ -172,27 +194,3 @@ class Answers:
     def scale(self) -> float:
         """From a cosine to a logit."""
         return float(self.module.logit_scale)
-
-
-def stream_order(index: Int64Array, stream: str, order: int) -> Int64Array:
-    """Return rows in the order in which the images of a split come.
-
-    It follows from the keys of the images alone: not from how they lie in the split, who reads them
-    or which corruption they are under. Left-out images leave the others' order as it is.
-
-    Args:
-        index: int64 (N,), as of an `ImageSet`.
-        stream: Name of data set and split.
-        order: Which of many orders.
-
-    Example:
-        >>> index = np.array([10, 11, 12, 13, 14, 15])
-        >>> keys = index[stream_order(index, "toy/test", 0)]
-        >>> bool((index[::-1][stream_order(index[::-1], "toy/test", 0)] == keys).all())
-        True
-    """
-    import torch
-
-    key = derive_key(order, stream, "order of images online", 0)
-    words = Draws(key, torch.from_numpy(np.ascontiguousarray(index))).words(2).numpy()
-    return np.lexsort((index, words[:, 1], words[:, 0])).astype(np.int64)

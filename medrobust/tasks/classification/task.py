@@ -30,7 +30,7 @@ from .agreement import agreement_of_logits
 from .answers import METRICS
 from .fits import FITTED, Fit
 from .in_memory import facts_of_labels
-from .online import AdaptedHead, adapted_heads
+from .online import adapted_heads, online_head
 from .sections import class_texts, classes, reliability_diagram
 
 
@@ -71,7 +71,7 @@ class Classification(Task):
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode class texts, or take the trained or the model's own classifier."""
         if ONLINE in description:
-            return AdaptedHead(side, description, data)
+            return online_head(side, description, data)
         from .logits import class_head
 
         return class_head(side, description)

@@ -1,0 +1,59 @@
+"""What adapting answers online took: the share of images that it used, and time."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from medrobust.evaluation.store import StoredCell
+from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.tables import number
+from medrobust.tasks.base import ONLINE
+
+HEADS = ("model", "adaptation", "images used", "least in a cell", "seconds a cell")
+
+
+def effort_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
+    """Return one row a table and adaptation: means over its cells and orders.
+
+    The share is that of images that changed what a method knew; it is empty where none are chosen.
+    Seconds are those of the machine that computed the cells, encoding included.
+
+    Args:
+        matrices: Tables of the report.
+    """
+    rows = []
+    for matrix in matrices:
+        found: dict[tuple[str, str], list[StoredCell]] = {}
+        for cell in matrix.cells.values():
+            if ONLINE in cell.record["head"]:
+                label = str(cell.record["adaptation"]["label"])
+                found.setdefault((cell.spec.model, label), []).append(cell)
+        rows += [
+            {"dataset": matrix.table.dataset, "model": model, "adaptation": label, **_effort(cells)}
+            for (model, label), cells in found.items()
+        ]
+    return rows
+
+
+def _effort(cells: Sequence[StoredCell]) -> dict[str, str]:
+    shares = [made["used"] for cell in cells if "used" in (made := cell.record["adaptation"])]
+    seconds = [float(cell.record.get("seconds", 0.0)) for cell in cells]
+    return {
+        "used": number(float(np.mean(shares)) if shares else None),
+        "least": number(min(shares, default=None)),
+        "seconds": number(float(np.mean(seconds))),
+    }
+
+
+def effort_lines(rows: Sequence[Mapping[str, str]], dataset: str) -> list[list[str]]:
+    """Lay the rows of one data set out: a line each, shares in percent."""
+    return [
+        [
+            row["model"],
+            row["adaptation"],
+            *(f"{100 * float(row[key]):.1f} %" if row[key] else "–" for key in ("used", "least")),
+            f"{float(row['seconds']):.2g}",
+        ]
+        for row in rows
+        if row["dataset"] == dataset
+    ]

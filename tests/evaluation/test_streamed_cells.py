@@ -1,0 +1,222 @@
+"""Methods that adapt the model while images come, as rows: alone or in any company the same."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from grouped import changed
+from online_jobs import RESOURCES, Classifier, cells_of, evaluated, named
+
+from medrobust.adapters import NoAdapter
+from medrobust.evaluation.plan import plan
+from medrobust.evaluation.ranks import Ranks
+from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.store import Store
+from medrobust.exceptions import ConfigurationError
+from medrobust.models.own import OwnModel
+from medrobust.readings.adaptation import draw_rows, section
+from medrobust.readings.adapted.efforts import effort_rows
+from medrobust.reporting import make_report
+from medrobust.reporting.expected import ExpectedTable
+
+SOME = ("tent", "adabn", {"method": "sar", "margin": 0.9})
+OFF = (
+    {"method": "tent", "rate": 0, "statistics": "training"},
+    {"method": "eta", "steps": 0, "statistics": "training"},
+    {"method": "alpha_bn", "alpha": 0},
+    {"method": "ema_bn", "momentum": 0},
+)
+
+
+@pytest.fixture(scope="module")
+def job_of_many(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, int], Any]:
+    """Clean and a corruption at three severities, each with the model's own answers and more."""
+    folder = tmp_path_factory.mktemp("many")
+    found = named(cells_of(evaluated(folder, *SOME, severities=(1, 3, 5))))
+    assert len(found) == 4 * 4
+    return found
+
+
+@pytest.mark.parametrize("how", [{"batch_size": 7}, {"num_workers": 1}])
+def test_a_cell_alone_equals_the_same_cell_as_the_last_of_a_job(
+    job_of_many: dict[tuple[str, str, int], Any], how: dict[str, int], tmp_path: Path
+) -> None:
+    rows = sorted({row for row, _, _ in job_of_many} - {"none"})
+    _, corruption, severity = list(job_of_many)[-1]
+    alone = named(cells_of(evaluated(tmp_path, *SOME, severities=(severity,), **how)))
+    assert len(rows) == 3
+    for name in rows:
+        cell, twin = (of[name, corruption, severity] for of in (alone, job_of_many))
+        assert twin.fingerprint == cell.fingerprint
+        assert np.array_equal(twin.arrays["logits"], cell.arrays["logits"])
+
+
+def test_the_model_answers_as_it_would_without_them(
+    job_of_many: dict[tuple[str, str, int], Any], tmp_path: Path
+) -> None:
+    plain = named(cells_of(evaluated(tmp_path, severities=(1, 3, 5))))
+    for key, cell in plain.items():
+        twin = job_of_many[key]
+        assert twin.fingerprint == cell.fingerprint
+        assert np.array_equal(twin.arrays["logits"], cell.arrays["logits"])
+    own, tent = (job_of_many[name, "clean", 0].arrays["logits"] for name in ("none", "tent"))
+    assert not np.allclose(own, tent, atol=1e-2)
+
+
+def test_without_a_step_logits_are_the_models_to_the_bit(tmp_path: Path) -> None:
+    cells = cells_of(evaluated(tmp_path, *OFF))
+    own = {c.spec.severity: c.arrays["logits"] for c in cells if c.spec.adapter == "none"}
+    assert len(cells) == 2 * (1 + len(OFF))
+    assert all(np.array_equal(c.arrays["logits"], own[c.spec.severity]) for c in cells)
+
+
+def test_answers_are_those_of_their_own_images_in_any_order(tmp_path: Path) -> None:
+    faint = {"method": "alpha_bn", "alpha": 1e-4}
+    found = named(cells_of(evaluated(tmp_path, faint, orders=(0, 1))))
+    own, *others = (cell for (_, name, _), cell in found.items() if name != "clean")
+    assert len(others) == 2
+    for cell in others:
+        np.testing.assert_allclose(cell.arrays["logits"], own.arrays["logits"], atol=0.05)
+
+
+def test_every_order_and_protocol_is_a_row_of_its_own(tmp_path: Path) -> None:
+    tent = {"method": "tent", "rate": 0.01}
+    episodic = {**tent, "protocol": "episodic"}
+    found = named(cells_of(evaluated(tmp_path, tent, episodic, orders=(0, 1))))
+    rows = [row for row, corruption, _ in found if corruption == "clean"]
+    label = "tent rate=0.01"
+    assert rows == [
+        "none", label, f"{label} order 1",
+        "tent protocol=episodic rate=0.01", "tent protocol=episodic rate=0.01 order 1",
+    ]  # fmt: skip
+    logits = [found[row, "clean", 0].arrays["logits"] for row in rows]
+    for i, one in enumerate(logits):
+        assert not any(np.array_equal(one, other) for other in logits[:i])
+
+
+def test_the_protocol_of_all_is_a_key_and_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
+    given = NoAdapter(online=("tent", "ema_bn"), protocol="episodic")
+    assert [method.parameters()["protocol"] for method in given.methods] == ["episodic"] * 2
+    with pytest.raises(ConfigurationError, match="belong to no cell"):
+        NoAdapter(online=("tent",), protocol="mixed")
+    with pytest.raises(ConfigurationError, match="is none of adabn"):
+        NoAdapter(online=("tent", "adabn"), protocol="episodic")
+    with pytest.raises(ConfigurationError, match="is none of tent"):
+        NoAdapter(online=("tent",), protocol="sometimes")
+
+
+def test_the_share_of_images_that_a_filter_let_through_is_kept(tmp_path: Path) -> None:
+    job = evaluated(tmp_path, {"method": "eta", "margin": 0.9, "similar": 1.0}, "eta", "tent")
+    found = named(cells_of(job))
+    made = {row: cell.record["adaptation"] for (row, _, severity), cell in found.items()
+            if severity == 0 and row != "none"}  # fmt: skip
+    assert 0 < made["eta margin=0.9 similar=1.0"]["used"] <= 1
+    assert made["eta"]["used"] < made["eta margin=0.9 similar=1.0"]["used"]
+    assert "used" not in made["tent"]
+
+
+def test_the_clean_images_that_hold_it_are_part_of_the_fingerprint(tmp_path: Path) -> None:
+    eata = {"method": "eata", "images": 20}
+    (planned,) = plan(evaluated(tmp_path, eata), RESOURCES)
+    described = planned.cells[1].key.head["online"]
+    assert described["source"] == planned.image_set.other_split("train").fingerprint
+    cells = cells_of(evaluated(tmp_path, eata))
+    assert np.isfinite(cells[1].arrays["logits"]).all()
+    with pytest.raises(ConfigurationError, match="Choose eta"):
+        plan(evaluated(tmp_path, {"method": "eata", "split": "none"}), RESOURCES)
+
+
+def test_no_features_are_kept_of_them(tmp_path: Path) -> None:
+    job = evaluated(tmp_path, "tent", keep_features=True)
+    cells_of(job)
+    (planned,) = plan(job, RESOURCES)
+    store = Store(job.where.store)
+    kept = {cell.key.spec.adapter: store.has_features(cell.key.encoding_fingerprint)
+            for cell in planned.cells}  # fmt: skip
+    assert kept == {"none": True, "tent": False}
+    runner = CellRunner(job, RESOURCES, store)
+    runner._test = lambda *given: pytest.fail("it encodes")  # type: ignore[method-assign]
+    runner.run([planned])
+
+
+def test_a_classifier_of_ones_own_is_adapted_where_it_has_what_is_changed(tmp_path: Path) -> None:
+    class Normed(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return super().forward(self.norm(pixels))
+
+    found = cells_of(evaluated(tmp_path, "tent", "adabn", model=OwnModel(Normed())))
+    assert {c.spec.adapter for c in found} == {"none", "tent", "adabn"}
+    for name, reason in (("tent", "scale and shift"), ("adabn", "batch normalisation")):
+        job = evaluated(tmp_path, name, model=OwnModel(Classifier()))
+        with pytest.raises(ConfigurationError, match=reason):
+            plan(job, RESOURCES)
+
+
+def test_several_processes_cannot_share_a_cell(tmp_path: Path) -> None:
+    job = evaluated(tmp_path, "tent")
+    runner = CellRunner(job, RESOURCES, Store(job.where.store), Ranks(0, 2))
+    (planned,) = plan(job, RESOURCES)
+    queue = _queue(runner, planned)
+    with pytest.raises(ConfigurationError, match="cannot share a cell"):
+        runner._passes(queue, None)  # type: ignore[arg-type]  # nothing is written
+
+
+def _queue(runner: CellRunner, planned: Any) -> Any:
+    from medrobust.evaluation.run.finished import FinishedCells
+    from medrobust.evaluation.run.queue import EncodingQueue
+
+    given = runner.experiment
+    finished = FinishedCells(given.model, given.where, RESOURCES, runner.store, lambda done: None)
+    queue = EncodingQueue(planned, finished, runner._claims, Ranks())
+    queue.waiting = finished.missing(planned)
+    return queue
+
+
+def test_orders_are_draws_of_one_row_of_gains(tmp_path: Path) -> None:
+    cells = cells_of(evaluated(tmp_path, "eta", orders=(0, 1, 2)))
+    report = make_report(
+        cells,
+        expected=[ExpectedTable("phantoms_site_b", "test", "imagenet_c", ("brightness",), (5,))],
+        missing=[],
+        reference="phantomclip_small",
+        reference_cells=[cell for cell in cells if cell.spec.adapter == "none"],
+        notes=[],
+        folder=tmp_path,
+        run={},
+    )
+    rows = [row for row in draw_rows(report.matrices) if row["metric"] == "clean error"]
+    assert [(row["adaptation"], row["draws"]) for row in rows] == [
+        ("as published", ""),
+        ("eta", "3"),
+    ]
+    made = section(report)
+    assert made is not None
+    assert "images used" in made.html
+    shares = [c.record["adaptation"]["used"] for c in cells if c.spec.adapter != "none"]
+    (effort,) = effort_rows(report.matrices)
+    assert float(effort["used"]) == pytest.approx(np.mean(shares))
+    assert float(effort["least"]) == min(shares)
+
+
+def test_a_probe_is_not_adapted_so(tmp_path: Path) -> None:
+    from medrobust.tasks.classification.online import _check
+
+    side = RESOURCES.side(evaluated(tmp_path, "tent").model)
+    assert side.trained is not None
+    (method,) = side.trained.methods
+    with pytest.raises(ConfigurationError, match="a probe"):
+        _check(method, {"kind": "probe"}, side)
+
+
+def test_reduced_precision_and_compilation_are_refused(tmp_path: Path) -> None:
+    from medrobust.models.speed import Speed
+
+    for options in ({"precision": "16-mixed"}, {"speed": Speed(compile=True)}):
+        with pytest.raises(ConfigurationError, match=r"adapter\.online=tent"):
+            plan(changed(evaluated(tmp_path, "tent"), **options), RESOURCES)
