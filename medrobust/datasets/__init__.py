@@ -28,6 +28,7 @@ _HOME = {
     "Phantoms": "phantoms.source",
     "RobustMedCLIPFiles": "published.robustmedclip",
     "Roco": "reports.source",
+    "SkinLesions": "published.skin",
     "audit": "audits.of_sets",
     "few_shots": "sampling",
 }

@@ -33,6 +33,10 @@ GIVEN |= {
     f"dataset/{file.name}": ("dataset.root=folder",) for file in FILES if file.stem[:5] == "bmad_"
 }
 GIVEN |= {
+    f"dataset/{name}.yaml": ("dataset.root=folder",)
+    for name in ("ham10000", "isic_2019", "isic_2020", "pad_ufes_20", "ddi")
+}
+GIVEN |= {
     f"text_corruption/{file.stem}.yaml": ("task=retrieval",)
     for file in FILES
     if file.parent.as_posix() == "text_corruption" and file.stem != "none"

@@ -23,6 +23,10 @@ OWN |= {
     f"bmad_{name}": ["dataset.root=folder"]
     for name in ("brain", "liver", "resc", "oct2017", "chest", "histopathology")
 }
+OWN |= {
+    name: ["dataset.root=folder"]
+    for name in ("ham10000", "isic_2019", "isic_2020", "pad_ufes_20", "ddi")
+}
 OPTIONS = [file.stem for file in option_files(conf_folder(), "dataset")]
 
 
