@@ -1,6 +1,7 @@
 """How charts are drawn: colors, plain axes, and SVG that follows the page; knows no matrix."""
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +20,18 @@ STYLES = (
     ("#595959", "X", "-."),
 )
 """Color (Okabe and Ito, darkened for thin lines), marker and dash of each model in turn."""
+
+LETTER = 0.068
+"""Width of a letter of 8 points on average, in inches."""
+
+KEY = 0.55
+"""Width of a legend's sign and of the space around it, in inches."""
+
+LINE = 0.16
+"""Height of a line of a legend, in inches."""
+
+LONGEST = 44
+"""Letters of a name that stand in one line."""
 
 _INK = "#010203"
 """Replaced by `currentColor` in SVG, so that text follows the page in light and dark."""
@@ -66,3 +79,46 @@ def plain_axes(axis: "Axes", ink: str) -> None:
     axis.grid(axis="y", color="#8090a0", alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color("#8090a0")
+
+
+def broken(name: str, longest: int) -> str:
+    """Break a long name over lines, behind a sign where it has one.
+
+    Example:
+        >>> broken("robustmedclip_vit_of_a_friend", 18).splitlines()
+        ['robustmedclip_vit_', 'of_a_friend']
+    """
+    lines = [""]
+    for part in re.findall(rf"[^\s_/.,-]{{1,{longest}}}[\s_/.,-]?|[\s_/.,-]", name):
+        if len(lines[-1]) + len(part.rstrip()) > longest:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def legend_below(
+    figure: "Figure", axis: "Axes", ink: str, *, across: int, scale: float = 1
+) -> None:
+    """Name what an axis shows below all panels; long names take lines, and the figure grows.
+
+    Args:
+        figure: With room for a line or two.
+        axis: Whose lines have labels; without any there is no legend.
+        ink: Color of text.
+        across: Names beside one another, where they are short.
+        scale: Of the marks.
+    """
+    handles, labels = axis.get_legend_handles_labels()
+    if not labels:
+        return
+    width, height = figure.get_size_inches()
+    names = [broken(label, min(LONGEST, int((width - KEY) / LETTER))) for label in labels]
+    widest = max(len(line) for name in names for line in name.split("\n"))
+    columns = max(1, min(across, int(width / (KEY + LETTER * widest))))
+    down = -(-len(names) // columns) * max(name.count("\n") + 1 for name in names)
+    usual = -(-len(names) // across)
+    figure.set_size_inches(width, height + LINE * (down - usual))
+    figure.legend(
+        handles, names, loc="outside lower left", ncols=columns, frameon=False, fontsize=8,
+        labelcolor=ink, markerscale=scale,
+    )  # fmt: skip

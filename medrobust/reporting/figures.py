@@ -12,7 +12,7 @@ from medrobust.corruptions.suites import suites
 from medrobust.metrics import Estimate
 
 from .by_metric import printed_estimates
-from .drawing import STYLES, own_settings, plain_axes, svg
+from .drawing import STYLES, broken, legend_below, own_settings, plain_axes, svg
 from .expected import ExpectedTable
 from .matrix import Matrix
 from .tables import coverage
@@ -29,6 +29,12 @@ FEW_COLUMNS = 3
 
 MOST_NAMES = 14
 """Models that a legend names."""
+
+LONGEST_BESIDE = 20
+"""Letters of a name that stands beside a plot."""
+
+LONGEST_ROW = 34
+"""Letters of a row's name in one line of a heat map."""
 
 _METADATA: Mapping[str, Mapping[str, None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -107,7 +113,13 @@ def _heat_figure(matrices: Sequence[Matrix]) -> "Figure":
     from matplotlib.figure import Figure
 
     width = max(5.0, *(3.2 + 0.78 * (len(m.table.corruptions) + 3) for m in matrices))
-    heights = [1.7 + 0.42 * len(m.rows) + 0.13 * len(_below(m, width)) for m in matrices]
+    heights = [
+        1.54
+        + 0.16 * len(_title_lines(m))
+        + _row_height(m) * len(m.rows)
+        + 0.13 * len(_below(m, width))
+        for m in matrices
+    ]
     figure = Figure(figsize=(width, sum(heights)), layout="constrained", facecolor="white")
     axes = figure.subplots(len(matrices), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, matrix in zip(axes, matrices, strict=True):
@@ -134,14 +146,30 @@ def _heat_map(axis: "Axes", matrix: Matrix, width: float) -> None:
             )
     axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(matrix.rows) - 0.5, -0.5))
     axis.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], size=8)
-    labels = [row.marked for row in matrix.rows]
+    labels = _row_names(matrix)
     axis.set_yticks(range(len(matrix.rows)), labels, size=9)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set_title(title(matrix), loc="left", size=10, weight="bold", pad=10)
+    axis.set_title("\n".join(_title_lines(matrix)), loc="left", size=10, weight="bold", pad=10)
     if marks := _below(matrix, width):
         axis.set_xlabel("\n".join(marks), size=8, loc="left", style="italic")
+
+
+def _title_lines(matrix: Matrix) -> list[str]:
+    """Break the title of a heat map into lines that its columns are as wide as."""
+    return wrap(title(matrix), int(8.4 * (len(matrix.table.corruptions) + 3)))
+
+
+def _row_names(matrix: Matrix) -> list[str]:
+    """Return the names of the rows, long ones over several lines."""
+    return [broken(row.marked, LONGEST_ROW) for row in matrix.rows]
+
+
+def _row_height(matrix: Matrix) -> float:
+    """Return the height of a row, in inches: of two lines, or of the longest name."""
+    lines = max((name.count("\n") + 1 for name in _row_names(matrix)), default=1)
+    return max(0.42, 0.16 * lines)
 
 
 def _below(matrix: Matrix, width: float) -> list[str]:
@@ -233,11 +261,7 @@ def curves_figure(matrix: Matrix, ink: str = "black") -> "Figure":
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     for column, axis in enumerate(axes):
         _panel(axis, matrix, column, ink) if column < len(names) else axis.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=across, frameon=False, fontsize=8,
-        labelcolor=ink,
-    )  # fmt: skip
+    legend_below(figure, axes[0], ink, across=across)
     return figure
 
 
@@ -297,8 +321,17 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
     plain_axes(axis, ink)
     axis.grid(axis="x", color="#8090a0", alpha=0.25, linewidth=0.6)
     if ends and len(matrix.rows) <= MOST_NAMES:
-        figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=ink)
+        _name_rows(figure, axis, ink)
     return figure
+
+
+def _name_rows(figure: "Figure", axis: "Axes", ink: str) -> None:
+    """Name the models beside a plot, or below it where a name would take its room."""
+    _, labels = axis.get_legend_handles_labels()
+    if max(map(len, labels), default=0) > LONGEST_BESIDE:
+        legend_below(figure, axis, ink, across=1)
+    else:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=ink)
 
 
 def _arms(found: Estimate) -> "list[list[float]] | None":

@@ -73,7 +73,6 @@
     for (const place of section.querySelectorAll("[data-figure]")) {
       for (const old of section.querySelectorAll("[data-drawn=" + place.dataset.figure + "]")) old.remove();
       const first = place.querySelector("svg");
-      if (window.Plotly) continue;
       first.style.display = name === matrix.shown ? "" : "none";
       if (name === matrix.shown || !matrix.metrics[name]) continue;
       const made = charts[place.dataset.figure](matrix, name, data.metrics[name], data.styles);

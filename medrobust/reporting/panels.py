@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .drawing import STYLES, plain_axes, svg
+from .drawing import STYLES, legend_below, plain_axes, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,12 +80,7 @@ def _figure(panels: Sequence[Panel], ink: str) -> "Figure":
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for place, axis in enumerate(axes):
         _draw(axis, panels[place], ink) if place < len(panels) else axis.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    if labels:
-        figure.legend(
-            handles, labels, loc="outside lower left", ncols=across, frameon=False, fontsize=8,
-            labelcolor=ink,
-        )  # fmt: skip
+    legend_below(figure, axes[0], ink, across=across)
     return figure
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medrobust.metrics.reliability_points import ReliabilityPoint
 
-from .drawing import STYLES, plain_axes, svg
+from .drawing import STYLES, legend_below, plain_axes, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,11 +51,7 @@ def reliability_figure(panels: Sequence[ReliabilityPanel], ink: str = "black") -
     for axis, panel in zip(axes, panels, strict=True):
         _panel(axis, panel, ink)
     axes[0].set_ylabel("right, %", color=ink, size=8)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=len(panels), frameon=False, fontsize=8,
-        labelcolor=ink, markerscale=0.7,
-    )  # fmt: skip
+    legend_below(figure, axes[0], ink, across=len(panels), scale=0.7)
     return figure
 
 

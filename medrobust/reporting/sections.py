@@ -39,6 +39,8 @@ THUMBNAIL = 208
 WORST = 5
 """Cells that are told apart as the worst of a matrix."""
 
+MOST_UPRIGHT = 9
+"""Corruptions of a table that an upright sheet of paper has room for."""
 
 LEAST_LOSS = 5e-4
 """Loss below which a cell is no worse than clean images, in what is printed."""
@@ -63,10 +65,12 @@ def matrix_section(
     pictures = own_examples or data.origin != "own"
     parts = [
         f'\n<section id="{anchor}" data-matrix="{number}" aria-labelledby="{anchor}-title">',
+        f'<div class="{_sheet(matrix)}">',
         f'<h2 id="{anchor}-title" data-heading="{number}">{escape(title(matrix))}</h2>',
         f'<p class="soft small">{escape(facts)}</p>',
         *(f'<p class="small"><em>{escape(mark)}</em></p>' for mark in matrix.remarks),
         _heat_table(matrix),
+        "</div>",
     ]
     if matrix.table.corruptions and matrix.rows:
         parts += [_curves(matrix), _scatter(matrix)]
@@ -81,6 +85,11 @@ def matrix_section(
         "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _sheet(matrix: Matrix) -> str:
+    """Return how a table is printed: on one sheet, which lies on its side for many columns."""
+    return "top wide" if len(matrix.table.corruptions) > MOST_UPRIGHT else "top"
 
 
 def _heat_table(matrix: Matrix) -> str:

@@ -9,6 +9,7 @@ from html import unescape
 import pytest
 from stores import SEVEN, data_record, write_matrix
 
+from medrobust.corruptions.suites import suites
 from medrobust.reporting.from_store import report_store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -172,3 +173,39 @@ def test_words_in_charts_are_as_large_for_one_corruption_as_for_many(tmp_path, c
     seen, complaints = browse(tmp_path, 1366)
     assert complaints == []
     assert 8 < seen["words"] < 24
+
+
+PDFTOTEXT = shutil.which("pdftotext")
+
+
+@pytest.mark.skipif(PDFTOTEXT is None, reason="needs pdftotext: apt install poppler-utils")
+@pytest.mark.parametrize("count", [3, 19])
+def test_on_paper_nothing_is_cut_and_headings_stay_with_what_they_head(tmp_path, count):
+    names = list(suites("imagenet_c"))[:count]
+    long = "robustmedclip_vit_of_a_long_name_2025"
+    models = {"weak": 0.5, "strong": 1.5, long: 1.4}
+    write_matrix(tmp_path / "store", data_record("bloodmnist"), models, corruptions=names)
+    report_store(tmp_path / "store", tmp_path / "out", reference="weak", figures=False)
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000",
+        "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'page.pdf'}",
+        (tmp_path / "out/report.html").as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    read = [PDFTOTEXT, "-bbox", str(tmp_path / "page.pdf"), "-"]
+    told = subprocess.run(read, capture_output=True, text=True, timeout=60, check=True).stdout
+    for sheet in told.split("<page ")[1:]:
+        width = float(re.search(r'width="([\d.]+)"', sheet)[1])
+        words = re.findall(r'xMin="([-\d.]+)".*? xMax="([\d.]+)".*?>([^<]*)<', sheet)
+        assert [w for low, high, w in words if float(low) < 0 or float(high) > width] == []
+    read = [PDFTOTEXT, "-layout", str(tmp_path / "page.pdf"), "-"]
+    sheets = subprocess.run(read, capture_output=True, text=True, timeout=60, check=True).stdout
+    lines = [[line for line in one.splitlines() if line.strip()] for one in sheets.split("\f")]
+    (head,) = {
+        line.split()[-1] for one in lines for line in one if line.split()[:2] == ["pair", "images"]
+    }
+    assert head == "test"
+    assert sum("mCE" in line.split() for one in lines for line in one) >= 1
+    for last in [one[-1] for one in lines if one]:
+        assert not re.match(r"\s*(▼|▾|bloodmnist/test|Balanced error over|Clean against)", last)
