@@ -48,7 +48,9 @@ def image_plans(
 
     Raises:
         InvalidImageError: If images are too small for a measure.
-        ConfigurationError: If a measure is fitted on validation images and there are none.
+        ConfigurationError: If a measure is fitted on validation images and there are none, or needs
+            files and no folder is named.
+        WeightsNotFoundError: If that folder lacks a file.
     """
     quality = experiment.data.quality
     if quality is None:
@@ -164,9 +166,13 @@ def measured(
     names = cell.key.head["measures"]
     found = []
     model = None if site is None else _fitted(_Images(site))
+    quality = experiment.data.quality
+    local_dir = None if quality is None else quality.local_dir
     with torch.inference_mode():
         for clean, images in _pairs(experiment, image_set, cell, device):
-            values: Mapping[str, torch.Tensor] = measure(images, names, clean=clean, site=model)
+            values: Mapping[str, torch.Tensor] = measure(
+                images, names, clean=clean, site=model, local_dir=local_dir
+            )
             found.append(torch.stack([values[name] for name in names], dim=1).cpu().numpy())
     return np.concatenate(found)
 

@@ -144,6 +144,12 @@ def thresholds(counted: Tensor) -> Tensor:
     return (below * above * apart**2).argmax(1)
 
 
+def foreground(planes: Tensor) -> Tensor:
+    """Return 1 where a pixel is of the brighter part by Otsu's method, float32 (N, H, W)."""
+    limits = thresholds(counts(planes))[:, None, None]
+    return (planes.round() > limits).float()
+
+
 class Parts:
     """The brighter part of each image, its foreground, and the darker one: split by Otsu's method.
 

@@ -63,14 +63,18 @@ def _across(row: Any, taps: Any, out: Any) -> None:
             out[j] += outer * (a[j] + b[j])
 
 
-@native(f"void({_PAIR}, float32, float32, float64[:,::1])", any_order=True)
-def similarities(x: Any, y: Any, taps: Any, c1: Any, c2: Any, means: Any) -> None:
-    """Write the mean of light times structure, and that of structure, of each pair of planes."""
+@native(f"void({_PAIR}, float32, float32, {_PLANES}, float64[:,::1])", any_order=True)
+def similarities(x: Any, y: Any, taps: Any, c1: Any, c2: Any, masks: Any, means: Any) -> None:
+    """Write means of light times structure, of structure, and of the former under a mask (N, 3).
+
+    `masks` (N, H, W) hold 0 or 1 at the middles of windows; none (0, H, W) where they do not count.
+    """
     count, height, width = x.shape
     size = len(taps)
     rows, columns = height - size + 1, width - size + 1
     maps = np.empty((4, height, width), np.float32)
     down, slid = np.empty(width, np.float32), np.empty((4, columns), np.float32)
+    found = np.empty(columns, np.float32)
     two, middle = np.float32(2), MIDDLE
     offset = two * middle * middle + c1
     for n in range(count):
@@ -79,7 +83,7 @@ def similarities(x: Any, y: Any, taps: Any, c1: Any, c2: Any, means: Any) -> Non
                 a, b = x[n, i, j] - middle, y[n, i, j] - middle
                 maps[0, i, j], maps[1, i, j] = a, b
                 maps[2, i, j], maps[3, i, j] = a * a + b * b, a * b
-        whole = structures = 0.0
+        whole = structures = masked = places = 0.0
         for i in range(rows):
             for k in range(4):
                 _down(maps[k], i, taps, down)
@@ -91,9 +95,16 @@ def similarities(x: Any, y: Any, taps: Any, c1: Any, c2: Any, means: Any) -> Non
                 spread = max(both[j] - squares, np.float32(0))
                 structure = (two * (shared[j] - product) + c2) / (spread + c2)
                 light = two * middle * (a + b) + offset  # of means from 0 up
+                found[j] = structure * (two * product + light) / (squares + light)
                 structures += structure
-                whole += structure * (two * product + light) / (squares + light)
+                whole += found[j]
+            if len(masks):
+                mask = masks[n, i + size // 2][size // 2 :]
+                for j in range(columns):
+                    masked += mask[j] * found[j]
+                    places += mask[j]
         means[n, 0], means[n, 1] = whole / (rows * columns), structures / (rows * columns)
+        means[n, 2] = masked / places  # none where there is no place
 
 
 @native_any_order

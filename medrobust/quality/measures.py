@@ -6,6 +6,8 @@ from typing import Any
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError, unknown_name
 
+from .weights import digests
+
 VERSION = 1
 """Of all definitions together: another one makes other cells."""
 
@@ -33,10 +35,13 @@ MEASURES: Mapping[str, Measure] = {
     "mse": Measure("mean squared error", True, False, 1, "grey levels²"),
     "psnr": Measure("PSNR", True, True, 1, "dB"),
     "ssim": Measure("SSIM (Gaussian 11×11, σ 1.5, luma)", True, True, 11),
+    "foreground_ssim": Measure("SSIM of the foreground of the clean image", True, True, 11),
     "ms_ssim": Measure("MS-SSIM (5 scales, luma)", True, True, 176),
     "vif": Measure("VIF (pixel domain, luma)", True, True, 41),
     "gmsd": Measure("GMSD", True, False, 8),
     "haarpsi": Measure("HaarPSI", True, True, 16),
+    "lpips": Measure("LPIPS (AlexNet)", True, False, 64),
+    "dists": Measure("DISTS", True, False, 16),
     "noise_sigma": Measure("noise σ (Immerkær)", False, False, 3, "grey levels"),
     "haar_sigma": Measure("noise σ (Haar HH, median)", False, False, 2, "grey levels"),
     "laplacian_variance": Measure("variance of the Laplacian", False, None, 3),
@@ -50,6 +55,7 @@ MEASURES: Mapping[str, Measure] = {
     "total_variation": Measure("total variation", False, None, 2, "grey levels"),
     "sharpness": Measure("share of edges that second differences see", False, None, 5),
     "niqe": Measure("NIQE (model of the site's clean images)", False, False, 92),
+    "brisque": Measure("BRISQUE (model of photographs)", False, False, 32),
 }
 """Name -> what it is, in the order of tables. Definitions: docs/quality.md."""
 
@@ -84,17 +90,26 @@ class ImageQuality:
 
     Attributes:
         measures: Names, in table order.
+        local_dir: Folder of the files that learnt measures need.
     """
 
     measures: Sequence[str]
+    local_dir: str | None = None
 
     def __post_init__(self) -> None:
         known_measures(self.measures)
 
     @property
     def head(self) -> Mapping[str, Any]:
-        """What turns images into the arrays of a cell, for its fingerprint."""
-        return {"kind": "image_quality", "measures": list(self.measures), "version": VERSION}
+        """What turns images into the arrays of a cell, for its fingerprint.
+
+        Raises:
+            ConfigurationError: If a learnt measure is asked for without `local_dir`.
+            WeightsNotFoundError: If that folder lacks a file.
+        """
+        head = {"kind": "image_quality", "measures": list(self.measures), "version": VERSION}
+        learnt = digests(self.measures, self.local_dir)
+        return {**head, "files": learnt} if learnt else head
 
     @property
     def of_a_site(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,9 +10,11 @@ from torch import Tensor
 from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.types import UInt8Batch
 
-from . import alone, fidelity, gradients, structure
+from . import alone, deep, fidelity, gradients, structure
+from .brisque import brisque
 from .measures import MEASURES, OF_A_SITE, check_size, known_measures
 from .niqe import SiteModel, niqe
+from .weights import files_of
 from .windows import luma
 
 AT_ONCE = 8
@@ -25,10 +28,15 @@ class _Batch:
     """Images, their clean originals, and what measures share, each made when first asked for."""
 
     def __init__(
-        self, images: UInt8Batch, clean: UInt8Batch | None, site: SiteModel | None
+        self,
+        images: UInt8Batch,
+        clean: UInt8Batch | None,
+        site: SiteModel | None,
+        local_dir: str | Path | None,
     ) -> None:
         self.images = images
         self._clean, self._site = clean, site
+        self.local_dir = local_dir
 
     @property
     def site(self) -> SiteModel:
@@ -53,6 +61,14 @@ class _Batch:
         return structure.similar_means(self.clean_planes, self.planes)
 
     @cached_property
+    def alike_in_foreground(self) -> structure.Means:
+        foreground = alone.foreground(self.clean_planes)
+        return structure.similar_means(self.clean_planes, self.planes, foreground)
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        return files_of(name, self.local_dir)
+
+    @cached_property
     def counts(self) -> Tensor:
         return alone.counts(self.planes)
 
@@ -68,11 +84,14 @@ class _Batch:
 COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
     "mse": lambda b: fidelity.mse(b.clean, b.images),
     "psnr": lambda b: fidelity.psnr(b.clean, b.images),
-    "ssim": lambda b: structure.of_structure(b.alike),
+    "ssim": lambda b: b.alike[0].clamp_max(1),
+    "foreground_ssim": lambda b: b.alike_in_foreground[2].clamp_max(1),
     "ms_ssim": lambda b: structure.ms_ssim(b.clean_planes, b.planes, b.alike),
     "vif": lambda b: fidelity.vif(b.clean_planes, b.planes),
     "gmsd": lambda b: gradients.gmsd(b.clean_planes, b.planes),
     "haarpsi": lambda b: gradients.haarpsi(b.clean, b.images),
+    "lpips": lambda b: deep.lpips(b.clean, b.images, b.files("lpips")),
+    "dists": lambda b: deep.dists(b.clean, b.images, b.files("dists")),
     "noise_sigma": lambda b: b.sigma,
     "haar_sigma": lambda b: alone.haar_sigma(b.planes),
     "laplacian_variance": lambda b: alone.laplacian_variance(b.planes),
@@ -86,6 +105,7 @@ COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
     "total_variation": lambda b: alone.total_variation(b.planes),
     "sharpness": lambda b: alone.sharpness(b.planes),
     "niqe": lambda b: niqe(b.planes, b.site),
+    "brisque": lambda b: brisque(b.planes, b.files("brisque")),
 }
 """Name -> how it is computed; every name of `MEASURES` has one."""
 
@@ -96,6 +116,7 @@ def measure(
     *,
     clean: UInt8Batch | None = None,
     site: SiteModel | None = None,
+    local_dir: str | Path | None = None,
 ) -> dict[str, Tensor]:
     """Measure each image of a batch; the numbers do not depend on what else is in it.
 
@@ -104,6 +125,7 @@ def measure(
         names: Of `MEASURES`.
         clean: The originals, as `images`; measures that compare need them.
         site: What clean images of the site are like, from `niqe.fit_site`; niqe needs it.
+        local_dir: Folder of the files that learnt measures need: brisque, lpips, dists.
 
     Returns:
         Name -> float64 (N,) on that device. Not finite where a measure has no value: PSNR of equal
@@ -112,7 +134,10 @@ def measure(
     Raises:
         UnknownNameError: If there is no such measure.
         InvalidImageError: If a batch is not one, or too small for a measure.
-        ConfigurationError: If a measure compares and there are no originals.
+        ConfigurationError: If a measure compares and there are no originals, or needs files and no
+            folder is given.
+        WeightsNotFoundError: If the folder lacks a file.
+        WeightsMismatchError: If a file is not the published one.
 
     Example:
         >>> dark = torch.full((1, 1, 16, 16), 100, dtype=torch.uint8)
@@ -139,14 +164,14 @@ def measure(
             f"{tuple(images.shape)}."
         )
     whole = [name for name in names if name in BY_BYTES or images.device.type != "cpu"]
-    found = _of_batch(_Batch(images, clean, site), whole)
+    found = _of_batch(_Batch(images, clean, site, local_dir), whole)
     few = [name for name in names if name not in whole]
     starts = range(0, len(images), AT_ONCE) if few else ()
     parts = []
     for start in starts:
         rows = slice(start, start + AT_ONCE)
         own = None if clean is None else clean[rows]
-        parts.append(_of_batch(_Batch(images[rows], own, site), few))
+        parts.append(_of_batch(_Batch(images[rows], own, site, local_dir), few))
     found |= {name: torch.cat([part[name] for part in parts]) for name in few}
     return {name: found[name] for name in names}
 

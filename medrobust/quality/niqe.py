@@ -54,7 +54,7 @@ class SiteModel:
 
 
 @lru_cache(maxsize=1)
-def _ratios() -> Float64Array:
+def ratios() -> Float64Array:
     """Return E|x|² / E x² of generalised normal distributions of all `SHAPES`: rising."""
     return np.array([gamma_function(2 / a) ** 2 / gamma_function(1 / a) / gamma_function(3 / a)
                      for a in SHAPES])  # fmt: skip
@@ -80,7 +80,7 @@ def asymmetric_fit(values: Float64Array) -> tuple[Float64Array, Float64Array, Fl
     whole = squares.mean(axis=1)
     observed = np.abs(values).mean(axis=1) ** 2 / np.where(whole > 0, whole, 1.0)
     symmetric = observed * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
-    place = np.searchsorted(_ratios(), symmetric).clip(0, len(SHAPES) - 1)
+    place = np.searchsorted(ratios(), symmetric).clip(0, len(SHAPES) - 1)
     shape: Float64Array = SHAPES[place]
     first, third = (np.array([gamma_function(k / a) for a in shape]) for k in (1, 3))
     scale = np.sqrt(first / third)

@@ -14,8 +14,10 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM, finest scale first."""
 
-Means = tuple[Tensor, Tensor]
-"""Of light times structure, and of structure: float64 (N,) each."""
+Means = tuple[Tensor, Tensor, Tensor]
+"""Of light times structure, of structure, and of the former under a mask: float64 (N,) each."""
+
+NO_MASK = torch.empty(0, 0, 0)
 
 MIDDLE = 128.0
 """Taken off before squares: variances stay, and float32 keeps more of their digits."""
@@ -38,12 +40,7 @@ def ssim(clean: Tensor, planes: Tensor) -> Tensor:
     References:
         Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
     """
-    return of_structure(similar_means(clean, planes))
-
-
-def of_structure(means: Means) -> Tensor:
-    """Return the SSIM of planes from their `similar_means`."""
-    return means[0].clamp_max(1)
+    return similar_means(clean, planes)[0].clamp_max(1)
 
 
 def ms_ssim(clean: Tensor, planes: Tensor, finest: Means | None = None) -> Tensor:
@@ -72,21 +69,32 @@ def ms_ssim(clean: Tensor, planes: Tensor, finest: Means | None = None) -> Tenso
     return product.clamp_max(1)
 
 
-def similar_means(clean: Tensor, planes: Tensor) -> Means:
-    """Return the mean of light times structure over an image, and that of structure alone.
+def similar_means(clean: Tensor, planes: Tensor, masks: Tensor = NO_MASK) -> Means:
+    """Return the mean of light times structure over an image, that of structure alone, and another.
 
     Args:
         clean: float32 (N, H, W) from 0 to 255.
         planes: As `clean`.
+        masks: float32 (N, H, W), 1 where the middle of a window counts for the third mean; without
+            them it has no value.
     """
     if planes.device.type == "cpu":
-        means = np.empty((len(planes), 2))
-        x, y = compiled_pair(clean, planes)
-        similarities(x, y, np.array(WINDOW, np.float32), np.float32(C1), np.float32(C2), means)
-        whole, structure = torch.from_numpy(means).unbind(1)
-        return whole, structure
+        means = np.empty((len(planes), 3))
+        taps, constants = np.array(WINDOW, np.float32), (np.float32(C1), np.float32(C2))
+        similarities(*compiled_pair(clean, planes), taps, *constants, masks.numpy(), means)
+        whole, structure, masked = torch.from_numpy(means).unbind(1)
+        return whole, structure, masked
     light, alike = similarity_maps(clean, planes)
-    return mean_of(light * alike), mean_of(alike)
+    return mean_of(light * alike), mean_of(alike), _masked_mean(light * alike, masks)
+
+
+def _masked_mean(found: Tensor, masks: Tensor) -> Tensor:
+    """Return the mean of a map (N, H - 10, W - 10) where the middles of its windows are masked."""
+    if not len(masks):
+        return torch.full((len(found),), torch.nan, dtype=torch.float64, device=found.device)
+    around = len(WINDOW) // 2
+    middles = masks[:, around:-around, around:-around].double()
+    return (middles * found).flatten(1).sum(1) / middles.flatten(1).sum(1)
 
 
 def similarity_maps(clean: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
