@@ -217,7 +217,11 @@ class VisionLanguageModel(ImageModel):
         if isinstance(sentences, str):
             raise TypeError("encode_text takes a list of sentences: pass [sentence] for one.")
         _check_sentences(sentences)
-        return functional.normalize(self._text_embedding(sentences).float(), dim=-1)
+        return functional.normalize(self.embed_text(sentences), dim=-1)
+
+    def embed_text(self, sentences: Sequence[str]) -> FeatureBatch:
+        """Embed sentences: (K, D) float32, not normalised; gradients pass."""
+        return self._text_embedding(sentences).float()
 
 
 class ModelSource(Protocol):

@@ -1,6 +1,7 @@
 """Encoding in micro-batches of one fixed shape, however the images arrive."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -55,6 +56,16 @@ def images_that_count(whole: int) -> int:
     """
     count = _COUNT.get()
     return whole if count is None else min(count, whole)
+
+
+@contextmanager
+def all_images_count() -> Iterator[None]:
+    """Let all images count inside, whatever micro-batch is being encoded outside."""
+    token = _COUNT.set(None)
+    try:
+        yield
+    finally:
+        _COUNT.reset(token)
 
 
 class MicroBatcher:

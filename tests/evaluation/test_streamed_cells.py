@@ -72,6 +72,30 @@ def test_without_a_step_logits_are_the_models_to_the_bit(tmp_path: Path) -> None
     assert all(np.array_equal(c.arrays["logits"], own[c.spec.severity]) for c in cells)
 
 
+SMALL = (
+    {"method": "zero", "views": 3},
+    {"method": "mta", "views": 3},
+    {"method": "memo", "views": 2},
+    {"method": "tpt", "views": 3},
+    {"method": "cotta", "views": 2},
+    {"method": "rotta", "memory": 16},
+    "batclip",
+    {"method": "clipartt", "steps": 1},
+    {"method": "watt", "rounds": 1, "steps": 1, "templates": ["a photo of a {}"]},
+)
+
+
+@pytest.mark.slow
+def test_methods_of_views_texts_and_teachers_answer_a_cell(tmp_path: Path) -> None:
+    cells = cells_of(evaluated(tmp_path, *SMALL))
+    own, *others = (cell.arrays["logits"] for cell in cells if cell.spec.severity == 0)
+    assert len(others) == len(SMALL)
+    for logits in others:
+        assert logits.shape == own.shape
+        assert np.isfinite(logits).all()
+        assert not np.array_equal(logits, own)
+
+
 def test_answers_are_those_of_their_own_images_in_any_order(tmp_path: Path) -> None:
     faint = {"method": "alpha_bn", "alpha": 1e-4}
     found = named(cells_of(evaluated(tmp_path, faint, orders=(0, 1))))

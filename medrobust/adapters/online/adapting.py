@@ -143,11 +143,6 @@ class Adapting(Online):
 
 
 def entropies(logits: LogitBatch) -> Tensor:
-    """Return the entropy of each row's probabilities in nats, (n,), which gradients pass.
-
-    Example:
-        >>> entropies(torch.zeros(1, 2)).round(decimals=4).tolist()
-        [0.6930999755859375]
-    """
+    """Return the entropy of each row's probabilities in nats, (n,), which gradients pass."""
     chances = logits.log_softmax(dim=1)
     return -(chances.exp() * chances).sum(dim=1)

@@ -12,11 +12,15 @@ from .base import Online, plain
 from .batch_norm import AdaBN, AlphaBN, EmaBN
 from .entropy import Eata, Eta, Sar, Tent
 from .lame import Lame
+from .memo import TPT, Memo
 from .nuisance import Nuisance
+from .paired import BatClip, ClipArtt, Watt
 from .priors import Prior
 from .t3a import T3A
 from .tda import TDA
+from .teachers import Cotta, Rotta
 from .transport import Transport
+from .views import MTA, Zero
 
 METHODS: Mapping[str, type[Online]] = MappingProxyType(
     {
@@ -25,6 +29,9 @@ METHODS: Mapping[str, type[Online]] = MappingProxyType(
             *(Lame, T3A, TDA, Prior, Transport, Nuisance),
             *(AdaBN, AlphaBN, EmaBN),
             *(Tent, Eta, Eata, Sar),
+            *(Cotta, Rotta),
+            *(Zero, MTA, Memo, TPT),
+            *(BatClip, ClipArtt, Watt),
         )
     }
 )

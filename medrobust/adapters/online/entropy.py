@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.models.encoding import all_images_count
 from medrobust.types import Int64Array, LogitBatch, PixelBatch, UInt8Batch
 
 from .adapting import Adapting, Scene, Session, answered, entropies
@@ -153,7 +154,8 @@ class Eata(Eta):
     def begin(self, scene: Scene) -> "EtaSession":
         """Begin with a cell; what the source images say is found once for all of them."""
         if self.method not in scene.kept:
-            scene.kept[self.method] = fisher(self, scene)
+            with all_images_count():
+                scene.kept[self.method] = fisher(self, scene)
         return EtaSession(self, scene, self.anchor, scene.kept[self.method])
 
 
