@@ -6,6 +6,8 @@ from typing import Any
 from .base import Adaptation, Adapter, HeadRecipe, NoAdapter, Recipe, Tunable
 
 _HOME = {
+    "AttentionMil": "attention",
+    "AttentionProbe": "attention",
     "BatchStatistics": "batch_statistics",
     "LinearProbe": "linear_probe",
     "Lora": "lora",
@@ -20,6 +22,8 @@ _HOME = {
 __all__ = [
     "Adaptation",
     "Adapter",
+    "AttentionMil",
+    "AttentionProbe",
     "BatchStatistics",
     "HeadRecipe",
     "LinearProbe",

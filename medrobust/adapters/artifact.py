@@ -36,6 +36,7 @@ from medrobust.exceptions import (
 )
 from medrobust.models.loading import read_checkpoint
 
+from .attention import Pooled, pooled_of
 from .base import Adaptation, Tunable, check_keys
 from .linear_probe import Probe
 from .lora import (
@@ -329,7 +330,15 @@ class Tuned(Adaptation):
         attach_described(model, self._folder / CONFIG, state)
         return Lora()
 
-    def head(self, dataset: str, class_names: Sequence[str] = ()) -> Probe | Neighbours | None:
+    @property
+    def reads_patches(self) -> bool:
+        """Whether its head pools places of the image."""
+        recipe = self.record.get("recipe", {})
+        return self.kind == "probe" and recipe.get("head") == "attention_probe"
+
+    def head(
+        self, dataset: str, class_names: Sequence[str] = ()
+    ) -> Probe | Neighbours | Pooled | None:
         """Return the fitted head of a data set, or None where class texts classify.
 
         Args:
@@ -357,9 +366,7 @@ class Tuned(Adaptation):
                 f"the head {self.path!r} was fitted on {', '.join(fitted)} and has no head "
                 f"for {dataset}: its classes are others."
             )
-        head = (
-            neighbours_of(found) if "neighbours" in found else Probe(found["weight"], found["bias"])
-        )
+        head = _head_of(found)
         check_keys(found, head.state_dict(), "the head")
         return head
 
@@ -371,6 +378,15 @@ class Tuned(Adaptation):
         digest = file_fingerprint(self._folder / WEIGHTS)
         classes = list(class_names)
         return {"kind": "probe", "dataset": dataset, "class_names": classes, "weights": digest}
+
+
+def _head_of(state: dict[str, Tensor]) -> Probe | Neighbours | Pooled:
+    """Tell by the names of its tensors what head was fitted."""
+    if "neighbours" in state:
+        return neighbours_of(state)
+    if "query" in state:
+        return pooled_of(state)
+    return Probe(state["weight"], state["bias"])
 
 
 def _numbers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -87,6 +87,11 @@ class Adaptation(ABC):
         draw = there[0] if len(there) == 1 else "/".join(map(str, there)) or None
         return {**known, "label": f"{label} + {method.label}".removeprefix(" + "), "draw": draw}
 
+    @property
+    def reads_patches(self) -> bool:
+        """Whether the head that it brings reads patch features."""
+        return False
+
     def head(self, dataset: str, class_names: Sequence[str] = ()) -> Any:
         """Return the module that answers for a data set, or None where it brings none."""
         return None

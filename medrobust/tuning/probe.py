@@ -15,6 +15,8 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.models.base import ImageModel
 from medrobust.models.encoding import MicroBatcher
 
+from .parts import bagged, places_of
+
 
 def fit_probes(
     recipe: HeadRecipe, model: Any, drawn: Sequence[FewShots], name: str, **sizes: int
@@ -38,6 +40,9 @@ def fit_probes(
         )
     heads = {}
     for one in drawn:
+        if hasattr(recipe, "reads"):
+            heads[one.shots.name] = _fit_pooled(recipe, model, one.shots, **sizes)
+            continue
         features, labels = _encoded(model, one.shots, **sizes)
         kind, classes = one.shots.label_kind, len(one.shots.class_names)
         assert kind is not None  # a set without labels has no shots
@@ -46,6 +51,19 @@ def fit_probes(
             chosen = _encoded(model, one.selection, **sizes)
         heads[one.shots.name] = recipe.fit(features, labels, kind, classes, chosen)
     return heads
+
+
+def _fit_pooled(recipe: Any, model: ImageModel, shots: ImageSet, **sizes: int) -> nn.Module:
+    """Fit a head that pools places of an image, or images of a patient."""
+    kind, classes = shots.label_kind, len(shots.class_names)
+    if recipe.reads == "patches":
+        places, block = places_of(model, shots, **sizes)
+        head: nn.Module = recipe.fit(places, torch.from_numpy(shots.labels), kind, classes)
+        head.get_buffer("block").fill_(block)
+        return head
+    together, labels = bagged(encode(model, shots, **sizes), shots, recipe.by)
+    fitted: nn.Module = recipe.fit(together, labels, kind, classes)
+    return fitted
 
 
 def measured_heads(heads: Mapping[str, nn.Module]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class FinishedCells:
     def patch_heads(self, plan: DatasetPlan) -> dict[str, list[tuple[PlannedCell, PatchHead]]]:
         """Return the cells of each encoding whose heads read patch features: every process does."""
         found: dict[str, list[tuple[PlannedCell, PatchHead]]] = {}
-        if self._asked.task.level != "patches":
+        if self._asked.task.level != "patches" and not self._asked.adapter.reads_patches:
             return found
         for cell in plan.cells:
             head = self._resources.head(self._asked, dict(cell.key.head), plan.image_set)

@@ -1,11 +1,14 @@
 """From features to logits: the classifier that a head's description stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
+from medrobust.base.bags import patients_of
 from medrobust.base.wording import part_of
 from medrobust.exceptions import NotFiniteError
 from medrobust.models.base import VisionLanguageModel
@@ -38,13 +41,58 @@ class ClassHead:
         return {"logits": classify(features, self.module).numpy()}
 
 
+class PlacesHead(ClassHead):
+    """Classifies by the places of an image, which it reads while they are there."""
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """Whose patch features it reads."""
+        return (int(self.module.block),)
+
+    def reduce(self, features: FeatureBatch, patches: Any) -> Mapping[str, Tensor]:
+        """Return the logits of each image, from its places of unit norm."""
+        (level,) = patches.values()
+        places = functional.normalize(level.states, dim=-1)
+        return {"logits": self.module.to(places.device).logits(places)}
+
+    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
+        """Return the logits that were kept.
+
+        Raises:
+            NotFiniteError: If they are not finite.
+        """
+        logits = features["logits"].cpu()
+        check_finite("logits", logits)
+        return {"logits": logits.numpy()}
+
+
+class BagHead(ClassHead):
+    """Gives each image, or lesion, the logits of its patient."""
+
+    def outputs_of(self, features: FeatureBatch, data: Any) -> Mapping[str, NDArray[Any]]:
+        """Classify the patients of a split.
+
+        Raises:
+            NotFiniteError: If features or logits are not finite.
+            ConfigurationError: If the split names no patients.
+        """
+        codes = torch.from_numpy(patients_of(data, self.module.column))
+        check_finite("features", features)
+        logits = self.module.cpu().of_bags(features, codes)
+        check_finite("logits", logits)
+        return {"logits": logits.numpy()}
+
+
 def class_head(side: ModelSide, description: HeadDescription) -> ClassHead:
     """Return the classifier that a cell's head describes, its texts encoded once."""
     if description["kind"] == ITSELF:
         return ClassHead(IdentityHead())
     if description["kind"] == PROBE:
         assert side.trained is not None
-        return ClassHead(side.trained.head(description["dataset"], description["class_names"]))
+        module = side.trained.head(description["dataset"], description["class_names"])
+        if not hasattr(module, "of_bags"):
+            return ClassHead(module)
+        return PlacesHead(module) if int(module.block) else BagHead(module)
     return ClassHead(head_of_texts(side.model(), description))
 
 
@@ -77,12 +125,25 @@ def classify(features: FeatureBatch, module: Any) -> LogitBatch:
         NotFiniteError: If features or logits are not finite.
     """
     logits: LogitBatch = module.cpu().logits(features)
-    for name, values in (("features", features), ("logits", logits)):
-        broken = int((~torch.isfinite(values)).any(dim=1).sum())
-        if broken:
-            raise NotFiniteError(
-                f"{name} of {part_of(broken, len(values), 'image')} are not finite: the weights, "
-                f"the precision or the preprocessing do not suit these images. The cell was not "
-                f"stored."
-            )
+    check_finite("features", features)
+    check_finite("logits", logits)
     return logits
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Refuse numbers of images that are none.
+
+    Args:
+        name: What they are.
+        values: (N, ...).
+
+    Raises:
+        NotFiniteError: With the number of these images.
+    """
+    broken = int((~torch.isfinite(values)).any(dim=1).sum())
+    if broken:
+        raise NotFiniteError(
+            f"{name} of {part_of(broken, len(values), 'image')} are not finite: the weights, "
+            f"the precision or the preprocessing do not suit these images. The cell was not "
+            f"stored."
+        )
