@@ -58,6 +58,10 @@ class Labels:
         return f"labels span {low}..{high}, but there are {classes} classes (0..{classes - 1})"
 
 
+LESION, OUTSIDE = 1, 255
+"""What a pixel is: of a lesion, or of no image, as the border around one."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskedLabels(Labels):
     """A class an image, and which of its pixels show what is not normal. A store keeps the classes.
@@ -67,17 +71,40 @@ class MaskedLabels(Labels):
         digest: Of the masks, in order: decides which of them a stored cell was judged by.
         spacing: float64 (N, 2), millimetres from one row of the stored image to the next, and from
             one column; None where nobody knows.
+        ignored: Value of pixels that are of no image, as its border; None: there are none.
     """
 
     masks: UInt8Array
     digest: str
     spacing: Float64Array | None = None
+    ignored: int | None = None
     kind: ClassVar = "labels"
 
     def take(self, rows: Int64Array) -> Self:
         """Return labels and masks of these images, in this order, masks read when asked for."""
         spacing = None if self.spacing is None else self.spacing[rows]
-        return type(self)(self.values[rows], picked(self.masks, rows), self.digest, spacing)
+        masks = picked(self.masks, rows)
+        return type(self)(self.values[rows], masks, self.digest, spacing, self.ignored)
+
+    def pixels(self, rows: slice | Int64Array) -> UInt8Array:
+        """Say what the pixels of some images are: uint8 (n, H, W), `LESION`, `OUTSIDE`, or 0.
+
+        Example:
+            >>> masks = np.array([[[0, 1, 7, 9]]], np.uint8)
+            >>> target = MaskedLabels(np.zeros(1, np.int64), masks, "", ignored=9)
+            >>> target.pixels(slice(1)).tolist()
+            [[[0, 1, 1, 255]]]
+        """
+        stored = np.asarray(self.masks[rows])
+        found: UInt8Array = (stored != 0).astype(np.uint8)
+        if self.ignored is not None:
+            found[stored == self.ignored] = OUTSIDE
+        return found
+
+    def classes(self, rows: slice | Int64Array) -> UInt8Array:
+        """Return the class of each pixel of some images, (n, H, W): 1 in lesions, else 0."""
+        found: UInt8Array = (self.pixels(rows) == LESION).astype(np.uint8)
+        return found
 
     def complaint(self, images: int, classes: int) -> str | None:
         """Say why they are not the target of so many images and classes, or return None."""
@@ -105,6 +132,10 @@ class Masks:
         """Return the masks of these images, in this order, read when they are asked for."""
         spacing = None if self.spacing is None else self.spacing[rows]
         return type(self)(picked(self.values, rows), self.digest, spacing)
+
+    def classes(self, rows: slice | Int64Array) -> UInt8Array:
+        """Return the class of each pixel of some images, (n, H, W)."""
+        return np.asarray(self.values[rows])
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Name what a store keeps: nothing."""

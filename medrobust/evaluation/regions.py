@@ -12,7 +12,7 @@ from torch import Tensor
 from medrobust.base.targets import MaskedLabels, Masks
 from medrobust.corruptions.config import Corruption, GivenMasks
 from medrobust.exceptions import ConfigurationError
-from medrobust.types import Int64Array, UInt8Array
+from medrobust.types import Int64Array
 
 from .columns import Column
 
@@ -54,8 +54,7 @@ def _masks(image_set: "ImageSet") -> GivenMasks:
             f"corruption.region_of=masks: data set {image_set.name!r} has no masks. Take "
             f"foreground or disc, or name the column of masks (dataset.mask_column, of a folder)."
         )
-    values = target.values if isinstance(target, Masks) else target.masks
-    return GivenMasks(target.digest, partial(_stored, values, _Rows(image_set.index)))
+    return GivenMasks(target.digest, partial(_stored, target, _Rows(image_set.index)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +69,5 @@ class _Rows:
         return found
 
 
-def _stored(values: UInt8Array, rows: _Rows, index: Any) -> Tensor:
-    return torch.from_numpy(np.stack([values[row] for row in rows(index)]) != 0)[:, None]
+def _stored(target: Masks | MaskedLabels, rows: _Rows, index: Any) -> Tensor:
+    return torch.from_numpy(target.classes(rows(index)) != 0)[:, None]

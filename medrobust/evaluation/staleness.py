@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medrobust.tasks.base import deciding
+from medrobust.tasks.base import READ_AS, deciding
 
 from .plan import DatasetPlan
 from .store import CellKey, Store
@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 DATA = "data (images, labels, limit or metadata columns)"
 """What the fingerprint of a data set takes in that a reader may have changed."""
+
+ANSWERS = ("kind", "texts", "absent", READ_AS)
+"""Parts of a head that are its sentences, or the sort of classifier; all others are the task's."""
 
 SAID = ("weights", "adapter", "preprocessing", "data")
 """Parts of an encoding that nobody changes by choosing another option of a run."""
@@ -26,14 +29,24 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
         record: `cell.json` of the stored one.
 
     Returns:
-        Names of parts of the encoding, then "prompts" or "classifier", in that order.
+        Names of parts of the encoding, then "prompts" or "classifier", then "task" with what of it
+        differs, in that order.
     """
     before = record["encoding"]
     names = [*key.encoding, *(name for name in before if name not in key.encoding)]
     found = [name for name in names if key.encoding.get(name) != before.get(name)]
-    if deciding(key.head) != deciding(record["head"]):
-        found.append("prompts" if "name" in key.head else "classifier")
-    return found
+    return found + _of_head(deciding(key.head), deciding(record["head"]), "name" in key.head)
+
+
+def _of_head(planned: Mapping[str, Any], stored: Mapping[str, Any], has_prompts: bool) -> list[str]:
+    """Name what differs between heads: what answers, or how the task asks."""
+    names = [*planned, *(name for name in stored if name not in planned)]
+    unlike = [name for name in names if planned.get(name) != stored.get(name)]
+    if not has_prompts:
+        return ["classifier"] if unlike else []
+    asked = [name for name in unlike if name not in ANSWERS]
+    answers = ["prompts"] if len(asked) < len(unlike) else []
+    return [*answers, *([f"task ({', '.join(asked)})"] if asked else [])]
 
 
 def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
@@ -54,11 +67,12 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
         for other in store.find(*place):
             if other.spec != spec:
                 continue
+            encoded = {*clean.encoding, *other.record["encoding"]}
             same_name = other.record["head"].get("name") == clean.head.get("name")
             changed = [
                 DATA if name == "data" else name
                 for name in differences(clean, other.record)
-                if name in SAID or (name in ("prompts", "classifier") and same_name)
+                if name in SAID or (name not in encoded and same_name)
             ]
             if changed:
                 found.append(

@@ -9,12 +9,13 @@ bounds what it can cost a number (`PixelCurve.bounds`).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.types import Float64Array, Int64Array
+from medrobust.types import Float64Array, Int64Array, UInt8Array
 
 LIMIT = 0.3
 """False-positive rate up to which the overlap of regions is integrated."""
@@ -54,15 +55,19 @@ class PixelCounts:
         return self.regions > 0 and bool(self.normal.any())
 
 
-def count_pixels(levels: NDArray[np.integer], masks: NDArray[np.bool_], bins: int) -> PixelCounts:
+Masks: TypeAlias = NDArray[np.bool_] | UInt8Array
+"""Whether pixels are of a lesion: 1, or 0; those of another number count as nothing."""
+
+
+def count_pixels(levels: NDArray[np.integer], masks: Masks, bins: int) -> PixelCounts:
     """Count the pixels of some images by level.
 
     Args:
         levels: Whole numbers (N, H, W) below `bins`.
-        masks: bool (N, H, W), lesions.
+        masks: (N, H, W), as `Masks` has it.
         bins: How many levels there are.
     """
-    inside, outside = levels[masks], levels[~masks]
+    inside, outside = levels[masks == 1], levels[masks == 0]
     overlap = np.zeros(bins)
     regions = 0
     for image, labelled, sizes in _regions(masks):
@@ -74,12 +79,13 @@ def count_pixels(levels: NDArray[np.integer], masks: NDArray[np.bool_], bins: in
     return PixelCounts(normal.astype(np.int64), lesion.astype(np.int64), overlap, regions)
 
 
-def _regions(masks: NDArray[np.bool_]) -> Iterator[tuple[int, Int64Array, Int64Array]]:
+def _regions(masks: Masks) -> Iterator[tuple[int, Int64Array, Int64Array]]:
     """Number the connected parts of each mask that has any, from 1, with their sizes."""
     from scipy import ndimage  # half a second that a report without maps need not wait
 
-    for image in np.flatnonzero(masks.any(axis=(1, 2))).tolist():
-        labelled, _ = ndimage.label(masks[image], structure=np.ones((3, 3)))
+    lesions = masks == 1
+    for image in np.flatnonzero(lesions.any(axis=(1, 2))).tolist():
+        labelled, _ = ndimage.label(lesions[image], structure=np.ones((3, 3)))
         yield image, labelled, np.bincount(labelled.ravel())
 
 
@@ -207,7 +213,7 @@ def _from_above(counts: Int64Array) -> Float64Array:
 
 
 def pixel_influence(
-    curve: PixelCurve, levels: NDArray[np.integer], masks: NDArray[np.bool_], images: int
+    curve: PixelCurve, levels: NDArray[np.integer], masks: Masks, images: int
 ) -> Float64Array:
     """Say how much each image moves the numbers, to first order.
 
@@ -217,7 +223,7 @@ def pixel_influence(
     Args:
         curve: Of all images.
         levels: Whole numbers (n, H, W), of some of them.
-        masks: bool (n, H, W).
+        masks: (n, H, W), as `Masks` has it.
         images: How many there are in all.
 
     Returns:
@@ -226,8 +232,8 @@ def pixel_influence(
     tables, bins = _Tables(curve), len(curve.counts.normal)
     result = np.zeros((len(levels), len(NUMBERS)))
     for row, (level, mask) in enumerate(zip(levels, masks, strict=True)):
-        result[row] = tables.of_normal @ np.bincount(level[~mask], minlength=bins)
-        result[row] += tables.of_lesion @ np.bincount(level[mask], minlength=bins)
+        result[row] = tables.of_normal @ np.bincount(level[mask == 0], minlength=bins)
+        result[row] += tables.of_lesion @ np.bincount(level[mask == 1], minlength=bins)
     middle = curve.aupro
     for row, labelled, sizes in _regions(masks):
         own = labelled > 0

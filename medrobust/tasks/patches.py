@@ -55,7 +55,7 @@ class MaskHead(PatchHead, Protocol):
         Args:
             rows: What `reduce` kept of all images, (N, ...) on the CPU.
             masks: Returns those of some rows of the split, uint8 (n, H, W), the class of each
-                pixel (1 in lesions); None: there are none.
+                pixel (1 in lesions, 255 where there is no image); None: there are none.
         """
         ...
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medrobust.base.targets import Texts
+from medrobust.base.targets import MaskedLabels, Texts
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import ahead, channel_first
 from medrobust.exceptions import ConfigurationError
@@ -30,7 +30,8 @@ class ShotPart:
         weights: float32 (n,), share of each image in the loss of the whole batch; 0 for one that
             only keeps a process from having none.
         ids: Of the images.
-        masks: uint8 (n, H, W), not 0 in lesions, augmented alike; None where nobody asks for them.
+        masks: uint8 (n, H, W), 1 in lesions and 255 outside of the images, augmented alike; None
+            where nobody asks for them.
     """
 
     dataset: int
@@ -223,10 +224,10 @@ class Shots(Dataset[ShotBatch]):
         Raises:
             ConfigurationError: If they are of another size.
         """
-        stored = getattr(image_set.target, "masks", None) if self.masks else None
-        if stored is None:
+        target = image_set.target
+        if not (self.masks and isinstance(target, MaskedLabels)):
             return None
-        masks = list(np.asarray(stored[rows]))
+        masks = list(target.pixels(rows))
         if masks[0].shape != shape:
             raise ConfigurationError(
                 f"masks of {image_set.name} are {masks[0].shape} and its images {shape}: tuning "

@@ -56,11 +56,18 @@ def masks_of(images: ImageSet) -> np.ndarray:
 def test_masks_of_own_images_are_framed_as_their_images(tmp_path: Path, value: int) -> None:
     lesion = mask(tmp_path / "m/one.png", value=value)
     table(tmp_path, ["", "m/one.png"])
-    found = masks_of(own(tmp_path).load())
-    assert not found[0].any()
-    expected = np.zeros((60, 60), np.uint8)
-    expected[10:50] = lesion > 0  # padded above and below
+    images = own(tmp_path).load()
+    found = masks_of(images)
+    expected = np.full((60, 60), 255, np.uint8)  # padded above and below: of no image
+    expected[10:50] = 0
+    np.testing.assert_array_equal(found[0], expected)
+    expected[10:50] = lesion > 0
     np.testing.assert_array_equal(found[1], expected)
+    assert isinstance(images.target, MaskedLabels)
+    pixels = images.target.take(np.array([1])).pixels(slice(None))[0]
+    assert np.unique(pixels[:10]).tolist() == np.unique(pixels[50:]).tolist() == [255]
+    np.testing.assert_array_equal(pixels[10:50] == 1, lesion > 0)
+    assert not masks_of(own(tmp_path, fit="crop").load())[0].any()
     squashed = masks_of(own(tmp_path, fit="squash").load())[1]
     assert squashed.sum() == pytest.approx(10 * 20 * 1.5, rel=0.05)
 

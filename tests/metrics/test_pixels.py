@@ -130,6 +130,22 @@ def test_chunks_of_images_add_up_to_the_counts_of_all() -> None:
     assert joined.regions == whole.regions == sum(len(connected(mask)) for mask in masks)
 
 
+def test_pixels_of_no_image_count_as_nothing() -> None:
+    draw = np.random.default_rng(4)
+    masks = lesions(draw, images=6)
+    levels = np.clip((maps_of(draw, masks) * 20 + 60).astype(int), 0, 149)
+    whole = count_pixels(levels, masks, 150)
+    influence = pixel_influence(PixelCurve(whole), levels, masks, images=6)
+    border = ((0, 0), (5, 3), (0, 2))
+    bordered = np.pad(masks.astype(np.uint8), border, constant_values=255)
+    wider = np.pad(levels, border, constant_values=140)
+    again = count_pixels(wider, bordered, 150)
+    for name in ("normal", "lesion", "overlap"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    moved = pixel_influence(PixelCurve(again), wider, bordered, images=6)
+    np.testing.assert_allclose(moved, influence, atol=1e-12)
+
+
 def test_influence_is_what_a_little_more_of_an_image_adds() -> None:
     draw = np.random.default_rng(8)
     masks = lesions(draw, images=9)

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from run_entry import medrobust, rows
 
+from medrobust.base.targets import MaskedLabels
+from medrobust.corruptions.config import Corruption
+from medrobust.evaluation.run.masks import MovedMasks
 from medrobust.metrics.pixels import PixelCurve, pixel_numbers
 from medrobust.models.patches import PatchFeatures, PatchLevel
 from medrobust.reporting.from_store import report_store
@@ -197,3 +200,24 @@ def test_maps_are_pictures_of_a_wandb_run_but_never_those_of_own_images(workplac
     assert [image._caption for image in logged] == captions
     own = replace(matrix, data=replace(matrix.data, origin="own"))
     assert not any(one.pictures for one in own.sections)
+
+
+@pytest.mark.parametrize("name", ["clean", "elastic_transform"])
+def test_the_border_of_a_padded_image_moves_with_it_and_is_no_normal_pixel(name: str) -> None:
+    stored = np.zeros((2, 48, 48), np.uint8)
+    stored[:, :12] = stored[:, 36:] = 255
+    stored[1, 20:28, 20:30] = 1
+    images = Mock(
+        target=MaskedLabels(np.array([0, 1]), stored, "", ignored=255),
+        stream="a/test",
+        index=np.arange(2),
+    )
+    corruption = None if name == "clean" else Corruption(name)
+    found = MovedMasks(images, corruption, 0 if corruption is None else 5, 0)(slice(0, 2))
+    assert set(np.unique(found[1])) == {0, 1, 255}
+    lesion, outside = (int((found[1] == value).sum()) for value in (1, 255))
+    assert (lesion, outside) == pytest.approx((80, 24 * 48), rel=0.25)
+    if corruption is None:
+        np.testing.assert_array_equal(found == 255, stored == 255)
+    else:
+        assert not np.array_equal(found == 255, stored == 255)

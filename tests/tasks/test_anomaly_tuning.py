@@ -121,7 +121,8 @@ def test_the_objective_adds_up_blocks_and_branches(published: bool) -> None:
     states = functional.normalize(drawn(2, 4, seed=9), dim=-1)
     normal = torch.tensor([True, False, False])
     head = StateObjective(states, 20.0, normal, wants_masks=True)
-    masks = (drawn(3, 8, 8, seed=3) > 0.5).to(torch.uint8) * 255
+    masks = (drawn(3, 8, 8, seed=3) > 0.5).to(torch.uint8)
+    masks[0, :3] = 255  # of no image: neither a lesion nor normal
     seen = Seen(drawn(3, 4), levels(), published)
     target, expected = torch.tensor([0.0, 1, 1]), torch.zeros(3)
     for level in seen.patches.values():
@@ -132,7 +133,9 @@ def test_the_objective_adds_up_blocks_and_branches(published: bool) -> None:
             align_corners=published,
         )[:, 0]  # fmt: skip
         expected += detection(logits["classification"], target, published=published)
-        expected += focal(pixels, masks > 0, published=published) + dice(pixels, masks > 0)
+        for image, rows in enumerate((slice(3, None), slice(None), slice(None))):
+            own, lesion = pixels[[image], rows], masks[[image], rows] == 1
+            expected[image] += focal(own, lesion, published=published)[0] + dice(own, lesion)[0]
     torch.testing.assert_close(head.losses(seen, part(masks)), expected)
     alone = head.losses(seen, part(None))
     assert (alone < expected).all()

@@ -15,7 +15,7 @@ from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.types import UInt8Array
 
 from .image_notes import cached_notes, sentence
-from .masks import mask_paths, read_masks
+from .masks import BORDER, mask_paths, read_masks
 from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .row_files import check_files
@@ -96,7 +96,8 @@ class Folder(OwnData):
             self.name,
             self.cache_dir,
         )
-        return judged | {"target": MaskedLabels(target.values, masks.open(), masks.digest)}
+        masked = MaskedLabels(target.values, masks.open(), masks.digest, ignored=BORDER)
+        return judged | {"target": masked}
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}

@@ -21,8 +21,11 @@ log = logging.getLogger(__name__)
 LOSSY = (".jpg", ".jpeg")
 """Files whose compression smears a mask."""
 
-READING = 1
+READING = 2
 """Version of the way masks are read."""
+
+BORDER = 255
+"""Value of pixels that `dataset.fit=pad` puts around an image."""
 
 
 def mask_paths(table: Table, column: str) -> list[str]:
@@ -59,7 +62,8 @@ def read_masks(
 ) -> CachedArray:
     """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
 
-    Every value but 0 is a lesion. A row without a mask has none, which is said.
+    Every value of a file but 0 is a lesion; the border that padding puts around an image is 255. A
+    row without a mask has no lesion, which is said.
 
     Args:
         table: With the rows.
@@ -94,7 +98,7 @@ def read_masks(
 
     def read(sample: Sample) -> UInt8Array:
         if sample.name not in given:
-            return np.zeros((framing.size, framing.size), np.uint8)
+            return _bare(sample.file, framing)
         own = given[sample.name]
         with place_named(own):
             return _read(own.file, sample.file, framing)
@@ -123,4 +127,24 @@ def _read(file: Path, image: Path, framing: Framing) -> UInt8Array:
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InvalidImageError(f"the mask {file.name} cannot be read: {error}.") from error
     half = framed((lesion * 255).astype(np.uint8), framing, grey=True)
-    return (half >= 128).astype(np.uint8)
+    return _bordered((half >= 128).astype(np.uint8), lesion.shape, framing)
+
+
+def _bare(image: Path, framing: Framing) -> UInt8Array:
+    """Return the mask of an image without lesions, which the images themselves are read for."""
+    from PIL import Image, UnidentifiedImageError
+
+    empty = np.zeros((framing.size, framing.size), np.uint8)
+    try:
+        with Image.open(image) as picture:
+            return _bordered(empty, (picture.height, picture.width), framing)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InvalidImageError(f"the image {image.name} cannot be read: {error}.") from error
+
+
+def _bordered(mask: UInt8Array, shape: tuple[int, ...], framing: Framing) -> UInt8Array:
+    """Mark the border that padding puts around an image of that height and width."""
+    if framing.fit == "pad" and shape[0] != shape[1]:
+        inside = framed(np.full(shape[:2], 255, np.uint8), framing, grey=True)
+        mask[inside < 128] = BORDER
+    return mask

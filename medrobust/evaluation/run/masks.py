@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.base.targets import MaskedLabels, Masks
+from medrobust.base.targets import OUTSIDE, MaskedLabels, Masks
 from medrobust.corruptions.masks import moved_classes
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.columns import Column
@@ -31,10 +31,13 @@ class MovedMasks:
     seed: int
 
     def __call__(self, rows: slice | Int64Array) -> UInt8Array:
-        """Return uint8 (n, H, W), the class of each pixel; of masked labels 1 in lesions."""
+        """Return uint8 (n, H, W), the class of each pixel.
+
+        Of masked labels 1 in lesions, and 255 where there is no image.
+        """
         target = self.image_set.target
         if isinstance(target, MaskedLabels):
-            stored = (np.asarray(target.masks[rows]) != 0).astype(np.uint8)
+            stored = target.pixels(rows)
         else:
             assert isinstance(target, Masks)
             stored = np.asarray(target.values[rows])
@@ -51,7 +54,16 @@ class MovedMasks:
         """Return masks and spacing of some rows."""
         target = self.image_set.target
         assert isinstance(target, Masks | MaskedLabels)
-        return Truth(self(rows), None if target.spacing is None else target.spacing[rows])
+        return Truth(
+            inside(self(rows), target), None if target.spacing is None else target.spacing[rows]
+        )
+
+
+def inside(masks: UInt8Array, target: Masks | MaskedLabels) -> UInt8Array:
+    """Take what lies outside of the images for background."""
+    if isinstance(target, MaskedLabels):
+        return np.where(masks == OUTSIDE, np.uint8(0), masks)
+    return masks
 
 
 @dataclass(slots=True)

@@ -28,7 +28,8 @@ CHUNK = 16
 """Images whose maps are brought to the size of their pixels at a time."""
 
 Masks: TypeAlias = Callable[[slice], UInt8Array]
-"""Returns the masks of some rows of a split, moved as their images: (n, H, W), not 0 in lesions."""
+"""Returns the masks of some rows of a split, moved as their images: (n, H, W), 1 in lesions, 0
+where nothing is found, and another number where there is no image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,9 @@ def _influence(counts: PixelCounts, maps: Tensor, view: View, masks: Masks) -> F
 
 def _chunks(
     maps: Tensor, view: View, masks: Masks
-) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.bool_]]]:
+) -> Iterator[tuple[slice, NDArray[np.int64], UInt8Array]]:
     for start in range(0, len(maps), CHUNK):
         rows = slice(start, min(start + CHUNK, len(maps)))
-        mask = masks(rows) != 0
+        mask = masks(rows)
         spread = view.spread(maps[rows], (mask.shape[1], mask.shape[2])).numpy()
         yield rows, levels_of(spread), mask

@@ -37,12 +37,15 @@ def enlarged(
     return functional.interpolate(maps, size, mode="bilinear", align_corners=corners)[:, 0]
 
 
-def focal(logits: Tensor, lesion: Tensor, *, published: bool = False) -> Tensor:
+def focal(
+    logits: Tensor, lesion: Tensor, inside: Tensor | None = None, *, published: bool = False
+) -> Tensor:
     """Return the mean of −(1 − p)^γ log p over the pixels of each image, γ = 2, (n,).
 
     Args:
         logits: Of being abnormal, (n, H, W).
         lesion: 0 or 1, (n, H, W); p is the probability of what a pixel is.
+        inside: Which pixels are of the image, (n, H, W); None: all.
         published: Smooth targets and probabilities by 1e-5, as MVFA's code does.
     """
     if published:
@@ -53,11 +56,16 @@ def focal(logits: Tensor, lesion: Tensor, *, published: bool = False) -> Tensor:
     else:
         signed = torch.where(lesion > 0, logits, -logits)
         each = -(torch.sigmoid(-signed) ** GAMMA) * functional.logsigmoid(signed)
-    return each.flatten(1).mean(dim=1)
+    if inside is None:
+        return each.flatten(1).mean(dim=1)
+    weights = inside.flatten(1).to(each.dtype)
+    return (each.flatten(1) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-def dice(logits: Tensor, lesion: Tensor) -> Tensor:
-    """Return 1 − (2 Σ p t + 1) / (Σ p + Σ t + 1) of each image, (n,)."""
+def dice(logits: Tensor, lesion: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Return 1 − (2 Σ p t + 1) / (Σ p + Σ t + 1) over the pixels inside of each image, (n,)."""
     abnormal, target = torch.sigmoid(logits).flatten(1), lesion.flatten(1).to(logits.dtype)
+    if inside is not None:
+        abnormal = abnormal * inside.flatten(1)
     both = (abnormal * target).sum(dim=1)
     return 1 - (2 * both + 1) / (abnormal.sum(dim=1) + target.sum(dim=1) + 1)

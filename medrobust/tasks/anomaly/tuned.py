@@ -66,15 +66,16 @@ class StateObjective(nn.Module):
             if part.masks is None:
                 total = total + 0 * where.sum()  # so that every process has every gradient
             else:
-                total = total + self._of_pixels(where, level.grid, part.masks > 0, published)
+                total = total + self._of_pixels(where, level.grid, part.masks, published)
         return total
 
     def _of_pixels(
-        self, logits: Tensor, grid: tuple[int, int], lesion: Tensor, published: bool
+        self, logits: Tensor, grid: tuple[int, int], masks: Tensor, published: bool
     ) -> Tensor:
-        size = (lesion.shape[1], lesion.shape[2])
+        size = (masks.shape[1], masks.shape[2])
         pixels = enlarged(logits, grid, size, corners=published)
-        return focal(pixels, lesion, published=published) + dice(pixels, lesion)
+        lesion, inside = masks == 1, masks <= 1
+        return focal(pixels, lesion, inside, published=published) + dice(pixels, lesion, inside)
 
     def wrong(self, seen: Any, part: Any) -> Tensor:
         """Return whether the image is taken for what it is not, bool (n,)."""

@@ -44,7 +44,7 @@ def check_masks(data: Any) -> None:
         InvalidDataError: Naming the number, and how many masks have it.
     """
     one_class = isinstance(data.target, MaskedLabels)
-    largest = _largest(data.target.masks if one_class else data.target.values)
+    largest = _largest(data.target, len(data))
     if not largest.any():
         raise InvalidDataError(
             f"the masks of data set {data.name!r}, split {data.split!r}, have no foreground: every "
@@ -62,10 +62,10 @@ def check_masks(data: Any) -> None:
         )
 
 
-def _largest(masks: Any) -> NDArray[np.int64]:
+def _largest(target: Masks | MaskedLabels, images: int) -> NDArray[np.int64]:
     """Return the largest number of each mask, int64 (N,)."""
     parts = [
-        np.asarray(masks[start : start + READ]).max(axis=(1, 2))
-        for start in range(0, len(masks), READ)
+        target.classes(slice(start, start + READ)).max(axis=(1, 2))
+        for start in range(0, images, READ)
     ]
     return np.concatenate(parts).astype(np.int64)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medrobust.base.targets import OUTSIDE
 from medrobust.exceptions import ConfigurationError, NotFiniteError
 from medrobust.tasks.map_view import View
 from medrobust.tasks.patches import Truth
@@ -131,6 +132,7 @@ class SegmentationHead:
         kept = {name: row.numpy() for name, row in rows.items()}
         shown = shown_rows(len(kept["mask"]), every=self._keep_all)
         truths = [thinned(masks(slice(row, row + 1)), self._side) for row in shown.tolist()]
+        truths = [np.where(one == OUTSIDE, np.uint8(0), one) for one in truths]
         shape = (truths[0].shape[1], truths[0].shape[2])
         return {
             **rows_of(kept, NUMBERS),

@@ -9,7 +9,6 @@ import torch
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.once import say_once
-from medrobust.base.targets import MaskedLabels
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.encoding import encode_patches_of
@@ -124,13 +123,11 @@ def _encoded(
 ) -> Iterator[tuple[tuple[Any, Any], UInt8Array]]:
     """Yield features and patch features of images, with their masks."""
     model, start = on_device(side), 0
-    target = images.target
-    masks = target.masks if isinstance(target, MaskedLabels) else target.values
     read = batches(images, model.device)
     for found in encode_patches_of(model, read, blocks, side.source.micro_batch):
-        own = np.asarray(masks[start : start + len(found[0])])
+        own = images.target.classes(slice(start, start + len(found[0])))
         start += len(own)
-        yield found, (own != 0).astype(np.uint8) if isinstance(target, MaskedLabels) else own
+        yield found, own
 
 
 def _words(

@@ -1,0 +1,35 @@
+"""What a planned cell and a stored one differ in is told by its own word."""
+
+from typing import Any
+
+import pytest
+
+from medrobust.evaluation.staleness import differences
+from medrobust.evaluation.store import CellKey, CellSpec
+
+SPEC = CellSpec("m", "none", "d", "test", "none", "clean", 0, None)
+HEAD = {"kind": "anomaly", "name": "states", "texts": [["a"], ["b"]], "scorer": "prompts"}
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ({}, []),
+        ({"name": "another name"}, []),
+        ({"scorer": "windows"}, ["task (scorer)"]),
+        ({"maps": {"blocks": [2]}}, ["task (maps)"]),
+        ({"texts": [["a"], ["c"]]}, ["prompts"]),
+        ({"texts": [["c"], ["b"]], "scorer": "windows"}, ["prompts", "task (scorer)"]),
+    ],
+)
+def test_a_changed_scorer_is_the_task_and_changed_sentences_are_prompts(
+    head: dict[str, Any], told: list[str]
+) -> None:
+    key = CellKey(SPEC, {"weights": "w"}, {**HEAD, **head}, "d")
+    assert differences(key, {"encoding": {"weights": "w"}, "head": HEAD}) == told
+
+
+def test_a_classifier_without_sentences_is_called_so() -> None:
+    key = CellKey(SPEC, {"weights": "w"}, {"kind": "probe", "weights": "1"}, "d")
+    stored = {"encoding": {"weights": "v"}, "head": {"kind": "probe", "weights": "2"}}
+    assert differences(key, stored) == ["weights", "classifier"]
