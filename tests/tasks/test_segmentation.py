@@ -1,12 +1,16 @@
 """Segmentation keeps the contract; masks are judged as they moved, pixel by pixel."""
 
+import io
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
 from contract import TaskContract
+from PIL import Image
+from run_entry import medrobust, rows
 from segmented import CLASSES, GREYS, ByGrey, masks, run, segmented, without_masks
 from stores import data_record
 from torch import nn
@@ -19,6 +23,7 @@ from medrobust.models import OwnSegmenter
 from medrobust.tasks.base import Cell
 from medrobust.tasks.patches import Truth
 from medrobust.tasks.segmentation import TASK, Segmentation
+from medrobust.tasks.segmentation.contours import contour, overlay, resized
 from medrobust.tasks.segmentation.judging import Judge, packed, shown_rows, unpacked
 from medrobust.tasks.segmentation.scores import image_dice
 
@@ -69,6 +74,8 @@ class TestSegmentation(TaskContract):
 
 
 class TestSegmentationOfOneClassAndPatients(TestSegmentation):
+    head = MappingProxyType({**HEAD, "classes": ["background", "lesion"]})
+
     def facts(self):
         return data_record(count=48, groups=np.array([f"p{row // 3}" for row in range(48)]))
 
@@ -253,3 +260,30 @@ def test_a_module_that_returns_no_logits_of_places_is_refused(tmp_path) -> None:
         run(tmp_path, TASK, source=OwnSegmenter(Flat()))
     with pytest.raises(ConfigurationError, match="no torch module"):
         OwnSegmenter(GREYS)
+
+
+def test_a_page_has_groups_borders_and_contours_of_a_run_on_phantoms(workplace) -> None:
+    run = ("corruption=elastic_transform", "severity=5", "hydra.run.dir=out")
+    small = ("dataset=phantoms", "dataset.per_class=9", "model=phantomclip_small")
+    assert medrobust(*small, "task=segmentation", *run) == 0
+    page = Path("out/report.html").read_text("utf-8")
+    assert 'alt="contours under elastic_transform, severity 5" src="data:image/jpeg' in page
+    groups = rows("out/segmentation_groups.csv")
+    assert {row["group"] for row in groups} == {"nothing", "small", "medium", "large"}
+    assert sum(int(r["images"]) for r in groups if r["condition"] == "clean") == 18
+    assert all(float(r["low"]) <= float(r["dice"]) <= float(r["high"]) for r in groups)
+    borders = rows("out/segmentation_borders.csv")
+    assert [row["severity"] for row in borders] == ["0", "5"]
+
+
+def test_contours_are_drawn_where_masks_end_and_at_another_size() -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[4:10, 4:10] = 1
+    assert contour(mask).sum() == 20
+    assert resized(mask, 40).sum() == 4 * mask.sum()
+    png = io.BytesIO()
+    Image.new("RGB", (20, 20), (60, 60, 60)).save(png, "PNG")
+    picture = np.asarray(Image.open(io.BytesIO(overlay(png.getvalue(), mask, 0 * mask))))
+    blue = picture[..., 2].astype(int) - picture[..., 0] > 100
+    assert blue[29:72, 29].mean() > 0.9  # of 144 pixels, a fifth and a half
+    assert not blue[:20].any()

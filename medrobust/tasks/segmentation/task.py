@@ -25,6 +25,8 @@ from medrobust.tasks.text_side import text_model
 
 from . import scores
 from .classes import check_masks, mask_classes
+from .contours import contours_over_images
+from .sections import tables
 from .segmenters.boxes import Box, BoxProtocol
 
 Segmenter: TypeAlias = Literal["auto", "own", "probe", "words"]
@@ -226,7 +228,7 @@ class Segmentation(Task):
 
     def sections(self, matrix: Table) -> Sequence[Section]:
         """Return what the page shows of masks: classes, sizes, distances, contours."""
-        return ()
+        return (*tables(matrix), contours_over_images(matrix))
 
 
 TASK = Segmentation()
