@@ -109,8 +109,13 @@ def parsed_object(content: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(value, dict):
-        raise ValueError("it is no table of names and values")
+        raise ValueError(f"it holds {_kind(value)}, and no table of names and values")
     return value
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "nothing (null)"}
+    return kinds.get(type(value), "a number")
 
 
 def whole_array(path: Path) -> Any:

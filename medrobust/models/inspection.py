@@ -14,6 +14,9 @@ from medrobust.exceptions import WeightsMismatchError
 from .encoding import MicroBatcher
 
 SIDE = 224
+ALIKE = 1e-6
+"""Difference, of the largest feature, below which two vectors are one."""
+
 ROUNDS = 3
 """Micro-batches that are timed, after one that is not."""
 
@@ -49,11 +52,14 @@ def describe(source: Any, speed: Any) -> Iterator[str]:
         _check_finite(torch.tensor(model.logit_scale), "its logit scale is")
     with torch.no_grad():
         features = model.encode_image(model.preprocess(card()))
+        turned = model.encode_image(model.preprocess(255 - card().flip(-1)))
     _check_finite(features, "its features of the test card are")
+    _check_apart(features, turned, "of two pictures")
     yield f"features        {features.shape[1]}, test card {checksum(features):+.5f}"
     if hasattr(model, "encode_text"):
-        texts = model.encode_text(["a test card"])
+        texts = model.encode_text(["a test card", "no disc, and no stripe"])
         _check_finite(texts, "its features of a sentence are")
+        _check_apart(texts[:1], texts[1:], "of two sentences")
         yield f"                a sentence {checksum(texts):+.5f}"
     model.to(device)
     rate = images_per_second(model, source.micro_batch)
@@ -72,6 +78,20 @@ def _check_finite(values: Tensor, what: str) -> None:
         raise WeightsMismatchError(
             f"the model loads, but {what} NaN or infinite: its weights are broken, or the chosen "
             f"precision is too small for them (speed=exact is full precision)."
+        )
+
+
+def _check_apart(one: Tensor, other: Tensor, what: str) -> None:
+    """Refuse a model that answers whatever it is shown with the same features.
+
+    Raises:
+        WeightsMismatchError: If two differ by no more than rounding does.
+    """
+    if (one - other).abs().max() <= ALIKE * max(float(one.abs().max()), ALIKE):
+        raise WeightsMismatchError(
+            f"the model loads, but its features {what} are the same: its weights, or those of a "
+            f"layer, are constant (all zero?), and it could tell no classes apart. Fetch them "
+            f"again."
         )
 
 

@@ -7,7 +7,7 @@ from medrobust.exceptions import WeightsMismatchError
 
 from .preprocess import Fit, Preprocess
 from .resample import Interpolation
-from .settings import read_settings
+from .settings import check_number, read_settings
 
 FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow's filters."""
@@ -32,6 +32,8 @@ def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
         WeightsMismatchError: If it asks for something else, or for another input size.
     """
     values = read_settings(path)
+    for key in ("rescale_factor", "resample"):
+        check_number(values, key, path.name)
     cropped = values.get("do_center_crop", "crop_size" in values)
     size, crop = values.get("size"), values.get("crop_size") if cropped else None
     kind = values.get("resample", DEFAULT_FILTER)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +65,9 @@ def read_table(path: Path) -> dict[str, Any]:
                 f"{path.name} is a pointer of Git LFS and not the file: run `git lfs pull`, or "
                 f"fetch it again."
             ) from error
-        raise WeightsMismatchError(f"{path.name} is no JSON ({error}). Fetch it again.") from error
+        raise WeightsMismatchError(
+            f"{path.name} is no JSON object ({error}). Fetch it again."
+        ) from error
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -75,6 +78,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     values = read_table(path)
     for key, number in _numbers(values, ""):
+        if not isfinite(number):
+            raise WeightsMismatchError(
+                f"{path.name} states {key} {number}, which is no finite number. Fetch it again, or "
+                f"correct it."
+            )
         most = DEEPEST if DEPTH.search(key) else LARGEST
         if not abs(number) <= most:
             raise WeightsMismatchError(
@@ -96,6 +104,8 @@ def check_towers(values: Mapping[str, Any], file: str) -> None:
     """
     from transformers.activations import ACT2FN
 
+    _check_count(values, "projection_dim", f"{file} states", "")
+    check_number(values, "logit_scale_init_value", file)
     for tower in ("text_config", "vision_config"):
         stated = values.get(tower)
         stated = {} if stated is None else stated
@@ -123,6 +133,8 @@ def check_open_clip(values: Mapping[str, Any], file: str) -> None:
         WeightsMismatchError: If a size is no whole number from 1 on, or heads divide no width.
     """
     _check_count(values, "embed_dim", f"{file} states", "")
+    for key in ("init_logit_scale", "init_logit_bias"):
+        check_number(values, key, file)
     for tower in ("vision_cfg", "text_cfg"):
         stated, where = values[tower], f" in {tower}"
         for key in OPEN_CLIP_COUNTS:
@@ -170,6 +182,20 @@ def last_line(error: BaseException) -> str:
         return type(error).__name__
     said = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
     return said[:LONGEST].rstrip(".")
+
+
+def check_number(stated: Mapping[str, Any], key: str, file: str) -> None:
+    """Refuse what is there and is no number.
+
+    Raises:
+        WeightsMismatchError: Naming the file and the key.
+    """
+    value = stated.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise WeightsMismatchError(
+            f"{file} states {key} {value!r}, where a number is needed, without quotation marks. "
+            f"Fetch it again, or correct it."
+        )
 
 
 def _check_count(stated: Mapping[str, Any], key: str, states: str, where: str) -> None:

@@ -152,6 +152,25 @@ def test_a_model_that_computes_nothing_is_no_success(tmp_path, capsys, key, valu
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ((), "two pictures are the same"),
+        (("vision_model", "visual_projection"), "two sentences are the same"),
+        (("text_model", "text_projection"), "two pictures are the same"),
+    ],
+)
+def test_a_model_of_zeros_is_no_success(tmp_path, capsys, kept, words) -> None:
+    options = with_weights(tmp_path, {})
+    state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    zeros = {k: torch.zeros_like(v) for k, v in state.items() if not k.startswith(("log", *kept))}
+    torch.save(state | zeros, tmp_path / "pytorch_model.bin")
+    assert medrobust("check-model", *options) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("content", [b"", pickle.dumps({"a": 1}), b"PK\x03\x04 half"])
 def test_the_converter_says_of_what_it_cannot_read_one_sentence(tmp_path, capsys, content) -> None:
     path = tmp_path / "x.pt"

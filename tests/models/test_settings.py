@@ -46,6 +46,41 @@ def test_numbers_of_models_are_read_and_a_vocabulary_has_any(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "key", "value", "said"),
+    [
+        ("preprocessor_config.json", "image_mean", float("nan"), "nan, which is no finite number"),
+        ("preprocessor_config.json", "image_std", [1, float("inf"), 1], "inf, which is no finite"),
+        ("preprocessor_config.json", "rescale_factor", "a", "'a', where a number is needed"),
+        ("preprocessor_config.json", "resample", [1], r"\[1\], where a number is needed"),
+        ("config.json", "logit_scale_init_value", "a", "'a', where a number is needed"),
+        ("config.json", "projection_dim", "a", "'a', where a whole number"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_what_is_needed(
+    clip: tuple[Path, Any], tmp_path: Path, name: str, key: str, value: Any, said: str
+) -> None:
+    for file in clip[0].iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    stated = json.loads((tmp_path / name).read_text()) | {key: value}
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_text(json.dumps(stated))
+    with pytest.raises(WeightsMismatchError, match=rf"^{name} states {key} {said}"):
+        TransformersClip(name="c", hub_id="a/b", local_dir=str(tmp_path), micro_batch=1).load()
+
+
+def test_a_vocabulary_that_is_a_list_is_called_one(clip: tuple[Path, Any], tmp_path: Path) -> None:
+    for file in clip[0].iterdir():
+        if file.name != "tokenizer.json":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "vocab.json").unlink()
+    (tmp_path / "vocab.json").write_text('["a", "b"]')
+    with pytest.raises(
+        WeightsMismatchError, match=r"^vocab\.json is no JSON object \(it holds a l"
+    ):
+        TransformersClip(name="c", hub_id="a/b", local_dir=str(tmp_path), micro_batch=1).load()
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("config.json", '{"model_type": "clip", "text_config": 3}'),
