@@ -1,13 +1,22 @@
 """What people type."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from .entry import main
+from .module_order import standard_library_first
 
 if TYPE_CHECKING:
     from .joint_report import JointReport
 
 __all__ = ["JointReport", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `medrobust ARGUMENTS`, see `medrobust.cli.entry.main`."""
+    standard_library_first()
+    from .entry import main as run
+
+    run(arguments)
 
 
 def __getattr__(name: str) -> Any:
