@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 UNTUNED = frozenset(
     f"medrobust.adapters.{name}"
-    for name in ("LinearProbe", "Lora", "Mvfa", "NearestNeighbours", "Prototypes", "WeightTuning")
+    for name in (
+        *("AttentionMil", "AttentionProbe", "LinearProbe", "Lora", "Mvfa", "NearestNeighbours"),
+        *("Prototypes", "WeightTuning"),
+    )
 )
 """Adapters that are nothing before they are tuned: by name, so that torch stays out."""
 

@@ -7,6 +7,7 @@ _HOME = {
     "Aggregation": "aggregation",
     "Calibration": "calibration",
     "Conformal": "cells.answer_sets",
+    "Consistency": "consistency",
     "Guidance": "guidance",
     "LabelFree": "label_free",
     "Lesions": "lesions",
