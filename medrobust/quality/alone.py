@@ -1,23 +1,72 @@
 """Measures of an image alone: noise, sharpness, grey levels, foreground and background."""
 
+from dataclasses import dataclass
 from math import pi, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .compiled_alone import SUMS, difference_sums, smooth_difference_sums
 from .windows import inside
 
 LEVELS = 256
 
 
-def noise_sigma(planes: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Means over the places of each image where neighbours lie inside it, float64 (N,) each.
+
+    Attributes:
+        noise: Of |I * N|, N the second difference along both axes.
+        laplacian: Variance of x[left] + x[right] + x[up] + x[down] - 4 x.
+        steps: Absolute difference of neighbours, across plus down.
+    """
+
+    noise: Tensor
+    laplacian: Tensor
+    steps: Tensor
+
+
+def differences(planes: Tensor) -> Differences:
+    """Return what measures of neighbours need, in one pass on a CPU.
+
+    Args:
+        planes: float32 (N, H, W) from 0 to 255.
+    """
+    if planes.device.type != "cpu":
+        return differences_of_maps(planes)
+    sums = np.empty((len(planes), len(SUMS)))
+    difference_sums(planes.contiguous().numpy(), sums)
+    height, width = planes.shape[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a side of one pixel has no neighbours
+        noise, mean, squares = (
+            sums[:, k] / np.float64((height - 2) * (width - 2)) for k in (0, 1, 2)
+        )
+        across = sums[:, 3] / np.float64(height * (width - 1))
+        down = sums[:, 4] / np.float64((height - 1) * width)
+    variance = np.maximum(squares - mean**2, 0)
+    return Differences(*(torch.from_numpy(a) for a in (noise, variance, across + down)))
+
+
+def differences_of_maps(planes: Tensor) -> Differences:
+    """Return the same on any device."""
+    noise = _second(_second(planes, 1), 2).abs_().flatten(1).mean(1).double()
+    edges = _second(planes, 1)[:, :, 1:-1] + _second(planes, 2)[:, 1:-1]
+    laplacian = edges.flatten(1).var(1, correction=0).double()
+    across = (planes[:, :, 1:] - planes[:, :, :-1]).abs_().flatten(1).mean(1)
+    down = (planes[:, 1:] - planes[:, :-1]).abs_().flatten(1).mean(1)
+    return Differences(noise, laplacian, (across + down).double())
+
+
+def noise_sigma(found: Differences) -> Tensor:
     """Estimate the standard deviation of white noise in grey levels; texture adds to it.
 
     sqrt(pi / 2) / (6 (W - 2) (H - 2)) times the sum of |I * N|, N the second difference along both
     axes.
 
     Args:
-        planes: float32 (N, H, W) from 0 to 255.
+        found: From `differences`.
 
     Returns:
         float64 (N,).
@@ -25,7 +74,7 @@ def noise_sigma(planes: Tensor) -> Tensor:
     References:
         Immerkær, Fast noise variance estimation, 1996.
     """
-    return sqrt(pi / 2) / 6 * _second(_second(planes, 1), 2).abs_().flatten(1).mean(1).double()
+    return sqrt(pi / 2) / 6 * found.noise
 
 
 def _second(planes: Tensor, axis: int) -> Tensor:
@@ -52,16 +101,20 @@ def haar_sigma(planes: Tensor) -> Tensor:
     first = even[:, 0::2, 0::2] - even[:, 0::2, 1::2]
     second = even[:, 1::2, 1::2] - even[:, 1::2, 0::2]
     details = ((first + second) / 2).abs().flatten(1)
-    return details.median(1).values.double() / 0.67449
+    if details.device.type == "cpu":
+        middle = (details.shape[1] - 1) // 2  # the lower of two, as torch has it
+        found = torch.from_numpy(np.partition(details.numpy(), middle, axis=1)[:, middle])
+    else:
+        found = details.median(1).values
+    return found.double() / 0.67449
 
 
-def laplacian_variance(planes: Tensor) -> Tensor:
+def laplacian_variance(found: Differences) -> Tensor:
     """Return the variance of x[left] + x[right] + x[up] + x[down] - 4 x, float64 (N,).
 
     Sharp edges raise it and so does noise: white noise of variance v gives 20 v.
     """
-    laplacian = _second(planes, 1)[:, :, 1:-1] + _second(planes, 2)[:, 1:-1]
-    return laplacian.flatten(1).var(1, correction=0).double()
+    return found.laplacian
 
 
 def brightness(planes: Tensor) -> Tensor:
@@ -74,10 +127,9 @@ def contrast(planes: Tensor) -> Tensor:
     return planes.flatten(1).std(1, correction=0).double()
 
 
-def total_variation(planes: Tensor) -> Tensor:
+def total_variation(found: Differences) -> Tensor:
     """Return the mean difference of neighbours across plus that down, float64 (N,)."""
-    across = (planes[:, :, 1:] - planes[:, :, :-1]).abs_().flatten(1).mean(1)
-    return (across + (planes[:, 1:] - planes[:, :-1]).abs_().flatten(1).mean(1)).double()
+    return found.steps
 
 
 BOX = (1 / 3, 1 / 3, 1 / 3)
@@ -95,6 +147,17 @@ def sharpness(planes: Tensor) -> Tensor:
     Returns:
         float64 (N,).
     """
+    if planes.device.type == "cpu":
+        sums = np.empty((len(planes), 2))
+        smooth_difference_sums(planes.contiguous().numpy(), sums)
+        second, steep = torch.from_numpy(sums).unbind(1)
+    else:
+        second, steep = smooth_differences_of_maps(planes)
+    return torch.where(steep > 0, second / steep, 0.0)
+
+
+def smooth_differences_of_maps(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean second differences and differences two apart of means of 3 x 3 pixels."""
     smooth = inside(planes, BOX)
     second = [_second(smooth, axis).abs_().flatten(1).mean(1).double() for axis in (1, 2)]
     apart = [
@@ -105,16 +168,19 @@ def sharpness(planes: Tensor) -> Tensor:
         .double()
         for a in (1, 2)
     ]
-    steep = apart[0] + apart[1]
-    return torch.where(steep > 0, (second[0] + second[1]) / steep, 0.0)
+    return second[0] + second[1], apart[0] + apart[1]
 
 
 def counts(planes: Tensor) -> Tensor:
     """Count the grey levels, rounded to whole ones: float64 (N, 256)."""
+    if planes.device.type == "cpu":
+        bytes_of = planes.round().to(torch.uint8).numpy()
+        found = [np.bincount(plane.ravel(), minlength=LEVELS) for plane in bytes_of]
+        return torch.from_numpy(np.stack(found)).double()
     rounded = planes.round().long().flatten(1)
     rows = torch.arange(len(planes), device=planes.device)[:, None] * LEVELS
-    found = torch.bincount((rounded + rows).flatten(), minlength=len(planes) * LEVELS)
-    return found.view(len(planes), LEVELS).double()
+    counted = torch.bincount((rounded + rows).flatten(), minlength=len(planes) * LEVELS)
+    return counted.view(len(planes), LEVELS).double()
 
 
 def entropy(counted: Tensor) -> Tensor:

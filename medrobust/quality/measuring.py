@@ -78,7 +78,11 @@ class _Batch:
 
     @cached_property
     def sigma(self) -> Tensor:
-        return alone.noise_sigma(self.planes)
+        return alone.noise_sigma(self.differences)
+
+    @cached_property
+    def differences(self) -> alone.Differences:
+        return alone.differences(self.planes)
 
 
 COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
@@ -94,7 +98,7 @@ COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
     "dists": lambda b: deep.dists(b.clean, b.images, b.files("dists")),
     "noise_sigma": lambda b: b.sigma,
     "haar_sigma": lambda b: alone.haar_sigma(b.planes),
-    "laplacian_variance": lambda b: alone.laplacian_variance(b.planes),
+    "laplacian_variance": lambda b: alone.laplacian_variance(b.differences),
     "entropy": lambda b: alone.entropy(b.counts),
     "foreground_entropy": lambda b: alone.entropy(b.parts.foreground),
     "foreground_share": lambda b: b.parts.share,
@@ -102,7 +106,7 @@ COMPUTE: Mapping[str, Callable[[_Batch], Tensor]] = {
     "contrast": lambda b: alone.contrast(b.planes),
     "snr": lambda b: alone.snr(b.parts, b.sigma),
     "cnr": lambda b: alone.cnr(b.parts, b.sigma),
-    "total_variation": lambda b: alone.total_variation(b.planes),
+    "total_variation": lambda b: alone.total_variation(b.differences),
     "sharpness": lambda b: alone.sharpness(b.planes),
     "niqe": lambda b: niqe(b.planes, b.site),
     "brisque": lambda b: brisque(b.planes, b.files("brisque")),

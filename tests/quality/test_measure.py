@@ -12,8 +12,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import visual_information_fidelity
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError, UnknownNameError
-from medrobust.quality import MEASURES, ImageQuality, fidelity, gradients, measure, structure
+from medrobust.quality import MEASURES, ImageQuality, alone, fidelity, gradients, measure, structure
 from medrobust.quality.alone import haar_sigma, thresholds
+from medrobust.quality.compiled_alone import smooth_difference_sums
 from medrobust.quality.measures import OF_A_SITE
 from medrobust.quality.measuring import COMPUTE
 from medrobust.quality.weights import FILES
@@ -249,9 +250,9 @@ def test_a_number_does_not_depend_on_the_other_images_of_a_batch(channels: int) 
     together = measure(noisy, WITHOUT_SITE, clean=clean)
     for row in range(2):
         own = slice(row, row + 1)
-        alone = measure(noisy[own], WITHOUT_SITE, clean=clean[own])
+        single = measure(noisy[own], WITHOUT_SITE, clean=clean[own])
         for name in WITHOUT_SITE:
-            assert alone[name].item() == pytest.approx(together[name][row].item(), rel=1e-6), name
+            assert single[name].item() == pytest.approx(together[name][row].item(), rel=1e-6), name
 
 
 def test_every_measure_has_a_definition_and_an_odd_size_is_taken() -> None:
@@ -328,3 +329,17 @@ def test_what_is_compiled_for_the_cpu_measures_what_maps_on_any_device_do(size: 
             fidelity.vif_sums(clean, noisy), fidelity.vif_sums_of_maps(clean, noisy), strict=True
         ):
             assert one.numpy() == pytest.approx(other.numpy(), rel=1e-5)
+    for one, other in zip(
+        alone.smooth_differences_of_maps(noisy), _smooth_differences(noisy), strict=True
+    ):
+        assert one.numpy() == pytest.approx(other, rel=1e-5)
+    compiled, maps_of = alone.differences(noisy), alone.differences_of_maps(noisy)
+    for name in ("noise", "laplacian", "steps"):
+        values = getattr(maps_of, name).numpy()
+        assert getattr(compiled, name).numpy() == pytest.approx(values, rel=1e-5), name
+
+
+def _smooth_differences(planes: torch.Tensor) -> list[np.ndarray]:
+    sums = np.empty((len(planes), 2))
+    smooth_difference_sums(planes.numpy(), sums)
+    return list(sums.T)
