@@ -12,6 +12,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.missing import is_missing, names_nobody, whole_number
 from medrobust.base.once import say_once
 from medrobust.base.wording import agreeing, counted
+from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.exceptions import InvalidDataError, hiding
 
 from .spellings import spellings
@@ -117,4 +118,23 @@ def _nobody(table: Table, bare: Sequence[int], text: str) -> InvalidDataError:
     return hiding(
         InvalidDataError(f"{place}: the patient {told}. {REMEDY}{more}"),
         f"{place}: the row names no patient. {REMEDY}{more}",
+    )
+
+
+def patients_elsewhere(
+    patients: Sequence[str], splits: Sequence[str], split: str
+) -> tuple[Finding, ...]:
+    """Say how many patients of a split stand in each other split of the table, too.
+
+    Args:
+        patients: One a row, in clear.
+        splits: One a row.
+        split: The split that is evaluated.
+    """
+    of_whom, of_which = np.array(patients), np.array(splits)
+    here = of_whom[of_which == split]
+    return tuple(
+        finding
+        for other in np.unique(of_which[of_which != split]).tolist()
+        for finding in patients_in_two(here, of_whom[of_which == other], split, other)
     )

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +125,19 @@ def keyed_hashes(key: bytes, kind: str, names: Iterable[str]) -> NDArray[np.str_
         ],
         dtype=np.str_,
     )
+
+
+def identities_of(key: bytes, names: Sequence[str], patients: Sequence[str]) -> list[Identity]:
+    """Pair the hashes of samples and of their patients with what they stand for.
+
+    Args:
+        key: Content of the key file.
+        names: Of the samples, N, in clear.
+        patients: Of the samples, N, in clear; empty where none is named.
+    """
+    ids = keyed_hashes(key, "sample", names).tolist()
+    groups = keyed_hashes(key, "patient", patients).tolist()
+    return [Identity(*row) for row in zip(ids, names, groups, patients, strict=True)]
 
 
 def sample_index(names: Iterable[str]) -> Int64Array:

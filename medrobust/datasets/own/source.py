@@ -18,26 +18,19 @@ from medrobust.base.once import say_once
 from medrobust.base.targets import Labels, Texts
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.findings import finished
-from medrobust.datasets.audits.repeats import patients_in_two, split_order
+from medrobust.datasets.audits.repeats import split_order
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet, data_fingerprint
 from medrobust.datasets.published.facts import other_size
-from medrobust.exceptions import (
-    ConfigurationError,
-)
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import LabelKind
 
 from .judged import described, judged_texts, numbers, reported
 from .labels import classes_of_one, doubtful_classes, read_labels
 from .metadata import codes_said, metadata_findings, read_metadata
-from .patients import check_patients, lone_patient, patients_alike
+from .patients import check_patients, lone_patient, patients_alike, patients_elsewhere
 from .pictures import Fit
-from .pseudonyms import (
-    Identity,
-    data_key,
-    keyed_hashes,
-    sample_index,
-)
+from .pseudonyms import Identity, data_key, identities_of, keyed_hashes, sample_index
 from .samples import Sample, states_kept
 from .split_rows import rows_of_no_split, rows_of_split
 from .table import SPLIT_COLUMN, Table, check_table, read_table
@@ -246,13 +239,7 @@ class OwnData(ABC):
         named = self._table_patients(table)
         if named is None or self.split_column not in table.columns:
             return ()
-        patients, splits = np.array(named), np.array(table.columns[self.split_column])
-        here = patients[splits == split]
-        return tuple(
-            finding
-            for other in np.unique(splits[splits != split]).tolist()
-            for finding in patients_in_two(here, patients[splits == other], split, other)
-        )
+        return patients_elsewhere(named, table.columns[self.split_column], split)
 
     def splits_in_table(self) -> list[str]:
         """Return the splits that rows are of; without such a column, the evaluated one.
@@ -309,16 +296,7 @@ class OwnData(ABC):
         samples = self._samples(table, list(range(len(table))))
         names = [sample.name for sample in samples]
         patients = self._patient_names(table, samples) or [""] * len(samples)
-        return [
-            Identity(*row)
-            for row in zip(
-                keyed_hashes(key, "sample", names).tolist(),
-                names,
-                keyed_hashes(key, "patient", patients).tolist(),
-                patients,
-                strict=True,
-            )
-        ]
+        return identities_of(key, names, patients)
 
     @abstractmethod
     def _samples(self, table: Table, rows: list[int]) -> list[Sample]:
