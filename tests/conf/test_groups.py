@@ -1,5 +1,7 @@
 """Every file of conf/ composes and builds."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +63,27 @@ def built(config: DictConfig, group: str) -> Any:
     return instantiate(config[group], _convert_="all")
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_every_file_composes_and_its_object_builds(file: Path, tmp_path: Path) -> None:
-    group, option = file.parent.as_posix(), file.stem
+def rows_of(apart: Sequence[str] = ("corruption", "dataset", "model")) -> list[tuple[Path, ...]]:
+    """Files to compose at once: one of each group that knows nothing of the others."""
+    columns = [[file for file in FILES if file.parent.as_posix() == group] for group in apart]
+    rows = [tuple(file for file in row if file) for row in zip_longest(*columns)]
+    return rows + [(file,) for file in FILES if file.parent.as_posix() not in apart]
+
+
+@pytest.mark.parametrize("files", rows_of(), ids=lambda row: " ".join(map(str, row)))
+def test_every_file_composes_and_its_object_builds(files: tuple[Path, ...], tmp_path: Path) -> None:
+    (group, *_), (option, *_) = zip(*((f.parent.as_posix(), f.stem) for f in files), strict=True)
     if group in LOCAL:
         return
     if group.startswith("hydra/"):
         pytest.importorskip("hydra_plugins.hydra_ray_launcher") if "ray" in option else None
         assert composed(f"{group}={option}").hydra[group.split("/")[1]]
         return
-    config = composed(f"{group}={option}", *given(file, tmp_path))
-    OmegaConf.to_container(config.get(group), resolve=True) if group in config else None
+    chosen = [f"{file.parent.as_posix()}={file.stem}" for file in files]
+    config = composed(*chosen, *(word for file in files for word in given(file, tmp_path)))
+    for file in files:
+        named = file.parent.as_posix()
+        OmegaConf.to_container(config.get(named), resolve=True) if named in config else None
     parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
     for part in parts:
         assert built(config, part) is not None

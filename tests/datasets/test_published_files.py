@@ -39,16 +39,18 @@ def medmnist_c(root: Path, flag: str, **options: object) -> MedMNISTC:
     return MedMNISTC(flag, root=str(root / "c"), clean_root=str(root), **options)
 
 
-def written_medmnist_c(root: Path, flag: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    write_medmnist(root, flag, COUNTS)
-    clean = medmnist_arrays(flag, COUNTS)
+def written_medmnist_c(
+    root: Path, flag: str, names: tuple[str, ...], counts: tuple[int, int, int] = COUNTS
+) -> dict[str, np.ndarray]:
+    write_medmnist(root, flag, counts)
+    clean = medmnist_arrays(flag, counts)
     write_medmnist_c(root / "c", flag, names, clean)
     return clean
 
 
 @pytest.mark.parametrize("flag", sorted(MNIST))
 def test_every_medmnist_c_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
-    written = written_medmnist_c(tmp_path, flag, ("pixelate", "contrast_down"))
+    written = written_medmnist_c(tmp_path, flag, ("pixelate", "contrast_down"), (1, 1, 3))
     source = medmnist_c(tmp_path, flag)
     clean = source.load()
     np.testing.assert_array_equal(clean.images, written["test_images"])
@@ -63,7 +65,7 @@ def test_every_medmnist_c_set_is_read_as_written(tmp_path: Path, flag: str) -> N
     assert (source.name, source.suite, source.files_suite) == (flag, flag, "medmnist_c_files")
 
 
-def robustmedclip(root: Path, flag: str, count: int = 15) -> tuple[np.ndarray, np.ndarray]:
+def robustmedclip(root: Path, flag: str, count: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Write one set in the layout, one published corruption too, and return clean arrays."""
     facts = MNIST.get(flag) or FACTS[flag]
     images = random_images(count, 224, facts.channels, seed=4)
