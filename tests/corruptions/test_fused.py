@@ -89,29 +89,30 @@ def test_disks_of_any_size_are_those_of_the_cpu(radius):
         assert torch.equal(smoothing.defocus_blur(images.to(DEVICE), radius, 0.5).cpu(), expected)
 
 
-def flat_and_sloping():
+def flat_and_sloping(zone):
     """Where sums are whole numbers: flat zones of every level, ramps, edges; and noise of a step.
 
-    Every 9 pixels lie two levels beside each other, so that windows are of one value, or not. Down
-    the second ramp all columns are alike, and no window is of one value.
+    Every `zone` pixels lie two levels beside each other, so that windows are of one value, or not.
+    Down the second ramp all columns are alike, and no window is of one value.
     """
-    rows, columns = torch.meshgrid(torch.arange(144), torch.arange(144), indexing="ij")
-    flat = rows // 9 * 16 + columns // 9
+    side = 16 * zone
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    flat = rows // zone * 16 + columns // zone
     ramp = (rows + columns) // 2
     step = 254 + torch.randint(0, 2, ramp.shape, generator=seeded())
     return torch.stack([flat, ramp, rows, step]).to(torch.uint8)[:, None]
 
 
 @pytest.mark.parametrize(
-    ("sigma", "side"),
+    ("sigma", "side", "zone"),
     [
-        *((0.1, 63), (0.4, 144), (1.5, 63)),
-        *(in_the_interpreter(sigma, 63) for sigma in (0.7, 1)),
-        *(in_the_interpreter(sigma, 144) for sigma in (0.1, 0.7, 1, 1.5)),
+        *((0.1, 63, 9), (0.4, 96, 6), (1.5, 40, 9)),  # windows of 5 pixels, in zones of all levels
+        *(in_the_interpreter(sigma, 63, 9) for sigma in (0.7, 1, 1.5)),
+        *(in_the_interpreter(sigma, 144, 9) for sigma in (0.1, 0.4, 0.7, 1, 1.5)),
     ],
 )
-def test_sums_that_are_whole_numbers_end_as_on_the_cpu(sigma, side):
-    images = flat_and_sloping()[:, :, :side, :side].contiguous()
+def test_sums_that_are_whole_numbers_end_as_on_the_cpu(sigma, side, zone):
+    images = flat_and_sloping(zone)[:, :, :side, :side].contiguous()
     expected = smoothing.gaussian_blur(images, sigma)
     with kernels_of("triton"):
         assert torch.equal(smoothing.gaussian_blur(images.to(DEVICE), sigma).cpu(), expected)

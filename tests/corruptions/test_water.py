@@ -58,7 +58,7 @@ def published(field, threshold, strength):
 def test_drops_of_the_suite_are_those_of_opencv(reliefs, severity, shape):
     settings = WATER[severity - 1]
     slow = reliefs is by_triton and DEVICE == "cpu"
-    if slow and max(shape) > 97:
+    if slow and (max(shape) > 97 or (severity > 1 and shape != (28, 28))):
         pytest.skip("slow where Triton is interpreted")
     fields = liquid(1 if slow else 12, shape, settings)
     for shift in (0,) if slow else (-0.04, 0, 0.04):
