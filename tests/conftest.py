@@ -24,6 +24,8 @@ gc.disable()  # until all is collected: what imports make stays, and walking it 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported, whoever does it
 
+FIELDS = "pydantic._internal._fields"
+
 
 def pytest_collection_finish() -> None:
     """Spare the collector what all imports have made: walking it took a sixth of the time."""
@@ -42,6 +44,8 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("MEDROBUST_DATA", raising=False)
         patch.setattr(os, "fsync", lambda opened: None)  # no test pulls the plug
         compositions.remember(patch)
+        # wandb's models read their docstrings out of every module that there is: 4 s a process.
+        patch.setattr(f"{FIELDS}.extract_docstrings_from_cls", lambda *_, **__: {}, raising=False)
         yield
 
 
