@@ -108,6 +108,7 @@ class EncodeImages(LightningModule):
             torch.cuda.current_stream(self.device).wait_stream(self._stream)
         if not torch.equal(rows, torch.arange(len(features))):
             raise MedRobustError("rows of a split were lost or doubled: this is an error of ours.")
-        encoded = Encoded(features, self._shown, self._patches.joined())
+        kept, failed = self._patches.joined(), self._patches.failed
+        encoded = Encoded(features, self._shown, kept, failed=failed)
         self._begin_pass()
         one.finished(encoded)

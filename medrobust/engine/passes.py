@@ -43,12 +43,14 @@ class Encoded:
         shown: Row -> the corrupted image, uint8 (C, H, W), for the rows asked for.
         rows: Name of a patch reader -> what it kept of each image, in the order of the split.
         notes: What the records of its cells say of it, plain.
+        failed: Name of a patch reader -> what it raised, so that it kept nothing.
     """
 
     features: Tensor
     shown: Mapping[int, UInt8Array] = field(default_factory=dict)
     rows: Mapping[str, Rows] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    failed: Mapping[str, Exception] = field(default_factory=dict)
 
 
 class Pass(Protocol):

@@ -1,9 +1,11 @@
 """Which images and places a scorer keeps: a draw of each image's own, whatever comes with it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.base.wording import agreeing, counted, part_of
@@ -17,13 +19,38 @@ def generator(seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=words))
 
 
-def spread(index: Int64Array, at_most: int, seed: int) -> Int64Array:
-    """Return at most so many images: those with the smallest draws, ascending by index."""
-    ordered: Int64Array = np.sort(index)
+def spread(
+    index: Int64Array, at_most: int, seed: int, patients: NDArray[np.str_] | None = None
+) -> Int64Array:
+    """Return at most so many images: those with the smallest draws, ascending by index.
+
+    Of a patient the image with the smallest draw comes first, and the next one only when every
+    patient has given as many: few images are those of many patients.
+
+    Args:
+        index: int64 (N,), of the images.
+        at_most: How many.
+        seed: Of the draws.
+        patients: (N,), of whom each image is; None: each is of another one.
+
+    Example:
+        >>> spread(np.arange(6), 3, 0, np.array(list("aaaabc"))).tolist()
+        [0, 4, 5]
+    """
+    order = np.argsort(index, kind="stable")
+    ordered: Int64Array = index[order]
     if len(ordered) <= at_most:
         return ordered
     draws = np.array([generator(seed, int(one)).random() for one in ordered])
-    return np.sort(ordered[np.argsort(draws, kind="stable")[:at_most]])
+    by_draw = np.argsort(draws, kind="stable")
+    if patients is not None:
+        given: Counter[str] = Counter()
+        turns = []
+        for one in patients[order][by_draw].tolist():
+            turns.append(given[one])
+            given[one] += 1
+        by_draw = by_draw[np.argsort(turns, kind="stable")]
+    return np.sort(ordered[by_draw[:at_most]])
 
 
 class Kept:

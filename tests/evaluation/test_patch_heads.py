@@ -162,6 +162,38 @@ def test_a_head_that_loses_images_is_refused(tmp_path: Any, task: Places) -> Non
         maps(experiment(tmp_path, task=task))
 
 
+def test_a_head_that_fails_is_named_and_loses_no_cell_of_another(
+    tmp_path: Any, task: Places, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    reduce = Strangest.reduce
+
+    def second_fails(self: Strangest, features: Any, patches: Any) -> dict[str, Any]:
+        if self.block == 2:
+            raise ValueError("no such place")
+        return reduce(self, features, patches)
+
+    monkeypatch.setattr(Strangest, "reduce", second_fails)
+    monkeypatch.setattr(
+        Places,
+        "heads",
+        lambda self, data, side: [
+            {"kind": "places", "block": block, "name": f"block {block}"} for block in (1, 2)
+        ],
+    )
+    given, resources = experiment(tmp_path, task=task), Resources()
+    store = Store(given.where.store)
+    runner = CellRunner(given, resources, store)
+    runner.run(plan(given, resources))
+    with pytest.raises(MedRobustError, match=r"2 cells failed.*ValueError: no such place"):
+        runner.complain()
+    assert caplog.text.count("(block 2) failed: ValueError: no such place") == 2
+    assert "(block 1) failed" not in caplog.text
+    (part,) = plan(given, resources)
+    keys = [cell.key for cell in part.cells]
+    kept = [key.head["block"] for key in keys if store.holds(key.spec, key.fingerprint)]
+    assert kept == [1, 1]
+
+
 @pytest.mark.parametrize("blocks", [(0,), (0, 2)])
 def test_a_head_of_no_block_reads_features_alone(
     tmp_path: Any, task: Places, blocks: tuple[int, ...]

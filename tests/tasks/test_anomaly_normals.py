@@ -44,6 +44,21 @@ def test_few_shots_lie_among_more_and_are_normal() -> None:
     assert len(shots(TEST, NORMAL, None, seed=0)) == 5
 
 
+def test_shots_are_of_as_many_patients_as_there_are_and_the_fewer_among_the_more() -> None:
+    patients = np.array([f"p{row // 5}" for row in range(20)])
+    train = replace(split("train", [0] * 20), groups=patients)
+    test = replace(split("test", [0, 1]), other_split=lambda name: {"train": train}[name])
+    drawn_rows: set[str] = set()
+    for count in (1, 3, 4, 7, 12):
+        found = shots(test, NORMAL, count, seed=5)
+        assert drawn_rows < set(found.ids)
+        drawn_rows = set(found.ids)
+        each = np.unique(found.groups, return_counts=True)[1]
+        assert len(found) == count
+        assert len(each) == min(count, 4)
+        assert each.max() - each.min() <= 1
+
+
 def test_fewer_shots_than_asked_for_are_all_used_and_it_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

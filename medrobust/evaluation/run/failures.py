@@ -25,8 +25,13 @@ class Failures:
         self.reasons: dict[CellSpec, str] = {}
         self._alone = alone
 
-    def note(self, cells: Iterable[PlannedCell], error: Exception) -> None:
+    def note(self, cells: Iterable[PlannedCell], error: Exception, head: str = "") -> None:
         """Note that cells failed, and why; what fails every cell alike is raised instead.
+
+        Args:
+            cells: Which.
+            error: What stopped them.
+            head: Name of the one that answers, where several do.
 
         Raises:
             StoreError: As it was raised, likewise a ConfigurationError.
@@ -35,9 +40,10 @@ class Failures:
         if isinstance(error, StoreError | ConfigurationError) or not self._alone:
             raise error
         reason = error.for_records if isinstance(error, MedRobustError) else _in_one_line(error)
+        by = f" ({head})" if head else ""
         for cell in cells:
             self.reasons[cell.key.spec] = reason
-            log.error("%s failed: %s", cell.key.spec, reason)
+            log.error("%s%s failed: %s", cell.key.spec, by, reason)
         log.debug("the cell failed by", exc_info=error)
 
     def complain(self) -> None:

@@ -103,6 +103,8 @@ class EncodingPass:
 
     def finished(self, encoded: Encoded) -> None:
         """Join the shares of all processes, and let the first of them write the whole."""
+        if encoded.failed and self.ranks.world > 1:  # other processes wait for what is lacking
+            raise next(iter(encoded.failed.values()))
         whole = self.ranks.join(encoded, len(self.encoding.image_set), self.micro_batch)
         self.queue.done(self.encoding)
         if whole is not None:

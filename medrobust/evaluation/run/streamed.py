@@ -82,7 +82,7 @@ class Answering(EncodingPass):
         places = torch.from_numpy(np.argsort(self.rows))
         shown = {int(self.rows[place]): image for place, image in encoded.shown.items()}
         features = encoded.features[places.to(encoded.features.device)]
-        whole = Encoded(features, shown, encoded.rows, self.shared.notes)
+        whole = Encoded(features, shown, encoded.rows, self.shared.notes, encoded.failed)
         self.queue.done(self.encoding)
         self.writer.write(self.encoding, whole)
 

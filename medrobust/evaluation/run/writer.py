@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, Self, TypeAlias
 
@@ -112,8 +112,7 @@ class CellWriter:
             self._store.write_features(
                 encoding.fingerprint, features.numpy(), replace=not self._experiment.where.resume
             )
-        whole = Encoded(features, encoded.shown, encoded.rows, encoded.notes)
-        self._write_cells(encoding, whole, seconds)
+        self._write_cells(encoding, replace(encoded, features=features), seconds)
         self._claims.drop(encoding.fingerprint)  # after an error at the end of the run
 
     def _write_cells(self, encoding: Encoding, encoded: Encoded, seconds: float) -> None:
@@ -122,7 +121,9 @@ class CellWriter:
             try:
                 arrays = self._outputs(encoding, encoded, cell, head)
             except Exception as error:
-                self._failures.note([cell], error)
+                several = len(encoding.missing) > 1
+                name = str(cell.key.head.get("name", "")) if several else ""
+                self._failures.note([cell], error, name)
                 continue
             self._task.check(arrays, encoding.image_set, self._side)
             self._write_cell(cell, arrays, pictures, seconds, encoded.notes)
@@ -135,6 +136,8 @@ class CellWriter:
         self, encoding: Encoding, encoded: Encoded, cell: PlannedCell, head: Head
     ) -> Arrays:
         """Ask a head for its arrays: of features, of rows that it kept, or of these and masks."""
+        if (error := encoded.failed.get(cell.key.fingerprint)) is not None:
+            raise error
         kept = encoded.rows.get(cell.key.fingerprint)
         if kept is None and isinstance(head, SplitHead):
             return head.outputs_of(encoded.features, encoding.image_set)

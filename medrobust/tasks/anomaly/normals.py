@@ -37,16 +37,21 @@ def normal_rows(split: Any, normal: list[str]) -> Int64Array:
     return rows
 
 
-def drawn(split: Any, normal: list[str], at_most: int | None, seed: int) -> Any:
+def drawn(
+    split: Any, normal: list[str], at_most: int | None, seed: int, *, by_patient: bool = False
+) -> Any:
     """Return some normal images of a split, the fewer among the more; None: all of them.
 
-    Which they are depends on the seed and on each image's own index.
+    Which they are depends on the seed and on each image's own index; by patient, few images are
+    those of as many patients as there are, where the set names them.
     """
     from medrobust.tasks.chosen import spread
 
     rows = normal_rows(split, normal)
     if at_most is not None:
-        chosen = spread(split.index[rows], at_most, seed)
+        named = by_patient and split.groups is not None
+        patients = split.groups[rows] if named else None
+        chosen = spread(split.index[rows], at_most, seed, patients)
         rows = rows[np.isin(split.index[rows], chosen)]
     return split.take(rows, fingerprint=split.fingerprint)
 
@@ -60,7 +65,7 @@ def shots(data: Any, normal: list[str], count: int | None, seed: int) -> Any:
         count: How many; None: all.
         seed: Of the draw.
     """
-    found = drawn(other_split(data, "train", KIND), normal, count, seed)
+    found = drawn(other_split(data, "train", KIND), normal, count, seed, by_patient=True)
     if count is not None and len(found) < count:
         say_once(
             log,
