@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from reports import (
+    picture,
     write_chexpert_5x200,
     write_mimic,
     write_openi,
@@ -14,7 +15,12 @@ from reports import (
 from medrobust.datasets import CheXpert5x200, MimicCxr, OpenI, PadChest, Roco
 from medrobust.datasets.image_set import judged_by
 from medrobust.datasets.reports.sections import split_sections
-from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, MedRobustError
+from medrobust.exceptions import (
+    ConfigurationError,
+    DatasetNotFoundError,
+    InvalidDataError,
+    MedRobustError,
+)
 
 
 def cached(tmp_path, **others):
@@ -104,6 +110,40 @@ def test_mimic_takes_one_split_the_sections_and_the_positive_findings(tmp_path, 
     assert sure.load().fingerprint == by_labels.fingerprint
     frontal = MimicCxr(**cached(tmp_path), **where, views=("PA", "AP")).load()
     assert len(frontal) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_patient_of_mimic_is_in_two_splits_and_no_study_is_lost(tmp_path, seed):
+    draw = np.random.default_rng(seed)
+    root, names = tmp_path / "set", ("train", "validate", "test")
+    rows, where = [], {}
+    for subject in draw.choice(np.arange(10_000_000, 20_000_000), 9, replace=False).tolist():
+        where[str(subject)] = names[draw.choice(3) if len(where) > 2 else len(where)]
+        for study in draw.choice(np.arange(50_000_000, 60_000_000), draw.integers(1, 4)).tolist():
+            for view in range(draw.integers(1, 3)):
+                rows.append((f"{study}-{subject}-{view}", study, subject, where[str(subject)]))
+                place = root / f"files/p{subject // 10**6}/p{subject}/s{study}"
+                picture(place / f"{rows[-1][0]}.jpg", len(rows))
+                report = root / "reports" / place.relative_to(root).with_suffix(".txt")
+                report.parent.mkdir(parents=True, exist_ok=True)
+                report.write_text(f"IMPRESSION: Study {study}.")
+    lines = [",".join(map(str, row)) for row in draw.permutation(np.array(rows)).tolist()]
+    head = "dicom_id,study_id,subject_id,split"
+    table = root / "mimic-cxr-2.0.0-split.csv"
+    table.write_text("\n".join([head, *lines]))
+    splits = {
+        name: MimicCxr(**cached(tmp_path), reports="reports").load(name)
+        for name in ("train", "val", "test")
+    }
+    patients = [set(split.groups.tolist()) for split in splits.values()]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == len(where)
+    assert sum(map(len, splits.values())) == len(rows)
+    elsewhere = "test" if rows[0][3] != "test" else "train"
+    moved = ",".join(map(str, (*rows[0][:3], elsewhere)))
+    table.write_text("\n".join([head, *lines, moved.replace("-0,", "-9,", 1)]))
+    with pytest.raises(InvalidDataError, match="1 patient in more than one split") as refused:
+        MimicCxr(**cached(tmp_path), reports="reports").load("train")
+    assert str(rows[0][2]) not in str(refused.value)
 
 
 def test_roco_reads_captions_with_gaps_and_the_modality(tmp_path):

@@ -1,9 +1,11 @@
 """Numbers of maps are those that are counted by hand, and what a grid can cost them is said."""
 
 from itertools import pairwise
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score
 
@@ -16,6 +18,8 @@ from medrobust.metrics.pixels import (
     pixel_influence,
     pixel_numbers,
 )
+from medrobust.tasks.anomaly.levels import LEVELS, Scale, levels_of
+from medrobust.tasks.anomaly.sections import what_levels_hide
 
 
 def lesions(draw: np.random.Generator, images: int = 6, size: int = 24) -> NDArray[np.bool_]:
@@ -206,3 +210,25 @@ def test_the_variance_of_a_share_is_that_of_the_images_it_is_over() -> None:
     share, count = hit[among].mean(), among.sum()
     assert influence.mean() == pytest.approx(0)
     assert (influence**2).sum() / 400**2 == pytest.approx(share * (1 - share) / (count - 1))
+
+
+@pytest.mark.parametrize("crowded", ["sure", "far", "heavy"])
+def test_the_bound_of_levels_holds_where_values_crowd(crowded: str) -> None:
+    draw = np.random.default_rng(3)
+    masks = lesions(draw, images=12)
+    noise = draw.normal(size=masks.shape)
+    values = {
+        "sure": 1 / (1 + np.exp(-(8 * noise + 6 * masks))),
+        "far": 1e-4 * (noise + masks) + (draw.random(masks.shape) < 0.02),
+        "heavy": np.exp(3 * (noise + masks)),
+    }[crowded]
+    z = Scale.of(torch.from_numpy(values[~masks.any(axis=(1, 2))]))(torch.from_numpy(values))
+    exact = pixel_numbers(z.numpy().astype(np.float64), masks)
+    found = PixelCurve(count_pixels(levels_of(z.numpy()), masks, LEVELS))
+    for value, true, bound in zip(found.values, exact.values, found.bounds, strict=False):
+        assert abs(value - true) <= bound + 1e-12
+    assert max(found.bounds) > 0.005
+    arrays = {"normal_pixels": found.counts.normal, "lesion_pixels": found.counts.lesion}
+    arrays["region_overlap"] = found.counts.overlap
+    said = what_levels_hide(Mock(cells={"cell": Mock(arrays=arrays)}))
+    assert f"AUPRO by up to {found.bounds[1]:.3f}" in said

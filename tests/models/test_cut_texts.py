@@ -1,6 +1,11 @@
 """Texts that are longer than a context are counted, by every tokenizer."""
 
+from pathlib import Path
+
 import pytest
+import torch
+from families import FAMILIES
+from sentencepiece import SentencePieceProcessor
 
 from medrobust.models.cut_texts import counting_cut_texts
 from medrobust.models.tokenizer import ClipTokenizer, transformers_clip_tokenizer
@@ -26,3 +31,18 @@ def test_nobody_is_told_who_does_not_ask():
         pass
     transformers_clip_tokenizer(8)(TEXTS)
     assert cut.number == 0
+
+
+def test_siglip_counts_what_its_own_pieces_and_the_end_mark_exceed(tmp_path: Path) -> None:
+    model = FAMILIES["siglip"](tmp_path).source(str(tmp_path)).load()
+    pieces = SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    texts = [" ".join(["effusion"] * count) for count in range(1, 40)]
+    lengths = [len(pieces.encode(text)) + 1 for text in texts]
+    context = model.tokenizer(texts[:1])[0].shape[1]
+    longer = sum(length > context for length in lengths)
+    assert 0 < longer < len(texts)
+    with counting_cut_texts() as cut:
+        ids = model.tokenizer(texts)[0]
+    assert (cut.number, cut.context) == (longer, context)
+    whole = next(i for i, length in enumerate(lengths) if length > context)
+    assert torch.equal(ids[whole, :-1], ids[-1, :-1])  # what is beyond is read by nobody

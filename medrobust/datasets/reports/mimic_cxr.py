@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from medrobust.base.wording import counted
 from medrobust.datasets.own.table import Table
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError
 
@@ -73,8 +74,24 @@ def _chosen(table: Table, split: str) -> list[tuple[str, str, str]]:
     strange = sorted(set(splits) - set(SPLITS))
     if strange:
         raise InvalidDataError(f"{table.file} has the split {strange[0]!r}: it is none of MIMIC's.")
-    rows = zip(*columns, splits, strict=True)
+    rows = list(zip(*columns, splits, strict=True))
+    _check_patients(table.file, [(subject, of) for _, _, subject, of in rows])
     return [(dicom, study, subject) for dicom, study, subject, of in rows if SPLITS[of] == split]
+
+
+def _check_patients(file: str, of_rows: Sequence[tuple[str, str]]) -> None:
+    """Refuse a table that puts a patient into two splits, which MIMIC's own never does.
+
+    Raises:
+        InvalidDataError: Naming the file, and no patient.
+    """
+    pairs = set(of_rows)
+    several = len(pairs) - len({subject for subject, _ in pairs})
+    if several:
+        raise InvalidDataError(
+            f"{file} has {counted(several, 'patient')} in more than one split, and MIMIC-CXR's are "
+            f"by patient: a model would be judged on whom it has seen. Take the published table."
+        )
 
 
 def _positions(root: Path, tables: str) -> dict[str, str]:

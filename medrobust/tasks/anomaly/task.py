@@ -29,7 +29,7 @@ from medrobust.tasks.text_side import text_model
 
 from . import scores
 from .map_pictures import maps_over_images
-from .sections import false_alarms
+from .sections import false_alarms, what_levels_hide
 from .shown import no_maps, no_pixels
 from .states import check_both_states, normal_classes
 
@@ -251,6 +251,7 @@ class Anomaly(Task):
         return (
             Section("False alarms", order=10, html=false_alarms(matrix)),
             maps_over_images(matrix),
+            Section("Levels", order=12, html=what_levels_hide(matrix)),
         )
 
 
