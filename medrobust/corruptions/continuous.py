@@ -60,6 +60,23 @@ HARMLESS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "limited_angle": {"degrees": 0.0},
         "ring_artifact": {"gain": 0.0},
         "beam_hardening": {"beta": 0.0},
+        "anisotropy": {"factor": 1.0},
+        "undersampling": {"acceleration": 1.0},
+        "laterality_marker": {"size": 0.0},
+        "window_error": {"width": 1.0, "shift": 0.0},
+        "stain_swap": {"share": 0.0},
+        "slide_blood": {"share": 0.0},
+        "fundus_illumination": {"strength": 0.0},
+        "fundus_halo": {"strength": 0.0},
+        "fundus_hole": {"depth": 0.0},
+        "fundus_spots": {"strength": 0.0},
+        "glare": {"count": 0},
+        "lens_bubbles": {"count": 0},
+        "endoscopy_blood": {"share": 0.0},
+        "hair": {"count": 0},
+        "vignette": {"strength": 0.0},
+        "ruler": {"opacity": 0.0},
+        "gel_bubbles": {"count": 0},
     }
 )
 """Kernel -> parameters of severity 0, of those that have severities in between."""
@@ -69,6 +86,7 @@ RECIPROCAL = frozenset({"rate"})
 
 WHOLE = frozenset(
     {("jpeg_compression", "quality"), ("motion_blur", "radius"), ("zoom_blur", "count")}
+    | {(name, "count") for name in ("glare", "lens_bubbles", "hair", "gel_bubbles")}
 )
 """(kernel, parameter) that takes whole numbers alone: rounded."""
 

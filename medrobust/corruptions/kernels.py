@@ -93,6 +93,35 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "ring_artifact": Kernel("ct", draws=("gains",), device="CT"),
         "metal_artifact": Kernel("ct", draws=("place",), device="CT"),
         "beam_hardening": Kernel("ct", device="CT"),
+        "anisotropy": Kernel("mri_sampling", draws=("axis",), device="MRI"),
+        "undersampling": Kernel("mri_sampling", draws=("axis", "lines"), device="MRI"),
+        "window_error": Kernel("xray", draws=("level",), device="x-ray"),
+        "laterality_marker": Kernel("overlays", draws=("letter", "corner"), device="x-ray"),
+        "burned_in_text": Kernel("overlays", draws=("character",)),
+        "stain_swap": Kernel(
+            "stains", draws=("target",), channelwise=False, device="histopathology"
+        ),
+        "slide_blood": Kernel(
+            "slides", draws=("seeds",), channelwise=False, device="histopathology"
+        ),
+        "slide_marking": Kernel(
+            "slides", draws=("color", "ends"), channelwise=False, device="histopathology"
+        ),
+        "fundus_illumination": Kernel("fundus", draws=("place",), device="fundus photography"),
+        "fundus_halo": Kernel(
+            "fundus", draws=("ring",), channelwise=False, device="fundus photography"
+        ),
+        "fundus_hole": Kernel("fundus", draws=("place",), device="fundus photography"),
+        "fundus_spots": Kernel("fundus", draws=("spots",), device="fundus photography"),
+        "glare": Kernel("endoscopy", draws=("spots",), device="endoscopy"),
+        "lens_bubbles": Kernel("endoscopy", draws=("places",), device="endoscopy"),
+        "endoscopy_blood": Kernel(
+            "endoscopy", draws=("seeds",), channelwise=False, device="endoscopy"
+        ),
+        "hair": Kernel("dermatoscopy", draws=("ends",), channelwise=False, device="dermatoscopy"),
+        "vignette": Kernel("dermatoscopy", device="dermatoscopy"),
+        "ruler": Kernel("dermatoscopy", draws=("side",), device="dermatoscopy"),
+        "gel_bubbles": Kernel("dermatoscopy", draws=("places",), device="dermatoscopy"),
     }
 )
 

@@ -28,7 +28,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
 
 PHYSICS: Mapping[str, str] = MappingProxyType(
     {"MRI": "mri_physics", "CT": "ct_physics", "x-ray": "xray_physics"}
-    | {"ultrasound": "ultrasound_physics"}
+    | {"ultrasound": "ultrasound_physics", "fundus photography": "fundus_physics"}
+    | {"dermatoscopy": "dermatoscopy_physics", "endoscopy": "endoscopy_physics"}
     | {"histopathology": "histopathology_physics"}
 )
 """Device -> suite of its artifacts: what `corruption=physics` takes."""

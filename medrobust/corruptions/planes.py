@@ -21,6 +21,9 @@ from .artifacts import Choice
 OnPlane: TypeAlias = Callable[[Float64Array, int], Float64Array]
 """Takes float64 (H, W) of 0 to 255 and the place of its image in the batch; returns the same."""
 
+OnImage: TypeAlias = Callable[[Float64Array, int], Float64Array]
+"""Takes float64 (C, H, W) of 0 to 255 and the place of the image in the batch; returns the same."""
+
 
 def by_plane(images: UInt8Batch, change: OnPlane) -> UInt8Batch:
     """Change every plane of a batch by itself, in torch's threads.
@@ -49,6 +52,31 @@ def by_plane(images: UInt8Batch, change: OnPlane) -> UInt8Batch:
                     target[n, c] = values.clip(0, 255).astype(np.uint8)
 
     return run_native(some, images.cpu()).to(images.device)
+
+
+def by_image(images: UInt8Batch, change: OnImage) -> UInt8Batch:
+    """Change every image of a batch by itself, all channels at once, in torch's threads.
+
+    Args:
+        images: uint8 (N, C, H, W) on any device; not modified.
+        change: What is done to one image.
+
+    Returns:
+        uint8 of the same shape on the same device: rounded to the nearest, half to even, clipped.
+
+    Example:
+        >>> import torch
+        >>> grey = torch.full((1, 3, 28, 28), 5, dtype=torch.uint8)
+        >>> by_image(grey, lambda image, _: image - image.max()).unique().tolist()
+        [0]
+    """
+
+    def some(source: UInt8Array, target: UInt8Array, start: int, stop: int) -> None:
+        for n in range(start, stop):
+            values = np.rint(change(source[n].astype(np.float64), n))
+            target[n] = values.clip(0, 255).astype(np.uint8)
+
+    return run_native(some, images.cpu().contiguous()).to(images.device)
 
 
 def normal_plane(draw: Choice, n: int, shape: tuple[int, int]) -> Float64Array:
@@ -93,6 +121,8 @@ def fractions(draw: Choice, count: int) -> Float64Array:
         >>> fractions(torch.tensor([[0.25, 0.5]]), 2).tolist()
         [[0.25, 0.5]]
     """
+    if count == 0:
+        return np.zeros((len(draw.index if isinstance(draw, Draws) else draw), 0))
     values = draw.uniform(count) if isinstance(draw, Draws) else draw.cpu().double()
     out: Float64Array = values.reshape(-1, count).numpy()
     return out

@@ -206,6 +206,33 @@ def _levels() -> tuple[Float64Array, UInt8Array]:
     return levels, shown(np.maximum(np.arange(full + 1), 1) / full)
 
 
+def window_error(images: UInt8Batch, width: float, shift: float, *, level: Choice) -> UInt8Batch:
+    """Show the picture in a wrong window: narrower, and moved up or down.
+
+    255 ((v / 255 - 1/2 - shift (2 level - 1)) / width + 1/2); what lies outside is black or white.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        width: Of the window, as a fraction of the right one.
+        shift: Of its middle, as a fraction of white, at most.
+        level: (N, 1) in [0, 1), or keyed draws; below 1/2 is a brighter picture.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    Example:
+        >>> grey = torch.full((1, 1, 28, 28), 153, dtype=torch.uint8)
+        >>> window_error(grey, 0.5, 0.2, level=torch.tensor([[0.5]])).unique().tolist()
+        [178]
+    """
+    check_batch(images)
+    levels = 0.5 + shift * (2 * fractions(level, 1)[:, 0] - 1)
+    return by_plane(images, lambda plane, n: 255 * ((plane / 255 - levels[n]) / width + 0.5))
+
+
 def grid_lines(
     images: UInt8Batch,
     amplitude: float,

@@ -8,7 +8,10 @@ from medrobust.corruptions.kernels import KERNELS
 from medrobust.corruptions.shell import run_kernel
 from medrobust.corruptions.suites import find_entry
 
-DEVICES = ("ct_physics",)
+DEVICES = (
+    *("ct_physics", "fundus_physics", "endoscopy_physics", "dermatoscopy_physics", "overlays"),
+    "histopathology_physics",
+)
 NAMES = [(suite, name) for suite in DEVICES for name in suites(suite)]
 ROWS = torch.tensor([3, 2**40 + 7, 11])
 

@@ -54,6 +54,42 @@ def test_grey_pictures_stay_grey():
     assert out.shape == images.shape
 
 
+def test_another_stain_has_its_dyes_and_its_amounts():
+    dyes, most = (np.array(part) for part in stains.TARGETS[1])
+    amounts = np.random.default_rng(2).uniform(0.2, 1, (60, 60, 2))
+    amounts[:20, :, 0] = amounts[20:40, :, 1] = 0.0
+    light = (256 * np.exp(-amounts @ np.array(stains.TARGETS[2][0])) - 1).transpose(2, 0, 1)
+    images = torch.from_numpy(np.rint(light).astype(np.uint8))[None]
+    swapped = stains.stain_swap(images, 1.0, target=torch.tensor([[1]])).numpy()[0]
+    densities = -np.log((light + 1) / 256)
+    stained = (densities >= 0.15).all(axis=0)
+    factor = most / np.percentile(amounts[stained], 99, axis=0)
+    expected = 256 * np.exp(-(amounts * factor) @ dyes) - 1
+    assert np.abs(swapped - expected.transpose(2, 0, 1)).mean() < 3
+    still = stains.stain_swap(images, 0.0, target=torch.tensor([[2]]))
+    assert torch.equal(still, images)
+
+
+def test_the_dyes_of_a_slide_are_found_by_their_angles():
+    rng = np.random.default_rng(3)
+    for dyes, most in stains.TARGETS:
+        amounts = rng.uniform(0, 1, (2, 4000)) * np.array(most)[:, None]
+        found = stains.find_dyes(np.array(dyes).T @ amounts)
+        cosines = (found * np.array(dyes)).sum(axis=1) / np.linalg.norm(dyes, axis=1)
+        assert cosines.min() > 0.999
+
+
+def test_half_of_a_swap_is_the_geometric_mean_of_light():
+    images = slides()[0]
+    half, whole = (
+        stains.stain_swap(images, share, target=torch.zeros(3, 1)).double() + 1
+        for share in (0.5, 1.0)
+    )
+    seen = (whole > 2) & (whole < 255)  # not cut off
+    apart = (half - ((images.double() + 1) * whole).sqrt()).abs()[seen]
+    assert float(apart.max()) < 1.5
+
+
 def test_a_harsher_severity_changes_more():
     images = slides(24)[0]
     outs = [

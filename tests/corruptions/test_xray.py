@@ -35,6 +35,15 @@ def test_exposure_shifts_the_logarithm_until_the_detector_is_full(factor):
     assert int(full.min()) == round(GREY * np.log(2))
 
 
+def test_a_wrong_window_is_a_straight_line_cut_off_at_black_and_white():
+    values = (np.arange(28 * 28).reshape(28, 28) % 256).astype(np.float64)
+    images = torch.from_numpy(values.astype(np.uint8))[None, None]
+    out = xray.window_error(images, 0.4, 0.2, level=torch.tensor([[0.75]]))[0, 0].numpy()
+    low, high = 255 * (0.6 - 0.2), 255 * (0.6 + 0.2)
+    expected = np.interp(values, [low, high], [0, 255])
+    assert np.abs(out - expected).max() <= 0.5 + 1e-9
+
+
 @pytest.mark.parametrize("level", [0, 60, 120])
 def test_the_variance_of_counted_quanta_is_their_mean(level):
     quanta = 4000
@@ -121,4 +130,4 @@ def test_a_harsher_severity_changes_more(name):
     outs = [corrupt(images, name, severity=s, suite="xray_physics") for s in (1, 2, 3, 4, 5)]
     change = [float((out.double() - images).abs().mean()) for out in outs]
     assert change == sorted(change)
-    assert change[0] > 0.5
+    assert change[0] > (0.05 if name == "laterality_marker" else 0.5)  # a marker is small
