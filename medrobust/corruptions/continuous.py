@@ -44,12 +44,12 @@ HARMLESS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "fog": {"amount": 0.0, "decay": 2.0},
         "pixelate": {"scale": 1.0},
         "jpeg_compression": {"quality": 100},
-        "ghosting": {"intensity": 0.0},
+        "ghosting": {"intensity": 0.0, "ghosts": 3},
         "spike": {"intensity": 0.0},
         "rician_noise": {"std": 0.0},
         "bias_field": {"coefficient": 0.0},
         "gibbs": {"alpha": 0.0},
-        "mr_motion": {"degrees": 0.0, "shift": 0.0},
+        "mr_motion": {"degrees": 0.0, "shift": 0.0, "moves": 2},
         "xray_scatter": {"ratio": 0.0},
         "xray_exposure": {"factor": 1.0},
         "grid_lines": {"amplitude": 0.0},
@@ -60,6 +60,8 @@ HARMLESS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "limited_angle": {"degrees": 0.0},
         "ring_artifact": {"gain": 0.0},
         "beam_hardening": {"beta": 0.0},
+        "affine": {"degrees": 0.0, "shift": 0.0, "scale": 1.0},
+        "hue": {"shift": 0.0},
         "anisotropy": {"factor": 1.0},
         "undersampling": {"acceleration": 1.0},
         "laterality_marker": {"size": 0.0},
@@ -86,6 +88,7 @@ RECIPROCAL = frozenset({"rate"})
 
 WHOLE = frozenset(
     {("jpeg_compression", "quality"), ("motion_blur", "radius"), ("zoom_blur", "count")}
+    | {("ghosting", "ghosts"), ("mr_motion", "moves")}
     | {(name, "count") for name in ("glare", "lens_bubbles", "hair", "gel_bubbles")}
 )
 """(kernel, parameter) that takes whole numbers alone: rounded."""

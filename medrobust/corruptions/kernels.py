@@ -75,7 +75,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "rician_noise": Kernel("mri", draws=("real", "imaginary"), device="MRI"),
         "bias_field": Kernel("mri", draws=("coefficients",), device="MRI"),
         "gibbs": Kernel("mri", device="MRI"),
-        "mr_motion": Kernel("mri", draws=("axis", "path"), device="MRI"),
+        "mr_motion": Kernel("mri_motion", draws=("axis", "path"), device="MRI"),
         "hed_jitter": Kernel(
             "stains", draws=("scale", "shift"), channelwise=False, device="histopathology"
         ),
@@ -95,6 +95,8 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "beam_hardening": Kernel("ct", device="CT"),
         "anisotropy": Kernel("mri_sampling", draws=("axis",), device="MRI"),
         "undersampling": Kernel("mri_sampling", draws=("axis", "lines"), device="MRI"),
+        "affine": Kernel("geometry", draws=("place",), moves=True),
+        "hue": Kernel("photometric", channelwise=False),
         "window_error": Kernel("xray", draws=("level",), device="x-ray"),
         "laterality_marker": Kernel("overlays", draws=("letter", "corner"), device="x-ray"),
         "burned_in_text": Kernel("overlays", draws=("character",)),

@@ -8,12 +8,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.numba_threads import run_native
 from medrobust.exceptions import ConfigurationError
-from medrobust.keys import Draws
+from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice, chosen
 from .batches import check_batch
+from .dispatch import route_of
+from .numba import mri as native
 from .planes import by_plane, fractions, normal_plane
 
 
@@ -25,7 +28,7 @@ def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice)
     Args:
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
         ghosts: How many copies stand along the axis, the picture itself among them.
-        intensity: Share that is taken off the planes, 0 to 1; 1 is the strongest.
+        intensity: Share that is taken off the planes: 1 leaves nothing, above 1 they are turned.
         axis: Along rows (0: copies stand below each other) or columns (1), (N, 1), or keyed draws.
 
     Returns:
@@ -51,6 +54,9 @@ def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice)
             f"more, up to the pixels of a side."
         )
     axes = along(axis)
+    if route_of(images) != "torch" and not any(side % (2 * ghosts) for side in images.shape[2:]):
+        fast = run_native(native.ghost, images.cpu(), ghosts, float(intensity), np.array(axes))
+        return fast.to(images.device)
     return by_plane(images, lambda plane, n: ghosted(plane, ghosts, intensity, axes[n]))
 
 
@@ -133,6 +139,11 @@ def spike(images: UInt8Batch, intensity: float, *, row: Choice, column: Choice) 
         chosen(which, 0, side - 1, 1)[:, 0].tolist()
         for which, side in ((row, height), (column, width))
     )
+    if route_of(images) != "torch":
+        cycles = (np.array(rows), np.array(columns))
+        circles = (np.stack(_circle(height)), np.stack(_circle(width)))
+        fast = run_native(native.stripe, images.cpu(), float(intensity), *cycles, *circles)
+        return fast.to(images.device)
     return by_plane(images, lambda plane, n: striped(plane, intensity, (rows[n], columns[n])))
 
 
@@ -164,7 +175,14 @@ def _circle(side: int) -> tuple[Float64Array, Float64Array]:
     return np.cos(angles), np.sin(angles)
 
 
-def rician_noise(images: UInt8Batch, std: float, *, real: Choice, imaginary: Choice) -> UInt8Batch:
+def rician_noise(
+    images: UInt8Batch,
+    std: float,
+    of_picture: bool = False,
+    *,
+    real: Choice,
+    imaginary: Choice,
+) -> UInt8Batch:
     """Take the magnitude of the picture after noise in both parts: sqrt((x + a)^2 + b^2).
 
     Dark places become brighter, as they do in a magnitude image. Noise of the receiver is grey: the
@@ -173,6 +191,7 @@ def rician_noise(images: UInt8Batch, std: float, *, real: Choice, imaginary: Cho
     Args:
         images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
         std: Standard deviation of either part, as a fraction of full scale.
+        of_picture: As a fraction of the deviation of each plane instead.
         real: Standard normal draws, (N, H, W), or keyed draws.
         imaginary: Likewise.
 
@@ -192,12 +211,20 @@ def rician_noise(images: UInt8Batch, std: float, *, real: Choice, imaginary: Cho
         [36]
     """
     check_batch(images)
-    size, scale = (images.shape[2], images.shape[3]), 255 * std
+    size = (images.shape[2], images.shape[3])
+    if isinstance(real, Draws) and isinstance(imaginary, Draws) and route_of(images) != "torch":
+        alike = real.key == imaginary.key and real.index is imaginary.index
+        if alike and not of_picture:
+            normals = 255 * std * (normal_table() / NORMAL_SCALE)
+            keyed = (real.index.numpy(), real.number, imaginary.number, *real.key)
+            return run_native(native.rice, images.cpu(), normals, *keyed).to(images.device)
 
     def noisy(plane: Float64Array, n: int) -> Float64Array:
+        scale = std * plane.std() if of_picture else 255 * std
         first = plane + scale * normal_plane(real, n, size)
         second = scale * normal_plane(imaginary, n, size)
-        return np.sqrt(first * first + second * second)
+        magnitude: Float64Array = np.sqrt(first * first + second * second)
+        return magnitude
 
     return by_plane(images, noisy)
 
@@ -300,92 +327,3 @@ def disk(size: tuple[int, int], alpha: float) -> NDArray[np.bool_]:
     radius = (1 - alpha) * max(size) * np.sqrt(2) / 2
     kept: NDArray[np.bool_] = np.sqrt(y[:, None] ** 2 + x**2) <= radius
     return kept
-
-
-def mr_motion(
-    images: UInt8Batch, degrees: float, shift: float, moves: int = 2, *, axis: Choice, path: Choice
-) -> UInt8Batch:
-    """Move the patient while k-space is filled: each segment of it shows another position.
-
-    Segments are equally wide but for a jitter; the one with the central plane shows the picture
-    where it was, so that the picture itself does not move.
-
-    Args:
-        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
-        degrees: Largest rotation about the middle, either way.
-        shift: Largest translation along each axis, as a fraction of its side, either way.
-        moves: Positions besides the first.
-        axis: In which segments follow each other, rows (0) or columns (1), (N, 1), or keyed draws.
-        path: (N, 4 moves) in [0, 1), or keyed draws; of each move rotation, translation down and
-            to the right (0.5 is none) and jitter.
-
-    Returns:
-        uint8 batch of the same shape, rounded.
-
-    Raises:
-        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
-
-    References:
-        Shaw et al., MIDL 2019, as TorchIO 1.2.1, `RandomMotion`, on a slice; there shifts are in
-        millimetres and the jitter is normal.
-
-    Example:
-        >>> import torch
-        >>> grey, still = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
-        >>> mr_motion(grey, 0, 0, axis=still, path=torch.full((1, 8), 0.5)).unique().tolist()
-        [90]
-    """
-    check_batch(images)
-    axes, paths = along(axis), fractions(path, 4 * moves).reshape(len(images), moves, 4)
-
-    def moving(plane: Float64Array, n: int) -> Float64Array:
-        return moved(plane, degrees, shift, axes[n], paths[n])
-
-    return by_plane(images, moving)
-
-
-def moved(
-    plane: Float64Array, degrees: float, shift: float, axis: int, path: Float64Array
-) -> Float64Array:
-    """Fill the segments of k-space from one plane at the positions of `path` (moves, 4)."""
-    side = plane.shape[axis]
-    edges = segment_edges(side, path[:, 3])
-    spectra = [np.fft.fft2(plane)]
-    for turn, down, right, _ in 2 * path - 1:
-        at = _placed(plane, np.deg2rad(degrees * turn), (shift * down, shift * right))
-        spectra.append(np.fft.fft2(at))
-    centre = int(np.searchsorted(edges, side // 2, side="right")) - 1
-    spectra.insert(centre, spectra.pop(0))
-    which = np.fft.ifftshift(np.repeat(np.arange(len(spectra)), np.diff(edges)))
-    filled = spectra[0]
-    for place, spectrum in enumerate(spectra):
-        lines = which == place
-        if axis == 0:
-            filled[lines] = spectrum[lines]
-        else:
-            filled[:, lines] = spectrum[:, lines]
-    out: Float64Array = np.fft.ifft2(filled).real
-    return out
-
-
-def segment_edges(side: int, jitter: Float64Array) -> NDArray[np.int64]:
-    """Give where segments of k-space begin and the last one ends: int64 (moves + 2,).
-
-    Example:
-        >>> segment_edges(30, np.array([0.5, 0.5])).tolist()
-        [0, 10, 20, 30]
-    """
-    steps = np.arange(1, len(jitter) + 1) + 0.5 * (jitter - 0.5)
-    inner = np.rint(side * steps / (len(jitter) + 1)).astype(np.int64)
-    return np.concatenate([[0], inner, [side]])
-
-
-def _placed(plane: Float64Array, angle: float, shift: tuple[float, float]) -> Float64Array:
-    """Turn a plane about its middle and shift it, linearly between pixels, black outside."""
-    from scipy.ndimage import affine_transform
-
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = (np.array(plane.shape) - 1) / 2
-    start = middle - turn @ (middle + np.array(shift) * plane.shape)
-    out: Float64Array = affine_transform(plane, turn, start, order=1, mode="constant")
-    return out

@@ -147,6 +147,48 @@ HUES = ((0, 2, 3, 3, 1, 0), (1, 0, 0, 2, 3, 3), (3, 3, 1, 0, 0, 2))
 """For each channel and sixth of the colour circle: the value, the rising, falling or low one."""
 
 
+def hue(images: UInt8Batch, shift: float) -> UInt8Batch:
+    """Turn the hue of every pixel in HSV: grey pixels have none and stay.
+
+    Args:
+        images: uint8 batch of shape (N, 3, H, W), on any device; not modified.
+        shift: Of a full turn.
+
+    Returns:
+        uint8 batch of the same shape, truncated.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 3 channels.
+
+    Example:
+        >>> red = torch.tensor([200, 100, 100], dtype=torch.uint8).reshape(1, 3, 1, 1)
+        >>> hue(red.expand(1, 3, 28, 28), 1 / 6)[0, :, 0, 0].tolist()
+        [200, 200, 100]
+    """
+    check_batch(images)
+    if images.shape[1] != 3:
+        raise InvalidImageError("hue takes 3 channels, got 1. Repeat the grey channel first.")
+    red, green, blue = (images[:, c].double() for c in range(3))
+    value = images.amax(dim=1).double()
+    span = value - images.amin(dim=1).double()
+    some = torch.where(span > 0, span, 1.0)
+    turn = torch.where(green == value, 2.0 + (blue - red) / some, (green - blue) / some)
+    turn = torch.where(blue == value, 4.0 + (red - green) / some, turn) + 6 * shift
+    out = [value - span * ramp(turn, offset) for offset in (5.0, 3.0, 1.0)]
+    return (torch.stack(out, dim=1) + 1e-9).clamp(0, 255).to(torch.uint8)
+
+
+def ramp(turn: torch.Tensor, offset: float) -> torch.Tensor:
+    """Say how much of the span a channel lacks at a hue of sixths: 0 to 1.
+
+    Example:
+        >>> ramp(torch.tensor([0.0, 1.5, 3.0]), 5.0).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    sixth = (turn + offset) % 6
+    return torch.minimum(sixth, 4 - sixth).clamp(0, 1)
+
+
 def brightness_factor(images: UInt8Batch, factor: float) -> UInt8Batch:
     """Multiply every value, as Pillow's brightness enhancement does.
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from medrobust.corruptions import corrupt, mri, suites
+from medrobust.corruptions import corrupt, mri, mri_motion, suites
 from medrobust.corruptions.dispatch import kernels_of
+from medrobust.corruptions.geometry import placed
 from medrobust.exceptions import ConfigurationError
 from medrobust.keys import Draws, derive_key
 
@@ -81,6 +82,17 @@ def test_rician_noise_has_the_moments_of_the_rice_distribution():
     assert float(black.mean()) == pytest.approx(255 * std * np.sqrt(np.pi / 2), rel=0.003)
 
 
+def test_rician_noise_of_a_picture_is_in_proportion_to_its_deviation():
+    images = pictures()
+    draws = [Draws(derive_key(0, "", "rician_noise", 1), ROWS, 16 * d) for d in (0, 1)]
+    own = mri.rician_noise(images, 0.3, True, real=draws[0], imaginary=draws[1])
+    for n in range(3):
+        std = float(images[n].double().std(correction=0)) * 0.3 / 255
+        one = [Draws(draw.key, ROWS[n : n + 1], draw.number) for draw in draws]
+        same = mri.rician_noise(images[n : n + 1], std, real=one[0], imaginary=one[1])
+        assert torch.equal(own[n], same[0])
+
+
 def test_rician_noise_uses_the_normals_of_the_written_derivation_in_every_channel():
     images = pictures(channels=3)
     keys = derive_key(6, "set/test", "rician_noise", 2)
@@ -138,11 +150,11 @@ def test_motion_by_whole_pixels_is_a_spectrum_of_shifted_pictures(axis):
     plane[20:40, 12:28] = planes((20, 16))  # nothing that moves leaves the picture
     path = np.array([[0.5, 1, 0.25, 0.5], [0.5, 0, 0.75, 0.5]])
     expected = np.moveaxis(centred(plane), axis, 0).copy()
-    edges = mri.segment_edges(plane.shape[axis], path[:, 3])
+    edges = mri_motion.segment_edges(plane.shape[axis], path[:, 3])
     for shift, first, last in (((6, -2), 0, edges[1]), ((-6, 2), edges[2], edges[3])):
         other = np.moveaxis(centred(np.roll(plane, shift, (0, 1))), axis, 0)
         expected[first:last] = other[first:last]
-    found = mri.moved(plane, 0, 0.1, axis, path)
+    found = mri_motion.moved(plane, 0, 0.1, axis, path)
     assert np.abs(found - back(np.moveaxis(expected, 0, axis))).max() < 1e-9
 
 
@@ -150,9 +162,9 @@ def test_motion_turns_about_the_middle():
     plane = np.zeros((31, 31))
     plane[5, 15] = 200
     quarter = np.array([[1.0, 0.5, 0.5, 0.5]])
-    turned = mri._placed(plane, np.deg2rad(90), (0, 0))
+    turned = placed(plane, np.deg2rad(90), (0, 0))
     assert np.argwhere(turned > 100).tolist() in ([[15, 25]], [[15, 5]])
-    assert np.allclose(mri.moved(plane, 0, 0, 0, quarter), plane)
+    assert np.allclose(mri_motion.moved(plane, 0, 0, 0, quarter), plane)
 
 
 @pytest.mark.parametrize("name", NAMES)

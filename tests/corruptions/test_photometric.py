@@ -1,5 +1,7 @@
 """Photometric kernels against scikit-image and by hand."""
 
+import colorsys
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from medrobust.corruptions.photometric import (
     contrast,
     contrast_factor,
     gamma_correction,
+    hue,
     saturate,
 )
 from medrobust.exceptions import InvalidImageError
@@ -69,3 +72,17 @@ def test_gamma_is_a_power_and_one_changes_nothing():
     assert np.array_equal(gamma_correction(IMAGES, 1.6).numpy(), expected)
     with kernels_of("torch"):
         assert np.array_equal(gamma_correction(IMAGES, 1.6).numpy(), expected)
+
+
+def test_hue_is_turned_as_colorsys_turns_it():
+    values = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
+    images = torch.from_numpy(values.transpose(2, 0, 1).copy())[None]
+    for shift in (0.02, 0.1, 0.7):
+        found = hue(images, shift)[0].numpy().transpose(1, 2, 0)
+        turned = [colorsys.rgb_to_hsv(*pixel) for pixel in values.reshape(-1, 3) / 255]
+        expected = [colorsys.hsv_to_rgb((h + shift) % 1, s, v) for h, s, v in turned]
+        apart = 255 * np.array(expected).reshape(values.shape) - found
+        assert apart.min() > -1e-6
+        assert apart.max() < 1
+    grey = torch.full((1, 3, 28, 28), 77, dtype=torch.uint8)
+    assert torch.equal(hue(grey, 0.3), grey)

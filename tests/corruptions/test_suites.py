@@ -52,6 +52,24 @@ def test_the_original_differs_in_three_corruptions():
     assert same.count(False) == 3
 
 
+def test_levels_of_other_benchmarks_are_as_published():
+    def table(suite, name):
+        return find_entry(suite, name).table
+
+    assert table("roodmri", "anisotropy")["factor"] == [2.8, 4.6, 6.4, 8.2, 10]
+    assert table("roodmri", "mr_motion")["moves"] == [2, 4, 6, 8, 10]
+    assert [224 * s for s in table("roodmri", "affine")["shift"]] == pytest.approx(
+        [8, 16, 24, 32, 40], abs=0.01
+    )
+    assert table("medfm_robust", "salt_and_pepper")["amount"] == [0.001, 0.003, 0.005, 0.01, 0.02]
+    assert [224 * s for s in table("medfm_robust", "translation")["shift"]] == pytest.approx(
+        [5, 10, 15, 20, 25], abs=0.01
+    )
+    assert table("histopathology_c", "brightness")["shift"] == [0.05, 0.1, 0.15, 0.2, 0.25]
+    for name in ("jpeg_compression", "defocus_blur"):  # the same tables
+        assert table("histopathology_c", name) == table("imagenet_c", name)
+
+
 def test_the_registries_are_those_of_medmnist_c():
     assert {flag: len(suites(flag)) for flag in REGISTRIES} == {
         "pathmnist": 11, "bloodmnist": 11, "dermamnist": 15, "retinamnist": 8, "tissuemnist": 8,

@@ -1,0 +1,108 @@
+"""Motion of the patient while k-space is filled."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medrobust.types import Float64Array, UInt8Batch
+
+from .artifacts import Choice
+from .batches import check_batch
+from .geometry import placed
+from .mri import along
+from .planes import by_plane, fractions
+
+
+def mr_motion(
+    images: UInt8Batch, degrees: float, shift: float, moves: int = 2, *, axis: Choice, path: Choice
+) -> UInt8Batch:
+    """Move the patient while k-space is filled: each segment of it shows another position.
+
+    Segments are equally wide but for a jitter; the one with the central plane shows the picture
+    where it was, so that the picture itself does not move.
+
+    Args:
+        images: uint8 batch of shape (N, C, H, W), C = 1 or 3, on any device; not modified.
+        degrees: Largest rotation about the middle, either way.
+        shift: Largest translation along each axis, as a fraction of its side, either way.
+        moves: Positions besides the first.
+        axis: In which segments follow each other, rows (0) or columns (1), (N, 1), or keyed draws.
+        path: (N, 4 moves) in [0, 1), or keyed draws; of each move rotation, translation down and
+            to the right (0.5 is none) and jitter.
+
+    Returns:
+        uint8 batch of the same shape, rounded.
+
+    Raises:
+        InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+
+    References:
+        Shaw et al., MIDL 2019, as TorchIO 1.2.1, `RandomMotion`, on a slice; there shifts are in
+        millimetres and the jitter is normal.
+
+    Example:
+        >>> import torch
+        >>> grey, still = torch.full((1, 1, 28, 28), 90, dtype=torch.uint8), torch.tensor([[0]])
+        >>> mr_motion(grey, 0, 0, axis=still, path=torch.full((1, 8), 0.5)).unique().tolist()
+        [90]
+    """
+    check_batch(images)
+    axes, paths = along(axis), fractions(path, 4 * moves).reshape(len(images), moves, 4)
+
+    def moving(plane: Float64Array, n: int) -> Float64Array:
+        return moved(plane, degrees, shift, axes[n], paths[n])
+
+    return by_plane(images, moving)
+
+
+def moved(
+    plane: Float64Array, degrees: float, shift: float, axis: int, path: Float64Array
+) -> Float64Array:
+    """Fill the segments of k-space from one plane at the positions of `path` (moves, 4).
+
+    Segments follow each other along one axis alone, and the real part is shown, so that to the
+    plane is added how each position differs, filtered along that axis by the even part of its
+    segment.
+    """
+    from scipy.fft import irfft, rfft
+
+    side = plane.shape[axis]
+    edges = segment_edges(side, path[:, 3])
+    centre = int(np.searchsorted(edges, side // 2, side="right")) - 1
+    others = [segment for segment in range(len(path) + 1) if segment != centre]
+    filled: Any = 0
+    for segment, (turn, down, right, _) in zip(others, 2 * path - 1, strict=True):
+        position = placed(plane, np.deg2rad(degrees * turn), (shift * down, shift * right))
+        kept = np.zeros(side, bool)
+        kept[edges[segment] : edges[segment + 1]] = True
+        even = half_of(kept)
+        part = rfft(position - plane, axis=axis)
+        filled = filled + part * (even[:, None] if axis == 0 else even)
+    out: Float64Array = plane + irfft(filled, side, axis=axis)
+    return out
+
+
+def half_of(kept: NDArray[np.bool_]) -> Float64Array:
+    """Give the even part of a centred mask at frequencies 0 to N // 2: float64.
+
+    Example:
+        >>> half_of(np.array([True, True, False, False])).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    weights = np.fft.ifftshift(kept).astype(np.float64)
+    half = len(kept) // 2 + 1
+    even: Float64Array = (weights[:half] + np.roll(weights[::-1], 1)[:half]) / 2
+    return even
+
+
+def segment_edges(side: int, jitter: Float64Array) -> NDArray[np.int64]:
+    """Give where segments of k-space begin and the last one ends: int64 (moves + 2,).
+
+    Example:
+        >>> segment_edges(30, np.array([0.5, 0.5])).tolist()
+        [0, 10, 20, 30]
+    """
+    steps = np.arange(1, len(jitter) + 1) + 0.5 * (jitter - 0.5)
+    inner = np.rint(side * steps / (len(jitter) + 1)).astype(np.int64)
+    return np.concatenate([[0], inner, [side]])
