@@ -21,6 +21,7 @@ _HOME = {
     "PatchFeatures": "patches",
     "PatchLevel": "patches",
     "PhantomClip": "phantomclip",
+    "PhantomUnet": "phantomunet",
     "PmcClip": "pmc_clip",
     "Preprocess": "preprocess",
     "PromptSet": "prompts",

@@ -27,7 +27,7 @@ from .sanity import IMAGES_OF_NOTHING, SHOWING_NOTHING
 
 DEMONSTRATION = "demonstration on synthetic phantoms: says nothing about medicine"
 
-DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small")
+DEMONSTRATION_MODELS = ("phantomclip", "phantomclip_small", "phantomunet")
 """Models that were trained on synthetic phantoms and are shipped with the package."""
 
 
