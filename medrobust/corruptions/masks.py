@@ -5,13 +5,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from medrobust.base.class_masks import FULL, most_light
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 from .kernels import KERNELS
-
-FULL = 255
-"""Light of a pixel that all of which comes from one class."""
 
 
 class Corrupts(Protocol):
@@ -110,17 +108,16 @@ def moved_classes(
             "corruption.region: what a corruption moves within a region takes its masks along in "
             "part, which is not followed. Take one that moves no pixels, or the whole image."
         )
-    found = np.zeros_like(classes)
-    most = np.zeros(classes.shape, np.int16)
-    rest = np.full(classes.shape, FULL, np.int16)
-    for kind in np.unique(classes[classes > 0]):
+
+    def light(kind: int) -> UInt8Array:
         own = classes == kind
         some = np.flatnonzero(own.any(axis=(1, 2)))
         given = torch.from_numpy(np.ascontiguousarray(own[some, None] * np.uint8(FULL)))
         rows = torch.from_numpy(np.ascontiguousarray(index[some]))
+        moved = np.zeros_like(classes)
         out = corruption(given, severity=severity, seed=seed, stream=stream, index=rows)
-        light = np.zeros_like(most)
-        light[some] = out[:, 0].numpy()
-        found[light > most] = kind
-        most, rest = np.maximum(most, light), rest - light
-    return np.where(most > rest, found, 0).astype(np.uint8)
+        moved[some] = out[:, 0].numpy()
+        return moved
+
+    kinds = np.unique(classes[classes > 0]).tolist()
+    return most_light(classes.shape, ((kind, light(kind)) for kind in kinds))

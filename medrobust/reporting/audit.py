@@ -64,9 +64,8 @@ def findings(data: SplitFacts) -> dict[str, str]:
     found |= {topic: "; ".join(of_topic[topic]) for topic in found if topic in of_topic}
     if data.not_compared:
         found["repeated images"] += f". Not looked at: {'; '.join(data.not_compared)}"
-    absent = [
-        name for name, count in zip(data.class_names, data.class_counts, strict=True) if count == 0
-    ]
+    counts = data.class_counts or [1] * len(data.class_names)  # of pixels nobody has counted them
+    absent = [name for name, count in zip(data.class_names, counts, strict=True) if count == 0]
     found[CLASSES] = f"{', '.join(absent)}: left out of means" if absent else "none"
     if data.groups is not None:
         sizes = np.unique(data.groups, return_counts=True)[1]

@@ -7,7 +7,7 @@ import torch
 from medrobust.corruptions import corrupt, suites
 from medrobust.corruptions.config import Corruption
 from medrobust.corruptions.kernels import KERNELS
-from medrobust.corruptions.masks import moved_masks, moves_pixels
+from medrobust.corruptions.masks import moved_classes, moved_masks, moves_pixels
 from medrobust.corruptions.suites import find_entry
 
 SIZE = 96
@@ -103,3 +103,36 @@ def test_clean_masks_and_any_value_but_nought_count() -> None:
         moved("elastic_transform", masks=masks), moved("elastic_transform")
     )
     assert moves_pixels(Corruption("clean"), 0) is False
+
+
+def coordinates() -> np.ndarray:
+    """Two images whose grey is twice the column, and twice the row, of each pixel."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    return np.stack([2 * x, 2 * y]).astype(np.uint8)[:, None]
+
+
+@pytest.mark.parametrize("name", ["elastic_transform", "zoom_blur"])
+def test_a_mask_follows_an_image_of_coordinates(name: str) -> None:
+    """Each pixel of the corrupted images says where it was: a mask of halves lies there, too."""
+    for severity in (1, 3, 5):
+        index = np.array([7, 7])  # one displacement for both
+        given = {"severity": severity, "index": torch.from_numpy(index), **KEY}
+        moved_to = corrupt(torch.from_numpy(coordinates()), name, **given).numpy()[:, 0] / 2
+        halves = np.stack([moved_to[0] >= 40, moved_to[1] >= 40])
+        masks = (coordinates()[:, 0] >= 80).astype(np.uint8)
+        found = moved_classes(masks, Corruption(name), severity=severity, index=index, **KEY)
+        for own, wanted, away in zip(found, halves, moved_to, strict=True):
+            far = np.abs(away - 40) > (1 if name == "elastic_transform" else 8)  # of the border
+            np.testing.assert_array_equal(own[far] > 0, wanted[far])
+
+
+def test_classes_move_together_and_one_class_as_a_lesion_does() -> None:
+    classes = lesions() * np.array([2, 3, 1], np.uint8)[:, None, None]
+    classes[0, 50:75, 20:80] = 1
+    for name in MOVES:
+        given = {"severity": 5, "index": INDEX, **KEY}
+        found = moved_classes(classes, Corruption(name), **given)
+        np.testing.assert_array_equal(found[1] > 0, moved(name)[1] > 0)
+        assert set(np.unique(found[0])) == {0, 1, 2}
+        apart = moved_classes((classes == 2).astype(np.uint8), Corruption(name), **given)
+        assert overlap((found == 2)[0], apart[0] > 0) > 0.95

@@ -185,3 +185,50 @@ def test_what_a_set_lacks_is_said(tmp_path: Path) -> None:
     (root / "Liver_AD/test/Ungood/anomaly_mask/test1.png").unlink()
     with pytest.raises(DatasetNotFoundError, match=r"test1\.png of Liver_AD has no mask"):
         bmad(root, "liver").load()
+
+
+def test_masks_alone_are_what_images_are_judged_by_class_by_class(tmp_path: Path) -> None:
+    values = mask(tmp_path / "m/one.png", value=1)
+    values[25:35, 5:15] = 2
+    Image.fromarray(values).save(tmp_path / "m/one.png")
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png", seed=1)
+    rows = [{"path": "a.png", "mask": "m/one.png"}, {"path": "b.png", "mask": ""}]
+    write_table(tmp_path / "t.csv", rows)
+    names = ("background", "polyp", "bleeding")
+    found = own(tmp_path, target="masks", mask_classes=names, fit="crop", size=40).load()
+    assert found.class_names == names
+    assert found.label_kind is None
+    np.testing.assert_array_equal(found.target.values[0], values[:, 10:50])
+    assert not found.target.values[1].any()
+    binary = own(tmp_path, target="masks", fit="crop", size=40).load()
+    np.testing.assert_array_equal(binary.target.values[0], values[:, 10:50] > 0)
+    assert binary.class_names == ("background", "lesion")
+    assert len({found.fingerprint, binary.fingerprint}) == 2
+    padded = own(tmp_path, target="masks", mask_classes=names).load()
+    np.testing.assert_array_equal(padded.target.values[0][10:50], values)
+    assert not padded.target.values[0][:10].any()
+    with pytest.raises(InvalidImageError, match=r"values from 0 to 2, and .*names 0 back, 1 polyp"):
+        own(tmp_path, target="masks", mask_classes=("back", "polyp")).load()
+
+
+@pytest.mark.parametrize(
+    ("fit", "wanted"), [("pad", [2, 3]), ("squash", [4 / 3, 3]), ("crop", [4 / 3, 2])]
+)
+def test_the_spacing_is_that_of_stored_pixels(tmp_path: Path, fit: str, wanted: list) -> None:
+    mask(tmp_path / "m/one.png")
+    picture(tmp_path / "a.png")
+    write_table(tmp_path / "t.csv", [{"path": "a.png", "mask": "m/one.png", "mm": "1 1.5"}])
+    chosen = {"target": "masks", "spacing_column": "mm", "fit": fit, "size": 30}
+    found = own(tmp_path, **chosen).load()
+    np.testing.assert_allclose(found.target.spacing, [wanted])
+    write_table(tmp_path / "t.csv", [{"path": "a.png", "mask": "m/one.png", "mm": "thin"}])
+    with pytest.raises(InvalidDataError, match="the spacing 'thin' is no number of millimetres"):
+        own(tmp_path, **chosen).load()
+
+
+def test_a_column_of_masks_that_is_not_there_is_named(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    write_table(tmp_path / "t.csv", [{"path": "a.png"}])
+    with pytest.raises(InvalidDataError, match="mask"):
+        own(tmp_path, target="masks").load()

@@ -20,6 +20,8 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNa
 from medrobust.metrics.overlaps import dice
 from medrobust.metrics.surfaces import surface_distances
 from medrobust.models import OwnSegmenter
+from medrobust.reporting.audit import CLASSES as CLASSES_ABSENT
+from medrobust.reporting.audit import findings
 from medrobust.tasks.base import Cell
 from medrobust.tasks.patches import Truth
 from medrobust.tasks.segmentation import TASK, Segmentation
@@ -287,3 +289,18 @@ def test_contours_are_drawn_where_masks_end_and_at_another_size() -> None:
     blue = picture[..., 2].astype(int) - picture[..., 0] > 100
     assert blue[29:72, 29].mean() > 0.9  # of 144 pixels, a fifth and a half
     assert not blue[:20].any()
+
+
+def test_the_segmenter_of_the_package_outlines_phantoms_and_loses_under_noise(tmp_path) -> None:
+    from medrobust.datasets.phantoms.lesions import PhantomLesions
+    from medrobust.models import PhantomUnet
+
+    lesions = PhantomLesions(per_class=6).load()
+    cells = run(tmp_path, TASK, lesions, PhantomUnet(), corruption="zoom_blur", severities=(5,))
+    clean, worst = (TASK.scores(cell).estimates["dice"].value for cell in cells.values())
+    assert clean > 0.6
+    assert worst < clean - 0.1
+
+
+def test_an_audit_has_nothing_to_say_of_classes_of_pixels() -> None:
+    assert findings(segmented())[CLASSES_ABSENT] == "none"

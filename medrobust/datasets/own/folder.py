@@ -1,21 +1,21 @@
 """Own data: a folder of pictures and a table of path, label, and perhaps split and patient."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from medrobust.base.findings import Finding
 from medrobust.base.former_keywords import formerly_made_with
-from medrobust.base.targets import Labels, MaskedLabels
+from medrobust.base.targets import Labels, MaskedLabels, Masks
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
-from medrobust.types import UInt8Array
+from medrobust.types import Float64Array, UInt8Array
 
 from .image_notes import cached_notes, sentence
-from .masks import BORDER, mask_paths, read_masks
+from .masks import BORDER, mask_paths, read_masks, read_spacing
 from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .row_files import check_files
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 READING: Final = 4
 """Version of the way pictures are read: to be raised where the cache may hold wrong ones."""
 
+LESIONS: Final = ("background", "lesion")
+"""What masks show whose classes nobody has named."""
+
 COMMON_BITS: Final = (8, 10, 12, 14)
 """Depths that are kept in 16 bits."""
 
@@ -53,11 +56,19 @@ class Folder(OwnData):
         bit_depth: Of images with more than 8 bits (`Framing`).
         mask_column: Column of the masks, where the table has it: files of the size of their images,
             not 0 in lesions; empty where nothing is one.
+        mask_classes: What the values of masks stand for, from 0, the background, where images are
+            judged by masks; none: every value but 0 is a lesion.
+        spacing_column: Column of the millimetres from one pixel to the next; None: nobody knows.
+        target: Also "masks".
     """
+
+    targets: ClassVar[tuple[str, ...]] = (*OwnData.targets, "masks")
 
     name: str = "folder"
     bit_depth: int = 16
     mask_column: str = "mask"
+    mask_classes: Sequence[str] = ()
+    spacing_column: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse choices that do not exist."""
@@ -83,11 +94,22 @@ class Folder(OwnData):
         return samples
 
     def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
+        if self.target == "masks":
+            masks = self._masks(table, samples, tuple(self.mask_classes))
+            given = Masks(masks.open(), masks.digest, self._spacing(table, samples))
+            return {"target": given, "class_names": tuple(self.mask_classes) or LESIONS}
         judged = super()._judged(table, samples)
         target = judged["target"]
         if self.mask_column not in table.columns or not isinstance(target, Labels):
             return judged
-        masks = read_masks(
+        masks = self._masks(table, samples, None)
+        masked = MaskedLabels(target.values, masks.open(), masks.digest, ignored=BORDER)
+        return judged | {"target": masked}
+
+    def _masks(
+        self, table: Table, samples: list[Sample], classes: Sequence[str] | None
+    ) -> CachedArray:
+        return read_masks(
             table,
             self.mask_column,
             samples,
@@ -95,9 +117,13 @@ class Folder(OwnData):
             self._framing(),
             self.name,
             self.cache_dir,
+            classes,
         )
-        masked = MaskedLabels(target.values, masks.open(), masks.digest, ignored=BORDER)
-        return judged | {"target": masked}
+
+    def _spacing(self, table: Table, samples: list[Sample]) -> Float64Array | None:
+        if self.spacing_column is None:
+            return None
+        return read_spacing(table, self.spacing_column, samples, self._framing())
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from medrobust.base.missing import is_missing, names_nobody
-from medrobust.base.targets import Boxes, MaskedLabels, Texts
+from medrobust.base.targets import Boxes, MaskedLabels, Masks, Texts
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Int64Array
@@ -172,6 +172,8 @@ def numbers(judged: Mapping[str, Any]) -> Int64Array:
     target = judged["target"]
     if isinstance(target, Boxes):
         return target.classes
+    if isinstance(target, Masks):
+        return np.zeros(0, np.int64)
     found: Int64Array = target.pairs if isinstance(target, Texts) else target.values
     return found
 
@@ -182,6 +184,10 @@ def described(judged: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(target, Texts):
         labels = {} if target.labels is None else {"label_sets": target.labels.tolist()}
         return {"texts": target.values.tolist(), **labels}
+    if isinstance(target, Masks):
+        spacing = None if target.spacing is None else target.spacing.tolist()
+        named = list(judged["class_names"])
+        return {"masks": target.digest, "class_names": named, "spacing": spacing}
     return {
         "task": judged["label_kind"],
         "class_names": judged["class_names"],

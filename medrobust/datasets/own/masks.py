@@ -6,11 +6,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from medrobust.base.class_masks import FULL, most_light
 from medrobust.base.once import say_once
 from medrobust.base.wording import part_of
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import InvalidDataError, InvalidImageError
-from medrobust.types import UInt8Array
+from medrobust.types import Float64Array, UInt8Array
 
 from .pictures import Framing, check_area, framed, quiet_decoders, write_images
 from .samples import Sample, each_sample, files_key, place_named
@@ -59,11 +60,13 @@ def read_masks(
     framing: Framing,
     name: str,
     cache_dir: str | None,
+    classes: Sequence[str] | None = None,
 ) -> CachedArray:
     """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
 
     Every value of a file but 0 is a lesion; the border that padding puts around an image is 255. A
-    row without a mask has no lesion, which is said.
+    row without a mask has no lesion, which is said. Where classes are asked for, a pixel has the
+    number of its class, and the border is background.
 
     Args:
         table: With the rows.
@@ -73,10 +76,13 @@ def read_masks(
         framing: Of the images.
         name: Of the set.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
+        classes: What the values of files stand for, from 0, the background; empty: every value but
+            0 is class 1. None: lesions.
 
     Raises:
         InvalidDataError: As `mask_paths` raises it.
-        InvalidImageError: If a mask cannot be read, or has another size than its image.
+        InvalidImageError: If a mask cannot be read, has another size than its image, or a value
+            that no class has.
     """
     paths = mask_paths(table, column)
     given = {
@@ -94,14 +100,15 @@ def read_masks(
         "images": [sample.name in given for sample in samples],
         **files_key(f"{name} masks", list(given.values()), cache_dir=cache_dir),
         "framing": [framing.size, framing.fit],
+        **({} if classes is None else {"classes": len(classes)}),
     }
 
     def read(sample: Sample) -> UInt8Array:
         if sample.name not in given:
-            return _bare(sample.file, framing)
+            return _bare(sample.file, framing, classes)
         own = given[sample.name]
         with place_named(own):
-            return _read(own.file, sample.file, framing)
+            return _read(own.file, sample.file, framing, classes)
 
     def write(target: Path) -> str:
         with quiet_decoders():
@@ -111,7 +118,7 @@ def read_masks(
     return cached_array(f"{name}-masks", key, write, cache_dir=cache_dir)
 
 
-def _read(file: Path, image: Path, framing: Framing) -> UInt8Array:
+def _read(file: Path, image: Path, framing: Framing, classes: Sequence[str] | None) -> UInt8Array:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -123,18 +130,34 @@ def _read(file: Path, image: Path, framing: Framing) -> UInt8Array:
                     f"the mask {file.name} and its image have {sizes} pixels: they must be of one "
                     f"size."
                 )
-            lesion = np.asarray(mask.convert("I") if mask.mode != "P" else mask) != 0
+            values = np.asarray(mask.convert("I") if mask.mode != "P" else mask)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InvalidImageError(f"the mask {file.name} cannot be read: {error}.") from error
-    half = framed((lesion * 255).astype(np.uint8), framing, grey=True)
-    return _bordered((half >= 128).astype(np.uint8), lesion.shape, framing)
+    if not classes:
+        values = (values != 0).astype(np.uint8)
+    elif values.min() < 0 or values.max() >= len(classes):
+        named = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
+        raise InvalidImageError(
+            f"the mask {file.name} has values from {values.min()} to {values.max()}, and "
+            f"dataset.mask_classes names {named}: name all classes, or none where every value but "
+            f"0 is the same."
+        )
+
+    def light(kind: int) -> UInt8Array:
+        return framed(((values == kind) * FULL).astype(np.uint8), framing, grey=True)
+
+    kinds = [int(kind) for kind in np.unique(values) if kind]
+    found = most_light((framing.size, framing.size), ((kind, light(kind)) for kind in kinds))
+    return found if classes is not None else _bordered(found, values.shape, framing)
 
 
-def _bare(image: Path, framing: Framing) -> UInt8Array:
+def _bare(image: Path, framing: Framing, classes: Sequence[str] | None) -> UInt8Array:
     """Return the mask of an image without lesions, which the images themselves are read for."""
     from PIL import Image, UnidentifiedImageError
 
     empty = np.zeros((framing.size, framing.size), np.uint8)
+    if classes is not None:
+        return empty
     try:
         with Image.open(image) as picture:
             return _bordered(empty, (picture.height, picture.width), framing)
@@ -148,3 +171,54 @@ def _bordered(mask: UInt8Array, shape: tuple[int, ...], framing: Framing) -> UIn
         inside = framed(np.full(shape[:2], 255, np.uint8), framing, grey=True)
         mask[inside < 128] = BORDER
     return mask
+
+
+def read_spacing(
+    table: Table, column: str, samples: Sequence[Sample], framing: Framing
+) -> Float64Array:
+    """Return the spacing of stored pixels, from that of the files: float64 (N, 2), millimetres.
+
+    Args:
+        table: With the rows.
+        column: Millimetres from one pixel of a file to the next: "0.7", or "0.7 0.9" for rows and
+            columns.
+        samples: The images.
+        framing: Of the images: what is shrunk has larger pixels.
+
+    Raises:
+        InvalidDataError: If it is no number above 0, or missing; names the line.
+        InvalidImageError: If an image cannot be read.
+    """
+    texts = table.column(column, "spacing_column")
+    found = [_spacing(texts[sample.row], table.place(sample.row)) for sample in samples]
+    shrunk = [*each_sample(lambda sample: _shrunk(sample.file, framing), list(samples))]
+    return np.array(found, np.float64) * np.array(shrunk, np.float64)
+
+
+def _spacing(text: str, place: str) -> tuple[float, float]:
+    try:
+        numbers = [float(part) for part in text.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 < one < float("inf") for one in numbers):
+        raise InvalidDataError(
+            f"{place}: the spacing {text!r} is no number of millimetres above 0, as 0.7, or two of "
+            f"them for rows and columns, as 0.7 0.9."
+        )
+    return numbers[0], numbers[-1]
+
+
+def _shrunk(file: Path, framing: Framing) -> tuple[float, float]:
+    """Return how many rows, and columns, of a file go into one stored pixel."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            width, height = picture.size
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InvalidImageError(f"the image {file.name} cannot be read: {error}.") from error
+    down, across = height / framing.size, width / framing.size
+    if framing.fit == "squash":
+        return down, across
+    both = max(down, across) if framing.fit == "pad" else min(down, across)
+    return both, both

@@ -177,6 +177,8 @@ class OwnData(ABC):
 
     def _labelled_table(self, split: str) -> Table:
         table = self._read_table(split)
+        if self.target == "masks":
+            return table
         if self.target != "labels":
             table = reported(table, self._text_columns, self.unlabelled)
         if self.target != "texts":
@@ -385,5 +387,5 @@ class OwnData(ABC):
             findings=other_size(self.size),
             metadata=kept,
             metadata_columns=tuple(self.metadata_columns),
-            texts_of=self.texts_of if self.target != "labels" else None,
+            texts_of=self.texts_of if isinstance(judged["target"], Texts) else None,
         )

@@ -125,7 +125,7 @@ def _encoded(
     model, start = on_device(side), 0
     read = batches(images, model.device)
     for found in encode_patches_of(model, read, blocks, side.source.micro_batch):
-        own = images.target.classes(slice(start, start + len(found[0])))
+        own = np.array(images.target.classes(slice(start, start + len(found[0]))))
         start += len(own)
         yield found, own
 
