@@ -16,7 +16,8 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -34,6 +35,7 @@ from .environment import versions
 
 if TYPE_CHECKING:
     from medrobust.corruptions import Corruption
+    from medrobust.types import IndexBatch, UInt8Batch
 
 log = logging.getLogger(__name__)
 
@@ -265,17 +267,19 @@ class BenchmarkWriter:
         stored = StoredImages(self.image_set)
         for rows in RowBatches(len(self.image_set), self.batch_size):
             batch = stored.__getitems__(rows)
-            images = batch.images.to(self.device)
-            if column is not None:
-                images = column(
-                    images,
-                    severity=level,
-                    seed=self.seed,
-                    stream=self.image_set.stream,
-                    index=batch.index,
-                )
+            batch = replace(batch, images=batch.images.to(self.device))
+            images = batch.corrupted(partial(self._shown, column, level))
             last = images[:, 0] if images.shape[1] == 1 else images.movedim(1, 3)
             yield last.contiguous().cpu().numpy()
+
+    def _shown(
+        self, column: "Corruption | None", level: int, images: "UInt8Batch", index: "IndexBatch"
+    ) -> "UInt8Batch":
+        """Corrupt images, or leave clean ones as they are."""
+        if column is None:
+            return images
+        stream = self.image_set.stream
+        return column(images, severity=level, seed=self.seed, stream=stream, index=index)
 
     def _labels(self, file: BenchmarkFile) -> NDArray[Any]:
         labels: Int64Array = self.image_set.labels

@@ -13,8 +13,9 @@ from datasets import random_images, write_medmnist
 from run_entry import answer
 
 from medrobust.corruptions import Corruption, Suite, corrupt
-from medrobust.datasets import MedMNIST
+from medrobust.datasets import MedMNIST, PhantomWidefield
 from medrobust.datasets.image_set import ImageSet
+from medrobust.engine.windows import cut
 from medrobust.evaluation.benchmark_files import BenchmarkWriter, benchmark_files
 from medrobust.exceptions import ConfigurationError
 
@@ -63,6 +64,20 @@ def test_medmnist_c_files_hold_the_severities_one_after_the_other(tmp_path, chan
         )  # fmt: skip
         part = images[5 * (severity - 1) : 5 * severity].reshape(5, 40, 40, channels)
         assert np.array_equal(part, expected.movedim(1, 3).numpy())
+
+
+def test_of_lesions_the_files_hold_windows_of_images_that_were_corrupted_whole(tmp_path):
+    lesions = PhantomWidefield(per_class=1, limit=2, cache_dir=str(tmp_path)).load()
+    write(tmp_path, "medimeta_c", lesions, COLUMNS[:1], levels=(5,), batch_size=3)
+    place = tmp_path / lesions.name / "test"
+    with np.load(place / "clean.npz") as file:
+        assert np.array_equal(file["images"], lesions.images[:])
+    seen = lesions.images
+    whole = torch.from_numpy(np.asarray(seen.whole[:])).movedim(3, 1).contiguous()
+    index = torch.from_numpy(lesions.index)
+    noisy = COLUMNS[0](whole, severity=5, stream=lesions.stream, index=index)
+    with np.load(place / "gaussian_noise_severity_5.npz") as file:
+        assert np.array_equal(file["images"], cut(noisy, seen.windows).movedim(1, 3).numpy())
 
 
 def test_medimeta_c_files_hold_one_severity_and_there_is_a_clean_one(tmp_path):
