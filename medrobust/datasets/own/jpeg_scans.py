@@ -7,7 +7,7 @@ took; decoders warn at most. Sources: ITU-T T.81, A.2, B.2 and F.2.2 (sequential
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,14 +29,13 @@ NEXT: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 NEXT_LS: Final = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 """The same in JPEG-LS, which stuffs bits."""
 
-MIDDLE: Final = 128
-SMALL: Final = 1 << 16
-"""Bytes up to which a stream is counted whatever its last pixel."""
-
 FAILURES: Final = (RuntimeError, OSError, SyntaxError, ValueError)
 
-MORE: Final = bytes(range(7, 120, 2))
+MORE: Final = (bytes(range(7, 120, 2)),)
 """Samples that a whole image does not miss; none is a marker."""
+
+OTHERS: Final = (b"\x55\x2a" * 30,)
+"""Further ones for JPEG-LS, where a run may take what is added for what it expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,6 @@ class Stream:
 def is_whole(
     packed: bytes,
     decode: Callable[[bytes], NDArray[np.generic]] | None,
-    last: Sequence[int] = (MIDDLE,),
 ) -> bool:
     """Say whether the samples of a stream reach the end of its image.
 
@@ -93,16 +91,12 @@ def is_whole(
     Args:
         packed: The stream; behind its end mark may be anything.
         decode: Pixels of such a stream; None where nothing that is installed decodes it.
-        last: Its last pixel, grey or RGB, as libjpeg decodes it, which fills what it misses with
-            middle grey: where it is something else, a large stream is not counted.
     """
     found = _read(packed)
     if found is None or found.end < 0 or not found.height:  # a height that follows the scan
         return True  # of what is no such stream the decoder has to judge
     if found.frame in HUFFMAN:
         told = {name for scan in found.scans for name, _, _ in scan.components}
-        if len(found.scans) == 1 and len(packed) > SMALL and not _is_middle(last):
-            return told >= set(found.components)
         return told >= set(found.components) and all(
             _counted(packed, found, scan) for scan in found.scans
         )
@@ -110,7 +104,8 @@ def is_whole(
         return False
     if found.frame not in (PROGRESSIVE, JPEG_LS) or decode is None:
         return True
-    return _unchanged(packed, found.end, decode)
+    added = MORE if found.frame == PROGRESSIVE else (*MORE, *OTHERS)
+    return all(_unchanged(packed, found.end, decode, one) for one in added)
 
 
 def decoded_jpeg(packed: bytes) -> NDArray[np.generic]:
@@ -121,19 +116,16 @@ def decoded_jpeg(packed: bytes) -> NDArray[np.generic]:
         return np.asarray(image)
 
 
-def _is_middle(pixel: Sequence[int]) -> bool:
-    red, green, blue = pixel if len(pixel) == 3 else (pixel[0],) * 3
-    return abs(0.299 * red + 0.587 * green + 0.114 * blue - MIDDLE) <= 3
-
-
-def _unchanged(packed: bytes, end: int, decode: Callable[[bytes], NDArray[np.generic]]) -> bool:
+def _unchanged(
+    packed: bytes, end: int, decode: Callable[[bytes], NDArray[np.generic]], added: bytes
+) -> bool:
     """Say whether an image stays what it is with samples added at its end."""
     try:
         first = decode(packed)
     except FAILURES:
         return True  # not of this decoder's kinds
     try:
-        return np.array_equal(first, decode(packed[:end] + MORE + packed[end:]))
+        return np.array_equal(first, decode(packed[:end] + added + packed[end:]))
     except FAILURES:
         return False  # it has read on
 
