@@ -11,7 +11,7 @@ from medrobust.base.former_keywords import formerly
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array, Int64Array, LabelKind
 
-from .scores import probabilities
+from .scores import chances_of, check_logits
 
 BINS = 15
 """Bins of both calibration errors (Guo et al., arXiv:1706.04599)."""
@@ -247,10 +247,11 @@ def likelihood_terms(
     """Return -log p(label) of each image: float64 (N,).
 
     Raises:
-        InvalidDataError: If the temperature is not above 0.
+        InvalidDataError: If the temperature is not above 0, or a logit is not finite.
     """
     if not temperature > 0:
         raise InvalidDataError(f"temperature={temperature} must be above 0.")
+    check_logits(logits)
     scaled = logits.astype(np.float64) / temperature
     if label_kind == MULTI_LABEL:
         terms: Float64Array = np.logaddexp(0.0, np.where(labels == 1, -scaled, scaled))
@@ -283,6 +284,7 @@ def fit_temperature(
     References:
         Guo et al., arXiv:1706.04599; Platt, Advances in Large Margin Classifiers (1999), 2.2.
     """
+    check_logits(logits)
     exact = logits.astype(np.float64)
     targets = smoothed_targets(labels, exact.shape[1], label_kind)
     spread = exact if label_kind == MULTI_LABEL else np.ptp(exact, axis=1)
@@ -315,4 +317,4 @@ def _slope(
     logits: Float64Array, targets: Float64Array, label_kind: LabelKind, inverse: float
 ) -> float:
     """Return the derivative of the NLL by the inverse temperature, up to a positive factor."""
-    return float((logits * (probabilities(logits * inverse, label_kind) - targets)).mean())
+    return float((logits * (chances_of(logits * inverse, label_kind) - targets)).mean())

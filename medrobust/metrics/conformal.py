@@ -161,7 +161,8 @@ def weighted_quantiles(
     ordered, reached = scores[order], np.cumsum(weights[order])
     asked = (1 - alpha) * (reached[-1] + test_weights)
     place = np.searchsorted(reached, asked - 1e-12 * reached[-1], side="left")
-    return np.where(place < len(ordered), ordered[np.minimum(place, len(ordered) - 1)], np.inf)
+    known = (place < len(ordered)) & (asked > 0)  # of weights that are all 0 nothing is known
+    return np.where(known, ordered[np.minimum(place, len(ordered) - 1)], np.inf)
 
 
 def effective_size(weights: Float64Array) -> float:
@@ -171,7 +172,8 @@ def effective_size(weights: Float64Array) -> float:
         >>> effective_size(np.array([1.0, 1.0, 2.0]))
         2.6666666666666665
     """
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares else 0.0
 
 
 def controlled_place(losses: Float64Array, alpha: float, *, highest: float = 1.0) -> int | None:

@@ -1,6 +1,6 @@
 """From logits to predictions and scores: the one place that says what a logit means."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,9 @@ from medrobust.base.former_keywords import formerly
 from medrobust.base.wording import part_of
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float64Array, Int64Array, LabelKind
+
+LARGEST: Final = np.float64(np.finfo(np.float32).max)
+"""Size of a logit beyond which float64 has no difference of two, or sum of many."""
 
 
 @formerly(task="label_kind")
@@ -24,9 +27,9 @@ def predictions(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> Int
         int64 (N, L) of zeros and ones, one where the logit is above 0.
 
     Raises:
-        InvalidDataError: If a logit is not finite.
+        InvalidDataError: If a logit is not finite, or beyond float32.
     """
-    _check_finite(logits)
+    check_logits(logits)
     if label_kind == "multi-label, binary-class":
         return (logits > 0).astype(np.int64)
     largest: Int64Array = np.argmax(logits, axis=1)
@@ -46,9 +49,9 @@ def class_scores(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> Fl
         label_kind: One of MedMNIST's four words for kinds of labels.
 
     Raises:
-        InvalidDataError: If a logit is not finite.
+        InvalidDataError: If a logit is not finite, or beyond float32.
     """
-    _check_finite(logits)
+    check_logits(logits)
     exact = logits.astype(np.float64)
     return exact if label_kind == "multi-label, binary-class" else log_odds(exact)
 
@@ -87,8 +90,12 @@ def log_odds(logits: Float64Array) -> Float64Array:
 @formerly(task="label_kind")
 def probabilities(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> Float64Array:
     """Return float64 (N, K): softmax over the classes; multi-label: sigmoid of each logit."""
-    _check_finite(logits)
-    exact = logits.astype(np.float64)
+    check_logits(logits)
+    return chances_of(logits.astype(np.float64), label_kind)
+
+
+def chances_of(exact: Float64Array, label_kind: LabelKind) -> Float64Array:
+    """Return what `probabilities` does of logits that are known to be finite, of any size."""
     if label_kind == "multi-label, binary-class":
         return np.exp(-np.logaddexp(0.0, -exact))
     terms: Float64Array = np.exp(exact - exact.max(axis=1, keepdims=True))
@@ -96,10 +103,23 @@ def probabilities(logits: NDArray[np.floating[Any]], label_kind: LabelKind) -> F
     return terms
 
 
-def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
-    if not np.isfinite(logits).all():
-        bad = int((~np.isfinite(logits)).any(axis=1).sum())
+def check_logits(logits: NDArray[np.floating[Any]]) -> None:
+    """Refuse logits that no probabilities can be made of.
+
+    Raises:
+        InvalidDataError: If one is not finite, or so large that differences of two are infinite.
+    """
+    within = np.abs(logits) <= LARGEST
+    if within.all():
+        return
+    wrong = ~np.isfinite(logits)
+    bad = part_of(int((wrong if wrong.any() else ~within).any(axis=1).sum()), len(logits), "image")
+    if wrong.any():
         raise InvalidDataError(
-            f"logits of {part_of(bad, len(logits), 'image')} are not finite. Compute the cell "
-            f"again with trainer.precision=32-true."
+            f"logits of {bad} are not finite. Compute the cell again with "
+            f"trainer.precision=32-true."
         )
+    raise InvalidDataError(
+        f"logits of {bad} lie beyond {LARGEST:.1e}, the largest number of float32: differences of "
+        f"such numbers overflow. Scale them down."
+    )

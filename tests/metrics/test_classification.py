@@ -13,6 +13,8 @@ from medrobust.metrics import (
     balanced_accuracy,
     cell_metrics,
     class_scores,
+    fit_temperature,
+    negative_log_likelihood,
     predictions,
     probabilities,
     quadratic_weighted_kappa,
@@ -155,6 +157,31 @@ def test_a_tie_is_predicted_as_the_lowest_class():
 
 def test_balanced_accuracy_leaves_out_classes_that_do_not_occur():
     assert balanced_accuracy(np.array([0, 2]), np.array([0, 0])) == 0.5
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e300, 1e308, -1.7e308])
+def test_logits_beyond_all_differences_are_refused_in_a_sentence(size):
+    logits, labels = np.array([[0.0, size], [0.0, 1.0], [-size, size]]), np.array([0, 1, 1])
+    for compute in (
+        lambda kind: probabilities(logits, kind),
+        lambda kind: class_scores(logits, kind),
+        lambda kind: predictions(logits, kind),
+        lambda kind: negative_log_likelihood(logits, labels, kind),
+        lambda kind: fit_temperature(logits, labels, kind),
+    ):
+        with pytest.raises(InvalidDataError, match=r"of 2 of 3 images lie beyond 3\.4e"):
+            compute(MULTI)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_logits_of_float32_have_finite_numbers():
+    top = float(np.finfo(np.float32).max)
+    logits, labels = np.array([[-top, top], [top, -top], [0.0, 1.0]]), np.array([1, 1, 1])
+    assert probabilities(logits, MULTI)[:2].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert np.isfinite(class_scores(logits, MULTI)).all()
+    assert negative_log_likelihood(logits, labels, MULTI) == pytest.approx(2 * top / 3)
+    assert fit_temperature(logits, labels, MULTI) > 0
 
 
 def test_logits_that_are_not_finite_are_refused():

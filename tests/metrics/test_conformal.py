@@ -172,3 +172,13 @@ def test_sets_are_those_of_mapie():
     scores = conformal.of_labels(conformal.lac_scores(own), labels[200:400])
     ours = conformal.lac_scores(new) <= conformal.conformal_quantile(scores, 0.1)
     assert (ours == theirs).all()
+
+
+def test_weights_of_zero_say_nothing_and_divide_nothing():
+    scores, none = np.array([0.1, 0.2]), np.zeros(2)
+    with np.errstate(all="raise"):
+        found = conformal.weighted_quantiles(scores, none, np.array([0.0, 1.0]), 0.1)
+        assert found.tolist() == [np.inf, np.inf]
+        assert conformal.effective_size(none) == 0.0
+    one = np.array([0.0, 1.0])
+    assert conformal.weighted_quantiles(scores, one, np.zeros(1), 0.1).tolist() == [0.2]
