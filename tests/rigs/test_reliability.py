@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-INPUTS = 12
+INPUTS = 3
 PROGRAM = f"""
 import json, os, pickle, sys
 from dataclasses import asdict
@@ -68,7 +68,7 @@ def test_damaged_files_are_read_or_refused_in_one_sentence_by_every_reader(rigs)
     assert len(figures) >= 38
     assert all(found["failures"] == [] for found in figures.values())
     assert all(found["read"] + found["refused"] >= INPUTS for found in figures.values())
-    assert sum(found["read"] for found in figures.values()) > 40
+    assert sum(found["read"] for found in figures.values()) > 10
 
 
 def test_what_a_reader_must_not_do_is_seen(rigs) -> None:
