@@ -7,6 +7,7 @@ from .chosen import METHODS, chosen
 from .entropy import Eata, Eta, Sar, Tent
 from .lame import Lame
 from .memo import TPT, Memo
+from .norm_swap import NormSwap
 from .nuisance import Nuisance
 from .paired import BatClip, ClipArtt, Watt
 from .priors import Prior
@@ -35,6 +36,7 @@ __all__ = [
     "FromAnswers",
     "Lame",
     "Memo",
+    "NormSwap",
     "Nuisance",
     "Online",
     "Prior",

@@ -13,6 +13,7 @@ from .batch_norm import AdaBN, AlphaBN, EmaBN
 from .entropy import Eata, Eta, Sar, Tent
 from .lame import Lame
 from .memo import TPT, Memo
+from .norm_swap import NormSwap
 from .nuisance import Nuisance
 from .paired import BatClip, ClipArtt, Watt
 from .priors import Prior
@@ -27,7 +28,7 @@ METHODS: Mapping[str, type[Online]] = MappingProxyType(
         one.method: one
         for one in (
             *(Lame, T3A, TDA, Prior, Transport, Nuisance),
-            *(AdaBN, AlphaBN, EmaBN),
+            *(AdaBN, AlphaBN, EmaBN, NormSwap),
             *(Tent, Eta, Eata, Sar),
             *(Cotta, Rotta),
             *(Zero, MTA, Memo, TPT),

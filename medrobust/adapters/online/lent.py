@@ -17,10 +17,17 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 Statistics: TypeAlias = Callable[[str, Tensor], tuple[Tensor, Tensor]]
 """Name of a layer and its input (m, C, H, W) without padding -> mean and variance, (C,)."""
 
+Normalise: TypeAlias = Callable[[str, nn.BatchNorm2d, Tensor], Tensor]
+"""Name of a layer, the layer and its input (n, C, H, W) with padding -> its output."""
+
 
 @contextmanager
 def lent(
-    model: nn.Module, weights: Mapping[str, Tensor], statistics: Statistics | None = None
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    statistics: Statistics | None = None,
+    *,
+    normalise: Normalise | None = None,
 ) -> Iterator[None]:
     """Let a model have other weights, and its image side other statistics, while the block runs.
 
@@ -28,16 +35,19 @@ def lent(
         model: Gets its own back in the end, whatever happens.
         weights: Name of a parameter -> what stands for it; gradients reach it.
         statistics: Of its layers of batch normalisation; None: as it is.
+        normalise: What stands for these layers in place of other statistics.
     """
+    if statistics is not None:
+        normalise = partial(_normalised, statistics)
     places = {name: parent_of(model, name) for name in weights}
     own = {name: module._parameters[leaf] for name, (module, leaf) in places.items()}
-    layers = batch_norms(model) if statistics is not None else {}
+    layers = batch_norms(model) if normalise is not None else {}
     try:
         for name, (module, leaf) in places.items():
             module._parameters[leaf] = weights[name]  # type: ignore[assignment]  # or of a sum
         for name, layer in layers.items():
-            assert statistics is not None
-            layer.__dict__["forward"] = partial(_normalised, statistics, name, layer)
+            assert normalise is not None
+            layer.__dict__["forward"] = partial(normalise, name, layer)
         yield
     finally:
         for name, (module, leaf) in places.items():
