@@ -6,7 +6,13 @@ from math import inf
 
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds
-from medrobust.readings.adapted.efforts import HEADS, effort_lines, effort_rows
+from medrobust.readings.adapted.efforts import (
+    HEADS,
+    RECOGNIZED_HEADS,
+    effort_lines,
+    effort_rows,
+    recognized_lines,
+)
 from medrobust.readings.adapted.lines import Line, base_of, lines_of, told_apart
 from medrobust.readings.adapted.over_images import OverImages
 from medrobust.reporting.markup import plain_table
@@ -78,10 +84,23 @@ def section(report: Report) -> Section | None:
         "Adaptations and their gains",
         order=40,
         shows="the losses that its tables name",
-        html=draw_html(rows, note, effort_rows(report.matrices)),
+        html=draw_html(rows, note, effort_rows(report.matrices)) + _recognized(report.matrices),
         files=files,
         tables=text_tables(draw_tables(rows), note),
     )
+
+
+RECOGNIZED = "what the images are nearest to of sentences that name what may be wrong with them"
+
+
+def _recognized(matrices: Sequence[Matrix]) -> str:
+    """Lay out what a model recognises of corruptions without a label; empty where nobody asked."""
+    html = ""
+    for matrix in matrices:
+        if lines := recognized_lines(matrix):
+            title = escape(f"{matrix.table.dataset} · {RECOGNIZED}")
+            html += f"<p>{title}</p>{plain_table(RECOGNIZED_HEADS, lines, tight=True)}"
+    return f'<section aria-label="recognised corruptions">{html}</section>' if html else ""
 
 
 def explained(matrices: Sequence[Matrix]) -> str:

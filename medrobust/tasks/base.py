@@ -31,6 +31,7 @@ from .heads import READ_AS as READ_AS
 from .heads import Head as Head
 from .heads import HeadDescription as HeadDescription
 from .heads import ModelSide as ModelSide
+from .heads import NotedHead as NotedHead
 from .heads import SplitHead as SplitHead
 from .heads import StreamHead as StreamHead
 from .heads import TrainedHeads as TrainedHeads

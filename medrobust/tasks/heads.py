@@ -60,6 +60,15 @@ class SplitHead(Head, Protocol):
 
 
 @runtime_checkable
+class NotedHead(SplitHead, Protocol):
+    """Head that has more to say of a split than its arrays: the record of the cell keeps it."""
+
+    def notes_of(self, features: Any, data: Any) -> Mapping[str, Any]:
+        """Return plain values, from what `outputs_of` takes."""
+        ...
+
+
+@runtime_checkable
 class StreamHead(Head, Protocol):
     """Head whose method answers images while they come: a pass gives it logits, not features."""
 

@@ -105,6 +105,18 @@ def test_a_gain_is_counted_from_the_models_own_row_and_so_is_the_reference(tmp_p
     assert found["nuisance", "clean", 0].record["adaptation"]["draw"] is None
 
 
+def test_what_a_model_recognises_of_a_corruption_stands_in_the_cell(tmp_path: Path) -> None:
+    cells = [c for c in cells_of(evaluated(tmp_path, "nuisance")) if c.spec.adapter == "nuisance"]
+    for cell in cells:
+        shares = cell.record["adaptation"]["recognised"]
+        assert len(shares) == 9
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert "a blurred {modality}" in shares
+    off = {"method": "nuisance", "directions": 0}
+    silent = cells_of(evaluated(tmp_path, off))[1]
+    assert "recognised" not in silent.record["adaptation"]
+
+
 def test_the_order_follows_the_keys_of_the_images() -> None:
     index = np.random.default_rng(0).choice(10**15, 50, replace=False)
     order = stream_order(index, "set/test", 0)

@@ -128,6 +128,10 @@ class FromAnswers(Online):
     def logits(self, given: Answered) -> Float64Array:
         """Return adapted logits, float64 (N, K), in the order of the rows."""
 
+    def notes(self, given: Answered) -> dict[str, Any]:
+        """Return what else the record of the cell says, plain."""
+        return {}
+
 
 def _said(name: str, value: Any) -> str:
     if value is True:

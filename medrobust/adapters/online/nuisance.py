@@ -6,18 +6,19 @@ and v_1 ... v_r the first right singular vectors of the matrix of all d_j (D col
     x' = (x - sum_i v_i v_i . x) / | . |,   the same for class texts,   logit_k = scale * x' . t'_k.
 
 With r = 0 the model's own answers stay, to the bit. No image changes the answer to another one.
-After the confounder directions of MCDRL (arXiv:2508.05008), which finds them with a language model;
-these are read off a list of sentences.
+The sentence that an image is nearest to says, without a label, what is wrong with it: the record of
+a cell has the share of its images for each. After the confounder directions of MCDRL
+(arXiv:2508.05008), which finds them with a language model; these are read off a list of sentences.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
-from medrobust.types import Float64Array
+from medrobust.types import Float64Array, Int64Array
 
 from .base import Answered, FromAnswers, Needs, check
 
@@ -76,6 +77,24 @@ class Nuisance(FromAnswers):
         away = directions(given.sentences[:-1] - given.sentences[-1], self.directions)
         images, classes = (without(one, away) for one in (given.features, given.classes))
         return given.scale * (images @ classes.T)
+
+    def notes(self, given: Answered) -> dict[str, Any]:
+        """Return which share of the images is nearest to each sentence: what it recognises."""
+        if not self.directions:
+            return {}
+        shares = nearest(given.features, given.sentences) / len(given.features)
+        return {"recognised": dict(zip(self.sentences, shares.round(6).tolist(), strict=True))}
+
+
+def nearest(images: Float64Array, sentences: Float64Array) -> Int64Array:
+    """Count the images (N, D) that are nearest to each sentence (S, D), int64 (S,).
+
+    Example:
+        >>> nearest(np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]), np.eye(2)).tolist()
+        [2, 1]
+    """
+    closest = (images @ sentences.T).argmax(axis=1)
+    return np.bincount(closest, minlength=len(sentences)).astype(np.int64)
 
 
 def directions(differences: Float64Array, count: int) -> Float64Array:

@@ -21,7 +21,7 @@ from medrobust.evaluation.locks import Claims
 from medrobust.evaluation.plan import PlannedCell
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
-from medrobust.tasks.base import ONLINE, Head, SplitHead
+from medrobust.tasks.base import ONLINE, Head, NotedHead, SplitHead
 from medrobust.tasks.patches import MaskHead
 
 from .encoder import Encoder
@@ -126,7 +126,10 @@ class CellWriter:
                 self._failures.note([cell], error, name)
                 continue
             self._task.check(arrays, encoding.image_set, self._side)
-            self._write_cell(cell, arrays, pictures, seconds, encoded.notes)
+            notes = dict(encoded.notes)
+            if isinstance(head, NotedHead):
+                notes |= head.notes_of(encoded.features, encoding.image_set)
+            self._write_cell(cell, arrays, pictures, seconds, notes)
 
     def _keeps(self, encoding: Encoding) -> bool:
         """Whether features are kept: answers of a method that adapts the model are none."""

@@ -57,3 +57,26 @@ def effort_lines(rows: Sequence[Mapping[str, str]], dataset: str) -> list[list[s
         for row in rows
         if row["dataset"] == dataset
     ]
+
+
+RECOGNIZED_HEADS = ("model", "condition", "nearest to", "images", "then", "images")
+
+
+def recognized_lines(matrix: Matrix) -> list[list[str]]:
+    """Return which sentences of nuisances the images of each condition are nearest to.
+
+    A line a cell of the method `nuisance`, the two sentences with most images each.
+
+    Args:
+        matrix: One table of the report.
+    """
+    lines: dict[tuple[str, str], list[str]] = {}
+    for cell in matrix.cells.values():
+        found = (cell.record.get("adaptation") or {}).get("recognised") or {}
+        first = sorted(found.items(), key=lambda one: -one[1])[:2]
+        spec = cell.spec
+        condition = f"{spec.corruption} s{spec.severity}" if spec.severity else "clean"
+        named = [part for text, share in first for part in (text, f"{100 * share:.0f} %")]
+        if len(named) == 4:
+            lines.setdefault((spec.model, condition), [spec.model, condition, *named])
+    return list(lines.values())

@@ -141,15 +141,22 @@ class AdaptedHead:
         Raises:
             NotFiniteError: If features or logits are not finite.
         """
-        own = self._own.outputs(features)["logits"]
-        order = stream_order(data.index, data.stream, self._method.order)
-        given = Answers(self._own.module, features, own, self._sentences, order)
-        adapted = np.asarray(self._method.logits(given), dtype=np.float32)
+        adapted = np.asarray(self._method.logits(self._given(features, data)), dtype=np.float32)
         if not np.isfinite(adapted).all():
             raise NotFiniteError(
                 f"logits adapted by {self._method.name} are not finite. The cell was not stored."
             )
         return {"logits": adapted}
+
+    def notes_of(self, features: "FeatureBatch", data: Any) -> Mapping[str, Any]:
+        """Return what else the method says of a split, plain."""
+        found: Mapping[str, Any] = self._method.notes(self._given(features, data))
+        return found
+
+    def _given(self, features: "FeatureBatch", data: Any) -> "Answers":
+        own = self._own.outputs(features)["logits"]
+        order = stream_order(data.index, data.stream, self._method.order)
+        return Answers(self._own.module, features, own, self._sentences, order)
 
 
 def _encoded(side: ModelSide, sentences: Sequence[str], modality: str) -> Float64Array:
