@@ -18,7 +18,7 @@ References:
     nothing is copied.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,17 +132,14 @@ def _numbers(studies: Studies) -> dict[str, Float64Array]:
 def _mmc_plus(
     reference: Studies, window: Studies, recipe: Published, rng: np.random.Generator
 ) -> Iterator[tuple[str, float]]:
-    def moved(first: Any, second: Any) -> float:
-        size = LARGEST_TRANSPORT
-        return earth_movers(first, second, rng, most=size, repeats=1).value if len(first) else 0.0
-
     for name, rows in reference.vectors.items():
         own = window.vectors[name]
-        twins = (rows[:, None, 0] == own[None, :, 0]).any(axis=1)
+        twins = np.isin(rows[:, 0], own[:, 0])
         if twins.any():
             known = {row.tobytes() for row in own}
             twins[twins] = [row.tobytes() in known for row in rows[twins]]
-        found = matched(moved, rows[~twins], own, rng, repeats=recipe.repeats)
+        left = np.flatnonzero(~twins)
+        found = matched(_moved(rows, own, rng), left, own, rng, repeats=recipe.repeats)
         yield name, float(found.mean())
     for name, values in reference.numbers.items():
         first, given = (v[np.isfinite(v)] for v in (values, window.numbers[name]))
@@ -154,6 +151,39 @@ def _mmc_plus(
     for name, texts in reference.categories.items():
         found = matched(_apart, texts, window.categories[name], rng, repeats=recipe.repeats)
         yield name, float(found.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Rows drawn from a reference: copied only where they are looked at.
+
+    Attributes:
+        rows: All of it.
+        index: Which were drawn.
+    """
+
+    rows: NDArray[Any]
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, chosen: Any) -> NDArray[Any]:
+        found: NDArray[Any] = self.rows[self.index[chosen]]
+        return found
+
+
+def _moved(
+    rows: NDArray[Any], own: NDArray[Any], rng: np.random.Generator
+) -> Callable[[Any, Any], float]:
+    """Return the earth mover's distance of drawn rows from the window, or from other drawn ones."""
+
+    def moved(first: Any, second: Any) -> float:
+        given = own if second is own else _Drawn(rows, second)
+        drawn, size = _Drawn(rows, first), LARGEST_TRANSPORT
+        return earth_movers(drawn, given, rng, most=size, repeats=1).value if len(first) else 0.0
+
+    return moved
 
 
 def _apart(first: Any, second: Any) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,9 +102,19 @@ class Transported:
     size: int
 
 
+class Rows(Protocol):
+    """A sample: an array (M, D), or what gives rows of one when they are asked for."""
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+
+    def __getitem__(self, chosen: Any, /) -> Any:
+        """Return the chosen rows, float (n, D)."""
+
+
 def earth_movers(
-    reference: Float64Array,
-    window: Float64Array,
+    reference: Rows,
+    window: Rows,
     rng: np.random.Generator,
     *,
     most: int = MOST,
@@ -117,14 +127,14 @@ def earth_movers(
     size-matched difference of `matched` does.
 
     Args:
-        reference: float64 (M, D).
-        window: float64 (N, D).
+        reference: (M, D).
+        window: (N, D).
         rng: Source of subsamples.
         most: Rows up to which it is exact.
         repeats: Subsamples of `most` rows of each, without replacement.
     """
     if max(len(reference), len(window)) <= most:
-        cost = squared_distances(reference, window)
+        cost = squared_distances(reference[:], window[:])
         return Transported(transport_cost(cost), 0.0, len(window))
     found = []
     for _ in range(repeats):
