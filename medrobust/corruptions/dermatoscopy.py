@@ -6,8 +6,9 @@ from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice
 from .batches import check_batch
+from .fluids import bubbled
 from .planes import by_image, fractions
-from .shapes import blended, bubbles, distances, strands
+from .shapes import blended, distances, strands
 
 HAIR = (38, 28, 22)
 """Red, green and blue of hair."""
@@ -159,6 +160,4 @@ def gel_bubbles(
         >>> gel_bubbles(skin, 1, 0.1, places=torch.full((1, 3), 0.5))[0, 0, 32, [0, 32]].tolist()
         [100, 88]
     """
-    check_batch(images)
-    drawn = fractions(places, 3 * count).reshape(len(images), count, 3)
-    return by_image(images, lambda image, n: bubbles(image, drawn[n], largest, rim=60))
+    return bubbled(images, count, largest, 60, places)

@@ -6,14 +6,12 @@ from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice
 from .batches import check_batch
+from .fluids import bubbled, pooled
 from .planes import by_image, fractions
-from .shapes import around, blended, bubbles, patches
+from .shapes import around
 
 BLOOD = (120, 10, 14)
 """Red, green and blue of a pool of blood."""
-
-SEEDS = 6
-"""Patches of blood that run into each other."""
 
 
 def glare(images: UInt8Batch, count: int, largest: float = 0.05, *, spots: Choice) -> UInt8Batch:
@@ -80,9 +78,7 @@ def lens_bubbles(
         >>> lens_bubbles(grey, 1, places=torch.full((1, 3), 0.5))[0, 0, 32, [0, 32]].tolist()
         [100, 88]
     """
-    check_batch(images)
-    drawn = fractions(places, 3 * count).reshape(len(images), count, 3)
-    return by_image(images, lambda image, n: bubbles(image, drawn[n], largest))
+    return bubbled(images, count, largest, 90, places)
 
 
 def endoscopy_blood(
@@ -109,11 +105,4 @@ def endoscopy_blood(
         >>> endoscopy_blood(grey, 0.1, seeds=torch.full((1, 18), 0.5))[0, :, 32, 32].tolist()
         [116, 28, 31]
     """
-    check_batch(images)
-    drawn = fractions(seeds, 3 * SEEDS).reshape(len(images), SEEDS, 3)
-
-    def bloody(image: Float64Array, n: int) -> Float64Array:
-        cover = patches((image.shape[1], image.shape[2]), drawn[n], share)
-        return blended(image, opacity * cover, BLOOD)
-
-    return by_image(images.expand(-1, 3, -1, -1), bloody)
+    return pooled(images, share, opacity, BLOOD, seeds)

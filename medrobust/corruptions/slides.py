@@ -4,17 +4,15 @@ from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice, chosen
 from .batches import check_batch
+from .fluids import pooled
 from .planes import by_image, fractions
-from .shapes import blended, patches, strands
+from .shapes import blended, strands
 
 BLOOD = (178, 34, 48)
 """Red, green and blue of packed red cells, stained."""
 
 PENS = ((24, 54, 150), (12, 104, 62), (22, 22, 26))
 """Blue, green and black."""
-
-SEEDS = 6
-"""Patches of blood that run into each other."""
 
 
 def slide_blood(
@@ -41,14 +39,7 @@ def slide_blood(
         >>> slide_blood(grey, 0.1, 1.0, seeds=torch.full((1, 18), 0.5))[0, :, 32, 32].tolist()
         [178, 34, 48]
     """
-    check_batch(images)
-    drawn = fractions(seeds, 3 * SEEDS).reshape(len(images), SEEDS, 3)
-
-    def bloody(image: Float64Array, n: int) -> Float64Array:
-        cover = patches((image.shape[1], image.shape[2]), drawn[n], share)
-        return blended(image, opacity * cover, BLOOD)
-
-    return by_image(images.expand(-1, 3, -1, -1), bloody)
+    return pooled(images, share, opacity, BLOOD, seeds)
 
 
 def slide_marking(
