@@ -1,6 +1,7 @@
 """Words that tables and arrays hold where nothing is known: one answer for all columns."""
 
 import re
+import unicodedata
 from typing import Final
 
 NO_VALUE: Final = frozenset(
@@ -13,6 +14,7 @@ Signs of # alone are a column that was too narrow for its numbers."""
 
 UNKNOWN: Final = frozenset(
     ("unknown", "unk", "missing", "undefined", "unspecified", "not available", "not known",
+     "n.d.", "not done", "not determined", "k.a.", "keine angabe",
      "anonymous", "anonymized", "anonymised", "anon", "deidentified", "de-identified", "removed")
 )  # fmt: skip
 """Words for a person or a number that nobody knows; of a group they may be a name."""
@@ -30,6 +32,9 @@ MISSING: Final = "missing"
 MINUS: Final = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{SMALL HYPHEN-MINUS}", "-"))
 """Signs that programs write before a negative number."""
 
+NOT_A_NUMBER: Final = re.compile(r"[+-]?(?:1[.,]?#(?:[qs]?nan|ind)0*|[qs]?nan\([^)]*\))")
+"""What C libraries print for NaN, in lower case: 1.#QNAN, -1.#IND00, -nan(ind)."""
+
 
 def is_missing(text: str) -> bool:
     """Say whether a cell is empty, in whatever words.
@@ -37,9 +42,13 @@ def is_missing(text: str) -> bool:
     Example:
         >>> [is_missing(text) for text in ("", "N/A", "?", "none", "-1", "unknown", "no")]
         [True, True, True, True, False, False, False]
+        >>> [is_missing(text) for text in (chr(0x200B), "-1.#IND", "nan(ind)", "nan(a)b")]
+        [True, True, True, False]
     """
-    bare = text.strip().lower()
-    return not bare or bare in NO_VALUE or bare.strip("#") == ""
+    bare = "".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip().lower()
+    if not bare or bare in NO_VALUE or bare.strip("#") == "":
+        return True
+    return NOT_A_NUMBER.fullmatch(bare.translate(MINUS)) is not None
 
 
 def marks_no_label(text: str) -> bool:
@@ -55,11 +64,13 @@ def marks_no_label(text: str) -> bool:
 def may_mark_no_label(text: str) -> bool:
     """Say whether a text in a column of labels may be a class, and may say that nobody knows.
 
+    Infinity is of these: what is left of a division by zero, or short for a word.
+
     Example:
-        >>> [may_mark_no_label(text) for text in ("unknown", "Unspecified", "missing", "cyst")]
-        [True, True, False, False]
+        >>> [may_mark_no_label(text) for text in ("unknown", "k.A.", "inf", "missing", "cyst")]
+        [True, True, True, False, False]
     """
-    return _words(text) in UNKNOWN - NO_LABEL
+    return _words(text) in UNKNOWN - NO_LABEL or is_infinite(text)
 
 
 def _words(text: str) -> str:

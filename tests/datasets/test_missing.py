@@ -15,6 +15,7 @@ from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, Inval
 from medrobust.readings.aggregation import Aggregation
 
 MISSING = ["", "NaN", "NA", "N/A", "#N/A", "<NA>", "null", "None", "?", "-", "--", "n.a."]
+MISSING += ["\u200b", "-1.#IND", "1.#QNAN", "-nan(ind)"]
 NOBODY = [*MISSING, "-1", "-1.0", "unknown", "Not  available", "anonymous"]
 
 
@@ -295,7 +296,9 @@ def test_one_patient_for_all_images_is_said(tmp_path: Path) -> None:
     assert found.marks[0].endswith("or pass dataset.patients=null")
 
 
-@pytest.mark.parametrize("word", ["unknown", "Not known", "undefined", "99", "999"])
+@pytest.mark.parametrize(
+    "word", ["unknown", "Not known", "undefined", "n.d.", "k.A.", "inf", "99", "999"]
+)
 def test_a_class_that_may_be_no_label_is_said_unless_it_is_named(tmp_path: Path, word: str) -> None:
     names = ["0", "1", word] if word.isdigit() else ["a", "b", word]
     file = table(tmp_path, names * 2)

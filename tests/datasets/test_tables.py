@@ -111,6 +111,16 @@ def test_a_file_in_other_letters_is_pointed_at(tmp_path: Path) -> None:
     assert "a.png" not in caught.value.for_records
 
 
+def test_a_file_whose_name_has_other_signs_is_pointed_at(tmp_path: Path) -> None:
+    composed, apart = "in/R\u00f6ntgen.png", "in/Ro\u0308ntgen.png"
+    for named, lies in ((composed, apart), (apart, composed), ("in/c\u200b.png", "in/c.png")):
+        scans(tmp_path, "path,label\nin/a.png,0\nin/b.png,1\n")
+        (tmp_path / "in" / "b.png").rename(tmp_path / lies)
+        with pytest.raises(DatasetNotFoundError, match="looks the same is there, written in other"):
+            scans(tmp_path, f"path,label\n{named},0\nin/a.png,1\n")
+        (tmp_path / lies).unlink()
+
+
 @pytest.mark.parametrize("code", ["utf-16-le", "utf-16-be", "utf-16", "utf-8-sig"])
 def test_a_table_of_utf_16_is_read_with_and_without_its_mark(tmp_path: Path, code: str) -> None:
     found = table(tmp_path, "path;label\na.png;Röntgen\n".encode(code))

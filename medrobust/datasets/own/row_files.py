@@ -16,6 +16,7 @@ from medrobust.exceptions import (
 )
 
 from .samples import MOST_REFUSED, Sample, each_sample
+from .spellings import folded
 from .table import few
 
 MOST_TRIED: Final = 2000
@@ -103,7 +104,7 @@ def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
 
 
 def _alike(file: Path) -> str:
-    """Say what stands there in place of a file: no file, or one of another upper and lower case."""
+    """Say what stands there in place of a file: no file, or one whose name looks the same."""
     try:
         names = os.listdir(file.parent)
     except OSError:
@@ -111,4 +112,11 @@ def _alike(file: Path) -> str:
     if file.name in names:
         return f"{printable(file.name)} is a folder, or a link that leads nowhere. "
     found = next((name for name in names if name.lower() == file.name.lower()), None)
-    return f"{printable(found)} is there: upper and lower case count. " if found else ""
+    if found:
+        return f"{printable(found)} is there: upper and lower case count. "
+    if any(folded(name) == folded(file.name) for name in names):
+        return (
+            "A file whose name looks the same is there, written in other signs (another Unicode "
+            "form, dash, space or unseen sign): copy its name from the folder into the table. "
+        )
+    return ""
