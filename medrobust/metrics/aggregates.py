@@ -65,15 +65,24 @@ def error_terms(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
 
 
 def error_interval(
-    wrong: Float64Array, labels: Int64Array | None, groups: Int64Array | None
+    wrong: Float64Array,
+    labels: Int64Array | None,
+    groups: Int64Array | None,
+    *,
+    share: bool = True,
 ) -> Bounds:
     """Return the interval of a mean of errors over conditions.
 
     Args:
-        wrong: float64 (N,), or (N, L) with labels (N, L): mean over the conditions, in [0, 1].
+        wrong: float64 (N,), or (N, L) with labels (N, L): mean over the conditions, in [0, 1]
+            where they make a share.
         labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
         groups: int64 (N,) from 0, or None.
+        share: False for a mean without natural scale, such as a distance: no interval of a share
+            holds it.
     """
+    if not share:
+        return mean_interval(error_terms(wrong, labels), groups)
     if labels is None:
         return share_interval(wrong, groups)
     if labels.ndim == 2:

@@ -24,6 +24,16 @@ class Metric:
     share: bool = True
     unit: str = "image"
 
+    @property
+    def factor(self) -> float:
+        """What a value is multiplied by where it is shown."""
+        return 100.0 if self.share else 1.0
+
+    @property
+    def percent_sign(self) -> str:
+        """What stands behind its title where its values are in percent."""
+        return ", %" if self.share else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -32,6 +42,23 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
+
+
+def written(value: float | None, *, share: bool = True, sign: str = "") -> str:
+    """Print a value: a share in percent with one decimal, another as it is; a dash for None.
+
+    Args:
+        value: As it is stored.
+        share: Of its metric.
+        sign: "+" to print the sign of a positive number, too.
+
+    Example:
+        >>> written(0.157), written(15.703, share=False), written(0.01, sign="+"), written(None)
+        ('15.7', '15.703', '+1.0', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{100 * value:{sign}.1f}" if share else f"{value:{sign}.3f}"
 
 
 def with_bounds(value: float | None, bounds: Bounds | None) -> Estimate:

@@ -50,6 +50,8 @@ def differences(
     chosen: NDArray[np.bool_],
     others: NDArray[np.bool_],
     conditions: Sequence[Losing],
+    *,
+    share: bool = True,
 ) -> Iterator[GroupDifference]:
     """Compare the images of a group with all others, condition by condition.
 
@@ -58,10 +60,11 @@ def differences(
         chosen: bool (N,), the group.
         others: bool (N,), what it is compared with.
         conditions: What the model does on all images.
+        share: Of the metric that it loses.
     """
     alike = data.label_kind is None or _same_classes(data, chosen, others)
     for losing in conditions:
-        group, rest = (within(losing, data, side) for side in (chosen, others))
+        group, rest = (within(losing, data, side, share=share) for side in (chosen, others))
         count = int(others.sum())
         if losing.strata is not None and not alike:
             yield GroupDifference(losing.condition, group, rest, count, None, reason=OTHER_CLASSES)
@@ -75,14 +78,17 @@ def differences(
         yield GroupDifference(losing.condition, group, rest, count, found)
 
 
-def within(losing: Losing, data: SplitFacts, chosen: NDArray[np.bool_]) -> Estimate:
+def within(
+    losing: Losing, data: SplitFacts, chosen: NDArray[np.bool_], *, share: bool = True
+) -> Estimate:
     """Return the loss of some images, by what is used for all of them; empty where undefined."""
     terms = losing.of(chosen)
     if terms is None:
         return Estimate(None)
     strata = None if losing.strata is None else losing.strata[chosen]
     groups = group_codes(None if data.groups is None else data.groups[chosen])
-    return with_bounds(mean_error(terms, strata), error_interval(terms, strata, groups))
+    bounds = error_interval(terms, strata, groups, share=share)
+    return with_bounds(mean_error(terms, strata), bounds)
 
 
 def _influence(losing: Losing, chosen: NDArray[np.bool_]) -> Float64Array | None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from medrobust.base.missing import MISSING
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
-from medrobust.metrics import Estimate
+from medrobust.metrics import Estimate, Metric
+from medrobust.metrics.estimates import written
 from medrobust.reporting.figures import place, with_range
 from medrobust.reporting.markup import by_metric, details, plain_table
 from medrobust.reporting.matrix import Matrix
@@ -165,7 +166,8 @@ def _groups(matrix: Matrix, row: int, losing: Mapping[str, Sequence[Losing]]) ->
             compared = compared and not _too_little(data, rest)
             for of, every in losing.items():
                 note = notes[value] or matrix.task.of_all_only.get(of, "")
-                clean, mean = _means(data, chosen, () if note else every)
+                share = matrix.task.metrics[of].share
+                clean, mean = _means(data, chosen, () if note else every, share=share)
                 undefined = every and not note and clean.value is None and mean.value is None
                 yield Subgroup(
                     matrix,
@@ -178,19 +180,20 @@ def _groups(matrix: Matrix, row: int, losing: Mapping[str, Sequence[Losing]]) ->
                     clean,
                     mean,
                     UNDEFINED if undefined else note,
-                    tuple(differences(data, chosen, rest, every))
+                    tuple(differences(data, chosen, rest, every, share=share))
                     if compared and not note and not undefined
                     else (),
                 )
 
 
 def _means(
-    data: SplitFacts, chosen: NDArray[np.bool_], every: Sequence[Losing]
+    data: SplitFacts, chosen: NDArray[np.bool_], every: Sequence[Losing], *, share: bool
 ) -> tuple[Estimate, Estimate]:
     """Return the loss of a group on clean images and on the mean, empty where it has none."""
     known = {losing.condition: losing for losing in every}
     clean, mean = (
-        within(known[name], data, chosen) if name in known else Estimate(None) for name in MEANS
+        within(known[name], data, chosen, share=share) if name in known else Estimate(None)
+        for name in MEANS
     )
     return clean, mean
 
@@ -289,6 +292,7 @@ def subgroup_html(found: Sequence[Subgroup]) -> str:
 
 def _of_metric(matrix: Matrix, of: str, found: Sequence[Subgroup]) -> str:
     columns, order = matrix.data.metadata_columns, _order(found)
+    metric = matrix.task.metrics[of]
     ours = sorted(
         (one for one in found if one.of == of),
         key=lambda one: (columns.index(one.column), order[one.column, one.value]),
@@ -300,17 +304,17 @@ def _of_metric(matrix: Matrix, of: str, found: Sequence[Subgroup]) -> str:
             str(one.images),
             "–" if one.patients is None else str(one.patients),
             matrix.rows[one.row].label,
-            one.note or with_range(one.clean),
-            with_range(one.mean) + coverage(matrix, matrix.mean(of, one.row)),
+            one.note or with_range(one.clean, share=metric.share),
+            with_range(one.mean, share=metric.share) + coverage(matrix, matrix.mean(of, one.row)),
         )
         for one in ours
     ]
-    name = matrix.task.metrics[of].title
+    unit = metric.percent_sign
     head = (
         *("column", "group", "images", "patients", "model"),
-        *(f"{name}, clean, %", "mean over corruptions, %"),
+        *(f"{metric.title}, clean{unit}", f"mean over corruptions{unit}"),
     )
-    return plain_table(head, rows, tight=True) + _compared(matrix, ours)
+    return plain_table(head, rows, tight=True) + _compared(matrix, metric, ours)
 
 
 def _order(found: Sequence[Subgroup]) -> dict[tuple[str, str], int]:
@@ -324,14 +328,16 @@ def _order(found: Sequence[Subgroup]) -> dict[tuple[str, str], int]:
     }
 
 
-def _compared(matrix: Matrix, ours: Sequence[Subgroup]) -> str:
+def _compared(matrix: Matrix, metric: Metric, ours: Sequence[Subgroup]) -> str:
     """Write differences on clean images and on the mean, and those of each corruption apart."""
     lines: dict[bool, list[tuple[str, ...]]] = {False: [], True: []}
     for one in ours:
         for each in one.differences:
-            line = (one.column, one.value, matrix.rows[one.row].label, *_difference(each))
+            numbers = _difference(each, share=metric.share)
+            line = (one.column, one.value, matrix.rows[one.row].label, *numbers)
             lines[each.condition not in MEANS].append(line)
-    head = ("column", "group", "model", "images", "group, %", "others, %", *SIGNIFICANCE)
+    sides = (f"{side}{metric.percent_sign}" for side in ("group", "others"))
+    head = ("column", "group", "model", "images", *sides, *SIGNIFICANCE)
     note = f'<p class="soft small">{COMPARED}</p>'
     means = plain_table(head, lines[False], tight=True)
     every = plain_table(head, lines[True], tight=True)
@@ -339,11 +345,14 @@ def _compared(matrix: Matrix, ours: Sequence[Subgroup]) -> str:
     return shown + (details("Differences under each corruption", every) if lines[True] else "")
 
 
-def _difference(one: GroupDifference) -> tuple[str, ...]:
-    values = (one.condition, with_range(one.group), with_range(one.others))
+def _difference(one: GroupDifference, *, share: bool) -> tuple[str, ...]:
+    sides = (with_range(side, share=share) for side in (one.group, one.others))
+    values = (one.condition, *sides)
     found = one.found
     if found is None or found.low is None or found.high is None:
         return (*values, one.reason or "–", "", "", "")
-    bounds = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    by, low, high = (
+        written(each, share=share, sign="+") for each in (found.difference, found.low, found.high)
+    )
     p = (p_value(number(value)) for value in (found.p, one.p_holm))
-    return (*values, f"{100 * found.difference:+.1f}", bounds, *p)
+    return (*values, by, f"{low} to {high}", *p)

@@ -107,7 +107,8 @@ def _bounds(
         return (None, None) if area is None else (area.low, area.high)
     terms = np.mean([part.values for part in known], axis=0)
     strata, patients = known[0].strata, measured.groups(matrix.data, known[0].unit)
-    found = with_bounds(mean_error(terms, strata), error_interval(terms, strata, patients))
+    bounds = error_interval(terms, strata, patients, share=matrix.task.metrics[of].share)
+    found = with_bounds(mean_error(terms, strata), bounds)
     return found.low, found.high
 
 

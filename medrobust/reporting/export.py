@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.evaluation.store import safe_name
 from medrobust.metrics import Estimate
+from medrobust.metrics.estimates import written
 
 from .by_metric import printed_estimates
-from .figures import parts, title, with_range
+from .figures import parts, printed_shares, title, with_range
 from .matrix import Matrix
 from .sections import intervals
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, in_markdown, one_line
@@ -52,11 +53,11 @@ def latex(matrix: Matrix) -> str:
     """Write one matrix: values with the bounds of the 95 % interval below and above."""
     head = " & ".join(["model", *(name.translate(_ESCAPES) for name in _header(matrix))])
     printed = printed_estimates(matrix)
-    lines = []
+    lines, shares = [], printed_shares(matrix)
     for row, line in enumerate(matrix.rows):
-        covers = parts(matrix, row)
         cells = [
-            _latex_cell(found) + part for found, part in zip(printed[row], covers, strict=True)
+            _latex_cell(found, share=share) + part
+            for found, share, part in zip(printed[row], shares, parts(matrix, row), strict=True)
         ]
         mark = line.signs.translate(_SIGNS)
         lines.append(" & ".join([one_line(line.label).translate(_ESCAPES) + mark, *cells]) + r" \\")
@@ -82,12 +83,11 @@ def latex(matrix: Matrix) -> str:
     )
 
 
-def _latex_cell(found: Estimate) -> str:
+def _latex_cell(found: Estimate, *, share: bool) -> str:
     if found.value is None:
         return "--"
-    if found.low is None or found.high is None:
-        return f"{100 * found.value:.1f}"
-    return f"${100 * found.value:.1f}_{{{100 * found.low:.1f}}}^{{{100 * found.high:.1f}}}$"
+    value, low, high = (written(n, share=share) for n in (found.value, found.low, found.high))
+    return value if found.low is None or found.high is None else f"${value}_{{{low}}}^{{{high}}}$"
 
 
 def markdown(matrix: Matrix) -> str:
@@ -95,10 +95,12 @@ def markdown(matrix: Matrix) -> str:
     names = ["model", *map(in_markdown, _header(matrix))]
     lines = [f"**{in_markdown(title(matrix))}**", "", "| " + " | ".join(names) + " |"]
     lines.append("|" + "---|" + "--:|" * (len(names) - 1))
-    printed = printed_estimates(matrix)
+    printed, shares = printed_estimates(matrix), printed_shares(matrix)
     for row, line in enumerate(matrix.rows):
-        covers = parts(matrix, row)
-        cells = [with_range(found) + part for found, part in zip(printed[row], covers, strict=True)]
+        cells = [
+            with_range(found, share=share) + part
+            for found, share, part in zip(printed[row], shares, parts(matrix, row), strict=True)
+        ]
         label = in_markdown(line.label) + line.signs
         lines.append("| " + " | ".join([label, *cells]) + " |")
     ranges = f"In brackets: {intervals(matrix)}"

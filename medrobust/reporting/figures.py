@@ -10,6 +10,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.corruptions.suites import suites
 from medrobust.metrics import Estimate
+from medrobust.metrics.estimates import written
 
 from .by_metric import printed_estimates
 from .drawing import STYLES, broken, legend_below, own_settings, plain_axes, svg
@@ -71,7 +72,7 @@ def title(matrix: Matrix, of: str | None = None) -> str:
         of: Metric; None: the one that is shown.
     """
     metric = matrix.task.metrics[of or matrix.shown]
-    return f"{place(matrix)} · {metric.title}{', %' if metric.share else ''}"
+    return f"{place(matrix)} · {metric.title}{metric.percent_sign}"
 
 
 def place(matrix: Matrix) -> str:
@@ -95,11 +96,13 @@ def columns_named(table: ExpectedTable) -> str:
 
 
 def scale_top(matrix: Matrix) -> float:
-    """Return the value that is darkest: the largest shown, up to the next tenth."""
+    """Return the value that is darkest: the largest shown; of a share up to the next tenth."""
     shown = matrix.clean[matrix.shown]
     if matrix.table.corruptions:
         shown = np.r_[shown, matrix.values[matrix.shown].mean(axis=2).ravel()]
     largest = float(np.nanmax(shown)) if np.isfinite(shown).any() else 1.0
+    if not matrix.metric.share:
+        return largest if largest > 0 else 1.0
     return min(1.0, max(0.1, float(np.ceil(largest * 10 - 1e-9)) / 10))
 
 
@@ -189,29 +192,29 @@ def heat_cells(matrix: Matrix) -> list[list[tuple[str, float | None]]]:
     return [_heat_row(matrix, row, line) for row, line in enumerate(printed_estimates(matrix))]
 
 
-def percent_range(found: Estimate) -> str:
-    """Print an interval in percent, or nothing."""
+def interval_text(found: Estimate, *, share: bool = True) -> str:
+    """Print an interval, that of a share in percent, or nothing."""
     if found.low is None or found.high is None:
         return ""
-    return f"{100 * found.low:.1f}–{100 * found.high:.1f}"
+    return f"{written(found.low, share=share)}–{written(found.high, share=share)}"
 
 
-def with_range(found: Estimate) -> str:
-    """Print a number and its interval in percent, a dash where there is none."""
-    bounds = percent_range(found)
-    return percent(found.value) + (f" ({bounds})" if bounds and found.value is not None else "")
+def with_range(found: Estimate, *, share: bool = True) -> str:
+    """Print a number and its interval, of a share in percent; a dash where there is none."""
+    bounds = interval_text(found, share=share) if found.value is not None else ""
+    return written(found.value, share=share) + (f" ({bounds})" if bounds else "")
 
 
 def _heat_row(
     matrix: Matrix, row: int, printed: Sequence[Estimate]
 ) -> list[tuple[str, float | None]]:
     values = [found.value for found in printed]
-    cells = [(percent(value), value) for value in values[:-2]]
-    mean, mce = values[-2:]
-    mean_part, mce_part = parts(matrix, row)[-2:]
-    cells.append((percent(mean) + mean_part, mean))
-    cells.append((percent(mce) + mce_part, None))
-    return cells
+    covers, shares = parts(matrix, row), printed_shares(matrix)
+    texts = [
+        written(value, share=share) + part
+        for value, share, part in zip(values, shares, covers, strict=True)
+    ]
+    return list(zip(texts, [*values[:-1], None], strict=True))
 
 
 def parts(matrix: Matrix, row: int, of: str | None = None) -> list[str]:
@@ -222,9 +225,10 @@ def parts(matrix: Matrix, row: int, of: str | None = None) -> list[str]:
     return [*[""] * (1 + len(matrix.table.corruptions)), *covers]
 
 
-def percent(value: float | None) -> str:
-    """Print a fraction in percent with one decimal, a dash for None."""
-    return "–" if value is None else f"{100 * value:.1f}"
+def printed_shares(matrix: Matrix, of: str | None = None) -> list[bool]:
+    """Say which of `printed_estimates` are in percent: mCE always, the others where shares are."""
+    share = matrix.task.metrics[of or matrix.shown].share
+    return [share] * (2 + len(matrix.table.corruptions)) + [True]
 
 
 def curves_svg(matrix: Matrix) -> str:
@@ -267,11 +271,11 @@ def curves_figure(matrix: Matrix, ink: str = "black") -> "Figure":
 
 def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
     severities = (0, *matrix.table.severities)
-    shown = matrix.shown
+    shown, factor = matrix.shown, matrix.metric.factor
     for row in drawn_rows(matrix):
         color, marker, dashes = STYLES[row % len(STYLES)]
         values, low, high = (
-            100 * np.r_[clean[shown][row], corrupted[shown][row, column]]
+            factor * np.r_[clean[shown][row], corrupted[shown][row, column]]
             for clean, corrupted in (
                 (matrix.clean, matrix.values),
                 (matrix.clean_low, matrix.low),
@@ -289,7 +293,11 @@ def _panel(axis: "Axes", matrix: Matrix, column: int, ink: str) -> None:
     plain_axes(axis, ink)
     axis.tick_params(axis="x", labelbottom=True)
     largest = float(np.nanmax(matrix.high[shown])) if np.isfinite(matrix.high[shown]).any() else 1.0
-    axis.set_ylim(0, 100 * max(scale_top(matrix), largest) + 2)
+    top = max(scale_top(matrix), largest)
+    if matrix.metric.share:
+        axis.set_ylim(0, 100 * top + 2)
+    else:
+        axis.set_ylim(min(0.0, float(np.nanmin(np.r_[matrix.low[shown].ravel(), 0.0]))), 1.02 * top)
 
 
 def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
@@ -298,7 +306,7 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
 
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axis = figure.subplots()
-    ends = []
+    ends, factor, unit = [], matrix.metric.factor, matrix.metric.percent_sign
     for row in range(len(matrix.rows)):
         clean = matrix.estimate(matrix.shown, row, "clean")
         mean = matrix.estimate(matrix.shown, row, "mean")
@@ -306,18 +314,21 @@ def scatter_figure(matrix: Matrix, ink: str = "black") -> "Figure":
             continue
         color, marker, _ = STYLES[row % len(STYLES)]
         axis.errorbar(
-            100 * clean.value, 100 * (mean.value or 0.0), xerr=_arms(clean), yerr=_arms(mean),
+            factor * clean.value, factor * (mean.value or 0.0),
+            xerr=_arms(clean, factor), yerr=_arms(mean, factor),
             color=color, marker=marker, markersize=6, linewidth=1, linestyle="none",
             label=matrix.rows[row].marked if len(matrix.rows) <= MOST_NAMES else None,
         )  # fmt: skip
-        ends += [100 * end for e in (clean, mean) for end in (e.low, e.high) if end is not None]
+        ends += [factor * end for e in (clean, mean) for end in (e.low, e.high) if end is not None]
     if ends:
-        limits = (max(0.0, min(ends) - 2), max(ends) + 2)
+        edge = 2.0 if matrix.metric.share else 0.05 * (max(ends) - min(ends)) or 0.5
+        low = min(ends) - edge
+        limits = (max(0.0, low) if matrix.metric.share else low, max(ends) + edge)
         axis.plot(limits, limits, color="#8090a0", linewidth=0.8, linestyle=":")
         axis.set(xlim=limits, ylim=limits)
     name = matrix.metric.title
-    axis.set_xlabel(f"{name} on clean images, %", color=ink, size=9)
-    axis.set_ylabel("mean over corruptions, %", color=ink, size=9)
+    axis.set_xlabel(f"{name} on clean images{unit}", color=ink, size=9)
+    axis.set_ylabel(f"mean over corruptions{unit}", color=ink, size=9)
     plain_axes(axis, ink)
     axis.grid(axis="x", color="#8090a0", alpha=0.25, linewidth=0.6)
     if ends and len(matrix.rows) <= MOST_NAMES:
@@ -334,10 +345,10 @@ def _name_rows(figure: "Figure", axis: "Axes", ink: str) -> None:
         figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=ink)
 
 
-def _arms(found: Estimate) -> "list[list[float]] | None":
+def _arms(found: Estimate, factor: float) -> "list[list[float]] | None":
     if found.value is None or found.low is None or found.high is None:
         return None
-    return [[100 * (found.value - found.low)], [100 * (found.high - found.value)]]
+    return [[factor * (found.value - found.low)], [factor * (found.high - found.value)]]
 
 
 def static_figures(matrices: Sequence[Matrix]) -> dict[str, bytes]:

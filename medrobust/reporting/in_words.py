@@ -8,11 +8,12 @@ import numpy as np
 
 from medrobust.base.wording import agreeing, counted, listed
 from medrobust.metrics import Estimate, compare_errors
+from medrobust.metrics.estimates import written
 from medrobust.tasks.base import Terms
 
 from .by_metric import clean, mean, severity_mean
 from .compare import Standing
-from .figures import percent_range, place, with_range
+from .figures import interval_text, place, with_range
 from .markup import breakable
 from .matrix import Matrix
 
@@ -59,14 +60,14 @@ def in_words(report: "Report", number: int) -> Iterator[str]:
     first = label if one else f"of {counted(len(matrix.rows), 'model')} {label} {_does(level)}"
     before, after = clean(matrix, matrix.shown, row), mean(matrix, matrix.shown, row)
     if after.value is None:
-        yield f"{_upper(first)}: {name} {_number(before)} on clean images."
+        yield f"{_upper(first)}: {name} {_number(matrix, before)} on clean images."
     else:
         levels = matrix.table.severities
         over = f"{agreeing(len(levels), 'severity')} {listed([str(level) for level in levels])}"
         columns = counted(len(matrix.table.corruptions), "corruption")
         yield (
-            f"{_upper(first)}: {name} {_number(before)} on clean images and {_number(after)} on "
-            f"average over {columns} at {over}{_change(matrix, row)}."
+            f"{_upper(first)}: {name} {_number(matrix, before)} on clean images and "
+            f"{_number(matrix, after)} on average over {columns} at {over}{_change(matrix, row)}."
         )
         yield from _worst(matrix, row)
     if chance:
@@ -99,9 +100,11 @@ def _does(level: Sequence[str]) -> str:
     return f"has the best number, but cannot be told from {listed(named)}"
 
 
-def _number(found: Estimate) -> str:
-    bounds = percent_range(found)
-    return f"{100 * (found.value or 0.0):.1f} %" + (f" ({bounds})" if bounds else "")
+def _number(matrix: Matrix, found: Estimate) -> str:
+    share = matrix.metric.share
+    bounds = interval_text(found, share=share)
+    value = written(found.value or 0.0, share=share) + (" %" if share else "")
+    return value + (f" ({bounds})" if bounds else "")
 
 
 def _change(matrix: Matrix, row: int) -> str:
@@ -117,12 +120,14 @@ def _change(matrix: Matrix, row: int) -> str:
         groups=matrix.measured.groups(matrix.data, known[0].unit),
         key=f"medrobust turns/{matrix.data.fingerprint}",
     )
-    return f": {_points(found.difference, found.low, found.high)}"
+    return f": {_points(matrix, found.difference, found.low, found.high)}"
 
 
-def _points(difference: float, low: float | None, high: float | None) -> str:
-    sure = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{100 * difference:+.1f} points{sure}"
+def _points(matrix: Matrix, difference: float, low: float | None, high: float | None) -> str:
+    share = matrix.metric.share
+    by, *ends = (written(each, share=share, sign="+") for each in (difference, low, high))
+    sure = "" if low is None or high is None else f" ({' to '.join(ends)})"
+    return f"{by}{' points' if share else ''}{sure}"
 
 
 def _worst(matrix: Matrix, row: int) -> Iterator[str]:
@@ -133,7 +138,7 @@ def _worst(matrix: Matrix, row: int) -> Iterator[str]:
         return
     sign = -1 if matrix.metric.higher_is_better else 1
     c, worst = max(known, key=lambda pair: sign * (pair[1].value or 0.0))
-    yield f"Worst under {matrix.table.corruptions[c]}: {_number(worst)}."
+    yield f"Worst under {matrix.table.corruptions[c]}: {_number(matrix, worst)}."
 
 
 def _next(report: "Report", matrix: Matrix, ranks: Sequence[Standing], row: int) -> Iterator[str]:
@@ -142,7 +147,7 @@ def _next(report: "Report", matrix: Matrix, ranks: Sequence[Standing], row: int)
     if not others:
         return
     name = matrix.rows[others[0]].label
-    value = with_range(mean(matrix, matrix.shown, others[0]))
+    value = with_range(mean(matrix, matrix.shown, others[0]), share=matrix.metric.share)
     line = _compared(report, matrix, row, others[0])
     if line is None or not line["low"]:
         yield f"Next: {name}, {value}."
@@ -150,7 +155,7 @@ def _next(report: "Report", matrix: Matrix, ranks: Sequence[Standing], row: int)
     turned = 1 if line["first"] == name else -1
     low, high = sorted(turned * float(line[side]) for side in ("low", "high"))
     sure = "which chance would hardly give" if _is_certain(line) else "which may be chance"
-    points = _points(turned * float(line["difference"]), low, high)
+    points = _points(matrix, turned * float(line["difference"]), low, high)
     yield f"Next: {name}, {value}; {points}, {sure}."
 
 

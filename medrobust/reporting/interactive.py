@@ -153,7 +153,7 @@ def _scatter(matrix: Matrix, of: str) -> dict[str, Any] | None:
         data.append(point)
     if len(data) < 2:
         return None
-    unit = ", %" if matrix.task.metrics[of].share else ""
+    unit = matrix.task.metrics[of].percent_sign
     layout = _layout(420)
     layout["xaxis"] = {"title": {"text": f"{matrix.task.metrics[of].title} on clean images{unit}"}}
     layout["yaxis"] = {"title": {"text": f"mean over corruptions{unit}"}}
@@ -163,11 +163,11 @@ def _scatter(matrix: Matrix, of: str) -> dict[str, Any] | None:
 def _named(matrix: Matrix, of: str) -> str:
     """Name a metric with its unit, as an axis has it."""
     metric = matrix.task.metrics[of]
-    return f"{metric.title}, %" if metric.share else metric.title
+    return f"{metric.title}{metric.percent_sign}"
 
 
 def _factor(matrix: Matrix, of: str) -> float:
-    return 100.0 if matrix.task.metrics[of].share else 1.0
+    return matrix.task.metrics[of].factor
 
 
 def _layout(height: int) -> dict[str, Any]:

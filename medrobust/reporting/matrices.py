@@ -120,6 +120,7 @@ def _matrix(
         divided,
         groups,
         partners,
+        frozenset(name for name in losses if not task.metrics[name].share),
     )
     return Matrix(
         table=table,

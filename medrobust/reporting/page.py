@@ -137,17 +137,25 @@ def _averages_of(means: "Sequence[Average]") -> str:
     order = list(dict.fromkeys(over for over, *_ in lines))
     lines = dict(sorted(lines.items(), key=lambda line: order.index(line[0][0])))
     several = len({suite for _, suite, _ in lines}) > 1
+    share = all(mean.metric_of.share for mean in means)
     rows = []
     for (over, suite, label), found in lines.items():
         sets = found["mean"]
         numbers = [
-            with_range(found[name].estimate) if name in found else "–"
+            with_range(found[name].estimate, share=name == "mCE" or share) if name in found else "–"
             for name in ("clean", "mean", "mCE")
         ]
         count = f"{len(sets.sets)} of {sets.planned}"
         named = f"{over}, {suite}" if several else over
         rows.append((named, count, label, sets.metric_of.title, *numbers))
-    head = ("over", "sets", "model", "of", "clean, %", "mean, %", "mCE")
+    head = (
+        "over",
+        "sets",
+        "model",
+        "of",
+        *(f"{name}{', %' * share}" for name in ("clean", "mean")),
+        "mCE",
+    )
     return plain_table(head, rows, tight=True) if rows else ""
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from medrobust.metrics.estimates import written
+
 from .by_metric import mean
 from .compare import Standing
 from .figures import with_range
@@ -34,18 +36,22 @@ def ranks_html(matrix: Matrix, ranks: Mapping[str, Sequence[Standing]]) -> str:
 def _ranks(matrix: Matrix, of: str, standings: Sequence[Standing]) -> str:
     if not any(standing.rank for standing in standings):
         return ""
+    metric = matrix.task.metrics[of]
     with_effective = any(standing.effective is not None for standing in standings)
     lines = []
     for row in in_rank_order(standings):
         standing = standings[row]
         rank = "–" if standing.rank is None else f"{standing.rank} ({standing.low}–{standing.high})"
-        line = [rank, matrix.rows[row].marked, with_range(mean(matrix, of, row))]
+        line = [
+            rank,
+            matrix.rows[row].marked,
+            with_range(mean(matrix, of, row), share=metric.share),
+        ]
         if with_effective:
-            effective = standing.effective
-            line.append("–" if effective is None else f"{100 * effective:+.1f}")
+            line.append(written(standing.effective, share=metric.share, sign="+"))
         lines.append(line)
-    head = ["rank", "model", f"mean {matrix.task.metrics[of].title}, %"]
-    head += ["effective robustness, points"] if with_effective else []
+    head = ["rank", "model", f"mean {metric.title}{metric.percent_sign}"]
+    head += [f"effective robustness{', points' if metric.share else ''}"] if with_effective else []
     return plain_table(head, lines, tight=True)
 
 
@@ -69,10 +75,7 @@ def comparisons_html(
             f"{row['first']} vs {row['second']}",
             row["condition"],
             matrix.task.metrics[row["of"]].title,
-            f"{100 * float(row['difference']):+.1f}",
-            f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}"
-            if row["low"]
-            else "–",
+            *_difference(row, share=matrix.task.metrics[row["of"]].share),
             *(p_value(row[name]) for name in ("p", "p_familywise", "p_bh")),
             "; ".join(part for part in (row["test"], row["reason"]) if part),
         )
@@ -87,6 +90,15 @@ def comparisons_html(
             "comparisons.csv: the p-values are corrected for all, so for the choice, too.</p>"
         )
     return details("Pairs of models compared", note + plain_table(head, lines, tight=True))
+
+
+def _difference(row: Mapping[str, str], *, share: bool) -> tuple[str, str]:
+    """Print a difference and its interval, of shares in points."""
+    by, *ends = (
+        written(float(row[name]) if row[name] else None, share=share, sign="+")
+        for name in ("difference", "low", "high")
+    )
+    return by, " to ".join(ends) if row["low"] else "–"
 
 
 def p_value(text: str) -> str:

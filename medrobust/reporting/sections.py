@@ -11,6 +11,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import group_codes
+from medrobust.metrics.estimates import written
 
 from .aggregates import Place
 from .by_metric import printed_estimates, without_mce
@@ -19,7 +20,8 @@ from .compare import Standing
 from .figures import (
     curves_svg,
     heat_cells,
-    percent_range,
+    interval_text,
+    printed_shares,
     scale_top,
     scatter_svg,
     shade,
@@ -96,14 +98,19 @@ def _heat_table(matrix: Matrix) -> str:
     top = scale_top(matrix)
     columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
     head = "".join(f'<th scope="col">{breakable(c)}</th>' for c in columns)
-    bounds = printed_estimates(matrix)
+    bounds, shares = printed_estimates(matrix), printed_shares(matrix)
     lines = []
     for row, cells in enumerate(heat_cells(matrix)):
         shown = [
             _heat_cell(
-                text, value, top, bounds[row][column], f'data-row="{row}" data-column="{column}"'
+                text,
+                value,
+                top,
+                bounds[row][column],
+                share,
+                f'data-row="{row}" data-column="{column}"',
             )
-            for column, (text, value) in enumerate(cells)
+            for column, ((text, value), share) in enumerate(zip(cells, shares, strict=True))
         ]
         lines.append(
             f'<tr><th scope="row">{escape(matrix.rows[row].marked)}</th>{"".join(shown)}</tr>'
@@ -114,7 +121,7 @@ def _heat_table(matrix: Matrix) -> str:
         f'<thead><tr><th scope="col">model</th>{head}</tr></thead>\n'
         f"<tbody>{''.join(lines)}</tbody></table></div>\n"
         f'<p class="caption soft small" aria-live="polite">{escape(caption(matrix))}</p>\n'
-        + _scale(top)
+        + _scale(top, share=matrix.metric.share)
     )
 
 
@@ -123,10 +130,11 @@ def _heat_cell(
     value: float | None,
     top: float,
     bounds: Estimate,
+    share: bool,
     place: str,
 ) -> str:
     first, _, rest = text.partition(" ")
-    interval = percent_range(bounds) if first != "–" else ""
+    interval = interval_text(bounds, share=share) if first != "–" else ""
     shown = escape(first) + "".join(f"<small>{escape(t)}</small>" for t in (interval, rest) if t)
     if value is None:
         return f'<td class="ratio" {place}>{shown}</td>'
@@ -180,18 +188,19 @@ def words(matrix: Matrix, of: str | None = None) -> str:
     return name[0].upper() + name[1:]
 
 
-def _scale(top: float) -> str:
+def _scale(top: float, *, share: bool) -> str:
     stops = ", ".join(shade(step / 10)[0] for step in range(11))
     return (
         f'<p class="scale soft small" aria-hidden="true"><span>0</span> <span class="bar" '
         f'style="background:linear-gradient(90deg, {stops})"></span> '
-        f"<span>{100 * top:.0f}&nbsp;%</span></p>"
+        f"<span>{f'{100 * top:.0f}&nbsp;%' if share else f'{top:.3g}'}</span></p>"
     )
 
 
 def _curves(matrix: Matrix) -> str:
     name = words(matrix)
-    label = f"{name} in percent over severity, one panel a corruption; numbers in the table"
+    over = f"{name}{_unit(matrix, matrix.shown)} over severity"
+    label = f"{over}, one panel a corruption; numbers in the table"
     panels = f"--panels:{len(matrix.table.corruptions)}"
     return (
         f'<h3><span data-metric>{name}</span> over severity</h3>\n<div class="curves" '
@@ -215,8 +224,9 @@ def _sanity(matrix: Matrix) -> str:
     tables = {of: _sanity_table(matrix, of) for of in matrix.losses}
     if not any(tables.values()):
         return ""
+    unit = "In percent: blank" if matrix.metric.share else "Blank"
     note = (
-        '<p class="soft small">In percent: blank (one grey) and noise images were run '
+        f'<p class="soft small">{unit} (one grey) and noise images were run '
         "like any other where <code>sanity=true</code> asked for it; the others are the stored "
         "answers torn from their images or classes. A model that scores no better on clean images "
         "does not look at them. No rank, mean or comparison counts these numbers.</p>"
@@ -231,14 +241,15 @@ def _sanity_table(matrix: Matrix, of: str) -> str:
         clean = matrix.estimate(of, row, "clean")
         found = [clean, *(matrix.estimate(of, row, name) for name in matrix.controls)]
         if clean.value is not None:
-            lines.append((matrix.rows[row].marked, *(with_range(estimate) for estimate in found)))
+            numbers = (with_range(one, share=matrix.task.metrics[of].share) for one in found)
+            lines.append((matrix.rows[row].marked, *numbers))
     head = (f"{matrix.task.metrics[of].title} of", "clean images", *matrix.controls.values())
     return plain_table(head, lines, tight=True) if lines else ""
 
 
 def _worst(matrix: Matrix, *, pictures: bool) -> str:
     """Show the cells that lose most against the same model's clean images."""
-    of = matrix.shown
+    of, share = matrix.shown, matrix.metric.share
     losses = []
     for (row, corruption, severity), cell in matrix.cells.items():
         if severity == 0 or np.isnan(matrix.clean[of][row]):
@@ -264,15 +275,19 @@ def _worst(matrix: Matrix, *, pictures: bool) -> str:
         place_ = f"{matrix.table.corruptions[c]} s{matrix.table.severities[s]}"
         lines.append(
             f"<tr><td>{escape(matrix.rows[row].label)}</td><td>{escape(place_)}</td>"
-            f"<td>{100 * value:.1f} ({percent_range(bounds)})</td><td>{100 * loss:+.1f}</td>"
+            f"<td>{written(value, share=share)} ({interval_text(bounds, share=share)})</td>"
+            f"<td>{written(loss, share=share, sign='+')}</td>"
             f"<td>{seen}</td></tr>"
         )
     if not lines:
-        none = "No cell is worse than the clean images of its model by a tenth of a point."
+        least = "a tenth of a point" if share else f"{LEAST_LOSS:g}"
+        none = f"No cell is worse than the clean images of its model by {least}."
         return f'<p class="soft small">{none}</p>'
+    value_head = f"value{matrix.metric.percent_sign}"
+    loss_head = f"worse than clean by{', points' if share else ''}"
     head = "".join(
         f'<th scope="col">{name}</th>'
-        for name in ("model", "cell", "value, %", "worse than clean by, points", "example")
+        for name in ("model", "cell", value_head, loss_head, "example")
     )
     table = (
         f'<div class="scroll strip"><table class="plain"><thead><tr>{head}</tr></thead>'

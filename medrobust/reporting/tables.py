@@ -11,6 +11,7 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import Estimate, baseline
 from medrobust.metrics.baselines import MEDMNIST_C
+from medrobust.metrics.estimates import written
 from medrobust.tasks.base import Scores, Terms
 from medrobust.tasks.lookup import task_of
 
@@ -273,8 +274,9 @@ def coverage(matrix: Matrix, mean: Mean) -> str:
 def matrix_csv(matrices: Sequence[Matrix]) -> bytes:
     """Write the matrices as they are printed, a row a corruption and a column a model: CSV bytes.
 
-    Several matrices stand below one another. Numbers are in percent with one decimal. Empty is what
-    is not computed or not defined, and a mean over fewer than the corruptions of the table.
+    Several matrices stand below one another. Shares and mCE are in percent with one decimal, other
+    measures as they are, with three. Empty is what is not computed or not defined, and a mean over
+    fewer than the corruptions of the table.
     """
     labels = list(dict.fromkeys(row.label for matrix in matrices for row in matrix.rows))
     buffer = io.StringIO()
@@ -308,10 +310,11 @@ def _matrix_lines(matrix: Matrix, labels: Sequence[str]) -> Iterator[list[str]]:
     }
     for line, name in enumerate(names):
         found = [columns[label][line] if label in columns else None for label in labels]
-        texts = ["" if value is None else f"{100 * value:.1f}" for value in found]
+        share = matrix.metric.share or name == "mCE"
+        texts = ["" if value is None else written(value, share=share) for value in found]
         yield [
             *place,
-            f"{matrix.metric.title}, %",
+            f"{matrix.metric.title}{matrix.metric.percent_sign}",
             name,
             count if name in ("mean", "mCE") else "",
             "" if name == "clean" else severities,

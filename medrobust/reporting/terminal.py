@@ -6,10 +6,11 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
+from medrobust.metrics.estimates import written
 from medrobust.tasks.base import Section
 
 from .by_metric import printed_estimates
-from .figures import heat_cells, percent_range, title, with_range
+from .figures import heat_cells, interval_text, printed_shares, title
 from .matrix import Matrix
 from .sections import intervals
 
@@ -86,7 +87,10 @@ def matrix_table(matrix: Matrix, width: int) -> "Table":
     columns = ["clean", *matrix.table.corruptions, "mean", "mCE"]
     texts = [[text for text, _ in line] for line in heat_cells(matrix)]
     ranges = [
-        [percent_range(found) if text != "–" else "" for text, found in zip(*pair, strict=True)]
+        [
+            interval_text(found, share=share) if text != "–" else ""
+            for text, found, share in zip(*pair, printed_shares(matrix), strict=True)
+        ]
         for pair in zip(texts, printed_estimates(matrix), strict=True)
     ]
     return _fitting(matrix, columns, texts, ranges, width)
@@ -99,8 +103,9 @@ def sanity_table(matrix: Matrix, width: int) -> "Table":
         [matrix.estimate(matrix.shown, row, name) for name in names]
         for row in range(len(matrix.rows))
     ]
-    texts = [[with_range(one).split(" ")[0] for one in line] for line in found]
-    ranges = [[percent_range(one) for one in line] for line in found]
+    share = matrix.metric.share
+    texts = [[written(one.value, share=share) for one in line] for line in found]
+    ranges = [[interval_text(one, share=share) for one in line] for line in found]
     return _fitting(matrix, list(names.values()), texts, ranges, width)
 
 

@@ -48,6 +48,7 @@ class Layout:
         ratios: Those of them that are divided by a reference's.
         groups: Cells of the rows.
         reference: Cells of the reference under the same conditions, by the same keys.
+        unscaled: Those losses that are no shares.
     """
 
     corruptions: tuple[str, ...]
@@ -59,6 +60,7 @@ class Layout:
     ratios: tuple[str, ...]
     groups: Groups
     reference: Groups
+    unscaled: frozenset[str] = frozenset()
 
     def column(self, groups: Groups, row: int, name: str) -> list[StoredCell] | None:
         """Return all cells of a column, None if a severity is missing."""
@@ -172,7 +174,8 @@ class Errors:
         return zip(self.layout.corruptions, self.columns, strict=True)
 
     def _mean(self, wrong: Float64Array) -> Estimate:
-        bounds = error_interval(wrong, self.strata, self.groups)
+        share = self.of not in self.layout.unscaled
+        bounds = error_interval(wrong, self.strata, self.groups, share=share)
         return with_bounds(self.value(wrong), bounds)
 
     def value(self, wrong: Float64Array) -> float:

@@ -19,7 +19,7 @@ from medrobust.metrics import Estimate
 
 from .by_metric import printed_estimates
 from .compare import COMPARISON_COLUMNS
-from .figures import drawn_rows, shade
+from .figures import drawn_rows, printed_shares, shade
 from .matrix import Matrix
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
 from .wandb_readings import of_section
@@ -257,13 +257,15 @@ def _columns(matrix: Matrix) -> list[str]:
     return ["clean", *matrix.table.corruptions, "mean", "mCE"]
 
 
-def _percent(value: float | None) -> float | None:
-    return None if value is None else round(100 * value, 4)
+def _shown(value: float | None, *, share: bool) -> float | None:
+    """Return a share in percent, another number as it is."""
+    return None if value is None else round(100 * value if share else value, 4)
 
 
 def _matrix_table(matrix: Matrix, metric: str) -> Any:
-    """Return models by corruptions in percent, each with the bounds of its interval."""
-    return _bounded_table(matrix, _columns(matrix), printed_estimates(matrix, metric))
+    """Return models by corruptions, shares in percent, each with the bounds of its interval."""
+    shares = printed_shares(matrix, metric)
+    return _bounded_table(matrix, _columns(matrix), printed_estimates(matrix, metric), shares)
 
 
 def _sanity_table(matrix: Matrix, metric: str) -> Any:
@@ -272,20 +274,25 @@ def _sanity_table(matrix: Matrix, metric: str) -> Any:
         [matrix.estimate(metric, row, name) for name in ("clean", *matrix.controls)]
         for row in range(len(matrix.rows))
     ]
-    return _bounded_table(matrix, ["clean images", *matrix.controls.values()], found)
+    names = ["clean images", *matrix.controls.values()]
+    return _bounded_table(matrix, names, found, [matrix.task.metrics[metric].share] * len(names))
 
 
 def _bounded_table(
-    matrix: Matrix, names: Sequence[str], estimates: Sequence[Sequence[Estimate]]
+    matrix: Matrix,
+    names: Sequence[str],
+    estimates: Sequence[Sequence[Estimate]],
+    shares: Sequence[bool],
 ) -> Any:
     import wandb
 
     columns = ["model", *names, *(f"{name} {end}" for name in names for end in ("low", "high"))]
     data = []
     for line, found in zip(matrix.rows, estimates, strict=True):
-        bounds = [end for estimate in found for end in (estimate.low, estimate.high)]
-        numbers = [*(estimate.value for estimate in found), *bounds]
-        data.append([line.label, *map(_percent, numbers)])
+        pairs = list(zip(found, shares, strict=True))
+        values = [_shown(one.value, share=share) for one, share in pairs]
+        bounds = [_shown(end, share=share) for one, share in pairs for end in (one.low, one.high)]
+        data.append([line.label, *values, *bounds])
     return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
 
 
@@ -294,13 +301,13 @@ def _heat_map(matrix: Matrix, metric: str) -> Any:
     import plotly.graph_objects as plotly
     import wandb
 
-    values = [
-        [_percent(estimate.value) for estimate in line[:-1]]
-        for line in printed_estimates(matrix, metric)
-    ]
-    text = [["–" if value is None else f"{value:.1f}" for value in line] for line in values]
+    said = matrix.task.metrics[metric]
+    printed = [line[:-1] for line in printed_estimates(matrix, metric)]
+    values = [[_shown(one.value, share=said.share) for one in line] for line in printed]
+    digits = 1 if said.share else 3
+    text = [["–" if value is None else f"{value:.{digits}f}" for value in line] for line in values]
     darker = [(step / 10, shade(step / 10)[0]) for step in range(11)]
-    if matrix.task.metrics[metric].higher_is_better:
+    if said.higher_is_better:
         darker = [(1 - share, color) for share, color in darker[::-1]]
     figure = plotly.Figure(
         plotly.Heatmap(
@@ -312,9 +319,7 @@ def _heat_map(matrix: Matrix, metric: str) -> Any:
             colorscale=darker,
         )
     )
-    figure.update_layout(
-        title=f"{matrix.task.metrics[metric].title}, %", yaxis={"autorange": "reversed"}
-    )
+    figure.update_layout(title=f"{said.title}{said.percent_sign}", yaxis={"autorange": "reversed"})
     return wandb.Plotly(figure)
 
 
@@ -323,15 +328,15 @@ def _curve(matrix: Matrix, metric: str) -> Any:
     import wandb
 
     severities = [0, *matrix.table.severities]
-    name = matrix.task.metrics[metric].title
+    said = matrix.task.metrics[metric]
     rows = drawn_rows(matrix)
     lines = [[matrix.clean[metric][row], *matrix.values[metric][row].mean(axis=0)] for row in rows]
     kept = [(row, line) for row, line in zip(rows, lines, strict=True) if not np.isnan(line).any()]
     return wandb.plot.line_series(
         xs=severities,
-        ys=[[round(100 * float(value), 4) for value in line] for _, line in kept],
+        ys=[[_shown(float(value), share=said.share) for value in line] for _, line in kept],
         keys=[matrix.rows[row].label for row, _ in kept],
-        title=f"{matrix.table.dataset}: {name}, %, mean over corruptions",
+        title=f"{matrix.table.dataset}: {said.title}{said.percent_sign}, mean over corruptions",
         xname="severity",
     )
 
