@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import InvalidDataError
 
 from .folder import Arrays
@@ -61,6 +62,8 @@ def windows(
 ) -> list[dict[str, Any]]:
     """Return every window since the reference; one that has not changed is not computed again.
 
+    A window that was edited, or that another monitor made, does not have its seal: it is made anew.
+
     Args:
         record: Of the monitor.
         reference: Its arrays.
@@ -71,7 +74,8 @@ def windows(
     if not batches:
         return []
     recipe = Published(**record["published"])
-    old = {one["content"]: one for one in known or [] if one.get("content")}
+    given = known if isinstance(known, list) else []
+    old = {one["content"]: one for one in given if _is_whole(one, record)}
     base = _studies(record, reference)
     every = joined([base, *(_studies(record, batch) for batch in batches)]).in_order()
     first, last = int(record["reference"]["last"]) + 1, int(every.days.max())
@@ -110,7 +114,24 @@ def _window(
         found["statistic"] = number
         sign = -1 if recipe.name == "chexstray" else 1
         found["alarm"] = bool(recipe.limit is not None and sign * number > recipe.limit)
-    return found
+    return {**found, "seal": _seal(found, record)}
+
+
+def _seal(window: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Return the digest of a window of a monitor; its day, which its studies tell, is left out."""
+    told = {name: value for name, value in window.items() if name not in ("day", "seal")}
+    made_from = {name: record[name] for name in ("published", "standard", "arrays")}
+    return fingerprint([told, made_from])
+
+
+def _is_whole(window: Any, record: Mapping[str, Any]) -> bool:
+    """Say whether a window that was read is one that this monitor wrote."""
+    if not isinstance(window, dict) or not window.get("content"):
+        return False
+    try:
+        return bool(window.get("seal") == _seal(window, record))
+    except ValueError:  # a number that is not finite: none was written
+        return False
 
 
 def _arrays(studies: Studies) -> dict[str, NDArray[Any]]:

@@ -1,5 +1,6 @@
 """CheXstray and MMC+ against what their formulas give, computed here step by step with scipy."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import optimize, stats
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
+from medrobust.monitor import published_windows
 from medrobust.monitor.published import (
     RECIPES,
     Published,
@@ -173,3 +175,51 @@ def test_a_published_monitor_is_updated_in_parts_as_at_once(tmp_path, monkeypatc
         assert found.status["contributions"][0][0] == "kvp"
         assert (found.status["statistic"] < 0) == (name == "chexstray")
     assert windows[0] == windows[1]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda windows: windows[-1].update(statistic=0.0, alarm=False),
+        lambda windows: windows[-1].update(statistic=float("nan")),
+        lambda windows: windows[-1]["z"].update(kvp=0.0),
+        lambda windows: windows[-1].update(seal=windows[-2]["seal"]),
+        lambda windows: windows[-1].update(windows[-2]),
+        lambda windows: windows.insert(0, "no window"),
+        lambda windows: [window.pop("seal", None) for window in windows],
+    ],
+)
+def test_a_window_that_was_edited_is_made_anew_and_no_other(tmp_path, monkeypatch, edit):
+    monkeypatch.setitem(RECIPES, "mmc_plus", MMC_PLUS)
+    place, key = tmp_path / "monitor", b"k" * 32
+    fit_monitor(place, REFERENCE, key=key, recipe="mmc_plus", limit=2.0)
+    new = replace(WINDOW, numbers={**WINDOW.numbers, "kvp": WINDOW.numbers["kvp"] + 40})
+    assert update_monitor(place, new, key=key).alarm
+    names = ("windows.json", "status.json")
+    before = [(place / name).read_text() for name in names]
+    windows = json.loads(before[0])
+    edit(windows)
+    (place / "windows.json").write_text(json.dumps(windows))
+    made = []
+
+    def counted(*given):
+        made.append(given)
+        return statistics(*given)
+
+    monkeypatch.setattr(published_windows, "statistics", counted)
+    assert update_monitor(place, new, key=key).alarm
+    assert [(place / name).read_text() for name in names] == before
+    without = sum("seal" not in one for one in windows if isinstance(one, dict) and one["content"])
+    assert len(made) == (without or ("no window" not in windows))
+
+
+def test_a_window_of_another_monitor_is_not_taken_for_its_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "mmc_plus", MMC_PLUS)
+    key, found = b"k" * 32, []
+    for name, reference in (("one", REFERENCE), ("other", table(0, 12, 5, 7))):
+        fit_monitor(tmp_path / name, reference, key=key, recipe="mmc_plus", limit=2.0)
+        update_monitor(tmp_path / name, WINDOW, key=key)
+        found.append((tmp_path / name / "windows.json").read_text())
+    (tmp_path / "other" / "windows.json").write_text(found[0])
+    update_monitor(tmp_path / "other", WINDOW, key=key)
+    assert (tmp_path / "other" / "windows.json").read_text() == found[1] != found[0]
