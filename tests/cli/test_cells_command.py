@@ -27,6 +27,7 @@ def offered(printed: str, before: str) -> list[list[str]]:
     return [shlex.split(one.removeprefix("medrobust ")) for one in commands]
 
 
+@pytest.mark.slow
 def test_the_commands_for_an_empty_mce_fill_it_when_they_are_run_as_printed(workplace: Path):
     chosen = ("corruption=contrast", "severity=2", f"store.dir={STORE}")
     assert medrobust(*RUN, *chosen) == 0

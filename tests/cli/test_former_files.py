@@ -135,6 +135,7 @@ def test_a_recipe_in_a_file_of_ones_own_is_a_tuning(pack: str) -> None:
     assert (whole._target_, whole.shots) == ("medrobust.tuning.Tuning", 3)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_that_time_sweeps_over_what_is_typed_instead(pack: str, workplace: Path) -> None:
     def jobs(*typed: str, name: str) -> list[str]:
         assert medrobust(pack, *typed, "dry_run=true", f"hydra.sweep.dir={name}") == 0

@@ -61,6 +61,7 @@ def rigs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str,
     return folder, done.stdout, json.loads((folder / "told.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused_in_one_sentence_by_every_reader(rigs) -> None:
     folder, said, told = rigs
     assert told["statuses"]["fuzz"] == 0, said
@@ -71,6 +72,7 @@ def test_damaged_files_are_read_or_refused_in_one_sentence_by_every_reader(rigs)
     assert sum(found["read"] for found in figures.values()) > 10
 
 
+@pytest.mark.slow
 def test_what_a_reader_must_not_do_is_seen(rigs) -> None:
     found = rigs[2]["found"]
     first = {name: one["failures"][0] for name, one in found.items() if one["failures"]}
@@ -83,6 +85,7 @@ def test_what_a_reader_must_not_do_is_seen(rigs) -> None:
     assert found["careful"]["refused"] >= 10
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_instant_or_eight_at_once_the_outcome_is_the_same(rigs) -> None:
     folder, said, told = rigs
     assert told["statuses"]["kills"] == 0, said
