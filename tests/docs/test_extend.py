@@ -74,7 +74,7 @@ def test_the_pieces_make_all_that_the_page_promises(copy: Path) -> None:
     suite, corruption, metric, task, model = (run(copy, text) for text in texts)
     assert "faint_noise" in suite
     assert "soft_focus" in suite
-    assert ",lens,vignette,5," in corruption
+    assert ",lens,falloff,5," in corruption
     assert ",top2_accuracy," in metric
     assert ",strangers," in task
     assert "\nbrightness,none,phantoms,test,imagenet_c,brightness,3," in model
@@ -90,8 +90,8 @@ import torch
 from medrobust.cli import entry
 from medrobust.corruptions import corrupt
 white = torch.full((1, 1, 33, 33), 255, dtype=torch.uint8)
-out = corrupt(white, 'vignette', severity=5, suite='lens')[0, 0]
-print('\\nvignette', int(out[16, 16]), int(out[0, 0]), int(out[0, 16]))
+out = corrupt(white, 'falloff', severity=5, suite='lens')[0, 0]
+print('\\nfalloff', int(out[16, 16]), int(out[0, 0]), int(out[0, 16]))
 sys.exit(status) if status else entry.main(sys.argv[1:])
 """
 
@@ -112,7 +112,7 @@ def done(copy: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_kernel_darkens_corners_and_leaves_the_middle(done) -> None:
-    assert "\nvignette 255 50 153\n" in done.stdout, done.stderr
+    assert "\nfalloff 255 50 153\n" in done.stdout, done.stderr
 
 
 def test_the_task_keeps_the_contract_in_one_folder_and_reaches_matrix_and_page(
