@@ -64,7 +64,7 @@ def test_the_answer_says_how_the_keys_are_listed() -> None:
         (["tuning.shots=3"], "in tuning=none; tuning=few_shot has it."),
         (["few_shot.shots=3"], "in tuning=none; tuning=few_shot has 'tuning.shots'."),
         (["lora.rank=3"], "in adapter=none; adapter=lora has 'adapter.rank'."),
-        (["dataset.csv=x"], "in dataset=phantoms; dataset=dicom, folder have it."),
+        (["dataset.csv=x"], "in dataset=phantoms; dataset=dicom, folder, lesions have it."),
     ],
 )
 def test_a_key_of_another_option_names_that_option(typed, said) -> None:

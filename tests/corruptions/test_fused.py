@@ -27,7 +27,7 @@ def kind_of(clause):
 
 
 CLAUSES = list(clauses())
-COLOR_ONLY = {"frost", "saturate", "spatter"}
+COLOR_ONLY = {"frost", "hue", "saturate", "spatter"}
 NARROW = [c for c in reversed(CLAUSES) if (c.name, c.severity) not in WIDE]
 GREY = {clause.kernel: clause for clause in NARROW if clause.kernel not in COLOR_ONLY}
 """One clause a kernel, for those that take one channel: the mildest."""

@@ -48,7 +48,7 @@ def test_what_is_evaluated_says_no_more_than_it_must() -> None:
 
     own = Flipped()
     assert own.origin() is own.head("any") is own.head_description("any", ()) is None
-    assert (own.protocol, list(own.made_from())) == ((), [])
+    assert (own.tuned_how, list(own.made_from())) == ((), [])
     own.check_base("any", "0" * 64)
     assert parted(own, None) == (own, None)
 
