@@ -66,7 +66,7 @@ AS_IT_SHOULD_BE = (VOI_TABLE, AS_STORED)
 AGAINST_PIXELS = (*LEAVING_LITTLE, ONE_FRAME)
 """Notes of what the header makes of the pixels."""
 
-READING: Final = 5
+READING: Final = 6
 """Version of the way pixels are read: to be raised where the cache may hold wrong ones."""
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medrobust.exceptions import InvalidImageError, MissingDependencyError
 
 from .codestream import Codestream, Kind, codestream, is_cut_off
+from .dicom_frames import check_frames, frames_against, frames_of_header
 from .dicom_headers import DEFLATED, dicom_errors_named, library
 from .jpeg_scans import decoded_jpeg, is_whole
 
@@ -91,7 +92,7 @@ def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) ->
         begin = stream.tell()
         held = min(length, file.stat().st_size - begin)
         last = partial(_last, stream, begin + held)
-        check_length(header, PIXELS[tag], held, last, index, file.name)
+        check_length(header, PIXELS[tag], held, last, file.name)
         stream.seek(start)
         return _plain(header, stream, index, file)
 
@@ -159,7 +160,6 @@ def check_length(
     floating: int | None,
     held: int,
     last: Callable[[int], bytes],
-    index: int,
     name: str,
 ) -> None:
     """Refuse uncompressed pixels of another length than the header says.
@@ -172,13 +172,12 @@ def check_length(
         floating: Bits of a floating value; None for whole ones.
         held: Bytes of the pixels.
         last: Returns so many of their last bytes.
-        index: Of the frame that is wanted.
         name: Of the file.
 
     Raises:
         InvalidImageError: Naming the file and the values of the header.
     """
-    kind, frames = header.PhotometricInterpretation, int(header.get("NumberOfFrames") or 1)
+    kind, frames = header.PhotometricInterpretation, frames_of_header(header)
     bits = floating or header.BitsAllocated
     one = header.Rows * header.Columns * header.SamplesPerPixel * bits / 8
     one *= 2 / 3 if kind == "YBR_FULL_422" else 1
@@ -186,18 +185,19 @@ def check_length(
         f"Rows {header.Rows}, Columns {header.Columns}, SamplesPerPixel {header.SamplesPerPixel}, "
         f"BitsAllocated {bits}, PhotometricInterpretation {kind}, NumberOfFrames {frames}"
     )
-    if held < int((index + 1) * one):
+    against = frames_against(header, held / one)
+    if held < int(frames * one):
         raise InvalidImageError(
             f"{name} cannot be read as DICOM: it holds {held} bytes of pixels, its header asks for "
-            f"{ceil(frames * one)} ({told}); it is damaged or cut off."
+            f"{ceil(frames * one)} ({told}); it is damaged or cut off{against}."
         )
     most = 1.5 if kind == "YBR_FULL_422" else 2
     beyond = held - ceil(frames * one)
-    many = held >= most * frames * one and held - frames * one > 1
+    many = held - frames * one > 1 and held >= (frames + most - 1) * one
     if many or (beyond >= max(one / header.Rows, 2) and _varies(last(beyond))):
         raise InvalidImageError(
             f"{name} holds {held} bytes of pixels, of which its header explains "
-            f"{ceil(frames * one)} ({told})."
+            f"{ceil(frames * one)} ({told}){against}."
         )
 
 
@@ -235,7 +235,7 @@ def _deflated(header: "FileDataset", index: int, file: Path) -> Unpacked:
         raise InvalidImageError(f"{file.name} is a DICOM file without pixels.")
     check_layout(header, tag, file.name)
     held = whole[tag].value
-    check_length(header, PIXELS[tag], len(held), lambda n: held[-n:], index, file.name)
+    check_length(header, PIXELS[tag], len(held), lambda n: held[-n:], file.name)
     options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
     return Unpacked(np.asarray(pixel_array(whole, index=index, **options)))
 
@@ -247,6 +247,7 @@ def _encapsulated(header: "FileDataset", index: int, file: Path, decoder: "Decod
     options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
     if header.SamplesPerPixel > 1:
         options["planar_configuration"] = header.get("PlanarConfiguration") or 0
+    check_frames(whole, file.name)
     found = None
     if syntax == RLE:
         _check_rle(whole, index, file.name)
@@ -305,7 +306,7 @@ def _packed_frame(whole: "FileDataset", index: int) -> bytes:
     packed: bytes = get_frame(
         whole.PixelData,
         index,
-        number_of_frames=int(whole.get("NumberOfFrames") or 1),
+        number_of_frames=frames_of_header(whole),
         extended_offsets=offsets if all(offsets) else None,
     )
     return packed

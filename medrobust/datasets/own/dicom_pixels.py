@@ -18,6 +18,7 @@ from medrobust.exceptions import InvalidImageError
 from medrobust.types import UInt8Array
 
 from .dicom_colour import PALETTE_BITS, STREAM_COLOURS, colours
+from .dicom_frames import frames_of_header
 from .dicom_grey import (
     AS_STORED,
     CLIPPED,
@@ -209,7 +210,7 @@ def _notes(header: "FileDataset", index: int) -> dict[str, str]:
     """Say what of a header a viewer might show and this module does not, and what it warns of."""
     inverse = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
     shape = str(header.get("PresentationLUTShape", "")).upper()
-    frames = int(header.get("NumberOfFrames") or 1)
+    frames = frames_of_header(header)
     found = {
         BURNT_IN: str(header.get("BurnedInAnnotation", "")).upper() == "YES",
         OVERLAYS: any(tag in OVERLAY_DATA for tag in header.keys()),  # noqa: SIM118  # raw tags
@@ -242,7 +243,7 @@ def _check_header(header: "FileDataset", name: str) -> None:
 
 
 def _frame_index(header: "FileDataset", frame: int | None, name: str) -> int:
-    count = int(header.get("NumberOfFrames") or 1)
+    count = frames_of_header(header)
     number = (count + 1) // 2 if frame is None else frame
     if not 1 <= number <= count:
         raise InvalidImageError(
