@@ -2,8 +2,8 @@
 
 Part of `python -m benchmarks coverage`: the AUC whose labels belong to patients of uneven size,
 accuracy where one patient has a quarter of the images, AUPRC and calibration errors of few images,
-kappa and grade error of nearly perfect cells. The alternative is value +- t sqrt(V) with the
-infinitesimal jackknife, cut to the range of the number.
+kappa and grade error of nearly perfect cells; then `coverage_few`. The alternative is value
++- t sqrt(V) with the infinitesimal jackknife, cut to the range of the number.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from benchmarks import coverage_few
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
 from medrobust.metrics.influence import kappa_influence, mean_precision
 from medrobust.metrics.intervals import mean_interval
@@ -171,5 +172,6 @@ TABLES = {
         small_rows,
         0.5,
     ),
+    **coverage_few.TABLES,
 }
 """Title -> columns, rows, and share of the repetitions."""

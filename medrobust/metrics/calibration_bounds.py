@@ -13,6 +13,32 @@ from .variances import variance_of_mean
 FEWEST_CALIBRATED = 150
 """Images (or patients) that the interval of a calibration error needs: ten a bin."""
 
+FEWEST_RARE = 5
+"""Wrong answers, and right ones, from which bounds of means of chances hold."""
+
+
+def rare_answers(predicted: Int64Array, labels: Int64Array, groups: Int64Array | None) -> int:
+    """Count the images, or patients, with wrong answers, or those with right ones: the fewer.
+
+    Args:
+        predicted: int64 (N,), or (N, L), where an image may have both.
+        labels: The same.
+        groups: Patient of each image, int64 (N,); None where each stands alone.
+
+    Example:
+        >>> labels = np.zeros(6, np.int64)
+        >>> predicted = np.array([1, 1, 0, 0, 0, 0])
+        >>> rare_answers(predicted, labels, None)
+        2
+        >>> rare_answers(predicted, labels, np.array([0, 0, 1, 1, 2, 2]))
+        1
+    """
+    right = (predicted == labels).reshape(len(labels), -1)
+    sides = ((~right).any(axis=1), right.any(axis=1))
+    if groups is None:
+        return min(int(np.count_nonzero(side)) for side in sides)
+    return min(int(np.count_nonzero(np.bincount(groups[side]))) for side in sides)
+
 
 def calibration_bounds(found: CalibrationError, groups: Int64Array | None = None) -> Bounds | None:
     """Return the 95 % interval of a calibration error; None where too few images are there.

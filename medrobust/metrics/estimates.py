@@ -37,11 +37,45 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95 % interval; None where it is not defined, or has no interval."""
+    """A number with its 95 % interval; None where it is not defined, or has no interval.
+
+    Attributes:
+        value: The number.
+        low: Lower bound.
+        high: Upper bound.
+        note: Why the number or a bound is empty; of a whole interval, why it holds less often than
+            it says. A clause without a full stop; empty where nothing is to be said.
+    """
 
     value: float | None
     low: float | None = None
     high: float | None = None
+    note: str = ""
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Which of value, low and high are empty.
+
+        Example:
+            >>> Estimate(0.5).lacks, Estimate(0.5, 0.4, 0.6).lacks
+            (('low', 'high'), ())
+        """
+        parts = {"value": self.value, "low": self.low, "high": self.high}
+        return tuple(name for name, part in parts.items() if part is None)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there is an interval, and it holds less often than it says.
+
+        Example:
+            >>> Estimate(0.5, 0.4, 0.6, "few").doubtful, Estimate(0.5, note="few").doubtful
+            (True, False)
+        """
+        return bool(self.note) and not self.lacks
+
+
+DOUBTFUL = "§"
+"""Stands behind an interval that holds less often than it says."""
 
 
 def written(value: float | None, *, share: bool = True, sign: str = "") -> str:
@@ -61,16 +95,21 @@ def written(value: float | None, *, share: bool = True, sign: str = "") -> str:
     return f"{100 * value:{sign}.1f}" if share else f"{value:{sign}.3f}"
 
 
-def with_bounds(value: float | None, bounds: Bounds | None) -> Estimate:
+def with_bounds(value: float | None, bounds: Bounds | None, note: str = "") -> Estimate:
     """Join a value and its interval; rounding may not put the value outside.
+
+    Args:
+        value: The number.
+        bounds: Its interval, where it has one.
+        note: As `Estimate` has it.
 
     Example:
         >>> with_bounds(0.5, (0.5000000001, 0.6)).low
         0.5
     """
     if value is None or bounds is None:
-        return Estimate(value)
-    return Estimate(value, min(bounds[0], value), max(bounds[1], value))
+        return Estimate(value, note=note)
+    return Estimate(value, min(bounds[0], value), max(bounds[1], value), note)
 
 
 def label_parts(labels: NDArray[np.int64]) -> tuple[list[NDArray[np.bool_]], list[int]]:

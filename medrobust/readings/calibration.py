@@ -12,12 +12,17 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics import Estimate
 from medrobust.metrics.calibration import calibration_errors, confidences, likelihood_terms
-from medrobust.metrics.calibration_bounds import FEWEST_CALIBRATED, calibration_bounds
-from medrobust.metrics.estimates import with_bounds
+from medrobust.metrics.calibration_bounds import (
+    FEWEST_CALIBRATED,
+    FEWEST_RARE,
+    calibration_bounds,
+    rare_answers,
+)
+from medrobust.metrics.estimates import DOUBTFUL, with_bounds
 from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.metrics.recalibration import Scaling, temperature_scaling, vector_scaling
 from medrobust.metrics.reliability import bins, classwise_error, kolmogorov_smirnov_error
-from medrobust.metrics.scores import probabilities
+from medrobust.metrics.scores import predictions, probabilities
 from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import (
     CELL_COLUMNS,
@@ -34,7 +39,7 @@ from medrobust.reporting.panels import Line, Panel, panels_svg
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import csv_bytes, number
 from medrobust.tasks.base import Section
-from medrobust.types import Float64Array
+from medrobust.types import Float64Array, Int64Array
 
 SCALINGS = {"temperature": temperature_scaling, "vector": vector_scaling}
 NUMBERS = (
@@ -187,8 +192,14 @@ def _measured(
     numbers["nll"] = float(likelihood_terms(logits, labels, kind).mean())
     diagram = _diagram(row, pairs, count)
     found = calibration_errors(chances, labels, kind, bins=count)["ece"]
-    ece = with_bounds(numbers["ece"], calibration_bounds(found, row.groups))
+    note = _note(row, predictions(logits, kind), labels)
+    ece = with_bounds(numbers["ece"], calibration_bounds(found, row.groups), note)
     return Measured(place, cell, name, numbers, _shift(row, [terms]), ece, terms, diagram)
+
+
+def _note(row: RowCells, predicted: Int64Array, labels: Int64Array) -> str:
+    rare = rare_answers(predicted, labels, row.groups)
+    return f"{counted(rare, 'rare answer')}" if rare < FEWEST_RARE else ""
 
 
 def _errors(sure: Float64Array, right: Float64Array, count: int) -> dict[str, float]:
@@ -265,7 +276,8 @@ def _html(found: Sequence[RowCalibration], left_out: Sequence[str], settings: Ca
         f"Shift: mean confidence less share right; above 0 the model is too sure of itself. "
         f"Scaling by {escape(settings.scaling)} is fitted on clean validation images and kept. In "
         f"brackets: 95 % intervals; calibration errors (ECE) have them from {FEWEST_CALIBRATED} "
-        f"images or patients on, and are too large by chance on fewer."
+        f"images or patients on, and are too large by chance on fewer; {DOUBTFUL} marks those of "
+        f"fewer than {FEWEST_RARE} wrong answers, or right ones, which hold less often than 95 %."
     )
     of_matrix = partial(_of_matrix, settings=settings)
     return part_of_page("Calibration", about, found, left_out, of_matrix)
@@ -314,7 +326,8 @@ def _mean_ece(one: RowCalibration, scaling: str, level: int) -> str:
     if any(part.low is None for part in parts):
         return with_range(Estimate(value))
     low, high = (float(np.mean([getattr(part, end) for part in parts])) for end in ("low", "high"))
-    return with_range(Estimate(value, low, high))
+    note = next((part.note for part in parts if part.note), "")
+    return with_range(Estimate(value, low, high, note))
 
 
 def _finding(one: RowCalibration, settings: Calibration) -> str:

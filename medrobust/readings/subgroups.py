@@ -1,7 +1,7 @@
 """Errors within the groups that metadata columns name: a table in the page and subgroups.csv."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
@@ -266,7 +266,7 @@ def _place(one: Subgroup) -> dict[str, str]:
 
 def _numbers(name: str, found: Estimate) -> dict[str, str]:
     parts = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
-    return {parts[part]: number(value) for part, value in asdict(found).items()}
+    return {column: number(getattr(found, part)) for part, column in parts.items()}
 
 
 def _covers(one: Subgroup) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import error_interval
-from medrobust.metrics.estimates import with_bounds
+from medrobust.metrics.estimates import DOUBTFUL, with_bounds
 
 from .aggregates import Place
 from .matrix import Matrix, plain
@@ -47,7 +47,10 @@ def printed_estimates(matrix: Matrix, of: str | None = None) -> list[list[Estima
 def clean(matrix: Matrix, of: str, row: int) -> Estimate:
     """Return the number on clean images."""
     if of not in matrix.losses:
-        return bounded(matrix.clean[of][row], matrix.clean_low[of][row], matrix.clean_high[of][row])
+        parts = (matrix.clean[of], matrix.clean_low[of], matrix.clean_high[of])
+        note = _doubt(matrix, of, [Place.clean(row)])
+        value, low, high = (part[row] for part in parts)
+        return bounded(value, low, high, note)
     return _valued(plain(float(matrix.clean[of][row])), matrix.estimate(of, row, "clean"))
 
 
@@ -55,9 +58,47 @@ def severity_mean(matrix: Matrix, of: str, row: int, column: int) -> Estimate:
     """Return the mean over severities of one corruption."""
     if of not in matrix.losses:
         parts = (matrix.values[of], matrix.low[of], matrix.high[of])
-        return bounded(*(part[row, column].mean() for part in parts))
+        name = matrix.table.corruptions[column]
+        note = _doubt(matrix, of, [Place(row, name, level) for level in matrix.table.severities])
+        value, low, high = (part[row, column].mean() for part in parts)
+        return bounded(value, low, high, note)
     found = matrix.estimate(of, row, "severity_mean", column)
     return _valued(matrix.severity_mean(of, row, column), found)
+
+
+def at_severity(matrix: Matrix, of: str, row: int, column: int, place: int) -> Estimate:
+    """Return the number of one corruption at one severity.
+
+    Args:
+        matrix: The table.
+        of: Metric.
+        row: Model.
+        column: Corruption.
+        place: Of the severity in the table.
+    """
+    parts = (matrix.values[of], matrix.low[of], matrix.high[of])
+    where = Place(row, matrix.table.corruptions[column], matrix.table.severities[place])
+    value, low, high = (part[row, column, place] for part in parts)
+    return bounded(value, low, high, _doubt(matrix, of, [where]))
+
+
+def _doubt(matrix: Matrix, of: str, places: Sequence[Place]) -> str:
+    """Return what is said of the first of those cells whose interval is to be doubted."""
+    cells = (cell for place in places for cell in matrix.groups.get(place, ()))
+    found = (matrix.measured.scores(cell).estimates.get(of) for cell in cells)
+    return next((one.note for one in found if one is not None and one.doubtful), "")
+
+
+def doubts(matrix: Matrix, of: str | None = None) -> str:
+    """Say what the sign stands for behind intervals of a table; empty where none has it.
+
+    Args:
+        matrix: The table.
+        of: Metric; None: the one that is shown.
+    """
+    printed = (found for line in printed_estimates(matrix, of) for found in line)
+    note = next((found.note for found in printed if found.doubtful), "")
+    return f"{DOUBTFUL}: such as {note}; reasons.csv has all" if note else ""
 
 
 def mean(matrix: Matrix, of: str, row: int) -> Estimate:
@@ -92,8 +133,8 @@ def mean_at(matrix: Matrix, of: str, row: int, place: int) -> Estimate:
     groups = [matrix.groups[Place(row, name, level)] for name in matrix.table.corruptions]
     if of in matrix.losses:
         return Estimate(value, *_bounds(matrix, of, groups))
-    bounds = zip(values, matrix.low[of][row, :, place], matrix.high[of][row, :, place], strict=True)
-    return _mean_of_bounds(value, [bounded(*one) for one in bounds])
+    columns = range(len(matrix.table.corruptions))
+    return _mean_of_bounds(value, [at_severity(matrix, of, row, c, place) for c in columns])
 
 
 def _bounds(
@@ -130,11 +171,11 @@ def _valued(value: float | None, found: Estimate) -> Estimate:
     return Estimate(None) if value is None else Estimate(value, found.low, found.high)
 
 
-def bounded(value: float, low: float, high: float) -> Estimate:
+def bounded(value: float, low: float, high: float, note: str = "") -> Estimate:
     """Make an estimate of entries of arrays, in which NaN stands for what is not there."""
     if np.isnan(value):
         return Estimate(None)
-    return Estimate(float(value), plain(float(low)), plain(float(high)))
+    return Estimate(float(value), plain(float(low)), plain(float(high)), note)
 
 
 def _mean_of_bounds(value: float, parts: Sequence[Estimate]) -> Estimate:
@@ -142,4 +183,5 @@ def _mean_of_bounds(value: float, parts: Sequence[Estimate]) -> Estimate:
     if len(ends) < len(parts) or not ends:
         return Estimate(value)
     low, high = np.mean(ends, axis=0)
-    return Estimate(value, float(low), float(high))
+    note = next((one.note for one in parts if one.doubtful), "")
+    return Estimate(value, float(low), float(high), note)

@@ -10,7 +10,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.corruptions.suites import suites
 from medrobust.metrics import Estimate
-from medrobust.metrics.estimates import written
+from medrobust.metrics.estimates import DOUBTFUL, written
 
 from .by_metric import printed_estimates
 from .drawing import STYLES, broken, legend_below, own_settings, plain_axes, svg
@@ -193,10 +193,11 @@ def heat_cells(matrix: Matrix) -> list[list[tuple[str, float | None]]]:
 
 
 def interval_text(found: Estimate, *, share: bool = True) -> str:
-    """Print an interval, that of a share in percent, or nothing."""
+    """Print an interval, that of a share in percent, or nothing; § where it is to be doubted."""
     if found.low is None or found.high is None:
         return ""
-    return f"{written(found.low, share=share)}–{written(found.high, share=share)}"
+    mark = DOUBTFUL if found.doubtful else ""
+    return f"{written(found.low, share=share)}–{written(found.high, share=share)}{mark}"
 
 
 def with_range(found: Estimate, *, share: bool = True) -> str:

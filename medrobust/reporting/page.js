@@ -20,7 +20,7 @@
     cell.removeAttribute("style");
     if (entry === null || entry === undefined) { cell.textContent = "–"; return; }
     cell.append((factor * entry[0]).toFixed(digits));
-    if (entry[1] !== null) cell.append(small((factor * entry[1]).toFixed(digits) + "–" + (factor * entry[2]).toFixed(digits)));
+    if (entry[1] !== null) cell.append(small((factor * entry[1]).toFixed(digits) + "–" + (factor * entry[2]).toFixed(digits) + (entry[4] || "")));
     if (entry[3]) cell.append(small(entry[3]));
     if (top === null) return;
     const colors = shade(top > 0 ? (told.higher ? top - entry[0] : entry[0]) / top : 0);

@@ -248,6 +248,8 @@ def _footer(report: "Report") -> str:
             '<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models, first minus '
             "second)"
         )
+    if report.reasons:
+        links.append('<a href="reasons.csv">reasons.csv</a> (one row an empty number or bound)')
     listed_ = [entry for section in report.with_files for entry in section.rows.items()]
     links += [f'<a href="{name}">{name}</a> (one row {row})' for name, row in listed_]
     links.append('<a href="matrix.csv">matrix.csv</a> (one row a corruption, one column a model)')
@@ -255,5 +257,6 @@ def _footer(report: "Report") -> str:
     return (
         f"\n<footer><p>Numbers behind this page: {', '.join(links)}.</p>\n"
         "<p>A bound is empty where a number rests on too few images, patients or positives for an "
-        "interval that holds; docs/metrics.md says when.</p></footer>"
+        "interval that holds; reasons.csv says why, and names the intervals that hold less "
+        "often than they say (§).</p></footer>"
     )

@@ -22,6 +22,7 @@ from .matrix import Matrix
 from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html
+from .reasons import REASON_COLUMNS, reason_rows
 from .reference import References
 from .tables import (
     RESULT_COLUMNS,
@@ -48,6 +49,7 @@ class Report:
         results: Rows of results.csv.
         summary: Rows of summary.csv.
         comparisons: Rows of comparisons.csv: pairs of models, tested on the same images.
+        reasons: Rows of reasons.csv: why numbers are empty, which intervals to doubt.
         ranks: For each matrix, loss -> the rank of each row with its interval.
         averages: Means over data sets.
         untuned: Tables of models as published that gains are counted from and that are no rows.
@@ -68,6 +70,7 @@ class Report:
     folder: Path
     run: Mapping[str, Any] = field(default_factory=dict)
     comparisons: tuple[dict[str, str], ...] = ()
+    reasons: tuple[dict[str, str], ...] = ()
     ranks: tuple[Mapping[str, tuple[Standing, ...]], ...] = ()
     averages: tuple[Average, ...] = ()
     untuned: tuple[Matrix, ...] = ()
@@ -125,7 +128,8 @@ class Report:
         """Write report.html, matrix.png and the tables, each whole or not at all.
 
         The tables are matrix.csv, results.csv, summary.csv, with two models or more
-        comparisons.csv, and those of tasks and readings that have something to say.
+        comparisons.csv, reasons.csv where a number is empty, and those of tasks and readings that
+        have something to say.
 
         Args:
             folder: Made if it is not there; the report's own by default.
@@ -164,6 +168,8 @@ class Report:
         files["summary.csv"] = csv_bytes(self.summary, SUMMARY_COLUMNS)
         if self.comparisons:
             files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
+        if self.reasons:
+            files["reasons.csv"] = csv_bytes(self.reasons, REASON_COLUMNS)
         for section in self.with_files:
             files |= section.files
         return files
@@ -248,16 +254,19 @@ def make_report(
         *standing_rows(matrices, ranked),
         *average_rows(means, _names(reference)),
     ]
+    written = [*store_cells, *sanity]
+    compared = tuple(row for m in matrices for row in comparison_rows(m, measured))
     return Report(
         matrices=tuple(matrices),
-        results=tuple(result_rows([*store_cells, *sanity], measured)),
+        results=tuple(result_rows(written, measured)),
         summary=tuple(summary),
         missing=tuple(planned_missing),
         total=len([c for c in store_cells if c.data.unit == "image"]) + len(planned_missing),
         notes=tuple(dict.fromkeys([*notes, *collapse_notes(store_cells, measured)])),
         folder=folder,
         run=run,
-        comparisons=tuple(row for m in matrices for row in comparison_rows(m, measured)),
+        comparisons=compared,
+        reasons=tuple(reason_rows(written, measured, compared)),
         ranks=ranked,
         averages=tuple(means),
         untuned=tuple(published),

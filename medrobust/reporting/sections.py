@@ -14,7 +14,7 @@ from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.estimates import written
 
 from .aggregates import Place
-from .by_metric import printed_estimates, without_mce
+from .by_metric import doubts, printed_estimates, without_mce
 from .changes import changes_html
 from .compare import Standing
 from .figures import (
@@ -160,6 +160,7 @@ def caption(matrix: Matrix, of: str | None = None) -> str:
     parts.append(f"Small: {intervals(matrix)}.")
     if name not in matrix.losses and matrix.table.corruptions:
         parts.append("Those of means are the mean of the cells' bounds: too wide rather than not.")
+    parts += [f"{said}." for said in [doubts(matrix, name)] if said]
     parts += ["A dash: not computed, or not defined.", *(f"{line}." for line in matrix.legend)]
     return " ".join(filter(None, parts))
 

@@ -11,8 +11,9 @@ from importlib import resources
 from typing import Any
 
 from medrobust.metrics import Estimate, Metric
+from medrobust.metrics.estimates import DOUBTFUL
 
-from .by_metric import bounded, clean, mce, mean, mean_at, offered, severity_mean
+from .by_metric import at_severity, clean, mce, mean, mean_at, offered, severity_mean
 from .drawing import STYLES
 from .figures import drawn_rows, place, shade, title
 from .figures import parts as parts_covered
@@ -102,8 +103,7 @@ def _row(matrix: Matrix, of: str, row: int) -> list[list[Any]]:
         return columns
     levels = range(len(matrix.table.severities))
     for c in range(len(matrix.table.corruptions)):
-        parts = (matrix.values[of], matrix.low[of], matrix.high[of])
-        each = [_entry(bounded(*(part[row, c, s] for part in parts))) for s in levels]
+        each = [_entry(at_severity(matrix, of, row, c, s)) for s in levels]
         columns.append([_entry(severity_mean(matrix, of, row, c)), *each])
     covers = parts_covered(matrix, row, of)[-2:]
     means = [_entry(mean_at(matrix, of, row, s)) for s in levels]
@@ -117,4 +117,6 @@ def _entry(found: Estimate, covers: str = "") -> list[float | str | None] | None
     if found.value is None:
         return None
     ends = [None if end is None else round(end, 4) for end in (found.low, found.high)]
-    return [round(found.value, 4), *ends, *([covers.strip()] if covers else [])]
+    mark = DOUBTFUL if found.doubtful else ""
+    said = [covers.strip(), mark] if mark else [covers.strip()] if covers else []
+    return [round(found.value, 4), *ends, *said]

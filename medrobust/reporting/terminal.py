@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from medrobust.metrics.estimates import written
 from medrobust.tasks.base import Section
 
-from .by_metric import printed_estimates
+from .by_metric import doubts, printed_estimates
 from .figures import heat_cells, interval_text, printed_shares, title
 from .matrix import Matrix
 from .sections import intervals
@@ -47,7 +47,7 @@ def print_matrix(matrix: Matrix, console: "Console") -> None:
         line = f"without looking at the image · {name}, % (in no rank, mean or comparison)"
         console.print(line, style="bold", markup=False, highlight=False)
         console.print(sanity_table(matrix, console.width))
-    for mark in (*matrix.legend, *matrix.remarks):
+    for mark in filter(None, (doubts(matrix), *matrix.legend, *matrix.remarks)):
         console.print(mark, style="italic", markup=False, highlight=False)
     console.print()
 

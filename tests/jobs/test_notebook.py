@@ -81,7 +81,14 @@ def test_the_report_is_written_where_it_is_asked_for(images, tmp_path: Path) -> 
     report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="contrast", severities=[1])
     report.write(tmp_path / "mine")
     names = {path.name for path in (tmp_path / "mine").iterdir()}
-    assert names == {"report.html", "matrix.png", "matrix.csv", "results.csv", "summary.csv"}
+    assert names == {
+        "report.html",
+        "matrix.png",
+        "matrix.csv",
+        "results.csv",
+        "summary.csv",
+        "reasons.csv",
+    }
 
 
 def test_a_report_at_the_end_of_a_notebooks_cell_is_one_line(images) -> None:

@@ -58,7 +58,14 @@ def test_a_reading_without_anything_to_say_leaves_no_trace(tmp_path: Path, plant
     assert report.sections == ()
     assert report.write(tmp_path / "again") == [
         path.name
-        for name in ("report.html", "matrix.png", "matrix.csv", "results.csv", "summary.csv")
+        for name in (
+            "report.html",
+            "matrix.png",
+            "matrix.csv",
+            "results.csv",
+            "summary.csv",
+            "reasons.csv",
+        )
         for path in [tmp_path / "again" / name]
         if path.exists()
     ]

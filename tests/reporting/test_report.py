@@ -58,7 +58,8 @@ def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
     made = report(tmp_path)
     names = sorted(path.name for path in made.folder.iterdir())
     assert names == [
-        "comparisons.csv", "matrix.csv", "matrix.png", "report.html", "results.csv", "summary.csv"
+        "comparisons.csv", "matrix.csv", "matrix.png", "reasons.csv", "report.html", "results.csv",
+        "summary.csv",
     ]  # fmt: skip
     with Image.open(made.folder / "matrix.png") as picture:
         assert picture.size[0] > 500
@@ -181,6 +182,7 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
         "results.csv",
         "summary.csv",
         "comparisons.csv",
+        "reasons.csv",
         "matrix.csv",
         "matrix.png",
     )

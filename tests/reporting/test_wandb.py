@@ -101,7 +101,7 @@ def test_a_sweep_is_one_group_whose_summary_owns_the_matrices(report, tmp_path):
         assert exit_.exit_code == 0
         (artifact,) = [a for a in part(rows, "artifact") if a.type == "results"]
         assert {entry.path for entry in artifact.manifest.contents} == {
-            "results.csv", "summary.csv", "comparisons.csv"
+            "results.csv", "summary.csv", "comparisons.csv", "reasons.csv"
         }  # fmt: skip
         names = {i.key or i.nested_key[0] for s in part(rows, "summary") for i in s.update}
         assert "toy/imagenet_c/strong/mCE_low" in names

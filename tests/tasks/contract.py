@@ -98,6 +98,10 @@ class TaskContract:
             if found.value is not None and found.low is not None:
                 assert found.low <= found.value <= found.high, name
 
+    def test_what_is_empty_says_why(self) -> None:
+        for name, found in self.task.scores(self.cell()).estimates.items():
+            assert found.note or not found.lacks, name
+
     def test_scores_are_the_same_in_another_process(self) -> None:
         cell = self.cell()
         again = pickle.loads(pickle.dumps(self.task.scores(pickle.loads(pickle.dumps(cell)))))

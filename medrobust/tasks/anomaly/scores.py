@@ -149,7 +149,8 @@ def _of_images(
         ("image_f1_max", best[0], f1_influence(found.scores, found.abnormal, best[1])),
     ):
         own = logit_interval(value, influence, found.patients, smallest=precision.smallest)
-        estimates[name] = with_bounds(value, own if enough else None)
+        note = "" if enough else f"fewer than {FEWEST_ABNORMAL} abnormal images or patients"
+        estimates[name] = with_bounds(value, own if enough else None, note)
 
 
 def _centered(influence: Float64Array) -> Float64Array:
@@ -163,7 +164,7 @@ def _less(estimate: Estimate) -> Estimate:
     value, low, high = estimate.value, estimate.low, estimate.high
     assert value is not None
     if low is None or high is None:
-        return Estimate(1 - value)
+        return Estimate(1 - value, note=estimate.note)
     return with_bounds(1 - value, (1 - high, 1 - low))
 
 

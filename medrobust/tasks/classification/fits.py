@@ -14,6 +14,7 @@ from medrobust.types import Float64Array
 
 from .answers import Answers
 from .intervals import unless_point
+from .notes import noted
 
 FITTED = {
     "sensitivity": "sensitivity",
@@ -43,7 +44,7 @@ class Fit:
 
     def estimates(self, given: Answers) -> dict[str, Estimate]:
         """Judge a cell of the test split: the mean over classes where there are several."""
-        found = {}
+        found: dict[str, Estimate] = {}
         scores, truths = _columns(given)
         chosen = [
             (c, threshold)
@@ -64,7 +65,7 @@ class Fit:
             limits = (0.0, float("inf"))
             around = unless_point(mean_interval(terms, given.groups, limits=limits))
             found["nll_calibrated"] = with_bounds(float(terms.mean()), around)
-        return found
+        return noted(found, given)
 
 
 def _columns(given: Answers) -> tuple[Float64Array, NDArray[np.bool_]]:

@@ -22,9 +22,7 @@ from medrobust.metrics.variances import FEWEST, t_quantile, variance_of_mean
 from medrobust.types import Float64Array
 
 from .answers import METRICS, Answers, metrics_of
-
-FEWEST_POSITIVES = 12
-"""Positives a class (harmonic mean; patients who have one) that the interval of the AUPRC needs."""
+from .notes import FEWEST_POSITIVES, noted
 
 
 def cell_estimates(answers: Answers) -> dict[str, Estimate]:
@@ -49,7 +47,8 @@ def cell_estimates(answers: Answers) -> dict[str, Estimate]:
     bounds |= _of_scores(answers)
     if answers.label_kind == "ordinal-regression":
         bounds |= _of_grades(answers, values)
-    return {name: with_bounds(value, bounds.get(name)) for name, value in values.items()}
+    found = {name: with_bounds(value, bounds.get(name)) for name, value in values.items()}
+    return noted(found, answers)
 
 
 def _of_predictions(answers: Answers, values: dict[str, float | None]) -> dict[str, Bounds]:

@@ -84,7 +84,7 @@ class ImageQuality(Task):
                 estimates[name] = _mean(values, cell.patients)
                 terms[name] = Terms(values)
             else:
-                estimates[name] = Estimate(None)
+                estimates[name] = Estimate(None, note="an image has no value of it")
         return Scores(estimates, terms)
 
 
@@ -105,12 +105,13 @@ def _psnr(values: Float64Array, patients: Int64Array | None) -> Estimate:
     """Turn PSNR of images into that of their mean squared error; none where nothing differs."""
     squared = _mean(PEAK / 10 ** (values / 10), patients)
     if not squared.value:
-        return Estimate(None)
+        return Estimate(None, note="no image differs from its clean one, so that it is infinite")
     low, value, high = (
         float(10 * np.log10(PEAK / each)) if each and each > 0 else None
         for each in (squared.high, squared.value, squared.low)
     )
-    return Estimate(value, low, high)
+    note = "" if high is not None else "the mean squared error may be 0, where it is infinite"
+    return Estimate(value, low, high, note)
 
 
 TASK = ImageQuality()

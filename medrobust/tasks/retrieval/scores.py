@@ -52,6 +52,8 @@ def _metrics() -> dict[str, Metric]:
     return found
 
 
+NO_MEDIAN_INTERVAL = "of patients, or of so few queries, a median has no interval here"
+
 METRICS: Mapping[str, Metric] = MappingProxyType(_metrics())
 """Every metric of a cell, in the order of the tables."""
 
@@ -166,7 +168,8 @@ def _estimates(found: Ranked) -> dict[str, Estimate]:
     bounds = mean_interval(rank, found.patients, limits=(1, found.among))
     estimates["mean_rank"] = with_bounds(float(rank.mean()), bounds)
     of_median = None if found.patients is not None else median_interval(rank)
-    estimates["median_rank"] = with_bounds(float(np.median(rank)), of_median)
+    note = "" if of_median else NO_MEDIAN_INTERVAL
+    estimates["median_rank"] = with_bounds(float(np.median(rank)), of_median, note)
     return estimates
 
 

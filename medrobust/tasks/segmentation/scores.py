@@ -144,7 +144,8 @@ def scores(cell: Cell) -> Scores:
     if found.there.shape[1] > 1:
         by_class = found.of_classes(dice(*found.counts))
         if not np.isnan(by_class).all():
-            estimates["worst_class_dice"] = Estimate(float(np.nanmin(by_class)))
+            note = "it is the least of several classes, of which no interval is computed"
+            estimates["worst_class_dice"] = Estimate(float(np.nanmin(by_class)), note=note)
     for name in ("hd95", "assd"):
         estimates |= _distance(name, cell.arrays[name], found.patients)
     ordered = {name: estimates[name] for name in METRICS if name in estimates}
@@ -174,7 +175,7 @@ def _distance(
     units = None if patients is None else patients[some]
     value = float(own.mean())
     if (len(own) if units is None else len(np.unique(units))) < FEWEST:
-        return {name: Estimate(value)}
+        return {name: Estimate(value, note=f"fewer than {FEWEST} images or patients have it")}
     return {name: with_bounds(value, mean_interval(own, units, limits=(0.0, float("inf"))))}
 
 

@@ -1,0 +1,71 @@
+"""What is said of a number of a cell that is empty, or whose interval holds less than it says."""
+
+import numpy as np
+
+from medrobust.base.wording import counted
+from medrobust.metrics.calibration_bounds import FEWEST_CALIBRATED, FEWEST_RARE, rare_answers
+from medrobust.metrics.estimates import Estimate
+
+from .answers import Answers
+
+FEWEST_POSITIVES = 12
+"""Positives a class (harmonic mean; patients who have one) that the interval of the AUPRC needs."""
+
+OF_CHANCES = ("brier", "ece", "adaptive_ece", "nll_calibrated")
+"""Numbers that a rare wrong answer decides: where few were seen, what one costs is not known."""
+
+COVERED = {"brier": 40, "nll_calibrated": 40, "ece": 64, "adaptive_ece": 87}
+"""Percent of simulated intervals that held the true number, at least (docs/metrics.md)."""
+
+
+def noted(found: dict[str, Estimate], given: Answers) -> dict[str, Estimate]:
+    """Say why numbers or bounds are empty, and which intervals hold less often than 95 %.
+
+    Args:
+        found: Numbers of a cell.
+        given: Of the cell.
+    """
+    rare = FEWEST_RARE
+    if given.thresholded:
+        rare = rare_answers(given.predicted, given.labels, given.groups)
+    notes = {name: _note(name, one, given, rare) for name, one in found.items()}
+    return {
+        name: Estimate(one.value, one.low, one.high, notes[name]) if notes[name] else one
+        for name, one in found.items()
+    }
+
+
+def _note(name: str, found: Estimate, given: Answers, rare: int) -> str:
+    if found.value is None:
+        return _undefined(name)
+    if found.lacks:
+        return _unbounded(name, given)
+    if name in OF_CHANCES and rare < FEWEST_RARE:
+        return _doubtful(name, given, rare)
+    return ""
+
+
+def _undefined(name: str) -> str:
+    if name == "quadratic_weighted_kappa":
+        return "labels and answers are all of one grade, so that there is nothing to agree beyond"
+    if name == "macro_f1":
+        return "no label is there, and none is answered"
+    return "it needs images of a class and images of another, and all are of one"
+
+
+def _unbounded(name: str, given: Answers) -> str:
+    units = "image" if given.groups is None else "patient"
+    if name == "auprc":
+        return f"it rests on fewer than {FEWEST_POSITIVES} positives a class"
+    count = len(given.labels) if given.groups is None else len(np.unique(given.groups))
+    if name.endswith("ece") and count < FEWEST_CALIBRATED:
+        return f"{counted(count, units)}, and {FEWEST_CALIBRATED} are needed"
+    return f"nothing varies between {counted(count, units)}"
+
+
+def _doubtful(name: str, given: Answers, rare: int) -> str:
+    units = "image" if given.groups is None else "patient"
+    many = counted(FEWEST_RARE, units)
+    few = f"{many} with wrong answers and as many with right ones are needed"
+    held = f"as few as {COVERED[name]} % of such intervals held the true number, not 95"
+    return f"{few}, and of one kind there are {rare}: in simulations {held}"

@@ -1,0 +1,119 @@
+"""Every empty number has its reason, and intervals that hold too seldom their mark."""
+
+import csv
+import io
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+from rich.console import Console
+from stores import SEVEN, cell_key, data_record, write_cell
+
+from medrobust.base.targets import Labels
+from medrobust.evaluation.store import Store
+from medrobust.reporting import ExpectedTable, Report, make_report
+from medrobust.reporting.by_metric import doubts, printed_estimates
+from medrobust.reporting.figures import interval_text
+from medrobust.reporting.reasons import COMPARED
+from medrobust.reporting.sections import caption
+from medrobust.reporting.terminal import print_matrix
+
+BOUNDS = ("value", "low", "high")
+
+
+def made(folder, data, *, wrong) -> Report:
+    """Report two models, of which one errs on the first images and the other on one more."""
+    store, cells = Store(folder / "store"), []
+    known = np.eye(len(data.class_names), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    for more, model in enumerate(("one", "two")):
+        for name, level in (("clean", 0), (SEVEN[0], 1)):
+            said = data.labels.copy()
+            said[: wrong + more] = (said[: wrong + more] + 1) % len(known)
+            logits = 3 * known[said] + 0.1 * rng.random((len(said), len(known)), dtype=np.float32)
+            cells.append(write_cell(store, data, cell_key(data, model, name, level), logits=logits))
+    report = make_report(
+        cells,
+        expected=[ExpectedTable(data.name, "test", "imagenet_c", SEVEN[:1], severities=(1,))],
+        missing=[],
+        reference=None,
+        reference_cells=[],
+        notes=[],
+        folder=folder / "out",
+        run={},
+    )
+    report.write()
+    return report
+
+
+def read(report, name):
+    return list(csv.DictReader(io.StringIO((report.folder / name).read_text("utf-8"))))
+
+
+def of_one_class(count):
+    data = data_record(count=count)
+    return replace(data, target=Labels(np.zeros(count, np.int64)))
+
+
+def patients(count, size):
+    return data_record(count=count, groups=np.array([f"p{i // size}" for i in range(count)]))
+
+
+@pytest.mark.parametrize(
+    ("data", "wrong"),
+    [
+        (data_record(count=200), 1),
+        (data_record(count=200), 30),
+        (data_record(count=9, classes=3), 0),
+        (of_one_class(160), 2),
+        (patients(160, 80), 3),
+        (data_record(count=30, classes=8), 4),
+    ],
+    ids=["few wrong", "plenty", "nine images", "one class", "two patients", "rare classes"],
+)
+def test_every_empty_number_of_the_tables_has_its_reason(tmp_path, data, wrong):
+    report = made(tmp_path, data, wrong=wrong)
+    said = {(row["table"], row["line"]): row for row in report.reasons}
+    for table, columns in (("results.csv", BOUNDS), ("comparisons.csv", COMPARED)):
+        for line, row in enumerate(read(report, table), 2):
+            empty = [name for name in columns if not row[name]]
+            found = said.get((table, str(line)))
+            if empty:
+                assert found is not None, row
+                assert found["kind"] == "empty"
+                assert found["which"] == ", ".join(empty)
+                assert found["metric"] == row.get("metric", row.get("of"))
+                assert len(found["reason"]) > 10, row
+            elif found is not None:
+                assert found["kind"] == "caution"
+    there = (report.folder / "reasons.csv").is_file()
+    assert there == bool(report.reasons)
+    assert not there or read(report, "reasons.csv") == list(report.reasons)
+
+
+def test_intervals_of_few_wrong_answers_are_cautioned_of_and_those_of_plenty_are_not(tmp_path):
+    few, plenty = (
+        made(tmp_path / str(wrong), data_record(count=200), wrong=wrong) for wrong in (1, 30)
+    )
+    metrics = {"brier", "ece", "adaptive_ece"}
+    cautions = [row for row in few.reasons if row["kind"] == "caution"]
+    assert {row["metric"] for row in cautions} == metrics
+    assert len(cautions) == 4 * len(metrics)
+    assert all("in simulations" in row["reason"] for row in cautions)
+    assert not [row for row in plenty.reasons if row["kind"] == "caution"]
+
+
+def test_page_and_terminal_mark_an_interval_that_holds_too_seldom(tmp_path, monkeypatch):
+    (matrix,) = made(tmp_path, data_record(count=200), wrong=1).matrices
+    for found in chain.from_iterable(printed_estimates(matrix, "brier")):
+        assert interval_text(found).endswith("§") or found.value is None
+    assert doubts(matrix, "brier").startswith("§: such as 5 images")
+    assert doubts(matrix, "brier") in caption(matrix, "brier")
+    assert not doubts(matrix, "error")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert '"","§"]' in page.replace("\\u00a7", "§")
+    console = Console(width=140, file=io.StringIO())
+    monkeypatch.setattr(type(matrix), "shown", "brier")
+    print_matrix(matrix, console)
+    assert "§: such as 5 images" in console.file.getvalue()
