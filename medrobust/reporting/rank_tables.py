@@ -1,8 +1,8 @@
 """Where models stand, and how they differ: ranks by each loss, and pairs compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from medrobust.metrics.estimates import written
+from medrobust.metrics.estimates import Metric, written
 
 from .by_metric import mean
 from .compare import Standing
@@ -14,14 +14,30 @@ ALL_PAIRS = 12
 """Models up to which every pair is shown on the page; of more, those with the best one."""
 
 PAIRS = (
-    '<p class="soft small">A vs B: the error of A minus the error of B on the same images, in '
-    "points. Below 0, A errs less and is better; of the AUC, above 0. 95 %: the interval of "
+    '<p class="soft small">A vs B: the error of A minus the error of B on the same '
+    "images{unit}. Below 0, A errs less and is better; of the AUC, above 0. 95 %: the interval of "
     'that difference. Images "mean": over all corruptions and severities. Family: below .05, '
     "the chance of any false finding among all pairs of this number is below 5 %; "
     "Benjamini–Hochberg bounds the share of false findings. Plain and balanced error may "
     "differ by as much and yet have other p-values: plain error counts every image the same, "
     "balanced error every class, so that rare classes weigh more and chance moves it more.</p>"
 )
+
+
+def unit_of_differences(metrics: Iterable[Metric]) -> str:
+    """Say in what unit differences of these metrics are printed.
+
+    Example:
+        >>> share, plain = Metric("error", False), Metric("NIQE", False, share=False)
+        >>> unit_of_differences([share]), unit_of_differences([plain])
+        (', in points', '')
+        >>> unit_of_differences([share, plain])
+        ', of shares in points'
+    """
+    shares = {metric.share for metric in metrics}
+    if shares == {True}:
+        return ", in points"
+    return ", of shares in points" if True in shares else ""
 
 
 def ranks_html(matrix: Matrix, ranks: Mapping[str, Sequence[Standing]]) -> str:
@@ -83,7 +99,8 @@ def comparisons_html(
         if best is None or best in (row["first"], row["second"])
     ]
     head = ("pair", "images", "of", "difference", "95 %", "p", "p, family", "p, BH", "test")
-    note = PAIRS
+    compared = [matrix.task.metrics[of] for of in {row["of"]: None for row in rows}]
+    note = PAIRS.replace("{unit}", unit_of_differences(compared))
     if best is not None:
         note += (
             '<p class="soft small">Pairs with the model of rank 1 are shown, all pairs are in '

@@ -14,12 +14,14 @@ from stores import CONFIG, VERSIONS, data_record
 
 from medrobust.evaluation.store import CellKey, CellSpec, Store, StoredCell
 from medrobust.metrics.aggregates import error_interval
+from medrobust.metrics.estimates import Metric
 from medrobust.reporting import expected_from_cells
 from medrobust.reporting.by_metric import mean_at, printed_estimates
 from medrobust.reporting.export import latex, markdown
 from medrobust.reporting.figures import curves_figure, scale_top, scatter_figure
 from medrobust.reporting.matrices import build_matrices
 from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.rank_tables import unit_of_differences
 from medrobust.reporting.sections import matrix_section
 from medrobust.reporting.tables import matrix_csv
 from medrobust.reporting.terminal import matrix_table
@@ -138,3 +140,10 @@ def test_wandb_gets_a_measure_and_its_bounds_as_they_are(
     assert drawn.data[0].z[0] == pytest.approx([clean, noisy, noisy], abs=1e-4)
     assert curve["ys"][0] == pytest.approx([clean, noisy], abs=1e-4)
     assert "%" not in drawn.layout.title.text + curve["title"]
+
+
+def test_the_note_above_pairs_names_points_where_differences_are_printed_in_them() -> None:
+    share, plain = Metric("error", False), Metric("NIQE", False, share=False)
+    assert unit_of_differences([share]) == ", in points"
+    assert unit_of_differences([plain]) == ""
+    assert unit_of_differences([share, plain]) == ", of shares in points"
