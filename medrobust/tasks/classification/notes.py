@@ -57,7 +57,8 @@ def _unbounded(name: str, given: Answers) -> str:
     units = "image" if given.groups is None else "patient"
     if name == "auprc":
         return f"it rests on fewer than {FEWEST_POSITIVES} positives a class"
-    count = len(given.labels) if given.groups is None else len(np.unique(given.groups))
+    sizes = given.labels if given.groups is None else np.bincount(given.groups)
+    count = len(sizes) if given.groups is None else int(np.count_nonzero(sizes))
     if name.endswith("ece") and count < FEWEST_CALIBRATED:
         return f"{counted(count, units)}, and {FEWEST_CALIBRATED} are needed"
     return f"nothing varies between {counted(count, units)}"
