@@ -22,6 +22,7 @@ _HOME = {
     "Npz": "own.npz",
     "OpenI": "reports.source",
     "PadChest": "reports.source",
+    "PhantomDomains": "phantoms.domains",
     "PhantomLesions": "phantoms.lesions",
     "PhantomSites": "phantoms.source",
     "PhantomWidefield": "phantoms.widefield",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 OF_HYDRA = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 """Keys beside a `_target_` that are no arguments of it."""
 
+OF_DOMAINS = ("domain", "left_out")
+"""Keys of `dataset` that say which of its images are judged, whatever its class."""
+
 
 def resolved(config: "DictConfig") -> dict[str, Any]:
     """Return a configuration as plain values, interpolations resolved.
@@ -50,7 +53,8 @@ def check_arguments(config: Any, place: str = "") -> None:
     target = str(config.get("_target_", ""))
     accepted = [argument.name for argument in class_arguments(target)]
     for key, value in config.items():
-        if accepted and key not in accepted and key not in OF_HYDRA:
+        known = (*accepted, *OF_HYDRA, *(OF_DOMAINS if place == "dataset" else ()))
+        if accepted and key not in known:
             raise _no_such_key(target, place, str(key))
         check_arguments(value, f"{place}.{key}" if place else str(key))
 
@@ -66,8 +70,13 @@ def built(config: "DictConfig", name: str) -> Any:
     from hydra.utils import instantiate
     from omegaconf import MissingMandatoryValue, OmegaConf
 
+    node = config[name]
+    domains: dict[str, Any] = {}
+    if name == "dataset":
+        node, domains = _without_domains(node)
     try:
-        return instantiate(config[name], _convert_="all")
+        made = instantiate(node, _convert_="all")
+        return _with_domains(made, domains) if domains else made
     except MissingMandatoryValue as error:
         raise _must_be_given(error) from error
     except InstantiationException as error:
@@ -90,6 +99,26 @@ def built(config: "DictConfig", name: str) -> Any:
                 f"file, or add {typed} to the command."
             ) from error
         raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+
+
+def _without_domains(node: "DictConfig") -> "tuple[DictConfig, dict[str, Any]]":
+    """Tell apart what makes a data set and which of its domains is left out."""
+    from omegaconf import OmegaConf, open_dict
+
+    asked = {key: node.get(key) for key in OF_DOMAINS}
+    bare = node.copy()
+    OmegaConf.set_struct(bare, False)
+    with open_dict(bare):
+        for key in OF_DOMAINS:
+            bare.pop(key, None)
+    bare._set_parent(node._get_parent())  # interpolations go on being read from there
+    return bare, {key: value for key, value in asked.items() if value is not None}
+
+
+def _with_domains(dataset: Any, asked: Mapping[str, Any]) -> Any:
+    from medrobust.datasets.domains import with_left_out
+
+    return with_left_out(dataset, asked.get("domain"), asked.get("left_out"))
 
 
 def _must_be_given(error: "MissingMandatoryValue") -> ConfigurationError:

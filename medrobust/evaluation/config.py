@@ -34,7 +34,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
         ConfigurationError: If a value is missing, or a part cannot be built from its keywords.
         MedRobustError: As the part raises it.
     """
-    from medrobust.datasets.image_set import judged_by
+    from medrobust.datasets.domains import judged
     from medrobust.tuning.stage import parted
 
     from .experiment import AskedModel, Data, Experiment, How, Where
@@ -64,7 +64,7 @@ def experiment_from_config(config: "DictConfig") -> "Experiment":
     adapter, stage = parted(parts["adapter"], tuning)
     return Experiment(
         data=Data(
-            datasets=tuple(judged_by(one, parts["task"].target) for one in members),
+            datasets=tuple(judged(one, parts["task"].target) for one in members),
             corruption=parts["corruption"],
             severities=tuple(levels) if isinstance(levels, list) else levels,
             seed=config.seed,

@@ -120,7 +120,7 @@ def test_masks_of_another_size_or_number_are_refused(test_split: ImageSet) -> No
 
 def test_what_does_not_exist_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="site of the phantoms"):
-        PhantomLesions(site="c")
+        PhantomLesions(site="z")
     with pytest.raises(UnknownNameError, match="split"):
         PhantomLesions().load("tests")
     with pytest.raises(ConfigurationError, match="224 pixels only"):

@@ -23,7 +23,6 @@ from checkpoints import write_random_biomedclip
 from datasets import write_medmnist
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pages import ROOT, Command, blocks, commands, pages
 from run_entry import answer
@@ -36,6 +35,7 @@ from medrobust.cli import typed as arguments
 from medrobust.cli.subcommands import SUBCOMMANDS
 from medrobust.corruptions import CorruptionTransform, RandomCorruption
 from medrobust.datasets.phantoms.source import phantom
+from medrobust.evaluation.building import built
 
 PARTS = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
 ASKS = {"--help", "--cfg"}
@@ -113,7 +113,7 @@ def test_every_run_composes_and_its_parts_build(
     monkeypatch.chdir(files)
     for config in composed(overrides(command)):
         for part in PARTS:
-            assert instantiate(config[part], _convert_="all") is not None
+            assert built(config, part) is not None
 
 
 def runnable(command: Command) -> bool:
@@ -175,7 +175,7 @@ def test_every_subcommand_takes_its_arguments(
     keys += [text for text in given if re.match(r"[a-z_./]+=", text)]
     monkeypatch.chdir(files)
     for config in composed(["-m", *keys]) if keys and word != "verify" else ():
-        instantiate(config.dataset, _convert_="all")
+        built(config, "dataset")
     if given:  # a word alone is a mention
         with pytest.raises(Parsed):
             SUBCOMMANDS[word](given)

@@ -10,7 +10,6 @@ import numpy as np
 from medrobust.base.findings import Finding
 from medrobust.base.wording import counted
 from medrobust.datasets.image_set import DatasetSource, ImageSet
-from medrobust.datasets.own.source import OwnData
 from medrobust.datasets.published.known_shares import KNOWN_SHARES, SHARED_SOURCES
 from medrobust.datasets.published.label_order import log_likelihood
 from medrobust.exceptions import DatasetNotFoundError, MedRobustError
@@ -108,7 +107,8 @@ def audit(
 
 
 def _splits_of(source: DatasetSource) -> Sequence[str]:
-    return source.splits_in_table() if isinstance(source, OwnData) else SPLITS
+    in_table = getattr(source, "splits_in_table", None)
+    return SPLITS if in_table is None else in_table()
 
 
 def describe(image_set: ImageSet) -> list[str]:

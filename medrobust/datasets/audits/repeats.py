@@ -71,7 +71,8 @@ class Pictures:
 def whole(source: DatasetSource) -> Any:
     """Return the source of all images of a set, that fetches nothing: an audit is of all of it."""
     changes = {"limit": None, "download": False}
-    known = {name: value for name, value in changes.items() if hasattr(source, name)}
+    own = getattr(source, "__dataclass_fields__", {})
+    known = {name: value for name, value in changes.items() if name in own}
     return replace(source, **known) if is_dataclass(source) else source
 
 
