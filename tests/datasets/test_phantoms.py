@@ -176,7 +176,7 @@ def test_a_part_is_stratified_and_marked(test_split: ImageSet, cache: str) -> No
 
 
 def test_unknown_sites_splits_and_sizes_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match="site of the phantoms 'c'"):
+    with pytest.raises(UnknownNameError, match="site of the phantoms 'z'"):
         Phantoms(site="z")
     with pytest.raises(UnknownNameError, match=r"'tset'.*'test'"):
         Phantoms(split="tset")
