@@ -203,7 +203,7 @@ class Numbered(Corruption):
 
     number: int = 0
 
-    def expand(self, registry: str | None) -> tuple[Corruption, ...]:
+    def expand(self, registry: str | None, modality: str | None = None) -> tuple[Corruption, ...]:
         """Return it."""
         return (self,)
 

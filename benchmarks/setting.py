@@ -53,7 +53,7 @@ class Columns:
 
     columns: tuple[Any, ...]
 
-    def expand(self, registry: str | None) -> tuple[Any, ...]:
+    def expand(self, registry: str | None, modality: str | None = None) -> tuple[Any, ...]:
         """Return them."""
         return self.columns
 
