@@ -31,6 +31,7 @@ _HOME = {
     "TimmCheckpoint": "timm_checkpoint",
     "TimmEncoder": "vision",
     "TransformersClip": "clip",
+    "TransformersClipseg": "clipseg",
     "TransformersSiglip": "siglip",
     "VisionEncoder": "vision",
     "VisionLanguageModel": "base",

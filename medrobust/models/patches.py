@@ -31,6 +31,7 @@ class PatchLevel:
         branches: Name -> float32 (N, P, E) in the shared space, what adapters with branches of
             their own say of the places; empty without one.
         tokens: Whether the block gives tokens, and no map.
+        first: float32 (N, T, D), the tokens of no place; none of them where there is no such one.
     """
 
     block: int
@@ -39,6 +40,7 @@ class PatchLevel:
     projection: Projection | None = field(default=None, repr=False)
     branches: Mapping[str, Tensor] = field(default_factory=dict)
     tokens: bool = True
+    first: Tensor | None = field(default=None, repr=False)
 
     @property
     def has_joint(self) -> bool:
@@ -65,7 +67,8 @@ class PatchLevel:
     def rows(self, start: int, end: int) -> "PatchLevel":
         """Return that of some images alone."""
         kept = {name: states[start:end] for name, states in self.branches.items()}
-        return replace(self, states=self.states[start:end], branches=kept)
+        first = None if self.first is None else self.first[start:end]
+        return replace(self, states=self.states[start:end], branches=kept, first=first)
 
 
 class PatchFeatures(Mapping[int, PatchLevel]):
@@ -154,8 +157,10 @@ def read_levels(
         for name, (said, joint) in heard.branches.items():
             of_places = found.places(said, *sides)[0].float()
             branches[name] = of_places if joint or way is None else way(of_places).float()
-        tokens = _first(heard.output).ndim == 3
-        levels.append(PatchLevel(block, states.float(), grid, way, branches, tokens=tokens))
+        whole = _first(heard.output)
+        tokens = whole.ndim == 3
+        first = whole[:, : whole.shape[1] - states.shape[1]].float() if tokens else None
+        levels.append(PatchLevel(block, states.float(), grid, way, branches, tokens, first))
     return levels
 
 
