@@ -1,11 +1,12 @@
 """Preprocessing of models that scale every image by its own darkest and brightest value: MedSAM."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from medrobust.exceptions import InvalidImageError
 from medrobust.types import PixelBatch, UInt8Batch
 
+from .preprocess import Fit
 from .resample import Interpolation, resize
 
 LEAST_RANGE = 1e-8
@@ -26,6 +27,8 @@ class RangePreprocess:
 
     size: int
     interpolation: Interpolation = "bicubic"
+
+    fit: ClassVar[Fit] = "squash"
 
     def __call__(self, images: UInt8Batch) -> PixelBatch:
         """Return float32 pixels (N, 3, size, size) in [0, 1].

@@ -18,6 +18,7 @@ from medrobust.models.architectures import table, tower
 from medrobust.models.preprocess import Preprocess
 from medrobust.models.range_preprocess import RangePreprocess
 from medrobust.models.timm_checkpoint import build
+from medrobust.tasks.map_view import view_of
 
 WHOLE = 1e-3
 
@@ -163,6 +164,10 @@ def test_medsam_scales_every_image_by_its_own_range() -> None:
     torch.testing.assert_close(pixels[0], (images[0].float() - low) / (high - low))
     assert torch.equal(pixels[1], torch.zeros(3, 16, 16))
     assert RangePreprocess(32)(images[:, :1]).shape == (2, 3, 32, 32)
+
+
+def test_maps_of_medsam_lie_over_whole_images() -> None:
+    assert view_of(RangePreprocess(64), 224).zoom == 1
 
 
 def test_medsam_runs_sams_encoder_behind_its_own_scaling(tmp_path: Path) -> None:
