@@ -84,4 +84,4 @@ def test_sizes_that_are_not_drawn_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="224 pixels only"):
         PhantomWidefield(size=64)
     with pytest.raises(UnknownNameError, match="site"):
-        PhantomWidefield(site="c")
+        PhantomWidefield(site="z")
