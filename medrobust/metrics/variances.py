@@ -1,5 +1,7 @@
 """Variances of means and their degrees of freedom: what intervals and tests of means stand on."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -10,6 +12,8 @@ LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 FEWEST = 4.0
 """Degrees of freedom are taken to be at least this, so that one odd image cannot blow up t."""
+SHORT = 4096
+"""Images up to which the units of a set are remembered: longer ones are no dearer to count."""
 
 
 def t_quantile(degrees: float) -> float:
@@ -49,12 +53,12 @@ def variance_of_mean(
         (0.0625, 3.0, 4)
     """
     count = len(terms)
-    centered = terms - float(terms.sum()) / count
+    centered = terms - float(np.add.reduce(terms)) / count
     if groups is not None:
-        counts = np.bincount(groups)
-        some = np.flatnonzero(counts)
-        sums = np.bincount(groups, weights=centered)[some].astype(np.float64)
-        return *_one_unit_variance(sums, counts[some].astype(np.float64)), len(some)
+        units = _units(groups)
+        sums = np.bincount(groups, weights=centered).astype(np.float64, copy=False)
+        own = sums if units.all_occur else sums[units.occur]
+        return *_one_unit_variance(own, units), units.count
     squares = centered**2
     spread = float(squares.sum())
     if count < 2 or spread <= 1e-18 * count:
@@ -89,15 +93,54 @@ def unit_variance(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array
     return np.where(some, spread / total**2, 0.0), degrees
 
 
-def _one_unit_variance(sums: Float64Array, sizes: Float64Array) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """What a variance needs of the units that images fall into, whatever the terms.
+
+    Attributes:
+        occur: int64 (U,), numbers of the units that hold images.
+        all_occur: Whether these are all numbers up to the largest.
+        rest: float64 (U,), 1 - h, h being the share of the images that a unit holds.
+        count: How many units.
+        total: How many images.
+    """
+
+    occur: Int64Array
+    all_occur: bool
+    rest: Float64Array
+    count: int
+    total: float
+
+
+def _units(groups: Int64Array) -> _Units:
+    """Count the images of each unit; of short sets, which many cells share, but once."""
+    if len(groups) <= SHORT and groups.dtype == np.int64:
+        return _remembered(groups.tobytes())
+    return _counted(groups)
+
+
+@lru_cache(maxsize=64)
+def _remembered(groups: bytes) -> _Units:
+    return _counted(np.frombuffer(groups, np.int64))
+
+
+def _counted(groups: Int64Array) -> _Units:
+    counts = np.bincount(groups)
+    occur = np.flatnonzero(counts)
+    sizes = counts[occur].astype(np.float64)
+    total = float(sizes.sum())
+    return _Units(occur, len(occur) == len(counts), 1 - sizes / total, len(occur), total)
+
+
+def _one_unit_variance(sums: Float64Array, units: _Units) -> tuple[float, float]:
     """Return `unit_variance` of one mean, in a third of its time."""
-    count, total = len(sums), float(sizes.sum())
+    count = units.count
     if count < 2:
         return 0.0, 0.0
-    squares = sums**2 / (1 - sizes / total)
-    spread = float(squares.sum())
+    squares = sums**2 / units.rest
+    spread = float(np.add.reduce(squares))
     if not spread > 1e-18 * count:
         return 0.0, 0.0
-    kurtosis = float((squares**2).sum()) * count / spread**2
+    kurtosis = float(np.add.reduce(squares**2)) * count / spread**2
     degrees = 2 * count / max(kurtosis - (count - 3) / (count - 1), 1e-9)
-    return spread / total**2, min(degrees, count - 1.0)
+    return spread / units.total**2, min(degrees, count - 1.0)

@@ -177,6 +177,15 @@ def test_a_patients_images_weigh_together():
     assert group_codes(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
 
 
+def test_patients_are_counted_anew_where_an_array_of_them_was_written_over():
+    terms, groups = np.arange(8.0), np.repeat(np.arange(4), 2)
+    before = variance_of_mean(terms, groups)
+    groups[:] = np.repeat(np.arange(2), 4)
+    after = variance_of_mean(terms, groups)
+    assert after != before
+    assert after == variance_of_mean(terms, groups.astype(np.int32))  # which are not remembered
+
+
 def test_equal_shares_of_equal_classes_have_the_interval_of_all_their_images():
     right = (np.random.default_rng(7).random(200) < 0.7).astype(float)
     labels = np.repeat([0, 1], 200)
