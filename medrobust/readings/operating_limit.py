@@ -78,7 +78,8 @@ def section(report: Report) -> Section | None:
     settings = report.readings.get("operating_limit")
     if settings is None:
         return None
-    images = [matrix for matrix in report.matrices if not matrix.task.of_models]
+    beside = (matrix for matrix in report.matrices if not matrix.task.of_models)
+    images = [matrix for matrix in beside if not matrix.values.keys().isdisjoint(BESIDE)]
     models = [m for m in report.matrices if m.task.of_models and m.ratios]
     rows = [row for m in models for row in _rows(m, settings.tolerance / 100, images)]
     found = [row for m in models for row in _of_classes(m, settings, images)]

@@ -1,6 +1,7 @@
 """Image quality against correctness: which measure of an image says that its answer is wrong.
 
-Needs cells of images beside those of models: `quality=default` in the run.
+Needs cells of images beside those of models: `quality=default` in the run. Cells of quality prompts
+(`task=quality_prompts`) that judge by the features of these answers are measures, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.intervals import Bounds, share_interval
 from medrobust.metrics.quality_curves import failure_area, isotonic, logistic, rank_correlation
+from medrobust.readings.cells.measured import MEASURES, encoding_of, images_of, of_images
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.report import Report
@@ -92,7 +93,10 @@ def section(report: Report) -> Section | None:
                 rows, curves = rows + found, curves + parts
                 texts.append(_html(matrix, row, found, settings.shown))
     if not rows:
-        note = "No image of these tables was measured: add quality=default to the run."
+        note = (
+            "No image of these tables was measured: add quality=default to the run, or another run "
+            "of the same model with task=quality_prompts."
+        )
         return Section(
             "Image quality against correctness", order=64, html=_section(f"<p>{note}</p>")
         )
@@ -111,19 +115,15 @@ def section(report: Report) -> Section | None:
 
 
 def _measured(matrices: Sequence[Matrix]) -> dict[str, StoredCell]:
-    """Return cells of images by what decides the images."""
-    return {
-        _images_of(cell): cell
+    """Return cells of measures by what decides what was measured: images, or their features."""
+    cells = (
+        cell
         for matrix in matrices
         if not matrix.task.of_models
         for group in matrix.groups.values()
         for cell in group
-    }
-
-
-def _images_of(cell: StoredCell) -> str:
-    encoding = cell.record["encoding"]
-    return fingerprint([encoding.get(p) for p in ("data", "corruption", "seed", "stream")])
+    )
+    return {images_of(cell) if of_images(cell) else encoding_of(cell): cell for cell in cells}
 
 
 def _seen(matrix: Matrix, row: int, images: Mapping[str, StoredCell]) -> Iterator[Seen]:
@@ -142,12 +142,17 @@ def _seen(matrix: Matrix, row: int, images: Mapping[str, StoredCell]) -> Iterato
                 ),
                 None,
             )
-            beside = images.get(_images_of(cell))
-            if wrong is None or beside is None or len(wrong) != len(beside.arrays["measures"]):
+            found = (images.get(images_of(cell)), images.get(encoding_of(cell)))
+            beside = [one for one in found if one is not None]
+            columns = [
+                (name, values)
+                for one in beside
+                for name, values in zip(one.head[MEASURES], one.arrays[MEASURES].T, strict=True)
+            ]
+            if wrong is None or not columns or any(len(wrong) != len(v) for _, v in columns):
                 continue
             condition = (place.corruption, str(place.severity))
             names = dict(zip(COLUMNS, (*fixed, *condition), strict=False))
-            columns = zip(beside.head["measures"], beside.arrays["measures"].T, strict=True)
             yield Seen(names, wrong, dict(columns))
 
 
@@ -158,15 +163,16 @@ def _of_row(
     rows, curves = [], []
     images = len(seen[0].wrong)
     own = np.arange(images) if patients is None else patients
-    everyone = np.tile(own, len(seen))
-    wrong = np.concatenate([one.wrong for one in seen])
-    for measure in seen[0].measures:
-        values = np.concatenate([one.measures[measure] for one in seen])
+    for measure in dict.fromkeys(name for one in seen for name in one.measures):
+        having = [one for one in seen if measure in one.measures]
+        everyone = np.tile(own, len(having))
+        wrong = np.concatenate([one.wrong for one in having])
+        values = np.concatenate([one.measures[measure] for one in having])
         pooled = {**seen[0].names, "corruption": POOLED, "severity": ""}
         rows.append(_row(pooled, measure, values, wrong, everyone))
         curves += _curve(pooled, measure, values, wrong, everyone)
         rows += [
-            _row(one.names, measure, one.measures[measure], one.wrong, patients) for one in seen
+            _row(one.names, measure, one.measures[measure], one.wrong, patients) for one in having
         ]
     return rows, curves
 

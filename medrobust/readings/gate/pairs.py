@@ -12,13 +12,11 @@ from medrobust.base.wording import counted
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, StoreError, unknown_name
 from medrobust.metrics.intervals import Bounds, share_interval
+from medrobust.readings.cells.measured import MEASURES, images_of, of_images
 from medrobust.reporting.measure import Measured
 from medrobust.tasks.base import Terms
 from medrobust.tasks.lookup import task_of
 from medrobust.types import Float64Array, Int64Array
-
-MEASURES = "measures"
-"""Array of a cell of images: one column a measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
         ConfigurationError: If there are several models or data sets and none is named.
     """
     cells = [cell for store in stores for cell in store.cells()]
-    measured = {_images_of(c): c for c in cells if not task_of(c.task).of_models}
+    measured = {images_of(c): c for c in cells if of_images(c)}
     answers = [c for c in cells if task_of(c.task).of_models and c.spec.split == choice.split]
     if not answers:
         raise StoreError(
@@ -84,7 +82,7 @@ def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
         )
     answers = _one("dataset", choice.dataset, _one("model", choice.model, answers))
     _one_row(answers)
-    joined = [(c, measured[_images_of(c)]) for c in answers if _images_of(c) in measured]
+    joined = [(c, measured[images_of(c)]) for c in answers if images_of(c) in measured]
     if not joined:
         raise StoreError(
             "these stores hold no measures of the model's images: run the same command again with "
@@ -92,13 +90,6 @@ def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
         )
     known = Measured()
     return [_pair(cell, images, known, choice.of_class) for cell, images in joined]
-
-
-def _images_of(cell: StoredCell) -> str:
-    """Fingerprint what decides the images that a cell saw."""
-    encoding = cell.record["encoding"]
-    parts = ("data", "corruption", "seed", "stream")
-    return fingerprint([encoding.get(part) for part in parts])
 
 
 def _one(kind: str, name: str, cells: Sequence[StoredCell]) -> list[StoredCell]:
