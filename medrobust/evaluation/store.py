@@ -31,7 +31,7 @@ from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError, UnknownNameError
-from medrobust.tasks.base import ArraySpec, unlike
+from medrobust.tasks.base import ArraySpec, names_fit, unlike
 from medrobust.tasks.lookup import task_of
 from medrobust.types import Float32Array
 
@@ -118,9 +118,9 @@ class Store:
             raise damaged(folder, complaint)
         if folder.parts[-len(place) :] != place:
             raise damaged(folder, f"it holds the cell {spec}, whose place is another")
-        if set(stated) != set(declared):
+        if not names_fit(declared, stated):
             raise damaged(folder, f"it holds {sorted(stated)}, not {sorted(declared)}")
-        arrays = {name: stored_array(folder / f"{name}.npy", stated[name]) for name in declared}
+        arrays = {name: stored_array(folder / f"{name}.npy", stated[name]) for name in stated}
         if complaint := unlike(declared, arrays, data):
             raise damaged(folder, complaint)
         examples = tuple(folder / name for name in sorted(_pictures(folder, digests)))

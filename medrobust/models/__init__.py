@@ -26,6 +26,7 @@ _HOME = {
     "Preprocess": "preprocess",
     "PromptSet": "prompts",
     "RobustMedClip": "robustmedclip",
+    "SamCheckpoint": "sam",
     "SegmentationModel": "segmenter",
     "Speed": "speed",
     "TimmCheckpoint": "timm_checkpoint",

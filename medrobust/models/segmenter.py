@@ -46,7 +46,8 @@ class MaskDecoder(Protocol):
             patches: Of the same images.
             boxes: float32 (n, K - 1, 4), of each class that is looked for left, top, right and
                 bottom as shares of the stored image, from 0 to 1; NaN where an image has none of
-                it, so that its logits are -inf. None where it is not prompted by boxes.
+                it, so that its logits are -inf. Or points (n, K - 1, 2), from the left and from the
+                top, where the model takes them. None where it is not prompted by either.
         """
         ...
 
@@ -56,9 +57,11 @@ class SegmentationModel(ImageModel):
 
     Attributes:
         prompted_by: What tells it what to look for.
+        takes_points: Whether points may stand in place of boxes.
     """
 
     prompted_by: ClassVar[PromptedBy] = "nothing"
+    takes_points: ClassVar[bool] = False
 
     @abstractmethod
     def mask_decoder(self, texts: Sequence[Sequence[str]]) -> MaskDecoder:

@@ -80,7 +80,11 @@ class TimmCheckpoint(HubSource):
         self.check_resolution(architecture["preprocess"]["size"])
         report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
         visual = pooled(backbone, architecture.get("feature", "pooled"), self.config)
-        return VisionModel(visual, preprocess, report).eval()
+        return self._completed(VisionModel(visual, preprocess, report), state, weights.name).eval()
+
+    def _completed(self, tower: VisionModel, state: Mapping[str, Tensor], file: str) -> VisionModel:
+        """Add what the checkpoint holds beside the tower: here nothing."""
+        return tower
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:

@@ -1,6 +1,6 @@
 """What an array of a cell must look like: part of the contract of tasks (`tasks.base`)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -18,10 +18,12 @@ class ArraySpec:
         axes: What each axis runs over, outermost first. "image" and "class" have the sizes of the
             split; another word stands for a size of the task's own, the same wherever it occurs in
             one cell; a whole number is that size.
+        optional: Whether some heads leave it out.
     """
 
     dtype: str
     axes: tuple[str | int, ...]
+    optional: bool = False
 
     def complaint(self, array: NDArray[Any], sizes: Mapping[str, int]) -> str | None:
         """Say why an array is not one of these, or return None where it is.
@@ -68,13 +70,27 @@ def unlike(
         arrays: What a head gave, or what lies in a store.
         data: Facts of the split.
     """
-    if set(arrays) != set(declared):
+    if not names_fit(declared, arrays):
         return f"{sorted(arrays)} are not {sorted(declared)}"
     sizes = dict(data.sizes)
     for name, spec in declared.items():
+        if name not in arrays:
+            continue
         if complaint := spec.complaint(arrays[name], sizes):
             return f"{name}: {complaint}"
         for axis, size in zip(spec.axes, arrays[name].shape, strict=True):
             if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
                 return f"{name}: {arrays[name].shape} has two sizes of {axis!r}"
     return None
+
+
+def names_fit(declared: Mapping[str, ArraySpec], names: Iterable[str]) -> bool:
+    """Say whether arrays have the names that a task declares, optional ones there or not.
+
+    Example:
+        >>> declared = {"mask": ArraySpec("uint8", (2,)), "box": ArraySpec("uint8", (2,), True)}
+        >>> [names_fit(declared, names) for names in (["mask"], ["mask", "box"], ["box"])]
+        [True, True, False]
+    """
+    needed = {name for name, spec in declared.items() if not spec.optional}
+    return needed <= set(names) <= set(declared)

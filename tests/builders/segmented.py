@@ -90,7 +90,23 @@ class Given:
         return self.image_set.fingerprint
 
 
-def run(
+def run(folder: Path, task: Any, *given: Any, **chosen: Any) -> dict[tuple[str, int], Cell]:
+    """Evaluate a segmenter and return its cells by corruption and severity."""
+    found = _read(folder, task, *given, **chosen)
+    return {(cell.spec.corruption, cell.spec.severity): _given(cell) for cell in found}
+
+
+def heads_of(folder: Path, task: Any, *given: Any, **chosen: Any) -> dict[str, Cell]:
+    """Evaluate a segmenter of several heads and return their clean cells by name."""
+    found = _read(folder, task, *given, **chosen)
+    return {cell.head["name"]: _given(cell) for cell in found if cell.spec.severity == 0}
+
+
+def _given(cell: Any) -> Cell:
+    return Cell(cell.fingerprint, cell.arrays, cell.head, cell.data)
+
+
+def _read(
     folder: Path,
     task: Any,
     image_set: ImageSet | None = None,
@@ -99,8 +115,7 @@ def run(
     corruption: str = "contrast",
     severities: tuple[int, ...] = (1,),
     batch_size: int = 5,
-) -> dict[tuple[str, int], Cell]:
-    """Evaluate a segmenter and return its cells by corruption and severity."""
+) -> Any:
     given = image_set or segmented()
     experiment = Experiment(
         data=Data((Given(given),), Corruption(corruption), severities, validation=False),
@@ -118,13 +133,7 @@ def run(
     runner = CellRunner(experiment, resources, store)
     runner.run(plans, lambda done: None)
     runner.complain()
-    found = read_cells(store, plans)
-    return {
-        (cell.spec.corruption, cell.spec.severity): Cell(
-            cell.fingerprint, cell.arrays, cell.head, cell.data
-        )
-        for cell in found
-    }
+    return read_cells(store, plans)
 
 
 def without_masks(image_set: ImageSet) -> ImageSet:

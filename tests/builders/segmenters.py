@@ -52,3 +52,79 @@ def write_random_clipseg(folder: Path, *, seed: int = 0) -> Any:
     checkpoints.save(state, folder / "pytorch_model.bin")
     checkpoints.write_clip_tokenizer(folder)
     return model
+
+
+SAM_TOWER = {"embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 64, "neck_chans": 16}
+SAM_TOWER |= {"window_size": 3, "global_attn_indexes": [1]}
+
+META_KEYS = (
+    ("vision_encoder.", "image_encoder."),
+    ("image_encoder.layers.", "image_encoder.blocks."),
+    ("patch_embed.projection", "patch_embed.proj"),
+    ("neck.conv1", "neck.0"),
+    ("neck.layer_norm1", "neck.1"),
+    ("neck.conv2", "neck.2"),
+    ("neck.layer_norm2", "neck.3"),
+    ("mask_embed.conv1", "mask_downscaling.0"),
+    ("mask_embed.layer_norm1", "mask_downscaling.1"),
+    ("mask_embed.conv2", "mask_downscaling.3"),
+    ("mask_embed.layer_norm2", "mask_downscaling.4"),
+    ("mask_embed.conv3", "mask_downscaling.6"),
+    ("prompt_encoder.point_embed.", "prompt_encoder.point_embeddings."),
+    ("upscale_conv1", "output_upscaling.0"),
+    ("upscale_layer_norm", "output_upscaling.1"),
+    ("upscale_conv2", "output_upscaling.3"),
+    ("layer_norm", "norm"),
+)
+"""Pieces of keys of transformers, and what Meta's `modeling` calls them, in this order."""
+
+
+def _meta_key(key: str) -> str:
+    """Name a key of `transformers.SamModel` as `segment_anything` does."""
+    if key == "shared_image_embedding.positional_embedding":
+        return "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+    for old, new in META_KEYS:
+        key = key.replace(old, new)
+    if "iou_prediction_head" in key or "hypernetworks" in key:
+        head, _, tail = key.rpartition(".")
+        place = {"proj_in": "layers.0", "layers.0": "layers.1", "proj_out": "layers.2"}
+        for old, new in place.items():
+            if head.endswith(old):
+                return f"{head.removesuffix(old)}{new}.{tail}"
+    return key
+
+
+def write_random_sam(folder: Path, name: str, *, seed: int = 0) -> Any:
+    """Write a small Segment Anything, and the architecture that `config` names, into a folder.
+
+    Args:
+        folder: Gets `architecture.json` and the weights.
+        name: "sam_vit_b_transformers" (`model.safetensors`), "sam_vit_b" (`sam_vit_b_01ec64.pth`)
+            or "medsam_vit_b" (`medsam_vit_b.pth`), the latter two in Meta's layout.
+        seed: Of the weights.
+
+    Returns:
+        The `transformers.SamModel` with the same weights.
+    """
+    from encoders import small
+    from transformers import SamConfig, SamModel
+
+    vision = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "mlp_dim": 128}
+    vision |= {"image_size": 64, "output_channels": 16, "num_pos_feats": 8}
+    config = SamConfig(
+        vision_config=vision | {"window_size": 3, "global_attn_indexes": [1]},
+        prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 16},
+        mask_decoder_config={"hidden_size": 16, "mlp_dim": 128, "iou_head_hidden_dim": 16},
+    )
+    model = SamModel(config).eval()
+    checkpoints.randomise(model, seed)
+    model.tie_weights()
+    small(folder, name, **SAM_TOWER)
+    state = dict(model.state_dict())
+    state.pop("prompt_encoder.shared_embedding.positional_embedding")
+    if name == "sam_vit_b_transformers":
+        checkpoints.save(state, folder / "model.safetensors")
+        return model
+    weights = "medsam_vit_b.pth" if name == "medsam_vit_b" else "sam_vit_b_01ec64.pth"
+    checkpoints.save({_meta_key(key): value for key, value in state.items()}, folder / weights)
+    return model

@@ -15,9 +15,13 @@ from medrobust.tasks.patches import Truth
 from medrobust.types import FeatureBatch, UInt8Array
 
 from .judging import PICTURE, Judge, packed, rows_of, shown_rows, thinned, unpacked
+from .segmenters.boxes import BoxProtocol, prompts_of
 
 NUMBERS = ("overlap", "true_area", "predicted_area", "hd95", "assd", "nsd")
 """Arrays of a cell that have one row an image."""
+
+PROMPTED = "prompt_overlap"
+"""Array of cells whose prompts were moved: how much of each prompt is left."""
 
 AT_ONCE = 8
 """Images whose logits are brought to the size of their pixels at a time."""
@@ -49,13 +53,21 @@ class SegmentationHead:
         segments: Gives logits.
         view: How they lie over the images.
         judge: Compares masks.
+        prompts: How prompts were drawn, where they were moved; None: they were not, or are none.
         keep_all: Whether the masks of all images are kept in the cell, and not a few to be shown.
     """
 
     def __init__(
-        self, segments: Segments, view: View, judge: Judge, *, keep_all: bool = False
+        self,
+        segments: Segments,
+        view: View,
+        judge: Judge,
+        *,
+        prompts: BoxProtocol | None = None,
+        keep_all: bool = False,
     ) -> None:
         self._segments, self._view, self._judge = segments, view, judge
+        self._prompts = prompts
         self._keep_all = keep_all
         self._side = None if keep_all else PICTURE
 
@@ -85,6 +97,10 @@ class SegmentationHead:
         logits = self._segments(features, patches, truth)
         predicted = self._classes(logits, (truth.masks.shape[1], truth.masks.shape[2]))
         rows = self._judge(predicted, truth)
+        if self._prompts is not None:
+            kept = prompts_of(truth.masks, self._judge.classes, self._prompts).kept
+            assert kept is not None
+            rows[PROMPTED] = kept
         rows["mask"] = packed(predicted, self._judge.classes, self._side)
         return {name: torch.from_numpy(row) for name, row in rows.items()}
 
@@ -135,7 +151,7 @@ class SegmentationHead:
         truths = [np.where(one == OUTSIDE, np.uint8(0), one) for one in truths]
         shape = (truths[0].shape[1], truths[0].shape[2])
         return {
-            **rows_of(kept, NUMBERS),
+            **rows_of(kept, tuple(name for name in (*NUMBERS, PROMPTED) if name in kept)),
             "shown_rows": shown,
             "shown_masks": unpacked(kept["mask"][shown], self._judge.classes, shape),
             "shown_truths": np.concatenate(truths),

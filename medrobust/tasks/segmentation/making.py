@@ -22,7 +22,7 @@ from medrobust.types import UInt8Array
 
 from .head import SegmentationHead, Segments
 from .judging import Judge
-from .segmenters.boxes import BoxProtocol
+from .segmenters.boxes import BoxProtocol, PromptMove
 from .segmenters.own import OwnDecoder
 from .segmenters.probe import fitted
 from .segmenters.words import WordSegmenter
@@ -54,7 +54,21 @@ def segmentation_head(
     segments = _MAKERS[description["segmenter"]](side, description, data, view, purpose)
     said = description["surfaces"]
     judge = Judge(len(description["classes"]), said["of"], said["unit"], said["tolerance"])
-    return SegmentationHead(segments, view, judge, keep_all=bool(description.get("kept")))
+    drawn = _protocol(description)
+    prompts = drawn if drawn is not None and drawn.move is not None else None
+    return SegmentationHead(
+        segments, view, judge, prompts=prompts, keep_all=bool(description.get("kept"))
+    )
+
+
+def _protocol(description: HeadDescription) -> BoxProtocol | None:
+    """Return how prompts are drawn, by what a head says of them; None where there are none."""
+    move = description.get("moved")
+    moved = None if move is None else PromptMove(move["kind"], move["severity"], move["seed"])
+    if "point" in description:
+        return BoxProtocol(shape="points", move=moved)
+    box = description.get("box")
+    return None if box is None else BoxProtocol(box["kind"], box["seed"], move=moved)
 
 
 def of_probe(
@@ -143,9 +157,7 @@ def _own(
     side: ModelSide, description: HeadDescription, data: Any, view: View, purpose: str
 ) -> Segments:
     decoder = side.model().mask_decoder(description.get("texts", ()))
-    box = description.get("box")
-    protocol = None if box is None else BoxProtocol(box["kind"], box["seed"])
-    return OwnDecoder(decoder, protocol, len(description["classes"]))
+    return OwnDecoder(decoder, _protocol(description), len(description["classes"]))
 
 
 _MAKERS: dict[str, Callable[[ModelSide, HeadDescription, Any, View, str], Segments]] = {

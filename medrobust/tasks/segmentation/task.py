@@ -1,11 +1,14 @@
 """Segmentation as a task: masks of pixels in, Dice, borders and empty masks out."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 from numpy.typing import NDArray
 
+from medrobust.base.once import say_once
 from medrobust.base.targets import Masks
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.surfaces import ELEMENTS, Elements
@@ -26,8 +29,11 @@ from medrobust.tasks.text_side import text_model
 from . import scores
 from .classes import check_masks, mask_classes
 from .contours import contours_over_images
+from .moved_prompts import of_moved_prompts
 from .sections import tables
-from .segmenters.boxes import Box, BoxProtocol
+from .segmenters.boxes import Box, BoxProtocol, PromptMove, Shape, moves_of
+
+log = logging.getLogger(__name__)
 
 Segmenter: TypeAlias = Literal["auto", "own", "probe", "words"]
 """What gives masks: the model's own decoder, a probe on patch features, or sentences; "auto" is
@@ -45,13 +51,15 @@ CELL = MappingProxyType(
         "hd95": ArraySpec("float32", ("image", "foreground")),
         "assd": ArraySpec("float32", ("image", "foreground")),
         "nsd": ArraySpec("float32", ("image", "foreground")),
+        "prompt_overlap": ArraySpec("float32", ("image", "foreground"), optional=True),
         "shown_rows": ArraySpec("int64", ("shown",)),
         "shown_masks": ArraySpec("uint8", ("shown", "mask_row", "mask_column")),
         "shown_truths": ArraySpec("uint8", ("shown", "mask_row", "mask_column")),
     }
 )
 """What a cell holds: of each image and class of its foreground counts of pixels and distances of
-borders (NaN where a mask has none), and a few masks to be shown."""
+borders (NaN where a mask has none), and a few masks to be shown; where prompts were moved, the IoU
+of each box with the one that was not, or whether a point lies on its class."""
 
 
 class Segmentation(Task):
@@ -64,7 +72,11 @@ class Segmentation(Task):
         probe_shots: Training images that a probe is fitted to; None: all.
         probe_seed: Of their draw, and of the jitter of boxes.
         probe_ridge: Penalty of a probe, as a share of the number of places.
+        prompted_by: "boxes" or "points", for models that take both.
         box: How boxes are drawn around the true masks, for models that are prompted by them.
+        prompt_corruption: How prompts are moved away from where they belong, in rows beside those
+            that are not: "shift", "enlarge" or "shrink", one or several; None: not at all.
+        prompt_severities: How far, each from 1 to 5.
         background: Words of what is no class, for sentences; a set with words of normal images has
             its own.
         surface: What borders are made of: "surfels" (DeepMind) or "pixels" (MONAI).
@@ -92,7 +104,10 @@ class Segmentation(Task):
         probe_shots: int | None = 256,
         probe_seed: int = 0,
         probe_ridge: float = 1e-3,
+        prompted_by: Shape = "boxes",
         box: Box = "tight",
+        prompt_corruption: str | Sequence[str] | None = None,
+        prompt_severities: Sequence[int] = (1, 2, 3, 4, 5),
         background: Sequence[str] = ("background",),
         surface: Elements = "surfels",
         tolerance: float = 2.0,
@@ -114,7 +129,11 @@ class Segmentation(Task):
                 raise ConfigurationError(f"task.{name}={value} must be a number above 0.")
         self.segmenter, self.blocks = segmenter, blocks
         self.shots, self.seed, self.ridge = probe_shots, probe_seed, float(probe_ridge)
-        self.boxes = BoxProtocol(box, probe_seed)
+        self.boxes = BoxProtocol(box, probe_seed, prompted_by)
+        kinds = [prompt_corruption] if isinstance(prompt_corruption, str) else prompt_corruption
+        self.moves = moves_of(kinds or (), prompt_severities, probe_seed)
+        for move in self.moves:
+            replace(self.boxes, move=move)  # refuses a point that is to grow
         self.background = list(background)
         self._surfaces = {"of": surface, "tolerance": float(tolerance)}
         self.unit, self.store_maps = unit, store_maps
@@ -137,12 +156,20 @@ class Segmentation(Task):
             "surfaces": {**self._surfaces, "unit": self._unit(data)},
             **({"kept": "all"} if self.store_maps else {}),
         }
+        if self.moves and not (segmenter == "own" and self._prompted_by(side) == "boxes"):
+            say_once(
+                log,
+                logging.INFO,
+                f"task.prompt_corruption moves boxes and points, and model {side.source.name!r} "
+                f"segments by none: it has no row for them",
+            )
         if segmenter == "probe":
             return [{**shared, "name": "probe", **self._of_probe(data, side)}]
         if segmenter == "own" and self._prompted_by(side) != "texts":
-            boxes = self._prompted_by(side) == "boxes"
-            box = {"kind": self.boxes.kind, "seed": self.boxes.seed}
-            return [{**shared, "name": "own", **({"box": box} if boxes else {})}]
+            if self._prompted_by(side) != "boxes":
+                return [{**shared, "name": "own"}]
+            plain = {**shared, "name": "own", **self._prompt(side)}
+            return [plain, *(_moved(plain, move) for move in self.moves)]
         if segmenter == "words":
             text_model(side, PURPOSE)
             shared["blocks"] = list(self.blocks or [int(side.model().patch_blocks)])
@@ -169,6 +196,21 @@ class Segmentation(Task):
 
     def _prompted_by(self, side: ModelSide) -> str:
         return str(side.model().prompted_by)
+
+    def _prompt(self, side: ModelSide) -> dict[str, Any]:
+        """Say how boxes or points are drawn.
+
+        Raises:
+            ConfigurationError: If the model takes no points.
+        """
+        if self.boxes.shape == "boxes":
+            return {"box": {"kind": self.boxes.kind, "seed": self.boxes.seed}}
+        if not side.model().takes_points:
+            raise ConfigurationError(
+                f"model {side.source.name!r} is prompted by boxes and takes no points: pass "
+                f"task.prompted_by=boxes."
+            )
+        return {"point": "deepest"}
 
     def _unit(self, data: Any) -> str:
         """Return the unit of distances.
@@ -228,7 +270,13 @@ class Segmentation(Task):
 
     def sections(self, matrix: Table) -> Sequence[Section]:
         """Return what the page shows of masks: classes, sizes, distances, contours."""
-        return (*tables(matrix), contours_over_images(matrix))
+        return (*tables(matrix), *of_moved_prompts(matrix), contours_over_images(matrix))
+
+
+def _moved(head: dict[str, Any], move: PromptMove) -> dict[str, Any]:
+    """Return a head whose prompts are moved."""
+    said = {"kind": move.kind, "severity": move.severity, "share": move.share, "seed": move.seed}
+    return {**head, "moved": said, "name": f"{head['name']}, {move.kind} {move.severity}"}
 
 
 TASK = Segmentation()

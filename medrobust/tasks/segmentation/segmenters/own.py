@@ -1,4 +1,4 @@
-"""A model's own decoder, prompted by boxes where it wants some. Imports torch."""
+"""A model's own decoder, prompted by boxes or points where it wants some. Imports torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from medrobust.tasks.patches import Truth
 from medrobust.types import FeatureBatch
 
-from .boxes import BoxProtocol, boxes_of
+from .boxes import BoxProtocol, prompts_of
 
 
 class OwnDecoder:
@@ -17,7 +17,7 @@ class OwnDecoder:
 
     Args:
         decoder: A `medrobust.models.segmenter.MaskDecoder`.
-        boxes: How boxes are drawn around what the masks show; None where it takes none.
+        boxes: How boxes or points are drawn from what the masks show; None where it takes none.
         classes: How many there are, the background among them.
     """
 
@@ -34,7 +34,7 @@ class OwnDecoder:
         """Return its logits."""
         boxes = None
         if self._boxes is not None:
-            drawn = boxes_of(truth.masks, self._classes, self._boxes)
+            drawn = prompts_of(truth.masks, self._classes, self._boxes).places
             boxes = torch.from_numpy(drawn).to(features.device)
         logits: Tensor = self._decoder(features, patches, boxes)
         return logits
