@@ -313,9 +313,12 @@ def _components(embedding: Float32Array) -> dict[str, Float64Array]:
 
 def _whitened(embedding: Float32Array, mean: Float64Array, count: int) -> Float64Array:
     """Return the leading components, scaled to spread 1: float64 (D, C), C at most `count`."""
+    from scipy import linalg
+
     centered = embedding - mean.astype(np.float32)
-    values, axes = np.linalg.eigh((centered.T @ centered).astype(np.float64) / len(embedding))
-    values, axes = values[::-1][:count], axes[:, ::-1][:, :count]
+    covariance, size = (centered.T @ centered).astype(np.float64) / len(embedding), len(mean)
+    values, axes = linalg.eigh(covariance, subset_by_index=[size - count, size - 1])
+    values, axes = values[::-1], axes[:, ::-1]
     kept = values > max(values[0] * 1e-8, 1e-30)
     if not kept.any():
         raise InvalidDataError("the embedding is the same for every study of the reference.")

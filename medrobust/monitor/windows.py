@@ -164,6 +164,23 @@ def window_statistics(
     return found
 
 
+def drawn_path(
+    digester: Digester,
+    pool: Days,
+    blocks: Int64Array,
+    reference: tuple[Float64Array, float],
+    settings: Settings,
+) -> Float64Array:
+    """Return `window_statistics` of blocks of days that follow each other: float64 (T, S)."""
+    from .windows_numba import KINDS, drawn_statistics
+
+    streams = np.array([(KINDS[s.kind], s.start, s.stop) for s in digester.streams])
+    found = np.empty((len(blocks) * pool.counts.shape[1], len(streams)))
+    window, fewest = settings.window, float(settings.fewest)
+    drawn_statistics(pool.sums, pool.counts, blocks, window, fewest, *reference, streams, found)
+    return found
+
+
 def fit_standard(
     digester: Digester,
     rows: Float32Array,
@@ -219,10 +236,8 @@ def _watched(
     length = int(np.ceil(np.clip(2 * settings.budget, SHORTEST, LONGEST) / block))
     found = []
     for _ in range(STREAMS):
-        sums, counts = pool.chosen(rng.integers(0, len(pool.counts), length))
-        found.append(
-            look.unified(look.z(window_statistics(digester, sums, counts, known, settings)))
-        )
+        stream = rng.integers(0, len(pool.counts), length)
+        found.append(look.unified(look.z(drawn_path(digester, pool, stream, known, settings))))
     return np.stack(found, axis=1)
 
 
@@ -255,7 +270,7 @@ def _look(
         drawn = rng.permutation(len(sizes))
         reference, stream = drawn[:blocks], drawn[blocks : blocks + length]
         known = (total[reference].sum(axis=0), float(sizes[reference].sum()))
-        paths = window_statistics(digester, *pool.chosen(stream), known, settings)
+        paths = drawn_path(digester, pool, stream, known, settings)
         found.append(paths[settings.window - 1 :])
     flat = np.concatenate(found)
     flat = flat[~np.isnan(flat).any(axis=1)]

@@ -1,10 +1,13 @@
 """The default recipe: sums of days, statistics of windows, and false alarms within the budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from medrobust.exceptions import InvalidDataError, UnknownNameError
+from medrobust.metrics.drift.clean_streams import clean_period
 from medrobust.metrics.drift.detectors import DETECTORS, detector_of
 from medrobust.metrics.drift.run_length import first_alarms, limit_over_references
 from medrobust.metrics.drift.univariate import chi2_test
@@ -14,6 +17,7 @@ from medrobust.monitor.studies import DAY, Studies
 from medrobust.monitor.windows import (
     Settings,
     daily_sums,
+    drawn_path,
     fit_standard,
     window_statistics,
     window_sums,
@@ -104,6 +108,25 @@ def test_windows_are_the_sums_of_their_days():
     assert window_sums(counts, 3).tolist() == [2, 3, 3, 3, 3]
 
 
+def test_windows_of_drawn_blocks_are_those_of_their_days_one_after_the_other():
+    rng = np.random.default_rng(5)
+    reference = stream(63, 12, rng)
+    odd = reference.numbers["age"].copy()
+    odd[::9] = np.nan
+    reference = replace(reference, numbers={"age": odd})
+    digester, rows = fit_digester(reference)
+    pool = clean_period(
+        rows, reference.days, reference.patient_codes, digester.sizes_near(rows)
+    ).drawn(30, rng)
+    pool.counts[3], pool.sums[3] = 0, 0  # a week without studies
+    chosen = np.r_[3, 3, rng.integers(0, 30, 12)]
+    known, settings = (rows.sum(axis=0, dtype=float), float(len(rows))), Settings(10, 80, 7, 50)
+    found = drawn_path(digester, pool, chosen, known, settings)
+    expected = window_statistics(digester, *pool.chosen(chosen), known, settings)
+    assert 14 < np.isnan(expected[:, 0]).sum() < 50  # two empty weeks, and few studies after
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def run_lengths(images, seed, monkeypatch):
     """Run lengths of each detector on fresh clean streams of one fitted site."""
     rng = np.random.default_rng(seed)
@@ -168,8 +191,6 @@ def test_settings_that_cannot_be_are_refused():
 
 
 def test_accuracy_is_estimated_from_sums_as_from_studies():
-    from dataclasses import replace
-
     from medrobust.metrics.label_free import thresholded_confidence
 
     rng = np.random.default_rng(4)

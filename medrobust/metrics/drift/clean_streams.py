@@ -14,6 +14,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float32Array, Float64Array, Int64Array
+
+from .sums_numba import add_rows
 
 FEWEST = 4
 """Blocks that a clean period must have: fewer say nothing of how blocks differ."""
@@ -78,15 +81,12 @@ class CleanPeriod:
             blocks: How many.
             rng: Source of the draws.
         """
-        from scipy import sparse
-
         source, rows, block, _ = self._rows(blocks, rng)
         length = self.effects.shape[1]
         day = block * length + self.offsets[rows]
-        shape = (blocks * length, len(self.rows))
-        taken = sparse.csr_matrix((np.ones(len(rows), np.float32), (day, rows)), shape)
-        counts = np.bincount(day, minlength=shape[0]).astype(np.float64)
-        sums = np.asarray(taken @ self.rows, dtype=np.float64) + counts[:, None] * self.mean
+        counts = np.bincount(day, minlength=blocks * length).astype(np.float64)
+        sums = counts[:, None] * self.mean
+        add_rows(self.rows, rows, day, sums)
         counts = counts.reshape(blocks, length)
         scale = counts.sum(axis=1) / self.counts[source]
         sums = sums.reshape(blocks, length, -1) + scale[:, None, None] * self.effects[source]
@@ -158,19 +158,27 @@ def clean_period(
     rows, days, patients, place = rows[order], days[order], patients[order], place[order]
     new = np.r_[True, (np.diff(patients) != 0) | (np.diff(place) != 0)]
     starts = np.r_[np.flatnonzero(new), len(rows)].astype(np.int64)
+    whose = new.cumsum() - 1
     mean = rows.mean(axis=0, dtype=np.float64)
     counts = np.bincount(place, minlength=whole).astype(np.float64)
-    means = _sums(rows, place, len(counts)) / np.maximum(counts, 1)[:, None]
+    daily = _sums(rows, days, len(counts) * block).reshape(len(counts), block, -1)
+    means = daily.sum(axis=1) / np.maximum(counts, 1)[:, None]
     units = np.bincount(place[starts[:-1]], minlength=len(counts))
+    earlier = units.cumsum() - units
     spread = np.sqrt(units / np.maximum(units - 1, 1))
-    residuals = (rows - means[place].astype(np.float32)) * spread[place, None].astype(np.float32)
-    deviations = _sums(residuals, new.cumsum() - 1, len(starts) - 1)
-    within = _sums(sizes(deviations), place[starts[:-1]], len(counts))
+    residuals = np.empty_like(rows)
+    within = np.zeros_like(means)
+    firsts = np.searchsorted(place, np.arange(len(counts) + 1))
+    for number, (first, end) in enumerate(pairwise(firsts)):
+        own = residuals[first:end]
+        np.subtract(rows[first:end], means[number].astype(np.float32), out=own)
+        own *= np.float32(spread[number])
+        deviations = _sums(own, whose[first:end] - earlier[number], units[number])
+        within[number] = sizes(deviations).sum(axis=0)
     kept, shrunk = _components(sizes(means - mean), within, counts, units)
     residuals *= shrunk.astype(np.float32)
-    each = np.bincount(days, minlength=len(counts) * block)
-    daily = _sums(rows, days, len(each)) - each[:, None] * mean
-    effects = daily.reshape(len(counts), block, -1)[:whole] * kept[:whole, None]
+    each = np.bincount(days, minlength=len(counts) * block).reshape(len(counts), block, 1)
+    effects = (daily - each * mean)[:whole] * kept[:whole, None]
     usable = np.where(units > 1, units, 0)[:whole]
     return CleanPeriod(mean, residuals, starts, days % block, effects, usable, counts[:whole])
 
@@ -207,9 +215,8 @@ def _components(
     return kept, np.where(np.isfinite(shrunk), shrunk, 1.0)
 
 
-def _sums(rows: NDArray[np.floating], place: Int64Array, count: int) -> Float64Array:
+def _sums(rows: Float32Array, place: Int64Array, count: int) -> Float64Array:
     """Sum rows by place: float64 (count, F)."""
-    from scipy import sparse
-
-    taken = (np.ones(len(rows)), (place, np.arange(len(rows))))
-    return np.asarray(sparse.csr_matrix(taken, (count, len(rows))) @ rows, dtype=np.float64)
+    found = np.zeros((count, rows.shape[1]))
+    add_rows(np.ascontiguousarray(rows), np.arange(len(rows)), place, found)
+    return found

@@ -77,6 +77,19 @@ def test_weekdays_stay_in_order():
     assert drawn.counts.sum(axis=0)[1] == 0
 
 
+def test_a_block_without_studies_counts_for_nothing_and_is_never_drawn():
+    rng = np.random.default_rng(5)
+    rows, days, patients = period(rng, week=0.5, images=2)
+    keep = days // DAYS != 20  # a week in which the site was closed
+    found = clean_period(rows[keep], days[keep], patients[keep], squared)
+    assert found.patients[20] == 0
+    assert np.isfinite(found.effects).all()
+    drawn = found.drawn(4000, rng)
+    assert drawn.counts.sum(axis=1).min() > 0
+    own = rows.reshape(BLOCKS, -1).mean(axis=1)[np.arange(BLOCKS) != 20].var(ddof=1)
+    assert block_means(drawn.sums, drawn.counts).var() == pytest.approx(own, rel=0.08)
+
+
 def test_a_period_needs_four_blocks():
     rows, days, patients = period(np.random.default_rng(4))
     short = days < 27
