@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.conf_folder import conf_folder
+from medrobust.base.reasons import named_reason
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
@@ -127,9 +128,8 @@ def run_hydra(overrides: Sequence[str]) -> int:
 
 
 def _malformed(error: Exception) -> ConfigurationError:
-    reason = " ".join(str(error).split())
     return ConfigurationError(
-        f"the configuration cannot be composed ({type(error).__name__}: {reason}). See the files "
+        f"the configuration cannot be composed ({named_reason(error)}). See the files "
         f"of --config-dir."
     )
 
@@ -165,7 +165,7 @@ def job(config: "DictConfig") -> None:
                 FAILURES.append(said)
             else:  # the others go on
                 log.error("job %d failed: %s", number, said)
-                _leave(f"{type(error).__name__}: {error}", hydra, number)
+                _leave(named_reason(error), hydra, number)
 
 
 def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medrobust.base.reasons import reason_of
 from medrobust.exceptions import ConfigurationError
 
 LARGEST = 1 << 20
@@ -88,8 +89,9 @@ def _check_file(
         if any(not HEADER.fullmatch(line) for line in re.findall(r"^\s*#\s*@.*$", text, re.M)):
             raise ValueError("a line with @ is no '# @package NAME'")
     except (OSError, ValueError, yaml.YAMLError, RecursionError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigurationError(f"{file} cannot be read as configuration ({reason}).") from error
+        raise ConfigurationError(
+            f"{file} cannot be read as configuration ({reason_of(error)})."
+        ) from error
     packages = [match[1] for match in PACKAGE.finditer(text)]
     if name.parts[0] == "hydra" or any("hydra" in package for package in packages):
         raise _refused(file, "changes Hydra itself")

@@ -11,6 +11,8 @@ from pathlib import Path
 from medrobust.base.program import check_current_folder
 from medrobust.exceptions import ConfigurationError
 
+from .odd_variables import lost_caches, odd_variables
+
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -56,9 +58,19 @@ def prepare() -> None:
     os.environ.update(OURS)
     for name in not_numbers(os.environ):
         del os.environ[name]
+    _set_aside()
     _have_a_home()
     _have_a_name()
     _have_temporary_files()
+
+
+def _set_aside() -> None:
+    """Forget variables that libraries cannot take, and say so: a line each."""
+    odd = {name: f"which is not {what}" for name, what in odd_variables(os.environ).items()}
+    odd |= dict.fromkeys(lost_caches(os.environ), "where no folder can be made or written")
+    for name, why in odd.items():
+        given = "".join(c if c.isprintable() else "?" for c in os.environ.pop(name))
+        sys.stderr.write(f"warning: {name}={given[:80]}, {why}, is set aside\n")
 
 
 def not_numbers(environment: Mapping[str, str]) -> list[str]:

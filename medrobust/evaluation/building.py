@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.base.class_arguments import class_arguments
 from medrobust.base.near_misses import nearest_key
+from medrobust.base.reasons import exported_by, reason_of, words_of
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def built(config: "DictConfig", name: str) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, MedRobustError):
             raise cause from error
-        reason = str(cause).splitlines()[0]
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        said = words_of(cause)
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", said)
         if unknown is not None:
             place = _failed_place(config, error) or name
             target = OmegaConf.select(config, f"{place}._target_", default="")
             raise _no_such_key(str(target), place, unknown[1]) from error
-        lacking = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", reason)
+        lacking = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", said)
         if lacking is not None:
             place = _failed_place(config, error) or name
             keys = re.findall(r"'(\w+)'", lacking[1])
@@ -98,7 +99,10 @@ def built(config: "DictConfig", name: str) -> Any:
                 f"{place} lacks {' and '.join(keys)}: write what is missing into its configuration "
                 f"file, or add {typed} to the command."
             ) from error
-        raise ConfigurationError(f"{name} cannot be built as configured: {reason}.") from error
+        reason = reason_of(cause).partition(" full_key: ")[0]  # a line that Hydra adds
+        raise ConfigurationError(
+            f"{name} cannot be built as configured: {reason}.{exported_by(reason)}"
+        ) from error
 
 
 def _without_domains(node: "DictConfig") -> "tuple[DictConfig, dict[str, Any]]":

@@ -18,6 +18,7 @@ import torch
 from torch import distributed
 from torch._C._distributed_c10d import TCPStore
 
+from medrobust.base.reasons import reason_of
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 from .adaptation import evaluating, plan_adaptation
@@ -177,7 +178,7 @@ def _help(
             runner = CellRunner(own, resources, store, ranks)
             runner.run([*plan(own, resources), *beside(own, resources).plans])
     except Exception as error:
-        reasons.put(f"process {rank} of trainer=ddp failed: {error or type(error).__name__}")
+        reasons.put(f"process {rank} of trainer=ddp failed: {reason_of(error)}")
         raise SystemExit(1) from error
 
 

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, distributed
 
+from medrobust.base.reasons import reason_of
 from medrobust.engine.passes import Encoded
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
@@ -158,9 +159,9 @@ def launcher_of(trainer: Any) -> Any:
     try:
         return started_by_others()
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
         raise ConfigurationError(
-            f"the processes that Slurm or torchrun has started cannot be joined: {reason}"
+            f"the processes that Slurm or torchrun has started cannot be joined: "
+            f"{reason_of(error)}."
         ) from error
 
 

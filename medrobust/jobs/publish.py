@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from medrobust.base.reasons import exported_by, reason_of
 from medrobust.exceptions import MedRobustError
 from medrobust.reporting import Report
 
@@ -33,7 +34,8 @@ def log_report(job: Job, report: Report, run: Mapping[str, Any]) -> None:
     except MedRobustError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise MedRobustError(
-            f"the report is in {os.path.relpath(report.folder)}, and the logger failed: {reason}"
+            f"the report is in {os.path.relpath(report.folder)}, and the logger failed: {reason}."
+            f"{exported_by(reason)}"
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from medrobust.base.fingerprints import file_fingerprint, fingerprint
+from medrobust.base.reasons import named_reason
 from medrobust.exceptions import (
     ConfigurationError,
     MedRobustError,
@@ -67,10 +68,11 @@ def _of_sound_files(load: "Callable[[Any], nn.Module]") -> "Callable[[Any], nn.M
         except BaseException as error:
             if not isinstance(error, Exception) and type(error).__name__ != PANIC:
                 raise
-            reason = last_line(error) if str(error).strip() else "no reason given"
+            named = f"{type(error).__name__}: {last_line(error)}"
+            reason = named if str(error).strip() else named_reason(error)
             raise WeightsMismatchError(
                 f"the files of model {self.name!r} ({', '.join(self.files())}) do not make a model "
-                f"({type(error).__name__}: {reason}). Fetch them again."
+                f"({reason}). Fetch them again."
             ) from error
 
     return loaded

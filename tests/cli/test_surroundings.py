@@ -244,3 +244,72 @@ def test_too_little_memory_is_said_with_what_limits_it(tmp_path: Path, error: Ex
     assert told.startswith(f"there is not enough memory ({error})")
     assert "ulimit -v" in told
     assert not list(tmp_path.iterdir())
+
+
+ODD = {
+    "SOURCE_DATE_EPOCH": ("abc", "1700000000"),
+    "TORCH_DISTRIBUTED_DEBUG": ("abc", "detail"),
+    "TORCHINDUCTOR_COMPILE_THREADS": ("abc", "4"),
+    "COMPILE_STROBELIGHT_SAMPLE_RATE": ("", "1000"),
+    "NUMPY_MADVISE_HUGEPAGE": ("yes", "0"),
+    "NUMBA_DEBUG": ("abc", "1"),
+    "NUMBA_OPT": ("4", "max"),
+    "NUMBA_CPU_FEATURES": ("abc", "+avx2,-fma"),
+    "NUMBA_THREADING_LAYER": ("abc", "workqueue"),
+    "NUMBA_THREADING_LAYER_PRIORITY": ("tbb omp", "omp tbb workqueue"),
+    "NUMBA_FORCE_CUDA_CC": ("abc", "8.6"),
+    "OPENCV_IO_MAX_IMAGE_PIXELS": ("abc", "64MB"),
+    "OPENCV_BUFFER_AREA_ALWAYS_SAFE": ("maybe", "True"),
+    "TIMM_FUSED_ATTN": ("on", "1"),
+    "MPLCONFIGDIR": ("/proc/x", "made/by/matplotlib"),
+    "TORCHINDUCTOR_CACHE_DIR": ("/proc/x", ""),
+}
+"""Name -> what a library cannot take, and what it can."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_variable_that_a_library_cannot_take_is_set_aside_and_said(
+    workplace: Path, monkeypatch, capsys, name: str
+) -> None:
+    odd, good = ODD[name]
+    monkeypatch.setenv(name, odd)
+    surroundings.prepare()
+    assert name not in os.environ
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {name}={odd}, ")
+    assert line.endswith(" is set aside")
+    monkeypatch.setenv(name, good)
+    surroundings.prepare()
+    assert os.environ[name] == good
+    assert capsys.readouterr().err == ""
+
+
+def test_a_job_runs_among_odd_variables(workplace: Path, monkeypatch) -> None:
+    for name, (odd, _) in ODD.items():
+        monkeypatch.setenv(name, odd)
+    done = answer(*JOB, "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_below_an_exported_folder_is_told_with_its_variable(monkeypatch) -> None:
+    monkeypatch.setenv("FROBNICATE_CACHE", "/of/caches/")
+    error = PermissionError(13, "Permission denied", "/of/caches/deep/file")
+    assert unforeseen.about_files(error) == (
+        "cannot write or read /of/caches/deep/file (Permission denied). The variable "
+        "FROBNICATE_CACHE leads there: unset it, or let it name a folder that can be written."
+    )
+    error = PermissionError(13, "Permission denied", "/of/caches2/fi\nle")
+    assert unforeseen.about_files(error).startswith(
+        "cannot write or read /of/caches2/fi\\nle (Permission denied). Point hydra.run.dir"
+    )
+
+
+def test_the_cause_of_a_part_that_cannot_be_built_is_said() -> None:
+    from omegaconf import OmegaConf
+
+    from medrobust.evaluation.building import built
+
+    config = OmegaConf.create({"trainer": {"_target_": "unittest.mock.nowhere.Trainer"}})
+    with pytest.raises(ConfigurationError, match=r"trainer cannot be built .*No module named"):
+        built(config, "trainer")

@@ -592,6 +592,25 @@ def test_rows_without_an_image_are_named_at_once_with_the_files_that_may_be_thei
     assert "IM000" not in caught.value.for_records
 
 
+def test_names_that_are_there_in_other_signs_or_were_rounded_are_said(tmp_path: Path) -> None:
+    write_scans(tmp_path)
+    root = "1.2.826.0.1.3680043.8.498."
+    uids = [f"{root}1", f"{root}2".replace(".", "-"), "1.2E+20", "1.2.3.4"]
+    rows = [{"sop_instance_uid": uid, "label": "ab"[n % 2]} for n, uid in enumerate(uids)]
+    with pytest.raises(DatasetNotFoundError) as caught:
+        dicom(write_table(tmp_path / "i.csv", rows), match="instance").load()
+    assert "3 of 4 rows" in str(caught.value)
+    assert "Line 3: the folder has that SOP instance UID in other signs" in str(caught.value)
+    assert "Line 4: the SOP instance UID is a number that a spreadsheet has" in str(caught.value)
+    assert "Line 5:" not in str(caught.value)
+    names = ["mrn 1", "MRN-00002", "MRN3", "MRN-9"]  # of 0 to 3
+    rows = [{"patient": name, "label": "ab"[n % 2]} for n, name in enumerate(names)]
+    with pytest.raises(DatasetNotFoundError) as caught:
+        dicom(write_table(tmp_path / "p.csv", rows), match="patient").load()
+    assert "Lines 2, 4: the folder has that patient id in other signs" in str(caught.value)
+    assert "MRN" not in caught.value.for_records
+
+
 def test_files_with_one_uid_are_both_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

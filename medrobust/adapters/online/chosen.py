@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from medrobust.base.near_misses import nearest_key
+from medrobust.base.reasons import reason_of
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 
 from .base import Online, plain
@@ -96,7 +97,9 @@ def _built(asked: Any, order: int, protocol: str | None) -> Online:
     try:
         return METHODS[name](order=order, **plain(given))
     except TypeError as error:
-        raise ConfigurationError(f"adapter.online: {name} cannot be built: {error}.") from error
+        raise ConfigurationError(
+            f"adapter.online: {name} cannot be built: {reason_of(error)}."
+        ) from error
 
 
 def _begin_anew(kind: type[Online], given: dict[str, Any], protocol: str | None) -> None:

@@ -169,7 +169,7 @@ class Dicom(OwnData):
         for name, instance in zip(index.files, index.instances, strict=True):
             found.setdefault(instance, []).append(name)
         missing = [row for row in rows if wanted[row] not in found]
-        check_found(table, missing, rows, "instance", index.passed)
+        check_found(table, {r: uids[r] for r in missing}, rows, "instance", index)
         check_single(table, {row: found[wanted[row]] for row in rows})
         paths = {row: found[wanted[row]][0] for row in rows}
         samples = self._framed_samples(table, paths, rows)
@@ -188,7 +188,7 @@ class Dicom(OwnData):
         number = {wanted[row]: row for row in rows}
         known = set(index.patients)
         missing = [row for row in rows if wanted[row] not in known]
-        check_found(table, missing, rows, "patient", index.passed)
+        check_found(table, {r: patients[r] for r in missing}, rows, "patient", index)
         twice = in_several_files(index, set(number))
         if twice:
             say_once(log, logging.WARNING, f"{self.name}: {twice}")

@@ -6,13 +6,18 @@ from typing import Final, Literal
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, hiding, printable
 
+from .dicom_headers import quiet_pydicom
 from .dicom_search import HeaderIndex, passed_sentences
+from .near_names import near_names
 from .table import Table, few
 
 Match = Literal["path", "instance", "patient"]
 
 MOST_LINES: Final = 40
 """Lines of the table that a sentence lists."""
+
+MOST_READ: Final = 5000
+"""Headers that are read once more to say in which signs a name is there."""
 
 MOST_PAIRS: Final = 5
 """Images in several files that a sentence names."""
@@ -39,25 +44,41 @@ def in_several_files(index: HeaderIndex, patients: Set[str]) -> str:
 
 
 def check_found(
-    table: Table, missing: list[int], rows: list[int], what: Match, passed: Mapping[str, str]
+    table: Table,
+    missing: Mapping[int, str],
+    rows: Sequence[int],
+    what: Literal["instance", "patient"],
+    index: HeaderIndex,
 ) -> None:
     """Refuse rows without an image, all at once, with the files that might have been theirs.
+
+    Args:
+        table: The table.
+        missing: Row -> what it names, and no file has.
+        rows: All that are looked for.
+        what: They name.
+        index: Of the folder.
 
     Raises:
         DatasetNotFoundError: Naming the lines.
     """
     if not missing:
         return
-    named = {"instance": "SOP instance UID", "patient": "patient id", "path": "path"}[what]
-    lines = few([str(table.lines[row]) for row in missing[1:]], MOST_LINES)
+    named = {"instance": "SOP instance UID", "patient": "patient id"}[what]
+    first, *rest = [table.lines[row] for row in missing]
+    lines = few(map(str, rest), MOST_LINES)
     others = f" (then {lines})" if lines else ""
     lacking = f"{part_of(len(missing), len(rows), 'row')} of {table.file}"
     told = (
         f"{lacking} {agreeing(len(missing), 'has')} no DICOM image of that {named} in the folder, "
-        f"line {table.lines[missing[0]]} first{others}. Images are looked for below dataset.root, "
+        f"line {first} first{others}. Images are looked for below dataset.root, "
         f"by default the folder of the table."
     )
-    theirs = " ".join(f"{sentence}." for sentence in passed_sentences(passed))
+    of_lines = {table.lines[row]: name for row, name in missing.items()}
+    with quiet_pydicom():
+        near = near_names(of_lines, index.names_in_clear(what, MOST_READ), named)
+    told = f"{told} {near}".strip()
+    theirs = " ".join(f"{sentence}." for sentence in passed_sentences(index.passed))
     raise hiding(DatasetNotFoundError(f"{told} {theirs}".strip()), told)
 
 

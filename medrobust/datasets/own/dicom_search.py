@@ -8,11 +8,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -61,12 +61,22 @@ class HeaderIndex:
         instances: Keyed hash of the SOP instance UID of each; empty for what is no DICOM image.
         patients: Keyed hash of the patient id of each; empty where there is none.
         passed: Path -> why it cannot be used, of the files that were passed over.
+        root: The folder.
     """
 
     files: Sequence[str]
     instances: Sequence[str]
     patients: Sequence[str]
     passed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    root: Path = Path()
+
+    def names_in_clear(self, what: Literal["instance", "patient"], most: int) -> Iterator[str]:
+        """Read the names of the first images once more, for the owner of the data only."""
+        images = [name for name, one in zip(self.files, self.instances, strict=True) if one]
+        for name in images[:most]:
+            with suppress(MedRobustError), opened(self.root / name) as (header, _):
+                keyword = "SOPInstanceUID" if what == "instance" else "PatientID"
+                yield str(header.get(keyword, "") or "").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +210,7 @@ def header_index(
         [instance for instance, _, _ in entries],
         [patient for _, patient, _ in entries],
         {name: entry[2] for name, entry in zip(names, entries, strict=True) if entry[2]},
+        root,
     )
 
 

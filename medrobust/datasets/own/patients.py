@@ -1,7 +1,6 @@
 """Patients of a table: rows that name nobody, or one patient in two ways, are refused."""
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +14,7 @@ from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.repeats import patients_in_two
 from medrobust.exceptions import InvalidDataError, hiding
 
+from .near_names import ROUNDED
 from .spellings import spellings
 from .table import Table, few
 from .unlabelled import MOST_LINES
@@ -22,9 +22,6 @@ from .unlabelled import MOST_LINES
 log = logging.getLogger(__name__)
 
 REMEDY = "Fill it in (a value of its own where it is unknown), or pass dataset.patient_column=null."
-
-ROUNDED: Final = re.compile(r"[+-]?\d(?:[.,]\d+[eE]\+?|[eE]\+)(?!0+$)\d+")
-"""A long number as a spreadsheet shows it and writes it to a CSV; 1E5 may be a name."""
 
 FEWEST: Final = 4
 """Images from which their one patient is said: of fewer no interval is expected anyway."""

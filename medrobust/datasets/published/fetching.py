@@ -21,6 +21,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from medrobust.base.fingerprints import file_fingerprint
+from medrobust.base.reasons import reason_of
 from medrobust.base.whole_files import move_into_place
 from medrobust.datasets.cache import SPARE
 from medrobust.datasets.npz import DAMAGE
@@ -176,10 +177,9 @@ def _asked(url: str, start: int = 0) -> Any:
 
 
 def _unreachable(record: str, name: str, error: Exception) -> DatasetNotFoundError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DatasetNotFoundError(
-        f"{name} could not be downloaded from {zenodo()} ({reason}). Try again, which goes on "
-        f"where it broke off, name a mirror in MEDROBUST_ZENODO, or: {_by_hand(record)}"
+        f"{name} could not be downloaded from {zenodo()} ({reason_of(error)}). Try again, which "
+        f"goes on where it broke off, name a mirror in MEDROBUST_ZENODO, or: {_by_hand(record)}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from medrobust.base.reasons import reason_of
 from medrobust.engine.encode import EncodeImages
 from medrobust.engine.loader import CorruptedBatches, kept_bytes
 from medrobust.engine.passes import Pass
@@ -121,6 +122,7 @@ class Encoder:
                         use_distributed_sampler=False,
                     )
             except (MisconfigurationException, ValueError, TypeError) as error:
-                reason = str(error).splitlines()[0]
-                raise ConfigurationError(f"the trainer cannot be made: {reason}") from error
+                raise ConfigurationError(
+                    f"the trainer cannot be made: {reason_of(error)}."
+                ) from error
         return self._trainer

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 
+from medrobust.base.reasons import named_reason
 from medrobust.base.wording import counted
 from medrobust.evaluation.plan import PlannedCell
 from medrobust.evaluation.store import CellSpec
@@ -39,7 +40,7 @@ class Failures:
         """
         if isinstance(error, StoreError | ConfigurationError) or not self._alone:
             raise error
-        reason = error.for_records if isinstance(error, MedRobustError) else _in_one_line(error)
+        reason = error.for_records if isinstance(error, MedRobustError) else named_reason(error)
         by = f" ({head})" if head else ""
         for cell in cells:
             self.reasons[cell.key.spec] = reason
@@ -58,9 +59,3 @@ class Failures:
                 f"{counted(len(self.reasons), 'cell')} failed, {spec} first: "
                 f"{reason.rstrip('.')}. The others are kept; the same command tries these again."
             )
-
-
-def _in_one_line(error: Exception) -> str:
-    """Say in one line what a library raised."""
-    first = (str(error).strip() or "no reason given").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
