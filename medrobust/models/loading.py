@@ -134,7 +134,9 @@ def load_strict(
 ) -> Loaded:
     """Give `module` (best made on the meta device) the tensors of a checkpoint.
 
-    Floating tensors become float32. Nothing is left at an initial value.
+    Floating tensors become float32. Nothing is left at an initial value, and every parameter is
+    frozen: torch takes another matrix product, which may round otherwise, where a weight may be
+    trained, so that bits must not depend on who has frozen what before.
 
     Args:
         module: Its parameters and buffers are replaced.
@@ -169,6 +171,7 @@ def load_strict(
     taken = {key: _take(state[origin.key], origin.part) for key, origin in origins.items()}
     _check_shapes(module, taken, origins, file)
     module.load_state_dict(taken, strict=True, assign=True)
+    module.requires_grad_(False)
     _restore_buffers(module)
     return Loaded(
         used=len(wanted), renamed=_renamed(origins), dropped=dict(sorted(dropped.items()))

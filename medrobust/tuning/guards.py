@@ -34,6 +34,23 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
             generator.set_state(state)
 
 
+@contextmanager
+def all_frozen(model: nn.Module) -> Iterator[None]:
+    """Freeze every parameter for as long as it takes, then train again what was trained.
+
+    torch folds a product with a weight that may be trained into another one, even where no gradient
+    is asked for, and on some processors the last bit differs.
+    """
+    trained = [value for value in model.parameters() if value.requires_grad]
+    for value in trained:
+        value.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for value in trained:
+            value.requires_grad_(True)
+
+
 def frozen_digests(model: nn.Module) -> dict[str, str]:
     """Hash every frozen parameter and every buffer, by name."""
     frozen = [(name, value) for name, value in model.named_parameters() if not value.requires_grad]

@@ -20,6 +20,7 @@ from medrobust.models.base import ModelSource
 from medrobust.models.own import OwnModel
 
 from .few_shot import FewShot
+from .guards import all_frozen
 from .joint_classes import Head
 from .objective import Objective
 from .recipe import Tuning, TuningError
@@ -82,9 +83,10 @@ def attached(
 
 @torch.no_grad()
 def _some_features(model: Any, drawn: Sequence[FewShots]) -> Tensor:
-    """Encode one image of each data set."""
+    """Encode one image of each data set, with all weights frozen: what is trained rounds apart."""
     images = [torch.from_numpy(channel_first(one.shots.images[:1])) for one in drawn]
-    encoded: Tensor = torch.cat([model.encode_image(model.preprocess(one)) for one in images])
+    with all_frozen(model):
+        encoded: Tensor = torch.cat([model.encode_image(model.preprocess(one)) for one in images])
     return encoded
 
 

@@ -53,6 +53,13 @@ def test_half_precision_weights_become_float32() -> None:
     assert module["q_proj"].weight.dtype == torch.float32
 
 
+def test_loaded_weights_are_frozen_as_those_below_an_adapter_are() -> None:
+    # Where a weight may be trained torch folds the product, and other processors round otherwise.
+    module = attention()
+    load_strict(module, fused(), file="f", renames=FUSED)
+    assert not any(value.requires_grad for value in module.parameters())
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
