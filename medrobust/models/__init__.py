@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "BioVil": "biovil",
     "Classifier": "own",
     "Conch": "conch",
     "CxrClip": "cxr_clip",
@@ -11,6 +12,7 @@ _HOME = {
     "GuidedHead": "zero_shot",
     "IdentityHead": "zero_shot",
     "ImageModel": "base",
+    "Keep": "keep",
     "LoadReport": "base",
     "MedClip": "medclip",
     "MicroBatcher": "encoding",

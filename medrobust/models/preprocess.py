@@ -42,6 +42,8 @@ class Preprocess:
             after normalisation, as SAM does.
         resize: Length that "shortest" gives the shortest side before it crops; None: `size`.
         grey: Turn color images to grey first (Pillow's mode L), for models of grey images.
+        stretch: Spread each image's own range over 0 to 255 before all else, cut off to whole
+            numbers; an image of one value is left as it is.
     """
 
     size: int | None
@@ -51,6 +53,7 @@ class Preprocess:
     fit: Fit = "shortest"
     resize: int | None = None
     grey: bool = False
+    stretch: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no image could go through."""
@@ -83,6 +86,8 @@ class Preprocess:
                 f"a model takes uint8 images (N, 1 or 3, H, W), got {images.dtype} "
                 f"{tuple(images.shape)}."
             )
+        if self.stretch:
+            images = _stretched(images)
         if self.grey and images.shape[1] == 3:
             images = _grey(images)
         fitted = images if self.size is None else self._fit(images, self.size)
@@ -145,6 +150,8 @@ class Preprocess:
             description["resize"] = self.resize
         if self.grey:
             description["grey"] = True
+        if self.stretch:
+            description["stretch"] = True
         return description
 
 
@@ -169,6 +176,15 @@ def _look_up(images: UInt8Batch, table: Tensor) -> PixelBatch:
         .index_select(0, (images + first).flatten())
     )
     return values.view(shape)
+
+
+def _stretched(images: UInt8Batch) -> UInt8Batch:
+    """Spread the range of each image (N, C, H, W) over 0 to 255, in double precision."""
+    values = images.double()
+    low = values.amin(dim=(1, 2, 3), keepdim=True)
+    span = values.amax(dim=(1, 2, 3), keepdim=True) - low
+    spread = ((values - low) / span.clamp_min(1) * 255).to(torch.uint8)
+    return torch.where(span > 0, spread, images)
 
 
 def _grey(images: UInt8Batch) -> UInt8Batch:

@@ -469,6 +469,126 @@ def robustmedclip_resnet(folder: Path) -> Family:
     )
 
 
+def keep(folder: Path) -> Family:
+    """Timm's tower with its two layers, and what the pooler of a BERT says."""
+    import timm
+
+    sizes = {"patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3, "init_values": 1e-5}
+    visual = timm.create_model(
+        "vit_large_patch16_224", num_classes=0, img_size=64, dynamic_img_size=True, **sizes
+    ).eval()
+    head = torch.nn.Sequential(torch.nn.Linear(48, 32), torch.nn.GELU(), torch.nn.Linear(32, 32))
+    checkpoints.randomise(visual, 0)
+    checkpoints.randomise(head, 2)
+    bert = checkpoints.random_bert(1)
+    state = checkpoints.prefixed("visual.", visual) | checkpoints.prefixed("visual_head.", head)
+    state |= checkpoints.prefixed("text.", bert)
+    state |= {"logit_scale": torch.tensor(3.2189)}
+    torch.save(state, folder / "pytorch_model.bin")
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
+    architecture = {"image_size": 64, "vision": sizes, "text": checkpoints.BERT_SMALL}
+    checkpoints.write_json(folder / "architecture.json", architecture)
+    mean, std = checkpoints.IMAGENET_MEAN, checkpoints.IMAGENET_STD
+    pixels = shortest_side(64, Image.Resampling.BICUBIC, mean, std)
+    tokens = bert_tokens(folder, context=256, fixed=True)
+    return Family(
+        source=lambda at: models.Keep(
+            "keep", "nobody/nothing", local_dir=at, config=str(folder / "architecture.json")
+        ),
+        weights="pytorch_model.bin",
+        keys=("visual.blocks.1.ls2.gamma", "visual_head.2.bias", "text.pooler.dense.weight"),
+        image=lambda pictures: head(visual(pixels(pictures))),
+        text=lambda sentences: bert(**tokens(sentences)).pooler_output,
+    )
+
+
+def _biovil(folder: Path, temporal: int) -> Family:
+    """A map, narrowed and beside no earlier image's where it has that; projected place by place."""
+    generator = torch.Generator().manual_seed(5)
+    resnet, bert = checkpoints.random_resnet(0, 1000), checkpoints.random_bert(1)
+    features = 2 * temporal or 2048
+    convolutions = torch.nn.Conv2d(features, 24, 1, bias=False), torch.nn.Conv2d(24, 24, 1)
+    projector = torch.nn.Sequential(
+        convolutions[0], torch.nn.BatchNorm2d(24), torch.nn.ReLU(), convolutions[1]
+    ).eval()
+    checkpoints.randomise(projector, 2)
+    words = torch.nn.Sequential(
+        torch.nn.Linear(32, 24), torch.nn.GELU(), torch.nn.LayerNorm(24, eps=1e-12),
+        torch.nn.Linear(24, 24),
+    )  # fmt: skip
+    checkpoints.randomise(words, 3)
+    state = checkpoints.prefixed("encoder.encoder.", resnet)
+    state["encoder.encoder.fc.bias"] = torch.zeros(1000)
+    state |= checkpoints.prefixed("projector.model.", projector)
+    narrow = torch.randn(temporal, 2048, generator=generator) / 40
+    missing = torch.randn(1, temporal, 1, 1, generator=generator)
+    if temporal:
+        state["encoder.backbone_to_vit.weight"] = narrow[:, :, None, None]
+        state["encoder.missing_previous_emb"] = missing
+        state["encoder.vit_pooler.type_embed"] = torch.zeros(2, 1, temporal)
+        state["encoder.vit_pooler.blocks.0.attn.proj_q.weight"] = torch.zeros(temporal, temporal)
+    torch.save(state, folder / "image.pt")
+    names = {"0": "dense_to_hidden", "2": "LayerNorm", "3": "dense_to_output"}
+    texts = checkpoints.prefixed("bert.", bert)
+    texts = {key: value for key, value in texts.items() if ".pooler." not in key}
+    texts["bert.embeddings.position_ids"] = torch.arange(512)[None]
+    texts["cls.predictions.bias"] = torch.zeros(300)
+    texts["cls.predictions.decoder.weight"] = torch.zeros(300, 32)
+    for key, value in words.state_dict().items():
+        texts[f"cls_projection_head.{names[key[0]]}.{key[2:]}"] = value
+    torch.save(texts, folder / "pytorch_model.bin")
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
+    architecture = {
+        "image_size": 56, "resize": 64, "embed_dim": 24, "temporal_width": temporal,
+        "sizes": {"layers": [1, 1, 1, 1]}, "text": checkpoints.BERT_SMALL,
+    }  # fmt: skip
+    checkpoints.write_json(folder / "architecture.json", architecture)
+    tokens = bert_tokens(folder, context=512)
+
+    def image(pictures: Pictures) -> Tensor:
+        spread = []
+        for picture in pictures:
+            array = np.asarray(picture).astype(float)
+            array -= array.min()
+            array /= array.max()
+            spread.append(Image.fromarray((array * 255).astype(np.uint8)).convert("L"))
+        whole = shortest_side(64, Image.Resampling.BILINEAR, [0.0], [1.0])(spread)
+        pixels = whole[..., 4:60, 4:60].repeat(1, 3, 1, 1)
+        last = places.of_resnet(resnet, pixels)[-1].transpose(1, 2)
+        if temporal:
+            slim = narrow @ last
+            last = torch.cat([slim, missing[..., 0].expand_as(slim)], dim=1)
+        return projector(last[..., None]).mean(dim=(2, 3))
+
+    def text(sentences: Sequence[str]) -> Tensor:
+        ended = [sentence.rstrip("!?.") for sentence in sentences]
+        return words(bert(**tokens(ended)).last_hidden_state[:, 0])
+
+    return Family(
+        source=lambda at: models.BioVil(
+            "biovil",
+            "nobody/nothing",
+            local_dir=at,
+            config=str(folder / "architecture.json"),
+            weights="image.pt",
+        ),
+        places=lambda pixels: places.of_resnet(resnet, pixels),
+        weights="image.pt",
+        keys=("encoder.encoder.layer2.0.conv2.weight", "projector.model.1.running_mean"),
+        image=image,
+        text=text,
+        elsewhere=len(texts),
+    )
+
+
+def biovil(folder: Path) -> Family:
+    return _biovil(folder, 0)
+
+
+def biovil_t(folder: Path) -> Family:
+    return _biovil(folder, 16)
+
+
 def siglip(folder: Path) -> Family:
     from transformers import SiglipTokenizer
 
@@ -554,6 +674,9 @@ FAMILIES: dict[str, Callable[[Path], Family]] = {
     "pmc_clip_parts": pmc_clip_parts,
     "robustmedclip_vit": robustmedclip_vit,
     "robustmedclip_resnet": robustmedclip_resnet,
+    "keep": keep,
+    "biovil": biovil,
+    "biovil_t": biovil_t,
     "siglip": siglip,
     "dinov2": dinov2,
     "timm_resnet": timm_resnet,

@@ -167,3 +167,16 @@ def test_the_gpu_resizes_to_the_same_bits() -> None:
     assert torch.equal(
         resize(images.cuda(), 224, 193, "bicubic").cpu(), resize(images, 224, 193, "bicubic")
     )
+
+
+def test_each_images_own_range_is_spread_first_as_numpy_does_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(20, 131, (3, 1, 8, 8), generator=generator).to(torch.uint8)
+    images[2] = 77  # of one value: left alone
+    spread = Preprocess(None, (0.0,) * 3, (1.0,) * 3, stretch=True)(images)[:, :1] * 255
+    for seen, image in zip(spread[:2], images[:2].numpy().astype(float), strict=True):
+        image -= image.min()
+        image /= image.max()
+        assert (seen.round().numpy() == (image * 255).astype(np.uint8)).all()
+        assert seen.max() == 255
+    assert (spread[2].round() == 77).all()
