@@ -221,10 +221,6 @@ class ContinuousCorruption:
     def _severity(self, level: int) -> float:
         return next(one.severity for one in self.levels if one.level == level)
 
-    def _entry(self) -> Entry:
-        assert self.of.suite is not None  # an expanded one
-        return find_entry(self.of.suite, self.of.name)
-
     def random(self, severity: int) -> bool:
         """Say whether draws are used."""
         return self.of.random(severity)
@@ -236,18 +232,7 @@ class ContinuousCorruption:
             severity: The level; the draws are those of this number.
             shape: As in `Corruption.identity`.
         """
-        from medrobust import keys
-
-        entry = self._entry()
-        return {
-            "name": self.name,
-            "kernel": entry.kernel,
-            "parameters": parameters_at(entry, self._severity(severity)),
-            "version": entry.version,
-            "grey": self.grey,
-            "keys": keys.FORMAT,
-            "severity": severity,
-        }
+        return identity_at(self.of, self._severity(severity), severity)
 
     def images(self, clean: Images, severity: int) -> Images:
         """Return what is read to be corrupted: the clean images."""
@@ -265,6 +250,29 @@ class ContinuousCorruption:
         """Corrupt a batch; see `corrupt`."""
         keyed = (seed, stream, severity)
         return corrupt_at(self.of, images, self._severity(severity), keyed=keyed, index=index)
+
+
+def identity_at(corruption: Corruption, severity: float, level: int) -> dict[str, Any]:
+    """Give the plain values that decide the pixels of a corruption at any severity.
+
+    Args:
+        corruption: An expanded one.
+        severity: Where its parameters lie.
+        level: Whose draws it has.
+    """
+    from medrobust import keys
+
+    assert corruption.suite is not None
+    entry = find_entry(corruption.suite, corruption.name)
+    return {
+        "name": corruption.name,
+        "kernel": entry.kernel,
+        "parameters": parameters_at(entry, severity),
+        "version": entry.version,
+        "grey": corruption.grey,
+        "keys": keys.FORMAT,
+        "severity": level,
+    }
 
 
 def corrupt_at(

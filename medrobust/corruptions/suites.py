@@ -38,6 +38,9 @@ REGISTRIES = (
 SANITY = "sanity"
 """Suite of the cells of images that show nothing: in no table of corruptions."""
 
+BETWEEN = "@between"
+"""How the suite of cells ends that a search placed between published severities: in no table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -61,6 +61,9 @@ def _print_cells(experiment: Experiment, resources: Resources, store: Store) -> 
     if run:
         estimated = str(estimate(experiment, resources, missing))
         console.print(estimated, highlight=False, soft_wrap=True)
+    if "robustness_radius" in (experiment.config.get("readings") or {}):
+        line = "Cells between severities are known once those are computed: 3 to 9 a corruption."
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _print_cells_of(

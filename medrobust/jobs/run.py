@@ -33,6 +33,7 @@ from .dry_run import print_dry_job
 from .job import Job
 from .job_files import write_json
 from .publish import log_report, publish
+from .radius import check_radius, search_radius
 from .records import Tally, expected_tables, plan_record
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,11 @@ def run_job(experiment: Experiment, job: Job) -> None:
         report(prepared, job, run, tally)
 
 
+def _readings(experiment: Experiment) -> dict[str, Any]:
+    """Return what stored cells are asked further."""
+    return asked(experiment.config.get("readings") or {})
+
+
 def _check_units(experiment: Experiment, job: Job) -> None:
     """Refuse images that cannot be joined as asked, before anything is tuned or computed.
 
@@ -127,6 +133,7 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     Raises:
         MedRobustError: As planning raises it, or if the model cannot take the images.
     """
+    check_radius(_readings(experiment), ranks.world)
     store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)
@@ -223,7 +230,7 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         commands={name: to_make},
         validation=by_variant(read_cells(store, prepared.further.validation)),
         sanity=read_cells(store, prepared.further.sanity),
-        readings=asked(experiment.config.get("readings") or {}),
+        readings=_readings(experiment),
         missing=[spec for spec in runner.failed if spec in wanted],
         aggregations=[] if job.aggregation is None else [job.aggregation],
         notes=[
@@ -257,6 +264,8 @@ def run_cells(prepared: Prepared, tally: Tally) -> None:
             bar.update(task, advance=1, description=str(done.cell.key.spec))
 
         runner.run(prepared.all_plans, on_cell)
+        if settings := _readings(prepared.experiment).get("robustness_radius"):
+            search_radius(prepared, settings, on_cell)
         run_image_cells(prepared.experiment, prepared.of_images, prepared.store, on_cell)
 
 

@@ -17,6 +17,7 @@ from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
 from medrobust.evaluation.image_cells import image_plans, run_image_cells
+from medrobust.evaluation.moved_columns import plans_like
 from medrobust.evaluation.plan import DatasetPlan, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, read_cells
@@ -140,6 +141,7 @@ def compute_again(
     if (images := _of_images(cell, experiment, tables, scratch, resources)) is not None:
         return images
     plans = [*tables, *beside(experiment, resources).plans]
+    plans += plans_like(cell, experiment, resources, tables)
     near = None
     for dataset in plans:
         for planned in dataset.cells:

@@ -14,6 +14,7 @@ _HOME = {
     "OperatingLimit": "operating_limit",
     "Pairs": "pairs",
     "Quality": "quality",
+    "RobustnessRadius": "robustness_radius",
     "Selective": "selective",
     "Views": "views",
 }

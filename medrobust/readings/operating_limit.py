@@ -14,15 +14,15 @@ import numpy as np
 
 from medrobust.base.wording import listed
 from medrobust.exceptions import ConfigurationError, unknown_name
-from medrobust.metrics.aggregates import error_influence
-from medrobust.metrics.intervals import Bounds, mean_interval, share_interval
+from medrobust.metrics.intervals import share_interval
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import csv_bytes, number
 from medrobust.tasks.base import Section
-from medrobust.types import Float64Array
+
+from .cells.added_loss import added_loss
 
 BESIDE = ("ssim", "psnr", "noise_sigma", "sharpness")
 """Measures that are given at a limit, where images were measured."""
@@ -207,24 +207,9 @@ def _added(
     clean = matrix.groups.get(Place.clean(row))
     if clean is None or not all(place in matrix.groups for place in places):
         return None
-    before = matrix.measured.mean_terms(clean, of)
-    found = []
-    for place in places:
-        after = matrix.measured.mean_terms(matrix.groups[place], of)
-        if before is None or after is None:
-            return None
-        groups = matrix.measured.groups(matrix.data, after.unit)
-        difference = error_influence(after.values, after.strata)
-        difference = difference - error_influence(before.values, before.strata)
-        value = after.value - before.value
-        low, high = _interval(difference, groups, value)
-        found.append((value, low, high))
-    return found
-
-
-def _interval(influence: Float64Array, groups: "np.ndarray | None", value: float) -> Bounds:
-    low, high = mean_interval(influence, groups, value=value, limits=(-1.0, 1.0))
-    return min(low, value), max(high, value)
+    at = {float(place.severity): matrix.groups[place] for place in places}
+    found = added_loss(matrix.measured, matrix.data, clean, at, of)
+    return None if found is None else list(found.values())
 
 
 def limits(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.base.wording import counted
-from medrobust.evaluation.store import SANITY, CellSpec, Store, StoredCell
+from medrobust.evaluation.store import BETWEEN, SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 from medrobust.readings import lookup
 
@@ -84,7 +84,7 @@ class Choice:
             UnknownNameError: With the nearest names that there are.
         """
         specs = [c.spec for c in cells]
-        corrupted = [s for s in specs if s.severity and s.suite != SANITY]
+        corrupted = [s for s in specs if s.severity and not _beside_tables(s)]
         suites = {s.suite for s in corrupted}
         registries = any(s.suite == s.dataset for s in corrupted)
         groups = {REGISTRY, BOTH} if registries else set()
@@ -176,7 +176,7 @@ def report_store(
         check_reference(whole, reference, reference_prompts, making)
     for one in metadata:
         chosen = one.join(chosen)
-    shown = [c for c in chosen if c.spec.suite != SANITY]
+    shown = [c for c in chosen if not _beside_tables(c.spec)]
     shown = [c for c in shown if c.spec.split != "val"] or shown
     cells, expected, missing = _part(store, choice, shown)
     words = [
@@ -268,7 +268,7 @@ def _chosen(store: Store, choice: Choice) -> tuple[list[StoredCell], list[Stored
     cells = list(store.cells())
     choice.check(cells)
     kept = [c for c in cells if choice.takes(c)]
-    if all(c.spec.suite == SANITY for c in kept):
+    if all(_beside_tables(c.spec) for c in kept):
         raise StoreError(f"{store.root} holds no cell of these models on these data sets.")
     return cells, kept
 
@@ -301,6 +301,11 @@ def _part(
     kept = [c for c in cells if any(table.holds(c) for table in tables)]
     missing = [spec for spec in gaps(cells, whole) if any(belongs(spec, t) for t in tables)]
     return kept, tables, missing
+
+
+def _beside_tables(spec: CellSpec) -> bool:
+    """Say whether a cell is in no table: its images show nothing, or a search placed it."""
+    return spec.suite == SANITY or spec.suite.endswith(BETWEEN)
 
 
 def expected_tables(cells: Sequence[StoredCell]) -> list[ExpectedTable]:

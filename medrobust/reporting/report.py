@@ -54,6 +54,7 @@ class Report:
         averages: Means over data sets.
         untuned: Tables of models as published that gains are counted from and that are no rows.
         readings: Name -> settings of the readings that speak only where they are asked for.
+        beside: Cells that a search placed beside the tables; readings alone speak of them.
         missing: Planned cells that are not finished.
         total: Number of planned cells.
         notes: Lines for the reader, each printed once.
@@ -75,6 +76,7 @@ class Report:
     averages: tuple[Average, ...] = ()
     untuned: tuple[Matrix, ...] = ()
     readings: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[StoredCell, ...] = ()
 
     def __repr__(self) -> str:
         """One line: the tables, which a notebook would show whole, are thousands."""
@@ -203,6 +205,7 @@ def make_report(
     untuned: Sequence[StoredCell] = (),
     processes: int = 1,
     readings: Mapping[str, Any] | None = None,
+    beside: Sequence[StoredCell] = (),
 ) -> Report:
     """Lay out the tables of a plan; nothing is written before `Report.write`.
 
@@ -223,6 +226,7 @@ def make_report(
         untuned: From `medrobust.reporting.untuned_cells`.
         processes: How many measure the cells of a large store side by side.
         readings: From `medrobust.readings.lookup.asked`.
+        beside: From `medrobust.reporting.cells_beside`.
 
     Raises:
         ConfigurationError: If a cell is in no expected table.
@@ -271,6 +275,7 @@ def make_report(
         averages=tuple(means),
         untuned=tuple(published),
         readings=dict(readings or {}),
+        beside=tuple(beside),
     )
 
 

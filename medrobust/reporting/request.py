@@ -8,6 +8,7 @@ from typing import Any
 from medrobust.evaluation.store import CellSpec, Store, StoredCell
 from medrobust.tasks.lookup import task_of
 
+from .cells_beside import cells_beside
 from .expected import ExpectedTable
 from .parts import Joining, Parts
 from .reference import (
@@ -89,6 +90,7 @@ def build_report(request: ReportRequest) -> Report:
         untuned=parts.untuned,
         processes=request.processes,
         readings=request.readings,
+        beside=cells_beside(request.store, request.cells, request.readings),
     )
 
 
