@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,39 @@ from torch import Tensor
 
 from medrobust.types import UInt8Batch
 
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_users = 0
+_lock = Lock()
 
-@lru_cache(maxsize=2)
+
 def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     """Return the threads of this process: a fork gets its own, since threads do not survive it."""
-    return ThreadPoolExecutor(workers, thread_name_prefix=f"medrobust-{process}")
+    with _lock:
+        if (workers, process) not in _pools:
+            made = ThreadPoolExecutor(workers, thread_name_prefix=f"medrobust-{process}")
+            _pools[workers, process] = made
+        return _pools[workers, process]
+
+
+def use_threads() -> Callable[[], None]:
+    """Note that threads may be begun; the last of those who did to call what is returned ends them.
+
+    Whoever never notes it keeps them until the process ends.
+    """
+    global _users
+    with _lock:
+        _users += 1
+
+    def leave() -> None:
+        global _users
+        with _lock:
+            _users -= 1
+            ended = [] if _users else [key for key in _pools if key[1] == os.getpid()]
+            pools = [_pools.pop(key) for key in ended]
+        for pool in pools:
+            pool.shutdown()
+
+    return leave
 
 
 def run_native(kernel: Callable[..., None], images: UInt8Batch, *arguments: Any) -> UInt8Batch:

@@ -3,7 +3,11 @@
 Jobs of a sweep share a process: what one of them sets globally would reach the next.
 """
 
+import decimal
+import gc
+import locale
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -16,15 +20,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from medrobust.base import torch_settings
+from medrobust.base.numba_threads import use_threads
 
 Restore: TypeAlias = Callable[[], None]
-
-SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGPIPE")
-    if hasattr(signal, name)
-]
-"""Signals that trainers and loggers wait for."""
 
 
 @contextmanager
@@ -34,7 +32,8 @@ def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
     Torch: default dtype, determinism, matmul precision, cudnn, threads, gradients; the
     generators of Python, numpy and torch; logging: handlers, levels, propagation; the environment;
     the filters of warnings; numpy's answer to divisions by zero; signal handlers and hooks;
-    matplotlib's backend and settings; the current folder.
+    matplotlib's backend and settings; the interpreter's limits, paths, decimals and collector of
+    garbage; how processes are started; threads of our own; the locale; umask and current folder.
 
     Args:
         finish_wandb: Whether an open run of Weights & Biases is finished as failed: of a job that
@@ -50,6 +49,9 @@ def left_as_found(*, finish_wandb: bool = True) -> Iterator[None]:
         _numpy,
         _hooks,
         _matplotlib,
+        _interpreter,
+        _processes,
+        use_threads,
     )
     restores = [remember() for remember in (*states, _folder)]
     try:
@@ -152,7 +154,8 @@ def _numpy() -> Restore:
 def _hooks() -> Restore:
     hooks = (sys.excepthook, sys.unraisablehook, threading.excepthook)
     main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
+    numbers = signal.valid_signals() if main else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:
         sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
@@ -169,18 +172,70 @@ def _matplotlib() -> Restore:
     matplotlib = sys.modules.get("matplotlib")
     if matplotlib is None or not hasattr(matplotlib, "rcParams"):
         return lambda: None
-    settings = dict.copy(matplotlib.rcParams)  # by the class: reading the backend chooses one
+    settings = settings_of_matplotlib()
 
     def restore() -> None:
-        if dict.copy(matplotlib.rcParams) != settings:
+        if settings_of_matplotlib() != settings:
             dict.update(matplotlib.rcParams, settings)
 
     return restore
 
 
+def settings_of_matplotlib() -> dict[str, Any]:
+    """Return the settings of matplotlib, which is loaded, without choosing a backend.
+
+    Reading the one that is not chosen yet chooses one, and `dict.copy` reads like anybody.
+    """
+    settings = sys.modules["matplotlib"].rcParams
+    return {name: dict.__getitem__(settings, name) for name in dict.keys(settings)}
+
+
+def _interpreter() -> Restore:
+    """Limits, paths, decimals and the collector of garbage; the locale of the C library."""
+    path, recursion, switch = sys.path[:], sys.getrecursionlimit(), sys.getswitchinterval()
+    digits = sys.get_int_max_str_digits()
+    decimals = decimal.getcontext().copy()
+    collects, thresholds, place = (
+        gc.isenabled(),
+        gc.get_threshold(),
+        locale.setlocale(locale.LC_ALL),
+    )
+
+    def restore() -> None:
+        if sys.path != path:
+            sys.path[:] = path
+        sys.setrecursionlimit(recursion)
+        sys.setswitchinterval(switch)
+        sys.set_int_max_str_digits(digits)
+        decimal.setcontext(decimals)
+        gc.set_threshold(*thresholds)
+        (gc.enable if collects else gc.disable)()
+        if locale.setlocale(locale.LC_ALL) != place:
+            locale.setlocale(locale.LC_ALL, place)
+
+    return restore
+
+
+def _processes() -> Restore:
+    """How processes are started, which is chosen for good by whoever asks first."""
+    method = multiprocessing.get_start_method(allow_none=True)
+
+    def restore() -> None:
+        if multiprocessing.get_start_method(allow_none=True) != method:
+            multiprocessing.set_start_method(method, force=True)
+
+    return restore
+
+
 def _folder() -> Restore:
-    found = Path.cwd()
-    return lambda: os.chdir(found)
+    found, mask = Path.cwd(), os.umask(0o077)
+    os.umask(mask)
+
+    def restore() -> None:
+        os.chdir(found)
+        os.umask(mask)
+
+    return restore
 
 
 def _finish_wandb() -> None:

@@ -1,12 +1,17 @@
 """The main job in one call: own models and own arrays, as in a notebook."""
 
+import decimal
+import gc
+import locale
 import logging
+import multiprocessing
 import os
 import random
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +21,12 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib import rcsetup
 from torch import Tensor, nn
 
 from medrobust import evaluate
 from medrobust.base import torch_settings
+from medrobust.base.process_state import settings_of_matplotlib
 from medrobust.exceptions import ConfigurationError, InvalidDataError, MedRobustError
 from medrobust.models import OwnModel, PhantomClip
 from medrobust.reporting.figures import matrix_png
@@ -59,6 +66,21 @@ LABELS = [0, 0, 0, 0, 1, 1]
 
 def values(report, metric: str) -> dict[int, float]:
     return {int(r["severity"]): float(r["value"]) for r in report.results if r["metric"] == metric}
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """Nobody has asked yet how processes are started or for a backend; kernels use two threads."""
+    method, threads = multiprocessing.get_start_method(allow_none=True), torch.get_num_threads()
+    unasked: Any = None
+    multiprocessing.set_start_method(unasked, force=True)
+    backend = settings_of_matplotlib()["backend"]
+    dict.update(matplotlib.rcParams, backend=rcsetup._auto_backend_sentinel)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+    dict.update(matplotlib.rcParams, backend=backend)
+    multiprocessing.set_start_method(unasked if method is None else method, force=True)
 
 
 @pytest.mark.parametrize("model", [Brightness(), Two()], ids=["classifier", "dual encoder"])
@@ -150,6 +172,12 @@ def test_what_does_not_fit_is_refused(images, change, error, sentence) -> None:
         evaluate(Brightness(), **(given | change))
 
 
+def umask() -> int:
+    found = os.umask(0)
+    os.umask(found)
+    return found
+
+
 LOOKS: dict[str, Callable[[], Any]] = {
     "python's generator": random.getstate,
     "numpy's generator": lambda: [np.asarray(part).tolist() for part in np.random.get_state()],  # noqa: NPY002
@@ -176,7 +204,19 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "arguments": lambda: sys.argv[:],
     "hooks": lambda: (sys.excepthook, sys.unraisablehook, sys.stdout, sys.stderr),
     "signals": lambda: [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)],
-    "matplotlib": lambda: dict.copy(matplotlib.rcParams),
+    "matplotlib": settings_of_matplotlib,
+    "start of processes": lambda: multiprocessing.get_start_method(allow_none=True),
+    "threads of ours": lambda: [t.name for t in threading.enumerate() if "medrobust" in t.name],
+    "decimals": lambda: repr(decimal.getcontext()),
+    "locale": lambda: locale.setlocale(locale.LC_ALL),
+    "paths": lambda: sys.path[:],
+    "garbage": lambda: (gc.isenabled(), gc.get_threshold()),
+    "recursion": sys.getrecursionlimit,
+    "switches": sys.getswitchinterval,
+    "umask": umask,
+    "all signals": lambda: [signal.getsignal(number) for number in signal.valid_signals()],
+    "files": lambda: sorted(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self") else None,
+    "children": lambda: [process.pid for process in multiprocessing.active_children()],
 }
 """All that a caller may have set for its process, and how to look at it."""
 
@@ -201,11 +241,20 @@ class Careless(Brightness):
         sys.excepthook = lambda *_: None
         signal.signal(signal.SIGTERM, lambda *_: None)
         dict.update(matplotlib.rcParams, {"font.size": 3.0})
+        multiprocessing.set_start_method("spawn", force=True)
+        decimal.getcontext().prec = 3
+        locale.setlocale(locale.LC_ALL, "C")
+        sys.path.append("of a model")
+        gc.disable()
+        sys.setrecursionlimit(5000)
+        sys.setswitchinterval(0.5)
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        os.umask(0o001)
         return super().forward(pixels)
 
 
 @pytest.mark.parametrize("model", [Brightness(), Two(), PhantomClip(variant="small"), Careless()])
-def test_the_caller_s_process_is_left_as_it_was_found(images, model) -> None:
+def test_the_caller_s_process_is_left_as_it_was_found(images, untouched, model) -> None:
     torch.rand(3), random.random(), np.random.rand(2)  # noqa: NPY002
     before = {name: look() for name, look in LOOKS.items()}
     evaluate(model, images, LABELS, NAMES, corruptions="gaussian_noise", severities=1)
