@@ -56,6 +56,28 @@ class PatientStream:
         return getattr(self._stream, name)
 
 
+class LogFile(logging.FileHandler):
+    """A log that is given up, in a sentence, where it cannot be written: a full disk, say."""
+
+    _lost = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say once that the file takes no more; the terminal still has every message."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._lost:
+            self._lost = True
+            reason = error.strerror or type(error).__name__
+            said = f"{self.baseFilename} lacks messages from here on ({reason})\n"
+            sys.stderr.write(said)
+
+    def close(self) -> None:
+        """Close the file, whether or not it takes what is held back."""
+        with suppress(OSError):
+            super().close()
+
+
 def open_standard_files() -> None:
     """Lead what was closed before this process began to nowhere.
 

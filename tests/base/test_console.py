@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from medrobust.base.console import PatientStream, patient_streams, why_lost
+from medrobust.base.console import LogFile, PatientStream, patient_streams, why_lost
 
 ENCODINGS = ["ascii", "latin-1", "cp1252", "cp437", "cp932", "gbk", "euc-kr", "utf-8", "utf-16"]
 TEXT = "error, % · CE† – ≥ 5 µm │ 肺 ü ✓ \U0001f600 \udcff"
@@ -58,6 +58,16 @@ def test_a_reader_who_has_seen_enough_is_no_fault() -> None:
     assert why_lost(stream) is None
     with suppress(BrokenPipeError):
         out.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without room")
+def test_a_log_on_a_full_disk_is_given_up_in_a_sentence(capsys) -> None:
+    log = LogFile("/dev/full", delay=True)
+    for number in range(3):
+        log.handle(logging.LogRecord("medrobust", logging.ERROR, "", 0, "%d", (number,), None))
+    log.close()
+    said = capsys.readouterr().err
+    assert said == "/dev/full lacks messages from here on (No space left on device)\n"
 
 
 def test_a_closed_stream_is_named() -> None:
