@@ -66,7 +66,8 @@ class Adaptation(ABC):
 
     def method(self, described: Mapping[str, Any]) -> "Online":
         """Return the one of `methods` with that description, whatever the head adds to it."""
-        return next(one for one in self.methods if _within(one.description(), described))
+        fitting = (one for one in self.methods if _within(one.description(), described))
+        return max(fitting, key=lambda one: len(one.description()))
 
     def name_with(self, described: Mapping[str, Any] | None) -> str:
         """Return its name with that of a method (None: none), as tables have it."""

@@ -175,6 +175,34 @@ def test_sar_begins_anew_when_the_loss_collapses() -> None:
         assert torch.equal(weight, scene.model.get_parameter(name))
 
 
+def test_published_sar_keeps_its_momentum_and_its_mean_as_the_public_code_does() -> None:
+    scene, rate = Given(), 0.05
+    session = Sar(rate=rate, margin=0.95, floor=0, published=True).begin(scene)
+    session.observe(images(), keys())
+    before = {name: weight.detach().clone() for name, weight in session.weights.items()}
+    first = {name: own - before[name] for name, own in session._own.items()}  # rate * slope
+    session._sar = Sar(rate=rate, margin=1e-9, floor=0, published=True)
+    session.observe(images(), keys())  # no image passes: the step is .9 of the one before
+    for name, weight in session.weights.items():
+        same(weight, before[name] - 0.9 * first[name])
+    mean = session.mean
+    session._sar = Sar(rate=rate, margin=1e-9, floor=1e9, published=True)
+    session.observe(images(), keys())
+    assert session.mean == mean is not None
+    for name, weight in session.weights.items():
+        assert torch.equal(weight, session._own[name])
+    session._sar = Sar(rate=rate, margin=1e-9, floor=0, published=True)
+    session.observe(images(), keys())
+    moved = any(not torch.equal(weight, session._own[n]) for n, weight in session.weights.items())
+    assert moved  # by the momentum of before
+
+
+def test_later_parameters_are_in_descriptions_where_they_are_set() -> None:
+    assert "published" not in Sar().description()
+    assert Sar(published=True).description()["published"] is True
+    assert (Sar().label, Sar(published=True).label) == ("sar", "sar published")
+
+
 def test_late_layers_are_those_of_the_last_quarter_of_the_blocks() -> None:
     model = PhantomClip().load()
     names = early_norm_weights(model)

@@ -114,9 +114,11 @@ def test_clipartt_pairs_each_image_with_a_text_of_its_likeliest_classes(clip: Gi
     same(found, model.logit_scale * z @ clip.head.present.T, 1e-3)
 
 
-def test_watt_averages_the_weights_behind_each_template(clip: Given) -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+def test_watt_averages_the_weights_behind_each_template(clip: Given, parallel: bool) -> None:
     templates = ("a photo of a {}", "art of the {}.")
-    method = Watt(rate=0.01, steps=1, rounds=2, templates=templates, optimizer="sgd")
+    options = {"templates": templates, "optimizer": "sgd", "parallel": parallel}
+    method = Watt(rate=0.01, steps=1, rounds=2, **options)
     session = method.begin(clip)
     found = session.observe(images(), keys())
     model, momenta = train_mode(clip.model), {}
@@ -124,9 +126,15 @@ def test_watt_averages_the_weights_behind_each_template(clip: Given) -> None:
     pixels = model.preprocess(images())
     names = ["cat", "red dog", "tree", "house"]
     texts = [clip.model.encode_text([t.format(n) for n in names]) for t in templates]
-    for _ in range(2):
+    for number in range(2):
         behind = []
+        start = {name: weight.detach().clone() for name, weight in weights.items()}
         for of_template in texts:
+            if parallel:
+                momenta = momenta if number else {}
+                with torch.no_grad():
+                    for name, weight in weights.items():
+                        weight.copy_(start[name])
             z = functional.normalize(model.visual_encoder(pixels), dim=1)
             own = of_template[(z @ of_template.T).argmax(dim=1)]
             loss_by_hand(z, own, model.logit_scale).backward()

@@ -20,10 +20,10 @@ def distilled(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
     return -(taught.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
 
 
-@pytest.mark.parametrize("sure", [0.0, 1.0])
-def test_cotta_distils_the_teacher_and_restores_by_chance(sure: float) -> None:
-    scene = Given()
-    method = Cotta(rate=0.05, optimizer="sgd", momentum=0.9, sure=sure, views=3, restored=0.2)
+@pytest.mark.parametrize(("sure", "symmetric"), [(0.0, False), (1.0, False), (0.0, True)])
+def test_cotta_distils_the_teacher_and_restores_by_chance(sure: float, symmetric: bool) -> None:
+    scene, options = Given(), {"sure": sure, "symmetric": symmetric}
+    method = Cotta(rate=0.05, optimizer="sgd", momentum=0.9, views=3, restored=0.2, **options)
     session = method.begin(scene)
     student, teacher = train_mode(scene.model), train_mode(scene.model)
     momenta: dict[str, Any] = {}
@@ -36,7 +36,11 @@ def test_cotta_distils_the_teacher_and_restores_by_chance(sure: float) -> None:
                 views = one_view_each(0, scene.stream, batch, keys(), 3, 0.5)
                 taught = torch.stack([answers(teacher, view) for view in views]).mean(dim=0)
         same(found, taught, 1e-4)
-        distilled(answers(student, batch), taught).mean().backward()
+        own = answers(student, batch)
+        loss = distilled(own, taught)
+        if symmetric:
+            loss = loss / 2 - (own.softmax(dim=1) * taught.log_softmax(dim=1)).sum(dim=1) / 2
+        loss.mean().backward()
         key = derive_key(0, scene.stream, "restored online", turn)
         pairs = zip(student.named_parameters(), teacher.parameters(), strict=True)
         with torch.no_grad():

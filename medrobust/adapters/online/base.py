@@ -66,6 +66,8 @@ class Online(ABC):
         method: Name, as typed.
         needs: What it reads.
         protocols: When it may begin anew; the first one is its own.
+        later: Parameters that came when cells were stored already, each with the value at which
+            descriptions leave it out.
     """
 
     order: int = 0
@@ -73,6 +75,7 @@ class Online(ABC):
     method: ClassVar[str]
     needs: ClassVar[Needs]
     protocols: ClassVar[tuple[Begins, ...]] = ("per_cell",)
+    later: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def ordered(self) -> bool:
@@ -90,8 +93,9 @@ class Online(ABC):
         return self.needs.startswith("images")
 
     def parameters(self) -> dict[str, Any]:
-        """Return plain values of all fields but the order."""
-        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        """Return plain values of all fields but the order, and but `later` ones as ever."""
+        every = ((field.name, getattr(self, field.name)) for field in fields(self))
+        named = (one for one in every if one not in self.later.items())
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in named
@@ -107,7 +111,7 @@ class Online(ABC):
     def label(self) -> str:
         """Name and what differs from the defaults, whatever the order."""
         usual = type(self)().parameters()
-        set_ = {k: v for k, v in self.parameters().items() if v != usual[k]}
+        set_ = {k: v for k, v in self.parameters().items() if k not in usual or v != usual[k]}
         return " ".join([self.method, *(_said(name, value) for name, value in set_.items())])
 
     @property

@@ -16,7 +16,8 @@ without batch normalisation to the bit). Step by step, for each micro-batch:
            there the gradient of the mean H of those that are still below, and theta down that from
            where it was. The last quarter of the blocks and what follows them stay. Once the running
            mean (.9) of the second loss is below `floor`, all begins anew. Images are answered by
-           the first pass.
+           the first pass. With `published`, as in the public code, momentum goes on where no image
+           passes and when weights begin anew, which they do until the running mean has risen.
 
 Where no image is left, no step is taken. With K = 2 the margin is .4 ln 2 = .277 nats: only images
 with a probability above .92 pass, so that the share that was used stands in each cell's record.
@@ -167,14 +168,18 @@ class Sar(Descent):
         margin: Share of ln K below which an image is sure.
         radius: How far up the gradient the slope is taken.
         floor: Of the running mean of the second loss.
+        published: What is kept where no image passes, and when all begins anew, is what the public
+            code keeps.
     """
 
     rate: float = 1e-3
     margin: float = 0.4
     radius: float = 0.05
     floor: float = 0.2
+    published: bool = False
 
     method: ClassVar[str] = "sar"
+    later: ClassVar[Mapping[str, Any]] = {"published": False}
 
     def begin(self, scene: Scene) -> "SarSession":
         """Begin with a cell."""
@@ -309,6 +314,7 @@ class SarSession(TentSession):
         unsure = entropies(logits)
         sure = unsure < limit
         if not sure.any():
+            self._pass()
             return logits
         leaves = list(self.weights.values())
         slopes = torch.autograd.grad(unsure[sure].mean(), leaves)
@@ -330,13 +336,31 @@ class SarSession(TentSession):
                 leaf.grad = slope
             self._optimizer.step()
             self._optimizer.zero_grad()
-            self._watch(second.item())
+            new = second.item()
+            self.mean = new if self.mean is None else 0.9 * self.mean + 0.1 * new
+            self._watch()
+        else:
+            self._pass()
         return logits
 
-    def _watch(self, loss: float) -> None:
+    def _pass(self) -> None:
+        """Do what is done where no image passes: nothing, or go on with the momentum."""
+        if self._sar.published:
+            for leaf in self.weights.values():
+                leaf.grad = torch.zeros_like(leaf)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            self._watch()
+
+    def _watch(self) -> None:
         """Begin anew where the running mean of the loss says that all answers collapse."""
-        self.mean = loss if self.mean is None else 0.9 * self.mean + 0.1 * loss
-        if self.mean < self._sar.floor:
+        if self.mean is None or self.mean >= self._sar.floor:
+            return
+        if self._sar.published:
+            with torch.no_grad():
+                for name, leaf in self.weights.items():
+                    leaf.copy_(self._own[name])
+        else:
             self.begin_anew()
             self.mean = None
 

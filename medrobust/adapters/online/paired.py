@@ -15,6 +15,8 @@ texts, s the logit scale, and each image is of the class that it is predicted to
     watt       the same with the text of the likeliest class alone, `steps` for each of eight
                templates one after the other, then the mean of the weights behind each of them;
                `rounds` of that. The changed model answers, by the mean text over the templates.
+               With `parallel` each template begins from the weights that a round begins with, in
+               the first round with an optimizer of its own, as in the public code.
 
 clipartt and watt begin anew with every micro-batch. What stands for A, B and C is what the first
 sentences of the classes differ by, word by word; watt puts it into its own templates. Sources:
@@ -266,6 +268,7 @@ class Watt(Descent):
     Args:
         rounds: How often weights are averaged.
         templates: Sentences, `{}` where the class stands.
+        parallel: Templates begin alike, not one where the other has ended.
     """
 
     protocol: Begins = "episodic"
@@ -274,7 +277,9 @@ class Watt(Descent):
     optimizer: Optimizer = "adam"
     rounds: int = 5
     templates: tuple[str, ...] = TEMPLATES
+    parallel: bool = False
 
+    later: ClassVar[Mapping[str, Any]] = {"parallel": False}
     method: ClassVar[str] = "watt"
     needs: ClassVar[Needs] = "images and sentences"
     protocols: ClassVar[tuple[Begins, ...]] = ("episodic", "per_cell")
@@ -314,7 +319,7 @@ class WattSession(TentSession):
     """
 
     def __init__(self, method: Watt, scene: Scene, texts: Sequence[FeatureBatch]) -> None:
-        self._rounds, self._texts = method.rounds, texts
+        self._rounds, self._texts, self._parallel = method.rounds, texts, method.parallel
         self._mean = functional.normalize(torch.stack(list(texts)).mean(dim=0), dim=1)
         super().__init__(method, scene)
 
@@ -325,15 +330,18 @@ class WattSession(TentSession):
                 return answered(self.scene, self.scene.model.preprocess(images))
         pixels = self.scene.model.preprocess(images)
         with lent(self.scene.model, self.weights, self._statistics):
-            for _ in range(self._rounds):
-                self._round(pixels)
+            for number in range(self._rounds):
+                self._round(pixels, first=number == 0)
             with torch.no_grad():
                 return self._answers(pixels, self._mean)[1]
 
-    def _round(self, pixels: PixelBatch) -> None:
+    def _round(self, pixels: PixelBatch, *, first: bool) -> None:
         """Go down by each template, one after the other, and take the mean of the weights."""
         sums = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        start = {name: weight.detach().clone() for name, weight in self.weights.items()}
         for texts in self._texts:
+            if self._parallel:
+                self._go_back(start, first=first)
             for _ in range(self.method.steps):
                 images, logits = self._answers(pixels, texts)
                 own = texts[logits.detach().argmax(dim=1)]
@@ -344,6 +352,14 @@ class WattSession(TentSession):
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(sums[name] / len(self._texts))
+
+    def _go_back(self, start: Mapping[str, Tensor], *, first: bool) -> None:
+        """Take the weights that a round begins with, in the first one without momentum."""
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(start[name])
+        if first:
+            self._optimizer = self.method.optimizer_of(self.weights)
 
     def _answers(self, pixels: PixelBatch, texts: FeatureBatch) -> tuple[FeatureBatch, LogitBatch]:
         images = self.scene.model.encode_image(pixels)[: images_that_count(len(pixels))]

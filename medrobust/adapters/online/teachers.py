@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import exp, log
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class Cotta(Descent):
         restored: Share of weights that go back after a micro-batch.
         smallest: Share of an image's area that a view shows at least.
         seed: Of views and of what goes back.
+        symmetric: Half of the loss is the cross-entropy of the teacher's answers against the
+            student's, as in the public code for ImageNet.
     """
 
     rate: float = 1e-3
@@ -66,8 +68,10 @@ class Cotta(Descent):
     restored: float = 0.01
     smallest: float = 0.5
     seed: int = 0
+    symmetric: bool = False
 
     method: ClassVar[str] = "cotta"
+    later: ClassVar[Mapping[str, Any]] = {"symmetric": False}
 
     def __post_init__(self) -> None:
         """Refuse what is no share.
@@ -118,12 +122,16 @@ class CottaSession(Session):
             with torch.no_grad():
                 found = self._taught(images, pixels, index)
             with lent(self.scene.model, self.student, self._statistics):
-                loss = cross_entropies(answered(self.scene, pixels), found).mean()
+                loss = self._loss(answered(self.scene, pixels), found)
                 descend(loss, self.student, self._optimizer)
             follow(self.teacher, self.student, self.method.momentum)
             self._restore()
             self._turn += 1
         return found
+
+    def _loss(self, own: LogitBatch, found: LogitBatch) -> Tensor:
+        loss = cross_entropies(own, found).mean()
+        return (loss + cross_entropies(found, own).mean()) / 2 if self.method.symmetric else loss
 
     def _taught(self, images: UInt8Batch, pixels: PixelBatch, index: Int64Array) -> LogitBatch:
         with lent(self.scene.model, {}, self._statistics):
