@@ -8,6 +8,7 @@ _HOME = {
     "Classifier": "own",
     "Conch": "conch",
     "CxrClip": "cxr_clip",
+    "Gloria": "gloria",
     "Guidance": "prompts",
     "GuidedHead": "zero_shot",
     "IdentityHead": "zero_shot",

@@ -42,6 +42,8 @@ HARMLESS = (
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
     "pathlib.PurePosixPath",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "typing.Any",
     "_codecs.encode",
     "builtins.dict",

@@ -81,15 +81,11 @@ class Preprocess:
         Raises:
             InvalidImageError: If `images` is anything else.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise InvalidImageError(
-                f"a model takes uint8 images (N, 1 or 3, H, W), got {images.dtype} "
-                f"{tuple(images.shape)}."
-            )
+        check_images(images)
         if self.stretch:
             images = _stretched(images)
-        if self.grey and images.shape[1] == 3:
-            images = _grey(images)
+        if self.grey:
+            images = greyed(images)
         fitted = images if self.size is None else self._fit(images, self.size)
         pixels = _look_up(fitted, _levels(self.mean, self.std))
         if self.size is None or self.fit != "longest":
@@ -187,8 +183,23 @@ def _stretched(images: UInt8Batch) -> UInt8Batch:
     return torch.where(span > 0, spread, images)
 
 
-def _grey(images: UInt8Batch) -> UInt8Batch:
+def check_images(images: UInt8Batch) -> None:
+    """Refuse what is no batch of stored images.
+
+    Raises:
+        InvalidImageError: If it is not uint8 (N, 1 or 3, H, W).
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise InvalidImageError(
+            f"a model takes uint8 images (N, 1 or 3, H, W), got {images.dtype} "
+            f"{tuple(images.shape)}."
+        )
+
+
+def greyed(images: UInt8Batch) -> UInt8Batch:
     """Weigh the channels with the integers of Pillow's conversion to mode L, rounded as there."""
+    if images.shape[1] == 1:
+        return images
     red, green, blue = images.to(torch.int32).unbind(dim=1)
     weighed = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
     return weighed.to(torch.uint8)[:, None]

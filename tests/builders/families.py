@@ -4,6 +4,7 @@ The truth is the original library (open_clip, transformers, timm, torchvision), 
 written here from the published description; it starts from pictures of Pillow and from sentences.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -589,6 +590,98 @@ def biovil_t(folder: Path) -> Family:
     return _biovil(folder, 16)
 
 
+def gloria(folder: Path) -> Family:
+    """OpenCV's areas, an enlarged image, and layers of a BERT joined word by word."""
+    from omegaconf import OmegaConf
+
+    resnet, bert = checkpoints.random_resnet(0, None), checkpoints.random_bert(1)
+    embedder = torch.nn.Linear(2048, 32)
+    checkpoints.randomise(embedder, 2)
+    state = checkpoints.prefixed("gloria.img_encoder.model.", resnet)
+    state |= checkpoints.prefixed("gloria.img_encoder.global_embedder.", embedder)
+    state["gloria.img_encoder.local_embedder.weight"] = torch.zeros(32, 1024, 1, 1)
+    state |= checkpoints.prefixed("gloria.text_encoder.model.", bert)
+    settings = OmegaConf.create({"phase": "pretrain", "data": {"text": {"word_num": 97}}})
+    content = {"epoch": 3, "state_dict": state, "hyper_parameters": settings}
+    torch.save(content, folder / "chexpert.ckpt")
+    checkpoints.write_bert_tokenizer(folder, checkpoints.BERT_SMALL["vocab_size"])
+    architecture = {
+        "image_size": 56, "resize": 64, "enlarged": 75,
+        "sizes": {"layers": [1, 1, 1, 1]}, "text": checkpoints.BERT_SMALL,
+    }  # fmt: skip
+    checkpoints.write_json(folder / "architecture.json", architecture)
+    tokens = bert_tokens(folder, context=97, fixed=True)
+    words = (folder / "vocab.txt").read_text().split()
+
+    def enlarged(pixels: Tensor) -> Tensor:
+        return torch.nn.Upsample((75, 75), mode="bilinear", align_corners=True)(pixels)
+
+    def image(pictures: Pictures) -> Tensor:
+        import cv2
+
+        pixels = []
+        for picture in pictures:
+            grey = np.asarray(picture.convert("L"))  # wide pictures, as the tests' are
+            height = int(grey.shape[0] * (64 / grey.shape[1]))
+            sized = cv2.resize(grey, (64, height), interpolation=cv2.INTER_AREA)
+            margin = (64 - height) // 2
+            square = np.pad(sized, [(margin, 64 - height - margin), (0, 0)])
+            pixels.append(torch.from_numpy(square[4:60, 4:60] / np.float32(255)))
+        grey = (torch.stack(pixels)[:, None] - 0.5) / 0.5
+        return embedder(resnet(enlarged(grey.repeat(1, 3, 1, 1))))
+
+    def text(sentences: Sequence[str]) -> Tensor:
+        embeddings = []
+        for sentence in sentences:
+            encoded = tokens([_plain(sentence)])
+            layers = bert(**encoded, output_hidden_states=True).hidden_states[-4:]
+            whole: list[Tensor] = []
+            for place, token in enumerate(encoded["input_ids"][0].tolist()):
+                said = sum(layer[0, place] for layer in layers)
+                if words[token].startswith("##"):
+                    whole[-1] = whole[-1] + said
+                else:
+                    whole.append(said)
+                if words[token] == "[SEP]":
+                    break
+            whole += [torch.zeros(32)] * (97 - len(whole))
+            embeddings.append(torch.stack(whole).mean(dim=0))
+        return torch.stack(embeddings)
+
+    return Family(
+        source=lambda at: models.Gloria(
+            "gloria",
+            "",
+            local_dir=at,
+            config=str(folder / "architecture.json"),
+            weights="chexpert.ckpt",
+            origin="a folder elsewhere",
+        ),
+        places=lambda pixels: places.of_resnet(resnet, enlarged(pixels)),
+        weights="chexpert.ckpt",
+        keys=(
+            "gloria.img_encoder.global_embedder.bias",
+            "gloria.text_encoder.model.encoder.layer.1.output.dense.weight",
+        ),
+        image=image,
+        text=text,
+        entry="state_dict",
+    )
+
+
+def _plain(text: str) -> str:
+    """Words of the sentences that have two or more; of all, where none has."""
+    for least in (2, 1):
+        kept = []
+        for sentence in re.sub(r"[0-9]+\.", ".", text).split("."):
+            found = re.findall(r"\w+", sentence.lower())
+            if len(found) >= least:
+                kept += ["".join(c for c in word if ord(c) < 128) for word in found]
+        if kept:
+            break
+    return " ".join(kept)
+
+
 def siglip(folder: Path) -> Family:
     from transformers import SiglipTokenizer
 
@@ -674,6 +767,7 @@ FAMILIES: dict[str, Callable[[Path], Family]] = {
     "pmc_clip_parts": pmc_clip_parts,
     "robustmedclip_vit": robustmedclip_vit,
     "robustmedclip_resnet": robustmedclip_resnet,
+    "gloria": gloria,
     "keep": keep,
     "biovil": biovil,
     "biovil_t": biovil_t,

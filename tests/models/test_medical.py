@@ -1,6 +1,8 @@
 """What is peculiar to single families: padding, case, heads, adapters, published sizes."""
 
 import shutil
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,19 @@ def test_two_copies_of_an_adapter_that_differ_are_refused(tmp_path: Path) -> Non
     torch.save(state, tmp_path / "model.pth")
     with pytest.raises(WeightsMismatchError, match=r"w_Bs\.3\.weight"):
         family.source(str(tmp_path)).load()
+
+
+def test_what_glorias_trainer_left_beside_the_tensors_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = FAMILIES["gloria"](tmp_path)
+    module = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
+    kept: Any = type("ModelCheckpoint", (), {"__module__": module.__name__})
+    module.ModelCheckpoint = kept  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    content = torch.load(tmp_path / "chexpert.ckpt", weights_only=False)
+    torch.save(content | {"callbacks": {kept: {"best": 0.1}}}, tmp_path / "chexpert.ckpt")
+    assert family.source(str(tmp_path)).load().report.used > 0
 
 
 def size(module: torch.nn.Module) -> tuple[int, float]:

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torchvision.transforms import InterpolationMode
 
 from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.models import Preprocess
+from medrobust.models.area_preprocess import resize_by_area
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD
 from medrobust.models.resample import _resize_rows, resize
 
@@ -180,3 +182,21 @@ def test_each_images_own_range_is_spread_first_as_numpy_does_it() -> None:
         assert (seen.round().numpy() == (image * 255).astype(np.uint8)).all()
         assert seen.max() == 255
     assert (spread[2].round() == 77).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ((28, 20), (256, 182)),  # grown
+        ((5, 3), (6, 3)),  # grown by little, one axis alone
+        ((64, 48), (32, 24)),  # blocks of four
+        ((96, 60), (32, 20)),  # blocks of nine
+        ((257, 300), (219, 256)),  # parts of pixels
+        ((70, 50), (16, 11)),
+    ],
+)
+def test_areas_are_those_of_opencv(old: tuple[int, int], new: tuple[int, int]) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, old).astype(np.uint8)
+    truth = cv2.resize(grey, new[::-1], interpolation=cv2.INTER_AREA)
+    ours = resize_by_area(torch.from_numpy(grey)[None, None], *new)
+    assert np.array_equal(ours[0, 0].numpy(), truth)
