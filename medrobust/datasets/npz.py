@@ -46,7 +46,7 @@ SMALL = 1.0
 TIGHTEST = 100
 """Times that a larger array may be larger than in its file: an all but empty one is a bomb."""
 
-Content = Literal["images", "labels", "names"]
+Content = Literal["images", "masks", "labels", "names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ def npz_array(
     Args:
         file: The `.npz` file.
         member: Name of the array in it ("test_images").
-        content: "images": uint8, (N, H, W) or (N, H, W, 3); "labels": whole numbers, (N,) or
-            (N, L).
+        content: "images": uint8, (N, H, W) or (N, H, W, 3); "masks": uint8, (N, H, W); "labels":
+            whole numbers, (N,) or (N, L).
         name: For people who look into the cache; the file's stem if None.
         full_hash: See `medrobust.datasets.cache.source_key`.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
@@ -198,12 +198,16 @@ def _check(
         sized = len(shape) in (3, 4) and all(0 < side <= LARGEST_SIDE for side in shape[1:3])
         if dtype != np.uint8 or not sized or shape[3:] not in ((), (3,)):
             raise InvalidDataError(f"{found}; images are uint8 (N, H, W) or (N, H, W, 3).")
+    elif content == "masks":
+        sized = len(shape) == 3 and all(0 < side <= LARGEST_SIDE for side in shape[1:])
+        if dtype != np.uint8 or not sized:
+            raise InvalidDataError(f"{found}; masks are uint8 (N, H, W).")
     elif content == "labels" and (dtype.kind not in "biu" or len(shape) not in (1, 2)):
         raise InvalidDataError(f"{found}; labels are whole numbers, (N,) or (N, L).")
     elif content == "names" and (dtype.kind not in "iuSU" or len(shape) != 1):
         raise InvalidDataError(f"{found}; patients are whole numbers or text, (N,).")
     declared = dtype.itemsize * math.prod(shape)
-    if content != "images" and declared > LARGEST_TABLE:
+    if content not in ("images", "masks") and declared > LARGEST_TABLE:
         raise InvalidDataError(f"{found}, more than {LARGEST_TABLE >> 20} MiB.")
     if min(shape) < 0 or stream.tell() + declared != size:
         raise InvalidDataError(f"{found}, but holds {size - stream.tell()} bytes. Get it again.")

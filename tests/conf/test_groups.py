@@ -36,7 +36,10 @@ GIVEN |= {
 }
 GIVEN |= {
     f"dataset/{name}.yaml": ("dataset.root=folder",)
-    for name in ("ham10000", "isic_2019", "isic_2020", "pad_ufes_20", "ddi")
+    for name in (
+        *("ham10000", "isic_2019", "isic_2020", "pad_ufes_20", "ddi"),
+        *("pranet", "kvasir_seg", "cvc_clinicdb", "polypgen", "isic_2018"),
+    )
 }
 GIVEN |= {
     f"text_corruption/{file.stem}.yaml": ("task=retrieval",)

@@ -12,6 +12,7 @@ from medrobust.base.former_keywords import formerly_made_with
 from medrobust.base.targets import Labels, MaskedLabels, Masks
 from medrobust.base.wording import counted
 from medrobust.datasets.cache import CachedArray, cached_array
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, UInt8Array
 
 from .image_notes import cached_notes, sentence
@@ -58,6 +59,8 @@ class Folder(OwnData):
             not 0 in lesions; empty where nothing is one.
         mask_classes: What the values of masks stand for, from 0, the background, where images are
             judged by masks; none: every value but 0 is a lesion.
+        mask_threshold: Value beyond which a pixel is a lesion, for masks of JPEG or of soft edges
+            (0 to 255); None: every value but 0. Only without `mask_classes`.
         spacing_column: Column of the millimetres from one pixel to the next; None: nobody knows.
         target: Also "masks".
     """
@@ -68,12 +71,18 @@ class Folder(OwnData):
     bit_depth: int = 16
     mask_column: str = "mask"
     mask_classes: Sequence[str] = ()
+    mask_threshold: int | None = None
     spacing_column: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse choices that do not exist."""
         self._framing()
         check_unlabelled(self.unlabelled)
+        if self.mask_threshold is not None and (self.mask_classes or self.mask_threshold < 0):
+            raise ConfigurationError(
+                "dataset.mask_threshold tells a lesion from none by a value from 0: leave "
+                "dataset.mask_classes empty, or leave the threshold out."
+            )
 
     def _framing(self) -> Framing:
         return Framing(self.size, self.fit, self.bit_depth)
@@ -118,6 +127,7 @@ class Folder(OwnData):
             self.name,
             self.cache_dir,
             classes,
+            self.mask_threshold,
         )
 
     def _spacing(self, table: Table, samples: list[Sample]) -> Float64Array | None:
@@ -128,7 +138,9 @@ class Folder(OwnData):
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:
         listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}
         if self.mask_column in table.columns:
-            listed |= {p for t in table.parts() for p in mask_paths(t, self.mask_column)}
+            smeared = self.mask_threshold is not None
+            paths = (mask_paths(t, self.mask_column, smeared=smeared) for t in table.parts())
+            listed |= {path for one in paths for path in one}
         found = self._found(samples, self._notes(samples), f" of {split}")
         return (*found, *self._left_out(pictures_left_out(self.folder, listed), "picture"))
 

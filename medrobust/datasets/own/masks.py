@@ -29,8 +29,13 @@ BORDER = 255
 """Value of pixels that `dataset.fit=pad` puts around an image."""
 
 
-def mask_paths(table: Table, column: str) -> list[str]:
+def mask_paths(table: Table, column: str, *, smeared: bool = False) -> list[str]:
     """Return the path of each row's mask, empty where it has none.
+
+    Args:
+        table: With the rows.
+        column: Of the masks.
+        smeared: Whether files may be compressed with loss, since a threshold is theirs.
 
     Raises:
         InvalidDataError: For a path that leaves the folder, or a file whose compression loses
@@ -44,10 +49,10 @@ def mask_paths(table: Table, column: str) -> list[str]:
                 f"{table.file}, line {line}: the path of the mask leaves the folder of the images; "
                 f"paths are relative to dataset.root."
             )
-        if pure.suffix.lower() in LOSSY:
+        if pure.suffix.lower() in LOSSY and not smeared:
             raise InvalidDataError(
                 f"{table.file}, line {line}: the mask is a JPEG, which smears its border. Give it "
-                f"as PNG."
+                f"as PNG, or pass dataset.mask_threshold=127."
             )
     return paths
 
@@ -61,6 +66,7 @@ def read_masks(
     name: str,
     cache_dir: str | None,
     classes: Sequence[str] | None = None,
+    threshold: int | None = None,
 ) -> CachedArray:
     """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
 
@@ -78,13 +84,14 @@ def read_masks(
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
         classes: What the values of files stand for, from 0, the background; empty: every value but
             0 is class 1. None: lesions.
+        threshold: Value beyond which a pixel is of the only class, for smeared masks; None: 0.
 
     Raises:
         InvalidDataError: As `mask_paths` raises it.
         InvalidImageError: If a mask cannot be read, has another size than its image, or a value
             that no class has.
     """
-    paths = mask_paths(table, column)
+    paths = mask_paths(table, column, smeared=threshold is not None)
     given = {
         sample.name: Sample(paths[sample.row], folder / paths[sample.row], sample.row, sample.place)
         for sample in samples
@@ -101,6 +108,7 @@ def read_masks(
         **files_key(f"{name} masks", list(given.values()), cache_dir=cache_dir),
         "framing": [framing.size, framing.fit],
         **({} if classes is None else {"classes": len(classes)}),
+        **({} if threshold is None else {"threshold": threshold}),
     }
 
     def read(sample: Sample) -> UInt8Array:
@@ -108,7 +116,7 @@ def read_masks(
             return _bare(sample.file, framing, classes)
         own = given[sample.name]
         with place_named(own):
-            return _read(own.file, sample.file, framing, classes)
+            return _read(own.file, sample.file, framing, classes, threshold)
 
     def write(target: Path) -> str:
         with quiet_decoders():
@@ -118,7 +126,13 @@ def read_masks(
     return cached_array(f"{name}-masks", key, write, cache_dir=cache_dir)
 
 
-def _read(file: Path, image: Path, framing: Framing, classes: Sequence[str] | None) -> UInt8Array:
+def _read(
+    file: Path,
+    image: Path,
+    framing: Framing,
+    classes: Sequence[str] | None,
+    threshold: int | None,
+) -> UInt8Array:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -134,7 +148,8 @@ def _read(file: Path, image: Path, framing: Framing, classes: Sequence[str] | No
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InvalidImageError(f"the mask {file.name} cannot be read: {error}.") from error
     if not classes:
-        values = (values != 0).astype(np.uint8)
+        beyond = values != 0 if threshold is None else values > threshold
+        values = beyond.astype(np.uint8)
     elif values.min() < 0 or values.max() >= len(classes):
         named = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
         raise InvalidImageError(
