@@ -5,6 +5,7 @@ A folder holds::
     adapter_model.safetensors    the tuned tensors alone (of a probe: its heads)
     adapter_config.json          of low-rank updates: what `PeftModel.from_pretrained` reads; of
                                  residual adapters: where they are
+    heads.safetensors            heads that were fitted on what the tuned tower sees, if asked for
     medrobust.json               recipe, base model, data, metrics, checksums
     README.md                    the card
 
@@ -36,8 +37,8 @@ from medrobust.exceptions import (
 )
 from medrobust.models.loading import read_checkpoint
 
-from .attention import Pooled, pooled_of
-from .base import Adaptation, Tunable, check_keys
+from .attention import Pooled
+from .base import Adaptation, Tunable
 from .linear_probe import Probe
 from .lora import (
     CONFIG,
@@ -47,9 +48,10 @@ from .lora import (
     digest_of_updated,
     updated_modules,
 )
-from .nearest_neighbours import Neighbours, neighbours_of
+from .nearest_neighbours import Neighbours
 from .online import Online, chosen
 from .residual import KIND, Mvfa
+from .stored_heads import HEADS, packed_heads, stored_head
 from .weights import WeightTuning
 
 FORMAT = 1
@@ -70,7 +72,11 @@ PARTS: Mapping[str, type] = MappingProxyType(
 
 
 def artifact_files(
-    recipe: Tunable, model: nn.Module, state: Mapping[str, Tensor], record: Mapping[str, Any]
+    recipe: Tunable,
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    record: Mapping[str, Any],
+    heads: Mapping[str, nn.Module] | None = None,
 ) -> dict[str, bytes]:
     """Return the files of an artifact: name -> content.
 
@@ -79,17 +85,17 @@ def artifact_files(
         model: To which it is attached.
         state: What `recipe.state` gave.
         record: Plain values for `medrobust.json`; "base" names the model.
+        heads: Fitted on what the tuned tower sees, one a data set; None: class texts answer.
     """
     files = recipe.files(state) | recipe.further_files(model, record["base"]["source"])
+    if heads is not None:
+        files[HEADS] = packed_heads(heads)
     return with_record(files, record)
 
 
 def probe_files(heads: Mapping[str, nn.Module], record: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the files of fitted heads, one a data set."""
-    from safetensors.torch import save
-
-    state = {f"{n}.{k}": v for n, head in heads.items() for k, v in head.state_dict().items()}
-    return with_record({WEIGHTS: save(state)}, record)
+    return with_record({WEIGHTS: packed_heads(heads)}, record)
 
 
 def with_record(files: dict[str, bytes], record: Mapping[str, Any]) -> dict[str, bytes]:
@@ -182,11 +188,12 @@ class Tuned(Adaptation):
                 )
         if not self.name:
             object.__setattr__(self, "name", str(self.record.get("name", "adapter")))
-        fixed = self.kind in ("probe", KIND)
+        fixed = self.kind in ("probe", KIND) or self._heads is not None
         if not 0 <= self.interpolation <= 1 or (self.interpolation != 1 and fixed):
             raise ConfigurationError(
                 f"adapter.interpolation={self.interpolation} must be between 0 and 1, and 1 for a "
-                f"linear probe or residual adapters, which change no weight."
+                f"fitted head, which knows one encoder, or residual adapters, which change no "
+                f"weight."
             )
         if self.interpolation != 1:
             object.__setattr__(self, "name", f"{self.name}, {self.interpolation:g} of the way")
@@ -336,6 +343,13 @@ class Tuned(Adaptation):
         recipe = self.record.get("recipe", {})
         return self.kind == "probe" and recipe.get("head") == "attention_probe"
 
+    @property
+    def _heads(self) -> Path | None:
+        """The file of fitted heads; None where class texts classify."""
+        if self.kind == "probe":
+            return self._folder / WEIGHTS
+        return self._folder / HEADS if HEADS in self.record.get("files", {}) else None
+
     def head(
         self, dataset: str, class_names: Sequence[str] = ()
     ) -> Probe | Neighbours | Pooled | None:
@@ -347,46 +361,20 @@ class Tuned(Adaptation):
                 another data set too.
 
         Raises:
-            ConfigurationError: If it is a probe that was not fitted on that data set.
+            ConfigurationError: If there are heads, and none of that data set.
         """
-        if self.kind != "probe":
+        if self._heads is None:
             return None
-        state = read_checkpoint(self._folder / WEIGHTS)
-        made = [data["dataset"] for data in self.record["data"] if data["dataset"] == dataset]
-        made += [
-            data["dataset"]
-            for data in self.record["data"]
-            if class_names and data["class_names"] == list(class_names)
-        ]
-        of = f"{made[0]}." if made else ""
-        found = {k.removeprefix(of): v for k, v in state.items() if of and k.startswith(of)}
-        if not found:
-            fitted: Sequence[str] = sorted({name.rpartition(".")[0] for name in state})
-            raise ConfigurationError(
-                f"the head {self.path!r} was fitted on {', '.join(fitted)} and has no head "
-                f"for {dataset}: its classes are others."
-            )
-        head = _head_of(found)
-        check_keys(found, head.state_dict(), "the head")
-        return head
+        return stored_head(self._heads, self.record["data"], dataset, class_names)
 
     def head_description(self, dataset: str, class_names: Sequence[str]) -> dict[str, Any] | None:
-        """Return what decides the logits of a probe, or None where class texts classify."""
-        if self.kind != "probe":
+        """Return what decides the logits of a head, or None where class texts classify."""
+        if self._heads is None:
             return None
         self.head(dataset, class_names)
-        digest = file_fingerprint(self._folder / WEIGHTS)
+        digest = file_fingerprint(self._heads)
         classes = list(class_names)
         return {"kind": "probe", "dataset": dataset, "class_names": classes, "weights": digest}
-
-
-def _head_of(state: dict[str, Tensor]) -> Probe | Neighbours | Pooled:
-    """Tell by the names of its tensors what head was fitted."""
-    if "neighbours" in state:
-        return neighbours_of(state)
-    if "query" in state:
-        return pooled_of(state)
-    return Probe(state["weight"], state["bias"])
 
 
 def _numbers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -1,5 +1,6 @@
 """The stage before the plan: an adapter is tuned once, kept as an artifact, and found later."""
 
+import copy
 import logging
 import shutil
 import time
@@ -11,9 +12,10 @@ from typing import Any, TypeAlias, cast
 
 from medrobust.adapters import HeadRecipe, Tunable, Tuned
 from medrobust.adapters.artifact import artifact_files, probe_files
+from medrobust.adapters.stored_heads import fitted_head
 from medrobust.tuning.planned import PlannedAdapter, adapter_fingerprint
 from medrobust.tuning.pools import draw_shots
-from medrobust.tuning.probe import fit_probes, measured_heads
+from medrobust.tuning.probe import check_gives_features, fit_probes, measured_heads
 from medrobust.tuning.training import Loop, attached, fit, measured
 
 from .environment import versions
@@ -106,7 +108,8 @@ def plan_adaptation(experiment: Experiment, resources: Resources, store: Store) 
     asked, stage = experiment.model, experiment.model.stage
     assert stage is not None
     drawn, protocol = draw_shots(experiment.data.datasets, stage, resources.image_set)
-    side, fits_head = resources.side(asked), stage.recipe.trains_head
+    side = resources.side(asked)
+    fits_head = stage.recipe.trains_head or stage.how.head is not None
     heads = tuple(asked.task.tuned_head(one.shots, side, trains_head=fits_head) for one in drawn)
     name = adapter_fingerprint(resources.encoder_description(asked), stage, drawn, heads)
     return PlannedAdapter(stage, name, store.adapter_folder(name), drawn, heads, protocol)
@@ -143,7 +146,10 @@ def _train(
 ) -> dict[str, bytes] | None:
     """Train by gradient steps, in as many processes as the Trainer has."""
     started, asked, how = time.perf_counter(), experiment.model, experiment.how
-    recipe = cast(Tunable, wanted.stage.recipe)
+    recipe, on_top = cast(Tunable, wanted.stage.recipe), wanted.stage.how.head
+    if on_top is not None:
+        asking = f"tuning.head={on_top}"
+        check_gives_features(resources.model(asked), asking, asked.source.name)
     heads = class_heads(asked, resources, wanted)
     module, touched = attached(
         asked.source, recipe, heads, wanted.drawn, wanted.stage.how, how.num_workers
@@ -155,8 +161,36 @@ def _train(
     if trainer.global_rank != 0:
         return None
     metrics = measured(module, touched, trainer.global_step)
+    model, state, fitted = module.model, recipe.state(module.model), None
+    if on_top is not None:
+        fitted = _fit_on_top(experiment, copy.deepcopy(model), recipe, wanted)
+        metrics |= measured_heads(fitted, of="head")
     record = _record(asked, resources, wanted, metrics, started)
-    return artifact_files(recipe, module.model, recipe.state(module.model), record)
+    return artifact_files(recipe, model, state, record, fitted)
+
+
+def _fit_on_top(
+    experiment: Experiment, model: Any, recipe: Tunable, wanted: PlannedAdapter
+) -> dict[str, Any]:
+    """Fit a head for each data set on the shots as the tuned tower sees them.
+
+    Args:
+        experiment: Says how images are read.
+        model: Tuned; its updates are folded in.
+        recipe: Of the updates.
+        wanted: Says which head, and the shots.
+    """
+    source, name = experiment.model.source, wanted.stage.how.head
+    assert name is not None
+    recipe.merge(model)
+    return fit_probes(
+        fitted_head(name),
+        model.eval().requires_grad_(False),
+        wanted.drawn,
+        source.name,
+        micro_batch=source.micro_batch,
+        batch_size=experiment.how.images_at_once(),
+    )
 
 
 def class_heads(asked: AskedModel, resources: Resources, wanted: PlannedAdapter) -> list[Any]:

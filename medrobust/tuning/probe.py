@@ -33,11 +33,7 @@ def fit_probes(
     Raises:
         ConfigurationError: If the model gives no features.
     """
-    if not isinstance(model, ImageModel):
-        raise ConfigurationError(
-            f"adapter={recipe.name} needs image features, and {name} is a classifier that gives "
-            f"none."
-        )
+    check_gives_features(model, f"adapter={recipe.name}", name)
     heads = {}
     for one in drawn:
         if hasattr(recipe, "reads"):
@@ -53,6 +49,18 @@ def fit_probes(
     return heads
 
 
+def check_gives_features(model: Any, asking: str, name: str) -> None:
+    """Refuse a classifier, on whose logits no head is fitted.
+
+    Raises:
+        ConfigurationError: Naming what asks, and the model.
+    """
+    if not isinstance(model, ImageModel):
+        raise ConfigurationError(
+            f"{asking} needs image features, and {name} is a classifier that gives none."
+        )
+
+
 def _fit_pooled(recipe: Any, model: ImageModel, shots: ImageSet, **sizes: int) -> nn.Module:
     """Fit a head that pools places of an image, or images of a patient."""
     kind, classes = shots.label_kind, len(shots.class_names)
@@ -66,12 +74,18 @@ def _fit_pooled(recipe: Any, model: ImageModel, shots: ImageSet, **sizes: int) -
     return fitted
 
 
-def measured_heads(heads: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Say for the card of an artifact what was fitted: numbers of weights, or of neighbours."""
+def measured_heads(heads: Mapping[str, nn.Module], of: str = "") -> dict[str, Any]:
+    """Say for the card of an artifact what was fitted: numbers of weights, or of neighbours.
+
+    Args:
+        heads: One a data set.
+        of: What they are part of, where something else was trained as well.
+    """
     voting = {name: head for name, head in heads.items() if isinstance(head, Neighbours)}
     if voting:
         return {f"neighbours of {name}": int(head.neighbours) for name, head in voting.items()}
-    return {"trained parameters": sum(v.numel() for h in heads.values() for v in h.buffers())}
+    told = f"fitted numbers of the {of}" if of else "trained parameters"
+    return {told: sum(v.numel() for h in heads.values() for v in h.buffers())}
 
 
 def _encoded(model: ImageModel, image_set: ImageSet, **sizes: int) -> tuple[Tensor, Tensor]:

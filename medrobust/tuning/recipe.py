@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 
 from medrobust import keys
+from medrobust.adapters.stored_heads import fitted_head
 from medrobust.corruptions import Corruption, Suite
 from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.keys import Draws, derive_key
@@ -143,6 +144,8 @@ class Tuning:
         temperature: What cosines are divided by in contrasts of images.
         pair_column: Metadata column that numbers pairs, for the objective same_pair.
         measures: Metadata columns of numbers, for the objective measures.
+        head: Fitted on the shots as the tuned tower sees them, and answers in place of class
+            texts: "linear_probe", "knn", "prototypes"; None: class texts answer.
     """
 
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -174,6 +177,7 @@ class Tuning:
     temperature: float = 0.07
     pair_column: str | None = None
     measures: Sequence[str] = ()
+    head: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -215,6 +219,13 @@ class Tuning:
         if not self.temperature > 0:
             raise ConfigurationError(f"tuning.temperature={self.temperature} must be above 0.")
         weights_of(self.objective)
+        if self.head is not None:
+            fitted_head(self.head)
+            if self.interpolation != 1:
+                raise ConfigurationError(
+                    f"tuning.head={self.head} is fitted on the tuned weights, and "
+                    f"tuning.interpolation={self.interpolation} evaluates others: leave one out."
+                )
 
     @property
     def objectives(self) -> Settings | None:
@@ -240,16 +251,20 @@ class Tuning:
 
     @property
     def objective_label(self) -> str:
-        """What is minimised, for names: ", class_texts + 0.5 consistency"; empty by default."""
+        """What is minimised and what answers, for names; empty by default.
+
+        ", class_texts + 0.5 consistency", ", consistency, knn".
+        """
         weights = weights_of(self.objective) or {}
         parts = [name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items()]
-        return f", {' + '.join(parts)}" if parts else ""
+        told = f", {' + '.join(parts)}" if parts else ""
+        return told if self.head is None else f"{told}, {self.head}"
 
     def description(self) -> dict[str, Any]:
         """Return the plain values that decide the tuned weights."""
         hidden = (
             "optimizer", "augment", "corrupt", "datasets", "save_every", "interpolation",
-            "objective", "temperature", "pair_column", "measures",
+            "objective", "temperature", "pair_column", "measures", "head",
         )  # fmt: skip
         minimised = self.objectives
         plain = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in hidden}
@@ -260,6 +275,7 @@ class Tuning:
             "corrupt": None if self.corrupt is None else self.corrupt.description(),
             "keys": keys.FORMAT,
             **({} if minimised is None else minimised.description()),
+            **({} if self.head is None else {"head": fitted_head(self.head).description()}),
         }
 
     def rate(self, step: int, steps: int) -> float:

@@ -24,8 +24,12 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """Recipe, amount and objectives, which the draws of one figure have in common."""
-        return f"{self.recipe.name} {self.how.amount_label}{self.how.objective_label}"
+        """Recipe, amount and objectives, which the draws of one figure have in common.
+
+        A head that is fitted to its optimum has no objectives.
+        """
+        objectives = "" if self.recipe.trains_head else self.how.objective_label
+        return f"{self.recipe.name} {self.how.amount_label}{objectives}"
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from medrobust.base.targets import Texts
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.text_pairs import TextPairs
-from medrobust.models.zero_shot import ZeroShotHead
+from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 from medrobust.types import Int64Array
 
 from .minimised import Settings
@@ -26,6 +26,9 @@ from .shots import ShotBatch, ShotPart
 
 Losses: TypeAlias = Callable[[ShotPart, Seen], Tensor]
 """Returns the loss of each image of a part by its head: the cross-entropy for class texts."""
+
+WITH_TEXTS = ("class_texts", "image_text", "measures")
+"""Objectives that read a head of texts: `measures` its width alone."""
 
 
 def image_text(features: Tensor, texts: Tensor, same: Tensor, scale: float) -> Tensor:
@@ -253,9 +256,31 @@ def asked_objectives(
                 f"tuning.choose={tuning.choose} chooses an epoch by the errors of classes, and "
                 f"reports have none: pass tuning.choose=last."
             )
+    if tuning.head is not None and any(isinstance(head, IdentityHead) for head in heads):
+        _check_needs_no_texts(settings, tuning.choose)
     if settings is None:
         return None
     return Objectives(settings, list(heads), shots, tuning.corrupt is not None, tuning.logit_scale)
+
+
+def _check_needs_no_texts(settings: Settings | None, choose: str) -> None:
+    """Refuse to tune an encoder without text by what needs one.
+
+    Raises:
+        ConfigurationError: Naming the key.
+    """
+    weights = {"class_texts": 1.0} if settings is None else settings.weights
+    texts = [name for name in WITH_TEXTS if name in weights]
+    if texts:
+        raise ConfigurationError(
+            f"tuning.objective={texts[0]} needs a model with a text side: an image tower alone "
+            f"takes same_patient, same_pair and consistency."
+        )
+    if choose != "last":
+        raise ConfigurationError(
+            f"tuning.choose={choose} chooses an epoch by answers to class texts, which an image "
+            f"tower alone has not: pass tuning.choose=last."
+        )
 
 
 def _of_texts(

@@ -244,5 +244,7 @@ def test_images_are_tuned_beside_their_reports(workplace, capsys) -> None:
 def test_names_say_what_was_minimised() -> None:
     plain = Tuning(torch.optim.AdamW, shots=4)
     several = replace(plain, objective={"class_texts": 1, "consistency": 0.5})
-    labels = [Stage(SimpleNamespace(name="lora"), one).label for one in (plain, several)]
+    lora = SimpleNamespace(name="lora", trains_head=False)
+    labels = [Stage(lora, one).label for one in (plain, several)]
     assert labels == ["lora 4 shots", "lora 4 shots, class_texts + 0.5 consistency"]
+    assert Stage(SimpleNamespace(name="knn", trains_head=True), several).label == "knn 4 shots"
