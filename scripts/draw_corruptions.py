@@ -26,7 +26,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "corruptions"
 TILE = 136
 GAP = 4
 QUALITY = 80
-OWN = ("occlusion", *PHYSICS.values(), "overlays")
+OWN = ("occlusion", "local_change", *PHYSICS.values(), "overlays")
 """Suites of our own."""
 
 WHOLE = {

@@ -70,6 +70,8 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
             channelwise=False,
         ),
         "occlusion": Kernel("occlusion", draws=("order", "noise"), nested=True),
+        "local_erase": Kernel("local_change"),
+        "local_move": Kernel("local_change", draws=("place",)),
         "ghosting": Kernel("mri", draws=("axis",), device="MRI"),
         "spike": Kernel("mri", draws=("row", "column"), device="MRI"),
         "rician_noise": Kernel("mri", draws=("real", "imaginary"), device="MRI"),

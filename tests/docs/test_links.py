@@ -58,7 +58,14 @@ def test_the_table_of_contents_names_every_page_and_no_other() -> None:
 def test_the_gallery_shows_every_corruption_that_can_be_named() -> None:
     text = (ROOT / "docs" / "corruptions.md").read_text(encoding="utf-8")
     suites = {"all", "clean", "medmnist_c", "medimeta_c", "medimeta_c_and_registry"}
-    suites |= {"occlusion_fills", "mri_physics", "xray_physics", "ultrasound_physics", "physics"}
+    suites |= {
+        "occlusion_fills",
+        "local_change",
+        "mri_physics",
+        "xray_physics",
+        "ultrasound_physics",
+        "physics",
+    }
     suites |= {"histopathology_physics", "ct_physics", "fundus_physics"}
     suites |= {"endoscopy_physics", "dermatoscopy_physics"}
     suites |= {"crop_shift", "crop_wide", "crop_tight"}  # of windows: they change no pixel
