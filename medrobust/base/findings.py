@@ -9,6 +9,7 @@ Topic: TypeAlias = Literal[
     "label order",
     "repeated images",
     "patients in two splits",
+    "named in a training list",
     "DICOM window",
     "files not in the table",
     "files passed over",

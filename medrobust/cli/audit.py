@@ -27,11 +27,15 @@ repeat others; for several sets also pictures that they share. Runs look for rep
 themselves, but not in what is very large or not unpacked yet; this looks at all of it. What is
 found is kept in the cache, and later tables of these sets carry it.
 
+With --training-list what the list of a model's publisher names is counted as well, by file names:
+as many of the last folders count as make the names of the list different.
+
 With --key no audit is printed but a CSV table from the hashes that the store knows to files and
 patients, for whoever holds the key of the data: keep that table where the data is."""
 
 EXAMPLES = (
     "bloodmnist pbc",
+    "folder dataset.csv=DATA/labels.csv --training-list training_images.csv --column path",
     "folder dataset.csv=DATA/labels.csv --key DATA/.medrobust_key",
 )
 
@@ -45,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--key", type=Path, help="print what hashes stand for instead")
     parser.add_argument("--id", nargs="+", default=[], help="with --key: only these images")
+    parser.add_argument("--training-list", type=Path, help="CSV that names training images")
+    parser.add_argument("--column", help="of the list; needed if it has several")
     given = parser.parse_intermixed_args(list(arguments))
     words = [word.removeprefix("dataset=") for word in given.overrides]
     given.overrides = [word for word in words if "=" in word]
@@ -52,7 +58,12 @@ def main(arguments: Sequence[str]) -> int:
     found = [s for name in words if "=" not in name for s in sources(name, typed)]
     if given.key is not None:
         return reveal(found, given.key, given.id)
+    if given.column and given.training_list is None:
+        raise ConfigurationError("--column is of a list: pass --training-list FILE as well.")
+    names = _training_names(given)
     reports = audited(found, fast=given.fast)
+    if names is not None:
+        print_named(found, reports, given.training_list, names)
     return int(any(not report.splits for report in reports))
 
 
@@ -88,6 +99,37 @@ def audited(found: Sequence[Any], *, fast: bool) -> "list[Audit]":
         for sentence in between_sets(one, other, cache_dir):
             print(f"\n! {sentence}")
     return [report for report, _ in reports]
+
+
+def _training_names(given: Any) -> list[str] | None:
+    """Read the list before anything is audited; None where none was given."""
+    from medrobust.datasets.audits.training_list import read_training_list
+
+    if given.training_list is None:
+        return None
+    return read_training_list(given.training_list, given.column)
+
+
+def print_named(
+    found: Sequence[Any], reports: "Sequence[Audit]", file: Path, names: Sequence[str]
+) -> None:
+    """Print and keep which images of each split a training list names.
+
+    Raises:
+        ConfigurationError: If names of list and images cannot be compared.
+    """
+    from medrobust.datasets.audits.training_list import audit_list, clear_names
+    from medrobust.datasets.cache import cache_of
+    from medrobust.datasets.own.pseudonyms import data_key
+
+    for source, report in zip(found, reports, strict=True):
+        hides = hasattr(source, "identities") and hasattr(source, "folder")
+        key = data_key(source.folder, source.key_file) if hides else None
+        clear = clear_names(source, key)
+        print(f"\n{report.name} beside {file.name}, {len(names)} names")
+        for split, images in report.splits.items():
+            finding = audit_list(images, clear, file, names, cache_of(source))
+            print(f"  {f'! {finding}' if finding else f'{split}: no image is named'}")
 
 
 def print_audit(report: "Audit") -> None:
