@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from medrobust.monitor.studies import Studies
     from medrobust.monitor.tables import Columns
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Studies, str]":
     """Return the studies of a table or folder, with features and scores, and what made these.
 
     Args:
-        source: A table with a column `path`, or a folder of images: then the path is the name of a
-            study, and the time of the file that of the study.
+        source: A table with a column `path`, or a folder of images. Of DICOM files the headers say
+            when, whose, and further streams; of others the path is the name of a study, and the
+            time of the file that of the study.
         columns: What the columns of the table are.
         run: Choices and keys of a run: model=..., dataset=folder or dicom, dataset.class_names=...
 
@@ -45,14 +46,21 @@ def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Stud
         work = Path(temporary)
         table = source
         if source.is_dir():
-            table = _listed(source, columns, work / "studies.csv")
-        studies = studies_of_table(table, replace(columns, ignored=(*columns.ignored, "path")))
+            table = _listed(source, columns, work / "studies.csv", run)
+        asked, measured = _without_quality(columns)
+        studies = studies_of_table(table, replace(asked, ignored=(*columns.ignored, "path")))
         paths = _write_table(table, work / "images.csv", names)
         root = source if source.is_dir() else source.parent
         _run(work, root, run)
         store = Store(work / "store")
         cell = clean_cell(store, Choice())
         found = studies_of_cell(store, cell, Choice(per_day=1))
+        lacking = sorted(measured - set(found.numbers))
+        if lacking:
+            raise ConfigurationError(
+                f"the reference has {lacking[0]!r}, and these images were not measured: add "
+                f"quality=alone to the keys of --encode, as when the monitor was fitted."
+            )
         order = _places(paths, found.ids.tolist(), work / "key")
         vectors = {name: rows[order] for name, rows in found.vectors.items()}
         quality = {name: values[order] for name, values in found.numbers.items()}
@@ -62,6 +70,17 @@ def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Stud
             vectors={**studies.vectors, **vectors},
         )
         return studies, variant(cell)
+
+
+def _without_quality(columns: "Columns") -> "tuple[Columns, set[str]]":
+    """Take measures of image quality, which no table has, off the columns of a monitor."""
+    from medrobust.quality import MEASURES
+
+    measured = {f"quality {name}" for name in MEASURES} & set(columns.numeric or ())
+    if not measured:
+        return columns, measured
+    others = tuple(name for name in columns.numeric or () if name not in measured)
+    return replace(columns, numeric=others), measured
 
 
 def _places(paths: Sequence[str], ids: Sequence[str], key_file: Path) -> list[int]:
@@ -99,23 +118,58 @@ def _class_names(run: Sequence[str]) -> list[str]:
     return names
 
 
-def _listed(folder: Path, columns: "Columns", file: Path) -> Path:
-    """Write a table of the images in a folder: path, and the time of the file as the study's."""
+def of_dicom(run: Sequence[str]) -> bool:
+    """Say whether the images of a run are DICOM files."""
+    return "dataset=dicom" in run
+
+
+def _listed(folder: Path, columns: "Columns", file: Path, run: Sequence[str]) -> Path:
+    """Write a table of the images in a folder, and say which files were passed over.
+
+    Of DICOM files it has what their headers say, of others their path and the time of the file.
+
+    Raises:
+        ConfigurationError: If there are none.
+    """
+    table = _of_headers(folder, columns) if of_dicom(run) else _of_files(folder, columns)
+    if not table["path"]:
+        kinds = "DICOM images" if of_dicom(run) else f"images ({', '.join(PICTURES)})"
+        raise ConfigurationError(f"{folder} holds no {kinds}: give a table or another folder.")
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(table)
+        rows.writerows(zip(*table.values(), strict=True))
+    return file
+
+
+def _of_headers(folder: Path, columns: "Columns") -> dict[str, list[str]]:
+    from medrobust.datasets.own.dicom_search import passed_sentences
+    from medrobust.monitor.dicom_studies import columns_of, headers
+
+    found, passed = headers(folder)
+    for sentence in passed_sentences(passed):
+        print(sentence, file=sys.stderr)
+    known = columns.numeric is not None and columns.categorical is not None
+    return {
+        columns.id: [one.instance for one in found],
+        columns.time: [one.time for one in found],
+        columns.patient: [one.patient for one in found],
+        "path": [one.path for one in found],
+        **columns_of(found, whole=known),
+    }
+
+
+def _of_files(folder: Path, columns: "Columns") -> dict[str, list[str]]:
     from datetime import UTC, datetime
 
     found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PICTURES]
-    if not found:
-        raise ConfigurationError(
-            f"{folder} holds no images ({', '.join(PICTURES)}): give a table or another folder."
-        )
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow([columns.id, columns.time, "path"])
-        for path in found:
-            name = path.relative_to(folder).as_posix()
-            time = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            rows.writerow([name, time.strftime("%Y-%m-%dT%H:%M:%S"), name])
-    return file
+    names = [path.relative_to(folder).as_posix() for path in found]
+    times = [datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in found]
+    return {
+        columns.id: names,
+        columns.time: [time.strftime("%Y-%m-%dT%H:%M:%S") for time in times],
+        "path": names,
+    }
 
 
 def _write_table(table: Path, file: Path, names: Sequence[str]) -> Sequence[str]:

@@ -163,7 +163,8 @@ def update(arguments: Sequence[str]) -> int:
     if given.pictures:
         from medrobust.monitor.pictures import keep_pictures
 
-        keep_pictures(given.monitor, studies, image_files(given.studies, studies), given.pictures)
+        files = image_files(given.studies, studies, given.encode)
+        keep_pictures(given.monitor, studies, files, given.pictures)
     if given.wandb:
         from medrobust.monitor.wandb_runs import send_update
 

@@ -1,6 +1,7 @@
 """The studies that a monitor is given: what is typed for them, and how they are read."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,14 +79,25 @@ def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
     return studies_of_table(source, columns), fingerprint(given.model) if given.model else ""
 
 
-def image_files(source: Path, studies: "Studies") -> list[Path]:
+def image_files(source: Path, studies: "Studies", run: Sequence[str]) -> list[Path]:
     """Return the image of each study: of its column `path`, or in its folder.
+
+    Args:
+        source: Table or folder.
+        studies: As they were read of it.
+        run: Keys of the run that has encoded them.
 
     Raises:
         ConfigurationError: If nothing names them.
     """
     if source.is_dir() and not (source / "cells").is_dir():
-        return [source / name for name in studies.ids.tolist()]
+        from medrobust.monitor.dicom_studies import headers
+
+        from .encode_studies import of_dicom
+
+        found = headers(source)[0] if of_dicom(run) else []
+        paths = {one.instance: one.path for one in found}
+        return [source / paths.get(name, name) for name in studies.ids.tolist()]
     from medrobust.datasets.own.table import read_table
 
     names = None if source.is_dir() else read_table(source).columns.get("path")

@@ -103,10 +103,14 @@ def _png(file: Path) -> bytes:
 
 
 def _pixels(file: Path) -> UInt8Array:
+    from medrobust.base.safe_files import system_errors_named
+    from medrobust.datasets.own.dicom_headers import is_dicom
     from medrobust.datasets.own.dicom_pixels import read_dicom
     from medrobust.datasets.own.picture_files import read_picture
     from medrobust.datasets.own.pictures import Framing
 
-    if file.suffix.lower() == ".dcm":
+    with system_errors_named(file), file.open("rb") as stream:
+        dicom = is_dicom(stream)
+    if dicom:
         return read_dicom(file).pixels
     return read_picture(file, Framing(SIDE), grey=False)

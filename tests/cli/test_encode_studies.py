@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from dicoms import write_dicom
 from PIL import Image
 from run_entry import answer
 
 from medrobust.cli.encode_studies import encoded
+from medrobust.cli.monitor_studies import image_files
 from medrobust.exceptions import ConfigurationError
 from medrobust.monitor.tables import Columns
 
@@ -58,6 +60,31 @@ def test_rows_get_the_features_of_their_own_images(table):
     assert folder.ids.tolist() == ["6.png", "7.png", "8.png", "9.png"]
     np.testing.assert_allclose(folder.vectors["embedding"][3], embedding[0], atol=1e-6)
     assert set((folder.times // 86_400).tolist()) == {20_455}
+
+
+@pytest.mark.slow
+def test_dicom_files_get_features_measures_and_what_headers_say(tmp_path):
+    pixels = np.indices((64, 64)).sum(axis=0).astype(np.uint8)
+    for number, value in enumerate([0, 120, 0]):
+        tags = {"StudyDate": f"2026010{number + 1}", "KVP": "110", "PatientID": "P"}
+        tags["SOPInstanceUID"] = f"1.2.{9 - number}"
+        write_dicom(tmp_path / f"{number}.dcm", pixels + np.uint8(value), **tags)
+    run = [*RUN, "dataset=dicom", "quality=alone"]
+    run.remove("dataset=folder")
+    known = Columns(numeric=("quality brightness",), categorical=("KVP", "Exposure"))
+    found, _ = encoded(tmp_path, known, run)
+    assert found.ids.tolist() == ["1.2.9", "1.2.8", "1.2.7"]
+    assert np.diff(found.times).tolist() == [86_400, 86_400]
+    assert len(set(found.patients.tolist())) == 1
+    assert found.categories["KVP"].tolist() == ["110"] * 3
+    assert found.categories["Exposure"].tolist() == [""] * 3
+    bright = found.numbers["quality brightness"]
+    assert bright[0] == bright[2] < bright[1]
+    rows = found.vectors["embedding"]
+    np.testing.assert_allclose(rows[0], rows[2], atol=1e-6)
+    assert image_files(tmp_path, found, run) == [tmp_path / f"{n}.dcm" for n in range(3)]
+    with pytest.raises(ConfigurationError, match="add quality=alone"):
+        encoded(tmp_path, known, run[:-1])
 
 
 def test_what_cannot_be_encoded_is_one_sentence(table, monkeypatch):
