@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError, MedRobustError
 from . import conf_files, typed
 from .mistakes import explain
 from .packs import check_packs
-from .unforeseen import FULL, about_files, not_foreseen
+from .unforeseen import FULL, about_files, not_foreseen, printable_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -95,6 +95,7 @@ def run_hydra(overrides: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    check_folder_for_hydra(Path.cwd())
     prepare_hydra()
     FAILURES.clear()
     sys.argv = [sys.argv[0], *overrides, *names_of_jobs(overrides)]
@@ -127,6 +128,22 @@ def run_hydra(overrides: Sequence[str]) -> int:
     return 0
 
 
+def check_folder_for_hydra(folder: Path) -> None:
+    """Refuse a folder whose path Hydra would read as an interpolation, and lead files elsewhere.
+
+    Args:
+        folder: The current one.
+
+    Raises:
+        ConfigurationError: Naming it.
+    """
+    if "${" in str(folder):
+        raise ConfigurationError(
+            f"the path of the current folder, {printable_path(folder)}, has the signs ${{ in it, "
+            f"by which configurations name another value. Rename it, or run in another folder."
+        )
+
+
 def _malformed(error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"the configuration cannot be composed ({named_reason(error)}). See the files "
@@ -142,6 +159,7 @@ def job(config: "DictConfig") -> None:
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
 
     from medrobust.base.console import patient_streams
 
@@ -160,7 +178,10 @@ def job(config: "DictConfig") -> None:
             else:
                 _leave(error.for_records, hydra, number)
         except Exception as error:
-            said = not_foreseen(error, Path(hydra.runtime.output_dir))
+            if isinstance(error, OmegaConfBaseException):  # of an interpolation that is read late
+                said = explain(error, [])
+            else:
+                said = not_foreseen(error, Path(hydra.runtime.output_dir))
             if number is None:
                 FAILURES.append(said)
             else:  # the others go on

@@ -1,5 +1,6 @@
 """What was probably meant: what Hydra refuses becomes one sentence, with the nearest key."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -30,7 +31,12 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
                 f"{override} cannot be read as KEY=VALUE. A value with special characters stands "
                 f"in quotes of its own within those of the shell: '{key}=\"{value}\"'."
             )
-    return " ".join(text.split())
+    found = re.search(r"^\s*full_key: (\S+)$", text, re.MULTILINE)
+    if found is None:
+        return " ".join(text.split())
+    said = f"{found[1]}: {text.strip().splitlines()[0].strip().rstrip('.')}"
+    other = " (the signs ${ name another value of the configuration)" if "nterpol" in said else ""
+    return f"{said}{other}."
 
 
 def no_such_key(key: str, overrides: Sequence[str]) -> str:

@@ -305,6 +305,23 @@ def test_a_file_below_an_exported_folder_is_told_with_its_variable(monkeypatch) 
     )
 
 
+def test_signs_of_interpolation_in_the_path_of_the_folder_or_a_value_are_one_sentence(
+    workplace: Path, monkeypatch
+) -> None:
+    done = answer(*JOB, "store.dir=${x}", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: store.dir: Interpolation key 'x' not ")
+    assert "not foreseen" not in done.stderr
+    for name in ("${x}", "${oc.env:HOME}", "${"):
+        Path(name).mkdir()
+        monkeypatch.chdir(name)
+        done = answer(*JOB)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: the path of the current folder, ")
+        assert not list(Path().iterdir())
+        monkeypatch.chdir("..")
+
+
 def test_the_cause_of_a_part_that_cannot_be_built_is_said() -> None:
     from omegaconf import OmegaConf
 

@@ -1,7 +1,10 @@
 """What is missing, or one thing in several ways, in columns of labels, patients, splits, ages."""
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from socket import AF_UNIX, socket
 from typing import Any
 
 import numpy as np
@@ -82,6 +85,18 @@ def test_names_that_differ_in_spelling_alone_are_refused_with_their_lines(
     assert labels[0] not in caught.value.for_records
     kept = folder(file, class_names=labels).load()
     assert kept.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("apart", ["1,000", "1.000", "1'000", "1 000", "1\u202f000"])
+def test_a_number_with_its_thousands_apart_is_no_class_beside_the_same_without(
+    tmp_path: Path, apart: str
+) -> None:
+    file = table(tmp_path, ["2", "1000", apart, "2"])
+    with pytest.raises(InvalidDataError, match=r"line 4: .* beside '1000' \(line 3\)") as caught:
+        folder(file).load()
+    assert "1000" not in caught.value.for_records
+    named = folder(file, class_names=["2", "1000", apart]).load()
+    assert named.labels.tolist() == [0, 1, 2, 0]
 
 
 def test_a_label_that_misses_a_named_class_by_its_case_is_told_which(tmp_path: Path) -> None:
@@ -168,11 +183,28 @@ def test_rows_of_no_split_are_counted_and_one_split_has_one_spelling(tmp_path: P
         folder(file).load()
 
 
-def test_a_folder_in_place_of_a_picture_is_called_one(tmp_path: Path) -> None:
-    file = table(tmp_path, ["a", "b"])
-    (tmp_path / "1.png").unlink()
-    (tmp_path / "1.png").mkdir()
-    with pytest.raises(DatasetNotFoundError, match=r"1\.png is a folder, or a link that leads"):
+def bound(place: Path) -> None:
+    with socket(AF_UNIX) as one:
+        one.bind(str(place))
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (Path.mkdir, "a folder"),
+        (lambda place: place.symlink_to("nowhere"), "a link that leads nowhere"),
+        (os.mkfifo, "no ordinary file, but a pipe, a socket or a device"),
+        (bound, "no ordinary file, but a pipe, a socket or a device"),
+    ],
+)
+def test_what_stands_in_place_of_a_picture_is_called_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket takes short names alone
+    file = table(Path(), ["a", "b"])
+    Path("1.png").unlink()
+    make(Path("1.png"))
+    with pytest.raises(DatasetNotFoundError, match=rf"1\.png is {what}\. "):
         folder(file, class_names=["a", "b"]).load()
 
 

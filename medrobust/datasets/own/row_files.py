@@ -103,6 +103,15 @@ def _missing(missing: Sequence[Sample], total: int) -> DatasetNotFoundError:
     )
 
 
+def _what_stands(file: Path) -> str:
+    """Name what is there and is no file."""
+    if file.is_dir():
+        return "a folder"
+    if file.is_symlink() and not os.path.exists(file):
+        return "a link that leads nowhere"
+    return "no ordinary file, but a pipe, a socket or a device"
+
+
 def _alike(file: Path) -> str:
     """Say what stands there in place of a file: no file, or one whose name looks the same."""
     try:
@@ -110,7 +119,7 @@ def _alike(file: Path) -> str:
     except OSError:
         return ""
     if file.name in names:
-        return f"{printable(file.name)} is a folder, or a link that leads nowhere. "
+        return f"{printable(file.name)} is {_what_stands(file)}. "
     found = next((name for name in names if name.lower() == file.name.lower()), None)
     if found:
         return f"{printable(found)} is there: upper and lower case count. "

@@ -1,6 +1,7 @@
 """Names that are one thing written in several ways: numbers become one, words are refused."""
 
 import logging
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
@@ -25,6 +26,9 @@ LOOKALIKES: Final = str.maketrans(
     "abekmhopctyxsijo",
 )
 """Cyrillic letters (and an omicron), in lower case, that in either case look like Latin ones."""
+
+THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u2019\u202f])\d{3})(?:\1\d{3})*")
+"""A number with something between its thousands; 1,000 may be the number one as well."""
 
 MATHEMATICAL_MINUS: Final = "\N{MINUS SIGN}"
 
@@ -53,6 +57,30 @@ def _plain(letter: str) -> str:
     return "-" if dash else letter
 
 
+def _check_thousands(table: Table, texts: Sequence[str]) -> None:
+    """Refuse a number with groups of thousands beside the same number without.
+
+    Raises:
+        InvalidDataError: Naming two lines.
+    """
+    rows = {text: row for row, text in enumerate(texts)}
+    for text, row in rows.items():
+        bare = re.sub(r"[.,' \u00a0\u2019\u202f]", "", text)
+        if THOUSANDS.fullmatch(text) and bare in rows:
+            rest = (
+                "it is a thousand times the other, or the same number with its thousands apart: "
+                "write it in one way."
+            )
+            other = table.lines[rows[bare]]
+            raise hiding(
+                InvalidDataError(
+                    f"{table.place(row)}: the label {text!r} stands beside {bare!r} (line "
+                    f"{other}); {rest}"
+                ),
+                f"{table.place(row)}: a label like that of line {other}; {rest}",
+            )
+
+
 def spellings(texts: Sequence[str]) -> list[dict[str, int]]:
     """Return the names that are written in several ways: each way -> its first row."""
     found: dict[str | int, dict[str, int]] = {}
@@ -72,6 +100,7 @@ def one_spelling(table: Table, texts: Sequence[str]) -> Sequence[str]:
     Raises:
         InvalidDataError: If words differ in what `folded` passes over alone; names the lines.
     """
+    _check_thousands(table, texts)
     several = spellings(texts)
     if not several:
         return texts
