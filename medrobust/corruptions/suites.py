@@ -41,6 +41,9 @@ SANITY = "sanity"
 BETWEEN = "@between"
 """How the suite of cells ends that a search placed between published severities: in no table."""
 
+PAIRS = "@pairs"
+"""How the suite of cells ends that show two corruptions, one after the other: in no table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -30,6 +30,7 @@ from medrobust.base.seals import is_sealed
 from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.suites import BETWEEN as BETWEEN
+from medrobust.corruptions.suites import PAIRS as PAIRS
 from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError, UnknownNameError
 from medrobust.tasks.base import ArraySpec, names_fit, unlike

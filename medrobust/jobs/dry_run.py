@@ -61,8 +61,13 @@ def _print_cells(experiment: Experiment, resources: Resources, store: Store) -> 
     if run:
         estimated = str(estimate(experiment, resources, missing))
         console.print(estimated, highlight=False, soft_wrap=True)
-    if "robustness_radius" in (experiment.config.get("readings") or {}):
+    readings = experiment.config.get("readings") or {}
+    if "robustness_radius" in readings:
         line = "Cells between severities are known once those are computed: 3 to 9 a corruption."
+        console.print(line, highlight=False, soft_wrap=True)
+    if "worst_pair" in readings:
+        count = counted(readings["worst_pair"]["budget"], "pair")
+        line = f"Then {count} of corruptions are tried for each row."
         console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -33,8 +33,8 @@ from .dry_run import print_dry_job
 from .job import Job
 from .job_files import write_json
 from .publish import log_report, publish
-from .radius import check_radius, search_radius
 from .records import Tally, expected_tables, plan_record
+from .searches import check_searches, run_searches
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     Raises:
         MedRobustError: As planning raises it, or if the model cannot take the images.
     """
-    check_radius(_readings(experiment), ranks.world)
+    check_searches(_readings(experiment), ranks.world)
     store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)
@@ -264,8 +264,7 @@ def run_cells(prepared: Prepared, tally: Tally) -> None:
             bar.update(task, advance=1, description=str(done.cell.key.spec))
 
         runner.run(prepared.all_plans, on_cell)
-        if settings := _readings(prepared.experiment).get("robustness_radius"):
-            search_radius(prepared, settings, on_cell)
+        run_searches(prepared, _readings(prepared.experiment), on_cell)
         run_image_cells(prepared.experiment, prepared.of_images, prepared.store, on_cell)
 
 

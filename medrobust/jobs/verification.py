@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from medrobust.base.redaction import HIDDEN
 from medrobust.evaluation.adaptation import adapted, plan_adaptation
+from medrobust.evaluation.cells_of_searches import plans_like
 from medrobust.evaluation.config import experiment_from_record
 from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
 from medrobust.evaluation.image_cells import image_plans, run_image_cells
-from medrobust.evaluation.moved_columns import plans_like
 from medrobust.evaluation.plan import DatasetPlan, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, read_cells

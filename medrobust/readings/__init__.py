@@ -17,6 +17,7 @@ _HOME = {
     "RobustnessRadius": "robustness_radius",
     "Selective": "selective",
     "Views": "views",
+    "WorstPair": "worst_pair",
 }
 """Public name -> module, imported at first use."""
 

@@ -208,7 +208,7 @@ def _added(
     if clean is None or not all(place in matrix.groups for place in places):
         return None
     at = {float(place.severity): matrix.groups[place] for place in places}
-    found = added_loss(matrix.measured, matrix.data, clean, at, of)
+    found = added_loss(matrix.measured, clean, at, of)
     return None if found is None else list(found.values())
 
 

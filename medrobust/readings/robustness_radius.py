@@ -1,43 +1,33 @@
 """Robustness radius: the severity at which a corruption adds a stated loss, found by halving.
 
 Like an operating limit, but not read off published severities alone: a run computes cells between
-them (`medrobust.jobs.radius`) until the severity is known to a stated resolution.
+them (`medrobust.jobs.searches`) until the severity is known to a stated resolution.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from medrobust.base.wording import listed
 from medrobust.evaluation.store import BETWEEN, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.bisection import Bracket, below_again, bracket
 from medrobust.reporting.markup import plain_table
-from medrobust.reporting.matrix import Matrix, ratios
+from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.report import Report
-from medrobust.reporting.rows import identity
 from medrobust.reporting.tables import csv_bytes, number
 from medrobust.tasks.base import Section, TextTable
-from medrobust.tasks.lookup import task_of
 
 from .cells.added_loss import Added, added_loss
+from .cells.curves import ColumnKey, Curves, by_row, loss_of, task_name
 
 COLUMNS = (
     *("model", "adapter", "label", "dataset", "split", "suite", "corruption", "of", "tolerance"),
     *("clean", "radius", "earliest", "latest", "below", "reached", "below_again"),
     *("severities", "highest_severity"),
 )
-
-RowKey: TypeAlias = tuple[str, str, str, str, str]
-"""Data fingerprint, task, and what tells a row from others: model, adapter, variant."""
-
-ColumnKey: TypeAlias = tuple[str, str]
-"""Suite and corruption."""
-
-Curves: TypeAlias = Mapping[ColumnKey, Mapping[float, Sequence[StoredCell]]]
-"""Column -> severity, 0 for clean -> cells of all seeds and orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +101,13 @@ class Found:
     below_again: tuple[float, ...]
 
 
-def severity_of(cell: StoredCell) -> float:
-    """Return the severity of a cell: published, or between the published ones."""
-    corruption = cell.record["encoding"].get("corruption", {})
-    return float(corruption.get("at", cell.spec.severity))
-
-
-def by_row(cells: Sequence[StoredCell]) -> dict[RowKey, Curves]:
-    """Sort cells by row, column and severity; clean ones lie under ("none", "clean")."""
-    rows: dict[RowKey, dict[ColumnKey, dict[float, list[StoredCell]]]] = {}
-    for cell in cells:
-        row = rows.setdefault((cell.data.fingerprint, cell.task, *identity(cell)), {})
-        column = (cell.spec.suite.removesuffix(BETWEEN), cell.spec.corruption)
-        row.setdefault(column, {}).setdefault(severity_of(cell), []).append(cell)
-    return dict(rows)
-
-
-def shown_loss(cells: Sequence[StoredCell], measured: Measured) -> str | None:
-    """Name the first loss that every cell has and of which less is better; None without one."""
-    task = task_of(cells[0].task)
-    names = [measured.scores(cell).estimates for cell in cells]
-    found = ratios(task, task.losses)
-    return next((name for name in found if all(name in each for each in names)), None)
-
-
 def curve(row: Curves, column: ColumnKey, of: str, measured: Measured) -> dict[float, Added] | None:
     """Return what each known severity of a column adds to the loss of clean images."""
     clean = row.get(("none", "clean"), {}).get(0.0)
     if clean is None or column not in row:
         return None
     at = {severity: row[column][severity] for severity in sorted(row[column])}
-    return added_loss(measured, clean[0].data, clean, at, of)
+    return added_loss(measured, clean, at, of)
 
 
 def section(report: Report) -> Section | None:
@@ -163,7 +129,7 @@ def section(report: Report) -> Section | None:
         files={"robustness_radius.csv": csv_bytes(rows, COLUMNS)},
         rows={"robustness_radius.csv": "a model and corruption"},
         tables=[TextTable(title, heads, lines)],
-        shows=listed(list(dict.fromkeys(m.task.metrics[_loss(m)].title for m in models))),
+        shows=listed(list(dict.fromkeys(m.task.metrics[loss_of(m)].title for m in models))),
     )
 
 
@@ -171,13 +137,13 @@ def _rows(
     matrix: Matrix, settings: RobustnessRadius, beside: Sequence[StoredCell]
 ) -> Iterator[dict[str, str]]:
     """List what is known of each row and column of a table of images."""
-    table, of = matrix.table, _loss(matrix)
+    table, of = matrix.table, loss_of(matrix)
     if matrix.data.unit != "image":
         return
     cells = [cell for group in matrix.groups.values() for cell in group]
     curves = by_row([*cells, *beside])
     for place, named in enumerate(matrix.rows):
-        own = curves.get((matrix.data.fingerprint, _task_name(matrix), *named.identity), {})
+        own = curves.get((matrix.data.fingerprint, task_name(matrix), *named.identity), {})
         for column in table.corruptions:
             added = curve(own, (table.suite, column), of, matrix.measured)
             if added is None:
@@ -195,15 +161,6 @@ def _rows(
                 f"{max(added):g}",
             )  # fmt: skip
             yield dict(zip(COLUMNS, values, strict=True))
-
-
-def _loss(matrix: Matrix) -> str:
-    return next(name for name in ratios(matrix.task, matrix.task.losses) if name in matrix.values)
-
-
-def _task_name(matrix: Matrix) -> str:
-    """Name the task of a table as its cells do."""
-    return next(iter(matrix.cells.values())).task
 
 
 def _crossing(one: Bracket | None) -> str:

@@ -1,14 +1,17 @@
 """Cells that a search has placed beside a table: found in the store, in no mean, CE or rank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
+from medrobust.base.fingerprints import canonical_json
+from medrobust.corruptions.suites import PAIRS
 from medrobust.evaluation.store import Store, StoredCell
 
 from .rows import identity
 
 SHARED = ("kernel", "grey", "keys")
-"""What the corruption of a cell beside a table shares with the published one."""
+"""What a corruption between published severities shares with the published one."""
 
 
 def cells_beside(
@@ -30,25 +33,58 @@ def cells_beside(
     """
     endings = [one.beside for one in readings.values() if hasattr(one, "beside")]
     known = [cell for cell in cells if cell.spec.severity and cell.data.unit == "image"]
-    rows = {_condition(cell) for cell in known} if endings else set()
-    columns = dict.fromkeys(
-        (cell.spec.model, cell.spec.dataset, cell.spec.suite, cell.spec.corruption)
-        for cell in known
-    )
+    conditions = {one for cell in known for one in _conditions(cell)} if endings else set()
     found: dict[str, StoredCell] = {}
     for ending in endings:
-        for model, dataset, suite, corruption in columns:
+        for place in _places(known, ending):
             for level in range(1, 6):
-                for cell in store.find(model, dataset, f"{suite}{ending}", corruption, level):
-                    if _condition(cell, ending) in rows:
+                for cell in store.find(*place, level):
+                    if _fits(cell, ending, conditions):
                         found.setdefault(cell.fingerprint, cell)
     return list(found.values())
 
 
-def _condition(cell: StoredCell, ending: str = "") -> tuple[Any, ...]:
-    """What such a cell and one of a table share."""
-    encoding, spec = cell.record["encoding"], cell.spec
-    corruption = encoding.get("corruption", {})
-    shared = tuple(corruption.get(name) for name in SHARED)
-    column = (spec.suite.removesuffix(ending), spec.corruption, spec.split)
-    return (cell.data.fingerprint, *identity(cell), *column, encoding.get("seed"), *shared)
+def _places(known: Sequence[StoredCell], ending: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield model, data set, suite and name of the columns that cells may be in."""
+    tables: dict[tuple[str, str, str], dict[str, None]] = {}
+    for spec in (cell.spec for cell in known):
+        table = tables.setdefault((spec.model, spec.dataset, spec.suite), {})
+        table[spec.corruption] = None
+    for (model, dataset, suite), names in tables.items():
+        pairs = ("+".join(two) for two in permutations(names, 2))
+        for name in pairs if ending == PAIRS else names:
+            yield model, dataset, f"{suite}{ending}", name
+
+
+def _conditions(cell: StoredCell) -> set[tuple[Any, ...]]:
+    """Say under what a cell of a table was made: which corruption of any severity, and this one."""
+    row = _row(cell, "", cell.record["encoding"].get("seed"))
+    return {(*row, _of_any_severity(cell)), (*row, canonical_json(_corruption(cell)))}
+
+
+def _fits(cell: StoredCell, ending: str, conditions: set[tuple[Any, ...]]) -> bool:
+    """Say whether a table was made under the conditions of a cell beside it.
+
+    Of two corruptions one may draw, and the other one's cell have no seed.
+    """
+    row = _row(cell, ending, seed := cell.record["encoding"].get("seed"))
+    if "composed" not in _corruption(cell):
+        return (*row, _of_any_severity(cell)) in conditions
+    rows = [row] if seed is None else [row, _row(cell, ending, None)]
+    parts = map(canonical_json, _corruption(cell)["composed"])
+    return all(any((*one, part) in conditions for one in rows) for part in parts)
+
+
+def _corruption(cell: StoredCell) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = cell.record["encoding"].get("corruption", {})
+    return found
+
+
+def _of_any_severity(cell: StoredCell) -> tuple[Any, ...]:
+    return (cell.spec.corruption, *(_corruption(cell).get(name) for name in SHARED))
+
+
+def _row(cell: StoredCell, ending: str, seed: Any) -> tuple[Any, ...]:
+    """What such a cell and one of a table share, beside the corruption."""
+    suite = cell.spec.suite.removesuffix(ending)
+    return (cell.data.fingerprint, *identity(cell), suite, cell.spec.split, seed)

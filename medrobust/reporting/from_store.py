@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.base.wording import counted
-from medrobust.evaluation.store import BETWEEN, SANITY, CellSpec, Store, StoredCell
+from medrobust.evaluation.store import BETWEEN, PAIRS, SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 from medrobust.readings import lookup
 
@@ -305,7 +305,7 @@ def _part(
 
 def _beside_tables(spec: CellSpec) -> bool:
     """Say whether a cell is in no table: its images show nothing, or a search placed it."""
-    return spec.suite == SANITY or spec.suite.endswith(BETWEEN)
+    return spec.suite == SANITY or spec.suite.endswith((BETWEEN, PAIRS))
 
 
 def expected_tables(cells: Sequence[StoredCell]) -> list[ExpectedTable]:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import error_influence
-from medrobust.metrics.intervals import mean_interval
+from medrobust.metrics.paired import parts_of
+from medrobust.metrics.pairs import FEWEST_UNITS
+from medrobust.metrics.simultaneous import difference_interval, simultaneous_interval
 from medrobust.reporting.measure import Measured
-from medrobust.types import Float64Array, Int64Array
 
 Added: TypeAlias = tuple[float, float, float]
 """Value, lower and upper bound of what is added, as a share."""
@@ -16,7 +16,6 @@ Added: TypeAlias = tuple[float, float, float]
 
 def added_loss(
     measured: Measured,
-    data: SplitFacts,
     clean: Sequence[StoredCell],
     corrupted: Mapping[float, Sequence[StoredCell]],
     of: str,
@@ -25,7 +24,6 @@ def added_loss(
 
     Args:
         measured: Numbers of cells.
-        data: Of all of them.
         clean: Cells of clean images, of all orders.
         corrupted: Severity -> its cells, of all seeds and orders.
         of: The loss.
@@ -33,19 +31,49 @@ def added_loss(
     Returns:
         In the order of `corrupted`; None where a cell has no terms of the loss.
     """
-    before = measured.mean_terms(clean, of)
     found = {}
     for severity, cells in corrupted.items():
-        after = measured.mean_terms(cells, of)
-        if before is None or after is None:
+        if any(measured.mean_terms(each, of) is None for each in (clean, cells)):
             return None
-        groups = measured.groups(data, after.unit)
-        difference = error_influence(after.values, after.strata)
-        difference = difference - error_influence(before.values, before.strata)
-        found[severity] = _with_interval(difference, groups, after.value - before.value)
+        found[severity] = difference(measured, clean, cells, of)
     return found
 
 
-def _with_interval(influence: Float64Array, groups: Int64Array | None, value: float) -> Added:
-    low, high = mean_interval(influence, groups, value=value, limits=(-1.0, 1.0))
+def difference(
+    measured: Measured,
+    before: Sequence[StoredCell],
+    after: Sequence[StoredCell],
+    of: str,
+    *,
+    comparisons: int = 1,
+) -> Added:
+    """Return a paired difference of a loss, with its interval.
+
+    Of losses that are shares it is a score interval, so that none is a point (`metrics.paired`).
+
+    Args:
+        measured: Numbers of cells.
+        before: Cells that are taken off.
+        after: Cells of the same units.
+        of: The loss, which all cells have.
+        comparisons: Numbers that hold together by 95 % (Bonferroni).
+    """
+    less, more = (measured.mean_terms(cells, of) for cells in (before, after))
+    assert less is not None
+    assert more is not None
+    groups = measured.groups(after[0].data, more.unit)
+    value = more.value - less.value
+    ends = [bound for terms in (less, more) for bound in (terms.values.min(), terms.values.max())]
+    if more.first_order or min(ends) < 0 or max(ends) > 1:
+        influence = error_influence(more.values, more.strata)
+        influence = influence - error_influence(less.values, less.strata)
+        low, high = simultaneous_interval(influence, groups, value=value, comparisons=comparisons)
+    else:
+        change = more.values.astype(float) - less.values.astype(float)
+        change = change.mean(axis=1) if more.strata is None and change.ndim == 2 else change
+        parts = parts_of(more.strata, groups, len(change))
+        fewest = min(len(part.units) for part in parts)
+        if fewest < (2 if len(parts) == 1 else FEWEST_UNITS):  # too few tell how units differ
+            return value, -1.0, 1.0
+        low, high = difference_interval(change, parts, comparisons)
     return value, min(low, value), max(high, value)
