@@ -33,6 +33,7 @@ SUBCOMMANDS = {
     "audit": Subcommand("audit", "say what may be wrong with data sets"),
     "sheet": Subcommand("sheet", "look at a folder of DICOM files before using it"),
     "monitor": Subcommand("monitor", "watch a deployed model for drift"),
+    "propose": Subcommand("propose", "draw boxes around what sentences name"),
     "export": Subcommand("export", "write a data set as PNG files and a table"),
     "benchmark-files": Subcommand("benchmark_files", "write corrupted images as files"),
     "prefetch": Subcommand("prefetch", "fetch data and weights for a machine without network"),

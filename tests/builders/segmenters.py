@@ -54,6 +54,41 @@ def write_random_clipseg(folder: Path, *, seed: int = 0) -> Any:
     return model
 
 
+def write_random_owl_vit(folder: Path, *, seed: int = 0) -> Any:
+    """Write a small OWL-ViT as its hub repository is laid out.
+
+    Returns:
+        The `transformers.OwlViTForObjectDetection` with the same weights.
+    """
+    from transformers import OwlViTConfig, OwlViTForObjectDetection
+
+    config = OwlViTConfig(
+        text_config=TOWER | {"intermediate_size": 48, "eos_token_id": 49407},
+        vision_config=TOWER | {"intermediate_size": 48, "image_size": 64, "patch_size": 16},
+        projection_dim=32,
+    )
+    model = OwlViTForObjectDetection(config).eval()
+    checkpoints.randomise(model, seed)
+    said = config.to_dict() | {"architectures": ["OwlViTForObjectDetection"]}
+    checkpoints.write_json(folder / "config.json", said)
+    checkpoints.write_json(
+        folder / "preprocessor_config.json",
+        {
+            "do_center_crop": False,
+            "do_normalize": True,
+            "do_resize": True,
+            "image_mean": checkpoints.CLIP_MEAN,
+            "image_processor_type": "OwlViTImageProcessor",
+            "image_std": checkpoints.CLIP_STD,
+            "resample": 3,
+            "size": {"height": 64, "width": 64},
+        },
+    )
+    checkpoints.save(dict(model.state_dict()), folder / "pytorch_model.bin")
+    checkpoints.write_clip_tokenizer(folder)
+    return model
+
+
 SAM_TOWER = {"embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 64, "neck_chans": 16}
 SAM_TOWER |= {"window_size": 3, "global_attn_indexes": [1]}
 

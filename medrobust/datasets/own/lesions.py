@@ -23,12 +23,10 @@ from .boxes import (
 )
 from .folder import Folder
 from .labels import classes_of_one, doubtful_classes, read_labels
+from .picture_files import shown_size
 from .pictures import Framing
 from .samples import Sample, relative_paths
 from .table import Table, check_table
-
-TURNED = (5, 6, 7, 8)
-"""Orientations of EXIF that exchange width and height."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,14 +153,10 @@ class Lesions(Folder):
 
 def _size(sample: Sample) -> tuple[int, int]:
     """Return width and height of an image as it is shown; its pixels are not read."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(sample.file) as opened:
-            turned = opened.getexif().get(0x0112, 1) in TURNED
-            return (opened.height, opened.width) if turned else opened.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise InvalidImageError(f"{sample.place}: the image cannot be read ({error}).") from error
+        return shown_size(sample.file)
+    except InvalidImageError as error:
+        raise InvalidImageError(f"{sample.place}: {error}") from error
 
 
 def framed_box(
