@@ -19,6 +19,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from medrobust.base.once import begin_again
+from medrobust.base.parted_torchmetrics import part_torchmetrics
+
+part_torchmetrics()  # as a job does
 
 gc.disable()  # until all is collected: what imports make stays, and walking it took a third of them
 if not torch.cuda.is_available():

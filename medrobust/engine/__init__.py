@@ -3,6 +3,10 @@
 from importlib import import_module
 from typing import Any
 
+from medrobust.base.parted_torchmetrics import part_torchmetrics
+
+part_torchmetrics()  # before anything imports Lightning
+
 _HOME = {
     "EncodeImages": ".encode",
     "evaluation_loader": ".loader",

@@ -1,4 +1,4 @@
-"""What a process imports first: any exported backend of matplotlib will do, and nobody is told.
+"""What a process imports first: no more than it needs, with any exported backend of matplotlib.
 
 All in one process, because importing takes seconds.
 """
@@ -29,7 +29,9 @@ def backends():
         if not child:
             os.environ["MPLBACKEND"] = named
             from medrobust import evaluate
-            import matplotlib
+            import matplotlib, pytorch_lightning
+            for name in ("torchvision", "torchmetrics.functional", "scipy.signal"):
+                assert name not in sys.modules, name
             print(os.environ["MPLBACKEND"], matplotlib.get_backend().lower(), flush=True)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
@@ -37,9 +39,10 @@ def backends():
 def job():
     import socket
     socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
-    import cv2, numba, peft, PIL.Image, scipy.stats, torch._dynamo, torchvision, transformers
+    import cv2, numba, PIL.Image, scipy.stats, torch._dynamo
     backends()
-    import albumentations, huggingface_hub, pytorch_lightning, wandb
+    import medrobust.engine
+    import albumentations, huggingface_hub, peft, pytorch_lightning, transformers, wandb
     from huggingface_hub import constants
     assert constants.HF_HUB_DISABLE_TELEMETRY
     assert not wandb.env.error_reporting_enabled()
