@@ -13,21 +13,24 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the entry does
 
-import compositions
-import torch
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
 from medrobust.base.once import begin_again
 from medrobust.base.parted_torchmetrics import part_torchmetrics
 
 part_torchmetrics()  # as a job does
-
 gc.disable()  # until all is collected: what imports make stays, and walking it took a third of them
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported, whoever does it
 
 FIELDS = "pydantic._internal._fields"
+
+
+def pytest_collectstart() -> None:
+    """Choose Triton's interpreter before anybody imports it.
+
+    Nothing above imports torch: the process that only waits for the workers starts them sooner.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_finish() -> None:
@@ -40,6 +43,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Refuse the network, keep the caches of tests out of the user's, compose nothing twice."""
+    import compositions
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("WANDB_MODE", "offline")
@@ -80,10 +85,10 @@ SKETCHES = {
 @pytest.fixture(autouse=True)
 def sketched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lay figures out but render them only where a test `draws`: each costs as much as its job."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
-    def sketch(
-        _drawn: Figure | FigureCanvasSVG, file: IO[Any], *, format: str, **_: object
-    ) -> None:
+    def sketch(_drawn: object, file: IO[Any], *, format: str, **_: object) -> None:
         found = SKETCHES[format]
         file.write(found.decode() if isinstance(file, io.TextIOBase) else found)
 
