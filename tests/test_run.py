@@ -6,9 +6,8 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,11 +15,11 @@ import numpy as np
 import pytest
 from checkpoints import write_random_biomedclip
 from datasets import write_medmnist
+from forked import forked
 from run_entry import medrobust
 
 from medrobust.evaluation.store import Store
 
-RUN = Path(__file__).parent.parent / "run.py"
 SMALL = ("dataset.per_class=1", "validation=false")
 """20 phantoms: enough for every path, done in a moment; no cells but those of the tables."""
 
@@ -149,13 +148,14 @@ def test_a_logger_that_fails_costs_the_exit_status_and_nothing_else(workplace, c
 
 def test_killed_in_the_middle_and_run_again_the_table_is_the_same(workplace) -> None:
     arguments = ["model=phantomclip", "corruption=medimeta_c", "severity=1,5", *SMALL]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen([sys.executable, str(RUN), *arguments], env=environment)
-    deadline = time.monotonic() + 120
-    while len(cells()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+
+    def killed(child: int) -> None:
+        deadline = time.monotonic() + 120
+        while len(cells()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(child, signal.SIGKILL)
+
+    assert forked(partial(medrobust, *arguments), meanwhile=killed).returncode == -signal.SIGKILL
     finished = len(cells())
     assert 3 <= finished < 15
     assert medrobust(*arguments, "hydra.run.dir=resumed") == 0

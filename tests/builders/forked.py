@@ -1,6 +1,7 @@
 """Runs a job in a child of this process, which has imported already what takes seconds."""
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -12,15 +13,26 @@ from typing import IO
 import torch
 
 
-def forked(job: Callable[[], object]) -> SimpleNamespace:
-    """Return `returncode`, `stdout` and `stderr` of a child that runs `job` and ends with it."""
+def forked(
+    job: Callable[[], object], meanwhile: Callable[[int], object] = lambda child: None
+) -> SimpleNamespace:
+    """Return `returncode`, `stdout` and `stderr` of a child that runs `job` and ends with it.
+
+    The parent does `meanwhile` with the child's number before it waits.
+    """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of other threads, from 3.12 on
             child = os.fork()
         if not child:
             os._exit(_status(job, out, err))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        try:
+            meanwhile(child)
+        except BaseException:
+            os.kill(child, signal.SIGKILL)
+            raise
+        finally:
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return SimpleNamespace(returncode=status, stdout=_read(out), stderr=_read(err))
 
 

@@ -3,8 +3,7 @@
 import json
 import logging
 import os
-import subprocess
-import sys
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import write_folder
+from forked import forked
 from grouped import changed
 from torch import Tensor
 from tuning import experiment, tuning
@@ -472,37 +472,13 @@ def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) 
     assert raw._losses(part, own)[0].item() == pytest.approx(-expected.item(), rel=1e-5)
 
 
-WAITING = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from tuning import experiment, tuning
-from medrobust.evaluation.adaptation import adapted
-from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.store import Store
-from medrobust.tuning import FewShot
-
-step = FewShot.training_step
-def stopped(self, batch, batch_index):
-    if self._batches_done == 4:  # three steps an epoch: the fifth is the second of its epoch
-        print("in", flush=True)
-        sys.stdin.readline()
-    return step(self, batch, batch_index)
-
-FewShot.training_step = stopped
-for folder in sys.argv[2:]:
-    given = experiment(Path(folder), tuning=tuning(save_every=1))
-    adapted(given, Resources(), Store(given.where.store))
-"""
-
-
 def test_two_jobs_that_want_one_adapter_at_once_tune_it_once_or_go_on_where_one_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    builders = str(Path(tuning.__code__.co_filename).parent)
     ends = {"finishes": tmp_path / "finishes", "is killed": tmp_path / "killed"}
-    command = [sys.executable, "-c", WAITING, builders, *map(str, ends.values())]
+    (told, tell), (heard, let_go) = os.pipe(), os.pipe()
     made: list[str] = []
+    done: list[Tuned] = []
     counted: list[int] = []
     make_it, step = adaptation.make, FewShot.training_step
 
@@ -510,18 +486,27 @@ def test_two_jobs_that_want_one_adapter_at_once_tune_it_once_or_go_on_where_one_
         counted.append(self._batches_done)
         return step(self, batch, batch_index)
 
-    monkeypatch.setattr(FewShot, "training_step", counting)
+    def stopped(self: FewShot, batch: Any, batch_index: int) -> Tensor:
+        if self._batches_done == 4:  # three steps an epoch: the fifth is the second of its epoch
+            os.write(tell, b"in")
+            os.read(heard, 2)
+        return step(self, batch, batch_index)
+
+    def other() -> None:
+        FewShot.training_step = stopped  # of the child's own class
+        for folder in ends.values():
+            make_into(folder, [])
+
     monkeypatch.setattr(adaptation, "PAUSE", 0.01)
     monkeypatch.setattr(adaptation, "make", lambda *a: made.append("here") or make_it(*a))
     caplog.set_level(logging.INFO, logger="medrobust")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
+
+    def here(child: int) -> None:
+        monkeypatch.setattr(FewShot, "training_step", counting)
         for end, folder in ends.items():
             made.clear()
             caplog.clear()
-            assert other.stdout.readline() == b"in\n"
-            done: list[Tuned] = []
+            assert os.read(told, 2) == b"in"
             waiting = threading.Thread(target=make_into, args=(folder, done))
             waiting.start()
             said = "waiting for lora 1 shots draw 0, which another process tunes"
@@ -534,17 +519,19 @@ def test_two_jobs_that_want_one_adapter_at_once_tune_it_once_or_go_on_where_one_
             assert not made, "both tune, in one folder"
             assert not list((folder / "adapters").glob("[!.]*"))
             if end == "is killed":
-                other.kill()
+                os.kill(child, signal.SIGKILL)
             else:
-                other.stdin.write(b"go on\n")
-                other.stdin.flush()
+                os.write(let_go, b"on")
             waiting.join(timeout=120)
             assert len(made) == (end == "is killed")
-            (tuned,) = done
-            assert weights(tuned)
+            assert weights(done[-1])
+
+    assert forked(other, meanwhile=here).returncode == -signal.SIGKILL
+    for pipe in (told, tell, heard, let_go):
+        os.close(pipe)
     assert counted == [4, 5], "the steps that the killed one has not done"
     for folder in ends.values():  # the other process has ended, and cleared away what it had begun
-        assert [path.name for path in (folder / "adapters").iterdir()] == [Path(tuned.path).name]
+        assert [path.name for path in (folder / "adapters").iterdir()] == [Path(done[-1].path).name]
     files = [next(f.glob("adapters/*/adapter_model.safetensors")) for f in ends.values()]
     assert files[0].read_bytes() == files[1].read_bytes()
 
