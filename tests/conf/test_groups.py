@@ -66,7 +66,14 @@ def built(config: DictConfig, group: str) -> Any:
     return instantiate(config[group], _convert_="all")
 
 
-def rows_of(apart: Sequence[str] = ("corruption", "dataset", "model")) -> list[tuple[Path, ...]]:
+APART = (
+    *("corruption", "dataset", "model", "adapter", "prompts", "readings", "severity"),
+    *("aggregate", "logger", "quality", "speed", "trainer"),
+)
+"""Groups that know nothing of the others."""
+
+
+def rows_of(apart: Sequence[str] = APART) -> list[tuple[Path, ...]]:
     """Files to compose at once: one of each group that knows nothing of the others."""
     columns = [[file for file in FILES if file.parent.as_posix() == group] for group in apart]
     rows = [tuple(file for file in row if file) for row in zip_longest(*columns)]
