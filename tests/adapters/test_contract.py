@@ -70,12 +70,26 @@ def copies(load: Callable[[], Any]) -> Callable[[], Any]:
     return lambda: deepcopy(once())
 
 
-@pytest.fixture(params=["phantomclip", "clip", "biomedclip", "rn50"])
-def member(request: pytest.FixtureRequest, members: Any) -> Member:
-    if request.param not in SHELF:
-        made = members[request.param]()
-        SHELF[request.param] = replace(made, load=copies(made.load))
-    return SHELF[request.param]
+NAMES = ("lora", "rslora", "dora", "norm", "full")
+REPEATED = {
+    *(("clip", name) for name in ("rslora", "dora", "norm")),
+    *(("biomedclip", name) for name in ("rslora", "norm", "full")),
+    ("rn50", "rslora"),
+}
+"""Families of the same layers as another one whose recipe is asked by default."""
+ASKED = [
+    pytest.param(family, name, marks=pytest.mark.slow if (family, name) in REPEATED else ())
+    for family in ("phantomclip", "clip", "biomedclip", "rn50")
+    for name in NAMES
+]
+
+
+@pytest.fixture
+def member(family: str, members: Any) -> Member:
+    if family not in SHELF:
+        made = members[family]()
+        SHELF[family] = replace(made, load=copies(made.load))
+    return SHELF[family]
 
 
 def recipes(targets: tuple[str, ...]) -> dict[str, Tunable]:
@@ -111,7 +125,7 @@ def record(recipe: Tunable) -> dict[str, Any]:
     return {"name": "n", "kind": kind, "recipe": recipe.description(), "base": base, **plain}
 
 
-@pytest.mark.parametrize("name", ["lora", "rslora", "dora", "norm", "full"])
+@pytest.mark.parametrize(("family", "name"), ASKED)
 def test_an_adapter_keeps_its_contract(member: Member, name: str, tmp_path: Path) -> None:
     recipe = recipes(member.targets)[name]
     model = member.load()

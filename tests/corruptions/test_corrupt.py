@@ -80,9 +80,12 @@ def test_the_path_of_other_devices_gives_the_same_pixels(suite, name, card):
     assert float((off == 0).double().mean()) >= 0.9999
 
 
-@pytest.mark.parametrize(
-    ("height", "width"), [(28, 31), (29, 31), (65, 28), (224, 100), (40, 1024)]
-)
+ODD = [(28, 31), (29, 31), (65, 28), (224, 100), (40, 1024)]
+SIZES = [*ODD[1:3], *(pytest.param(*size, marks=pytest.mark.slow) for size in (ODD[0], *ODD[3:]))]
+"""Both sides odd, and the least one; as even, larger and widest ones are, slowly."""
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize(("suite", "name"), CASES)
 def test_other_sizes_come_out_whole_and_alike_on_both_paths(suite, name, height, width):
     images = make_card(1, 3, height, width)

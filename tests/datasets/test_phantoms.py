@@ -99,7 +99,7 @@ def test_grey_families_have_three_equal_channels(test_split: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("family", phantoms.FAMILIES)
-@pytest.mark.parametrize("drawn", [2000, pytest.param(6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("drawn", [1400, pytest.param(6000, marks=pytest.mark.slow)])
 def test_brightness_and_contrast_of_the_channels_do_not_tell_the_class(
     drawn: int, family: str
 ) -> None:
