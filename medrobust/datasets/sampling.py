@@ -12,7 +12,7 @@ import numpy as np
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.targets import Labels, Texts
+from medrobust.base.targets import Labels
 from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
@@ -133,9 +133,9 @@ def few_shots(
     patients whole as far as that allows: 10 % of the images are about 10 % of the patients. `shots`
     images a class come from as many patients as possible. For label sets a fraction keeps the
     shares of the combinations of labels, and `shots` images show each label, and none; images
-    that are judged by texts are of one class. Draws
-    with one seed nest: 10 % lie inside 30 %, two shots inside four. Each choice depends on seed,
-    ids and labels alone, so it is the same on every machine and in any order of the rows.
+    that are judged by texts, or by masks alone, are of one class. Draws with one seed nest: 10 %
+    lie inside 30 %, two shots inside four. Each choice depends on seed, ids and labels alone, so it
+    is the same on every machine and in any order of the rows.
 
     The selection part has the size of the shots and comes from the other images of the pool, or
     from `select_from`; images of patients who have a shot are left out of it.
@@ -194,7 +194,7 @@ def _drawn(
     image_set: ImageSet, fraction: float | None, shots: int | None, seed: int, purpose: str
 ) -> Int64Array:
     """Draw rows, in ascending order."""
-    labels = strata(image_set) if isinstance(image_set.target, Texts) else image_set.labels
+    labels = image_set.labels if isinstance(image_set.target, Labels) else strata(image_set)
     multi_label = labels.ndim == 2
     draw = _Draw(image_set, seed, purpose, whole_patients=fraction is not None)
     if fraction is not None:
@@ -250,7 +250,7 @@ def _turns_within(kinds: Int64Array, order: Int64Array) -> Int64Array:
 
 def _shortage(pool: ImageSet, rows: Int64Array, shots: int | None) -> tuple[str, ...]:
     """Name the classes that have fewer images than asked for, or none."""
-    if isinstance(pool.target, Texts):
+    if not isinstance(pool.target, Labels):
         return ()
     wanted = shots or 1
     labels = pool.labels[rows]

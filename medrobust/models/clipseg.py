@@ -120,7 +120,6 @@ class ClipsegDecoder:
     conditions: Tensor
     blocks: tuple[int, ...]
 
-    @torch.no_grad()
     def __call__(
         self, features: FeatureBatch, patches: PatchFeatures, boxes: Tensor | None
     ) -> Tensor:

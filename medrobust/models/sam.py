@@ -173,7 +173,6 @@ class SamDecoder:
     blocks: tuple[int, ...]
     probabilities: bool
 
-    @torch.no_grad()
     def __call__(
         self, features: FeatureBatch, patches: PatchFeatures, boxes: Tensor | None
     ) -> Tensor:

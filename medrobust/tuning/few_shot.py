@@ -18,7 +18,7 @@ from medrobust.models.zero_shot import IdentityHead, ZeroShotHead
 
 from .guards import drawing_from, frozen_digests, not_finite, recompute_blocks
 from .joint_classes import Head, Joint, joint_classes
-from .objective import Objective, Seen, check_masks_stay, seen, wants_masks
+from .objective import Objective, Seen, check_masks_stay, read_blocks, seen, wants_masks
 from .recipe import Tuning, TuningError
 from .shots import (
     SelectionOrder,
@@ -181,7 +181,8 @@ class FewShot(LightningModule):
         model = cast(Any, self.model)
         each = [model.preprocess(batch) for batch in images]
         pixels = each[0] if len(each) == 1 else torch.cat(each)
-        return seen(self.adapter, model, pixels, list(map(len, images)), self.tuning.features)
+        counts, read = list(map(len, images)), read_blocks(self.heads)
+        return seen(self.adapter, model, pixels, counts, self.tuning.features, read)
 
     def _scores(self, features: Tensor, classes: Tensor, head: Head) -> Tensor:
         scale = self.tuning.logit_scale

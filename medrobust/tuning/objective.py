@@ -19,7 +19,8 @@ class Seen:
 
     Attributes:
         features: float32 (n, D).
-        patches: Of the blocks that an adapter has branches at; without levels, if it has none.
+        patches: Of the blocks that an adapter has branches at, and of those that a head reads;
+            without levels, if there are none.
         published: Whether the adapter is of a published form, with its losses.
     """
 
@@ -31,6 +32,8 @@ class Seen:
 @runtime_checkable
 class Objective(Protocol):
     """Module of a head that says itself what is lost.
+
+    It may have `blocks`, whose patch features it reads.
 
     Attributes:
         wants_masks: Whether it reads masks.
@@ -48,7 +51,12 @@ class Objective(Protocol):
 
 
 def seen(
-    adapter: Any, model: Any, pixels: Tensor, counts: Sequence[int], features: Features
+    adapter: Any,
+    model: Any,
+    pixels: Tensor,
+    counts: Sequence[int],
+    features: Features,
+    read: Sequence[int] = (),
 ) -> list[Seen]:
     """Encode pixels of several data sets in one pass, with what the branches of an adapter say.
 
@@ -58,8 +66,9 @@ def seen(
         pixels: Of all sets, one after the other.
         counts: Images of each set.
         features: "unit", or "raw" where the model has such.
+        read: Blocks that heads read.
     """
-    blocks = getattr(model, "branch_blocks", ())
+    blocks = tuple(sorted({*getattr(model, "branch_blocks", ()), *read}))
     patches = PatchFeatures([])
     if blocks:
         encoded, patches = model.encode_image_and_patches(pixels, blocks)
@@ -80,6 +89,11 @@ def wants_masks(heads: Iterable[Any]) -> bool:
     return any(isinstance(head, Objective) and head.wants_masks for head in heads)
 
 
+def read_blocks(heads: Iterable[Any]) -> list[int]:
+    """Return the blocks whose patch features heads read, each once."""
+    return sorted({block for head in heads for block in getattr(head, "blocks", ())})
+
+
 def check_masks_stay(heads: Iterable[Any], tuning: Tuning) -> None:
     """Refuse corruptions as augmentation where masks are read, which they would not move.
 
@@ -88,6 +102,6 @@ def check_masks_stay(heads: Iterable[Any], tuning: Tuning) -> None:
     """
     if tuning.corrupt is not None and wants_masks(heads):
         raise ConfigurationError(
-            "tuning.corrupt may move pixels and leaves masks where they are: leave it out, or "
-            "learn without masks by task.maps=false."
+            "tuning.corrupt may move pixels and leaves masks where they are: leave it out; "
+            "task=anomaly also learns without masks, by task.maps=false."
         )

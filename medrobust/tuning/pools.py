@@ -143,7 +143,8 @@ def _apart(
     Raises:
         ConfigurationError: If no image is left.
     """
-    pool, notes = _without_patients(source.load(split), source)
+    opened = replace(source.load(split), other_split=source.load)
+    pool, notes = _without_patients(opened, source)
     pool, found = _without_repeats(pool, evaluated, keeps=keeps, cache_dir=cache_of(source))
     return pool, found, notes
 

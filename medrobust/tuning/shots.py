@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medrobust.base.targets import MaskedLabels, Texts
+from medrobust.base.targets import Labels, MaskedLabels, Masks
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import ahead, channel_first
 from medrobust.exceptions import ConfigurationError
@@ -26,12 +26,12 @@ class ShotPart:
         dataset: Its number among the sets that are tuned on.
         images: uint8 (n, C, H, W), augmented.
         index: int64 (n,), what draws are keyed by.
-        labels: int64 (n,) or (n, L); 0 where images are judged by texts.
+        labels: int64 (n,) or (n, L); 0 where images are judged by texts or masks alone.
         weights: float32 (n,), share of each image in the loss of the whole batch; 0 for one that
             only keeps a process from having none.
         ids: Of the images.
-        masks: uint8 (n, H, W), 1 in lesions and 255 outside of the images, augmented alike; None
-            where nobody asks for them.
+        masks: uint8 (n, H, W), the class of each pixel (1 in lesions) and 255 outside of the
+            images, augmented alike; None where nobody asks for them.
     """
 
     dataset: int
@@ -225,9 +225,10 @@ class Shots(Dataset[ShotBatch]):
             ConfigurationError: If they are of another size.
         """
         target = image_set.target
-        if not (self.masks and isinstance(target, MaskedLabels)):
+        if not (self.masks and isinstance(target, MaskedLabels | Masks)):
             return None
-        masks = list(target.pixels(rows))
+        whole = target.pixels if isinstance(target, MaskedLabels) else target.classes
+        masks = list(whole(rows))
         if masks[0].shape != shape:
             raise ConfigurationError(
                 f"masks of {image_set.name} are {masks[0].shape} and its images {shape}: tuning "
@@ -262,8 +263,8 @@ class Shots(Dataset[ShotBatch]):
 
 
 def _labels(image_set: ImageSet) -> Int64Array:
-    """Return labels, or zeros where images are judged by texts."""
-    if isinstance(image_set.target, Texts):
+    """Return labels, or zeros where images are judged by something else."""
+    if not isinstance(image_set.target, Labels):
         return np.zeros(len(image_set), np.int64)
     return image_set.labels
 

@@ -22,8 +22,9 @@ from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.patches import PatchFeatures, PatchLevel
 from medrobust.tasks.anomaly import TASK
-from medrobust.tasks.anomaly.losses import detection, dice, enlarged, focal
+from medrobust.tasks.anomaly.losses import detection, enlarged
 from medrobust.tasks.anomaly.tuned import StateObjective
+from medrobust.tasks.pixel_losses import dice, focal
 from medrobust.tuning.objective import Seen
 from medrobust.tuning.recipe import CorruptedShots
 from medrobust.tuning.shots import ShotPart, Shots

@@ -11,8 +11,9 @@ from torch.nn import functional
 from medrobust.models.base import VisionLanguageModel
 from medrobust.models.zero_shot import class_features
 from medrobust.tasks.base import HeadDescription
+from medrobust.tasks.pixel_losses import dice, focal
 
-from .losses import detection, dice, enlarged, focal
+from .losses import detection, enlarged
 from .maps import CLASSIFICATION, SEGMENTATION
 
 

@@ -46,6 +46,22 @@ class Segments(Protocol):
         ...
 
 
+def two_sided(logits: Tensor, classes: int) -> Tensor:
+    """Return logits (n, K, h, w) of all classes: those of one alone beside 0 for the background.
+
+    Raises:
+        ConfigurationError: If the model tells another number of classes apart than masks have.
+    """
+    if logits.shape[1] == 1 and classes == 2:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    if logits.shape[1] != classes:
+        raise ConfigurationError(
+            f"the model tells {logits.shape[1]} classes of pixels apart and the masks have "
+            f"{classes}, the background among them: they must be the same."
+        )
+    return logits
+
+
 class SegmentationHead:
     """Predicts the class of each pixel, judges it, and keeps numbers.
 
@@ -106,13 +122,7 @@ class SegmentationHead:
 
     def _classes(self, logits: Tensor, shape: tuple[int, int]) -> UInt8Array:
         """Return the class of each pixel, uint8 (n, *shape): the first of equal ones."""
-        if logits.shape[1] == 1 and self._judge.classes == 2:
-            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        if logits.shape[1] != self._judge.classes:
-            raise ConfigurationError(
-                f"the model tells {logits.shape[1]} classes of pixels apart and the masks have "
-                f"{self._judge.classes}, the background among them: they must be the same."
-            )
+        logits = two_sided(logits, self._judge.classes)
         if bool(torch.isnan(logits).any()):
             raise NotFiniteError(
                 "logits of places are no numbers: the weights, the precision or the preprocessing "

@@ -26,6 +26,7 @@ from .segmenters.boxes import BoxProtocol, PromptMove
 from .segmenters.own import OwnDecoder
 from .segmenters.probe import fitted
 from .segmenters.words import WordSegmenter
+from .tuned import STEEP, PixelObjective, TuningHead
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ def segmentation_head(
         data: Any split of the set, which opens the others.
         purpose: What the model cannot do without a text side, for messages.
     """
-    view = view_of(side.model().preprocess, data.images.shape[1])
-    segments = _MAKERS[description["segmenter"]](side, description, data, view, purpose)
+    segments, view = _segments(side, description, data, purpose)
     said = description["surfaces"]
     judge = Judge(len(description["classes"]), said["of"], said["unit"], said["tolerance"])
     drawn = _protocol(description)
@@ -59,6 +59,29 @@ def segmentation_head(
     return SegmentationHead(
         segments, view, judge, prompts=prompts, keep_all=bool(description.get("kept"))
     )
+
+
+def tuning_head(
+    side: ModelSide, description: HeadDescription, data: Any, purpose: str
+) -> TuningHead:
+    """Make what an adapter is tuned by: the segmenter of the model as published, with its losses.
+
+    Args:
+        side: The model.
+        description: Of the head.
+        data: Images that are tuned on, of a set that opens its splits.
+        purpose: As of `segmentation_head`.
+    """
+    segments, view = _segments(side, description, data, purpose)
+    scale = STEEP if description["segmenter"] == "probe" else 1.0
+    return TuningHead(PixelObjective(segments, view, len(description["classes"]), scale))
+
+
+def _segments(
+    side: ModelSide, description: HeadDescription, data: Any, purpose: str
+) -> tuple[Segments, View]:
+    view = view_of(side.model().preprocess, data.images.shape[1])
+    return _MAKERS[description["segmenter"]](side, description, data, view, purpose), view
 
 
 def _protocol(description: HeadDescription) -> BoxProtocol | None:

@@ -248,9 +248,27 @@ class Segmentation(Task):
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Make what gives masks, fitted to training images where it is a probe."""
-        from .making import segmentation_head
+        from .making import segmentation_head, tuning_head
+
+        if "tuned" in description:
+            return tuning_head(side, description, data, PURPOSE)
 
         return segmentation_head(side, description, data, PURPOSE)
+
+    def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
+        """Say by which segmenter, and by which masks, an adapter is tuned.
+
+        Raises:
+            ConfigurationError: If the adapter is a head for classes, or as `heads` raises it.
+        """
+        if trains_head:
+            raise ConfigurationError(
+                "task=segmentation has no classes of images that a head could tell: a probe on "
+                "patches is its own (task.segmenter=probe). Choose adapter=lora, mvfa, norm or "
+                "full."
+            )
+        plain = self.heads(data, side)[0]
+        return {**plain, "tuned": {"masks": data.target.digest}}
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""

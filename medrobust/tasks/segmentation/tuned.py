@@ -1,0 +1,86 @@
+"""What tuning learns here: which pixels show what, by Dice and focal loss. Imports torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medrobust.base.targets import OUTSIDE
+from medrobust.tasks.map_view import View
+from medrobust.tasks.patches import Truth
+from medrobust.tasks.pixel_losses import dice_of_classes, focal_of_classes
+
+from .head import Segments, two_sided
+
+STEEP = 10.0
+"""Logit of a place that a probe has all covered beyond its threshold, and one to lose nothing by:
+what a probe says are shares of cells and no logits."""
+
+
+class PixelObjective(nn.Module):
+    """Dice and focal loss of what a segmenter says of the pixels; nothing but an adapter learns.
+
+    Both are taken of the softmax over the classes of each pixel of the stored image, and added up;
+    pixels outside of an image count in neither.
+
+    Args:
+        segments: Gives logits; it stays as it is.
+        view: How they lie over the images.
+        classes: How many there are, the background among them.
+        scale: Multiplier of its logits.
+    """
+
+    wants_masks = True
+
+    def __init__(self, segments: Segments, view: View, classes: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.blocks: Sequence[int] = tuple(segments.blocks)
+        self.segments, self.view = segments, view
+        self.classes, self.scale = classes, scale
+
+    def logits(self, seen: Any, masks: Tensor) -> Tensor:
+        """Return logits of the classes of pixels: float32 (n, K, H, W)."""
+        truth = Truth(masks.cpu().numpy())
+        with torch.autocast(masks.device.type, enabled=False):
+            found = self.segments(seen.features.float(), seen.patches, truth)
+            found = two_sided(found.float(), self.classes).clamp(-1e4, 1e4)
+            shape = (masks.shape[1], masks.shape[2])
+            return self.scale * self.view.spread(found, shape)
+
+    def losses(self, seen: Any, part: Any) -> Tensor:
+        """Return the loss of each image, (n,): `medrobust.tuning.objective` calls it."""
+        inside = part.masks != OUTSIDE
+        classes = torch.where(inside, part.masks, 0).long()
+        logits = self.logits(seen, classes.to(torch.uint8))
+        return focal_of_classes(logits, classes, inside) + dice_of_classes(logits, classes, inside)
+
+    @torch.no_grad()
+    def wrong(self, seen: Any, part: Any) -> Tensor:
+        """Return 1 − Dice of each image, over the classes that it or its answer has, (n,)."""
+        inside = part.masks != OUTSIDE
+        classes = torch.where(inside, part.masks, 0).long()
+        found = torch.where(inside, self.logits(seen, classes.to(torch.uint8)).argmax(dim=1), 0)
+        kinds = torch.arange(1, self.classes, device=found.device)[:, None, None, None]
+        own, truth = ((one[None] == kinds).flatten(2) for one in (found, classes))
+        sizes = own.sum(dim=2) + truth.sum(dim=2)  # (K - 1, n)
+        dice = 2 * (own & truth).sum(dim=2) / sizes.clamp(min=1)
+        there = sizes > 0
+        mean = (dice * there).sum(dim=0) / there.sum(dim=0).clamp(min=1)
+        return 1 - torch.where(there.any(dim=0), mean, torch.ones_like(mean))
+
+
+class TuningHead:
+    """Holds the objective; no cell is made with it."""
+
+    def __init__(self, module: PixelObjective) -> None:
+        self.module = module
+
+    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
+        """Refuse: cells are made by other heads.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("this head is for tuning")
