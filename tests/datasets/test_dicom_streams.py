@@ -36,6 +36,12 @@ def jpeg(progressive: bool = False) -> tuple[bytes, np.ndarray]:
     return target.getvalue(), np.asarray(Image.open(io.BytesIO(target.getvalue())))
 
 
+def rle_encode(pixels: np.ndarray) -> bytes:
+    """One segment, a run a literal of one byte or of two."""
+    head = np.array([1, 64] + [0] * 14, "<u4").tobytes()
+    return head + b"".join(bytes([1, *pair]) for pair in pixels.reshape(-1, 2).tolist())
+
+
 def packed(tmp_path: Path, stream: bytes, **tags: Any) -> Path:
     return write_packed(tmp_path / "a.dcm", stream, (64, 64), JPEGBaseline8Bit, **tags)
 
@@ -48,6 +54,38 @@ def test_a_jpeg_that_stops_within_its_frame_is_refused(
     stream, _ = jpeg(progressive)
     file = packed(tmp_path, stream[: int(len(stream) * kept)])
     with pytest.raises(InvalidImageError, match=r"^a\.dcm is damaged: "):
+        read_dicom(file)
+
+
+def jpeg_2000_stream() -> bytes:
+    target = io.BytesIO()
+    Image.fromarray((TWELVE % 251).astype(np.uint8)).save(
+        target, "JPEG2000", no_jp2=True, irreversible=False
+    )
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.97])
+def test_a_frame_that_no_decoder_reads_for_it_stops_is_called_so(
+    tmp_path: Path, syntax: str, kept: float
+) -> None:
+    """It was said to be of a kind that another decoder reads."""
+    whole = jpeg_2000_stream() if syntax == JPEG2000Lossless else rle_encode((TWELVE % 251) // 3)
+    file = write_packed(tmp_path / "a.dcm", whole, (64, 64), syntax)
+    assert read_dicom(file).pixels.shape == (64, 64)
+    file = write_packed(tmp_path / "a.dcm", whole[: int(len(whole) * kept)], (64, 64), syntax)
+    with pytest.raises(InvalidImageError, match=r"^a\.dcm is damaged: .* stop before the end"):
+        read_dicom(file)
+
+
+def test_a_broken_frame_that_has_its_end_is_not_called_cut_off(tmp_path: Path) -> None:
+    stream = bytearray(jpeg_2000_stream())
+    at = stream.index(b"\xff\x93")  # the marker before the data
+    stream[at + 2 : at + 200] = b"\xff" * 198
+    stream[at - 10 : at - 6] = b"\0\0\0\1"  # the length of the part
+    file = write_packed(tmp_path / "a.dcm", bytes(stream), (64, 64), JPEG2000Lossless)
+    with pytest.raises(InvalidImageError, match="no installed decoder reads"):
         read_dicom(file)
 
 

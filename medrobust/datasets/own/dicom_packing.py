@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medrobust.exceptions import InvalidImageError, MissingDependencyError
 
 from .codestream import Codestream, Kind, codestream, is_cut_off
+from .cut_frames import J2K, RLE, stops_early
 from .dicom_frames import check_frames, frames_against, frames_of_header
 from .dicom_headers import DEFLATED, dicom_errors_named, library
 from .jpeg_scans import decoded_jpeg, is_whole
@@ -25,10 +26,6 @@ from .jpeg_scans import decoded_jpeg, is_whole
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
     from pydicom.pixels import Decoder
-
-RLE: Final = "1.2.840.10008.1.2.5"
-J2K: Final = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
-"""What transfer syntaxes of JPEG 2000 (…4.90 to .93) and HTJ2K (…4.201 to .203) begin with."""
 
 JPEG_LS: Final = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 
@@ -261,6 +258,9 @@ def _encapsulated(header: "FileDataset", index: int, file: Path, decoder: "Decod
     try:
         array = np.asarray(pixel_array(whole, index=index, **options))
     except RuntimeError as error:  # of all decoders that are there
+        packed = _packed_frame(whole, index)
+        if stops_early(packed, syntax, whole.Rows * whole.Columns):
+            raise _cut_off(file.name, syntax.name) from error
         raise _not_decoded(decoder, syntax, file.name) from error
     ready = syntax.startswith(J2K)
     alone = "pylibjpeg" not in decoder.available_plugins
@@ -333,10 +333,14 @@ def _check_kind(found: Codestream, packed: bytes, whole: "FileDataset", name: st
     if found.kind != asked:
         raise _other_kind(found, syntax, name)
     if is_cut_off(packed) or not is_whole(packed, _probe(found.kind)):
-        raise InvalidImageError(
-            f"{name} is damaged: its compressed pixels ({found.kind}) stop before the end of the "
-            f"image; fetch or export it again."
-        )
+        raise _cut_off(name, found.kind)
+
+
+def _cut_off(name: str, kind: str) -> InvalidImageError:
+    return InvalidImageError(
+        f"{name} is damaged: its compressed pixels ({kind}) stop before the end of the image; "
+        f"fetch or export it again."
+    )
 
 
 def _probe(kind: Kind) -> Callable[[bytes], NDArray[Any]] | None:
