@@ -110,6 +110,18 @@ def lost_caches(environment: Mapping[str, str]) -> list[str]:
     return [name for name in CACHES if environment.get(name) and not _takes(environment[name])]
 
 
+def keeps_settings(environment: Mapping[str, str]) -> bool:
+    """Say whether the folders for settings and caches of an account can be written or made."""
+    if environment.get("MPLCONFIGDIR"):
+        return True
+    home = environment.get("HOME", "")
+    folders = {"XDG_CONFIG_HOME": ".config", "XDG_CACHE_HOME": ".cache"}
+    return all(
+        _takes(environment.get(name) or os.path.join(home, beside))
+        for name, beside in folders.items()
+    )
+
+
 def _takes(folder: str) -> bool:
     """Say whether a folder can be written, or made: by the nearest that is there."""
     place = os.path.abspath(os.path.expanduser(folder))

@@ -1,5 +1,6 @@
 """What an account, a shell or a launcher has exported, made harmless before libraries read it."""
 
+import logging
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from medrobust.base.program import check_current_folder
 from medrobust.exceptions import ConfigurationError
 
-from .odd_variables import lost_caches, odd_variables
+from .odd_variables import keeps_settings, lost_caches, odd_variables
 
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -62,6 +63,8 @@ def prepare() -> None:
     _have_a_home()
     _have_a_name()
     _have_temporary_files()
+    if not keeps_settings(os.environ):  # matplotlib would complain, and take a temporary folder
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _set_aside() -> None:

@@ -1,6 +1,7 @@
 """What shells, accounts and launchers export changes nothing and raises nothing."""
 
 import getpass
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -282,6 +283,28 @@ def test_a_variable_that_a_library_cannot_take_is_set_aside_and_said(
     surroundings.prepare()
     assert os.environ[name] == good
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("exported", "quiet"),
+    [
+        ({"HOME": "/proc"}, True),
+        ({"XDG_CACHE_HOME": "/proc/x"}, True),
+        ({"HOME": "/proc", "MPLCONFIGDIR": "mine"}, False),
+        ({}, False),
+    ],
+)
+def test_an_account_that_keeps_no_settings_hears_nothing_of_matplotlib(
+    workplace: Path, monkeypatch, exported: dict[str, str], quiet: bool
+) -> None:
+    logger = logging.getLogger("matplotlib")
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"HOME": str(workplace)} | exported).items():
+        monkeypatch.setenv(name, value)
+    surroundings.prepare()
+    assert (logger.level == logging.ERROR) is quiet
 
 
 def test_a_job_runs_among_odd_variables(workplace: Path, monkeypatch) -> None:
