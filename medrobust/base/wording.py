@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 IRREGULAR = {
+    "box": "boxes",
     "class": "classes",
     "differs": "differ",
     "has": "have",

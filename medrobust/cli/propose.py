@@ -11,7 +11,7 @@ from medrobust.base.whole_files import write_whole
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, WeightsNotFoundError
 
-from .parsing import subcommand_parser
+from .parsing import check_out_file, subcommand_parser
 
 if TYPE_CHECKING:
     from medrobust.models.owl_vit import OwlViTDetector
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     _check(given)
     from medrobust.datasets.own.table import read_table
+    from medrobust.models.cut_texts import counting_cut_texts
 
     table = read_table(given.table)
     paths = table.column("path", "csv")
@@ -58,13 +59,19 @@ def main(arguments: Sequence[str]) -> int:
         )
     detector = _loaded(given)
     rows: list[list[Any]] = []
-    for path, label in zip(paths, labels, strict=True):
-        rows += [
-            [path, *box, label, score] for *box, score in proposed(detector, root, path, given)
-        ]
+    with counting_cut_texts() as cut:
+        for path, label in zip(paths, labels, strict=True):
+            boxes = proposed(detector, root, path, given)
+            rows += [[path, *box, label, score] for *box, score in boxes]
+            if cut.number:
+                raise ConfigurationError(
+                    f"--text is longer than the {cut.context} tokens that the model reads: say it "
+                    f"in fewer words."
+                )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([COLUMNS, *rows])
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(given.out, text.getvalue().encode())
     print(f"{counted(len(rows), 'box')} in {counted(len(paths), 'image')}: {given.out}")
     return 0
@@ -86,7 +93,7 @@ def _loaded(given: argparse.Namespace) -> "OwlViTDetector":
 
 
 def _check(given: argparse.Namespace) -> None:
-    """Refuse numbers that choose nothing, and a table that is there.
+    """Refuse numbers and words that choose nothing, and a table that is there.
 
     Raises:
         ConfigurationError: Naming the option.
@@ -96,8 +103,11 @@ def _check(given: argparse.Namespace) -> None:
             f"--threshold={given.threshold:g} must be in [0, 1], --iou={given.iou:g} above 0 and "
             f"up to 1, and --most={given.most} at least 1."
         )
-    if given.out.exists():
+    if not all(text.strip() for text in given.text):
+        raise ConfigurationError("--text is empty: say what to look for, as in --text 'a mole'.")
+    if given.out.is_file():
         raise ConfigurationError(f"{given.out} is there: name another --out, or remove it.")
+    check_out_file(given.out)
 
 
 def proposed(

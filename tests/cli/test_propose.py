@@ -80,6 +80,8 @@ def test_proposals_are_the_boxes_of_transformers_and_become_lesions(place: Path)
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (("--text", " "), "--text is empty: say what to look for"),
+        (("--text", "spot " * 20), "--text is longer than the 16 tokens that the model reads"),
         (("--threshold", "2"), "--threshold=2 must be in [0, 1]"),
         (("--root", "elsewhere"), "4 images of images.csv not found in elsewhere"),
         ((), "from the Hugging Face hub and pass --local-dir FOLDER."),
@@ -88,6 +90,8 @@ def test_proposals_are_the_boxes_of_transformers_and_become_lesions(place: Path)
 def test_what_proposes_nothing_is_refused(
     place: Path, options: tuple[str, ...], sentence: str
 ) -> None:
+    if "spot" in str(options):
+        write_random_owl_vit(place / "owl")
     said = answer(*PROPOSE, "--out", "boxes.csv", *options)
     assert said.returncode == 1
     assert sentence in said.stderr
