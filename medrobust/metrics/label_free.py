@@ -19,6 +19,12 @@ TRANSPORTED = 500
 PARTS = 8
 """Parts that are taken at most."""
 
+RIDGE = 1e-4
+"""Weight of the squared coefficients of Mandoline."""
+
+NEWTON = 60
+"""Steps of Newton's method, and halvings of each, at most."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
@@ -123,6 +129,45 @@ def agreement(first: Int64Array, other: Int64Array) -> float:
     return float((first == other).mean())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Transport:
+    """Classes of given shares assigned to images at the least cost, 1 - p of the class.
+
+    The mean cost is the mean of `images` plus shares times `classes`, and to first order stays so
+    when images or labels are drawn anew: the potentials of the assignment.
+
+    Attributes:
+        order: int64 (M,), which image each row is of: all, or those of some parts.
+        costs: float64 (M,), of each image.
+        images: float64 (M,), what an image adds.
+        classes: float64 (K,), what a class adds; 0 for one without a share.
+    """
+
+    order: Int64Array
+    costs: Float64Array
+    images: Float64Array
+    classes: Float64Array
+
+
+def transport(chances: Float64Array, marginal: Float64Array) -> Transport:
+    """Assign classes to images; of many images in parts, of very many of some parts alone.
+
+    Args:
+        chances: float64 (N, K).
+        marginal: float64 (K,), shares of the classes, summing to 1.
+    """
+    parts = -(-len(chances) // TRANSPORTED)
+    rows = [np.arange(len(chances))[part::parts] for part in range(min(parts, PARTS))]
+    found = [_assigned(chances[own], marginal) for own in rows]
+    costs, images, classes = zip(*found, strict=True)
+    return Transport(
+        np.concatenate(rows),
+        np.concatenate(costs),
+        np.concatenate(images),
+        np.mean(classes, axis=0),
+    )
+
+
 def transport_costs(chances: Float64Array, marginal: Float64Array) -> Float64Array:
     """Assign classes of given shares to images at the least cost, 1 - p of the class.
 
@@ -136,13 +181,31 @@ def transport_costs(chances: Float64Array, marginal: Float64Array) -> Float64Arr
     Returns:
         float64 (N,), the cost of each image.
     """
+    return _assigned(chances, marginal)[0]
+
+
+def _assigned(
+    chances: Float64Array, marginal: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return costs and potentials of images, and potentials of classes.
+
+    Where image i has class k, potentials g allow no other class l to be better: g_l - g_k is at
+    most the least c_il - c_ik. The shortest ways between classes under these bounds are such g.
+    """
     from scipy import optimize
 
     labels = np.repeat(np.arange(len(marginal)), whole_shares(marginal, len(chances)))
-    cost = 1 - chances[:, labels]
-    rows, columns = optimize.linear_sum_assignment(cost)
-    found: Float64Array = cost[rows, columns]
-    return found
+    rows, columns = optimize.linear_sum_assignment(1 - chances[:, labels])
+    taken = labels[columns]
+    costs: Float64Array = 1 - chances[rows, taken]
+    used, place = np.unique(taken, return_inverse=True)
+    ways = np.full((len(used), len(used)), np.inf)
+    np.minimum.at(ways, place, chances[rows, taken][:, None] - chances[:, used])
+    for middle in range(len(used)):
+        np.minimum(ways, ways[:, [middle]] + ways[[middle]], out=ways)
+    classes = np.zeros(len(marginal))
+    classes[used] = np.minimum(ways.min(axis=0), 0.0)
+    return costs, costs - classes[taken], classes
 
 
 def whole_shares(shares: Float64Array, count: int) -> Int64Array:
@@ -173,7 +236,7 @@ def transported_accuracy(target: Answers, marginal: Float64Array) -> float:
     References:
         Lu et al., arXiv:2305.17640.
     """
-    return 1 - float(np.mean(_costs(target.chances, marginal)))
+    return 1 - float(transport(target.chances, marginal).costs.mean())
 
 
 def thresholded_transport(source: Answers, target: Answers, marginal: Float64Array) -> float:
@@ -184,21 +247,9 @@ def thresholded_transport(source: Answers, target: Answers, marginal: Float64Arr
         wrong; here all are then right.
     """
     assert source.right is not None
-    known, right = _costs(source.chances, marginal), _in_parts(source.right)
-    return thresholded_confidence(-known, right, -_costs(target.chances, marginal))
-
-
-def _costs(chances: Float64Array, marginal: Float64Array) -> Float64Array:
-    """Return the costs; of many images in parts, of very many of some parts alone."""
-    parts = -(-len(chances) // TRANSPORTED)
-    some = range(min(parts, PARTS))
-    return np.concatenate([transport_costs(chances[part::parts], marginal) for part in some])
-
-
-def _in_parts(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Order as `_costs` does."""
-    parts = -(-len(right) // TRANSPORTED)
-    return np.concatenate([right[part::parts] for part in range(min(parts, PARTS))])
+    known = transport(source.chances, marginal)
+    own = transport(target.chances, marginal)
+    return thresholded_confidence(-known.costs, source.right[known.order], -own.costs)
 
 
 def isotonic(scores: Float64Array, truth: NDArray[np.bool_]) -> tuple[Float64Array, Float64Array]:
@@ -289,7 +340,8 @@ def nuclear_norm(chances: Float64Array) -> float:
 def slice_weights(source: Float64Array, target: Float64Array) -> Float64Array:
     """Mandoline: weight the source so that its slices occur as often as in the target.
 
-    Minimises n_t log(sum_s exp(d phi_s)) - sum_t d phi_t, which is convex.
+    Minimises log(sum_s exp(d phi_s)) - mean_t d phi_t, which is convex, and `RIDGE` / 2 times d^2,
+    which changes little, and has a minimum where the target holds what no source image does.
 
     Args:
         source: float64 (N, D) of slices, -1 or 1.
@@ -301,17 +353,26 @@ def slice_weights(source: Float64Array, target: Float64Array) -> Float64Array:
     References:
         Chen et al., arXiv:2107.00643.
     """
-    from scipy import optimize, special
-
-    mean = target.mean(axis=0)
-
-    def loss(delta: Float64Array) -> tuple[float, Float64Array]:
-        exponents = source @ delta
-        weights = special.softmax(exponents)
-        return float(special.logsumexp(exponents) - delta @ mean), weights @ source - mean
-
-    fitted = optimize.minimize(loss, np.zeros(source.shape[1]), jac=True, method="BFGS").x
-    return np.asarray(special.softmax(source @ fitted), dtype=np.float64)
+    mean, delta = target.mean(axis=0), np.zeros(source.shape[1])
+    weights, value = np.full(len(source), 1 / len(source)), np.log(len(source))
+    for _ in range(NEWTON):
+        center = weights @ source
+        slope = center - mean + RIDGE * delta
+        curve = (weights * source.T) @ source - np.outer(center, center)
+        step = np.linalg.solve(curve + RIDGE * np.eye(len(delta)), -slope)
+        if -(slope @ step) < 1e-10:  # twice what is left to gain
+            break
+        for _ in range(NEWTON):
+            moved = delta + step
+            exponents = source @ moved
+            sizes = np.exp(exponents - exponents.max())
+            new = np.log(sizes.sum()) + exponents.max() - moved @ mean
+            new += RIDGE / 2 * moved @ moved
+            if new < value + 0.25 * slope @ step:
+                break
+            step /= 2
+        delta, value, weights = moved, new, sizes / sizes.sum()
+    return np.asarray(weights, dtype=np.float64)
 
 
 def weighted_accuracy(right: NDArray[np.bool_], weights: Float64Array) -> float:

@@ -40,13 +40,16 @@ def errors_of(file: Path) -> Mapping[str, Errors]:
     Raises:
         InvalidDataError: If it is no such table.
     """
-    rows = _rows(file, ("method", "estimate", "accuracy", "corruption", "severity"))
+    rows = _rows(file, ("metric", "method", "estimate", "truth", "corruption", "severity"))
     found = {}
     for name, method in ESTIMATES.items():
         known = [
-            (abs(float(r["estimate"]) - float(r["accuracy"])), f"{r['corruption']} {r['severity']}")
+            (abs(float(r["estimate"]) - float(r["truth"])), f"{r['corruption']} {r['severity']}")
             for r in rows
-            if r["method"] == method and r["severity"] != "0" and r["estimate"] and r["accuracy"]
+            if (r["metric"], r["method"]) == ("accuracy", method)
+            and r["severity"] != "0"
+            and r["estimate"]
+            and r["truth"]
         ]
         if known:
             worst = max(known)

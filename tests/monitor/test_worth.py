@@ -17,11 +17,12 @@ contrast,1,0.3,largest of all,ewma,,,0.95,
 contrast,5,0.3,score 0,ewma,9.0,360.0,0.75,30.0
 """
 FREE = """\
-method,estimate,accuracy,corruption,severity
-atc_mc,0.9,0.8,contrast,5
-atc_mc,0.7,0.9,noise,3
-atc_mc,0.5,0.9,clean,0
-no_change,0.95,0.8,contrast,5
+metric,method,estimate,truth,corruption,severity
+accuracy,atc_mc,0.9,0.8,contrast,5
+accuracy,atc_mc,0.7,0.9,noise,3
+accuracy,atc_mc,0.5,0.9,clean,0
+accuracy,no_change,0.95,0.8,contrast,5
+auroc,no_change,0.95,0.1,contrast,5
 """
 
 
