@@ -63,10 +63,12 @@ class StreamEncoder:
         self.looking = False
         self._begin, self._index, self._anew = begin, index, anew
         self._at = 0
+        self._counts = 0, 0
 
     def begin_pass(self, *, looking: bool) -> "StreamEncoder":
         """Begin with the first image again, to look at all or to answer them."""
         self._at, self.looking = 0, looking
+        self._counts = counts(self.sessions)
         return self
 
     def encode_image(self, pixels: PixelBatch) -> FeatureBatch:
@@ -95,12 +97,15 @@ class StreamEncoder:
 
     @property
     def used(self) -> float | None:
-        """Return the share of images that changed what was known; None where none are chosen."""
-        return share_used(self.sessions)
+        """Return the share of images of this pass that were learned of; None without a choice."""
+        if all(session.used is None for session in self.sessions):
+            return None
+        used, seen = (
+            now - then for now, then in zip(counts(self.sessions), self._counts, strict=True)
+        )
+        return used / seen if seen else None
 
 
-def share_used(sessions: Sequence[Session]) -> float | None:
-    """Return the share of images that changed what sessions know; None where none are chosen."""
-    used = [session.used for session in sessions if session.used is not None]
-    seen = sum(session.seen for session in sessions)
-    return sum(used) / seen if used and seen else None
+def counts(sessions: Sequence[Session]) -> tuple[int, int]:
+    """Count the images that changed what sessions know, and all that they have answered."""
+    return sum(one.used or 0 for one in sessions), sum(one.seen for one in sessions)

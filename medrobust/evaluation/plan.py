@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.modality import modality_of, say_unchecked
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import ONLINE
+from medrobust.tasks.base import AFTER, ONLINE
 
 from .cells import head_fingerprint
 from .columns import Column
@@ -30,10 +30,18 @@ GRADIENTS = ("32-true", "bf16-mixed", "64-true")
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell and what computes it; `corruption` is None for clean."""
+    """A cell and what computes it.
+
+    Attributes:
+        key: Of the cell.
+        corruption: What is done to the images; None for clean.
+        after: The cell whose images a method has seen right before, and keeps what it learned of;
+            None where it begins anew.
+    """
 
     key: CellKey
     corruption: Column | None
+    after: "PlannedCell | None" = field(default=None, compare=False, repr=False)
 
     @property
     def streamed(self) -> bool:
@@ -159,16 +167,33 @@ def planned_cells(
 ) -> tuple[PlannedCell, ...]:
     """Name the cells of one split under the given (corruption, severity), each with every head.
 
+    A method that begins anew with the first condition alone goes through them in this order: each
+    of its cells has the fingerprint of the one before in its own, and so the whole order.
+
     Raises:
         MedRobustError: If prompts or the model do not suit the data set.
     """
     assert experiment.model.stage is None  # else these would be cells of the model as published
     heads = experiment.model.task.heads(image_set, resources.side(experiment.model))
     encoder = resources.encoder_description(experiment.model)
-    return tuple(
-        PlannedCell(_key(experiment, encoder, image_set, head, corruption, severity), corruption)
-        for (corruption, severity), head in product(conditions, heads)
-    )
+    before: dict[str, PlannedCell] = {}
+    cells = []
+    for (corruption, severity), head in product(conditions, heads):
+        stream = head_fingerprint(head) if _goes_on(experiment, head) else ""
+        after = before.get(stream)
+        key = _key(experiment, encoder, image_set, head, (corruption, severity), after)
+        cells.append(PlannedCell(key, corruption, after))
+        if stream:
+            before[stream] = cells[-1]
+    return tuple(cells)
+
+
+def _goes_on(experiment: Experiment, head: Mapping[str, Any]) -> bool:
+    """Say whether a method keeps what it has learned from one condition to the next."""
+    if ONLINE not in head:
+        return False
+    method = experiment.model.adapter.method(head[ONLINE])
+    return method.reads_images and method.parameters().get("protocol") == "continual"
 
 
 def _key(
@@ -176,9 +201,10 @@ def _key(
     encoder: Mapping[str, Any],
     image_set: "ImageSet",
     head: Mapping[str, Any],
-    corruption: Column | None,
-    severity: int,
+    condition: tuple[Column | None, int],
+    after: PlannedCell | None,
 ) -> CellKey:
+    corruption, severity = condition
     drawn = corruption is not None and corruption.random(severity)
     encoding: dict[str, Any] = {
         **encoder,
@@ -189,6 +215,8 @@ def _key(
     }
     if ONLINE in head and experiment.model.adapter.method(head[ONLINE]).reads_images:
         encoding[ONLINE] = head_fingerprint(head)  # class texts and method decide what is encoded
+    if after is not None:
+        encoding[AFTER] = after.key.encoding_fingerprint
     if drawn:
         encoding |= {"seed": experiment.data.seed, "stream": image_set.stream}
     spec = CellSpec(

@@ -133,7 +133,7 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     Raises:
         MedRobustError: As planning raises it, or if the model cannot take the images.
     """
-    check_searches(_readings(experiment), ranks.world)
+    check_searches(_readings(experiment), ranks.world, experiment.model.adapter.methods)
     store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)

@@ -36,8 +36,8 @@ SEARCHES: Mapping[str, Next] = {"robustness_radius": next_severities, "worst_pai
 """Reading -> what it wants next."""
 
 
-def check_searches(readings: Mapping[str, Any], processes: int) -> None:
-    """Refuse a search in several processes that share cells: each would have to know all answers.
+def check_searches(readings: Mapping[str, Any], processes: int, methods: Sequence[Any]) -> None:
+    """Refuse a search in processes that share cells, and of methods that go on between cells.
 
     Raises:
         ConfigurationError: Naming the key.
@@ -47,6 +47,12 @@ def check_searches(readings: Mapping[str, Any], processes: int) -> None:
         raise ConfigurationError(
             f"readings={found} searches in one process, and trainer=ddp runs {processes}: leave "
             f"one of them out. A store that has its cells can be reported."
+        )
+    going_on = [one for one in methods if one.parameters().get("protocol") == "continual"]
+    if found is not None and going_on:
+        raise ConfigurationError(
+            f"readings={found} adds cells that a method with protocol=continual "
+            f"({going_on[0].label}) has not gone through: choose per_cell."
         )
 
 

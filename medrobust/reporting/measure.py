@@ -15,7 +15,7 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.influence import Areas
-from medrobust.tasks.base import Cell, Scores, Terms, deciding
+from medrobust.tasks.base import AFTER, Cell, Scores, Terms, deciding
 from medrobust.tasks.lookup import task_of
 from medrobust.types import Float32Array, Int64Array
 
@@ -188,6 +188,6 @@ def scores_of(pairs: Sequence[tuple[Cell, Any]]) -> list[Scores]:
 
 def variant(cell: StoredCell) -> str:
     """Fingerprint what the cells of one row share: all but data, corruption, seed and names."""
-    changing = ("corruption", "data", "seed", "stream")
+    changing = ("corruption", "data", "seed", "stream", AFTER)
     encoding = {k: v for k, v in cell.record["encoding"].items() if k not in changing}
     return fingerprint([encoding, deciding(cell.record["head"])])

@@ -25,6 +25,7 @@ from .agreement import Move as Move
 from .arrays import ArraySpec as ArraySpec
 from .arrays import names_fit as names_fit
 from .arrays import unlike as unlike
+from .heads import AFTER as AFTER
 from .heads import CUT_TEXTS as CUT_TEXTS
 from .heads import FOR_PEOPLE as FOR_PEOPLE
 from .heads import ONLINE as ONLINE

@@ -15,6 +15,9 @@ READ_AS = "read_as"
 otherwise."""
 
 
+AFTER = "after"
+"""Key of an encoding whose method keeps what it has learned: the encoding before it."""
+
 ONLINE = "online"
 """Key of a head: what adapts its answers to the images of the split, without a label."""
 
@@ -74,6 +77,9 @@ class StreamHead(Head, Protocol):
 
     looks: bool
     """Whether the method sees all images before it answers the first one."""
+
+    goes_on: bool
+    """Whether it keeps what it has learned from one condition to the next."""
 
     def order(self, data: Any) -> Any:
         """Return the rows of a split in the order in which they come, int64 (N,)."""

@@ -43,8 +43,6 @@ UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         "mixed": "images of several corruptions in one stream belong to no cell, which is one "
         "corruption of one severity. Choose episodic, per_cell or continual.",
-        "continual": "the answers of a cell would depend on which cells came before it in the job, "
-        "and one alone would be another one. Choose per_cell or episodic.",
     }
 )
 """Protocol -> why no cell can be evaluated so."""

@@ -24,7 +24,7 @@ from .finished import FinishedCells
 from .passes import EncodingPass
 from .pictures import rows_to_show
 from .queue import EncodingQueue
-from .streamed import streamed
+from .streamed import Streams
 from .writer import CellWriter
 
 log = logging.getLogger(__name__)
@@ -219,4 +219,5 @@ class CellRunner:
             )
             for encoding in queue.waiting
         ]
-        return [one for whole in plain for one in streamed(whole)]
+        streams = Streams()
+        return [one for whole in plain for one in streams.passes(whole)]

@@ -76,6 +76,7 @@ class StreamedHead:
 
     Attributes:
         looks: Whether it sees all images before it answers the first one.
+        goes_on: Whether it keeps what it has learned from one condition to the next.
     """
 
     def __init__(self, side: ModelSide, description: HeadDescription, data: Any) -> None:
@@ -86,6 +87,7 @@ class StreamedHead:
         self._size: int = side.source.micro_batch
         self._kept: dict[str, Any] = {}
         self.looks: bool = self._method.looks
+        self.goes_on: bool = self._method.begins_anew == "continual"
 
     def order(self, data: Any) -> Int64Array:
         """Return the rows of a split in the order in which they come, int64 (N,)."""
