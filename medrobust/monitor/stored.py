@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medrobust.base.rows_by_id import rows_by_id
 from medrobust.datasets.own.table import few
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, InvalidDataError
@@ -153,10 +154,53 @@ def studies_of_cell(
 def quality_of(
     store: Store, cell: StoredCell, columns: Columns | None = None
 ) -> dict[str, Float64Array]:
-    """Return measures of the images of a cell that need no original: "quality NAME" -> (N,).
+    """Return measures of the images of a cell that need no original.
 
-    Empty where the store has none (quality=alone or quality=default of a run makes them).
+    "quality NAME" -> (N,) of the images alone (quality=alone or quality=default of a run makes
+    them), and NAME -> (N,) of what the model itself says of them (task=own_report,
+    task=quality_prompts). Empty where the store has none.
     """
+    return _of_images(store, cell, columns) | _of_model(store, cell, columns)
+
+
+def _of_model(
+    store: Store, cell: StoredCell, columns: Columns | None = None
+) -> dict[str, Float64Array]:
+    """Return what the same model's sentences, or reports, say of the same images."""
+    spec = cell.spec
+    found: dict[str, Float64Array] = {}
+    for path in sorted(cell.folder.parent.glob(f"s{spec.severity}-*")):
+        other = store.read_folder(path)
+        same = _features(other) == _features(cell) and other.spec.split == spec.split
+        if not same or other.arrays.keys() != {"measures"}:
+            continue
+        rows = rows_by_id(cell.data.ids, other.data.ids)
+        if rows is not None:
+            named = zip(other.head["measures"], other.arrays["measures"][rows].T, strict=True)
+            found |= {str(name): values for name, values in named}
+    return _wanted(found, columns)
+
+
+def _features(cell: StoredCell) -> dict[str, object]:
+    """Return what decides features, but for what was asked of the set."""
+    return {key: part for key, part in cell.record["encoding"].items() if key != "data"}
+
+
+def _wanted(found: dict[str, Float64Array], columns: Columns | None) -> dict[str, Float64Array]:
+    """Leave out what is no stream of the monitor; values that are not finite are missing."""
+    wanted = found if columns is None or columns.numeric is None else columns.numeric
+    left = columns.ignored if columns else ()
+    return {
+        name: np.where(np.isfinite(values), values, np.nan)
+        for name, values in found.items()
+        if name in wanted and name not in left
+    }
+
+
+def _of_images(
+    store: Store, cell: StoredCell, columns: Columns | None = None
+) -> dict[str, Float64Array]:
+    """Return measures of the images alone."""
     spec, (dataset, corruption) = cell.spec, cell.folder.parts[-3:-1]
     pattern = f"cells/{IMAGES}/{dataset}/{corruption}/s{spec.severity}-*"
     for path in sorted(store.root.glob(pattern)):
@@ -165,13 +209,7 @@ def quality_of(
         if other.task == "image_quality" and same and other.spec.split == spec.split:
             rows = zip(other.head["measures"], other.arrays["measures"].T, strict=True)
             known = {f"quality {n}": v for n, v in rows if not MEASURES[n].full_reference}
-            wanted = known if columns is None or columns.numeric is None else columns.numeric
-            left = columns.ignored if columns else ()
-            return {
-                name: np.where(np.isfinite(values), values, np.nan)
-                for name, values in known.items()
-                if name in wanted and name not in left
-            }
+            return _wanted(known, columns)
     return {}
 
 

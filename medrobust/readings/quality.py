@@ -1,7 +1,8 @@
 """Image quality against correctness: which measure of an image says that its answer is wrong.
 
 Needs cells of images beside those of models: `quality=default` in the run. Cells of quality prompts
-(`task=quality_prompts`) that judge by the features of these answers are measures, too.
+(`task=quality_prompts`) and distances to the own report (`task=own_report`) that judge by the
+features of these answers are measures, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medrobust.base.rows_by_id import rows_by_id
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.intervals import Bounds, share_interval
@@ -95,7 +97,7 @@ def section(report: Report) -> Section | None:
     if not rows:
         note = (
             "No image of these tables was measured: add quality=default to the run, or another run "
-            "of the same model with task=quality_prompts."
+            "of the same model with task=quality_prompts or task=own_report."
         )
         return Section(
             "Image quality against correctness", order=64, html=_section(f"<p>{note}</p>")
@@ -114,19 +116,18 @@ def section(report: Report) -> Section | None:
     )
 
 
-def _measured(matrices: Sequence[Matrix]) -> dict[str, StoredCell]:
+def _measured(matrices: Sequence[Matrix]) -> dict[str, list[StoredCell]]:
     """Return cells of measures by what decides what was measured: images, or their features."""
-    cells = (
-        cell
-        for matrix in matrices
-        if not matrix.task.of_models
-        for group in matrix.groups.values()
-        for cell in group
-    )
-    return {images_of(cell) if of_images(cell) else encoding_of(cell): cell for cell in cells}
+    found: dict[str, list[StoredCell]] = {}
+    for matrix in matrices:
+        for group in () if matrix.task.of_models else matrix.groups.values():
+            for cell in group:
+                key = images_of(cell) if of_images(cell) else encoding_of(cell)
+                found.setdefault(key, []).append(cell)
+    return found
 
 
-def _seen(matrix: Matrix, row: int, images: Mapping[str, StoredCell]) -> Iterator[Seen]:
+def _seen(matrix: Matrix, row: int, images: Mapping[str, list[StoredCell]]) -> Iterator[Seen]:
     named = matrix.rows[row]
     table = matrix.table
     fixed = (named.model, named.adapter, named.label, table.dataset, table.split, table.suite)
@@ -142,12 +143,15 @@ def _seen(matrix: Matrix, row: int, images: Mapping[str, StoredCell]) -> Iterato
                 ),
                 None,
             )
-            found = (images.get(images_of(cell)), images.get(encoding_of(cell)))
-            beside = [one for one in found if one is not None]
+            beside = [*images.get(images_of(cell), ()), *images.get(encoding_of(cell), ())]
             columns = [
                 (name, values)
                 for one in beside
-                for name, values in zip(one.head[MEASURES], one.arrays[MEASURES].T, strict=True)
+                for rows in (rows_by_id(cell.data.ids, one.data.ids),)
+                if rows is not None
+                for name, values in zip(
+                    one.head[MEASURES], one.arrays[MEASURES][rows].T, strict=True
+                )
             ]
             if wrong is None or not columns or any(len(wrong) != len(v) for _, v in columns):
                 continue
