@@ -42,6 +42,17 @@ def test_the_best_order_has_the_least_augrc_and_nearly_the_least_aurc():
     assert selective.excess_aurc(found) == pytest.approx(-3.75e-6, abs=5e-8)
 
 
+def test_augrc_lies_between_half_the_squared_error_and_the_error_less_that():
+    sure, error = np.arange(10.0), 0.4
+    for wrong, expected in (
+        (sure < 4, error**2 / 2),
+        (sure > 5, error - error**2 / 2),
+        (np.isin(sure, [0, 3, 6, 9]), error / 2),  # as often above as below
+    ):
+        found = risk_coverage(sure, wrong.astype(float))
+        assert selective.augrc(found) == pytest.approx(expected, abs=1e-15)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_augrc_follows_from_accuracy_and_auroc_of_failure(seed):
     sure, wrong = drawn(seed=seed)

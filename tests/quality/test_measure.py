@@ -195,6 +195,10 @@ def test_noise_is_found_as_it_was_drawn() -> None:
     assert haar_sigma(torch.from_numpy(drawn[0]).float()).item() == pytest.approx(10, rel=0.01)
     assert found("laplacian_variance", noisy) == pytest.approx(20 * 100, rel=0.02)
     assert found("contrast", noisy) == pytest.approx(10, rel=0.01)
+    soft = cv2.GaussianBlur(4 * drawn[0, 0], (0, 0), 2)  # a variance of 1 / (16 pi) is left of it
+    blurred = np.rint(128 + soft).astype(np.uint8)[None, None]
+    left = found("contrast", blurred)[0] ** 2 - 1 / 12  # of whole grey levels
+    assert left / 40**2 == pytest.approx(0.0199, rel=0.03)
 
 
 def test_the_laplacian_and_total_variation_are_those_of_opencv_and_numpy() -> None:
