@@ -195,7 +195,7 @@ def test_a_store_without_measures_says_how_they_are_made(
     key = cell_key(data, "planted")
     write_cell(Store(tmp_path / "store"), data, key)
     assert typed("fit", tmp_path / "store", "--out", tmp_path / "g.json", "--split", "test") == 1
-    assert "run the same command again with quality=alone" in capsys.readouterr().err
+    assert "command again with dataset.split=test quality=alone" in capsys.readouterr().err
 
 
 def test_a_sensitivity_is_proven_on_images_of_its_class_alone(folder: Path) -> None:

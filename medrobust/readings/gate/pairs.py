@@ -85,8 +85,9 @@ def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
     joined = [(c, measured[images_of(c)]) for c in answers if images_of(c) in measured]
     if not joined:
         raise StoreError(
-            "these stores hold no measures of the model's images: run the same command again with "
-            "quality=alone; what is finished is not computed again."
+            f"these stores hold no measures of the images of split {choice.split!r}: run the same "
+            f"command again with dataset.split={choice.split} quality=alone; what is finished is "
+            f"not computed again."
         )
     known = Measured()
     return [_pair(cell, images, known, choice.of_class) for cell, images in joined]
