@@ -312,7 +312,22 @@ def gibbs(images: UInt8Batch, alpha: float) -> UInt8Batch:
     """
     check_batch(images)
     kept = disk((images.shape[2], images.shape[3]), alpha)
-    return by_plane(images, lambda plane, _: np.fft.irfft2(np.fft.rfft2(plane) * kept, plane.shape))
+    return by_plane(images, lambda plane, _: low_pass(plane, kept))
+
+
+def low_pass(plane: Float64Array, kept: NDArray[np.bool_]) -> Float64Array:
+    """Return a plane of the frequencies that are kept, to the bit as by transforms of all of them.
+
+    Columns of k-space of which nothing is kept are transformed neither way.
+
+    Args:
+        plane: float64 (H, W).
+        kept: bool (H, W // 2 + 1), from `disk`.
+    """
+    columns = int(np.flatnonzero(kept.any(axis=0)).max(initial=0)) + 1
+    space = np.fft.fft(np.fft.rfft(plane)[:, :columns], axis=0) * kept[:, :columns]
+    found: Float64Array = np.fft.irfft(np.fft.ifft(space, axis=0), plane.shape[1])
+    return found
 
 
 @lru_cache(maxsize=64)

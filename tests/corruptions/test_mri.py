@@ -139,6 +139,7 @@ def test_gibbs_keeps_a_disk_of_the_centred_spectrum(shape, alpha):
     kept = mri.disk(shape, alpha)
     found = np.fft.irfft2(np.fft.rfft2(plane) * kept, shape)
     assert np.abs(found - back(spectrum)).max() < 1e-9
+    assert np.array_equal(mri.low_pass(plane, kept), found)
     images = torch.from_numpy(plane.astype(np.uint8))[None, None]
     expected = np.rint(back(spectrum)).clip(0, 255).astype(np.uint8)
     assert np.array_equal(mri.gibbs(images, alpha)[0, 0].numpy(), expected)
