@@ -39,6 +39,8 @@ from medrobust.models.loading import read_checkpoint
 
 from .attention import Pooled
 from .base import Adaptation, Tunable
+from .intervention import KIND as INTERVENTION
+from .intervention import Intervene
 from .linear_probe import Probe
 from .lora import (
     CONFIG,
@@ -188,12 +190,12 @@ class Tuned(Adaptation):
                 )
         if not self.name:
             object.__setattr__(self, "name", str(self.record.get("name", "adapter")))
-        fixed = self.kind in ("probe", KIND) or self._heads is not None
+        fixed = self.kind in ("probe", KIND, INTERVENTION) or self._heads is not None
         if not 0 <= self.interpolation <= 1 or (self.interpolation != 1 and fixed):
             raise ConfigurationError(
                 f"adapter.interpolation={self.interpolation} must be between 0 and 1, and 1 for a "
-                f"fitted head, which knows one encoder, or residual adapters, which change no "
-                f"weight."
+                f"fitted head, which knows one encoder, or residual adapters and interventions, "
+                f"which change no weight."
             )
         if self.interpolation != 1:
             object.__setattr__(self, "name", f"{self.name}, {self.interpolation:g} of the way")
@@ -226,7 +228,7 @@ class Tuned(Adaptation):
 
     @property
     def kind(self) -> str:
-        """Return "lora", "weights", "mvfa" or "probe"."""
+        """Return "lora", "weights", "mvfa", "intervention" or "probe"."""
         return str(self.record.get("kind", "lora"))
 
     def origin(self) -> dict[str, Any]:
@@ -329,11 +331,12 @@ class Tuned(Adaptation):
             tuning = WeightTuning(which=self.record["recipe"]["which"])
             tuning.attach(model)
             return tuning
-        if self.kind == KIND:
+        if self.kind in (KIND, INTERVENTION):
             file = self._folder / CONFIG
-            residual = Mvfa.described(json_object(file), str(file))
-            residual.attach(model)
-            return residual
+            described = Mvfa.described if self.kind == KIND else Intervene.described
+            recipe: Tunable = described(json_object(file), str(file))
+            recipe.attach(model)
+            return recipe
         attach_described(model, self._folder / CONFIG, state)
         return Lora()
 

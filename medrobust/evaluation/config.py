@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 UNTUNED = frozenset(
     f"medrobust.adapters.{name}"
     for name in (
-        *("AttentionMil", "AttentionProbe", "LinearProbe", "Lora", "Mvfa", "NearestNeighbours"),
-        *("Prototypes", "WeightTuning"),
+        *("AttentionMil", "AttentionProbe", "Intervene", "LinearProbe", "Lora", "Mvfa"),
+        *("NearestNeighbours", "Prototypes", "WeightTuning"),
     )
 )
 """Adapters that are nothing before they are tuned: by name, so that torch stays out."""

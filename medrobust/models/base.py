@@ -67,11 +67,14 @@ class ImageModel(nn.Module, ABC):
         report: What became of every key of the checkpoint.
         visual_encoder: The image tower as one module, for adapters.
         speed: How the image tower runs.
+        adjusts: What an adapter does to embeddings of images, and of places in the space of texts,
+            (..., E) to (..., E) float32; it is only there where one does.
     """
 
     preprocess: ImagePreprocess
     report: LoadReport
     speed: Speed = EXACT
+    adjusts: nn.Module
 
     @abstractmethod
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
@@ -85,7 +88,17 @@ class ImageModel(nn.Module, ABC):
         """Embed preprocessed pixels: (N, D) float32, not normalised."""
         with self.speed.context(pixels.device):
             embedding = self._image_embedding(self.speed.arrange(pixels))
-        return embedding.float()
+        return self._adjusted(embedding.float())
+
+    def _adjusted(self, embedded: Tensor) -> Tensor:
+        return self.adjusts(embedded) if "adjusts" in self._modules else embedded
+
+    def _adjusted_projection(self, block: int) -> Projection | None:
+        """Return the way of places into the shared space, with what an adapter does there."""
+        way = self._patch_projection(block)
+        if way is None or "adjusts" not in self._modules:
+            return way
+        return lambda states: self._adjusted(way(states).float())
 
     @property
     def patch_blocks(self) -> int:
@@ -135,7 +148,7 @@ class ImageModel(nn.Module, ABC):
             )
         with found.heard(blocks) as outputs:
             features = self.encode_image(pixels)
-        levels = read_levels(found, outputs, blocks, pixels, self._patch_projection)
+        levels = read_levels(found, outputs, blocks, pixels, self._adjusted_projection)
         return features, PatchFeatures(levels, partial(self.encode_windows, pixels))
 
     def check_windows(self) -> None:

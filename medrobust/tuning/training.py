@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ from .objective import Objective
 from .recipe import Tuning, TuningError
 
 CHECKPOINT = "last.ckpt"
+
+AT_ONCE = 16
+"""Images that an adapter looks at, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ def attached(
     model = private_copy(source)
     before = _some_features(model, drawn)
     touched = recipe.attach(model, seed=tuning.seed)
+    look = getattr(recipe, "look", None)  # what is made from training images, not from their labels
+    if look is not None:
+        look(model, _batches(drawn))
     elsewhere = getattr(recipe, "begins_elsewhere", False)  # a published form, on purpose
     if not elsewhere and not torch.equal(_some_features(model, drawn), before):
         raise TuningError(
@@ -79,6 +85,14 @@ def attached(
     shots, selection = [one.shots for one in drawn], [one.selection for one in drawn]
     module = FewShot(model, recipe, heads, shots, selection, tuning, num_workers=num_workers)
     return module, len(touched)
+
+
+def _batches(drawn: Sequence[FewShots]) -> Iterator[Tensor]:
+    """Read all shots, uint8 (n, C, H, W), a few at a time."""
+    for one in drawn:
+        for start in range(0, len(one.shots), AT_ONCE):
+            images = one.shots.images[start : start + AT_ONCE]
+            yield torch.from_numpy(channel_first(images))
 
 
 @torch.no_grad()
