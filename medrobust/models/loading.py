@@ -77,6 +77,11 @@ def read_checkpoint(path: Path, entry: str = "state_dict") -> dict[str, Tensor]:
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):  # a byte that begins nothing
+            raise WeightsMismatchError(
+                f"{path.name} is damaged, or holds more than tensors, and is refused. Fetch it "
+                f"again, or turn it into safetensors with: medrobust convert FILE"
+            ) from error
         raise WeightsMismatchError(
             f"{path.name} holds more than tensors, which could run code when opened, and is "
             f"refused. Turn it into safetensors with: medrobust convert FILE"

@@ -235,3 +235,13 @@ def test_an_archive_whose_list_of_contents_is_damaged_is_refused(
     file.write_bytes(content)
     with pytest.raises(WeightsMismatchError, match=r"weights\.pt is damaged"):
         read_checkpoint(file)
+
+
+def test_an_archive_whose_first_bytes_are_lost_is_called_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "weights.bin"
+    torch.save({"a": torch.ones(200)}, file)
+    whole = bytearray(file.read_bytes())
+    whole[10:40] = bytes(30)
+    file.write_bytes(whole)
+    with pytest.raises(WeightsMismatchError, match=r"^weights\.bin is damaged, or holds more"):
+        read_checkpoint(file)
