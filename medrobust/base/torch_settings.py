@@ -41,7 +41,7 @@ def remember() -> Callable[[], None]:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Work without the caller's autocast, default device and precisions by device.
+    """Work without the caller's autocast, default device, default dtype and precisions by device.
 
     What is evaluated, and in which precision, is for the arguments to say.
     """
@@ -52,6 +52,9 @@ def plain_torch() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(torch.device("cpu"))
+        if torch.get_default_dtype() != torch.float32:
+            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
         if any(isinstance(_read(flag), _Mixed) for flag in _flags()):
             stack.callback(remember())
             torch.set_float32_matmul_precision("highest")

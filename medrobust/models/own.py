@@ -1,7 +1,9 @@
 """A user's own module, wrapped so that it runs through the same pipeline as a published model."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.wording import counted
+from medrobust.base.reasons import reason_of
+from medrobust.base.wording import counted, listed
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import LogitBatch, PixelBatch
 
@@ -42,6 +45,27 @@ def module_fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def _kinds_of_numbers_named(module: Any, pixels: Tensor) -> Iterator[None]:
+    """Say of a module that torch stops for the dtypes within it which they are.
+
+    Raises:
+        ConfigurationError: With the dtype of its weights and that of the pixels.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = {p.dtype for p in getattr(module, "parameters", tuple)() if p.is_floating_point()}
+        if found <= {pixels.dtype} or not re.search("dtype|scalar type|Input type", str(error)):
+            raise
+        kinds = listed(sorted(str(kind).removeprefix("torch.") for kind in found))
+        raise ConfigurationError(
+            f"the weights of this module are {kinds}, and pixels come as "
+            f"{str(pixels.dtype).removeprefix('torch.')} ({reason_of(error)}): pass "
+            f"module.float(), or cast within its forward."
+        ) from error
+
+
 class Classifier(nn.Module):
     """A classifier without a text side: its features are its logits, its head is the identity.
 
@@ -68,7 +92,8 @@ class Classifier(nn.Module):
         Raises:
             ConfigurationError: If the module returns anything but one row an image.
         """
-        logits = self.module(pixels)
+        with _kinds_of_numbers_named(self.module, pixels):
+            logits = self.module(pixels)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ConfigurationError(
@@ -96,7 +121,8 @@ class _DualEncoder(VisionLanguageModel):
         self.report = report
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        embedding: Tensor = self.encoder.encode_image(pixels)
+        with _kinds_of_numbers_named(self.encoder, pixels):
+            embedding: Tensor = self.encoder.encode_image(pixels)
         return embedding
 
     def _text_embedding(self, sentences: Sequence[str]) -> Tensor:

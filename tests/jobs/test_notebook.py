@@ -310,6 +310,41 @@ def test_what_the_caller_computes_in_changes_no_number(images, around: Any) -> N
     assert logits(around) == logits(nullcontext())
 
 
+class Means(nn.Module):
+    """One linear layer over the mean of each channel."""
+
+    def __init__(self, kind: torch.dtype) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2, dtype=torch.float32)
+        nn.init.constant_(self.layer.weight, 0.25)
+        nn.init.constant_(self.layer.bias, 0.5)
+        self.layer.to(kind)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.layer(pixels.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_another_default_dtype_changes_no_number_and_other_weights_are_said(
+    images, kind: torch.dtype
+) -> None:
+    def logits() -> list[list[float]]:
+        report = evaluate(Means(torch.float32), images, LABELS, NAMES, corruptions="clean")
+        (cell,) = report.matrices[0].cells.values()
+        return cell.arrays["logits"].tolist()
+
+    before = logits()
+    torch.set_default_dtype(kind)
+    try:
+        assert logits() == before
+        said = f"the weights of this module are {str(kind)[6:]}, and pixels come as float32"
+        with pytest.raises(ConfigurationError, match=said):
+            evaluate(Means(kind), images, LABELS, NAMES, corruptions="clean")
+        assert torch.get_default_dtype() == kind
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize(
     ("owner", "precision"),
     [
