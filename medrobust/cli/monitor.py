@@ -8,7 +8,7 @@ from pathlib import Path
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import ConfigurationError
 
-from .monitor_studies import add_source, image_files, key_file, read_studies
+from .monitor_studies import add_source, image_files, key_file, known_key, read_studies
 from .parsing import check_out_file, check_out_folder, listed, run_job, subcommand_parser
 
 ABOUT = """\
@@ -151,12 +151,14 @@ def update(arguments: Sequence[str]) -> int:
     _add_wandb(parser)
     add_source(parser)
     given = parser.parse_args(arguments)
-    from medrobust.datasets.own.pseudonyms import read_key
     from medrobust.monitor.folder import MonitorFolder
     from medrobust.monitor.watch import update_monitor
 
+    if given.gap < 1:
+        raise ConfigurationError(f"--gap {given.gap} must be 1 or more.")
+
     record = MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
-    key = read_key(key_file(given, given.monitor))
+    key = known_key(given)
     given.numeric, given.categorical = record["numbers"], record["categories"]
     studies, model = read_studies(given.studies, given)
     found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)

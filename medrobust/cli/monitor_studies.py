@@ -44,12 +44,36 @@ def key_file(given: Namespace, monitor: Path) -> Path:
     return found
 
 
+def known_key(given: Namespace) -> bytes:
+    """Return the key that a monitor was fitted with.
+
+    Raises:
+        ConfigurationError: If it is not there, or cannot be read.
+    """
+    from medrobust.datasets.own.pseudonyms import read_key
+
+    file = key_file(given, given.monitor)
+    if not file.exists():
+        raise ConfigurationError(
+            f"{file} is not there, the key that hides names: put it back beside the monitor, or "
+            f"pass --key FILE. Without it known studies cannot be told from new ones."
+        )
+    return read_key(file)
+
+
 def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
-    """Read studies and the fingerprint of their model."""
+    """Read studies and the fingerprint of their model.
+
+    Raises:
+        ConfigurationError: If the source is not there, or is no table, folder of images or store.
+        InvalidDataError: If it does not hold what it should.
+    """
     from medrobust.base.fingerprints import fingerprint
     from medrobust.monitor.stored import Choice, is_store, studies_of_store
     from medrobust.monitor.tables import Columns, studies_of_table
 
+    if not source.exists():
+        raise ConfigurationError(f"{source} is not there: give a table, a folder or a store.")
     numeric, categorical = given.numeric, given.categorical
     if hasattr(given, "reference"):
         numeric, categorical = listed(numeric) or None, listed(categorical) or None

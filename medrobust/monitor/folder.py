@@ -255,6 +255,6 @@ def check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], what: str) 
     missing = sorted(set(wanted) - set(given))
     if missing:
         raise InvalidDataError(
-            f"these studies have no {what} {missing[0]!r}, which the reference has: give it, empty "
-            f"where it is not known."
+            f"these studies have no {what} {missing[0]!r}, which the reference has: give it"
+            f"{', empty where it is not known' if 'column' in what else ' as for the reference'}."
         )

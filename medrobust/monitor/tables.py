@@ -78,14 +78,18 @@ def studies_of_table(file: Path, columns: Columns) -> Studies:
         patients = np.array([p or f"\0{i}" for p, i in zip(named, ids, strict=True)], dtype=np.str_)
     vectors, taken = _vectors(file, table)
     numeric, categorical = _streams(table, columns, taken)
+    missing = [name for name in (*numeric, *categorical) if name not in table.columns]
+    if missing:
+        raise InvalidDataError(
+            f"{table.file} has no column {missing[0]!r}, which is a stream; it has: "
+            f"{few(table.columns)}. Add it, empty where it is not known."
+        )
     return Studies(
         ids=ids,
         times=_times(table, columns.time),
         patients=patients,
         numbers={name: _numbers(table, name) for name in numeric},
-        categories={
-            name: np.array(_column(table, name, "--categorical"), np.str_) for name in categorical
-        },
+        categories={name: np.array(table.columns[name], dtype=np.str_) for name in categorical},
         vectors=vectors,
         labels=_labels(table, columns.label, vectors) if columns.label else None,
     )
@@ -204,14 +208,14 @@ def _is_number(text: str) -> bool:
 
 
 def _numbers(table: Table, name: str) -> Float64Array:
-    values = _column(table, name, "--numeric")
+    values = table.columns[name]
     try:
         return np.array([float(value) if value else np.nan for value in values], dtype=np.float64)
     except ValueError:
         row = next(r for r, v in enumerate(values) if v and not _is_number(v))
         raise InvalidDataError(
-            f"{table.place(row)}: {values[row]!r} in column {name!r} is no number; pass "
-            f"--categorical {name} if it is a category."
+            f"{table.place(row)}: {values[row]!r} in column {name!r} is no number: correct it, or "
+            f"fit with --categorical {name} if it is a category."
         ) from None
 
 

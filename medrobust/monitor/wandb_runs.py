@@ -13,6 +13,9 @@ from medrobust.reporting.wandb import account_mode, quiet_settings, run_id
 from .bench import Noticed
 from .bench_page import COLUMNS, csv_row
 
+TEXTS = ("change", "statistic", "detector")
+"""Columns of bench.csv that hold words."""
+
 
 def send_update(
     project: str, place: Path, status: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]
@@ -47,7 +50,7 @@ def send_update(
 
 def send_bench(project: str, folder: Path, found: Sequence[Noticed], about: str) -> None:
     """Log a bench: its rows as a table, the share of changes that were noticed as a number."""
-    rows = [[csv_row(one)[name] for name in COLUMNS] for one in found]
+    rows = [[_typed(name, csv_row(one)[name]) for name in COLUMNS] for one in found]
     seen = sum(one.delay is not None for one in found) / max(len(found), 1)
     _send(
         project,
@@ -56,6 +59,11 @@ def send_bench(project: str, folder: Path, found: Sequence[Noticed], about: str)
         {"noticed": seen},
         {"bench": (list(COLUMNS), rows)},
     )
+
+
+def _typed(column: str, text: str) -> str | float | None:
+    """Return a cell of bench.csv as a table of numbers has it; None where it is empty."""
+    return text if column in TEXTS else float(text) if text else None
 
 
 def _send(

@@ -205,6 +205,12 @@ def fit_standard(
     Raises:
         InvalidDataError: If the reference is too short, or has too few studies a day.
     """
+    length = int(days.max() - days.min()) + 1
+    if settings.window > length:
+        raise InvalidDataError(
+            f"--window {settings.window} is longer than the reference ({length} days): give a "
+            f"shorter one."
+        )
     rng = generator("medrobust monitor clean streams")
     period = clean_period(rows, days, patients, digester.sizes_near(rows), block=settings.block)
     blocks = len(period.patients)
@@ -215,7 +221,7 @@ def fit_standard(
     )
     found = detector_of(settings.detector).path(paths)  # (days, references, streams)
     limit = limit_over_references(found, settings.budget, confidence=settings.confidence)
-    return replace(own, limit=limit, studies=len(rows) / (int(days.max() - days.min()) + 1))
+    return replace(own, limit=limit, studies=len(rows) / length)
 
 
 def _watched(

@@ -64,6 +64,8 @@ def test_the_key_lies_beside_and_is_demanded(monitor, tmp_path):
     key = tmp_path / "monitor.key"
     assert key.stat().st_mode & 0o077 == 0
     fine = table(tmp_path / "fine.csv", "2026-03-02", 1, 12, 1)
+    with pytest.raises(ConfigurationError, match="the key that hides names: put it back"):
+        main(["update", monitor, fine, "--model", "m", "--key", str(tmp_path / "no.key")])
     key.write_text("0" * 64 + "\n")
     with pytest.raises(ConfigurationError, match="Pass --key FILE"):
         main(["update", monitor, fine, "--model", "m"])
@@ -80,6 +82,8 @@ def test_words_and_folders_that_are_nothing_are_named(tmp_path, monitor):
         main(["updaet"])
     with pytest.raises(ConfigurationError, match="neither a table nor a store"):
         main(["update", monitor, str(tmp_path)])
+    with pytest.raises(ConfigurationError, match=r"today\.csv is not there: give a table"):
+        main(["update", monitor, str(tmp_path / "today.csv")])
     fine = table(tmp_path / "fine.csv", "2026-03-02", 1, 12, 1)
     with pytest.raises(InvalidDataError, match="--time"):
         main(["update", monitor, fine, "--time", "when"])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from medrobust.monitor import wandb_runs
+from medrobust.monitor.bench import Noticed
 
 
 @pytest.fixture
@@ -52,3 +53,14 @@ def test_an_update_without_a_window_is_logged_too(runs, tmp_path):
     }  # fmt: skip
     wandb_runs.send_update("p", tmp_path, status, [])
     assert runs[0].summary == {"limit": 2.0, "studies": 1.0, "alarm": 0}
+
+
+def test_a_bench_is_a_table_of_numbers(runs, tmp_path):
+    one = Noticed("noise", 3, 0.3, "score 0", "ewma", 0.4, None, None, 9.0, 1, 0.9, 0.8, None, 40)
+    wandb_runs.send_bench("p", tmp_path, [one], "m on d.")
+    (run,) = runs
+    table = run.logged["bench"]
+    row = dict(zip(table.columns, table.data[0], strict=True))
+    assert (row["change"], row["severity"], row["prevalence"]) == ("noise", 3.0, 0.3)
+    assert (row["delay_days"], row["delay_high"], row["accuracy"]) == (None, 9.0, 0.9)
+    assert run.summary == {"noticed": 0.0}

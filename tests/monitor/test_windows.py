@@ -186,6 +186,8 @@ def test_settings_that_cannot_be_are_refused():
         Settings(detector="ewna")
     reference = stream(40, 3, np.random.default_rng(0))
     digester, rows = fit_digester(reference)
+    with pytest.raises(InvalidDataError, match=r"longer than the reference \(40 days\)"):
+        fit_standard(digester, rows, reference.days, reference.patient_codes, Settings(window=41))
     with pytest.raises(InvalidDataError, match="widen --window or lower --fewest"):
         fit_standard(digester, rows, reference.days, reference.patient_codes, Settings())
 
