@@ -5,7 +5,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from medrobust.base.fingerprints import canonical_json
 from medrobust.datasets.image_set import ImageSet
 from medrobust.engine.loader import StoredImages
+from medrobust.tasks.base import ONLINE
 
 from .experiment import Experiment
 from .plan import DatasetPlan, PlannedCell
@@ -55,7 +57,7 @@ def estimate(
     resources: Resources,
     missing: Sequence[tuple[DatasetPlan, Sequence[PlannedCell]]],
 ) -> Estimate:
-    """Measure one micro-batch of each data set and a few images of each corruption.
+    """Measure one micro-batch of each data set and method, and a few images of each corruption.
 
     The sum of encoding and corruption is counted, although a run overlaps them where it can.
 
@@ -72,25 +74,42 @@ def estimate(
             continue
         count = len(plan.image_set)
         batches = -(-count // experiment.model.source.micro_batch)
-        first = next(iter(encodings.values()))
-        batch, dimension = _time_micro_batch(experiment, resources, plan, first)
+        batch, dimension = 0.0, 0
+        for group in alike(encodings.values()):
+            one, width = _time_micro_batch(experiment, resources, plan, group[0])
+            batch += len(group) * one
+            dimension = dimension or width
         corrupting = _time_corruptions(
             experiment.data.seed, plan.image_set, list(encodings.values())
         )
-        seconds += len(encodings) * batches * batch + count * sum(corrupting)
+        seconds += batches * batch + count * sum(corrupting)
         disk += _disk(experiment, plan.image_set, len(cells), len(encodings) * dimension)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return Estimate(seconds, used * (1 if sys.platform == "darwin" else 1024), on_gpu, disk)
 
 
+def alike(cells: Iterable[PlannedCell]) -> list[list[PlannedCell]]:
+    """Sort encodings by what a micro-batch costs: of the model, or of a method of any order."""
+    found: dict[str, list[PlannedCell]] = {}
+    for cell in cells:
+        method = dict(cell.key.head[ONLINE]) if cell.streamed else {}
+        method.pop("order", None)
+        found.setdefault(canonical_json(method), []).append(cell)
+    return list(found.values())
+
+
 def _time_micro_batch(
     experiment: Experiment, resources: Resources, plan: DatasetPlan, cell: PlannedCell
 ) -> tuple[float, int]:
-    """Return the seconds of a clean micro-batch, by the runner itself, and the features' width."""
+    """Return the seconds of a clean micro-batch, by the runner itself, and the features' width.
+
+    A method's answers are no features, and its first micro-batch is measured: what it does once a
+    cell, or after as many images as it keeps, is counted for each micro-batch or not at all.
+    """
     rows = np.arange(min(experiment.model.source.micro_batch, len(plan.image_set)))
     few = plan.image_set.take(rows, fingerprint=plan.image_set.fingerprint)
-    clean = replace(cell, corruption=None)
+    clean = replace(cell, corruption=None, after=None)
     with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
         store = Store(Path(scratch))
         where = replace(experiment.where, store=store.root, resume=False, keep_features=True)
@@ -98,14 +117,13 @@ def _time_micro_batch(
         runner = CellRunner(short, resources, store)
         part = DatasetPlan(few, few, (), (clean,))
         taken = 0.0
-        for _ in range(2):  # the first one warms up
+        for _ in range(1 if cell.streamed else 2):  # the first one warms up
             started = time.perf_counter()
             runner.run([part])
             runner.complain()
             taken = time.perf_counter() - started
         features = store.read_features(cell.key.encoding_fingerprint)
-    assert features is not None
-    return taken, features.shape[1]
+    return taken, 0 if features is None else features.shape[1]
 
 
 def _time_corruptions(seed: int, image_set: ImageSet, cells: Sequence[PlannedCell]) -> list[float]:

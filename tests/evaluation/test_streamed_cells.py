@@ -10,6 +10,7 @@ from grouped import changed
 from online_jobs import RESOURCES, Classifier, cells_of, evaluated, named
 
 from medrobust.adapters import NoAdapter
+from medrobust.evaluation.estimate import alike, estimate
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.ranks import Ranks
 from medrobust.evaluation.run import CellRunner
@@ -244,3 +245,21 @@ def test_reduced_precision_and_compilation_are_refused(tmp_path: Path) -> None:
     for options in ({"precision": "16-mixed"}, {"speed": Speed(compile=True)}):
         with pytest.raises(ConfigurationError, match=r"adapter\.online=tent"):
             plan(changed(evaluated(tmp_path, "tent"), **options), RESOURCES)
+
+
+def test_a_dry_run_times_a_micro_batch_of_each_method_once(tmp_path: Path) -> None:
+    job = evaluated(tmp_path, "tent", "adabn", orders=(0, 1))
+    (planned,) = plan(job, RESOURCES)
+    assert [len(cells) for cells in alike(planned.cells)] == [2, 4, 4]
+    timed: list[str] = []
+
+    def counted(experiment: Any, resources: Any, plan: Any, cell: Any) -> tuple[float, int]:
+        timed.append(cell.key.spec.adapter)
+        return (1.0, 8) if cell.key.spec.adapter == "none" else (3.0, 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medrobust.evaluation.estimate._time_micro_batch", counted)
+        patch.setattr("medrobust.evaluation.estimate._time_corruptions", lambda *given: [0.0])
+        found = estimate(job, RESOURCES, [(planned, planned.cells)])
+    assert timed == ["none", "tent", "adabn"]
+    assert found.seconds == 5 * (2 * 1 + 8 * 3)  # 40 images, 8 a micro-batch
