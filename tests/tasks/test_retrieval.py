@@ -244,6 +244,7 @@ def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> 
     assert "1 of 3 texts is longer than the model's 32 tokens: it read its beginning alone" in said
     page = Path("out/report.html").read_text("utf-8")
     assert "1 of 3 texts is longer than the 32 tokens that the model reads: cut there" in page
+    assert "images have a report that reads as that of another image" in page
     found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
     assert found["text_to_image_mean_rank", "0"]["n"] == "3"
     kept = [path for root in ("outputs", "out") for path in Path(root).rglob("*") if path.is_file()]

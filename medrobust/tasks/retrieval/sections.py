@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from medrobust.base.csv_text import csv_bytes, number
+from medrobust.base.wording import agreeing, part_of
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.markup import details, plain_table
@@ -28,9 +29,9 @@ CLEAN, GIVEN = "clean images", "texts as given"
 
 
 def sections(matrix: Table) -> Sequence[Section]:
-    """Return the table of relative drops in recall, and what was cut of texts."""
+    """Return the table of relative drops in recall, which reports are shared, and which cut."""
     lines = list(_lines(matrix))
-    note = cut_texts_note(matrix)
+    note = _shared_note(matrix) + cut_texts_note(matrix)
     if not lines and not note:
         return ()
     title = "Recall relative to clean images, and to texts as given"
@@ -38,6 +39,21 @@ def sections(matrix: Table) -> Sequence[Section]:
     files = {FILE: csv_bytes([_row(matrix, line) for line in lines], COLUMNS)} if lines else {}
     rows = dict.fromkeys(files, "a model, side, severity and number of answers")
     return (Section("Relative recall", order=10, html=table + note, files=files, rows=rows),)
+
+
+def _shared_note(matrix: Table) -> str:
+    """Say how many images have a report that another one has, too; nothing where none has."""
+    cells = [cell for row in range(len(matrix.rows)) for cell in matrix.cells_at(row, 0)[:1]]
+    if not cells:
+        return ""
+    images, texts = cells[0].data.target.pairs.T
+    read = np.unique(cells[0].data.target.values, return_inverse=True)[1][texts]
+    reads = np.unique(np.column_stack([images, read]), axis=0)
+    shared = len(np.unique(reads[np.bincount(reads[:, 1])[reads[:, 1]] > 1, 0]))
+    if not shared:
+        return ""
+    said = f"{part_of(shared, len(cells[0].data), 'image')} {agreeing(shared, 'has')}"
+    return f'<p class="small">{said} a report that reads as that of another image.</p>'
 
 
 def _row(matrix: Table, line: dict[str, Any]) -> dict[str, str]:
