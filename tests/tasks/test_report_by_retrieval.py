@@ -20,7 +20,7 @@ from medrobust.datasets import Folder, Phantoms
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.tasks.base import Cell
 from medrobust.tasks.report_by_retrieval import TASK, ReportByRetrieval
-from medrobust.tasks.report_by_retrieval.corpus import Corpus, corpus_of, merged
+from medrobust.tasks.report_by_retrieval.corpus import Corpus, corpus_of, findings_of, merged
 from medrobust.tasks.report_by_retrieval.head import Constant, Judge, nearest
 
 IMAGES = 40
@@ -66,13 +66,12 @@ class TestReportByRetrieval(TaskContract):
         own = np.arange(IMAGES)
         other = draw.integers(0, len(corpus.texts), IMAGES)
         answers = np.where(draw.random(IMAGES) < skill, own, other)[:, None]
-        return dict(Judge(data, corpus, labels=False).arrays(answers))
+        return dict(Judge(data, corpus).arrays(answers))
 
 
 def measured(data: SplitFacts, corpus: Corpus, answers: list[int], **given: bool) -> dict:
-    arrays = Judge(data, corpus, labels=given.get("labels", False)).arrays(
-        np.array(answers)[:, None]
-    )
+    shown = findings_of(data.target) if given.get("labels") else None
+    arrays = Judge(data, corpus, shown).arrays(np.array(answers)[:, None])
     cell = Cell("0" * 64, arrays, {"kind": TASK.kind, "answer": "report"}, data)
     return {name: one.value for name, one in TASK.scores(cell).estimates.items()}
 
@@ -141,7 +140,7 @@ def test_the_constant_report_is_the_most_typical_one_for_every_image() -> None:
     corpus = merged(written)
     assert corpus.texts[corpus.constant] == "no acute finding"
     data = facts(["no acute finding", "edema"])
-    arrays = Constant(0, Judge(data, corpus, labels=False)).outputs(torch.zeros(2, 4))
+    arrays = Constant(0, Judge(data, corpus)).outputs(torch.zeros(2, 4))
     assert arrays["rouge_l"].tolist() == pytest.approx([1, 0])
 
 

@@ -1,6 +1,6 @@
 """From image features to answers, and from answers to what they have in common with reports."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from medrobust.models.base import VisionLanguageModel
 from medrobust.tasks.text_features import check_finite, text_features
 from medrobust.types import FeatureBatch, Int64Array
 
-from .corpus import Corpus, Findings, findings_of
+from .corpus import Corpus, Findings
 
 TIE = 1e-6
 """Cosines that differ by no more count as equal: the text that stands first in the corpus is
@@ -31,10 +31,10 @@ class Judge:
     Args:
         data: Facts of the split, whose target is texts.
         corpus: What answers are made of, by their places in it.
-        labels: Whether labels are compared, too.
+        shown: Labels of each image, which are compared with those of the corpus; None: none are.
     """
 
-    def __init__(self, data: Any, corpus: Corpus, *, labels: bool) -> None:
+    def __init__(self, data: Any, corpus: Corpus, shown: Sequence[Findings] | None = None) -> None:
         words = [words_of(text) for text in data.target.values.tolist()]
         own: list[list[int]] = [[] for _ in range(len(data))]
         for image, text in data.target.pairs.tolist():
@@ -43,7 +43,7 @@ class Judge:
         self._own = [tuple(sorted(texts)) for texts in own]
         self._references = [[words[text] for text in texts] for texts in own]
         self._consensus = Consensus(self._references)
-        self._shown = findings_of(data.target) if labels else None
+        self._shown = shown
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], Row] = {}
 
     def arrays(self, answers: Int64Array) -> Mapping[str, NDArray[Any]]:

@@ -23,6 +23,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "rouge_l": _more("ROUGE-L"),
         "cider_d": _more("CIDEr-D", share=False),
         "finding_f1": _more("F1 of labels, mean over images"),
+        "finding_micro_f1": _more("F1 of labels, all images together"),
         "finding_jaccard": _more("labels in common (Jaccard), mean over images"),
     }
 )
@@ -40,6 +41,8 @@ def scores(cell: Cell) -> Scores:
     bounds = mean_interval(cider, cell.patients, limits=(0.0, 10.0))
     estimates["cider_d"] = with_bounds(float(cider.mean()), bounds)
     estimates |= {f"bleu_{size}": _bleu(cell, size) for size in range(1, ORDER + 1)}
+    if "finding_f1" in each:
+        estimates["finding_micro_f1"] = _micro_f1(cell)
     terms = {name: Terms(each[name], unit=cell.data.unit) for name in LOSSES if name in each}
     ordered = {name: estimates[name] for name in METRICS if name in estimates}
     return Scores(ordered, terms, answers=cell.arrays["answer"])
@@ -73,6 +76,20 @@ def _bleu(cell: Cell, size: int) -> Estimate:
     units = len(found.influence) if patients is None else len(np.unique(patients))
     bounds = logit_interval(found.value, found.influence, patients, smallest=units)
     return with_bounds(found.value, bounds)
+
+
+def _micro_f1(cell: Cell) -> Estimate:
+    """Compute F1 of the labels of all images together; 1 where none is said or shown."""
+    shared, said, shown = cell.arrays["findings"].astype(np.float64).T
+    both = float((said + shown).mean())
+    if not both:
+        return Estimate(1.0)
+    value = 2 * float(shared.mean()) / both
+    influence = (2 * shared - value * (said + shown)) / both
+    patients = cell.patients
+    units = len(influence) if patients is None else len(np.unique(patients))
+    bounds = logit_interval(value, influence, patients, smallest=units)
+    return with_bounds(value, bounds)
 
 
 def collapsed(cell: Cell) -> str | None:

@@ -6,12 +6,12 @@ by answering with that of another patient.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, counted, part_of
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.text_overlap import ORDER, words_of
 from medrobust.tasks.base import (
     ArraySpec,
@@ -29,6 +29,10 @@ from medrobust.tasks.text_side import cut_texts, text_model
 
 from . import scores
 from .corpus import Corpus, corpus_of, findings_of, keep, planned
+from .labels import labelled, labeller
+
+if TYPE_CHECKING:
+    from medrobust.models.chexbert import Uncertain
 
 PURPOSE = "find a report for an image"
 
@@ -64,6 +68,9 @@ class ReportByRetrieval(Task):
         sentences: None: the one report that is most like the image. A number: so many sentences of
             the corpus, the most like one first.
         labels: Whether labels of the report that was found are compared with those of the image.
+        labeller: Folder of CheXbert, which then reads these labels in both reports.
+        uncertain: Whether a finding that CheXbert calls uncertain counts: "negative", "positive".
+        compared: Names of the labels that count; None: all.
         baseline: Whether a row answers every image with the most typical report of the corpus.
         text_corruption: Refused: texts are answers here, and are given as they were written.
 
@@ -85,6 +92,9 @@ class ReportByRetrieval(Task):
         corpus_column: str = "report",
         sentences: int | None = None,
         labels: bool = False,
+        labeller: str | None = None,
+        uncertain: "Uncertain" = "negative",
+        compared: Sequence[str] | None = None,
         baseline: bool = True,
         text_corruption: object = None,
     ) -> None:
@@ -100,9 +110,24 @@ class ReportByRetrieval(Task):
                 "task.labels=true compares the labels of whole reports, and a sentence has none of "
                 "its own: leave task.labels or task.sentences out."
             )
+        if uncertain not in ("negative", "positive"):
+            raise ConfigurationError(
+                f"task.uncertain={uncertain!r} is no negative and no positive."
+            )
+        if compared is not None and not (labels and compared):
+            raise ConfigurationError(
+                "task.compared names labels that count: name some, and pass task.labels=true."
+            )
+        if labeller is not None and not labels:
+            raise ConfigurationError(
+                "task.labeller reads labels that nobody compares: pass task.labels=true, or leave "
+                "it out."
+            )
+        self._labeller, self._uncertain = labeller, uncertain
+        self._compared = None if compared is None else list(compared)
         self._corpus, self._column = str(corpus), corpus_column
         self._sentences, self._labels, self._baseline = sentences, labels, baseline
-        self.target = "texts and labels" if labels else "texts"
+        self.target = "texts and labels" if labels and labeller is None else "texts"
 
     def heads(self, data: Any, side: ModelSide) -> Sequence[HeadDescription]:
         """Say what is looked through, and what answers are compared with.
@@ -118,9 +143,10 @@ class ReportByRetrieval(Task):
             )
         _check_reports(data)
         model = text_model(side, PURPOSE)
-        corpus = corpus_of(data, self._corpus, self._column, labels=self._labels)
+        of_images = self._labels and self._labeller is None
+        corpus = corpus_of(data, self._corpus, self._column, labels=of_images)
         texts = [data.target.values.tolist(), data.target.pairs.tolist()]
-        if self._labels:
+        if of_images:
             texts.append([sorted(own) for own in findings_of(data.target)])
         plain = {
             "kind": self.kind,
@@ -129,6 +155,12 @@ class ReportByRetrieval(Task):
             "labels": self._labels,
             "texts": fingerprint(texts),
         }
+        if self._labeller is not None:
+            read = labeller(self._labeller)
+            plain["labeller"] = {"files": read.files, "uncertain": self._uncertain}
+        if self._compared is not None:
+            self._check_compared(corpus)
+            plain["compared"] = sorted(self._compared)
         if self._sentences is None:
             cut = cut_texts(model, corpus.texts)
             found = [plain | {"answer": "report", "name": BEST} | cut]
@@ -138,6 +170,15 @@ class ReportByRetrieval(Task):
             found = [plain | {"answer": "sentences", "count": self._sentences, "name": name}]
         constant = plain | {"answer": "constant", "name": CONSTANT}
         return [*found, constant] if self._baseline else found
+
+    def _check_compared(self, corpus: Corpus) -> None:
+        from medrobust.models.chexbert import FINDINGS
+
+        shown = (one for own in corpus.findings or () for one in own)
+        known = sorted(set(shown)) if self._labeller is None else FINDINGS
+        for name in self._compared or ():
+            if name not in known:
+                raise unknown_name("label of task.compared", name, known)
 
     def _check_sentences(self, corpus: Corpus) -> None:
         there, wanted = len(corpus.sentences().texts), self._sentences or 0
@@ -151,12 +192,15 @@ class ReportByRetrieval(Task):
         """Encode the corpus that the description was planned with, once."""
         from .head import BestMatch, Constant, Judge
 
-        corpus, labels = planned(description["corpus"]), bool(description["labels"])
+        corpus, shown = planned(description["corpus"]), None
+        if description.get("labels"):
+            given = (self._labeller, self._uncertain, self._compared)
+            corpus, shown = labelled(corpus, data, *given)
         if description["answer"] == "constant":
-            return Constant(corpus.constant, Judge(data, corpus, labels=labels))
+            return Constant(corpus.constant, Judge(data, corpus, shown))
         if description["answer"] == "sentences":
             corpus = corpus.sentences()
-        judge = Judge(data, corpus, labels=labels)
+        judge = Judge(data, corpus, shown)
         model = text_model(side, PURPOSE)
         return BestMatch(model, corpus, judge, description.get("count", 1), data.name)
 
