@@ -43,7 +43,9 @@ def sections(matrix: Table) -> Sequence[Section]:
 
 def _shared_note(matrix: Table) -> str:
     """Say how many images have a report that another one has, too; nothing where none has."""
-    cells = [cell for row in range(len(matrix.rows)) for cell in matrix.cells_at(row, 0)[:1]]
+    cells = [
+        cell for row in range(len(matrix.rows)) for cell in (matrix.cells_at(row, 0) or ())[:1]
+    ]
     if not cells:
         return ""
     images, texts = cells[0].data.target.pairs.T
