@@ -9,7 +9,7 @@ from traceback import extract_tb
 OF_SHELLS = ("HOME", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "USER", "_")
 """Variables that are exported everywhere."""
 
-LONGEST = 600
+LONGEST = 300
 """Characters of a reason; some libraries put a whole table into theirs."""
 
 DEEPEST = 8
@@ -91,7 +91,7 @@ def words_of(error: BaseException) -> str:
     """
     said = _bare(error)
     if _says_nothing(error):
-        return f"{type(error).__name__} without a word{_place(error)}"
+        return f"{type(error).__name__} without a word{place_of(error)}"
     if isinstance(error, LookupError) and " " not in said:
         return f"{type(error).__name__}: {said}"  # what was looked for alone is no sentence
     return said
@@ -118,8 +118,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         one = behind
 
 
-def _place(error: BaseException) -> str:
-    """Say where an error arose, if it was raised at all."""
+def place_of(error: BaseException) -> str:
+    """Say where an error arose, as `, raised in FILE, line N`; nothing if it was not raised."""
     places = extract_tb(error.__traceback__)
     if not places:
         return ""

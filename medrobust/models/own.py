@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.reasons import reason_of
+from medrobust.base.reasons import place_of, reason_of
 from medrobust.base.wording import counted, listed
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import LogitBatch, PixelBatch
@@ -46,14 +46,20 @@ def module_fingerprint(module: nn.Module) -> str:
 
 
 @contextmanager
-def _kinds_of_numbers_named(module: Any, pixels: Tensor) -> Iterator[None]:
-    """Say of a module that torch stops for the dtypes within it which they are.
+def _errors_named(module: Any, pixels: Tensor) -> Iterator[None]:
+    """Say of a module that torch stops for the dtypes within it which they are, in one sentence.
 
     Raises:
-        ConfigurationError: With the dtype of its weights and that of the pixels.
+        ConfigurationError: With the dtype of its weights and that of the pixels; or where it lets
+            StopIteration out, which would pass for the end of the images.
     """
     try:
         yield
+    except StopIteration as error:  # it would end the loop over the images
+        raise ConfigurationError(
+            f"this module ended with StopIteration{place_of(error)}: an iterator within it gave "
+            f"nothing."
+        ) from error
     except RuntimeError as error:
         found = {p.dtype for p in getattr(module, "parameters", tuple)() if p.is_floating_point()}
         if found <= {pixels.dtype} or not re.search("dtype|scalar type|Input type", str(error)):
@@ -90,15 +96,19 @@ class Classifier(nn.Module):
         """Return float32 (N, K) logits.
 
         Raises:
-            ConfigurationError: If the module returns anything but one row an image.
+            ConfigurationError: If the module returns anything but one row of reals an image.
         """
-        with _kinds_of_numbers_named(self.module, pixels):
+        with _errors_named(self.module, pixels):
             logits = self.module(pixels)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ConfigurationError(
                 f"a classifier must return logits ({len(pixels)}, K) for "
                 f"{counted(len(pixels), 'image')}, this one returned {found}."
+            )
+        if logits.is_complex():
+            raise ConfigurationError(
+                "a classifier must return real logits, this one returned complex numbers."
             )
         return logits.float()
 
@@ -121,7 +131,7 @@ class _DualEncoder(VisionLanguageModel):
         self.report = report
 
     def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        with _kinds_of_numbers_named(self.encoder, pixels):
+        with _errors_named(self.encoder, pixels):
             embedding: Tensor = self.encoder.encode_image(pixels)
         return embedding
 
@@ -191,12 +201,18 @@ class OwnModel:
         Computed once, since every cell asks for it: a changed module needs a new source.
 
         Raises:
-            ConfigurationError: If the object is no torch module, whose state cannot be read.
+            ConfigurationError: If the object is no torch module, whose state cannot be read, or
+                its weights have no values.
         """
         if not isinstance(self.module, nn.Module):
             raise ConfigurationError(
                 f"{type(self.module).__name__} is no torch module, so its weights cannot be told "
                 "from other weights. Make it an nn.Module that holds its encoders."
+            )
+        if any(value.is_meta for value in (*self.module.parameters(), *self.module.buffers())):
+            raise ConfigurationError(
+                f"{type(self.module).__name__} has weights on the device `meta`, which hold no "
+                f"values: load them first."
             )
         if self._fingerprint is None:
             scale = self._scale() if self._is_dual else 1.0

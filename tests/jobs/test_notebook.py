@@ -324,6 +324,42 @@ class Means(nn.Module):
         return self.layer(pixels.mean(dim=(2, 3)))
 
 
+class Odd(Means):
+    """Ends as it was told to."""
+
+    def __init__(self, end: Callable[[Tensor], Any]) -> None:
+        super().__init__(torch.float32)
+        self.end = end
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.end(super().forward(pixels))
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (
+            lambda _: next(iter([])),
+            r"StopIteration, raised in test_notebook\.py, line \d+: an iter",
+        ),
+        (lambda logits: logits.to(torch.complex64), "must return real logits"),
+    ],
+    ids=["StopIteration", "complex"],
+)
+def test_what_a_module_must_not_end_with_is_said(
+    images, end: Callable[[Tensor], Any], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        evaluate(Odd(end), images, LABELS, NAMES, corruptions="clean")
+
+
+def test_a_module_without_values_and_a_class_named_twice_are_refused(images) -> None:
+    with pytest.raises(ConfigurationError, match="Means has weights on the device `meta`"):
+        evaluate(Means(torch.float32).to("meta"), images, LABELS, NAMES, corruptions="clean")
+    with pytest.raises(ConfigurationError, match="'dark' stands twice"):
+        evaluate(Means(torch.float32), images, LABELS, ["dark", "dark"], corruptions="clean")
+
+
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16])
 def test_another_default_dtype_changes_no_number_and_other_weights_are_said(
     images, kind: torch.dtype

@@ -21,9 +21,16 @@ def facts_of_labels(
         positive: Positive class of two-class data; the last by default.
 
     Raises:
-        ConfigurationError: If the labels are no whole numbers, or one class an image in a column.
+        ConfigurationError: If labels are no whole numbers, or one class an image in a column, or
+            if two classes have one name.
     """
     truth = np.asarray(labels)
+    twice = sorted({name for name in class_names if list(class_names).count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"class_names={list(class_names)}: {', '.join(map(repr, twice))} stands twice; each "
+            f"class is named once."
+        )
     if not np.issubdtype(truth.dtype, np.integer):
         raise ConfigurationError(f"labels must be whole numbers, got {truth.dtype}.")
     if truth.ndim == 2 and truth.shape[1] == 1:
