@@ -121,21 +121,39 @@ class Masks:
         digest: Of the pixels, in order: decides which masks a stored cell was judged by.
         spacing: float64 (N, 2), millimetres from one row of the stored image to the next, and from
             one column; None where nobody knows.
+        ignored: Value of pixels that are of no image, as its border; None: there are none.
     """
 
     values: UInt8Array
     digest: str = ""
     spacing: Float64Array | None = None
+    ignored: int | None = None
     kind: ClassVar = "masks"
 
     def take(self, rows: Int64Array) -> Self:
         """Return the masks of these images, in this order, read when they are asked for."""
         spacing = None if self.spacing is None else self.spacing[rows]
-        return type(self)(picked(self.values, rows), self.digest, spacing)
+        return type(self)(picked(self.values, rows), self.digest, spacing, self.ignored)
+
+    def pixels(self, rows: slice | Int64Array) -> UInt8Array:
+        """Return the class of each pixel of some images, or `OUTSIDE`: uint8 (n, H, W).
+
+        Example:
+            >>> masks = Masks(np.array([[[0, 1, 9]]], np.uint8), ignored=9)
+            >>> masks.pixels(slice(1)).tolist(), masks.classes(slice(1)).tolist()
+            ([[[0, 1, 255]]], [[[0, 1, 0]]])
+        """
+        stored = np.asarray(self.values[rows])
+        if self.ignored is None:
+            return stored
+        return np.where(stored == self.ignored, np.uint8(OUTSIDE), stored)
 
     def classes(self, rows: slice | Int64Array) -> UInt8Array:
-        """Return the class of each pixel of some images, (n, H, W)."""
-        return np.asarray(self.values[rows])
+        """Return the class of each pixel of some images, (n, H, W); what is outside has 0."""
+        stored = np.asarray(self.values[rows])
+        if self.ignored is None:
+            return stored
+        return np.where(stored == self.ignored, np.uint8(0), stored)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Name what a store keeps: nothing."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.types import Float64Array, UInt8Array
@@ -68,10 +69,13 @@ class Truth:
         masks: uint8 (m, H, W), the class of each pixel of the stored images, 0 for the background.
         spacing: float64 (m, 2), millimetres from row to row, and from column to column; None where
             nobody knows.
+        outside: bool (m, H, W), pixels of no image, as the border around it, in which nothing that
+            a model says counts; None: there are none.
     """
 
     masks: UInt8Array
     spacing: Float64Array | None = None
+    outside: NDArray[np.bool_] | None = None
 
 
 @runtime_checkable

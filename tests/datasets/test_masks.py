@@ -207,7 +207,9 @@ def test_masks_alone_are_what_images_are_judged_by_class_by_class(tmp_path: Path
     assert len({found.fingerprint, binary.fingerprint}) == 2
     padded = own(tmp_path, target="masks", mask_classes=names).load()
     np.testing.assert_array_equal(padded.target.values[0][10:50], values)
-    assert not padded.target.values[0][:10].any()
+    assert (padded.target.values[:, :10] == 255).all(), "the border is of no image"
+    assert (padded.target.pixels(slice(0, 1))[0, 50:] == 255).all()
+    assert not padded.target.classes(slice(0, 2))[:, :10].any()
     with pytest.raises(InvalidImageError, match=r"values from 0 to 2, and .*names 0 back, 1 polyp"):
         own(tmp_path, target="masks", mask_classes=("back", "polyp")).load()
 

@@ -304,3 +304,21 @@ def test_the_segmenter_of_the_package_outlines_phantoms_and_loses_under_noise(tm
 
 def test_an_audit_has_nothing_to_say_of_classes_of_pixels() -> None:
     assert findings(segmented())[CLASSES_ABSENT] == "none"
+
+
+def test_what_is_said_in_the_border_around_an_image_does_not_count(tmp_path) -> None:
+    drawn = masks(6)
+    drawn[:, :8] = 255
+    greys = GREYS[np.where(drawn == 255, 1, drawn)]  # a disc all over the border
+    whole = replace(
+        segmented(count=6),
+        images=np.repeat(greys[..., None], 3, axis=3),
+        target=Masks(drawn, "bordered", ignored=255),
+    )
+    cells = run(tmp_path / "marked", TASK, whole, corruption="elastic_transform")
+    assert image_dice(cells["clean", 0].arrays).tolist() == [1.0] * 6
+    assert set(np.unique(cells["clean", 0].arrays["shown_truths"])) <= {0, 1, 2}
+    assert image_dice(cells["elastic_transform", 1].arrays).mean() > 0.9
+    unmarked = replace(whole, target=Masks(np.where(drawn == 255, 0, drawn).astype(np.uint8), "0"))
+    worse = run(tmp_path / "unmarked", TASK, unmarked)
+    assert image_dice(worse["clean", 0].arrays).mean() < 0.9

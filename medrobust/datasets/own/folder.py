@@ -105,7 +105,8 @@ class Folder(OwnData):
     def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
         if self.target == "masks":
             masks = self._masks(table, samples, tuple(self.mask_classes))
-            given = Masks(masks.open(), masks.digest, self._spacing(table, samples))
+            spacing = self._spacing(table, samples)
+            given = Masks(masks.open(), masks.digest, spacing, ignored=BORDER)
             return {"target": given, "class_names": tuple(self.mask_classes) or LESIONS}
         judged = super()._judged(table, samples)
         target = judged["target"]

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LOSSY = (".jpg", ".jpeg")
 """Files whose compression smears a mask."""
 
-READING = 2
+READING = 3
 """Version of the way masks are read."""
 
 BORDER = 255
@@ -72,7 +72,7 @@ def read_masks(
 
     Every value of a file but 0 is a lesion; the border that padding puts around an image is 255. A
     row without a mask has no lesion, which is said. Where classes are asked for, a pixel has the
-    number of its class, and the border is background.
+    number of its class.
 
     Args:
         table: With the rows.
@@ -113,7 +113,7 @@ def read_masks(
 
     def read(sample: Sample) -> UInt8Array:
         if sample.name not in given:
-            return _bare(sample.file, framing, classes)
+            return _bare(sample.file, framing)
         own = given[sample.name]
         with place_named(own):
             return _read(own.file, sample.file, framing, classes, threshold)
@@ -163,16 +163,14 @@ def _read(
 
     kinds = [int(kind) for kind in np.unique(values) if kind]
     found = most_light((framing.size, framing.size), ((kind, light(kind)) for kind in kinds))
-    return found if classes is not None else _bordered(found, values.shape, framing)
+    return _bordered(found, values.shape, framing)
 
 
-def _bare(image: Path, framing: Framing, classes: Sequence[str] | None) -> UInt8Array:
+def _bare(image: Path, framing: Framing) -> UInt8Array:
     """Return the mask of an image without lesions, which the images themselves are read for."""
     from PIL import Image, UnidentifiedImageError
 
     empty = np.zeros((framing.size, framing.size), np.uint8)
-    if classes is not None:
-        return empty
     try:
         with Image.open(image) as picture:
             return _bordered(empty, (picture.height, picture.width), framing)

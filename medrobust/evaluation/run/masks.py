@@ -36,13 +36,9 @@ class MovedMasks:
         Of masked labels 1 in lesions, and 255 where there is no image.
         """
         target = self.image_set.target
-        if isinstance(target, MaskedLabels):
-            stored = target.pixels(rows)
-        else:
-            assert isinstance(target, Masks)
-            stored = np.asarray(target.values[rows])
+        assert isinstance(target, Masks | MaskedLabels)
         return moved_classes(
-            stored,
+            target.pixels(rows),
             self.column,
             severity=self.severity,
             seed=self.seed,
@@ -54,16 +50,13 @@ class MovedMasks:
         """Return masks and spacing of some rows."""
         target = self.image_set.target
         assert isinstance(target, Masks | MaskedLabels)
-        return Truth(
-            inside(self(rows), target), None if target.spacing is None else target.spacing[rows]
-        )
-
-
-def inside(masks: UInt8Array, target: Masks | MaskedLabels) -> UInt8Array:
-    """Take what lies outside of the images for background."""
-    if isinstance(target, MaskedLabels):
-        return np.where(masks == OUTSIDE, np.uint8(0), masks)
-    return masks
+        masks = self(rows)
+        spacing = None if target.spacing is None else target.spacing[rows]
+        if isinstance(target, Masks) and target.ignored is None:
+            return Truth(masks, spacing)
+        outside = masks == OUTSIDE
+        masks = np.where(outside, np.uint8(0), masks)
+        return Truth(masks, spacing, outside if isinstance(target, Masks) else None)
 
 
 @dataclass(slots=True)

@@ -112,6 +112,8 @@ class SegmentationHead:
         """
         logits = self._segments(features, patches, truth)
         predicted = self._classes(logits, (truth.masks.shape[1], truth.masks.shape[2]))
+        if truth.outside is not None:
+            predicted[truth.outside] = 0
         rows = self._judge(predicted, truth)
         if self._prompts is not None:
             kept = prompts_of(truth.masks, self._judge.classes, self._prompts).kept
