@@ -64,6 +64,7 @@ def fit(arguments: Sequence[str]) -> int:
     _add_choice(parser, "val")
     given = parser.parse_args(arguments)
     check_out_file(given.out)
+    from medrobust.base.seals import sealed_json
     from medrobust.base.whole_files import write_whole
     from medrobust.readings.gate.fit import fit as fitted
     from medrobust.readings.gate.gate import Promise
@@ -78,7 +79,7 @@ def fit(arguments: Sequence[str]) -> int:
         modality=given.modality,
     )
     try:
-        write_whole(given.out, (json.dumps(gate.record(), indent=1) + "\n").encode())
+        write_whole(given.out, sealed_json(gate.record()))
     except OSError as error:
         raise ConfigurationError(f"{given.out} cannot be written: {error.strerror}.") from error
     print("\n".join(_told(gate)))
@@ -195,13 +196,15 @@ def _pairs(stores: Sequence[Path], given: Any) -> Any:
 
 
 def _read(file: Path) -> "Gate":
-    from medrobust.base.safe_files import json_object
+    from medrobust.base.seals import read_sealed
     from medrobust.readings.gate.gate import read_gate
 
     try:
-        record = json_object(file)
+        record = read_sealed(file)
     except FileNotFoundError as error:
         raise ConfigurationError(f"{file} not found. Make it by `medrobust gate fit`.") from error
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{file} is no gate: it cannot be read ({error}).") from error
+        raise ConfigurationError(
+            f"{file} is no gate as `medrobust gate fit` wrote it ({error}): fit it again."
+        ) from error
     return read_gate(record)

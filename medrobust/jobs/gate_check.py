@@ -49,6 +49,8 @@ class Verdict:
 def files_below(place: Path) -> list[Path]:
     """Return a file itself, or the pictures and DICOM files below a folder, sorted.
 
+    Links to nowhere are among them, to be refused: a picture that is not there was not accepted.
+
     Raises:
         DatasetNotFoundError: If there is nothing there.
         ConfigurationError: If a folder holds none.
@@ -60,7 +62,9 @@ def files_below(place: Path) -> list[Path]:
     found = sorted(
         path
         for path in place.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES
+        and (path.is_file() or (path.is_symlink() and not path.exists()))
+        and not path.name.startswith(".")
     )
     if not found:
         raise ConfigurationError(f"{place} holds no PNG, JPEG, TIFF or DICOM files.")
@@ -84,6 +88,9 @@ def check_files(gate: Gate, files: Sequence[Path], root: Path) -> Iterator[Verdi
                 pixels, complaint = _read(file, gate)
             except MedRobustError as error:
                 yield Verdict(name, False, (f"cannot be read: {str(error).rstrip('.')}",))
+                continue
+            except OSError as error:
+                yield Verdict(name, False, (f"cannot be read: {error.strerror or error}",))
                 continue
             yield Verdict(name, False, (complaint,)) if complaint else verdict(gate, pixels, name)
 

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ def typed(*words: object) -> int:
     with pytest.raises(SystemExit) as stopped:
         main(["gate", *map(str, words)])
     return int(stopped.value.code or 0)
+
+
+def unsealed(folder: Path) -> dict[str, Any]:
+    """Read the gate as one of before that had no seal, so that it can be changed."""
+    gate = json.loads((folder / "gate.json").read_text())
+    return {name: value for name, value in gate.items() if not name.startswith("seal")}
 
 
 def test_a_fitted_gate_keeps_clean_images_and_its_promise_on_other_patients(
@@ -82,6 +89,7 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     assert typed("check", folder / "gate.json", scans / "clean0.png") == 0
     assert "1 of 1 accepted" in capsys.readouterr().out
     (scans / "broken.png").write_bytes(b"not a picture")
+    (scans / "gone.png").symlink_to(scans / "nowhere.png")
     Image.fromarray(np.zeros((SIZE, SIZE, 3), np.uint8)).save(scans / "colour.png")
     Image.fromarray(clean[0, 0, :40, :40].numpy()).save(scans / "small.png")
     assert typed("check", folder / "gate.json", scans, "--json") == 3
@@ -91,6 +99,7 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     assert by_name["noisy0.png"]["reasons"][0].split()[0] in MEASURES
     assert "is above" in by_name["noisy0.png"]["reasons"][0]
     assert "cannot be read" in by_name["broken.png"]["reasons"][0]
+    assert by_name["gone.png"]["reasons"] == ["cannot be read: No such file or directory"]
     assert "a colour image, and the gate is of grey images" in by_name["colour.png"]["reasons"][0]
     assert "40 x 40 pixels" in by_name["small.png"]["reasons"][0]
     stored = measure(clean[:1], MEASURES)
@@ -103,7 +112,7 @@ def test_a_dicom_file_of_another_modality_is_refused(
 ) -> None:
     from pydicom import examples
 
-    gate = json.loads((folder / "gate.json").read_text())
+    gate = unsealed(folder)
     gate["images"]["modality"] = "CR"
     (folder / "cr.json").write_text(json.dumps(gate))
     examples.ct.save_as(folder / "slice.dcm")
@@ -138,7 +147,7 @@ def test_what_cannot_be_fitted_is_said_in_a_sentence(
 def test_a_gate_of_another_model_and_a_file_that_is_none_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gate = json.loads((folder / "gate.json").read_text())
+    gate = unsealed(folder)
     (folder / "other.json").write_text(json.dumps({**gate, "row": "0" * 64}))
     assert typed("report", folder / "other.json", folder / "store") == 1
     assert "with other weights, prompts or precision" in capsys.readouterr().err
@@ -149,10 +158,28 @@ def test_a_gate_of_another_model_and_a_file_that_is_none_are_refused(
     assert "Make it by `medrobust gate fit`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"limit": 99.0}, "its limit is none of those that were tested"),
+        ({"in_logs": ["noise"]}, "logarithms of measures that it does not have"),
+        ({"measures": 5}, "this gate is damaged"),
+    ],
+)
+def test_a_gate_that_was_edited_is_refused_with_its_seal_and_without(
+    folder: Path, changes: dict[str, Any], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed = json.loads((folder / "gate.json").read_text())
+    for gate, told in ((sealed, "not the one that was sealed"), (unsealed(folder), sentence)):
+        (folder / "edited.json").write_text(json.dumps(gate | changes))
+        assert typed("check", folder / "edited.json", folder) == 1
+        assert told in capsys.readouterr().err
+
+
 def test_a_gate_of_images_of_another_size_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gate = json.loads((folder / "gate.json").read_text())
+    gate = unsealed(folder)
     gate["images"] |= {"size": 224, "channels": 3}
     (folder / "large.json").write_text(json.dumps(gate))
     assert typed("report", folder / "large.json", folder / "store") == 1
@@ -183,7 +210,7 @@ def test_no_clean_cell_and_one_class_are_refused(folder: Path) -> None:
 def test_a_gate_of_before_is_read_and_says_what_it_said(folder: Path) -> None:
     from medrobust.readings.gate.gate import read_gate
 
-    record = json.loads((folder / "gate.json").read_text())
+    record = unsealed(folder)
     del record["tested"]
     assert "patients accepted), for new" in read_gate(record).sentence
 

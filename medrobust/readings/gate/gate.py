@@ -136,11 +136,16 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
         )
         promise = {**record["promise"], "held_out": tuple(record["promise"]["held_out"])}
         low, mean, high = map(float, record["clean_kept"])
+        limit, steps = float(record["limit"]), tuple(Step(**step) for step in record["tests"])
+        if not any(step.limit == limit for step in steps):
+            raise ValueError("its limit is none of those that were tested")
+        if not set(record["in_logs"]) <= set(measures):
+            raise ValueError("it takes logarithms of measures that it does not have")
         return Gate(
             Envelope(tuple(measures), centre, below, above, frozenset(record["in_logs"])),
-            float(record["limit"]),
+            limit,
             Promise(**promise),
-            tuple(Step(**step) for step in record["tests"]),
+            steps,
             dict(record["images"]),
             {name: record[name] for name in ABOUT},
             (low, mean, high),
