@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import re
 import socket
 import sys
@@ -10,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
 from forked import forked
 from pages import ROOT
 from sphinx.cmd.build import main
@@ -52,20 +54,39 @@ def build(given: list[str]) -> None:
     sys.exit(main(given))
 
 
-def test_the_site_builds_strictly_offline_and_asks_for_nothing(tmp_path: Path) -> None:
+def built(folder: Path, builder: str) -> Path:
+    """Build as `make docs` does, with another builder; return the folder of what was built."""
     (options,) = re.findall(r"-m sphinx (.*) docs site", (ROOT / "Makefile").read_text())
     assert "-W" in options
-    given = [*options.split(), "-d", str(tmp_path / "doctrees"), "docs", str(tmp_path / "site")]
+    assert "-b html" in options
+    given = options.replace("-b html", f"-b {builder}").split()
+    given += ["-d", str(folder / "doctrees"), "docs", str(folder / "site")]
     done = forked(partial(build, given))
     assert done.returncode == 0, done.stderr
-    read = [*(tmp_path / "site").rglob("*.html"), *(tmp_path / "site").rglob("*.css")]
-    assert len(read) > 30
-    asking = {
-        path.name: found[0]
-        for path in read
-        if (found := REQUEST.search(path.read_text(encoding="utf-8")))
-    }
-    assert not asking
-    reference = "".join(file.read_text() for file in (tmp_path / "site" / "api").glob("*.html"))
+    return folder / "site"
+
+
+def asking(files: list[Path]) -> dict[str, str]:
+    """Return what of files asks for something from elsewhere."""
+    assert len(files) > 30
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    return {name: found[0] for name, text in texts.items() if (found := REQUEST.search(text))}
+
+
+def test_all_pages_are_read_strictly_offline_with_every_public_name(tmp_path: Path) -> None:
+    built(tmp_path, "dummy")
+    environment = pickle.loads((tmp_path / "doctrees" / "environment.pickle").read_bytes())
+    described = environment.domaindata["py"]["objects"]
+    public = {f"{room}.{name}" for room in ROOMS for name in import_module(room).__all__}
+    assert public - described.keys() == PLAIN
+    docs = ROOT / "docs"
+    assert not asking([*docs.rglob("*.md"), *(docs / "static").iterdir()])
+
+
+@pytest.mark.slow  # a third more, for pages of the same sources
+def test_the_site_builds_strictly_offline_and_asks_for_nothing(tmp_path: Path) -> None:
+    site = built(tmp_path, "html")
+    assert not asking([*site.rglob("*.html"), *site.rglob("*.css")])
+    reference = "".join(file.read_text() for file in (site / "api").glob("*.html"))
     public = {f"{room}.{name}" for room in ROOMS for name in import_module(room).__all__}
     assert {name for name in public if f'id="{name}"' not in reference} == PLAIN
