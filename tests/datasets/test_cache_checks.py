@@ -56,7 +56,7 @@ def test_every_flipped_bit_of_a_small_entry_is_mended(tmp_path: Path, name: str)
     first = opened(tmp_path)
     file = first.file.with_name(name)
     content = file.read_bytes()
-    for bit in range(0, 8 * len(content), 3):
+    for bit in range(0, 8 * len(content), 7):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         file.write_bytes(flipped)

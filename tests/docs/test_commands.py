@@ -90,6 +90,8 @@ def is_subcommand(command: Command) -> bool:
 
 
 RUNS = [c for c in OTHERS if overrides(c) is not None and not is_subcommand(c)]
+RUNS = list({tuple(overrides(c) or ()): c for c in reversed(RUNS)}.values())[::-1]
+"""Each once, wherever it is written again."""
 
 
 @pytest.fixture(scope="module")

@@ -61,10 +61,10 @@ def test_an_order_is_a_row_only_of_methods_that_depend_on_it(tmp_path: Path) -> 
     assert len({cell.key.fingerprint for cell in planned.cells}) == 8
 
 
-@pytest.mark.parametrize("how", [{"batch_size": 7}, {"num_workers": 1}])
 def test_a_cell_alone_equals_the_same_cell_as_the_last_of_a_job(
-    job_of_many: dict[tuple[str, str, int], Any], how: dict[str, int], tmp_path: Path
+    job_of_many: dict[tuple[str, str, int], Any], tmp_path: Path
 ) -> None:
+    how = {"batch_size": 7, "num_workers": 1}
     _, corruption, severity = list(job_of_many)[-1]
     last = replace(Corruption(corruption), suite="medimeta_c")
     alone = named(cells_of(evaluated(tmp_path, *ALL, corruption=last, **how)))

@@ -142,7 +142,7 @@ def test_a_run_that_finds_all_its_cells_builds_no_trainer(tmp_path) -> None:
     assert [done.computed for done in found] == [False, False]
 
 
-@pytest.mark.parametrize("limit", [1, 5, 39])
+@pytest.mark.parametrize("limit", [1, 39])
 def test_out_of_memory_batches_are_halved_and_no_number_changes(tmp_path, limit, caplog) -> None:
     def fit(images: Tensor) -> None:
         if len(images) > limit:
@@ -231,8 +231,7 @@ def test_no_batch_size_worker_or_order_of_the_plan_changes_a_number(tmp_path) ->
     expected = logits(experiment(tmp_path / "a", *columns))
     for name, changes in {
         "auto": {"batch_size": "auto"},
-        "one": {"batch_size": 7},
-        "workers": {"num_workers": 2, "batch_size": 16},
+        "workers": {"num_workers": 2, "batch_size": 7},
         "features": {"keep_features": True},
     }.items():
         assert logits(experiment(tmp_path / name, *columns, **changes)) == expected
