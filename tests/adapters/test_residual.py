@@ -62,7 +62,6 @@ def test_zero_adapters_are_the_model_itself_to_the_bit(
 ) -> None:
     model = FAMILIES[name](tmp_path).source(str(tmp_path)).load()
     before = module_fingerprint(model)
-    model.requires_grad_(False)  # as attaching does: some processors pool by other kernels then
     base = everything(model, pixels(side), [1, 2])
     recipe = Mvfa(blocks=[1, 2], bottleneck=5)
     assert len(recipe.attach(model, seed=1)) == 2

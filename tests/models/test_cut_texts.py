@@ -1,10 +1,9 @@
 """Texts that are longer than a context are counted, by every tokenizer."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES
 from sentencepiece import SentencePieceProcessor
 
 from medrobust.models.cut_texts import counting_cut_texts
@@ -33,9 +32,9 @@ def test_nobody_is_told_who_does_not_ask():
     assert cut.number == 0
 
 
-def test_siglip_counts_what_its_own_pieces_and_the_end_mark_exceed(tmp_path: Path) -> None:
-    model = FAMILIES["siglip"](tmp_path).source(str(tmp_path)).load()
-    pieces = SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+def test_siglip_counts_what_its_own_pieces_and_the_end_mark_exceed(shelf: Any) -> None:
+    model = shelf.source("siglip").load()
+    pieces = SentencePieceProcessor(model_file=str(shelf["siglip"][0] / "spiece.model"))
     texts = [" ".join(["effusion"] * count) for count in range(1, 40)]
     lengths = [len(pieces.encode(text)) + 1 for text in texts]
     context = model.tokenizer(texts[:1])[0].shape[1]

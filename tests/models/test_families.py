@@ -19,22 +19,21 @@ SENTENCES = ["a photo of a Basophil.", "evidence of severe disease, mild - x-ray
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Family, Any]]:
-    """Folder, family and loaded model by name, each made at first use."""
+def loaded(shelf: Any) -> dict[str, Any]:
+    """Models by name, each loaded at first use."""
 
-    class Shelf(dict[str, tuple[Path, Family, Any]]):
-        def __missing__(self, name: str) -> tuple[Path, Family, Any]:
-            folder = tmp_path_factory.mktemp(name)
-            family = FAMILIES[name](folder)
-            self[name] = folder, family, family.source(str(folder)).load()
+    class Loaded(dict[str, Any]):
+        def __missing__(self, name: str) -> Any:
+            folder, family = shelf[name]
+            self[name] = family.source(str(folder)).load()
             return self[name]
 
-    return Shelf()
+    return Loaded()
 
 
 @pytest.fixture(params=FAMILIES)
-def member(request: pytest.FixtureRequest, shelf: Any) -> tuple[Path, Family, Any]:
-    return shelf[request.param]
+def member(request: pytest.FixtureRequest, shelf: Any, loaded: Any) -> tuple[Path, Family, Any]:
+    return *shelf[request.param], loaded[request.param]
 
 
 def wide_images(count: int = 2) -> Tensor:

@@ -1,6 +1,5 @@
 """Patch features: equal to the hidden states of the original library, from the pass of features."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,9 +42,9 @@ def by_its_library(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_states_are_those_of_the_original_library(name: str, tmp_path: Path) -> None:
-    family = FAMILIES[name](tmp_path)
-    model = family.source(str(tmp_path)).load()
+def test_states_are_those_of_the_original_library(name: str, shelf: Any) -> None:
+    folder, family = shelf[name]
+    model = family.source(str(folder)).load()
     pixels = pixels_of(model.preprocess.size)
     features, patches = all_patches(model, pixels)
     with torch.no_grad():
@@ -107,8 +106,8 @@ def test_dinov2_with_registers_begins_after_them(registers: int) -> None:
     assert gap([level.states for level in patches.values()], truth) < 1e-5
 
 
-def test_the_class_token_of_clip_and_a_place_take_the_same_way(tmp_path: Path) -> None:
-    model = FAMILIES["clip"](tmp_path).source(str(tmp_path)).load()
+def test_the_class_token_of_clip_and_a_place_take_the_same_way(shelf: Any) -> None:
+    model = shelf.source("clip").load()
     pixels = pixels_of(224)
     patches = all_patches(model, pixels)[1]
     last = model.visual_encoder.model.encoder.layers[-1]
@@ -130,8 +129,8 @@ def test_the_mean_of_places_of_phantomclip_is_its_embedding(phantom: Any) -> Non
         torch.testing.assert_close(joint.mean(dim=1), phantom.embed_image(pixels))
 
 
-def test_the_pool_of_siglip_sees_one_place_as_an_image_of_it_alone(tmp_path: Path) -> None:
-    model = FAMILIES["siglip"](tmp_path).source(str(tmp_path)).load()
+def test_the_pool_of_siglip_sees_one_place_as_an_image_of_it_alone(shelf: Any) -> None:
+    model = shelf.source("siglip").load()
     inner = model.visual_encoder.model
     level = all_patches(model, pixels_of(64))[1][1]
     with torch.no_grad():
@@ -139,8 +138,8 @@ def test_the_pool_of_siglip_sees_one_place_as_an_image_of_it_alone(tmp_path: Pat
     torch.testing.assert_close(level.joint()[1:2, 5], place, atol=1e-6, rtol=0)
 
 
-def test_a_place_of_clips_resnet_is_an_attention_pool_over_it_alone(tmp_path: Path) -> None:
-    model = FAMILIES["open_clip_rn50"](tmp_path).source(str(tmp_path)).load()
+def test_a_place_of_clips_resnet_is_an_attention_pool_over_it_alone(shelf: Any) -> None:
+    model = shelf.source("open_clip_rn50").load()
     pool, level = model.visual_encoder.attnpool, all_patches(model, pixels_of(64))[1][4]
     one = level.states[:, 3]
     with torch.no_grad():

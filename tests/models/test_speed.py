@@ -1,9 +1,7 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES
 from torch import nn
 from torch.nn import functional
 
@@ -12,9 +10,8 @@ from medrobust.models import OwnModel, Speed
 
 
 @pytest.fixture(scope="module", params=["open_clip_vit", "open_clip_rn50", "medclip_vit"])
-def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp(request.param)
-    return FAMILIES[request.param](folder).source(str(folder))
+def source(request: pytest.FixtureRequest, shelf: Any) -> Any:
+    return shelf.source(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +75,7 @@ def test_choices_that_do_not_exist_or_do_not_apply_are_refused() -> None:
         Speed(channels_last=True).apply(OwnModel(nn.Flatten()).load())
 
 
-def test_eager_attention_reaches_the_blocks(tmp_path: Path) -> None:
-    source = FAMILIES["open_clip_vit"](tmp_path).source(str(tmp_path))
+def test_eager_attention_reaches_the_blocks(shelf: Any) -> None:
+    source = shelf.source("open_clip_vit")
     model = Speed(attention="eager").apply(source.load())
     assert model.visual_encoder.model.config._attn_implementation == "eager"

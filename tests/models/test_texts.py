@@ -70,19 +70,6 @@ TEXTED = [name for name in FAMILIES if name not in IMAGES_ALONE]
 CLEANED = ["biomedclip", "unimed", "robustmedclip_vit"]
 
 
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Family]]:
-    """Folder and family by name, each written at first use."""
-
-    class Shelf(dict[str, tuple[Path, Family]]):
-        def __missing__(self, name: str) -> tuple[Path, Family]:
-            folder = tmp_path_factory.mktemp(name)
-            self[name] = folder, FAMILIES[name](folder)
-            return self[name]
-
-    return Shelf()
-
-
 def differing(model: Any, family: Family) -> list[str]:
     """Return the prompts whose features, together or alone, differ from the original's."""
     assert family.text is not None

@@ -1,11 +1,9 @@
 """Windows of places that a tower encodes alone: as if its attention were blind elsewhere."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES
 from places import pixels_of
 from torch import Tensor
 from torch.nn import functional
@@ -40,10 +38,9 @@ def blind(monkeypatch: pytest.MonkeyPatch, seen: Tensor) -> None:
 
 @pytest.mark.parametrize("name", WITH_CLASS_TOKEN)
 def test_a_window_is_what_the_class_token_says_that_sees_nothing_else(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, shelf: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    family = FAMILIES[name](tmp_path)
-    model = family.source(str(tmp_path)).load()
+    model = shelf.source(name).load()
     pixels = pixels_of(model.preprocess.size)
     with torch.no_grad():
         patches = model.encode_image_and_patches(pixels, (model.patch_blocks,))[1]
@@ -59,8 +56,8 @@ def test_a_window_is_what_the_class_token_says_that_sees_nothing_else(
     assert (found[:, 0] - found[:, -1]).abs().max() > 1e-4
 
 
-def test_a_window_of_all_places_is_the_image(tmp_path: Path) -> None:
-    model = FAMILIES["clip"](tmp_path).source(str(tmp_path)).load()
+def test_a_window_of_all_places_is_the_image(shelf: Any) -> None:
+    model = shelf.source("clip").load()
     pixels = pixels_of(224)
     with torch.no_grad():
         features, patches = model.encode_image_and_patches(pixels, (2,))
@@ -69,8 +66,8 @@ def test_a_window_of_all_places_is_the_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE_MAPS)
-def test_towers_of_whole_maps_say_why_they_cannot(name: str, tmp_path: Path) -> None:
-    model = FAMILIES[name](tmp_path).source(str(tmp_path)).load()
+def test_towers_of_whole_maps_say_why_they_cannot(name: str, shelf: Any) -> None:
+    model = shelf.source(name).load()
     with pytest.raises(ConfigurationError, match=r"no plain vision transformer.*scorer=windows"):
         model.check_windows()
 
@@ -79,9 +76,9 @@ def test_towers_of_whole_maps_say_why_they_cannot(name: str, tmp_path: Path) -> 
     ("name", "why"), [("dinov3", "told of the places of the whole grid"), ("sam", "adds a bias")]
 )
 def test_towers_whose_attention_knows_the_whole_grid_say_so(
-    name: str, why: str, tmp_path: Path
+    name: str, why: str, shelf: Any
 ) -> None:
-    model = FAMILIES[name](tmp_path).source(str(tmp_path)).load()
+    model = shelf.source(name).load()
     with pytest.raises(ConfigurationError, match=why), torch.no_grad():
         model.encode_windows(pixels_of(model.preprocess.size), torch.tensor([[0], [15]]))
 
@@ -93,8 +90,8 @@ def test_windows_of_some_images_are_those_of_all() -> None:
     assert torch.equal(some, whole[1:3, :1])
 
 
-def test_a_window_sees_no_pixel_outside_of_it_and_no_hook_stays(tmp_path: Path) -> None:
-    model: Any = FAMILIES["clip"](tmp_path).source(str(tmp_path)).load()
+def test_a_window_sees_no_pixel_outside_of_it_and_no_hook_stays(shelf: Any) -> None:
+    model: Any = shelf.source("clip").load()
     whole, windows = pixels_of(224), places_of((7, 7), 3)
     with torch.no_grad():
         image = model.encode_image(whole)
