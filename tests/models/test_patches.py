@@ -172,9 +172,11 @@ def test_bits_do_not_depend_on_the_batch_size(phantom: Any, sizes: tuple[int, ..
 
 
 def test_patch_features_carry_gradients_to_the_tower(phantom: Any) -> None:
+    position = phantom.visual_encoder.position.requires_grad_(True)  # models are loaded frozen
     level = phantom.encode_patches(pixels_of(112), [1])[1]
-    (gradient,) = torch.autograd.grad(level.joint().sum(), [phantom.visual_encoder.position])
+    (gradient,) = torch.autograd.grad(level.joint().sum(), [position])
     assert gradient.abs().max() > 0
+    position.requires_grad_(False)
 
 
 @pytest.mark.parametrize("blocks", [(), (0,), (3,), (1, 1), (1, -1)])
