@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -179,11 +178,6 @@ def _write_table(table: Path, file: Path, names: Sequence[str]) -> Sequence[str]
     paths = read_table(table).columns.get("path")
     if paths is None:
         raise ConfigurationError(f"{table.name} has no column 'path' that names the images.")
-    if len(paths) < len(names):
-        raise ConfigurationError(
-            f"{table.name} lists {counted(len(paths), 'image')}: encode as many as there are "
-            f"classes ({len(names)}) or more at a time."
-        )
     with file.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["path", "label"])

@@ -85,6 +85,10 @@ def test_dicom_files_get_features_measures_and_what_headers_say(tmp_path):
     assert image_files(tmp_path, found, run) == [tmp_path / f"{n}.dcm" for n in range(3)]
     with pytest.raises(ConfigurationError, match="add quality=alone"):
         encoded(tmp_path, known, run[:-1])
+    for name in ("1.dcm", "2.dcm"):
+        (tmp_path / name).unlink()
+    alone, _ = encoded(tmp_path, known, run)  # a quiet day: fewer images than classes
+    np.testing.assert_allclose(alone.vectors["embedding"], rows[:1], atol=1e-5)
 
 
 def test_what_cannot_be_encoded_is_one_sentence(table, monkeypatch):
