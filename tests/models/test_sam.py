@@ -208,5 +208,7 @@ def test_prompts_that_a_model_does_not_take_are_said_or_refused(tmp_path: Path, 
         Segmentation(prompted_by="points", prompt_corruption="enlarge")
     with pytest.raises(ConfigurationError, match="6 is no severity; there are 1 to 5"):
         Segmentation(prompt_corruption="shift", prompt_severities=[6])
+    with pytest.raises(ConfigurationError, match="text_corruption changes sentences"):
+        Segmentation(text_corruption=object())
     with pytest.raises(UnknownNameError, match="turn"):
         Segmentation(prompt_corruption="turn")

@@ -83,6 +83,7 @@ class Segmentation(Task):
         tolerance: Of NSD, in the unit of distances.
         unit: Of distances, "mm" or "px"; None: millimetres where a set knows its spacing.
         store_maps: Whether cells keep the masks of all images, and not of a few.
+        text_corruption: Refused: sentences tell what to outline, and are given as they are.
 
     Raises:
         UnknownNameError: If there is no such segmenter, box or surface.
@@ -113,7 +114,13 @@ class Segmentation(Task):
         tolerance: float = 2.0,
         unit: Literal["mm", "px"] | None = None,
         store_maps: bool = False,
+        text_corruption: object = None,
     ) -> None:
+        if text_corruption is not None:
+            raise ConfigurationError(
+                "text_corruption changes sentences, and task=segmentation gives those of its "
+                "classes as they are: leave it out; task.prompt_corruption moves boxes and points."
+            )
         if segmenter not in SEGMENTERS:
             raise unknown_name("segmenter of task=segmentation", segmenter, SEGMENTERS)
         if surface not in ELEMENTS:
