@@ -64,6 +64,7 @@ addEventListener("load", function () {
   const words = document.querySelector(".curves svg text");
   seen.words = words ? words.getBoundingClientRect().height : null;
   seen.wide = document.documentElement.scrollWidth - innerWidth;
+  seen.numbers = table.querySelector("td").getBoundingClientRect().left / innerWidth;
   seen.requests = performance.getEntriesByType("resource").map((entry) => entry.name);
   seen.moment = document.querySelector("time")?.textContent;
   document.body.dataset.seen = JSON.stringify(seen);
@@ -173,6 +174,17 @@ def test_words_in_charts_are_as_large_for_one_corruption_as_for_many(tmp_path, c
     seen, complaints = browse(tmp_path, 1366)
     assert complaints == []
     assert 8 < seen["words"] < 24
+
+
+def test_on_a_narrow_page_numbers_stand_beside_long_names(tmp_path):
+    models = {"robustmedclip_vit + linear_probe 1 shots draw 0": 0.5, "strong": 1.5}
+    for name in ("bloodmnist", "octmnist"):
+        write_matrix(tmp_path / "store", data_record(name), models, corruptions=SEVEN[:2])
+    report_store(tmp_path / "store", tmp_path / "out", interactive=False, figures=False)
+    seen, complaints = browse(tmp_path, 500)
+    assert complaints == []
+    assert seen["wide"] <= 0
+    assert seen["numbers"] < 0.5  # they began beyond the edge
 
 
 PDFTOTEXT = shutil.which("pdftotext")
