@@ -43,7 +43,10 @@ PLAIN = "x" * 160
 
 
 @pytest.mark.draws
-@pytest.mark.parametrize(("name", "columns"), [("phantomclip", 1), (PLAIN, 1), (LONG, 3)])
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [pytest.param("phantomclip", 1, marks=pytest.mark.slow), (PLAIN, 1), (LONG, 3)],
+)
 def test_long_names_leave_figures_their_room_and_warn_of_nothing(
     tmp_path: Path, name: str, columns: int
 ) -> None:
