@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html
 from .reasons import REASON_COLUMNS, reason_rows
+from .reasons_summary import summary_reasons
 from .reference import References
 from .tables import (
     RESULT_COLUMNS,
@@ -253,11 +255,9 @@ def make_report(
     planned_missing = [spec for spec in missing if spec.dataset not in joined]
     ranked = tuple(standings(matrix, measured) for matrix in matrices)
     means = averages(matrices)
-    summary = [
-        *summary_rows(matrices),
-        *standing_rows(matrices, ranked),
-        *average_rows(means, _names(reference)),
-    ]
+    tables = [(matrix, summary_rows([matrix])) for matrix in matrices]
+    places, over_sets = standing_rows(matrices, ranked), average_rows(means, _names(reference))
+    summary = [*chain.from_iterable(rows for _, rows in tables), *places, *over_sets]
     written = [*store_cells, *sanity]
     compared = tuple(row for m in matrices for row in comparison_rows(m, measured))
     return Report(
@@ -270,7 +270,10 @@ def make_report(
         folder=folder,
         run=run,
         comparisons=compared,
-        reasons=tuple(reason_rows(written, measured, compared)),
+        reasons=(
+            *reason_rows(written, measured, compared),
+            *summary_reasons(tables, places, means, over_sets),
+        ),
         ranks=ranked,
         averages=tuple(means),
         untuned=tuple(published),

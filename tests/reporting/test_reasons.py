@@ -22,7 +22,7 @@ from medrobust.reporting.terminal import print_matrix
 BOUNDS = ("value", "low", "high")
 
 
-def made(folder, data, *, wrong) -> Report:
+def made(folder, data, *, wrong, reference=None, left_out=()) -> Report:
     """Report two models, of which one errs on the first images and the other on one more."""
     store, cells = Store(folder / "store"), []
     known = np.eye(len(data.class_names), dtype=np.float32)
@@ -33,12 +33,13 @@ def made(folder, data, *, wrong) -> Report:
             said[: wrong + more] = (said[: wrong + more] + 1) % len(known)
             logits = 3 * known[said] + 0.1 * rng.random((len(said), len(known)), dtype=np.float32)
             cells.append(write_cell(store, data, cell_key(data, model, name, level), logits=logits))
+    cells = [cell for cell in cells if (cell.spec.model, cell.spec.severity) not in left_out]
     report = make_report(
         cells,
         expected=[ExpectedTable(data.name, "test", "imagenet_c", SEVEN[:1], severities=(1,))],
         missing=[],
-        reference=None,
-        reference_cells=[],
+        reference=reference,
+        reference_cells=[cell for cell in cells if cell.spec.model == reference],
         notes=[],
         folder=folder / "out",
         run={},
@@ -75,7 +76,8 @@ def patients(count, size):
 def test_every_empty_number_of_the_tables_has_its_reason(tmp_path, data, wrong):
     report = made(tmp_path, data, wrong=wrong)
     said = {(row["table"], row["line"]): row for row in report.reasons}
-    for table, columns in (("results.csv", BOUNDS), ("comparisons.csv", COMPARED)):
+    tables = {"results.csv": BOUNDS, "comparisons.csv": COMPARED, "summary.csv": BOUNDS}
+    for table, columns in tables.items():
         for line, row in enumerate(read(report, table), 2):
             empty = [name for name in columns if not row[name]]
             found = said.get((table, str(line)))
@@ -83,13 +85,36 @@ def test_every_empty_number_of_the_tables_has_its_reason(tmp_path, data, wrong):
                 assert found is not None, row
                 assert found["kind"] == "empty"
                 assert found["which"] == ", ".join(empty)
-                assert found["metric"] == row.get("metric", row.get("of"))
+                name = row.get("metric", row.get("of"))
+                assert found["metric"] == (f"{name} of {row['of']}" if "covers" in row else name)
                 assert len(found["reason"]) > 10, row
             elif found is not None:
                 assert found["kind"] == "caution"
     there = (report.folder / "reasons.csv").is_file()
     assert there == bool(report.reasons)
     assert not there or read(report, "reasons.csv") == list(report.reasons)
+
+
+@pytest.mark.parametrize(
+    ("how", "metric", "model", "reason"),
+    [
+        ({}, "mCE", "one", "there is no reference"),
+        ({"reference": "one"}, "mCE", "one", "its own reference"),
+        ({"reference": "one"}, "clean_error_ratio", "one", "its own reference"),
+        ({"reference": "other"}, "CE", "two", "cells of its reference, other, are missing"),
+        ({"reference": "one", "left_out": {("one", 1)}}, "CE", "two", "cells of its reference"),
+        ({"reference": "one", "left_out": {("two", 1)}}, "mean", "two", "it lacks 1 cell of 1"),
+        ({"reference": "one", "left_out": {("two", 0)}}, "clean", "two", "it lacks 1 cell of 1"),
+        ({"reference": "one"}, "relative_CE", "two", "loses nothing"),
+    ],
+)
+def test_an_aggregate_says_what_it_lacks(tmp_path, how, metric, model, reason):
+    report = made(tmp_path, data_record(count=60), wrong=6, **how)
+    assert reason in {
+        (row["metric"], row["model"]): row["reason"]
+        for row in report.reasons
+        if row["table"] == "summary.csv"
+    }.get((f"{metric} of error", model), "")
 
 
 def test_intervals_of_few_wrong_answers_are_cautioned_of_and_those_of_plenty_are_not(tmp_path):
