@@ -3,8 +3,9 @@
     python -m benchmarks coverage [REPETITIONS] [grid] [pairs] [small] [seed=NUMBER]
 
 `grid` is what follows; `pairs` are differences between models, tests and families
-(`coverage_pairs`), `small` few images and uneven patients (`coverage_small`), as Markdown tables.
-Another seed draws other data: what was chosen on the simulations of one is confirmed on another.
+(`coverage_pairs`, `coverage_least`), `small` few images and uneven patients (`coverage_small`,
+`coverage_few`), as Markdown tables. Another seed draws other data: what was chosen on the
+simulations of one is confirmed on another.
 
 Asked: 93 to 97 % where the smallest class expects five errors (patients where images are
 grouped), at least 93 % elsewhere.
@@ -28,7 +29,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from benchmarks import coverage_pairs, coverage_small
+from benchmarks import coverage_least, coverage_pairs, coverage_small
 from medrobust.metrics import Reading
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.curves import curves
@@ -272,7 +273,8 @@ def main(arguments: Sequence[str]) -> int:
     if not asked or "grid" in asked:
         grid_table(repetitions, seed)
     coverage_pairs.fewer_turns()
-    for name, tables in (("pairs", coverage_pairs.TABLES), ("small", coverage_small.TABLES)):
+    of_pairs = coverage_pairs.TABLES | coverage_least.TABLES
+    for name, tables in (("pairs", of_pairs), ("small", coverage_small.TABLES)):
         if not asked or name in asked:
             for title, (columns, rows, share) in tables.items():
                 runs = max(20, round(repetitions * share))

@@ -270,7 +270,7 @@ def _fresh(rng: np.random.Generator) -> str:
 
 def family_rows(repetitions: int, seed: int = 0) -> Rows:
     """Simulate families: any false finding, and power for 20 against 50 % of 200 images."""
-    for models in (2, 8, 12, 13, 28, 40):
+    for models in (2, 5, 8, 12, 13, 28, 40):
         for balanced in (False, True):
             for patients in (None, 40):
                 yield family_row(models, balanced, patients, repetitions, seed)

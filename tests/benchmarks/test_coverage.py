@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import coverage_pairs, coverage_small
+from benchmarks import coverage_least, coverage_pairs, coverage_small
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +48,13 @@ def test_interval_and_level_tables_have_their_columns():
     for title in ("Intervals of differences of errors", "Type I error of one pair, %"):
         columns, rows, _ = coverage_pairs.TABLES[title]
         assert len(next(iter(rows(20)))) == len(columns)
+    for columns, rows, _ in coverage_least.TABLES.values():
+        assert len(next(iter(rows(20)))) == len(columns)
+
+
+def test_the_least_that_an_interval_of_six_images_covers_is_counted_by_hand():
+    # it may leave out no difference where one model alone errs on five images or on all six: twice
+    # p^6 is 1/32 at most; with p^4 it would be above 5 % (p = .35), and so with 5 against 1 (7/32)
+    expected = 1 - 2 * (6 * 0.1**5 * 0.8 + 0.1**6)
+    assert coverage_least.least_covered(6, (0.1, 0.1)) == pytest.approx(expected, abs=1e-12)
+    assert coverage_least.least_covered(3, (0.1, 0.1)) == pytest.approx(1)
