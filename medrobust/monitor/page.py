@@ -153,7 +153,7 @@ def _alarms(status: Mapping[str, Any]) -> str:
         (
             one["day"],
             f"{one['statistic']:.3g}",
-            ", ".join(f"{name} {z:.1f}" for name, z in one["streams"]),
+            ", ".join(f"{name} {z:.1f}" for name, z in one["streams"][:3]),
         )
         for one in reversed(status["alarms"])
     ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.label_free import mean_absolute_error, nuclear_norm
-from medrobust.reporting.figures import title
+from medrobust.reporting.figures import place
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.report import Report
@@ -123,8 +123,8 @@ def estimates(matrix: Matrix, *, transport: bool = True) -> Iterator[Estimated]:
         return
     sources: dict[int, Source] = {}
     found: dict[int, list[Estimated]] = {}
-    for place, cell in sorted(matrix.cells.items(), key=lambda pair: tuple(map(str, pair[0]))):
-        row, name, level = place
+    ordered = sorted(matrix.cells.items(), key=lambda pair: tuple(map(str, pair[0])))
+    for (row, name, level), cell in ordered:
         known = matrix.measured.validation(cell)
         if known is None or level == 0 or cell.spec.split == "val":
             continue
@@ -229,7 +229,7 @@ def _html(matrices: Sequence[Matrix], found: Sequence[tuple[Matrix, Estimated]])
                 for index, one in errors.items()
             ]
             head = ["model", *(METHODS[name] for name in methods)]
-            about = f"{title(matrix)} · {called}"
+            about = f"{place(matrix)} · {called}"
             parts.append(f"<h3>{escape(about)}</h3>{plain_table(head, rows, tight=True)}")
     return (
         '\n<section aria-labelledby="label-free"><h2 id="label-free">Accuracy without labels</h2>'
