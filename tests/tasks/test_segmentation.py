@@ -25,6 +25,7 @@ from medrobust.reporting.audit import findings
 from medrobust.tasks.base import Cell
 from medrobust.tasks.patches import Truth
 from medrobust.tasks.segmentation import TASK, Segmentation
+from medrobust.tasks.segmentation.border_errors import border_errors
 from medrobust.tasks.segmentation.contours import contour, overlay, resized
 from medrobust.tasks.segmentation.judging import Judge, packed, shown_rows, unpacked
 from medrobust.tasks.segmentation.scores import image_dice
@@ -270,12 +271,27 @@ def test_a_page_has_groups_borders_and_contours_of_a_run_on_phantoms(workplace) 
     assert medrobust(*small, "task=segmentation", *run) == 0
     page = Path("out/report.html").read_text("utf-8")
     assert 'alt="contours under elastic_transform, severity 5" src="data:image/jpeg' in page
+    assert 'alt="border errors under elastic_transform, severity 5" src="data:image/jpeg' in page
     groups = rows("out/segmentation_groups.csv")
     assert {row["group"] for row in groups} == {"nothing", "small", "medium", "large"}
     assert sum(int(r["images"]) for r in groups if r["condition"] == "clean") == 18
     assert all(float(r["low"]) <= float(r["dice"]) <= float(r["high"]) for r in groups)
     borders = rows("out/segmentation_borders.csv")
     assert [row["severity"] for row in borders] == ["0", "5"]
+
+
+def test_errors_of_borders_are_distances_from_the_other_border_in_both_directions() -> None:
+    one, other = np.zeros((2, 40, 40), np.uint8)
+    one[10:20, 10:20], other[10:20, 12:22] = 1, 1
+    found = border_errors(one, other)
+    assert (found[12:18, 10] == 2).all()
+    assert (found[12:18, 21] == 2).all()
+    assert (found[10, 13:19] == 0).all()
+    assert np.isnan(found[15, 15])
+    assert np.nanmax(found) == 2
+    alone = border_errors(one, np.zeros_like(one))
+    assert np.isinf(alone[contour(one)]).all()
+    assert np.isnan(alone[~contour(one)]).all()
 
 
 def test_contours_are_drawn_where_masks_end_and_at_another_size() -> None:

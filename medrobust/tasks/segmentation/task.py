@@ -27,6 +27,7 @@ from medrobust.tasks.base import (
 from medrobust.tasks.text_side import text_model
 
 from . import scores
+from .border_errors import border_errors_over_images
 from .classes import check_masks, mask_classes
 from .contours import contours_over_images
 from .moved_prompts import of_moved_prompts
@@ -295,7 +296,8 @@ class Segmentation(Task):
 
     def sections(self, matrix: Table) -> Sequence[Section]:
         """Return what the page shows of masks: classes, sizes, distances, contours."""
-        return (*tables(matrix), *of_moved_prompts(matrix), contours_over_images(matrix))
+        pictures = contours_over_images(matrix), border_errors_over_images(matrix)
+        return (*tables(matrix), *of_moved_prompts(matrix), *pictures)
 
 
 def _moved(head: dict[str, Any], move: PromptMove) -> dict[str, Any]:
