@@ -11,6 +11,8 @@ from run_entry import medrobust
 from medrobust.corruptions import Corruption
 from medrobust.corruptions.at_severity import CorruptionAt, has_severities_between
 from medrobust.exceptions import ConfigurationError
+from medrobust.metrics.paired import parts_of
+from medrobust.metrics.simultaneous import difference_interval
 from medrobust.readings import RobustnessRadius
 
 RUN = (
@@ -44,6 +46,24 @@ def test_a_known_curve_is_found_to_the_resolution_with_both_ends_and_few_cells()
         assert one.crossing == pytest.approx(wanted, abs=1e-3)
     assert len(added) == 5 + 3 * 4 - 1  # four halvings of each bracket; two begin at 2.5
     assert settings.wanted(added) == set()
+
+
+def test_the_interval_covers_a_radius_that_is_known() -> None:
+    rng, settings = np.random.default_rng(0), RobustnessRadius(tolerance=10)
+    parts, truth, covered = parts_of(None, None, 100), 5 * 0.2**0.5, 0
+    for _ in range(50):
+        chance = rng.random(100)
+
+        def loss(severity: float, chance: np.ndarray = chance) -> tuple[float, float, float]:
+            wrong = chance < 0.05 + 0.5 * (severity / 5) ** 2
+            change = wrong.astype(float) - (chance < 0.05)
+            return float(change.mean()), *difference_interval(change, parts)
+
+        found = settings.found(searched(settings, loss, [1, 2, 3, 4, 5]))
+        assert found.earliest is not None
+        latest = found.latest.crossing if found.latest else np.inf
+        covered += found.earliest.crossing <= truth <= latest
+    assert covered >= 44
 
 
 def test_a_curve_that_falls_again_is_searched_in_its_first_bracket_and_said_to_fall() -> None:
