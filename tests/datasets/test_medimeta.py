@@ -304,7 +304,7 @@ def test_a_flipped_bit_of_an_hdf5_file_is_found_or_changes_one_pixel_of_one_imag
     content = file.read_bytes()
     source = MedIMeta("bus", root=str(tmp_path), size=16)
     good = source.load()
-    for position in [*range(0, 2048, 5), *range(2048, len(content), 97)]:
+    for position in [*range(0, 2048, 13), *range(2048, len(content), 197)]:
         flipped = bytearray(content)
         flipped[position] ^= 1 << position % 8
         file.write_bytes(flipped)

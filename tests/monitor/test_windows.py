@@ -157,7 +157,7 @@ def run_lengths(images, seed, monkeypatch):
     return lengths
 
 
-@pytest.mark.parametrize("images", [1, 4])
+@pytest.mark.parametrize("images", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_false_alarms_keep_to_the_budget_with_overlapping_windows_and_patients(images, monkeypatch):
     monkeypatch.setattr(windows, "REFERENCES", 16)
     rates = 1 / np.array([run_lengths(images, seed, monkeypatch) for seed in range(6)])
