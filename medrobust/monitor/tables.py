@@ -1,8 +1,8 @@
 """Studies from a table: identifiers, time stamps, metadata, features and scores.
 
-Columns `feature_*` and `score_*` are the vectors; or they lie beside the table as
-`NAME.features.npy` and `NAME.scores.npy`, one row a row of the table, which is much faster. Every
-other column is a stream, unless it is ignored.
+Columns `feature_*` and `score_*` are the vectors, in the order of their numbers; or these lie
+beside the table as `NAME.features.npy` and `NAME.scores.npy`, one row a row of the table, which is
+much faster. Every other column is a stream, unless it is ignored.
 """
 
 import re
@@ -139,6 +139,7 @@ def _vectors(file: Path, table: Table) -> tuple[dict[str, Float32Array], set[str
     for stream, (prefix, suffix) in VECTORS.items():
         beside = file.with_name(f"{file.stem}.{suffix}.npy")
         own = [name for name in table.columns if re.fullmatch(rf"{prefix}[_.]?\d+", name)]
+        own.sort(key=lambda name: int(re.sub(r"\D", "", name)))  # 10 may stand before 2
         own = own or [name for name in table.columns if name.startswith(f"{prefix}_")]
         taken |= set(own)
         if beside.is_file():

@@ -38,6 +38,13 @@ def test_columns_find_their_kinds(tmp_path):
     assert "is" in str(unlike(found, few))
 
 
+def test_columns_of_vectors_stand_in_the_order_of_their_numbers(tmp_path):
+    head = "id,time,feature_10,feature_1,feature_2,score2,score1"
+    found = studies_of_table(write(tmp_path, ["s0,2026-01-01,10,1,2,.2,.1"], head), Columns())
+    assert found.vectors["embedding"].tolist() == [[1, 2, 10]]
+    assert found.vectors["scores"] == pytest.approx(np.array([[0.1, 0.2]]))
+
+
 def test_vectors_may_lie_beside_the_table(tmp_path):
     file = write(
         tmp_path, [line.rsplit(",", 2)[0] for line in lines(5)], "id,time,patient,age,view"
