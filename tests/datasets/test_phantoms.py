@@ -186,3 +186,18 @@ def test_unknown_sites_splits_and_sizes_are_refused() -> None:
         Phantoms(size=128)
     with pytest.raises(ConfigurationError, match="at least one image"):
         Phantoms(per_class=0)
+
+
+def test_training_images_have_a_measure_and_a_pair_where_that_is_asked(cache: str) -> None:
+    plain, asked = (
+        Phantoms(per_class=1, cache_dir=cache, metadata=one).load("train") for one in (False, True)
+    )
+    assert (plain.metadata, plain.fingerprint) == (None, asked.fingerprint)
+    assert asked.metadata is not None
+    assert asked.metadata_columns == ("brightness", "visit")
+    grey, visit = asked.metadata.T
+    assert float(grey[7]) == pytest.approx(asked.images[7].mean() / 255, abs=1e-4)
+    number = [int(one.rpartition("/")[2]) for one in asked.ids.tolist()]
+    assert [bool(one) for one in visit.tolist()] == [image < 2 for image in number]
+    assert all(one.startswith(who) for one, who in zip(visit, asked.groups, strict=True) if one)
+    assert Phantoms(per_class=1, cache_dir=cache, metadata=True).load("test").metadata is None

@@ -3,7 +3,7 @@
 They make every path of the framework run offline; their numbers say nothing about medicine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,6 +115,8 @@ class Phantoms:
         target: "labels", the class of each image; or "texts", the three sentences in `WORDINGS` of
             it, which all images of the class share; or "texts and labels"; or "masks", for which
             other images are drawn, those of `PhantomLesions`.
+        metadata: Whether images of the training split have metadata: `brightness`, their mean grey
+            from 0 to 1, and `visit`, which the first two images of a patient share.
     """
 
     targets: ClassVar[tuple[str, ...]] = ("labels", "texts", "texts and labels", "masks")
@@ -129,6 +131,7 @@ class Phantoms:
     cache_dir: str | None = None
     one_class: bool = False
     target: str = "labels"
+    metadata: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that do not exist.
@@ -176,10 +179,12 @@ class Phantoms:
         labels = _labels(count)
         by_texts = self.target != "labels"
         judged = {"texts": list(WORDINGS)} if by_texts else {}
+        pixels = images.open()
         image_set = ImageSet(
             name=self.name,
             split=chosen,
-            images=images.open(),
+            images=pixels,
+            **(_described(pixels, groups, places) if self.metadata and chosen == "train" else {}),
             **(self._by_texts(labels) if by_texts else _by_labels(labels)),
             modality="medical image",
             ids=ids,
@@ -222,6 +227,17 @@ class Phantoms:
         )
         shape = (count, self.size, self.size, 3)
         return write_drawn(draw, shape, file)
+
+
+def _described(pixels: Any, groups: Any, places: Sequence[Any]) -> dict[str, Any]:
+    """Return a measure and a pair of each image, as metadata."""
+    grey = [f"{image.mean() / 255:.4f}" for image in pixels]
+    pairs = zip(groups, places, strict=True)
+    visit = [f"{group}/first" if at.image < 2 else "" for group, at in pairs]
+    return {
+        "metadata": np.array([grey, visit]).T,
+        "metadata_columns": ("brightness", "visit"),
+    }
 
 
 def _labels(count: int) -> Int64Array:
