@@ -103,6 +103,11 @@ def test_pairs_that_cannot_be_are_refused(pairs_given, error, told) -> None:
         QualityPrompts(pairs_given)
 
 
+def test_the_order_in_which_pairs_are_given_changes_no_head(side: ModelSide) -> None:
+    turned = dict(reversed(PAIRS.items()))
+    assert QualityPrompts(turned).heads(DATA, side) == QualityPrompts(PAIRS).heads(DATA, side)
+
+
 def test_equal_sides_and_models_without_sentences_are_refused(side: ModelSide) -> None:
     alike = QualityPrompts({"prompted_blur": {"good": ["an image"], "bad": ["an image"]}})
     with pytest.raises(ConfigurationError, match="could not be told"):

@@ -57,7 +57,8 @@ class QualityPrompts(Task):
 
     Args:
         pairs: Measure -> "good" and "bad" -> sentences; `{modality}` in them is the modality of
-            the data set. Measures are those of `ASPECTS`.
+            the data set. Measures are those of `ASPECTS`, in whose order they are kept: records
+            have them by the alphabet.
 
     Raises:
         UnknownNameError: If there is no such measure.
@@ -73,10 +74,12 @@ class QualityPrompts(Task):
     of_models = False
 
     def __init__(self, pairs: Mapping[str, Mapping[str, Sequence[str]]] | None = None) -> None:
-        self.pairs = {} if pairs is None else dict(pairs)
-        for name, sides in self.pairs.items():
+        given = {} if pairs is None else pairs
+        for name in given:
             if name not in ASPECTS:
                 raise unknown_name("measure of task=quality_prompts", str(name), ASPECTS)
+        self.pairs = {name: given[name] for name in ASPECTS if name in given}
+        for name, sides in self.pairs.items():
             if not isinstance(sides, Mapping) or set(sides) != set(SIDES):
                 raise ConfigurationError(
                     f"task.pairs.{name} must list sentences of a good and of a bad image, under "
