@@ -3,7 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from medrobust.tasks.base import Cell
 from medrobust.tasks.patches import Truth
 from medrobust.tasks.segmentation import TASK, Segmentation
 from medrobust.tasks.segmentation.border_errors import border_errors
-from medrobust.tasks.segmentation.contours import contour, overlay, resized
+from medrobust.tasks.segmentation.contours import contour, overlay, resized, shown_picture
 from medrobust.tasks.segmentation.judging import Judge, packed, shown_rows, unpacked
 from medrobust.tasks.segmentation.scores import image_dice
 
@@ -292,6 +292,17 @@ def test_errors_of_borders_are_distances_from_the_other_border_in_both_direction
     alone = border_errors(one, np.zeros_like(one))
     assert np.isinf(alone[contour(one)]).all()
     assert np.isnan(alone[~contour(one)]).all()
+
+
+def test_a_page_shows_the_last_kept_image_that_has_a_lesion() -> None:
+    truths = np.zeros((3, 4, 4), np.uint8)
+    truths[1, 1, 1] = 1
+    pictures = [SimpleNamespace(name=f"row-{row}.png") for row in (0, 5, 9)]
+    arrays = {"shown_rows": np.array([0, 5, 9]), "shown_truths": truths}
+    cell = SimpleNamespace(arrays=arrays, examples=pictures, picture=lambda n: b"%d" % n)
+    assert shown_picture(cell) == (1, b"1")
+    arrays["shown_truths"] = np.zeros_like(truths)
+    assert shown_picture(cell) == (2, b"2")
 
 
 def test_contours_are_drawn_where_masks_end_and_at_another_size() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.tasks.base import Section, Table
-from medrobust.tasks.montages import Montage, jpeg, last_picture, shrunk
+from medrobust.tasks.montages import Montage, jpeg, shrunk
 from medrobust.types import Float64Array, UInt8Array
 
-from .contours import SIDE, contour
+from .contours import SIDE, contour, shown_picture
 
 FAR = 10.0
 """Pixels of the kept mask, at most 224 a side, at which the color of an error is full."""
@@ -38,7 +38,7 @@ def border_errors_over_images(matrix: Table) -> Section:
 
 
 def _drawn(cell: Any) -> bytes | None:
-    found = last_picture(cell, cell.arrays["shown_rows"])
+    found = shown_picture(cell)
     if found is None:
         return None
     place, png = found

@@ -33,12 +33,27 @@ def contours_over_images(matrix: Table) -> Section:
 
 def _drawn(cell: Any) -> bytes | None:
     """Draw both contours of the last kept masks over their picture; None where it lacks."""
-    found = last_picture(cell, cell.arrays["shown_rows"])
+    found = shown_picture(cell)
     if found is None:
         return None
     place, png = found
     masks = (cell.arrays[name][place] for name in ("shown_truths", "shown_masks"))
     return overlay(png, *masks)
+
+
+def shown_picture(cell: Any) -> tuple[int, bytes] | None:
+    """Return the last kept mask that shows something, or the last: its place, and its picture.
+
+    Returns:
+        Place among the kept masks, and PNG; None where the cell keeps no picture of any.
+    """
+    rows = cell.arrays["shown_rows"]
+    shows = cell.arrays["shown_truths"].any(axis=(1, 2))
+    for places in (np.flatnonzero(shows), np.arange(len(rows))):
+        found = last_picture(cell, rows[places])
+        if found is not None:
+            return int(places[found[0]]), found[1]
+    return None
 
 
 def overlay(png: bytes, truth: UInt8Array, predicted: UInt8Array) -> bytes:
