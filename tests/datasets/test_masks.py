@@ -95,6 +95,7 @@ def test_a_table_without_masks_has_labels_alone(tmp_path: Path) -> None:
     [
         ("../one.png", "line 3: the path of the mask leaves the folder"),
         ("one.jpg", "line 3: the mask is a JPEG"),
+        ("one.nii.gz", "line 3: masks of NIfTI and DICOM SEG are not read"),
     ],
 )
 def test_masks_that_cannot_be_used_are_refused_with_their_line(

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 LOSSY = (".jpg", ".jpeg")
 """Files whose compression smears a mask."""
 
+VOLUMES = (".nii", ".nii.gz", ".dcm")
+"""Files of whole volumes, which Pillow does not read."""
+
 READING = 3
 """Version of the way masks are read."""
 
@@ -48,6 +51,11 @@ def mask_paths(table: Table, column: str, *, smeared: bool = False) -> list[str]
             raise InvalidDataError(
                 f"{table.file}, line {line}: the path of the mask leaves the folder of the images; "
                 f"paths are relative to dataset.root."
+            )
+        if path.lower().endswith(VOLUMES):
+            raise InvalidDataError(
+                f"{table.file}, line {line}: masks of NIfTI and DICOM SEG are not read. Write the "
+                f"slice of each image as PNG."
             )
         if pure.suffix.lower() in LOSSY and not smeared:
             raise InvalidDataError(
