@@ -21,7 +21,7 @@ from medrobust.reporting.tables import csv_bytes, number
 from medrobust.tasks.base import Section
 from medrobust.types import Float64Array
 
-from .label_free_source import Estimate, Source
+from .cells.label_free_source import Estimate, Source
 
 FEWEST_CELLS = 3
 """Cells of other corruptions that a line over nuclear norms needs."""

@@ -31,6 +31,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = np.arange(6) % 2
     np.savez(root / "scans.npz", images=random_images(6, 64, 1), labels=labels)
     write_scans(root / "dicom")
+    (root / "training_images.csv").write_text("path,set\nelsewhere/seen.png,a\n")
     rows = [f"MRN-{number:05d},{'ab'[number % 2]}" for number in range(4)]
     (root / "patients.csv").write_text("\n".join(["patient,label", *rows]))
     return root

@@ -12,8 +12,8 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import Store
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.label_free import thresholded_confidence
+from medrobust.readings.cells.label_free_source import RESAMPLES, Source, _areas_drawn, thresholded
 from medrobust.readings.label_free import METHODS, estimates, mean_errors
-from medrobust.readings.label_free_source import RESAMPLES, Source, _areas_drawn, thresholded
 from medrobust.readings.lookup import asked, sections
 from medrobust.reporting import ExpectedTable, make_report
 from medrobust.reporting.measure import variant

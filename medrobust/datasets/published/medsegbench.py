@@ -56,6 +56,7 @@ class MedSegBench:
         full_hash: Know the file by a hash of all its bytes.
         limit: At most so many images.
         cache_dir: Where arrays are unpacked to.
+        target: "masks", the only one there is; the task sets it.
 
     Raises:
         UnknownNameError: For a flag or part that does not exist.

@@ -51,6 +51,7 @@ class OutlinedLesions(Folder):
         part: Of pranet's test split one set: "kvasir", "cvc_clinicdb", "cvc_colondb", "etis" or
             "cvc_300"; None: all five.
         split_seed: Of drawn splits.
+        target: "masks", the only one there is; the task sets it.
     """
 
     targets: ClassVar[tuple[str, ...]] = ("masks",)
