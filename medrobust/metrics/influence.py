@@ -34,6 +34,8 @@ class Areas:
         degrees: Of freedom of the variance (Satterthwaite): a class of three images has two.
         unseen: Variance of the classes with a single image, taken to be as that of the others.
         classes: How many these are.
+        least: The smaller of positives and negatives (or of patients who have them) in the rarest
+            of these classes.
     """
 
     value: float
@@ -42,6 +44,7 @@ class Areas:
     degrees: float
     unseen: float
     classes: int = 1
+    least: float = float("inf")
 
     @property
     def free(self) -> float:
@@ -112,7 +115,8 @@ def mean_area(
     if groups is not None:
         usual = float(_usual(values, units).sum()) / len(values) ** 2
         unseen += DRAWN * max(usual - variance_of_mean(mean, groups)[0], 0.0) / (degrees + 1)
-    return Areas(float(values.mean()), mean, smallest, degrees, unseen, len(values))
+    least = float(units.min())
+    return Areas(float(values.mean()), mean, smallest, degrees, unseen, len(values), least)
 
 
 def _usual(areas: Float64Array, units: Float64Array) -> Float64Array:

@@ -234,6 +234,14 @@ def _area_pair(
     one, two = areas[first], areas[second]
     degrees = min(one.free, two.free)
     difference = one.value - two.value
+    least = min(one.least, two.least)
+    if one.classes > 1 and least < FEWEST_UNITS:  # hardly any variance is seen of such a class
+        units = "images" if groups is None else "patients"
+        reason = (
+            f"no interval, no p-value: a class, or what is not of it, has {least:.3g} {units}, "
+            f"{FEWEST_UNITS} are needed"
+        )
+        return Comparison(difference, None, None, None, "", reason=reason)
     if degrees < AREA_TEST:
         reason = "no interval, no p-value: fewer than five positives or negatives"
         return Comparison(difference, None, None, None, "", reason=reason)

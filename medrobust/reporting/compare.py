@@ -215,6 +215,7 @@ def _area(matrix: Matrix, row: int, condition: str, of: str) -> Areas | None:
         degrees=float(np.median([area.degrees for area in areas])),
         unseen=float(np.mean([area.unseen for area in areas])),
         classes=areas[0].classes,
+        least=min(area.least for area in areas),
     )
 
 

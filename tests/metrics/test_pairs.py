@@ -227,3 +227,25 @@ def test_aucs_of_equal_models_keep_their_level(positives, area):
         held += one.low is None or one.low <= 0 <= one.high
     assert rejected / 200 <= 0.08
     assert held / 200 >= 0.91
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [([20] * 12 + [1] * 8, "has 1 images, 5 are needed"), ([5] * 8, "")],
+)
+def test_a_mean_of_aucs_needs_five_images_of_each_class(counts: list[int], said: str) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    draws = np.random.default_rng(0).normal(size=(2, len(labels), len(counts)))
+    own = [areas(scores, labels, label_kind="multi-class") for scores in draws]
+    pair = compare_areas(own, np.array([[0, 1]]), labels=labels, groups=None, key="k")[0]
+    assert said in pair.reason
+    assert (pair.p is None) == bool(said)
+
+
+def test_three_images_of_one_patient_are_one_of_the_five_that_a_class_needs() -> None:
+    labels, groups = np.repeat(np.arange(3), 15), np.arange(45) // 5
+    draws = np.random.default_rng(0).normal(size=(2, 45, 3))
+    own = [areas(one, labels, label_kind="multi-class", groups=groups) for one in draws]
+    pair = compare_areas(own, np.array([[0, 1]]), labels=labels, groups=groups, key="k")[0]
+    assert pair.p is pair.low is None
+    assert "has 3 patients" in pair.reason
