@@ -6,6 +6,7 @@ Layout::
     reference/NAME.npy      arrays of the reference
     studies/HASH/           what was kept of the studies of one update: batch.json, NAME.npy
     notes/0001.json         what somebody said of an alarm; sealed, never changed
+    batches.json            the folders of studies/ and how many studies each has
     windows.json            every window so far: made of the above alone
     status.json             the last window, and all alarms: for a scheduler
 
@@ -19,7 +20,7 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import json_object, whole_array
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
+from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidDataError, StoreError
 
 FORMAT = 1
@@ -136,13 +138,66 @@ class MonitorFolder:
         """Return what all updates have brought, in the order of their names.
 
         Raises:
-            StoreError: If one is damaged.
+            StoreError: If one is damaged, there twice, or no longer there.
         """
-        found = []
-        for folder in sorted((self.root / "studies").glob("[0-9a-f]*")):
+        found, folders = [], self._folders()
+        for folder in folders:
             stated = _read_json(folder / "batch.json")["arrays"]
+            if folder.name != fingerprint(stated)[:16]:
+                raise StoreError(
+                    f"{folder} does not have the name that its content gives "
+                    f"({fingerprint(stated)[:16]}): its studies may count twice. Delete it if it "
+                    f"is a copy, else name it so."
+                )
             found.append({name: _array(folder, name, stated) for name in stated})
+        self._check_whole([folder.name for folder in folders], found)
+        ids: set[str] = set()
+        for folder, batch in zip(folders, found, strict=True):
+            own = set(batch["ids"].tolist())
+            if ids & own:
+                raise StoreError(
+                    f"{folder} repeats {counted(len(ids & own), 'study')} of another folder: they "
+                    f"would count twice. Delete the one that is no update of this monitor."
+                )
+            ids |= own
         return found
+
+    def list_batches(self, batches: Sequence[Arrays]) -> None:
+        """Keep which folders there are, so that one that goes missing is noticed."""
+        pairs = zip(self._folders(), batches, strict=True)
+        self.write("batches.json", {folder.name: len(batch["ids"]) for folder, batch in pairs})
+
+    def _folders(self) -> list[Path]:
+        return sorted((self.root / "studies").glob("[0-9a-f]*"))
+
+    def _check_whole(self, names: Sequence[str], batches: Sequence[Arrays]) -> None:
+        """Refuse to go on where a folder is missing that was there.
+
+        Monitors of before have no list: the number of studies in their status is compared.
+
+        Raises:
+            StoreError: If one is.
+        """
+        advice = (
+            "windows would be made without them. Restore it from a copy; if it was taken out on "
+            "purpose, delete batches.json and status.json, too."
+        )
+        listed = self.read("batches.json")
+        if isinstance(listed, dict):
+            if missing := sorted(set(listed) - set(names)):
+                raise StoreError(
+                    f"{self.root / 'studies' / missing[0]} with {listed[missing[0]]} studies is "
+                    f"not there ({counted(len(missing), 'folder')} missing in all): {advice}"
+                )
+            return
+        status = self.read("status.json")
+        stated = status.get("studies") if isinstance(status, dict) else None
+        there = sum(len(batch["ids"]) for batch in batches)
+        if isinstance(stated, int) and there < stated:
+            raise StoreError(
+                f"{self.root / 'studies'} holds {there} studies, and status.json counts {stated}: "
+                f"a folder is missing, {advice}"
+            )
 
     def add_note(self, content: Mapping[str, Any]) -> None:
         """Write a note beside those that are there; no other one is touched.

@@ -167,6 +167,7 @@ def _made_anew(
     notes, known = notes_of(folder), folder.read("windows.json")
     windows = _recipe(record).windows(record, reference, batches, known, resets(notes))
     status = status_of(record, windows, batches, notes)
+    folder.list_batches(batches)
     folder.write("windows.json", windows)
     folder.write("status.json", status)
     return status
@@ -268,11 +269,40 @@ def _fresh(
     if len(once) < len(ordered):
         twice = counted(len(ordered) - len(once), "row")
         remarks.append(f"{twice} of studies that were given twice: the earliest of each counts.")
+    _check_days(ordered, reference, batches)
     known = np.concatenate([reference["ids"], *(batch["ids"] for batch in batches)])
     fresh = once.rows(~np.isin(once.ids, known))
     if len(fresh) < len(once):
         remarks.append(f"{counted(len(once) - len(fresh), 'study')} known already: passed over.")
     return fresh
+
+
+def _check_days(
+    studies: Studies, reference: Arrays, batches: list[dict[str, NDArray[Any]]]
+) -> None:
+    """Refuse ids that name several studies: passed over, they would make a monitor blind.
+
+    An update keeps its days, and not which study is of which: a study that is given again belongs
+    to one of them. No study of an update is dated within the reference.
+
+    Raises:
+        InvalidDataError: If an id comes with another day than before.
+    """
+    starts = np.unique(studies.ids, return_index=True)[1]
+    first = studies.rows(np.sort(starts))
+    day_of = dict(zip(first.ids.tolist(), first.days.tolist(), strict=True))
+    moved = np.array([day_of[name] for name in studies.ids.tolist()]) != studies.days
+    moved |= np.isin(studies.ids, reference["ids"])
+    for batch in batches:
+        moved |= np.isin(studies.ids, batch["ids"]) & ~np.isin(studies.days, batch["days"])
+    if moved.any():
+        row = int(moved.argmax())
+        raise InvalidDataError(
+            f"{counted(int(moved.sum()), 'row')} of {len(studies)} bear the id of another day's "
+            f"study, the first on {day_text(int(studies.days[row]))}: ids must name one study "
+            f"each, or new studies are taken for known ones. Correct the time stamps, or name "
+            f"another column by --id."
+        )
 
 
 def _say_late(fresh: Studies, last: int, remarks: list[str]) -> None:

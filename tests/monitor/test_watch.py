@@ -231,6 +231,46 @@ def test_damage_and_absence_are_named(monitor, tmp_path):
         update_monitor(monitor, studies(63, 1, 12, 1), key=KEY)
 
 
+def test_a_copied_folder_of_studies_is_refused_by_name(monitor):
+    update_monitor(monitor, studies(60, 3, 12, 1), key=KEY)
+    folder = next((monitor / "studies").iterdir())
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    with pytest.raises(StoreError, match=rf"copy does not have the name .*{folder.name}"):
+        update_monitor(monitor, studies(63, 1, 12, 2), key=KEY)
+    shutil.rmtree(copy)
+    MonitorFolder(monitor).add({"ids": np.load(folder / "ids.npy")[:5], "days": np.arange(1)})
+    with pytest.raises(StoreError, match="repeats 5 studies of another folder"):
+        update_monitor(monitor, studies(63, 1, 12, 2), key=KEY)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_missing_folder_of_studies_is_said(monitor, before):
+    for first in (60, 63):
+        update_monitor(monitor, studies(first, 3, 12, first), key=KEY)
+    if before:  # monitors had no list
+        (monitor / "batches.json").unlink()
+    folder = next((monitor / "studies").iterdir())
+    shutil.rmtree(folder)
+    said = "holds 36 studies, and status.json counts 72" if before else f"{folder.name} with 36"
+    with pytest.raises(StoreError, match=said):
+        update_monitor(monitor, studies(66, 1, 12, 2), key=KEY)
+    for name in ("batches.json", "status.json"):
+        (monitor / name).unlink(missing_ok=True)
+    assert update_monitor(monitor, studies(66, 1, 12, 2), key=KEY).status["studies"] == 48
+
+
+def test_an_id_of_another_day_is_refused(monitor):
+    first, next_day = studies(60, 1, 12, 1), studies(61, 1, 12, 2)
+    update_monitor(monitor, first, key=KEY)
+    before = content(monitor)
+    of_reference = studies(0, 60, 12, 0).ids[:12]
+    both = joined([replace(next_day, ids=studies(62, 1, 12, 3).ids), studies(62, 1, 12, 3)])
+    for given in (replace(next_day, ids=first.ids), replace(next_day, ids=of_reference), both):
+        with pytest.raises(InvalidDataError, match=f"12 rows of {len(given)} bear the id of"):
+            update_monitor(monitor, given, key=KEY)
+    assert content(monitor) == before
+
+
 def test_a_reference_that_is_too_short_or_doubled_is_refused(tmp_path):
     short = studies(0, 20, 12, 0)
     with pytest.raises(InvalidDataError, match="28 days or more"):
