@@ -171,6 +171,8 @@ class SeveralTargets(Protocol):
     Attributes:
         target: What `load` gives: the `kind` of a target in `base/targets`.
         targets: What it can give.
+
+    One whose labels bring masks along where it has them says `labels_with_masks = True`.
     """
 
     target: str
@@ -183,7 +185,7 @@ def judged_by(source: "DatasetSource", target: str) -> "DatasetSource":
     Args:
         source: Of a data set.
         target: The `kind` of a target: "labels", "texts", "masks" or "boxes"; of "masks or labels"
-            it is the first that the set can give.
+            it is the first that the set can give, and labels where these bring their masks along.
 
     Raises:
         ConfigurationError: If the data set has none of it.
@@ -195,6 +197,8 @@ def judged_by(source: "DatasetSource", target: str) -> "DatasetSource":
             f"data set {source.name!r} has no {target}, which the task judges images by: it has "
             f"{' and '.join(given)}. Choose another data set or another task."
         )
+    if "labels" in wanted and getattr(source, "labels_with_masks", False):
+        wanted = ["labels"]
     if not isinstance(source, SeveralTargets) or source.target == wanted[0]:
         return source
     judged: DatasetSource = replace(cast("Any", source), target=wanted[0])

@@ -10,6 +10,7 @@ from PIL import Image
 
 from medrobust.base.targets import Labels, MaskedLabels
 from medrobust.datasets import BMAD, Folder, ImageSet
+from medrobust.datasets.image_set import judged_by
 from medrobust.datasets.published.bmad import FACTS
 from medrobust.exceptions import (
     ConfigurationError,
@@ -18,6 +19,7 @@ from medrobust.exceptions import (
     InvalidImageError,
     UnknownNameError,
 )
+from medrobust.tasks.anomaly.task import Anomaly
 
 
 def picture(file: Path, size: tuple[int, int] = (60, 40), seed: int = 0) -> None:
@@ -88,6 +90,22 @@ def test_a_table_without_masks_has_labels_alone(tmp_path: Path) -> None:
     table(tmp_path, ["", "m/one.png"])
     found = own(tmp_path, mask_column="lesion").load().target
     assert type(found) is Labels
+
+
+def test_anomaly_reads_the_labels_of_own_images_and_masks_where_there_are_some(
+    tmp_path: Path,
+) -> None:
+    lesion = mask(tmp_path / "m/one.png")
+    table(tmp_path, ["", "m/one.png"])
+    for source in (own(tmp_path), own(tmp_path, target="masks")):
+        found = judged_by(source, Anomaly.target).load()
+        assert found.class_names == ("abnormal", "normal")
+        assert found.labels.tolist() == [1, 0]
+        np.testing.assert_array_equal(masks_of(found)[1, 10:50], lesion > 0)
+    bare = judged_by(own(tmp_path, mask_column="none"), Anomaly.target).load()
+    assert type(bare.target) is Labels
+    assert bare.labels.tolist() == [1, 0]
+    assert judged_by(own(tmp_path), "masks").target == "masks"
 
 
 @pytest.mark.parametrize(

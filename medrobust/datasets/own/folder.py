@@ -66,6 +66,7 @@ class Folder(OwnData):
     """
 
     targets: ClassVar[tuple[str, ...]] = (*OwnData.targets, "masks")
+    labels_with_masks: ClassVar[bool] = True
 
     name: str = "folder"
     bit_depth: int = 16
