@@ -46,9 +46,9 @@ def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Stud
         table = source
         if source.is_dir():
             table = _listed(source, columns, work / "studies.csv", run)
+        paths = _write_table(table, work / "images.csv", names)
         asked, measured = _without_quality(columns)
         studies = studies_of_table(table, replace(asked, ignored=(*columns.ignored, "path")))
-        paths = _write_table(table, work / "images.csv", names)
         root = source if source.is_dir() else source.parent
         _run(work, root, run)
         store = Store(work / "store")

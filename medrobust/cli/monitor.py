@@ -8,7 +8,15 @@ from pathlib import Path
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import ConfigurationError
 
-from .monitor_studies import add_source, image_files, key_file, known_key, read_studies
+from .monitor_studies import (
+    add_source,
+    check_columns,
+    image_files,
+    kept_columns,
+    key_file,
+    known_key,
+    read_studies,
+)
 from .parsing import check_out_file, check_out_folder, listed, run_job, subcommand_parser
 
 ABOUT = """\
@@ -101,6 +109,7 @@ def fit(arguments: Sequence[str]) -> int:
         settings=settings,
         limit=given.limit,
         model=model,
+        columns=kept_columns(given.reference, given),
     )
     print(_fitted(record, given))
     return 0
@@ -159,6 +168,7 @@ def update(arguments: Sequence[str]) -> int:
 
     record = MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
     key = known_key(given)
+    check_columns(given.studies, given, record)
     given.numeric, given.categorical = record["numbers"], record["categories"]
     studies, model = read_studies(given.studies, given)
     found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)

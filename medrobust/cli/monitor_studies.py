@@ -1,9 +1,9 @@
 """The studies that a monitor is given: what is typed for them, and how they are read."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medrobust.exceptions import ConfigurationError
 
@@ -11,6 +11,10 @@ from .parsing import listed
 
 if TYPE_CHECKING:
     from medrobust.monitor.studies import Studies
+
+
+START = "2026-01-01"
+"""First day of studies of a store without time stamps."""
 
 
 def add_source(parser: ArgumentParser) -> None:
@@ -24,7 +28,7 @@ def add_source(parser: ArgumentParser) -> None:
     for name in ("dataset", "split", "prompts"):
         group.add_argument(f"--{name}", default="", help="where the store has several")
     group.add_argument("--per-day", type=int, default=0, help="studies a day, without time stamps")
-    group.add_argument("--start", default="2026-01-01", help="first of these days")
+    group.add_argument("--start", default=START, help="first of these days")
     parser.add_argument(
         "--model", default="", help="name in the store; for a table, what made its features"
     )
@@ -61,6 +65,43 @@ def known_key(given: Namespace) -> bytes:
     return read_key(file)
 
 
+def kept_columns(source: Path, given: Namespace) -> dict[str, str] | None:
+    """Return the columns that an update must name as the fit did; None where there is no table."""
+    if source.is_dir():
+        return None
+    return {"id": given.id, "time": given.time, "patient": given.patient}
+
+
+def check_columns(source: Path, given: Namespace, record: Mapping[str, Any]) -> None:
+    """Refuse names, times and patients of other columns than those of the reference.
+
+    A monitor that was fitted before columns were kept, or to no table, takes any.
+
+    Raises:
+        ConfigurationError: Naming the first that differs.
+    """
+    fitted, own = record.get("columns"), kept_columns(source, given)
+    if fitted is None or own is None:
+        return
+    for option, name in own.items():
+        if name != fitted[option]:
+            raise ConfigurationError(
+                f"--{option} is {name!r}, and the monitor was fitted with {fitted[option]!r}: "
+                f"pass --{option} {fitted[option]}, and call the column so."
+            )
+
+
+def _check_no_store(source: Path, given: Namespace) -> None:
+    """Refuse options of a cell of a store where there is none."""
+    typed = {"--per-day": given.per_day, "--start": given.start != START}
+    typed |= {f"--{name}": getattr(given, name) for name in ("dataset", "split", "prompts")}
+    for option, value in typed.items():
+        if value:
+            raise ConfigurationError(
+                f"{option} chooses of a store, and {source} is none: leave {option} out."
+            )
+
+
 def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
     """Read studies and the fingerprint of their model.
 
@@ -74,6 +115,8 @@ def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
 
     if not source.exists():
         raise ConfigurationError(f"{source} is not there: give a table, a folder or a store.")
+    if given.encode or not source.is_dir():
+        _check_no_store(source, given)
     numeric, categorical = given.numeric, given.categorical
     if hasattr(given, "reference"):
         numeric, categorical = listed(numeric) or None, listed(categorical) or None

@@ -78,6 +78,7 @@ def studies_of_table(file: Path, columns: Columns) -> Studies:
         patients = np.array([p or f"\0{i}" for p, i in zip(named, ids, strict=True)], dtype=np.str_)
     vectors, taken = _vectors(file, table)
     numeric, categorical = _streams(table, columns, taken)
+    _check_named(table, columns)
     missing = [name for name in (*numeric, *categorical) if name not in table.columns]
     if missing:
         raise InvalidDataError(
@@ -88,7 +89,7 @@ def studies_of_table(file: Path, columns: Columns) -> Studies:
         ids=ids,
         times=_times(table, columns.time),
         patients=patients,
-        numbers={name: _numbers(table, name) for name in numeric},
+        numbers={name: _measures(table, name) for name in numeric},
         categories={name: np.array(table.columns[name], dtype=np.str_) for name in categorical},
         vectors=vectors,
         labels=_labels(table, columns.label, vectors) if columns.label else None,
@@ -102,6 +103,25 @@ def _column(table: Table, name: str, option: str) -> Sequence[str]:
             f"{option} COLUMN."
         )
     return table.columns[name]
+
+
+def _check_named(table: Table, columns: Columns) -> None:
+    """Refuse columns that were named and are not there, and streams that are to be none."""
+    streams = {*(columns.numeric or ()), *(columns.categorical or ())}
+    named = [("--ignore", name) for name in columns.ignored]
+    if columns.patient != Columns().patient:
+        named.append(("--patient", columns.patient))
+    for option, name in named:
+        if name not in table.columns:
+            raise InvalidDataError(
+                f"{table.file} has no column {name!r}, which {option} names; it has: "
+                f"{few(table.columns)}. Correct the name, or leave {option} out."
+            )
+        if option == "--ignore" and name in streams:
+            raise InvalidDataError(
+                f"{name!r} is a stream of the monitor, and --ignore {name} would leave it out: "
+                f"leave --ignore out, or fit a new monitor without that stream."
+            )
 
 
 def _check_ids(table: Table, ids: NDArray[np.str_], name: str) -> None:
@@ -218,6 +238,18 @@ def _numbers(table: Table, name: str) -> Float64Array:
             f"{table.place(row)}: {values[row]!r} in column {name!r} is no number: correct it, or "
             f"fit with --categorical {name} if it is a category."
         ) from None
+
+
+def _measures(table: Table, name: str) -> Float64Array:
+    found = _numbers(table, name)
+    bad = np.isinf(found)
+    if bad.any():
+        raise InvalidDataError(
+            f"{table.place(int(bad.argmax()))}: {table.columns[name][int(bad.argmax())]!r} in "
+            f"column {name!r} is no finite number ({counted(int(bad.sum()), 'row')} in all): "
+            f"correct it, or leave it empty."
+        )
+    return found
 
 
 def _labels(table: Table, name: str, vectors: dict[str, Float32Array]) -> Int64Array:

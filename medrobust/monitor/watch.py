@@ -57,6 +57,7 @@ def fit_monitor(
     settings: Settings | None = None,
     limit: float | None = None,
     model: str = "",
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write a new monitor; return its record.
 
@@ -68,14 +69,20 @@ def fit_monitor(
         settings: Of the default recipe.
         limit: Of a published recipe; None: the published one, if there is one.
         model: Fingerprint of the model that made features and scores, which updates must have.
+        columns: "id", "time", "patient" -> column of the table; None: there was none.
 
     Raises:
+        ConfigurationError: If the default recipe, which sets its own limit, is given one.
         InvalidDataError: If the reference is too short or has a study twice.
         UnknownNameError: If there is no such recipe.
         StoreError: If there is a monitor already.
     """
     if recipe not in (DEFAULT, *RECIPES):
         raise unknown_name("recipe", recipe, [DEFAULT, *RECIPES])
+    if recipe == DEFAULT and limit is not None:
+        raise ConfigurationError(
+            f"--limit {limit:g} is for published recipes: the default one has --budget."
+        )
     known = hidden(reference, key).in_order()
     ids, counts = np.unique(known.ids, return_counts=True)
     if len(ids) < len(known):
@@ -99,6 +106,8 @@ def fit_monitor(
         "categories": sorted(known.categories),
         "vectors": {name: int(rows.shape[1]) for name, rows in known.vectors.items()},
     }
+    if columns is not None:
+        body["columns"] = dict(columns)
     if recipe == DEFAULT:
         part, arrays = default_windows.fit(known, settings or Settings())
     else:

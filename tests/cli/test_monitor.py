@@ -85,8 +85,14 @@ def test_words_and_folders_that_are_nothing_are_named(tmp_path, monitor):
     with pytest.raises(ConfigurationError, match=r"today\.csv is not there: give a table"):
         main(["update", monitor, str(tmp_path / "today.csv")])
     fine = table(tmp_path / "fine.csv", "2026-03-02", 1, 12, 1)
-    with pytest.raises(InvalidDataError, match="--time"):
+    with pytest.raises(ConfigurationError, match=r"--time is 'when', and .* fitted with 'time'"):
         main(["update", monitor, fine, "--time", "when"])
+    with pytest.raises(ConfigurationError, match="fitted with 'id': pass --id id"):
+        main(["update", monitor, fine, "--id", "view"])
+    with pytest.raises(ConfigurationError, match="--per-day chooses of a store"):
+        main(["update", monitor, fine, "--model", "m", "--per-day", "5"])
+    with pytest.raises(InvalidDataError, match=r"no column 'when'.*Pass --time"):
+        main(["fit", "--reference", fine, "--out", str(tmp_path / "m"), "--time", "when"])
 
 
 def test_labels_of_the_reference_give_an_estimate_of_accuracy(tmp_path, capsys):

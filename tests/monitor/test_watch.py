@@ -279,6 +279,8 @@ def test_a_reference_that_is_too_short_or_doubled_is_refused(tmp_path):
         fit_monitor(tmp_path / "m", joined([short, short.rows(np.arange(2))]), key=KEY)
     with pytest.raises(UnknownNameError, match="mmc_plus"):
         fit_monitor(tmp_path / "m", short, key=KEY, recipe="mmcplus")
+    with pytest.raises(ConfigurationError, match="--limit 5 is for published recipes"):
+        fit_monitor(tmp_path / "m", short, key=KEY, limit=5.0)
     assert not (tmp_path / "m").exists()
 
 
