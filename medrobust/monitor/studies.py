@@ -30,6 +30,7 @@ class Studies:
         categories: Stream -> (N,) texts, empty where missing.
         vectors: "embedding", "scores" -> float32 (N, D).
         labels: int64 (N,), index among the scores; None where none are known.
+        zone: The first zone that time stamps state, as +02:00; empty: none; None: not known.
     """
 
     ids: NDArray[np.str_]
@@ -39,6 +40,7 @@ class Studies:
     categories: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     vectors: Mapping[str, Float32Array] = field(default_factory=dict)
     labels: Int64Array | None = None
+    zone: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,6 +65,7 @@ class Studies:
             categories={name: values[chosen] for name, values in self.categories.items()},
             vectors={name: values[chosen] for name, values in self.vectors.items()},
             labels=None if self.labels is None else self.labels[chosen],
+            zone=self.zone,
         )
 
     def in_order(self) -> "Studies":
@@ -89,6 +92,7 @@ def joined(parts: Sequence[Studies]) -> Studies:
         categories={n: np.concatenate([p.categories[n] for p in parts]) for n in first.categories},
         vectors={n: np.concatenate([p.vectors[n] for p in parts]) for n in first.vectors},
         labels=np.concatenate(known) if len(known) == len(parts) else None,
+        zone=first.zone,
     )
 
 
@@ -120,14 +124,15 @@ def seconds_of(text: str) -> int:
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
 
 
-def has_zone(text: str) -> bool:
-    """Say whether a time stamp that can be read states its zone.
+def zone_of(text: str) -> str:
+    """Return the zone that a time stamp that can be read states; empty where it states none.
 
     Example:
-        >>> has_zone("2026-01-31T08:30:00+02:00"), has_zone("20260131083000")
-        (True, False)
+        >>> zone_of("2026-01-31T08:30:00+02:00"), zone_of("20260131083000")
+        ('+02:00', '')
     """
-    return _read_time(text.strip()).tzinfo is not None
+    found = _read_time(text.strip())
+    return found.isoformat()[19:].lstrip(".0123456789") if found.tzinfo else ""
 
 
 def _read_time(text: str) -> datetime:

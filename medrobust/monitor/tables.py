@@ -19,7 +19,7 @@ from medrobust.datasets.own.table import Table, few, read_table
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
-from .studies import Studies, has_zone, seconds_of
+from .studies import Studies, seconds_of, zone_of
 
 VECTORS = {"embedding": ("feature", "features"), "scores": ("score", "scores")}
 """Stream -> prefix of its columns, and what its file beside the table is called."""
@@ -93,6 +93,7 @@ def studies_of_table(file: Path, columns: Columns) -> Studies:
         categories={name: np.array(table.columns[name], dtype=np.str_) for name in categorical},
         vectors=vectors,
         labels=_labels(table, columns.label, vectors) if columns.label else None,
+        zone=zone_of(table.columns[columns.time][0]),
     )
 
 
@@ -143,7 +144,7 @@ def _times(table: Table, name: str) -> Int64Array:
                 f"{table.place(row)}: the time {text!r} is neither like 2026-01-31T08:30:00 nor "
                 f"like 20260131."
             ) from error
-    zoned = [has_zone(text) for text in table.columns[name]]
+    zoned = [bool(zone_of(text)) for text in table.columns[name]]
     if any(zoned) and not all(zoned):
         raise InvalidDataError(
             f"{table.place(zoned.index(False))}: this time states no zone, and others of the table "

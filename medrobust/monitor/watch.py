@@ -106,6 +106,8 @@ def fit_monitor(
         "categories": sorted(known.categories),
         "vectors": {name: int(rows.shape[1]) for name, rows in known.vectors.items()},
     }
+    if known.zone is not None:
+        body["zone"] = known.zone
     if columns is not None:
         body["columns"] = dict(columns)
     if recipe == DEFAULT:
@@ -242,6 +244,7 @@ def _checked(studies: Studies, record: Mapping[str, Any]) -> Studies:
                 f"{name} of these studies has {studies.vectors[name].shape[1]} columns, and that "
                 f"of the reference {size}: they come from another model."
             )
+    _check_zone(studies.zone, record.get("zone"))
     last = int(record["reference"]["last"])
     early = int((studies.days <= last).sum())
     if early:
@@ -261,6 +264,15 @@ def _checked(studies: Studies, record: Mapping[str, Any]) -> Studies:
         vectors={name: studies.vectors[name] for name in record["vectors"]},
         labels=None,
     )
+
+
+def _check_zone(zone: str | None, fitted: str | None) -> None:
+    if None not in (zone, fitted) and bool(zone) != bool(fitted):
+        own, others = (f"the zone {one}" if one else "no zone" for one in (zone, fitted))
+        raise InvalidDataError(
+            f"these time stamps state {own}, and those of the reference {others}: write all in one "
+            f"way, or days are taken for other ones."
+        )
 
 
 def _fresh(

@@ -30,6 +30,7 @@ def test_columns_find_their_kinds(tmp_path):
     assert found.categories["view"][:2].tolist() == ["", "PA"]
     assert found.vectors["embedding"][3].tolist() == [3.0, -3.0]
     assert len(set(found.patients.tolist())) == 30
+    assert found.zone == ""
     assert found.days[0] == seconds_of("2026-01-01") // DAY
     few = studies_of_table(write(tmp_path, lines(20)), Columns())
     assert "age" in few.categories
@@ -66,7 +67,10 @@ def test_vectors_may_lie_beside_the_table(tmp_path):
 
 def test_a_table_without_patients_has_one_a_study(tmp_path):
     rows = [f"s{i},2026-01-01,{i}" for i in range(3)]
+    rows[0] = "s0,2026-01-01T08:30:00.25-03:30,0"
+    rows[1:] = [row.replace("01,", "01T08:30Z,") for row in rows[1:]]
     found = studies_of_table(write(tmp_path, rows, "id,time,x"), Columns())
+    assert found.rows([0]).zone == "-03:30"
     assert found.patients.tolist() == ["s0", "s1", "s2"]
 
 

@@ -48,7 +48,8 @@ def studies(first, days, per_day, seed, *, shift=0.0, name="s"):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     place = tmp_path_factory.mktemp("fitted") / "monitor"
-    fit_monitor(place, studies(0, 60, 12, 0), key=KEY, settings=SETTINGS)
+    reference = replace(studies(0, 60, 12, 0), zone="")
+    fit_monitor(place, reference, key=KEY, settings=SETTINGS)
     return place
 
 
@@ -194,6 +195,7 @@ def test_a_missing_day_is_said(monitor):
     [
         (lambda s: replace(s, times=s.times - 30 * DAY), "the last day of the reference"),
         (lambda s: replace(s, times=s.times + 9000 * DAY), "correct the time stamp"),
+        (lambda s: replace(s, zone="+14:00"), r"state the zone \+14:00, and .* reference no zone"),
         (lambda s: replace(s, numbers={}), "no column of numbers 'kvp'"),
         (lambda s: replace(s, vectors={"scores": s.vectors["scores"]}), "vectors: 'embedding'"),
         (
