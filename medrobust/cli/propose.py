@@ -121,7 +121,8 @@ def proposed(
     import numpy as np
     import torch
 
-    from medrobust.datasets.own.picture_files import read_picture, shown_size
+    from medrobust.datasets.own.picture_files import read_picture
+    from medrobust.datasets.own.picture_sizes import shown_size
     from medrobust.datasets.own.pictures import Framing
     from medrobust.engine.loader import channel_first
     from medrobust.metrics.froc import Boxes

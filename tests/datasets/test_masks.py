@@ -11,6 +11,7 @@ from PIL import Image
 from medrobust.base.targets import Labels, MaskedLabels
 from medrobust.datasets import BMAD, Folder, ImageSet
 from medrobust.datasets.image_set import judged_by
+from medrobust.datasets.own.picture_sizes import shown_size
 from medrobust.datasets.published.bmad import FACTS
 from medrobust.exceptions import (
     ConfigurationError,
@@ -253,3 +254,75 @@ def test_a_column_of_masks_that_is_not_there_is_named(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", [{"path": "a.png"}])
     with pytest.raises(InvalidDataError, match="mask"):
         own(tmp_path, target="masks").load()
+
+
+def written(folder: Path, image: int | None, mask: Image.Image, **options) -> Path:
+    """A table of one image of the mask's size, turned by an EXIF orientation, and that mask."""
+    exif = Image.Exif()
+    exif[0x0112] = image or 1
+    picture = Image.fromarray(
+        np.arange(mask.size[0] * mask.size[1], dtype=np.uint8).reshape(mask.size[::-1])
+    )
+    picture.save(folder / "a.png", **({"exif": exif} if image else {}))
+    mask.save(folder / "m.png", **options)
+    rows = [{"path": "a.png", "label": "abnormal", "mask": "m.png"}]
+    return write_table(folder / "t.csv", rows)
+
+
+@pytest.mark.parametrize("size", [(60, 60), (60, 40)])
+def test_masks_are_turned_as_their_images_or_refused(tmp_path: Path, size: tuple) -> None:
+    values = np.zeros(size[::-1], np.uint8)
+    values[10:20, 30:50] = 255
+    turned = np.rot90(values, -1) > 0  # 6: shown a quarter turn clockwise
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    chosen = {"target": "masks", "fit": "pad"}
+    written(tmp_path, 6, Image.fromarray(values), exif=exif)
+    found = own(tmp_path, **chosen).load().target.values[0]
+    left = (60 - size[1]) // 2
+    np.testing.assert_array_equal(found[:, left : left + size[1]] == 1, turned)
+    assert (found[:, :left] == 255).all()
+    written(tmp_path, 6, Image.fromarray(values))
+    with pytest.raises(InvalidImageError, match="turned by its EXIF orientation and its mask m"):
+        own(tmp_path, **chosen).load()
+    written(tmp_path, 3, Image.fromarray(values))
+    with pytest.raises(InvalidImageError, match="save both upright"):
+        own(tmp_path, **chosen).load()
+    written(tmp_path, None, Image.fromarray(values), exif=exif)
+    if size[0] != size[1]:
+        with pytest.raises(InvalidImageError, match="40x60 and 60x40 pixels"):
+            own(tmp_path, **chosen).load()
+
+
+@pytest.mark.parametrize(
+    ("mode", "background", "lesion", "said"),
+    [
+        ("RGB", (0, 0, 0), (0, 0, 1), "has colours"),
+        ("RGB", (0, 0, 0), (1, 1, 1), ""),
+        ("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), "has transparency"),
+        ("RGBA", (255, 255, 255, 0), (255, 255, 255, 0), "has transparency"),
+        ("RGBA", (0, 0, 0, 255), (9, 9, 9, 255), ""),
+        ("LA", (0, 255), (1, 255), ""),
+        ("LA", (0, 255), (1, 0), "has transparency"),
+    ],
+)
+def test_masks_are_grey_and_opaque(tmp_path: Path, mode: str, background, lesion, said) -> None:
+    mask = Image.new(mode, (60, 60), background)
+    mask.paste(lesion, (30, 10, 50, 20))
+    written(tmp_path, None, mask)
+    if said:
+        with pytest.raises(InvalidImageError, match=f"{said}.*save it as grey"):
+            own(tmp_path, target="masks").load()
+        return
+    expected = np.zeros((60, 60), bool)
+    expected[10:20, 30:50] = True
+    found = own(tmp_path, target="masks").load().target.values[0]
+    np.testing.assert_array_equal(found == 1, expected)
+
+
+def test_the_size_that_is_shown_is_that_of_every_format(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.png", "a.tif", "a.jpg"):
+        Image.new("L", (60, 40)).save(tmp_path / name, exif=exif)
+        assert shown_size(tmp_path / name) == (40, 60)

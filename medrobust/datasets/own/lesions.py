@@ -23,7 +23,7 @@ from .boxes import (
 )
 from .folder import Folder
 from .labels import classes_of_one, doubtful_classes, read_labels
-from .picture_files import shown_size
+from .picture_sizes import shown_size
 from .pictures import Framing
 from .samples import Sample, relative_paths
 from .table import Table, check_table

@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.base.class_masks import FULL, most_light
 from medrobust.base.once import say_once
@@ -13,9 +15,14 @@ from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import InvalidDataError, InvalidImageError
 from medrobust.types import Float64Array, UInt8Array
 
+from .picture_files import ALPHA_MODES
+from .picture_sizes import TURNED, UPRIGHT, orientation, shown_size, size_shown
 from .pictures import Framing, check_area, framed, quiet_decoders, write_images
 from .samples import Sample, each_sample, files_key, place_named
 from .table import Table
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +32,7 @@ LOSSY = (".jpg", ".jpeg")
 VOLUMES = (".nii", ".nii.gz", ".dcm")
 """Files of whole volumes, which Pillow does not read."""
 
-READING = 3
+READING = 4
 """Version of the way masks are read."""
 
 BORDER = 255
@@ -96,8 +103,9 @@ def read_masks(
 
     Raises:
         InvalidDataError: As `mask_paths` raises it.
-        InvalidImageError: If a mask cannot be read, has another size than its image, or a value
-            that no class has.
+        InvalidImageError: If a mask cannot be read, has another size than its image as it is
+            shown, a value that no class has, colours or transparency, or if its image is turned
+            (EXIF) and nobody can tell whether the mask is.
     """
     paths = mask_paths(table, column, smeared=threshold is not None)
     given = {
@@ -141,18 +149,27 @@ def _read(
     classes: Sequence[str] | None,
     threshold: int | None,
 ) -> UInt8Array:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(file) as mask, Image.open(image) as picture:
             check_area(file.name, *mask.size)
-            if mask.size != picture.size:
-                sizes = " and ".join(f"{one.width}x{one.height}" for one in (mask, picture))
+            shown = size_shown(picture)
+            told, turn = orientation(mask) is not None, orientation(picture) or UPRIGHT
+            upright = ImageOps.exif_transpose(mask)
+            stored = shown[::-1] if turn in TURNED else shown
+            if not told and turn != UPRIGHT and upright.size == stored:
+                raise InvalidImageError(
+                    f"the image {image.name} is turned by its EXIF orientation and its mask "
+                    f"{file.name} is not marked: save both upright."
+                )
+            if upright.size != shown:
+                sizes = " and ".join(f"{one[0]}x{one[1]}" for one in (upright.size, shown))
                 raise InvalidImageError(
                     f"the mask {file.name} and its image have {sizes} pixels: they must be of one "
                     f"size."
                 )
-            values = np.asarray(mask.convert("I") if mask.mode != "P" else mask)
+            values = _grey_values(upright, file.name)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InvalidImageError(f"the mask {file.name} cannot be read: {error}.") from error
     if not classes:
@@ -174,16 +191,38 @@ def _read(
     return _bordered(found, values.shape, framing)
 
 
+def _grey_values(mask: "Image", name: str) -> NDArray[Any]:
+    """Return the values of a mask (H, W): numbers of its palette, or greys.
+
+    Raises:
+        InvalidImageError: If it has colours, or transparency other than of the palette's 0.
+    """
+    if mask.mode in ALPHA_MODES or "transparency" in mask.info:
+        hidden = np.asarray(mask.convert("RGBA").getchannel("A")) < 255
+        if mask.mode == "P":
+            hidden &= np.asarray(mask) != 0
+        if hidden.any():
+            raise InvalidImageError(
+                f"the mask {name} has transparency, which is no lesion and no background: save it "
+                f"as grey, 0 where no lesion is."
+            )
+    if mask.mode == "P":
+        return np.asarray(mask)
+    if len(mask.getbands()) < 3:
+        return np.asarray(mask.convert("L") if mask.mode in ALPHA_MODES else mask.convert("I"))
+    colours = np.asarray(mask.convert("RGB"))
+    if (colours != colours[..., :1]).any():
+        raise InvalidImageError(
+            f"the mask {name} has colours: save it as grey, 0 where no lesion is."
+        )
+    return colours[..., 0].astype(np.int64)
+
+
 def _bare(image: Path, framing: Framing) -> UInt8Array:
     """Return the mask of an image without lesions, which the images themselves are read for."""
-    from PIL import Image, UnidentifiedImageError
-
+    width, height = shown_size(image)
     empty = np.zeros((framing.size, framing.size), np.uint8)
-    try:
-        with Image.open(image) as picture:
-            return _bordered(empty, (picture.height, picture.width), framing)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InvalidImageError(f"the image {image.name} cannot be read: {error}.") from error
+    return _bordered(empty, (height, width), framing)
 
 
 def _bordered(mask: UInt8Array, shape: tuple[int, ...], framing: Framing) -> UInt8Array:
@@ -231,13 +270,7 @@ def _spacing(text: str, place: str) -> tuple[float, float]:
 
 def _shrunk(file: Path, framing: Framing) -> tuple[float, float]:
     """Return how many rows, and columns, of a file go into one stored pixel."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as picture:
-            width, height = picture.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InvalidImageError(f"the image {file.name} cannot be read: {error}.") from error
+    width, height = shown_size(file)
     down, across = height / framing.size, width / framing.size
     if framing.fit == "squash":
         return down, across

@@ -97,10 +97,6 @@ REMEDIES = {
 """What to do about some of them; the others are to be saved in another format."""
 
 
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
-"""Tag of EXIF, and its values by which width and height change places."""
-
-
 @dataclass(frozen=True, slots=True)
 class SeenPicture:
     """One picture.
@@ -122,22 +118,6 @@ def is_grey(file: Path) -> bool:
     """
     with _read_errors_named(file), _opened(file) as image:
         return image is None or image.mode in GREY_MODES
-
-
-def shown_size(file: Path) -> tuple[int, int]:
-    """Return width and height of an image as it is shown; its pixels are not read.
-
-    Raises:
-        InvalidImageError: If it is no readable image file; names it.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as opened:
-            turned = opened.getexif().get(ORIENTATION, 1) in TURNED
-            return (opened.height, opened.width) if turned else opened.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise InvalidImageError(f"the image cannot be read ({error}).") from error
 
 
 def read_picture(file: Path, framing: Framing, *, grey: bool) -> UInt8Array:
