@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from medrobust.cli.report import main as report_command
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.metrics.scores import probabilities
 from medrobust.readings import Conformal
+from medrobust.readings.cells import answer_sets
 from medrobust.readings.lookup import asked, words
 
 
@@ -79,6 +81,15 @@ def test_patients_widen_the_band(tmp_path):
         split = [row for row in read(store.root)[0] if row["procedure"] == "split"]
         widths.append(np.mean([float(r["band_high"]) - float(r["band_low"]) for r in split]))
     assert widths[1] >= widths[0]
+
+
+def test_too_few_patients_for_a_band_give_no_verdict():
+    covered = np.repeat([1.0, 1, 1, 1, 1, 1, 0, 0], 3)  # images of a patient are all alike
+    data = SimpleNamespace(data=range(24))
+    row = SimpleNamespace(validation=data, groups=np.repeat(np.arange(8), 3))
+    assert np.isnan(answer_sets._band(row, covered, 0.1)).all()
+    row.groups = None
+    assert not np.isnan(answer_sets._band(row, covered, 0.1)).any()
 
 
 @pytest.mark.parametrize(

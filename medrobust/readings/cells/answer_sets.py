@@ -17,6 +17,7 @@ from medrobust.metrics.conformal import (
     controlled_place,
     coverage_band,
     effective_size,
+    fewest,
     lac_scores,
     of_labels,
     raps_scores,
@@ -187,8 +188,9 @@ def _cell(
     band, verdict = (np.nan, np.nan), ""
     if procedure == "split":
         band = _band(row, facts.covered, alpha)
-        verdict = "above" if facts.coverage > band[1] else "inside"
-        verdict = "below" if facts.coverage < band[0] else verdict
+        if not np.isnan(band[0]):
+            verdict = "above" if facts.coverage > band[1] else "inside"
+            verdict = "below" if facts.coverage < band[0] else verdict
     elif coverage.high is not None and coverage.high < 1 - alpha:
         verdict = "below"
     more = {
@@ -204,7 +206,10 @@ def _cell(
 
 
 def _band(row: RowCells, covered: Float64Array, alpha: float) -> Bounds:
-    """Return the band of coverage; patients count as the images that would vary as much."""
+    """Return the band of coverage; patients count as the images that would vary as much.
+
+    NaN where they are too few for a band.
+    """
     assert row.validation is not None
     tested, calibrated = len(covered), len(row.validation.data)
     share = float(covered.mean())
@@ -213,6 +218,8 @@ def _band(row: RowCells, covered: Float64Array, alpha: float) -> Bounds:
         if variance > 0:
             kept = min(1.0, share * (1 - share) / variance / tested)
             tested, calibrated = max(1, round(kept * tested)), max(1, round(kept * calibrated))
+    if calibrated < fewest(alpha) <= len(row.validation.data):
+        return np.nan, np.nan
     return coverage_band(calibrated, tested, alpha)
 
 
