@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.base.whole_files import write_whole
 from medrobust.base.wording import counted
-from medrobust.exceptions import ConfigurationError, WeightsNotFoundError
+from medrobust.exceptions import ConfigurationError, InvalidDataError, WeightsNotFoundError
 
 from .parsing import check_out_file, subcommand_parser
 
 if TYPE_CHECKING:
+    from medrobust.datasets.own.table import Table
     from medrobust.models.owl_vit import OwlViTDetector
 
 ABOUT = """\
 Let OWL-ViT draw boxes around what sentences name, as dataset=lesions reads them.
 
-IMAGES.csv has a column path and, where the images have one, label: every box of an image then has
-the label of its image, so that only answers that are joined to images or patients
-(aggregate=image) can be judged. Boxes are drawn on the images as they are, before any corruption;
-of boxes that cover the same the surest is kept. What lies below the threshold everywhere gets the
-surest box of all, so that no image is lost."""
+IMAGES.csv has the columns path and label: every box of an image has the label of its image, so that
+only answers that are joined to images or patients (aggregate=image) can be judged. Boxes are drawn
+on the images as they are, before any corruption; of boxes that cover the same the surest is kept.
+What lies below the threshold everywhere gets the surest box of all, so that no image is lost."""
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2", "label", "score")
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
     table = read_table(given.table)
     paths = table.column("path", "csv")
-    labels = table.columns.get("label", [""] * len(paths))
+    labels = _labels(table)
     root = given.root or given.table.parent
     lost = [path for path in paths if not (root / path).is_file()]
     if lost:
@@ -75,6 +75,27 @@ def main(arguments: Sequence[str]) -> int:
     write_whole(given.out, text.getvalue().encode())
     print(f"{counted(len(rows), 'box')} in {counted(len(paths), 'image')}: {given.out}")
     return 0
+
+
+def _labels(table: "Table") -> Sequence[str]:
+    """Return the label of each image.
+
+    Raises:
+        InvalidDataError: If there is no such column, or an image has none; names the line.
+    """
+    from medrobust.base.missing import marks_no_label
+
+    if "label" not in table.columns:
+        raise InvalidDataError(
+            f"{table.file} needs a column label: every box has the label of its image."
+        )
+    labels = table.column("label", "label_column")
+    for row, text in enumerate(labels):
+        if marks_no_label(text):
+            raise InvalidDataError(
+                f"{table.place(row)}: the image has no label, which its boxes would have."
+            )
+    return labels
 
 
 def _loaded(given: argparse.Namespace) -> "OwlViTDetector":

@@ -10,6 +10,8 @@ from run_entry import answer, rows
 from segmenters import write_random_owl_vit
 from transformers import CLIPTokenizerFast
 
+from medrobust.cli.propose import main
+from medrobust.exceptions import InvalidDataError
 from medrobust.models.preprocess import CLIP_MEAN, CLIP_STD
 
 TEXTS = ("a mole", "a dark spot of the skin")
@@ -75,6 +77,24 @@ def test_proposals_are_the_boxes_of_transformers_and_become_lesions(place: Path)
     run += ("corruption=gaussian_noise", "aggregate=image", "validation=false", "readings=none")
     assert answer(*run, "hydra.run.dir=out").returncode == 0
     assert {row["corruption"] for row in rows("out/results.csv")} == {"clean", "gaussian_noise"}
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (
+            "path\nphoto0.png\n",
+            "images.csv needs a column label: every box has the label of its im",
+        ),
+        ("path,label\nphoto0.png,a\nphoto1.png,\n", "images.csv, line 3: the image has no label"),
+    ],
+)
+def test_images_without_a_label_are_refused_before_the_model_is_read(
+    place: Path, table: str, sentence: str
+) -> None:
+    (place / "images.csv").write_text(table)
+    with pytest.raises(InvalidDataError, match=sentence):
+        main([*PROPOSE[1:], "--out", "boxes.csv"])
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,12 @@ def wrong(**change: object) -> list[dict[str, object]]:
         (wrong(x2=0), r"line 4: the box 0, 0, 0, 9 .* is empty"),
         (wrong(y2=-1), "is empty"),
         (wrong(image="scan9"), "line 4: the image that the box names is none of the table"),
+        (wrong(label=""), r"boxes.csv, line 4: the box has no label. Fill it in"),
+        (wrong(label="n/a"), "line 4: the box has no label"),
+        (
+            [{**row, **side} for row, side in zip(wrong(x2=9), box_rows(True), strict=True)],
+            "line 4: x1, y1, x2, y2 and x, y, w, h are different boxes",
+        ),
         (wrong(x1="left"), "line 4: x1 must be a number of pixels"),
         (wrong(x1="nan"), "line 4: x1 must be a number of pixels"),
         ([{"label": "a", "x": 1}], "no column that names the image"),
@@ -207,6 +213,7 @@ def test_wrong_boxes_are_refused_in_a_sentence(folder: Path, rows: list, said: s
         ({"margin": -1}, r"dataset.margin=-1 must be 0 to 10"),
         ({"grid": 0}, "dataset.grid=0 must be at least 1"),
         ({"overlap": 1.0}, "dataset.overlap=1.0"),
+        ({"grid": 3, "background": "benign"}, "dataset.background=benign is a class of lesions"),
         ({"label_column": ["a", "b"]}, "a box has one label"),
         ({"metadata_columns": ["patient"]}, "stored in clear"),
     ],
@@ -214,6 +221,14 @@ def test_wrong_boxes_are_refused_in_a_sentence(folder: Path, rows: list, said: s
 def test_wrong_choices_are_refused_in_a_sentence(folder: Path, options: dict, said: str) -> None:
     with pytest.raises(MedRobustError, match=said):
         lesions(folder, **options).load()
+
+
+def test_a_box_may_be_stated_by_corners_and_sides_that_agree_but_for_rounding(folder: Path) -> None:
+    first = lesions(folder).load().fingerprint
+    both = [{**row, **side} for row, side in zip(box_rows(), box_rows(True), strict=True)]
+    both[2] |= {"w": 11.5}
+    write_table(folder / "boxes.csv", both)
+    assert lesions(folder).load().fingerprint == first
 
 
 def test_no_positive_lesion_and_no_box_of_a_split_are_said(folder: Path) -> None:

@@ -49,8 +49,8 @@ def read_boxes(file: Path, label_column: str) -> FoundBoxes:
 
     Raises:
         DatasetNotFoundError: If there is no such file.
-        InvalidDataError: If it is no such file, or a box is empty or has a number that is none;
-            names the row.
+        InvalidDataError: If it is no such file, or a box is empty, has a number that is none, or
+            is stated twice and differently; names the row.
     """
     if not file.is_file():
         raise DatasetNotFoundError(f"{file} not found. Pass dataset.boxes=<CSV or COCO JSON>.")
@@ -69,10 +69,12 @@ def read_boxes(file: Path, label_column: str) -> FoundBoxes:
             f"{file.name} has neither the columns {few(CORNERS)} nor {few(SIDES)}; it has: "
             f"{few(table.columns)}."
         )
-    values = [[_number(table, row, name) for name in named] for row in range(len(table))]
+    values = _numbers(table, named)
+    if named == CORNERS and set(SIDES) <= set(table.columns):
+        _check_agree(table, values, _numbers(table, SIDES))
     labels = {"label": table.column(label_column, "label_column")}
     return _checked(
-        np.array(values), named == SIDES, table.column(column, "boxes"),
+        values, named == SIDES, table.column(column, "boxes"),
         Table(file.name, labels, table.lines),
     )  # fmt: skip
 
@@ -163,6 +165,22 @@ def _number(table: Table, row: int, column: str) -> float:
     if not math.isfinite(value):
         raise InvalidDataError(f"{table.place(row)}: {column} must be a number of pixels.")
     return value
+
+
+def _numbers(table: Table, names: Sequence[str]) -> Float64Array:
+    rows = [[_number(table, row, name) for name in names] for row in range(len(table))]
+    return np.array(rows, np.float64).reshape(-1, len(names))
+
+
+def _check_agree(table: Table, corners: Float64Array, sides: Float64Array) -> None:
+    """Refuse a box that a table states twice and differently, by more than rounding."""
+    same = np.abs(sides + np.pad(sides[:, :2], ((0, 0), (2, 0))) - corners) <= SLACK
+    apart = np.flatnonzero(~same.all(axis=1))
+    if len(apart):
+        raise InvalidDataError(
+            f"{table.place(int(apart[0]))}: {few(CORNERS)} and {few(SIDES)} are different boxes: "
+            f"correct them, or leave four of these columns out."
+        )
 
 
 def _checked(values: Float64Array, sides: bool, images: Sequence[str], labels: Table) -> FoundBoxes:

@@ -27,6 +27,7 @@ from .picture_sizes import shown_size
 from .pictures import Framing
 from .samples import Sample, relative_paths
 from .table import Table, check_table
+from .unlabelled import is_unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,11 @@ class Lesions(Folder):
         whole = super()._load(chosen)
         if self.target == "boxes":
             return whole
+        if self.grid is not None and self.background in whole.class_names:
+            raise ConfigurationError(
+                f"dataset.background={self.background} is a class of lesions too: give windows "
+                f"without one another name."
+            )
         found = looked_at(whole, self.look)
         names = found.class_names
         doubts = () if self.class_names else doubtful_classes(whole.class_names, chosen)
@@ -119,6 +125,7 @@ class Lesions(Folder):
         found = read_boxes(Path(self.boxes).expanduser(), self.label_column)
         if not len(found.corners):
             raise InvalidDataError(f"{found.labels.file} has no box.")
+        _check_labelled(found.labels, self.class_names)
         labels = read_labels(
             found.labels,
             "label",
@@ -149,6 +156,21 @@ class Lesions(Folder):
             for place, image in zip(kept, images, strict=True)
         ]  # fmt: skip
         return np.array(corners, np.float64).reshape(-1, 4)
+
+
+def _check_labelled(labels: Table, class_names: Sequence[str] | None) -> None:
+    """Refuse a box that nobody has labelled.
+
+    Raises:
+        InvalidDataError: Naming the row.
+    """
+    named = tuple(map(str, class_names or ()))
+    for row, text in enumerate(labels.columns["label"]):
+        if is_unlabelled(text, named):
+            raise InvalidDataError(
+                f"{labels.place(row)}: the box has no label. Fill it in, leave the box out, or "
+                f"name all classes by dataset.class_names=[...]."
+            )
 
 
 def _size(sample: Sample) -> tuple[int, int]:
