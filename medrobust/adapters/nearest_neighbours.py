@@ -7,7 +7,7 @@ those that tie.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class NearestNeighbours:
 
     Args:
         name: In tables and in the store.
-        neighbours: Values of k to choose from; with one there is nothing to choose.
+        neighbours: Values of k to choose from; with one (or a number) nothing is chosen.
         temperature: Of the votes' weights; None: every vote counts the same.
     """
 
@@ -46,6 +46,8 @@ class NearestNeighbours:
         Raises:
             ConfigurationError: Naming the key.
         """
+        if isinstance(given := cast(Any, self.neighbours), int) and not isinstance(given, bool):
+            object.__setattr__(self, "neighbours", (given,))
         asked = self.neighbours
         if not asked or any(type(k) is not int or k < 1 for k in asked):
             raise ConfigurationError(

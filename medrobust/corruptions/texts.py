@@ -130,7 +130,7 @@ def abbreviations(text: str, share: float, words: Words) -> str:
 
 def _replaced(text: str, table: Mapping[str, str], share: float, words: Words) -> str:
     terms = sorted(table, key=len, reverse=True)
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, terms))})\b", re.IGNORECASE)
+    pattern = re.compile(rf"\b((?ai:{'|'.join(map(re.escape, terms))}))\b")
     parts = pattern.split(text)
     for place in chosen(len(parts) // 2, share, words):
         parts[2 * place + 1] = table[parts[2 * place + 1].lower()]

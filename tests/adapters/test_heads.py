@@ -82,6 +82,12 @@ def test_numbers_of_neighbours_beyond_the_shots_are_no_choice() -> None:
         NearestNeighbours(neighbours=(5,)).fit(features, labels, MULTI, CLASSES)
 
 
+def test_a_plain_number_is_the_list_of_it() -> None:
+    plain, listed = NearestNeighbours(neighbours=5), NearestNeighbours(neighbours=[5])  # type: ignore[arg-type]
+    assert plain.description() == listed.description()
+    assert not plain.needs_selection
+
+
 def test_without_images_beside_the_shots_one_number_is_asked_for() -> None:
     with pytest.raises(ConfigurationError, match=r"tuning\.select_from=val"):
         NearestNeighbours().fit(*SHOTS, MULTI, CLASSES)

@@ -109,6 +109,14 @@ def test_terms_are_written_short_the_longest_first():
     assert found == "Opacity in the RLL, R hilum."
 
 
+def test_letters_that_only_fold_to_ours_make_no_term():
+    text = (
+        "R\N{LATIN SMALL LETTER DOTLESS I}ght lung W\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}THOUT"
+    )
+    assert TextCorruption("abbreviations")(text, 5) == text
+    assert TextCorruption("removed_negations")(text, 5) == text
+
+
 def test_sentences_go_or_change_places_and_stay_whole():
     sentences = set(REPORT.replace(". ", ".|").split("|"))
     fewer = TextCorruption("missing_sentences")(REPORT, 5).replace(". ", ".|").split("|")
