@@ -4,15 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .config import Corruption
-from .suites import PAIRS
+from .suites import PAIRS, THEN
 
 if TYPE_CHECKING:
     from medrobust.types import IndexBatch, UInt8Batch
 
 Images = TypeVar("Images")
-
-THEN = "+"
-"""Between the names of the two."""
 
 
 @dataclass(frozen=True, slots=True)

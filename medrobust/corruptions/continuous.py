@@ -6,6 +6,7 @@ whose parameters are choices, have no such lines.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -187,21 +188,17 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class ContinuousCorruption:
-    """A corruption whose levels lie at severities in between; a column of its own in tables.
+class InBetween(ABC):
+    """A corruption at severities between the published ones: a column of its own.
 
     Attributes:
         computed: Always: from the clean images.
-        of: The published one.
-        levels: Where each level lies.
-        target: What was equalised, in the name of its suite.
+        of: The published one, expanded.
     """
 
     computed: ClassVar[bool] = True
 
     of: Corruption
-    levels: tuple[Level, ...] = field(compare=False)
-    target: str = "ssim"
 
     @property
     def name(self) -> str:
@@ -209,17 +206,13 @@ class ContinuousCorruption:
         return self.of.name
 
     @property
-    def suite(self) -> str:
-        """The published suite and what was equalised: no table joins it with the published one."""
-        return f"{self.of.suite}@{self.target}"
-
-    @property
     def grey(self) -> "Grey":
         """How grey images are treated."""
         return self.of.grey
 
-    def _severity(self, level: int) -> float:
-        return next(one.severity for one in self.levels if one.level == level)
+    @abstractmethod
+    def lies_at(self, level: int) -> float:
+        """Return what a level, whose draws it has, is in severities of the suite."""
 
     def random(self, severity: int) -> bool:
         """Say whether draws are used."""
@@ -232,7 +225,7 @@ class ContinuousCorruption:
             severity: The level; the draws are those of this number.
             shape: As in `Corruption.identity`.
         """
-        return identity_at(self.of, self._severity(severity), severity)
+        return identity_at(self.of, self.lies_at(severity), severity)
 
     def images(self, clean: Images, severity: int) -> Images:
         """Return what is read to be corrupted: the clean images."""
@@ -247,9 +240,31 @@ class ContinuousCorruption:
         stream: str = "",
         index: "IndexBatch",
     ) -> "UInt8Batch":
-        """Corrupt a batch; see `corrupt`."""
+        """Corrupt a batch; see `corrupt_at`."""
         keyed = (seed, stream, severity)
-        return corrupt_at(self.of, images, self._severity(severity), keyed=keyed, index=index)
+        return corrupt_at(self.of, images, self.lies_at(severity), keyed=keyed, index=index)
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousCorruption(InBetween):
+    """A corruption whose levels lie at severities in between, as tables have them.
+
+    Attributes:
+        levels: Where each level lies.
+        target: What was equalised, in the name of its suite.
+    """
+
+    levels: tuple[Level, ...] = field(compare=False)
+    target: str = "ssim"
+
+    @property
+    def suite(self) -> str:
+        """The published suite and what was equalised: no table joins it with the published one."""
+        return f"{self.of.suite}@{self.target}"
+
+    def lies_at(self, level: int) -> float:
+        """Return where a level was placed."""
+        return next(one.severity for one in self.levels if one.level == level)
 
 
 def identity_at(corruption: Corruption, severity: float, level: int) -> dict[str, Any]:

@@ -44,6 +44,9 @@ BETWEEN = "@between"
 PAIRS = "@pairs"
 """How the suite of cells ends that show two corruptions, one after the other: in no table."""
 
+THEN = "+"
+"""Between the names of the two."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -5,7 +5,7 @@ from itertools import permutations
 from typing import Any
 
 from medrobust.base.fingerprints import canonical_json
-from medrobust.corruptions.suites import PAIRS
+from medrobust.corruptions.suites import PAIRS, THEN
 from medrobust.evaluation.store import Store, StoredCell
 
 from .rows import identity
@@ -51,7 +51,7 @@ def _places(known: Sequence[StoredCell], ending: str) -> Iterator[tuple[str, str
         table = tables.setdefault((spec.model, spec.dataset, spec.suite), {})
         table[spec.corruption] = None
     for (model, dataset, suite), names in tables.items():
-        pairs = ("+".join(two) for two in permutations(names, 2))
+        pairs = (THEN.join(two) for two in permutations(names, 2))
         for name in pairs if ending == PAIRS else names:
             yield model, dataset, f"{suite}{ending}", name
 
