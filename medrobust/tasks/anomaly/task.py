@@ -189,9 +189,9 @@ class Anomaly(Task):
 
             return map_head(side, description, data, PURPOSE)
         if "tuned" in description:
-            from .tuned import TuningHead
+            from .tuned import tuning_head
 
-            return TuningHead(text_model(side, PURPOSE), description, data)
+            return tuning_head(text_model(side, PURPOSE), description, data)
         from .head import StateHead
 
         return StateHead(text_model(side, PURPOSE), description)

@@ -1,10 +1,8 @@
 """What tuning learns here: which images are not normal, and where, by sentences of both states."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,6 +10,7 @@ from medrobust.models.base import VisionLanguageModel
 from medrobust.models.zero_shot import class_features
 from medrobust.tasks.base import HeadDescription
 from medrobust.tasks.pixel_losses import dice, focal
+from medrobust.tasks.tuning_head import TuningHead
 
 from .losses import detection, enlarged
 from .maps import CLASSIFICATION, SEGMENTATION
@@ -91,27 +90,16 @@ class StateObjective(nn.Module):
         return (found > 0) != (self.abnormal(part.labels) > 0)
 
 
-class TuningHead:
-    """Holds the objective; no cell is made with it.
+def tuning_head(model: VisionLanguageModel, description: HeadDescription, data: Any) -> TuningHead:
+    """Make what an adapter is tuned by.
 
     Args:
         model: Reads the sentences, on the CPU in full precision.
         description: From `tuned_head`.
         data: Facts of the images that are tuned on.
     """
-
-    def __init__(self, model: VisionLanguageModel, description: HeadDescription, data: Any) -> None:
-        model.to("cpu", torch.float32)
-        states = class_features(model, description["texts"])
-        normal = torch.tensor([name in description["normal"] for name in data.class_names])
-        masks = description["tuned"]["masks"] is not None
-        scale = float(model.logit_scale)
-        self.module = StateObjective(states, scale, normal, wants_masks=masks)
-
-    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
-        """Refuse: cells are made by other heads.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("this head is for tuning")
+    model.to("cpu", torch.float32)
+    states = class_features(model, description["texts"])
+    normal = torch.tensor([name in description["normal"] for name in data.class_names])
+    masks = description["tuned"]["masks"] is not None
+    return TuningHead(StateObjective(states, float(model.logit_scale), normal, wants_masks=masks))

@@ -18,6 +18,7 @@ from medrobust.tasks.chosen import spread
 from medrobust.tasks.map_view import View, view_of
 from medrobust.tasks.other_images import batches, on_device, other_split
 from medrobust.tasks.text_side import text_model
+from medrobust.tasks.tuning_head import TuningHead
 from medrobust.types import UInt8Array
 
 from .head import SegmentationHead, Segments
@@ -26,7 +27,7 @@ from .segmenters.boxes import BoxProtocol, PromptMove
 from .segmenters.own import OwnDecoder
 from .segmenters.probe import fitted
 from .segmenters.words import WordSegmenter
-from .tuned import STEEP, PixelObjective, TuningHead
+from .tuned import STEEP, PixelObjective
 
 log = logging.getLogger(__name__)
 

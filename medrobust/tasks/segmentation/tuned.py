@@ -1,10 +1,9 @@
 """What tuning learns here: which pixels show what, by Dice and focal loss. Imports torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medrobust.base.targets import OUTSIDE
@@ -69,18 +68,3 @@ class PixelObjective(nn.Module):
         there = sizes > 0
         mean = (dice * there).sum(dim=0) / there.sum(dim=0).clamp(min=1)
         return 1 - torch.where(there.any(dim=0), mean, torch.ones_like(mean))
-
-
-class TuningHead:
-    """Holds the objective; no cell is made with it."""
-
-    def __init__(self, module: PixelObjective) -> None:
-        self.module = module
-
-    def outputs(self, features: Any) -> Mapping[str, NDArray[Any]]:
-        """Refuse: cells are made by other heads.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("this head is for tuning")
