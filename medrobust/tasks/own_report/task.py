@@ -15,7 +15,7 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, part_of
 from medrobust.exceptions import ConfigurationError
-from medrobust.metrics.estimates import Estimate, Metric
+from medrobust.metrics.estimates import Metric, with_bounds
 from medrobust.metrics.intervals import share_interval
 from medrobust.tasks.agreement import ALLOWED, Agreement, Move, agreement_of_arrays
 from medrobust.tasks.base import (
@@ -89,9 +89,7 @@ class OwnReport(Task):
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Average the distances over the images, with their interval over images or patients."""
         values = cell.arrays["measures"][:, 0]
-        mean = float(values.mean())
-        low, high = share_interval(values, cell.patients)
-        estimate = Estimate(mean, min(low, mean), max(high, mean))
+        estimate = with_bounds(float(values.mean()), share_interval(values, cell.patients))
         return Scores({MEASURE: estimate}, {MEASURE: Terms(values)})
 
     def agreement(self, cell: Cell, again: Mapping[str, NDArray[Any]], move: Move) -> Agreement:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import ConfigurationError, unknown_name
-from medrobust.metrics.estimates import Estimate, Metric
+from medrobust.metrics.estimates import Metric, with_bounds
 from medrobust.metrics.intervals import share_interval
 from medrobust.models.prompts import STATES, PromptSet
 from medrobust.tasks.agreement import ALLOWED, Agreement, Move, agreement_of_arrays
@@ -121,9 +121,8 @@ class QualityPrompts(Task):
         columns = cell.arrays["measures"].T
         estimates, terms = {}, {}
         for name, values in zip(cell.head["measures"], columns, strict=True):
-            mean = float(values.mean())
-            low, high = share_interval(values, cell.patients)
-            estimates[name] = Estimate(mean, min(low, mean), max(high, mean))
+            bounds = share_interval(values, cell.patients)
+            estimates[name] = with_bounds(float(values.mean()), bounds)
             terms[name] = Terms(values)
         return Scores(estimates, terms)
 
