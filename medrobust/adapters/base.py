@@ -112,7 +112,8 @@ class NoAdapter(Adaptation):
         online: What adapts its answers while it is evaluated, each in a row of its own: names, or
             mappings of `method` and its parameters.
         orders: Of the images: a method that depends on their order has a row for each.
-        protocol: When methods begin anew (episodic, per_cell); None: as each was published.
+        protocol: When methods begin anew (episodic, per_cell, continual, mixed); None: as each was
+            published.
     """
 
     name: str = "none"

@@ -18,7 +18,7 @@ from medrobust.datasets.image_set import ImageSet
 from medrobust.engine import streams
 from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
-from .passes import Pass
+from .passes import Images, Pass
 from .windows import cut
 
 Item = TypeVar("Item")
@@ -74,7 +74,7 @@ class ImageBatch:
 class StoredImages(Dataset[ImageBatch]):
     """Reads whole batches from the memory map of an ImageSet."""
 
-    def __init__(self, image_set: ImageSet) -> None:
+    def __init__(self, image_set: Images) -> None:
         parts = windows_of(image_set.images)
         self.images = image_set.images if parts is None else parts.whole
         self.windows = None if parts is None else parts.windows

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from torch import Tensor
 
-from medrobust.types import UInt8Array, UInt8Batch
+from medrobust.types import Int64Array, UInt8Array, UInt8Batch
 
 if TYPE_CHECKING:
-    from medrobust.datasets.image_set import ImageSet
     from medrobust.models.encoding import ImageEncoder
     from medrobust.models.patches import PatchFeatures
 
@@ -53,6 +52,22 @@ class Encoded:
     failed: Mapping[str, Exception] = field(default_factory=dict)
 
 
+class Images(Protocol):
+    """What is read of a set of images."""
+
+    @property
+    def images(self) -> UInt8Array:
+        """uint8 (N, H, W) or (N, H, W, 3)."""
+        ...
+
+    @property
+    def index(self) -> Int64Array:
+        """int64 (N,), what the corruption draws are keyed by."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 class Pass(Protocol):
     """One pass over a split, from stored images to features.
 
@@ -83,7 +98,7 @@ class Pass(Protocol):
         ...
 
     @property
-    def read(self) -> "Callable[[], ImageSet]":
+    def read(self) -> Callable[[], Images]:
         """What opens the images; it goes to the processes that read, and holds no more than that.
 
         Not a method, so that the rest of the pass stays where it is.

@@ -109,7 +109,7 @@ def _time_micro_batch(
     """
     rows = np.arange(min(experiment.model.source.micro_batch, len(plan.image_set)))
     few = plan.image_set.take(rows, fingerprint=plan.image_set.fingerprint)
-    clean = replace(cell, corruption=None, after=None)
+    clean = replace(cell, corruption=None, after=None, mixture=None)
     with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
         store = Store(Path(scratch))
         where = replace(experiment.where, store=store.root, resume=False, keep_features=True)

@@ -2,19 +2,20 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.modality import modality_of, say_unchecked
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import AFTER, ONLINE
+from medrobust.tasks.base import AFTER, MIXED, ONLINE
 
 from .cells import head_fingerprint
 from .columns import Column
 from .experiment import AskedModel, Data, Experiment
 from .file_columns import files_columns
+from .mixture import Mixture, mixture_of
 from .store import CellKey, CellSpec
 
 if TYPE_CHECKING:
@@ -37,16 +38,24 @@ class PlannedCell:
         corruption: What is done to the images; None for clean.
         after: The cell whose images a method has seen right before, and keeps what it learned of;
             None where it begins anew.
+        mixture: The conditions whose images a method sees in one order with those of this cell;
+            None where it sees those of this cell alone.
     """
 
     key: CellKey
     corruption: Column | None
     after: "PlannedCell | None" = field(default=None, compare=False, repr=False)
+    mixture: Mixture | None = field(default=None, compare=False, repr=False)
 
     @property
     def streamed(self) -> bool:
         """Whether a method answers its images while they come: it has no features to keep."""
         return ONLINE in self.key.encoding
+
+    @property
+    def passed_as(self) -> str:
+        """Fingerprint of the pass that its images are in: of the encoding, or of the mixture."""
+        return self.key.encoding_fingerprint if self.mixture is None else self.mixture.stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +177,8 @@ def planned_cells(
     """Name the cells of one split under the given (corruption, severity), each with every head.
 
     A method that begins anew with the first condition alone goes through them in this order: each
-    of its cells has the fingerprint of the one before in its own, and so the whole order.
+    of its cells has the fingerprint of the one before in its own, and so the whole order. The cells
+    of one that sees the images of all conditions mixed have the digest of these in their own.
 
     Raises:
         MedRobustError: If prompts or the model do not suit the data set.
@@ -179,21 +189,40 @@ def planned_cells(
     before: dict[str, PlannedCell] = {}
     cells = []
     for (corruption, severity), head in product(conditions, heads):
-        stream = head_fingerprint(head) if _goes_on(experiment, head) else ""
+        stream = head_fingerprint(head) if _protocol(experiment, head) == "continual" else ""
         after = before.get(stream)
         key = _key(experiment, encoder, image_set, head, (corruption, severity), after)
         cells.append(PlannedCell(key, corruption, after))
         if stream:
             before[stream] = cells[-1]
+    mixing = [head for head in heads if _protocol(experiment, head) == "mixed"]
+    for name in map(head_fingerprint, mixing):
+        cells = _mixed(cells, name)
     return tuple(cells)
 
 
-def _goes_on(experiment: Experiment, head: Mapping[str, Any]) -> bool:
-    """Say whether a method keeps what it has learned from one condition to the next."""
+def _protocol(experiment: Experiment, head: Mapping[str, Any]) -> str:
+    """Say when a method begins anew that changes the model; "" where none does."""
     if ONLINE not in head:
-        return False
+        return ""
     method = experiment.model.adapter.method(head[ONLINE])
-    return method.reads_images and method.parameters().get("protocol") == "continual"
+    named = method.parameters().get("protocol", "") if method.reads_images else ""
+    return "" if named == "mixed" and not method.ordered else str(named)
+
+
+def _mixed(cells: list[PlannedCell], head: str) -> list[PlannedCell]:
+    """Return the same cells, those of a head as parts of one stream."""
+    own = [cell for cell in cells if head_fingerprint(cell.key.head) == head]
+    mixture = mixture_of(
+        [cell.key.encoding for cell in own],
+        [(cell.corruption, cell.key.spec.severity) for cell in own],
+    )
+
+    def part(cell: PlannedCell) -> PlannedCell:
+        encoding = {**cell.key.encoding, MIXED: mixture.digest}
+        return replace(cell, key=replace(cell.key, encoding=encoding), mixture=mixture)
+
+    return [part(cell) if cell in own else cell for cell in cells]
 
 
 def _key(

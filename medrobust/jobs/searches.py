@@ -48,10 +48,11 @@ def check_searches(readings: Mapping[str, Any], processes: int, methods: Sequenc
             f"readings={found} searches in one process, and trainer=ddp runs {processes}: leave "
             f"one of them out. A store that has its cells can be reported."
         )
-    going_on = [one for one in methods if one.parameters().get("protocol") == "continual"]
+    streams = ("continual", "mixed")
+    going_on = [one for one in methods if one.parameters().get("protocol") in streams]
     if found is not None and going_on:
         raise ConfigurationError(
-            f"readings={found} adds cells that a method with protocol=continual "
+            f"readings={found} adds cells that a method which goes through several of them "
             f"({going_on[0].label}) has not gone through: choose per_cell."
         )
 

@@ -13,7 +13,7 @@ from medrobust.evaluation.store import (
     texts_fingerprint,
     unadapted_fingerprint,
 )
-from medrobust.tasks.base import AFTER, ONLINE
+from medrobust.tasks.base import AFTER, MIXED, ONLINE
 
 from .measure import variant
 
@@ -252,7 +252,7 @@ def is_probe(cell: StoredCell) -> bool:
 
 def without_adapter(cell: StoredCell) -> dict[str, Any]:
     """Return what decides the image features, but for what adapts the model, before or online."""
-    adapting = ("adapter", ONLINE, AFTER)
+    adapting = ("adapter", ONLINE, AFTER, MIXED)
     return {k: v for k, v in cell.record["encoding"].items() if k not in adapting}
 
 

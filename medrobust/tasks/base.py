@@ -28,6 +28,7 @@ from .arrays import unlike as unlike
 from .heads import AFTER as AFTER
 from .heads import CUT_TEXTS as CUT_TEXTS
 from .heads import FOR_PEOPLE as FOR_PEOPLE
+from .heads import MIXED as MIXED
 from .heads import ONLINE as ONLINE
 from .heads import READ_AS as READ_AS
 from .heads import Head as Head

@@ -18,6 +18,9 @@ otherwise."""
 AFTER = "after"
 """Key of an encoding whose method keeps what it has learned: the encoding before it."""
 
+MIXED = "mixed"
+"""Key of an encoding whose method sees the images of all conditions in one order: their digest."""
+
 ONLINE = "online"
 """Key of a head: what adapts its answers to the images of the split, without a label."""
 
@@ -81,8 +84,14 @@ class StreamHead(Head, Protocol):
     goes_on: bool
     """Whether it keeps what it has learned from one condition to the next."""
 
-    def order(self, data: Any) -> Any:
-        """Return the rows of a split in the order in which they come, int64 (N,)."""
+    def order(self, data: Any, conditions: Sequence[str] = ()) -> Any:
+        """Return the rows of a split in the order in which they come, int64 (N,).
+
+        Args:
+            data: The split.
+            conditions: Where images of several conditions are mixed, their C digests: (C N,) comes
+                back, N rows of the first condition, then N of the second, and so on.
+        """
         ...
 
     def stream(self, model: Any, data: Any) -> Mapping[str, Any]:

@@ -22,6 +22,9 @@ TENT = {"method": "tent", "rate": 0.01, "protocol": "continual"}
 ETA = {"method": "eta", "rate": 0.01, "protocol": "continual", "margin": 0.9, "similar": 0.9}
 ROW = "tent protocol=continual rate=0.01"
 LEVELS = (5, 2)
+CONDITIONS = (("clean", 0), ("brightness", 5), ("brightness", 2))
+MIXED = {**TENT, "protocol": "mixed"}
+MIXED_ROW = ROW.replace("continual", "mixed")
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +63,7 @@ def by_hand(job: Any) -> list[np.ndarray]:
 
 def test_each_cell_goes_on_where_the_one_before_ended(job: Any, stream: Any) -> None:
     expected = by_hand(job)
-    for (corruption, severity), answers in zip(
-        [("clean", 0), ("brightness", 5), ("brightness", 2)], expected, strict=True
-    ):
+    for (corruption, severity), answers in zip(CONDITIONS, expected, strict=True):
         found = stream[ROW, corruption, severity].arrays["logits"]
         np.testing.assert_allclose(found, answers, atol=2e-4, rtol=1e-4)
 
@@ -72,7 +73,7 @@ def test_only_the_first_cell_is_that_of_a_new_beginning(stream: Any, tmp_path: P
     row = ROW.replace("protocol=continual ", "")
     same = [
         np.array_equal(stream[ROW, *place].arrays["logits"], anew[row, *place].arrays["logits"])
-        for place in (("clean", 0), ("brightness", 5), ("brightness", 2))
+        for place in CONDITIONS
     ]
     assert same == [True, False, False]
 
@@ -124,12 +125,76 @@ def test_shares_are_those_of_each_cell_and_all_cells_are_one_row(job: Any, strea
     assert (added, notes) == ([], [])  # the model as published is found under each condition
 
 
-def test_searches_beside_a_stream_and_mixed_streams_are_refused() -> None:
-    methods = NoAdapter(online=(TENT,)).methods
-    with pytest.raises(ConfigurationError, match="has not gone through"):
-        check_searches({"worst_pair": None}, 1, methods)
-    check_searches({}, 1, methods)
-    with pytest.raises(ConfigurationError, match="belong to no cell"):
-        NoAdapter(online=("tent",), protocol="mixed")
-    with pytest.raises(ConfigurationError, match="is none of watt"):
-        NoAdapter(online=("watt",), protocol="continual")
+def test_searches_beside_a_stream_and_protocols_of_others_are_refused() -> None:
+    for protocol in ("continual", "mixed"):
+        methods = NoAdapter(online=({**TENT, "protocol": protocol},)).methods
+        with pytest.raises(ConfigurationError, match="has not gone through"):
+            check_searches({"worst_pair": None}, 1, methods)
+        check_searches({}, 1, methods)
+    for protocol in ("continual", "mixed", "nothing"):
+        with pytest.raises(ConfigurationError, match="is none of watt"):
+            NoAdapter(online=("watt",), protocol=protocol)
+
+
+# Images of all conditions in one order.
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return evaluated(tmp_path_factory.mktemp("mixed"), MIXED, severities=LEVELS)
+
+
+@pytest.fixture(scope="module")
+def mixed(mixture: Any) -> dict[tuple[str, str, int], Any]:
+    return named(cells_of(mixture))
+
+
+def test_one_session_sees_every_image_under_every_condition_in_one_order(
+    mixture: Any, mixed: Any
+) -> None:
+    (planned,) = plan(mixture, RESOURCES)
+    cells = [cell for cell in planned.cells if cell.key.spec.adapter == MIXED_ROW]
+    data, model = planned.image_set, RESOURCES.model(mixture.model)
+    head = RESOURCES.head(mixture.model, dict(cells[0].key.head), data)
+    stream = cells[0].mixture
+    assert stream is not None
+    cells.sort(key=lambda cell: stream.place(cell.key.encoding))
+    images, index, count = [], torch.from_numpy(np.array(data.index)), len(data)
+    for cell in cells:
+        clean = torch.from_numpy(np.array(data.images)).permute(0, 3, 1, 2).contiguous()
+        given = {"severity": cell.key.spec.severity, "seed": 0, "stream": data.stream}
+        images.append(
+            clean if cell.corruption is None else cell.corruption(clean, index=index, **given)
+        )
+    order = head.order(data, stream.digests)
+    assert sorted(order.tolist()) == list(range(3 * count))
+    firsts = np.argmax(order[None] // count == np.arange(3)[:, None], axis=1)
+    assert firsts.max() < count  # no condition waits until another one is over
+    session, every = head.stream(model, data)["begin"](), torch.cat(images)
+    answers = np.zeros((3 * count, 20), np.float32)
+    for start in range(0, len(order), 8):
+        rows = order[start : start + 8]
+        answers[rows] = session.observe(every[rows], data.index[rows % count]).detach().numpy()
+    for cell, expected in zip(cells, answers.reshape(3, count, 20), strict=True):
+        spec = cell.key.spec
+        found = mixed[MIXED_ROW, spec.corruption, spec.severity].arrays["logits"]
+        np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-4)
+
+
+def test_a_mixture_is_no_matter_of_the_order_of_the_table_and_a_lost_cell_is_found_again(
+    mixture: Any, mixed: Any, tmp_path: Path
+) -> None:
+    turned = evaluated(tmp_path, MIXED, severities=LEVELS[::-1], batch_size=11, num_workers=1)
+    (planned,) = plan(turned, RESOURCES)
+    cells = [cell for cell in planned.cells if cell.key.spec.adapter == MIXED_ROW]
+    prints = {cell.key.spec.severity: cell.key.fingerprint for cell in cells}
+    assert prints == {s: mixed[MIXED_ROW, c, s].fingerprint for c, s in CONDITIONS}
+    (alone,) = [cell for cell in cells if cell.key.spec.severity == 2]
+    empty = Store(tmp_path / "empty")
+    CellRunner(turned, RESOURCES, empty).run([replace(planned, cells=(alone,))])
+    (twin,) = read_cells(empty, [replace(planned, cells=(alone,))])
+    assert np.array_equal(twin.arrays["logits"], mixed[MIXED_ROW, "brightness", 2].arrays["logits"])
+    (part,) = plan(evaluated(tmp_path, MIXED, severities=(2,)), RESOURCES)
+    fewer = {cell.key.fingerprint for cell in part.cells if cell.key.spec.adapter == MIXED_ROW}
+    assert not fewer & set(prints.values())  # one condition less is another stream
+    assert untuned_cells(Store(mixture.where.store), list(mixed.values())) == ([], [])

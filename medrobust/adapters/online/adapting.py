@@ -106,7 +106,7 @@ class Adapting(Online):
     """
 
     needs: ClassVar[Needs] = "images"
-    protocols: ClassVar[tuple[Begins, ...]] = ("per_cell", "episodic", "continual")
+    protocols: ClassVar[tuple[Begins, ...]] = ("per_cell", "episodic", "continual", "mixed")
     looks: ClassVar[bool] = False
 
     @property

@@ -14,9 +14,9 @@ Needs: TypeAlias = Literal["logits", "features", "class texts", "images", "image
 """What a method reads: answers alone, image features too, class texts as vectors too; or the
 images themselves, which it gives to the model, and the sentences of the classes too."""
 
-Begins: TypeAlias = Literal["episodic", "per_cell", "continual"]
-"""When a method begins anew: with every micro-batch, with every cell, or with the first cell of a
-stated stream of them."""
+Begins: TypeAlias = Literal["episodic", "per_cell", "continual", "mixed"]
+"""When a method begins anew: with every micro-batch, with every cell, with the first cell of a
+stated stream of them, or with the first image of a stream in which those of all cells are mixed."""
 
 VERSION = 1
 """Of the methods' arithmetic, part of every description: raised whenever an answer moves."""

@@ -39,14 +39,6 @@ METHODS: Mapping[str, type[Online]] = MappingProxyType(
 )
 """Name, as typed -> class; in the order of docs/adaptation.md."""
 
-UNSUPPORTED: Mapping[str, str] = MappingProxyType(
-    {
-        "mixed": "images of several corruptions in one stream belong to no cell, which is one "
-        "corruption of one severity. Choose episodic, per_cell or continual.",
-    }
-)
-"""Protocol -> why no cell can be evaluated so."""
-
 
 def chosen(
     asked: Sequence[Any], orders: Sequence[int] = (0,), protocol: str | None = None
@@ -109,8 +101,6 @@ def _begin_anew(kind: type[Online], given: dict[str, Any], protocol: str | None)
     asked = given.get("protocol", protocol)
     if asked is None:
         return
-    if asked in UNSUPPORTED:
-        raise ConfigurationError(f"adapter.protocol={asked}: {UNSUPPORTED[asked]}")
     if asked not in kind.protocols:
         raise ConfigurationError(
             f"adapter.protocol={asked} is none of {kind.method}, which has: "

@@ -27,6 +27,8 @@ OnCell: TypeAlias = Callable[[Done], None]
 class Encoding:
     """What one encoding serves: cells that differ in their head, or in the name of their suite.
 
+    Where a method sees images of several conditions mixed, it is the cells of all of them.
+
     Attributes:
         image_set: Clean images of the split.
         first: Any cell of it: names its images and its corruption.
@@ -39,8 +41,8 @@ class Encoding:
 
     @property
     def fingerprint(self) -> str:
-        """Under which its features lie."""
-        return self.first.key.encoding_fingerprint
+        """Under which its features lie, and processes claim it."""
+        return self.first.passed_as
 
     @property
     def patch_heads(self) -> Mapping[str, PatchHead]:

@@ -41,7 +41,7 @@ class FinishedCells:
         missing: dict[str, list[tuple[PlannedCell, Head]]] = {}
         first: dict[str, PlannedCell] = {}
         for cell in plan.cells:
-            encoding = cell.key.encoding_fingerprint
+            encoding = cell.passed_as
             first.setdefault(encoding, cell)
             cells = missing.setdefault(encoding, [])
             if self._where.resume and (self._store.has(cell.key) or self._store.adopt(cell.key)):
@@ -68,7 +68,7 @@ class FinishedCells:
         for cell in plan.cells:
             head = self._resources.head(self._asked, dict(cell.key.head), plan.image_set)
             if isinstance(head, PatchHead):
-                found.setdefault(cell.key.encoding_fingerprint, []).append((cell, head))
+                found.setdefault(cell.passed_as, []).append((cell, head))
         return found
 
     def still_missing(self, encodings: Iterable[Encoding]) -> list[Encoding]:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from medrobust.datasets.image_set import ImageSet
-from medrobust.engine.passes import Encoded, PatchReader
+from medrobust.engine.passes import Encoded, Images, PatchReader
 from medrobust.evaluation.columns import Column
 from medrobust.evaluation.ranks import Ranks
 from medrobust.models.encoding import ImageEncoder
@@ -66,7 +66,7 @@ class EncodingPass:
         return self.column is None or self.column.computed
 
     @property
-    def read(self) -> Callable[[], ImageSet]:
+    def read(self) -> Callable[[], Images]:
         """Opens this process's share of the clean images, or of published corrupted ones."""
         return partial(_opened, self.encoding.image_set, self.column, self.severity, self.rows)
 

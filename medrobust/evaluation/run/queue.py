@@ -65,7 +65,7 @@ class EncodingQueue:
         self.refused = [encoding for encoding in encodings if encoding not in ours]
         agreed = self._ranks.agree([encoding.fingerprint for encoding in ours])
         if self._ranks.rank != 0:
-            cells = {cell.key.encoding_fingerprint: cell for cell in self.plan.cells}
+            cells = {cell.passed_as: cell for cell in self.plan.cells}
             heads = self._finished.patch_heads(self.plan)
             ours = [
                 Encoding(self.plan.image_set, cells[encoding], tuple(heads.get(encoding, ())))

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -90,6 +90,28 @@ class CellWriter:
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         self._calls(self._finish, encoding, encoded, seconds)
+
+    def write_parts(self, encoding: Encoding, parts: Sequence[tuple[Encoding, Encoded]]) -> None:
+        """Write the cells of one pass whose answers were encoded together, since the last one.
+
+        Args:
+            encoding: Of the pass: claimed until all of them are written.
+            parts: A cell each, with its own answers; each counts its share of the seconds.
+
+        Raises:
+            Exception: As an earlier one raised it; these are written.
+        """
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        self._calls(self._finish_parts, encoding, parts, seconds / max(len(parts), 1))
+
+    def _finish_parts(
+        self, encoding: Encoding, parts: Sequence[tuple[Encoding, Encoded]], seconds: float
+    ) -> None:
+        for part, encoded in parts:
+            whole = replace(encoded, features=encoded.features.float().cpu())
+            self._write_cells(part, whole, seconds)
+        self._claims.drop(encoding.fingerprint)
 
     def write_from_features(self, encoding: Encoding) -> None:
         """Write the cells of an encoding whose features the store keeps.

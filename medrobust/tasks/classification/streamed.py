@@ -4,7 +4,7 @@ A head of a cell of its own, as those of `online`; but what it reads is not the 
 the pass that it has to itself gives its answers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -89,11 +89,17 @@ class StreamedHead:
         self.looks: bool = self._method.looks
         self.goes_on: bool = self._method.begins_anew == "continual"
 
-    def order(self, data: Any) -> Int64Array:
-        """Return the rows of a split in the order in which they come, int64 (N,)."""
+    def order(self, data: Any, conditions: Sequence[str] = ()) -> Int64Array:
+        """Return the rows of a split in the order in which they come, int64 (N,).
+
+        Args:
+            data: The split.
+            conditions: Where images of several conditions are mixed, their C digests: (C N,) comes
+                back, N rows of the first condition, then N of the second, and so on.
+        """
         if not self._method.ordered:
             return np.arange(len(data.index), dtype=np.int64)
-        return stream_order(data.index, data.stream, self._method.order)
+        return stream_order(data.index, data.stream, self._method.order, conditions)
 
     def stream(self, model: Any, data: Any) -> Mapping[str, Any]:
         """Return what begins a session on a model, and whether each micro-batch has its own."""
@@ -144,7 +150,9 @@ def own_head(side: ModelSide, description: HeadDescription, data: Any) -> "Class
     return class_head(side, own)
 
 
-def stream_order(index: Int64Array, stream: str, order: int) -> Int64Array:
+def stream_order(
+    index: Int64Array, stream: str, order: int, conditions: Sequence[str] = ()
+) -> Int64Array:
     """Return rows in the order in which the images of a split come.
 
     It follows from the keys of the images alone: not from how they lie in the split, who reads them
@@ -154,6 +162,8 @@ def stream_order(index: Int64Array, stream: str, order: int) -> Int64Array:
         index: int64 (N,), as of an `ImageSet`.
         stream: Name of data set and split.
         order: Which of many orders.
+        conditions: Digests of C conditions whose images are mixed: int64 (C N,) comes back, and
+            each image under each condition has a key of its own.
 
     Example:
         >>> index = np.array([10, 11, 12, 13, 14, 15])
@@ -163,6 +173,10 @@ def stream_order(index: Int64Array, stream: str, order: int) -> Int64Array:
     """
     import torch
 
-    key = derive_key(order, stream, "order of images online", 0)
-    words = Draws(key, torch.from_numpy(np.ascontiguousarray(index))).words(2).numpy()
-    return np.lexsort((index, words[:, 1], words[:, 0])).astype(np.int64)
+    rows = torch.from_numpy(np.ascontiguousarray(index))
+    purpose = "order of images online"
+    purposes = [f"{purpose}, {one}" for one in conditions] or [purpose]
+    keys = [derive_key(order, stream, purpose, 0) for purpose in purposes]
+    words = np.concatenate([Draws(key, rows).words(2).numpy() for key in keys])
+    every = np.tile(index, len(keys))
+    return np.lexsort((every, words[:, 1], words[:, 0])).astype(np.int64)
