@@ -227,8 +227,7 @@ class Shots(Dataset[ShotBatch]):
         target = image_set.target
         if not (self.masks and isinstance(target, MaskedLabels | Masks)):
             return None
-        whole = target.pixels if isinstance(target, MaskedLabels) else target.classes
-        masks = list(whole(rows))
+        masks = list(target.pixels(rows))
         if masks[0].shape != shape:
             raise ConfigurationError(
                 f"masks of {image_set.name} are {masks[0].shape} and its images {shape}: tuning "

@@ -1,5 +1,6 @@
 """What tuning loses on pixels of several classes, by hand, and adapters tuned by masks."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,19 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segmented import segmented
+from segmented import ByGrey, segmented
 from torch import Tensor
 from tuning import experiment, tuning
 
 from medrobust.adapters import Lora, Mvfa
 from medrobust.adapters.linear_probe import LinearProbe
-from medrobust.base.targets import OUTSIDE
+from medrobust.base.targets import OUTSIDE, Masks
 from medrobust.datasets import PhantomLesions
 from medrobust.datasets.sampling import few_shots
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
+from medrobust.models import OwnSegmenter
+from medrobust.tasks.base import ModelSide
 from medrobust.tasks.map_view import View
 from medrobust.tasks.pixel_losses import dice, dice_of_classes, focal, focal_of_classes
 from medrobust.tasks.segmentation import Segmentation
@@ -101,6 +104,23 @@ def test_shots_of_sets_with_masks_alone_are_drawn_and_read_with_their_masks() ->
     rows = chosen.shots.index
     np.testing.assert_array_equal(part.masks, np.asarray(pool.target.values)[rows])
     assert part.labels.tolist() == [0] * 4
+
+
+def test_the_border_around_own_masks_is_no_background_that_is_learned(tmp_path: Path) -> None:
+    pool = segmented("train", 6)
+    drawn = np.asarray(pool.target.values).copy()
+    drawn[:, :8] = OUTSIDE
+    bordered = replace(pool, target=Masks(drawn, "drawn", ignored=OUTSIDE))
+    whole = Shots([bordered], masks=True)
+    assert (whole.__getitems__([Place(2, 0, 1.0)]).parts[0].masks[0].numpy() == drawn[2]).all()
+    source = OwnSegmenter(ByGrey())
+    side = ModelSide(source, (), source.load)
+    tuned = [
+        Segmentation().tuned_head(data, side, trains_head=False)["tuned"]
+        for data in (pool, replace(pool, target=replace(pool.target, ignored=OUTSIDE)), bordered)
+    ]
+    assert tuned[0] == tuned[1] == {"masks": "drawn"}  # no border, no other number
+    assert tuned[2] != tuned[0]
 
 
 def asked(folder: Path, adapter: Any, segmenter: str, **options: Any) -> Any:

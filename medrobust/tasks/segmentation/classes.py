@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.targets import MaskedLabels, Masks
+from medrobust.base.targets import OUTSIDE, MaskedLabels, Masks
 from medrobust.base.wording import counted, part_of
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 
@@ -60,6 +60,15 @@ def check_masks(data: Any) -> None:
             f"the last), and its classes are {named}. Name all classes by dataset.mask_classes, or "
             f"correct the masks."
         )
+
+
+def has_outside(data: Any) -> bool:
+    """Say whether masks of classes have pixels that are of no image, as a padded border."""
+    target = data.target
+    if not isinstance(target, Masks) or target.ignored is None:
+        return False
+    starts = range(0, len(data), READ)
+    return any((target.pixels(slice(start, start + READ)) == OUTSIDE).any() for start in starts)
 
 
 def _largest(target: Masks | MaskedLabels, images: int) -> NDArray[np.int64]:

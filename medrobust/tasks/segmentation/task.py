@@ -28,7 +28,7 @@ from medrobust.tasks.text_side import text_model
 
 from . import scores
 from .border_errors import border_errors_over_images
-from .classes import check_masks, mask_classes
+from .classes import check_masks, has_outside, mask_classes
 from .contours import contours_over_images
 from .moved_prompts import of_moved_prompts
 from .sections import tables
@@ -276,7 +276,8 @@ class Segmentation(Task):
                 "full."
             )
         plain = self.heads(data, side)[0]
-        return {**plain, "tuned": {"masks": data.target.digest}}
+        bordered = {"outside": "left out"} if has_outside(data) else {}
+        return {**plain, "tuned": {"masks": data.target.digest, **bordered}}
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:
         """Compute numbers and terms, as `scores.scores` has it."""
