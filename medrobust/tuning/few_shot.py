@@ -283,15 +283,19 @@ class FewShot(LightningModule):
         parts = [replace(part, dataset=present[part.dataset]) for part in batch.parts]
         encoded = self._seen(parts, [part.images for part in parts])
         for part, own in zip(parts, encoded, strict=True):
-            wrong, loss = self._wrong(part, own), self._losses(part, own)
-            each = torch.stack([wrong, loss.double(), torch.ones_like(wrong)], dim=1)
+            wrong, loss = (one.double() for one in self._judged(part, own))
+            each = torch.stack([wrong, loss, torch.ones_like(wrong)], dim=1)
             self._sums += (part.weights.double()[:, None] * each).sum(dim=0)
+
+    def _judged(self, part: ShotPart, own: Seen) -> tuple[Tensor, Tensor]:
+        """Return which images are answered wrongly, (n,), and the loss of each."""
+        head = self.heads[part.dataset]
+        if isinstance(head, Objective):
+            return head.judged(own, part)
+        return self._wrong(part, own), self._losses(part, own)
 
     def _wrong(self, part: ShotPart, own: Seen) -> Tensor:
         """Return which images are answered wrongly, float64 (n,); of several labels their share."""
-        head = self.heads[part.dataset]
-        if isinstance(head, Objective):
-            return head.wrong(own, part).double()
         logits, labels = self._logits(part, own.features).float(), part.labels
         if self.tuning.choose == "best_on_test" and self._joint is not None:
             logits, labels = self._joint_logits(part, own.features, self._joint)

@@ -45,8 +45,8 @@ class Objective(Protocol):
         """Return the loss of each image, float32 (n,)."""
         ...
 
-    def wrong(self, seen: Seen, part: ShotPart) -> Tensor:
-        """Return which images are answered wrongly, (n,)."""
+    def judged(self, seen: Seen, part: ShotPart) -> tuple[Tensor, Tensor]:
+        """Return how wrong each image's answer is, from 0 to 1, and its loss: (n,) each."""
         ...
 
 

@@ -65,9 +65,10 @@ class Fixed:
     blocks = (1,)
 
     def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
+        self.logits, self.calls = logits, 0
 
-    def __call__(self, features: Any, patches: Any, truth: Any) -> Tensor:
+    def __call__(self, features: Any, patches: Any, prompts: Any) -> Tensor:
+        self.calls += 1
         return self.logits
 
 
@@ -81,9 +82,12 @@ def test_what_lies_outside_of_an_image_counts_in_neither_loss_nor_error() -> Non
         other[:, :, :2] += border
         cut = masks.clone()
         cut[:, :2] = OUTSIDE
-        objective = PixelObjective(Fixed(other), View(), 3)
+        objective = PixelObjective(fixed := Fixed(other), View(), 3)
         part = SimpleNamespace(masks=cut)
-        found.append([objective.losses(seen, part), objective.wrong(seen, part)])
+        wrong, loss = objective.judged(seen, part)
+        assert fixed.calls == 1
+        assert torch.equal(loss, objective.losses(seen, part))
+        found.append([loss, wrong])
     torch.testing.assert_close(found[0], found[1])
     answer = logits[0, :, 2:].argmax(dim=0)
     truth = masks[0, 2:]

@@ -77,6 +77,10 @@ class StateObjective(nn.Module):
         lesion, inside = masks == 1, masks <= 1
         return focal(pixels, lesion, inside, published=published) + dice(pixels, lesion, inside)
 
+    def judged(self, seen: Any, part: Any) -> tuple[Tensor, Tensor]:
+        """Return whether each image is taken for what it is not, and its loss, (n,) each."""
+        return self.wrong(seen, part), self.losses(seen, part)
+
     def wrong(self, seen: Any, part: Any) -> Tensor:
         """Return whether the image is taken for what it is not, bool (n,)."""
         if len(seen.patches):

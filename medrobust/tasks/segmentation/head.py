@@ -35,13 +35,14 @@ class Segments(Protocol):
         """Whose patch features it reads."""
         ...
 
-    def __call__(self, features: FeatureBatch, patches: Any, truth: Truth) -> Tensor:
+    def __call__(self, features: FeatureBatch, patches: Any, prompts: Tensor | None) -> Tensor:
         """Return logits (n, K, h, w), the background's first; one channel is the only class's.
 
         Args:
             features: float32 (n, D).
             patches: `medrobust.models.patches.PatchFeatures` of the same images.
-            truth: Their masks, for segmenters that are prompted by where something is.
+            prompts: Boxes or points, `medrobust.models.segmenter.MaskDecoder`; None: there are
+                none.
         """
         ...
 
@@ -69,7 +70,7 @@ class SegmentationHead:
         segments: Gives logits.
         view: How they lie over the images.
         judge: Compares masks.
-        prompts: How prompts were drawn, where they were moved; None: they were not, or are none.
+        prompts: How boxes or points are drawn from what the masks show; None where it takes none.
         keep_all: Whether the masks of all images are kept in the cell, and not a few to be shown.
     """
 
@@ -110,15 +111,17 @@ class SegmentationHead:
             NotFiniteError: If a logit is no number.
             ConfigurationError: If the model tells another number of classes apart than masks have.
         """
-        logits = self._segments(features, patches, truth)
+        drawn = None
+        if self._prompts is not None:
+            drawn = prompts_of(truth.masks, self._judge.classes, self._prompts)
+        places = None if drawn is None else torch.from_numpy(drawn.places).to(features.device)
+        logits = self._segments(features, patches, places)
         predicted = self._classes(logits, (truth.masks.shape[1], truth.masks.shape[2]))
         if truth.outside is not None:
             predicted[truth.outside] = 0
         rows = self._judge(predicted, truth)
-        if self._prompts is not None:
-            kept = prompts_of(truth.masks, self._judge.classes, self._prompts).kept
-            assert kept is not None
-            rows[PROMPTED] = kept
+        if drawn is not None and drawn.kept is not None:
+            rows[PROMPTED] = drawn.kept
         rows["mask"] = packed(predicted, self._judge.classes, self._side)
         return {name: torch.from_numpy(row) for name, row in rows.items()}
 

@@ -24,7 +24,6 @@ from medrobust.types import UInt8Array
 from .head import SegmentationHead, Segments
 from .judging import Judge
 from .segmenters.boxes import BoxProtocol, PromptMove
-from .segmenters.own import OwnDecoder
 from .segmenters.probe import fitted
 from .segmenters.words import WordSegmenter
 from .tuned import STEEP, PixelObjective
@@ -55,11 +54,8 @@ def segmentation_head(
     segments, view = _segments(side, description, data, purpose)
     said = description["surfaces"]
     judge = Judge(len(description["classes"]), said["of"], said["unit"], said["tolerance"])
-    drawn = _protocol(description)
-    prompts = drawn if drawn is not None and drawn.move is not None else None
-    return SegmentationHead(
-        segments, view, judge, prompts=prompts, keep_all=bool(description.get("kept"))
-    )
+    prompts, keep_all = _protocol(description), bool(description.get("kept"))
+    return SegmentationHead(segments, view, judge, prompts=prompts, keep_all=keep_all)
 
 
 def tuning_head(
@@ -75,7 +71,8 @@ def tuning_head(
     """
     segments, view = _segments(side, description, data, purpose)
     scale = STEEP if description["segmenter"] == "probe" else 1.0
-    return TuningHead(PixelObjective(segments, view, len(description["classes"]), scale))
+    classes, prompts = len(description["classes"]), _protocol(description)
+    return TuningHead(PixelObjective(segments, view, classes, scale, prompts))
 
 
 def _segments(
@@ -180,8 +177,8 @@ def _words(
 def _own(
     side: ModelSide, description: HeadDescription, data: Any, view: View, purpose: str
 ) -> Segments:
-    decoder = side.model().mask_decoder(description.get("texts", ()))
-    return OwnDecoder(decoder, _protocol(description), len(description["classes"]))
+    decoder: Segments = side.model().mask_decoder(description.get("texts", ()))
+    return decoder
 
 
 _MAKERS: dict[str, Callable[[ModelSide, HeadDescription, Any, View, str], Segments]] = {

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from medrobust.metrics.overlaps import dice
 from medrobust.tasks.map_view import View
-from medrobust.tasks.patches import Truth
 from medrobust.types import FeatureBatch, Float64Array, UInt8Array
 
 from .levels import on_one_grid
@@ -53,7 +52,7 @@ class RidgeProbe:
     weights: Tensor
     thresholds: Float64Array
 
-    def __call__(self, features: FeatureBatch, patches: Any, truth: Truth) -> Tensor:
+    def __call__(self, features: FeatureBatch, patches: Any, prompts: Tensor | None) -> Tensor:
         """Return what each class covers of a cell beyond its threshold; the background has 0."""
         covered = self.covered(patches)
         limits = torch.from_numpy(self.thresholds).to(covered)

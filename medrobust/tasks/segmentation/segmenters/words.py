@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medrobust.tasks.patches import Truth
 from medrobust.types import FeatureBatch
 
 from .levels import on_one_grid
@@ -26,7 +25,7 @@ class WordSegmenter:
         self.blocks = tuple(blocks)
         self._classes = classes * scale
 
-    def __call__(self, features: FeatureBatch, patches: Any, truth: Truth) -> Tensor:
+    def __call__(self, features: FeatureBatch, patches: Any, prompts: Tensor | None) -> Tensor:
         """Compare places."""
         classes = self._classes.to(features.device)
         maps = []
