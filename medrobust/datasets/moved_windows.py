@@ -76,18 +76,26 @@ class MovedWindows:
         """Say that the seed of the corruptions decides nothing."""
         return False
 
+    def check(self, clean: ImageSet) -> None:
+        """Refuse images that are no windows.
+
+        Raises:
+            ConfigurationError: Naming the data set.
+        """
+        if windows_of(clean.images) is None:
+            raise ConfigurationError(
+                f"corruption={self.name} moves the windows of lesions, and data set {clean.name!r} "
+                f"has none: take dataset=lesions or phantoms_widefield, or another corruption."
+            )
+
     def images(self, clean: ImageSet, severity: int) -> ImageSet:
         """Return the same lesions, seen through other windows.
 
         Raises:
             ConfigurationError: If the images are no windows.
         """
-        seen = windows_of(clean.images)
-        if seen is None:
-            raise ConfigurationError(
-                f"corruption={self.name} moves the windows of lesions, and data set {clean.name!r} "
-                f"has none: take dataset=lesions or phantoms_widefield, or another corruption."
-            )
+        self.check(clean)
+        seen = cast(WindowRows, windows_of(clean.images))
         step, size = STEPS[self.name][severity - 1], int(clean.images.shape[1])
         if self.name == "crop_shift":
             turns = draw_order(clean.ids.tolist(), self.direction_seed, "direction of a window")

@@ -157,12 +157,17 @@ def _dataset_plan(
     source: "DatasetSource",
     columns: tuple[Column, ...],
 ) -> DatasetPlan:
+    from medrobust.datasets import MovedWindows
+
     from .equalised import equalised
     from .regions import with_masks
 
     image_set = resources.image_set(source)
     columns = equalised(experiment, resources, source, columns)
     columns = with_masks(columns, image_set)
+    for column in columns:
+        if isinstance(column, MovedWindows):
+            column.check(image_set)
     conditions = [(None, 0), *product(columns, experiment.data.severities)]
     cells = planned_cells(experiment, resources, image_set, conditions)
     return DatasetPlan(image_set, image_set, columns, cells)

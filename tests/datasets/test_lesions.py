@@ -264,6 +264,26 @@ def test_images_without_a_box_are_counted(folder: Path) -> None:
         ),
         ({"annotations": [{"image_id": 10, "category_id": 1, "bbox": [0, 0, 0, 1]}]}, "is empty"),
         ({"annotations": []}, "has no box"),
+        (
+            {"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]},
+            "categories have the id 1",
+        ),
+        (
+            {
+                "images": [
+                    {"id": 10 + n, "file_name": f"images/scan{n}.png", "width": 7, "height": 9}
+                    for n in range(4)
+                ]
+            },
+            "gives its image 7 × 9 pixels, and the file, as it is shown, has",
+        ),
+        (
+            {
+                "images": [{"id": 10, "file_name": "images/scan0.png", "width": "x", "height": 9}],
+                "annotations": [{"image_id": 10, "category_id": 1, "bbox": [0, 0, 1, 1]}],
+            },
+            "must be numbers of pixels",
+        ),
     ],
 )
 def test_wrong_coco_is_refused_in_a_sentence(folder: Path, change: dict, said: str) -> None:

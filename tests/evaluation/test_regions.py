@@ -107,3 +107,9 @@ def test_equalised_levels_and_regions_exclude_each_other(
     asked = ("dataset=phantoms_site_b", "dataset.per_class=1", "corruption=contrast")
     assert medrobust(*asked, "severity=ssim", "corruption.region=mask", "dry_run=true") == 1
     assert "contrast is in a region" in capsys.readouterr().err
+
+
+def test_windows_that_miss_are_refused_by_the_plan_of_whole_images(workplace, capsys) -> None:
+    asked = ("model=phantomclip_small", "dataset.per_class=1", "corruption=crop_shift")
+    assert medrobust(*asked, "dry_run=true") == 1
+    assert "moves the windows of lesions, and data set 'phantoms'" in capsys.readouterr().err

@@ -196,6 +196,12 @@ def test_what_an_objective_lacks_is_said_in_a_sentence(weights, given, told) -> 
 def test_data_without_patients_classes_or_texts_are_refused() -> None:
     for weights, one, of, told in (
         ("same_patient", shots(groups=None), head(), "needs patients"),
+        (
+            "same_patient",
+            shots(groups=np.array(list("pqrs"))),
+            head(),
+            "needs two images of one patient",
+        ),
         ("image_text", shots(), IdentityHead(), "it has neither"),
         ("class_texts", replace(shots(), target=TEXTS, label_kind=None), head(), "take image_text"),
     ):

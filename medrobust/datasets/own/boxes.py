@@ -2,8 +2,9 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,11 +33,13 @@ class FoundBoxes:
         corners: float64 (B, 4): left, top, right and bottom in pixels of the image file.
         images: Of each, as the file names it.
         labels: Table with one column, "label": what lies in each.
+        sizes: Width and height of the images whose pixels a file says that it counts (COCO).
     """
 
     corners: Float64Array
     images: Sequence[str]
     labels: Table
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def read_boxes(file: Path, label_column: str) -> FoundBoxes:
@@ -107,7 +110,8 @@ def coco_boxes(name: str, coco: Mapping[str, Any]) -> FoundBoxes:
         coco: From `read_coco`.
 
     Raises:
-        InvalidDataError: If an annotation has no box, or names no image or category that there is.
+        InvalidDataError: If an annotation has no box, or names no image or category that there is,
+            or two images or categories have one id.
     """
     try:
         files = {one["id"]: str(one["file_name"]) for one in coco["images"]}
@@ -116,6 +120,7 @@ def coco_boxes(name: str, coco: Mapping[str, Any]) -> FoundBoxes:
         raise InvalidDataError(
             f"{name}: an image or a category has no {error}; COCO gives each an id and a name."
         ) from error
+    _check_ids(name, coco)
     images, labels, lines, corners = [], [], [], []
     for number, one in enumerate(coco["annotations"], 1):
         if one.get("iscrowd"):
@@ -133,7 +138,42 @@ def coco_boxes(name: str, coco: Mapping[str, Any]) -> FoundBoxes:
         lines.append(number)
         corners.append([float(value) for value in box])
     values = np.array(corners, np.float64).reshape(-1, 4)
-    return _checked(values, True, images, Table(name, {"label": labels}, lines))
+    found = _checked(values, True, images, Table(name, {"label": labels}, lines))
+    return replace(found, sizes=_stated_sizes(name, coco))
+
+
+def _check_ids(name: str, coco: Mapping[str, Any]) -> None:
+    """Refuse an id of two images, or of two categories: boxes would be those of the last.
+
+    Raises:
+        InvalidDataError: Naming it.
+    """
+    for part in ("images", "categories"):
+        counts = Counter(one["id"] for one in coco[part])
+        twice = [key for key, count in counts.items() if count > 1]
+        if twice:
+            raise InvalidDataError(
+                f"{name}: several of its {part} have the id {twice[0]}: give each its own."
+            )
+
+
+def _stated_sizes(name: str, coco: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return width and height of each image that states both.
+
+    Raises:
+        InvalidDataError: If one of them is no number of pixels.
+    """
+    found = {}
+    for one in coco["images"]:
+        sides = one.get("width"), one.get("height")
+        if None in sides:
+            continue
+        if not all(_is_number(side) and side > 0 for side in sides):
+            raise InvalidDataError(
+                f"{name}: width and height of {one['file_name']} must be numbers of pixels."
+            )
+        found[str(one["file_name"])] = (int(sides[0]), int(sides[1]))
+    return found
 
 
 def coco_table(name: str, coco: Mapping[str, Any]) -> Table:
@@ -231,8 +271,16 @@ def inside_image(found: FoundBoxes, place: int, width: int, height: int) -> Floa
     """Return a box cut to its image: float64 (4,).
 
     Raises:
-        InvalidDataError: If it leaves the image by more than a pixel; names the row.
+        InvalidDataError: If it leaves the image by more than a pixel, or the file of boxes counts
+            the pixels of an image of another size; names the row.
     """
+    stated = found.sizes.get(found.images[place], (width, height))
+    if stated != (width, height):
+        raise InvalidDataError(
+            f"{found.labels.place(place)}: {found.labels.file} gives its image "
+            f"{stated[0]} × {stated[1]} pixels, and the file, as it is shown, has "
+            f"{width} × {height}: boxes are those of another version of it (resized or turned)."
+        )
     left, top, right, bottom = found.corners[place]
     if min(left, top) < -SLACK or right > width + SLACK or bottom > height + SLACK:
         shown = ", ".join(f"{value:g}" for value in found.corners[place])
