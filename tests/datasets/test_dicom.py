@@ -17,6 +17,7 @@ from medrobust.base.once import one_job
 from medrobust.datasets import Dicom
 from medrobust.datasets.cache import unpacking_at_most
 from medrobust.datasets.own import dicom as dicom_module
+from medrobust.datasets.own.dicom_headers import quiet_pydicom
 from medrobust.datasets.own.dicom_pixels import NOTES
 from medrobust.datasets.own.pseudonyms import read_key
 from medrobust.exceptions import (
@@ -588,6 +589,13 @@ def test_rows_without_an_image_are_named_at_once_with_the_files_that_may_be_thei
         dicom(table, match="instance").load()
     assert str(caught.value).startswith("2 of 8 rows of labels.csv have no DICOM image of that ")
     assert "line 4 first (then 7)" in str(caught.value)
+    file = tmp_path / "series/IM0000.dcm"
+    shutil.copy(file, tmp_path / "series/again.dcm")
+    (tmp_path / "series/IM0007.dcm").write_bytes((tmp_path / "series/IM0007.dcm").read_bytes()[:-9])
+    with pytest.raises(DatasetNotFoundError) as caught:
+        dicom(table, match="instance").load()
+    kinds = ("2 of 8 rows of", "Besides: labels.csv, line 2: 2 files", "IM0007.dcm (labels.csv, l")
+    assert all(kind in str(caught.value) for kind in kinds)
     assert "passed over: series/IM0002.dcm, IM0005.dcm (each " in str(caught.value)
     assert "IM000" not in caught.value.for_records
 
@@ -656,3 +664,22 @@ def test_a_table_of_instances_without_paths_says_how_to_match(tmp_path: Path) ->
     table = write_scans(tmp_path, columns=("sop_instance_uid", "label"))
     with pytest.raises(InvalidDataError, match=r"'sop_instance_uid': pass dataset\.match=instance"):
         dicom(table).load()
+
+
+def test_headers_and_pixels_that_cannot_be_used_are_named_at_once(tmp_path: Path) -> None:
+    table = write_scans(tmp_path)
+    whole = (tmp_path / "series/IM0001.dcm").read_bytes()
+    (tmp_path / "series/IM0001.dcm").write_bytes(whole[:-9])
+    (tmp_path / "series/IM0002.dcm").write_bytes(b"no DICOM")
+    with pytest.raises(InvalidImageError, match=r"IM0001.* In all 2 of 8 images .*IM0002"):
+        dicom(table).load()
+
+
+def test_loggers_below_those_of_pydicom_are_quiet_and_then_as_they_were(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = logging.getLogger("pydicom.pixels.decoders.base")
+    with quiet_pydicom():
+        log.error("Doe^Jane")
+    log.error("after")
+    assert caplog.messages == ["after"]

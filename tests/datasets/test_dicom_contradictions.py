@@ -364,7 +364,7 @@ def test_a_stream_of_fewer_bits_than_the_header_is_read(tmp_path: Path) -> None:
 def test_a_stream_with_other_samples_than_the_header_is_refused(tmp_path: Path) -> None:
     stream = jpeg_lossless(np.zeros((16, 16), int), 8)
     file = write_packed(tmp_path / "a.dcm", stream, (16, 16, 3), JPEGLosslessSV1)
-    with pytest.raises(InvalidImageError, match=r"^a\.dcm has 1 samples .* \(SamplesPerPixel\)"):
+    with pytest.raises(InvalidImageError, match=r"^a\.dcm has 1 sample in .* \(SamplesPerPixel\)"):
         read_dicom(file)
 
 

@@ -680,6 +680,10 @@ def test_all_files_that_rows_name_and_that_cannot_be_read_are_refused_at_once(
     assert "scan005.png (line 7): is HEIC" in told
     assert "scan" not in caught.value.for_records
     assert "line 4, line 6: likewise." in caught.value.for_records
+    cut = tmp_path / "images/scan003.png"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    with pytest.raises(InvalidImageError, match="In all 5 of 6 images cannot be used"):
+        folder(table).load()
     for number in (0, 3):
         (tmp_path / f"images/scan00{number}.png").unlink()
     with pytest.raises(

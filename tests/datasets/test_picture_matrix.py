@@ -350,8 +350,9 @@ def test_files_of_other_kinds_are_called_by_their_name(tmp_path: Path) -> None:
         (bytes(128) + b"DICM" + bytes(100), "dataset=dicom"),
         (b"%PDF-1.7" + bytes(100), "PDF"),
         (b"\x1f\x8b" + bytes(100), "gzip"),
+        (b"NRRD0004\ntype: short\n", "NRRD"),
     ):
-        refused(tmp_path, content, f"a.png is {told}" if told[0] in "HP" else told)
+        refused(tmp_path, content, f"a.png is {told}" if told[0] in "HPN" else told)
     lab = Image.new("LAB", (16, 16))
     stream = io.BytesIO()
     lab.save(stream, "TIFF")

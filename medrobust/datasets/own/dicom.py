@@ -28,7 +28,7 @@ from medrobust.types import UInt8Array
 
 from .dicom_grey import AS_STORED, VOI_TABLE, Window
 from .dicom_headers import patient_id, quiet_pydicom
-from .dicom_matching import Match, check_found, check_single, in_several_files
+from .dicom_matching import Match, check_rows, doubled, in_several_files, lacking
 from .dicom_pixels import (
     LEAVING_LITTLE,
     NOTES,
@@ -47,6 +47,7 @@ from .pseudonyms import data_key, keyed_hashes
 from .row_files import check_files
 from .samples import (
     Sample,
+    all_grey,
     by_note,
     check_unique,
     each_sample,
@@ -168,35 +169,34 @@ class Dicom(OwnData):
         found: dict[str, list[str]] = {}
         for name, instance in zip(index.files, index.instances, strict=True):
             found.setdefault(instance, []).append(name)
-        missing = [row for row in rows if wanted[row] not in found]
-        check_found(table, {r: uids[r] for r in missing}, rows, "instance", index)
-        check_single(table, {row: found[wanted[row]] for row in rows})
-        paths = {row: found[wanted[row]][0] for row in rows}
-        samples = self._framed_samples(table, paths, rows)
+        missing = {row: uids[row] for row in rows if wanted[row] not in found}
+        there = {row: found[wanted[row]] for row in rows if row not in missing}
+        samples = self._framed_samples(table, {r: there[r][0] for r in there}, [*there])
+        errors = lacking(table, missing, rows, "instance", index), doubled(table, there)
+        check_rows(errors, samples, self._read)
         frames = [""] * len(table) if self.frame_column is None else self._frames(table)
         check_unique(table, [f"{u}#{f}" for u, f in zip(uids, frames, strict=True)], "image")
         return samples
 
     def _by_patient(self, table: Table, rows: list[int]) -> list[Sample]:
-        patients = self._table_patients(table)
-        if patients is None:
-            patients = table.column(self.patient_column or PATIENT_COLUMN, "patient_column")
+        patients = self._named(table)
         check_unique(table, patients, "patient")
         key = data_key(self.folder, self.key_file)
         index = self._whole_index(key)
         wanted = keyed_hashes(key, "patient", patients).tolist()
         number = {wanted[row]: row for row in rows}
         known = set(index.patients)
-        missing = [row for row in rows if wanted[row] not in known]
-        check_found(table, {r: patients[r] for r in missing}, rows, "patient", index)
+        missing = {row: patients[row] for row in rows if wanted[row] not in known}
         twice = in_several_files(index, set(number))
         if twice:
             say_once(log, logging.WARNING, f"{self.name}: {twice}")
-        return [
+        samples = [
             Sample(name, self.folder / name, number[one], table.place(number[one]))
             for name, one in zip(index.files, index.patients, strict=True)
             if one in number
         ]
+        check_rows([lacking(table, missing, rows, "patient", index)], samples, self._read)
+        return samples
 
     def _framed_samples(
         self, table: Table, paths: dict[int, str], rows: Sequence[int]
@@ -277,7 +277,7 @@ class Dicom(OwnData):
 
         def write(target: Path) -> str:
             with quiet_pydicom():
-                grey = all([*each_sample(lambda s: is_grey_dicom(s.file), samples)])
+                grey = all_grey(lambda s: is_grey_dicom(s.file), self._read, samples)
 
                 def read(sample: Sample) -> UInt8Array:
                     picture = self._read(sample)

@@ -42,19 +42,19 @@ def quiet_pydicom() -> Iterator[None]:
     """
     pydicom = library()
     loggers = [logging.getLogger(name) for name in CHATTY]
-    states = [logger.disabled for logger in loggers]
+    levels = [logger.level for logger in loggers]
     mode = pydicom.config.settings.reading_validation_mode
     try:
         for logger in loggers:
-            logger.disabled = True
+            logger.setLevel(logging.CRITICAL + 1)  # which holds for their children, too
         pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         pydicom.config.settings.reading_validation_mode = mode
-        for logger, state in zip(loggers, states, strict=True):
-            logger.disabled = state
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def library() -> Any:

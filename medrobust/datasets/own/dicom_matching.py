@@ -1,14 +1,22 @@
 """Rows of a table against the DICOM images of a folder: what has no image, or several."""
 
-from collections.abc import Mapping, Sequence, Set
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Final, Literal
 
 from medrobust.base.wording import agreeing, counted, part_of
-from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, hiding, printable
+from medrobust.exceptions import (
+    DatasetNotFoundError,
+    InvalidDataError,
+    MedRobustError,
+    hiding,
+    printable,
+)
 
 from .dicom_headers import quiet_pydicom
 from .dicom_search import HeaderIndex, passed_sentences
 from .near_names import near_names
+from .row_files import refusal, together
+from .samples import MOST_TRIED, Sample, each_sample
 from .table import Table, few
 
 Match = Literal["path", "instance", "patient"]
@@ -43,14 +51,14 @@ def in_several_files(index: HeaderIndex, patients: Set[str]) -> str:
     return f"{images} in several files, each of which is taken: {shown}{more}"
 
 
-def check_found(
+def lacking(
     table: Table,
     missing: Mapping[int, str],
     rows: Sequence[int],
     what: Literal["instance", "patient"],
     index: HeaderIndex,
-) -> None:
-    """Refuse rows without an image, all at once, with the files that might have been theirs.
+) -> DatasetNotFoundError | None:
+    """Return the error for rows without an image, with the files that might have been theirs.
 
     Args:
         table: The table.
@@ -58,12 +66,9 @@ def check_found(
         rows: All that are looked for.
         what: They name.
         index: Of the folder.
-
-    Raises:
-        DatasetNotFoundError: Naming the lines.
     """
     if not missing:
-        return
+        return None
     named = {"instance": "SOP instance UID", "patient": "patient id"}[what]
     first, *rest = [table.lines[row] for row in missing]
     lines = few(map(str, rest), MOST_LINES)
@@ -79,18 +84,17 @@ def check_found(
         near = near_names(of_lines, index.names_in_clear(what, MOST_READ), named)
     told = f"{told} {near}".strip()
     theirs = " ".join(f"{sentence}." for sentence in passed_sentences(index.passed))
-    raise hiding(DatasetNotFoundError(f"{told} {theirs}".strip()), told)
+    return hiding(DatasetNotFoundError(f"{told} {theirs}".strip()), told)
 
 
-def check_single(table: Table, found: Mapping[int, Sequence[str]]) -> None:
-    """Refuse rows whose image lies in several files.
+def doubled(table: Table, found: Mapping[int, Sequence[str]]) -> InvalidDataError | None:
+    """Return the error for rows whose image lies in several files.
 
-    Raises:
-        InvalidDataError: Naming the files of the first, and the lines of all.
+    It names the files of the first, and the lines of all.
     """
     twice = [row for row in found if len(found[row]) > 1]
     if not twice:
-        return
+        return None
     row, others = twice[0], [table.lines[row] for row in twice[1:]]
     more = (
         f" So it is with {agreeing(len(others), 'line')} {few(map(str, others), MOST_LINES)}."
@@ -100,7 +104,29 @@ def check_single(table: Table, found: Mapping[int, Sequence[str]]) -> None:
     carry = "carry the SOP instance UID of this row; keep one of them."
     count = f"{len(found[row])} files in the folder"
     names = ", ".join(map(printable, found[row]))
-    raise hiding(
+    return hiding(
         InvalidDataError(f"{table.place(row)}: {count} ({names}) {carry}{more}"),
         f"{table.place(row)}: {count} {carry}{more}",
     )
+
+
+def check_rows(
+    errors: Sequence[MedRobustError | None],
+    samples: Sequence[Sample],
+    read: Callable[[Sample], Any],
+) -> None:
+    """Refuse rows of a table, all at once; those that have an image are read then, too.
+
+    Args:
+        errors: What is wrong with rows, or None.
+        samples: The images that rows have.
+        read: Reads one of them.
+
+    Raises:
+        MedRobustError: The errors, and that of the images that cannot be read.
+    """
+    found = [error for error in errors if error is not None]
+    if found:
+        with quiet_pydicom():
+            refused = refusal(each_sample(read, samples[:MOST_TRIED]))
+        raise together(*found, refused)

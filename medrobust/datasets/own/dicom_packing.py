@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidImageError, MissingDependencyError
 
 from .codestream import Codestream, Kind, codestream, is_cut_off
@@ -293,7 +294,7 @@ def _checked_stream(whole: "FileDataset", index: int, name: str) -> Codestream:
     _check_kind(found, packed, whole, name)
     if found.components != whole.SamplesPerPixel:
         raise InvalidImageError(
-            f"{name} has {found.components} samples in each compressed pixel, and "
+            f"{name} has {counted(found.components, 'sample')} in each compressed pixel, and "
             f"{whole.SamplesPerPixel} in its header (SamplesPerPixel)."
         )
     return found

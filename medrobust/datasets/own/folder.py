@@ -17,11 +17,12 @@ from medrobust.types import Float64Array, UInt8Array
 
 from .image_notes import cached_notes, sentence
 from .masks import BORDER, mask_paths, read_masks, read_spacing
-from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, is_grey, read_noted
+from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, SeenPicture, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .row_files import check_files
 from .samples import (
     Sample,
+    all_grey,
     by_note,
     check_unique,
     each_sample,
@@ -94,14 +95,11 @@ class Folder(OwnData):
         samples = [
             Sample(paths[row], self.folder / paths[row], row, table.place(row)) for row in rows
         ]
-        framing = self._framing()
-        check_files(
-            samples,
-            self.folder,
-            lambda sample: read_noted(sample.file, framing, grey=False),
-            quiet_decoders,
-        )
+        check_files(samples, self.folder, self._read, quiet_decoders)
         return samples
+
+    def _read(self, sample: Sample) -> SeenPicture:
+        return read_noted(sample.file, self._framing(), grey=False)
 
     def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
         if self.target == "masks":
@@ -152,7 +150,7 @@ class Folder(OwnData):
 
         def write(target: Path) -> str:
             with quiet_decoders():
-                grey = all([*each_sample(lambda s: is_grey(s.file), samples)])
+                grey = all_grey(lambda s: is_grey(s.file), self._read, samples)
 
                 def read(sample: Sample) -> UInt8Array:
                     picture = read_noted(sample.file, framing, grey=grey)

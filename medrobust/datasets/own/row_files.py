@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from medrobust.base.wording import agreeing, part_of
 from medrobust.exceptions import (
@@ -15,12 +15,9 @@ from medrobust.exceptions import (
     printable,
 )
 
-from .samples import MOST_REFUSED, Sample, each_sample
+from .samples import MOST_REFUSED, MOST_TRIED, Sample, each_sample
 from .spellings import folded
 from .table import few
-
-MOST_TRIED: Final = 2000
-"""Files that are read, where others are missing, to say what is wrong with those, too."""
 
 
 def check_files(
@@ -60,24 +57,28 @@ def check_files(
     links = [sample for sample in there if sample.name in outside]
     others = [sample for sample in there if sample.name not in outside]
     with quiet():
-        refused = _refusal(each_sample(tried, [*links, *others][:MOST_TRIED], of=len(samples)))
+        refused = refusal(each_sample(tried, [*links, *others][:MOST_TRIED], of=len(samples)))
     if not missing:
         assert refused is not None
         raise refused
-    absent = _missing(missing, len(samples))
-    if refused is None:
-        raise absent
-    raise hiding(
-        DatasetNotFoundError(f"{absent} Besides: {refused}"),
-        f"{absent.for_records} Besides: {refused.for_records}",
-    )
+    raise together(_missing(missing, len(samples)), refused)
 
 
 def _below(folder: str, file: Path) -> bool:
     return os.path.commonpath((folder, os.path.realpath(file))) == folder
 
 
-def _refusal(results: Iterator[None]) -> MedRobustError | None:
+def together(first: MedRobustError, *others: MedRobustError | None) -> MedRobustError:
+    """Make one error of several: of the kind of the first, its sentences one after the other."""
+    errors = [first, *filter(None, others)]
+    if len(errors) == 1:
+        return first
+    told, discreet = [str(one) for one in errors], [one.for_records for one in errors]
+    return hiding(type(first)(" Besides: ".join(told)), " Besides: ".join(discreet))
+
+
+def refusal(results: Iterator[Any]) -> MedRobustError | None:
+    """Return what is raised while results are made, or None."""
     try:
         for _ in results:
             pass

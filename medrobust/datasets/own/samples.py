@@ -26,6 +26,9 @@ from .table import Table, few
 MOST_REFUSED = 30
 """Images that a sentence names for each reason."""
 
+MOST_TRIED = 2000
+"""Files that are read, where others are refused, to say what is wrong with those, too."""
+
 Result = TypeVar("Result")
 
 
@@ -142,6 +145,27 @@ def each_sample(
             yield found
     if failed:
         raise _all_refused(failed, of or len(samples))
+
+
+def all_grey(
+    grey: Callable[[Sample], bool], read: Callable[[Sample], Any], samples: Sequence[Sample]
+) -> bool:
+    """Say whether all images are grey; name all that cannot be used where a header cannot.
+
+    Args:
+        grey: Says it of one, from its header.
+        read: Reads one; called only where a header is refused.
+        samples: The images.
+
+    Raises:
+        MedRobustError: As `each_sample` raises it.
+    """
+    try:
+        return all([*each_sample(grey, samples)])
+    except MedRobustError:
+        for _ in each_sample(read, samples[:MOST_TRIED], of=len(samples)):
+            pass
+        raise
 
 
 @dataclass(frozen=True, slots=True)
