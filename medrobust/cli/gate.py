@@ -139,18 +139,19 @@ def report(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.out is not None:
         check_out_file(given.out)
-    from medrobust.readings.gate.realised import realised, summary
+    from medrobust.readings.gate.realised import mixtures, realised, summary
 
     gate = _read(given.gate)
     given.model = given.model or gate.about["model"]
     given.of_class = gate.about["of_class"]
-    found = realised(gate, _pairs(given.stores, given))
+    found = _pairs(given.stores, given)
+    each, mixed = realised(gate, found), mixtures(gate, found)
     print("condition             fitted  images  error  accepted               error of accepted")
-    for one in found:
+    for one in (*mixed, *each):
         print(_line(one))
-    print("\n".join(summary(gate, found)))
+    print("\n".join(summary(gate, each, mixed)))
     if given.out is not None:
-        _write_table(given.out, found)
+        _write_table(given.out, [*mixed, *each])
     return 0
 
 

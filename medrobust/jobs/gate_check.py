@@ -107,10 +107,9 @@ def verdict(gate: Gate, pixels: UInt8Array, name: str) -> Verdict:
         found = measure(torch.from_numpy(np.ascontiguousarray(planes)), names)
     values = np.array([found[n].item() for n in names])
     distances = gate.envelope.distances(values[None])[0]
-    low, high = gate.envelope.limits(gate.limit)
     reasons = [
-        _reason(names[m], values[m], low[m], high[m])
-        for m in np.argsort(-distances)
+        _reason(gate, m, values[m])
+        for m in np.argsort(-distances, kind="stable")
         if not distances[m] <= gate.limit
     ]
     return Verdict(
@@ -118,9 +117,15 @@ def verdict(gate: Gate, pixels: UInt8Array, name: str) -> Verdict:
     )
 
 
-def _reason(name: str, value: float, low: float, high: float) -> str:
+def _reason(gate: Gate, measure: int, value: float) -> str:
+    """Say what is wrong with the value of a measure that the gate refuses."""
+    envelope, name = gate.envelope, gate.envelope.names[measure]
+    least, greatest = envelope.least[measure], envelope.greatest[measure]
     if not np.isfinite(value):
         return f"{name} has no value"
+    if not least <= value <= greatest:
+        return f"{name} {value:.4g} is outside what was tested, {least:.4g} to {greatest:.4g}"
+    low, high = (ends[measure] for ends in envelope.limits(gate.limit))
     side = f"above {high:.4g}" if value > high else f"below {low:.4g}"
     return f"{name} {value:.4g} is {side}"
 

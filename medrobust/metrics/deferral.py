@@ -103,7 +103,7 @@ def selective_risk(
     some = accepted > 0
     whole = bool(((accepted == 0) | (accepted == 1)).all())
     value = float(loss.mean()) / share
-    if whole:  # a share of the accepted images alone
+    if whole or not loss.any():  # a share of the accepted images alone
         kept = None if groups is None else groups[some]
         return with_bounds(value, share_interval(loss[some], kept))
     influence = (loss - value * accepted) / share

@@ -38,40 +38,46 @@ GROWTH, STEPS = 1.15, 20
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What clean images are like, measure by measure.
+    """What clean images are like, measure by measure, and how far anything was ever tested.
 
     Attributes:
         names: M measures.
         centre: float64 (M,), medians.
         below: float64 (M,), what counts as a distance of one below the centre.
         above: The same above it.
-        logs: Names of measures of which all that is of the logarithm: their spread grows with
-            their size.
+        least: float64 (M,), the end of what was tested: nothing below it is within any distance.
+        greatest: The same above.
+        logs: Names of measures of which centre and distances are of the logarithm: their spread
+            grows with their size.
     """
 
     names: tuple[str, ...]
     centre: Float64Array
     below: Float64Array
     above: Float64Array
+    least: Float64Array
+    greatest: Float64Array
     logs: frozenset[str] = frozenset()
 
     def distances(self, values: Float64Array) -> Float64Array:
         """Return how far each measure of each image is from clean ones, float64 (N, M).
 
-        What has no value is infinitely far.
+        What has no value, or one outside of what was tested, is infinitely far.
 
         Args:
             values: float64 (N, M).
         """
         apart = _scaled(self.names, values, self.logs) - self.centre
         found = np.where(apart < 0, -apart / self.below, apart / self.above)
-        return np.where(np.isfinite(values), found, np.inf)
+        return np.where((values >= self.least) & (values <= self.greatest), found, np.inf)
 
     def limits(self, distance: float) -> tuple[Float64Array, Float64Array]:
         """Return the least and the greatest value of each measure within a distance."""
         low, high = self.centre - distance * self.below, self.centre + distance * self.above
         in_logs = np.array([name in self.logs for name in self.names])
-        return np.where(in_logs, np.exp(low), low), np.where(in_logs, np.exp(high), high)
+        with np.errstate(over="ignore"):  # a limit beyond all that was tested is cut
+            low, high = (np.where(in_logs, np.exp(end), end) for end in (low, high))
+        return np.maximum(low, self.least), np.minimum(high, self.greatest)
 
 
 def _scaled(names: Sequence[str], values: Float64Array, logs: Collection[str]) -> Float64Array:
@@ -82,7 +88,11 @@ def _scaled(names: Sequence[str], values: Float64Array, logs: Collection[str]) -
 
 
 def envelope(
-    names: Sequence[str], values: Float64Array, logs: Collection[str] = frozenset()
+    names: Sequence[str],
+    values: Float64Array,
+    logs: Collection[str] = frozenset(),
+    *,
+    tested: Float64Array | None = None,
 ) -> Envelope:
     """Describe clean images by median and central 95 % of each measure.
 
@@ -90,16 +100,31 @@ def envelope(
         names: M measures.
         values: float64 (N, M), finite.
         logs: Names of measures that are taken by their logarithm.
+        tested: float64 (S, M), of images of every condition that is tested, clean ones among
+            them: their range ends what can be accepted. They must not be units of the test,
+            whose p-values would not be exact. None: the clean images alone.
     """
     low, centre, high = np.quantile(_scaled(names, values, logs), CENTRAL, axis=0)
-    least = np.maximum(np.abs(centre), 1.0) * FLATTEST
+    flat = _next_to(centre)
+    range_ = values if tested is None else tested
+    known = np.isfinite(range_)
+    least = np.where(known, range_, np.inf).min(axis=0)
+    greatest = np.where(known, range_, -np.inf).max(axis=0)
     return Envelope(
         tuple(names),
         centre,
-        np.maximum((centre - low) / NORMAL, least),
-        np.maximum((high - centre) / NORMAL, least),
+        np.maximum((centre - low) / NORMAL, flat),
+        np.maximum((high - centre) / NORMAL, flat),
+        least - _next_to(least),
+        greatest + _next_to(greatest),
         frozenset(logs) & frozenset(names),
     )
+
+
+def _next_to(values: Float64Array) -> Float64Array:
+    """Return how far a value is next to another; measured alone or in a batch they differ less."""
+    found: Float64Array = np.maximum(np.abs(values), 1.0) * FLATTEST
+    return found
 
 
 def candidates(distances: Float64Array) -> Float64Array:

@@ -93,4 +93,12 @@ def test_distances_are_standard_deviations_of_normal_measures_on_either_side() -
 
 def test_an_envelope_of_equal_images_accepts_them_alone() -> None:
     found = envelope(["a"], np.full((30, 1), 5.0))
-    assert found.distances(np.array([[5.0], [5.1]]))[:, 0] == pytest.approx([0, 2e4], rel=1e-3)
+    assert found.distances(np.array([[5.0], [5.1]]))[:, 0].tolist() == [0, np.inf]
+
+
+def test_no_limit_reaches_beyond_what_was_tested() -> None:
+    clean = np.random.default_rng(0).normal(10, 1, (400, 1))
+    found = envelope(["a"], clean, tested=np.array([[4.0], [np.nan], [30.0]]))
+    assert np.ravel(found.limits(1e6)) == pytest.approx([4, 30], rel=1e-5)
+    distances = found.distances(np.array([[4.0], [3.9], [30.0], [30.1]]))[:, 0]
+    assert np.isinf(distances).tolist() == [False, True, False, True]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from discs import MEASURES, SIZE, make_store, pictures, shown
+from discs import COUNT, MEASURES, SIZE, make_store, pictures, shown
 from PIL import Image
 from stores import cell_key, data_record, write_cell
 
@@ -58,6 +58,24 @@ def test_a_fitted_gate_keeps_clean_images_and_its_promise_on_other_patients(
     said = capsys.readouterr().out
     assert "errs on at most 15 %" in said
     assert "4 conditions of the fit: error" in said
+    check_mixture(found, said)
+
+
+def check_mixture(found: dict[str, dict[str, str]], said: str) -> None:
+    """Hold the mixture against the rows of its conditions: clean 1/2, the four others 1/8 each."""
+    shares = {"clean": 0.5} | dict.fromkeys(set(found) - {"clean", "mixture of the fit"}, 0.125)
+    assert len(shares) == 5
+    kept = {name: weight * float(found[name]["accepted"]) for name, weight in shares.items()}
+    lost = sum(kept[name] * float(found[name]["accepted_error"] or 0) for name in shares)
+    mixture = found["mixture of the fit"]
+    assert float(mixture["accepted"]) == pytest.approx(sum(kept.values()), abs=2e-4)
+    risk = lost / sum(kept.values())
+    assert float(mixture["accepted_error"]) == pytest.approx(risk, abs=2e-4)
+    assert float(mixture["accepted_error_low"]) < risk < float(mixture["accepted_error_high"])
+    assert (mixture["n"], mixture["units"], mixture["fitted"]) == ("480", "240", "true")
+    (line,) = [one for one in said.splitlines() if one.startswith("Mixture of the fit: ")]
+    assert f"{100 * risk:.1f} % [" in line
+    assert line.endswith("of these wrong (240 patients), within the 15 % promised.")
 
 
 def test_conditions_that_were_held_out_are_told_apart(
@@ -73,6 +91,8 @@ def test_conditions_that_were_held_out_are_told_apart(
     (row,) = [line for line in lines if line.startswith("contrast s5")]
     assert row.split()[2] == "no"
     assert any(line.startswith("1 condition that the fit did not see") for line in lines)
+    (other,) = [line for line in lines if line.startswith("Mixture, others: ")]
+    assert other.endswith("nothing was promised of it.")
 
 
 def test_files_are_accepted_or_refused_with_reasons_and_a_status(
@@ -88,6 +108,7 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     capsys.readouterr()
     assert typed("check", folder / "gate.json", scans / "clean0.png") == 0
     assert "1 of 1 accepted" in capsys.readouterr().out
+    Image.fromarray(clean[1, 0].numpy().astype(np.uint16) * 257).save(scans / "deep.png")
     (scans / "broken.png").write_bytes(b"not a picture")
     (scans / "gone.png").symlink_to(scans / "nowhere.png")
     Image.fromarray(np.zeros((SIZE, SIZE, 3), np.uint8)).save(scans / "colour.png")
@@ -96,6 +117,7 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     said = json.loads(capsys.readouterr().out)["images"]
     by_name = {each["file"]: each for each in said}
     assert [by_name[f"clean{row}.png"]["accepted"] for row in range(3)] == [True] * 3
+    assert by_name["deep.png"]["measures"] == by_name["clean1.png"]["measures"]
     assert by_name["noisy0.png"]["reasons"][0].split()[0] in MEASURES
     assert "is above" in by_name["noisy0.png"]["reasons"][0]
     assert "cannot be read" in by_name["broken.png"]["reasons"][0]
@@ -105,6 +127,32 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     stored = measure(clean[:1], MEASURES)
     for name, value in by_name["clean0.png"]["measures"].items():
         assert value == pytest.approx(stored[name].item(), rel=1e-6)
+
+
+def test_images_unlike_any_that_were_tested_are_refused_however_high_the_risk(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = folder / "high.json"
+    assert typed("fit", folder / "store", "--out", gate, "--alpha", "0.7") == 0
+    record = json.loads(gate.read_text())
+    assert [step["p"] <= 0.05 for step in record["tests"]] == [True] * len(record["tests"])
+    shown_ = folder / "unlike"
+    shown_.mkdir()
+    drawn = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
+    for name, image in (("black", 0 * drawn), ("white", 0 * drawn + 255), ("noise", drawn)):
+        Image.fromarray(image).save(shown_ / f"{name}.png")
+    noisy = shown(pictures(9, 1), "gaussian_noise", 5)  # a condition of the fit
+    Image.fromarray(noisy[0, 0].numpy()).save(folder / "tested.png")
+    capsys.readouterr()
+    assert typed("check", gate, folder / "tested.png") == 0
+    capsys.readouterr()
+    assert typed("check", gate, shown_, "--json") == 3
+    for one in json.loads(capsys.readouterr().out)["images"]:
+        name, value = one["reasons"][0].split()[:2]
+        least, greatest = (record["measures"][name][end] for end in ("least", "greatest"))
+        told = f"{name} {value} is outside what was tested, {least:.4g} to {greatest:.4g}"
+        assert one["reasons"][0] == told
+        assert not least <= one["measures"][name] <= greatest
 
 
 def test_a_dicom_file_of_another_modality_is_refused(
@@ -153,7 +201,10 @@ def test_a_gate_of_another_model_and_a_file_that_is_none_are_refused(
     assert "with other weights, prompts or precision" in capsys.readouterr().err
     (folder / "none.json").write_text('{"limit": 3}')
     assert typed("check", folder / "none.json", folder) == 1
-    assert "no gate of format 1" in capsys.readouterr().err
+    assert "no gate of format 2" in capsys.readouterr().err
+    (folder / "before.json").write_text(json.dumps({**gate, "format": 1}))
+    assert typed("check", folder / "before.json", folder) == 1
+    assert "of format 1, which does not say how far" in capsys.readouterr().err
     assert typed("check", folder / "missing.json", folder) == 1
     assert "Make it by `medrobust gate fit`" in capsys.readouterr().err
 
@@ -207,12 +258,23 @@ def test_no_clean_cell_and_one_class_are_refused(folder: Path) -> None:
         fit(few, Promise(alpha=0.15))
 
 
-def test_a_gate_of_before_is_read_and_says_what_it_said(folder: Path) -> None:
-    from medrobust.readings.gate.gate import read_gate
+def test_where_no_patients_are_named_images_are_said(folder: Path) -> None:
+    from medrobust.exceptions import ConfigurationError
+    from medrobust.readings.gate.fit import fit
+    from medrobust.readings.gate.gate import Promise
+    from medrobust.readings.gate.pairs import Choice, pairs
 
-    record = unsealed(folder)
-    del record["tested"]
-    assert "patients accepted), for new" in read_gate(record).sentence
+    found = []
+    for pair in pairs([Store(folder / "store")], Choice(split="val")):
+        data = replace(pair.answers.data, groups=None)
+        answers = replace(pair.answers, data=data)
+        found.append(replace(pair, answers=answers, patients=np.arange(COUNT)))
+    assert (
+        " images accepted of 320 tested), for new images of discs"
+        in fit(found, Promise(alpha=0.15)).sentence
+    )
+    with pytest.raises(ConfigurationError, match=r"320 images to test: .* Take more images, a"):
+        fit(found, Promise(alpha=0.001))
 
 
 def test_a_store_without_measures_says_how_they_are_made(

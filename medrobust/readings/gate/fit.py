@@ -1,4 +1,7 @@
-"""A gate fitted: envelope by a third of the patients, tests by one image of each of the others."""
+"""A gate fitted: envelope by a third of the units, tests by one image of each of the others.
+
+Units are patients, or images where no patients are named.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.wording import counted
-from medrobust.evaluation.store import StoredCell
+from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.envelope import (
@@ -34,17 +36,18 @@ IN_LOGS = ("noise_sigma", "haar_sigma", "laplacian_variance", "total_variation")
 """Those of them whose spread grows with their size."""
 
 ENVELOPE_SHARE = 1 / 3
-"""Of the patients: they say what clean images are like, and the others are tested."""
+"""Of the units: they say what clean images are like, and the others are tested."""
 
 FEWEST_CLEAN = 20
 """Clean images that an envelope takes."""
 
 
 def fit(found: Sequence[Pair], promise: Promise, *, of_class: str = "", modality: str = "") -> Gate:
-    """Fit a gate: a third of the patients say what clean images are like, the others are tested.
+    """Fit a gate: a third of the units say what clean images are like, the others are tested.
 
     Of each of those one image under one condition is drawn from the mixture, so that what is tested
-    is independent.
+    is independent. The images of the third under all conditions of the mixture also say how far
+    anything is tested: a tested image beyond them counts as refused, as any other would be.
 
     Args:
         found: From `pairs`.
@@ -53,17 +56,19 @@ def fit(found: Sequence[Pair], promise: Promise, *, of_class: str = "", modality
         modality: Of the images, as DICOM writes it ("CR"); empty: not compared.
 
     Raises:
-        ConfigurationError: If there is no clean cell, one class, too few patients, or no limit
+        ConfigurationError: If there is no clean cell, one class, too few units, or no limit
             keeps the promise.
     """
     _check_found(found, promise, of_class)
     names = gate_measures(found)
     clean = next(pair for pair in found if pair.condition == "clean")
     used = [p for p in found if p.answers.spec.corruption not in promise.held_out]
+    if promise.clean == 1:
+        used = [pair for pair in used if pair.condition == "clean"]
     describing = _describing(clean.patients, promise.seed)
-    described, near = _described(clean, names, describing)
+    described, near = _described(clean, used, names, describing)
     values, wrong = _drawn(used, names, promise, np.unique(clean.patients[~describing]))
-    _check_count(len(wrong), promise)
+    _check_count(len(wrong), promise, clean.unit)
     steps = fixed_sequence(
         described.distances(values).max(axis=1),
         wrong,
@@ -73,14 +78,14 @@ def fit(found: Sequence[Pair], promise: Promise, *, of_class: str = "", modality
     )
     proven = [step for step in steps if step.p <= promise.delta]
     if not proven:
-        raise _nothing_proven(steps, promise)
+        raise _nothing_proven(steps, promise, clean.unit)
     gate = Gate(
         described,
         proven[-1].limit,
         promise,
         tuple(steps),
         _images(clean, modality),
-        _about(clean.answers, of_class),
+        _about(clean, of_class),
         (0.0, 0.0, 1.0),
         tuple(p.condition for p in used if p.condition != "clean"),
         len(wrong),
@@ -128,7 +133,7 @@ def _check_found(found: Sequence[Pair], promise: Promise, of_class: str) -> None
 
 
 def _describing(patients: Int64Array, seed: int) -> NDArray[np.bool_]:
-    """Choose the images of a third of the patients, by seed."""
+    """Choose the images of a third of the units, by seed."""
     known = np.unique(patients)
     order = generator(f"medrobust gate/envelope/{seed}").permutation(len(known))
     chosen = known[order < max(1, round(ENVELOPE_SHARE * len(known)))]
@@ -136,24 +141,28 @@ def _describing(patients: Int64Array, seed: int) -> NDArray[np.bool_]:
 
 
 def _described(
-    clean: Pair, names: tuple[str, ...], describing: NDArray[np.bool_]
+    clean: Pair, used: Sequence[Pair], names: tuple[str, ...], describing: NDArray[np.bool_]
 ) -> tuple[Envelope, Float64Array]:
-    """Return the envelope of some clean images, and how far each of them is from it."""
+    """Return the envelope of some clean images, and how far each of them is from it.
+
+    Its range is that of the same images under every condition of the mixture.
+    """
     values = values_of(clean, names)[describing]
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) < FEWEST_CLEAN:
         raise ConfigurationError(
             f"{counted(len(values), 'clean image')} to describe clean images by: at least "
-            f"{FEWEST_CLEAN} are needed, which a third of the patients must have."
+            f"{FEWEST_CLEAN} are needed, which a third of the {agreeing(2, clean.unit)} must have."
         )
-    described = envelope(names, values, IN_LOGS)
+    tested = np.concatenate([values_of(pair, names)[describing] for pair in used])
+    described = envelope(names, values, IN_LOGS, tested=tested)
     return described, described.distances(values).max(axis=1)
 
 
 def _drawn(
     used: Sequence[Pair], names: tuple[str, ...], promise: Promise, patients: Int64Array
 ) -> tuple[Float64Array, NDArray[np.bool_]]:
-    """Draw one image of each patient, under one condition of the mixture: values and errors."""
+    """Draw one image of each unit, under one condition of the mixture: values and errors."""
     rng = generator(f"medrobust gate/draw/{promise.seed}")
     clean = [pair for pair in used if pair.condition == "clean"]
     corrupted = [pair for pair in used if pair.condition != "clean"]
@@ -169,29 +178,30 @@ def _drawn(
     return np.array(values).reshape(len(wrong), len(names)), np.array(wrong, bool)
 
 
-def _check_count(count: int, promise: Promise) -> None:
+def _check_count(count: int, promise: Promise, unit: str) -> None:
     needed = fewest_units(promise.alpha, promise.delta)
     if count < needed:
         raise ConfigurationError(
-            f"{counted(count, 'patient')} to test: even without an error, a risk of "
+            f"{counted(count, unit)} to test: even without an error, a risk of "
             f"{100 * promise.alpha:g} % takes {needed} of them (confidence "
-            f"{100 * (1 - promise.delta):g} %). Take more patients, a larger --alpha, or a larger "
-            f"--delta."
+            f"{100 * (1 - promise.delta):g} %). Take more {agreeing(2, unit)}, a larger --alpha, "
+            f"or a larger --delta."
         )
 
 
-def _nothing_proven(steps: Sequence[Step], promise: Promise) -> ConfigurationError:
+def _nothing_proven(steps: Sequence[Step], promise: Promise, unit: str) -> ConfigurationError:
+    units = agreeing(2, unit)
     if not steps:
         return ConfigurationError(
             f"too few images are like clean ones: under the mixture no limit accepts the "
-            f"{fewest_units(promise.alpha, promise.delta)} patients that a proof takes. Raise "
-            f"--clean-share, --alpha or --delta, or take more patients."
+            f"{fewest_units(promise.alpha, promise.delta)} {units} that a proof takes. Raise "
+            f"--clean-share, --alpha or --delta, or take more {units}."
         )
     first = steps[0]
     return ConfigurationError(
         f"no limit keeps a risk of {100 * promise.alpha:g} %: among the images most like clean "
         f"ones the model errs on {first.errors} of {first.count} (p = {first.p:.2g}, at most "
-        f"{promise.delta:g} is needed). Raise --alpha, take more patients, or do not use the model."
+        f"{promise.delta:g} is needed). Raise --alpha, take more {units}, or do not use the model."
     )
 
 
@@ -207,7 +217,8 @@ def _images(clean: Pair, modality: str) -> dict[str, Any]:
     }
 
 
-def _about(cell: StoredCell, of_class: str) -> dict[str, Any]:
+def _about(clean: Pair, of_class: str) -> dict[str, Any]:
+    cell = clean.answers
     return {
         "model": cell.spec.model,
         "adapter": cell.spec.adapter,
@@ -215,5 +226,6 @@ def _about(cell: StoredCell, of_class: str) -> dict[str, Any]:
         "split": cell.spec.split,
         "of_class": of_class,
         "row": row_of(cell),
+        "unit": clean.unit,
         "demonstration": cell.data.origin == "phantom",
     }

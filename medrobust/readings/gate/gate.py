@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.envelope import Envelope, Step
 from medrobust.types import Float64Array
 
 from .pairs import Pair
 
-FORMAT = 1
+FORMAT = 2
+"""Gates of format 1 do not say how far anything was tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ class Gate:
         images: Size, channels and way to that size of the images; their modality, if named.
         about: Model, data and class, for people and for `report`.
         clean_kept: Least, likely and greatest share of clean images that it accepts (95 %), from
-            patients who did not describe the envelope.
+            units that did not describe the envelope.
         conditions: Those of the fit, clean left out.
-        tested: Patients of whom an image was drawn, accepted or not; 0 in gates of before.
+        tested: Units (`unit`) of which an image was drawn, accepted or not.
     """
 
     envelope: Envelope
@@ -68,17 +69,18 @@ class Gate:
     about: Mapping[str, Any]
     clean_kept: tuple[float, float, float]
     conditions: tuple[str, ...]
-    tested: int = 0
+    tested: int
 
     def record(self) -> dict[str, Any]:
         """Return plain values, for a JSON file."""
         low, high = self.envelope.limits(self.limit)
         columns = zip(
             self.envelope.names,
-            *(self.envelope.centre, self.envelope.below, self.envelope.above, low, high),
+            *(getattr(self.envelope, name) for name in LIKE_CLEAN),
+            *(low, high),
             strict=True,
         )
-        keys = ("centre", "below", "above", "low", "high")
+        keys = (*LIKE_CLEAN, "low", "high")
         return {
             "format": FORMAT,
             "kind": "medrobust gate",
@@ -105,14 +107,18 @@ class Gate:
         """What is promised, for whom, and where it ends."""
         about, promise = self.about, self.promise
         whose = f"images of class {about['of_class']!r}" if about["of_class"] else "images"
-        of_tested = f" of {self.tested} tested" if self.tested else ""
-        share = f"{100 * promise.clean:g} % clean, the rest in equal parts under"
+        unit = about["unit"]
+        shares = (
+            f"{100 * promise.clean:g} % clean, the rest in equal parts under "
+            f"{counted(len(self.conditions), 'condition')} of the fit"
+        )
+        mixture = shares if promise.clean < 1 else "all of them clean"
         return (
             f"Among accepted {whose}, {about['model']} errs on at most {100 * promise.alpha:g} % "
             f"(confidence {100 * (1 - promise.delta):g} %; "
             f"{counted(self.proven.errors, 'error')} in "
-            f"{counted(self.proven.count, 'patient')} accepted{of_tested}), for new patients of "
-            f"{about['dataset']}, {share} {counted(len(self.conditions), 'condition')} of the fit. "
+            f"{counted(self.proven.count, unit)} accepted of {self.tested} tested), for new "
+            f"{agreeing(2, unit)} of {about['dataset']}, {mixture}. "
             f"Another site, scanner, corruption, prevalence or model is outside of it: nothing is "
             f"promised there, and `gate report` shows what happens."
         )
@@ -124,16 +130,20 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
     Raises:
         ConfigurationError: If it is none, or one of another version.
     """
+    if record.get("kind") == "medrobust gate" and record.get("format") == 1:
+        raise ConfigurationError(
+            "this gate is of format 1, which does not say how far anything was tested, and may "
+            "accept images unlike any that were: fit it again by `medrobust gate fit STORE`."
+        )
     if record.get("kind") != "medrobust gate" or record.get("format") != FORMAT:
         raise ConfigurationError(
             f"this file is no gate of format {FORMAT}: make one by `medrobust gate fit STORE`."
         )
     try:
         measures = record["measures"]
-        centre, below, above = (
-            np.array([measures[n][k] for n in measures], np.float64)
-            for k in ("centre", "below", "above")
-        )
+        like_clean = {
+            k: np.array([measures[n][k] for n in measures], np.float64) for k in LIKE_CLEAN
+        }
         promise = {**record["promise"], "held_out": tuple(record["promise"]["held_out"])}
         low, mean, high = map(float, record["clean_kept"])
         limit, steps = float(record["limit"]), tuple(Step(**step) for step in record["tests"])
@@ -142,7 +152,7 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
         if not set(record["in_logs"]) <= set(measures):
             raise ValueError("it takes logarithms of measures that it does not have")
         return Gate(
-            Envelope(tuple(measures), centre, below, above, frozenset(record["in_logs"])),
+            Envelope(tuple(measures), **like_clean, logs=frozenset(record["in_logs"])),
             limit,
             Promise(**promise),
             steps,
@@ -150,14 +160,17 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
             {name: record[name] for name in ABOUT},
             (low, mean, high),
             tuple(record["conditions"]),
-            int(record.get("tested", 0)),
+            int(record["tested"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"this gate is damaged ({error}): fit it again.") from error
 
 
-ABOUT = ("model", "adapter", "dataset", "split", "of_class", "row", "demonstration")
+ABOUT = ("model", "adapter", "dataset", "split", "of_class", "row", "unit", "demonstration")
 """Of a gate's file: what it is about."""
+
+LIKE_CLEAN = ("centre", "below", "above", "least", "greatest")
+"""Of each measure in a gate's file, as in `Envelope`."""
 
 
 def accepted(gate: Gate, pair: Pair) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ class Pair:
         names: Measures.
         values: float64 (N, M).
         wrong: bool (N,).
-        patients: int64 (N,) from 0.
+        patients: int64 (N,) from 0; of each image its own number where no patients are named.
         target: int64 (N,), the class of each image.
     """
 
@@ -40,6 +40,11 @@ class Pair:
     wrong: NDArray[np.bool_]
     patients: Int64Array
     target: Int64Array
+
+    @property
+    def unit(self) -> str:
+        """What is drawn and counted: "patient", or "image" where no patients are named."""
+        return "image" if self.answers.data.groups is None else "patient"
 
     @property
     def condition(self) -> str:

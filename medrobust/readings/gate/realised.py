@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
+from medrobust.metrics.deferral import selective_risk
+from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.tables import number
 
 from .gate import Gate, accepted
@@ -13,12 +17,14 @@ from .pairs import Pair, row_of, share
 
 @dataclass(frozen=True, slots=True)
 class Realised:
-    """What a gate does to one condition.
+    """What a gate does to one condition, or to several of them mixed.
 
     Attributes:
-        condition: Such as "contrast s5", or "clean".
+        condition: Such as "contrast s5", or "clean"; of mixtures one of `MIXTURES`.
         fitted: Whether the fit saw that corruption, on that data set.
-        count: Images.
+        count: Images, of mixtures each under all of their conditions.
+        units: Patients, or images where no patients are named.
+        unit: "patient" or "image".
         risk: Share of wrong answers without the gate.
         kept: Share of images that it accepts, with its interval.
         kept_risk: Share of wrong answers among these, with its interval; None if none is accepted.
@@ -27,6 +33,8 @@ class Realised:
     condition: str
     fitted: bool
     count: int
+    units: int
+    unit: str
     risk: float
     kept: tuple[float, float, float]
     kept_risk: tuple[float, float, float] | None
@@ -59,12 +67,62 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
                 pair.condition,
                 pair.condition in known and spec.dataset == gate.about["dataset"],
                 len(kept),
+                len(np.unique(pair.patients)),
+                pair.unit,
                 float(pair.wrong.mean()),
                 (bounds[0], kept_share, bounds[1]),
                 risk,
             )
         )
     return made
+
+
+MIXTURES = ("mixture of the fit", "mixture, others")
+"""Clean images with the conditions of the fit, and with all others in place of these."""
+
+
+def mixtures(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
+    """Return what a gate does to the mixture that it was fitted for, and to one that it was not.
+
+    Both have the promised share of clean images, and the conditions share the rest equally. A
+    mixture is left out where clean images or a condition of it are missing. Intervals are over
+    units, each image under all conditions.
+
+    Args:
+        gate: Whose cells these are.
+        found: Of one data set and split.
+    """
+    clean = [pair for pair in found if pair.condition == "clean"]
+    fitted = [pair for pair in found if pair.condition in gate.conditions]
+    others = [p for p in found if p.condition not in ("clean", *gate.conditions)]
+    made = []
+    for name, parts in zip(MIXTURES, (fitted, others), strict=True):
+        whole = len(parts) == len(gate.conditions) if parts is fitted else gate.promise.clean < 1
+        if clean and whole and (parts or gate.promise.clean == 1):
+            made.append(_mixed(gate, name, clean[0], parts))
+    return made
+
+
+def _mixed(gate: Gate, name: str, clean: Pair, parts: Sequence[Pair]) -> Realised:
+    """Return the risk among what is accepted of a mixture: a ratio of means over conditions."""
+    weights = [gate.promise.clean, *[(1 - gate.promise.clean) / max(len(parts), 1)] * len(parts)]
+    wrong, taken, lost = np.zeros((3, len(clean.wrong)))
+    for weight, pair in zip(weights, (clean, *parts), strict=True):
+        kept = accepted(gate, pair)
+        wrong += weight * pair.wrong
+        taken += weight * kept
+        lost += weight * (kept & pair.wrong)
+    units = len(np.unique(clean.patients))
+    groups = None if units == len(taken) else np.unique(clean.patients, return_inverse=True)[1]
+    low, high = mean_interval(taken, groups, limits=(0.0, 1.0))
+    risk = selective_risk(lost, taken, groups)
+    ends = None
+    if risk.value is not None and risk.low is not None and risk.high is not None:
+        ends = (risk.low, risk.value, risk.high)
+    own = clean.answers.spec.dataset == gate.about["dataset"] and name == MIXTURES[0]
+    kept_share = (low, float(taken.mean()), high)
+    error = float(wrong.mean())
+    return Realised(name, own, len(taken), units, clean.unit, error, kept_share, ends)
 
 
 def _check_images(gate: Gate, pair: Pair) -> None:
@@ -85,7 +143,7 @@ def _check_images(gate: Gate, pair: Pair) -> None:
 
 COLUMNS = (
     *("condition", "fitted", "n", "error", "accepted", "accepted_low", "accepted_high"),
-    *("accepted_error", "accepted_error_low", "accepted_error_high"),
+    *("accepted_error", "accepted_error_low", "accepted_error_high", "units"),
 )
 
 
@@ -95,15 +153,24 @@ def rows(found: Sequence[Realised]) -> list[dict[str, str]]:
     for one in found:
         low, kept, high = map(number, one.kept)
         least, risk, most = map(number, one.kept_risk) if one.kept_risk else ("", "", "")
-        values = (one.condition, str(one.fitted).lower(), str(one.count), number(one.risk))
-        made.append(dict(zip(COLUMNS, (*values, kept, low, high, risk, least, most), strict=True)))
+        first = (one.condition, str(one.fitted).lower(), str(one.count), number(one.risk))
+        values = (*first, kept, low, high, risk, least, most, str(one.units))
+        made.append(dict(zip(COLUMNS, values, strict=True)))
     return made
 
 
-def summary(gate: Gate, found: Sequence[Realised]) -> list[str]:
-    """Say in sentences whether the promise is kept where it was made, and elsewhere."""
+def summary(gate: Gate, found: Sequence[Realised], mixed: Sequence[Realised]) -> list[str]:
+    """Say in sentences whether the promise is kept where it was made, and elsewhere.
+
+    Args:
+        gate: What was promised.
+        found: From `realised`.
+        mixed: From `mixtures`, of the same cells.
+    """
     promise = gate.promise
-    lines = [gate.sentence]
+    lines = [gate.sentence, *(_of_mixture(gate, one) for one in mixed)]
+    if not any(one.condition == MIXTURES[0] for one in mixed):
+        lines.append(_unmixed(gate, found))
     for one in found:
         if one.condition == "clean":
             kept = f"{100 * one.kept[1]:.1f} % [{100 * one.kept[0]:.1f}, {100 * one.kept[2]:.1f}]"
@@ -124,6 +191,35 @@ def summary(gate: Gate, found: Sequence[Realised]) -> list[str]:
             f"promise is about the mixture of the fit and not about each condition."
         )
     return lines
+
+
+def _of_mixture(gate: Gate, one: Realised) -> str:
+    """Say how often accepted images of a mixture are answered wrong, beside what was promised."""
+    low, kept, high = (100 * share for share in one.kept)
+    units = counted(one.units, one.unit)
+    text = f"{one.condition[0].upper()}{one.condition[1:]}: {kept:.1f} % [{low:.1f}, {high:.1f}]"
+    if one.kept_risk is None:
+        return f"Of the {one.condition} nothing is accepted ({units})."
+    least, risk, most = (100 * share for share in one.kept_risk)
+    asked = 100 * gate.promise.alpha
+    text += f" accepted, and {risk:.1f} % [{least:.1f}, {most:.1f}] of these wrong ({units})"
+    beyond = "beyond chance" if least > asked else "within chance"
+    if one.fitted:
+        kept_to = f"above the {asked:g} % promised, {beyond}: the promise is broken here"
+        return f"{text}, {kept_to if risk > asked else f'within the {asked:g} % promised'}."
+    where = f"above {asked:g} %, {beyond}" if risk > asked else f"within {asked:g} %"
+    return f"{text}, {where}; nothing was promised of it."
+
+
+def _unmixed(gate: Gate, found: Sequence[Realised]) -> str:
+    """Say which conditions of the fit are missing, so that its mixture has no risk here."""
+    there = [one.condition for one in found]
+    missing = [name for name in ("clean", *gate.conditions) if name not in there]
+    return (
+        f"The risk of the mixture of the fit is not known: these cells lack "
+        f"{counted(len(missing), 'condition')} of it ({', '.join(missing)}). Run them with "
+        f"quality=alone."
+    )
 
 
 def _before_and_after(found: Sequence[Realised], where: str) -> str:
