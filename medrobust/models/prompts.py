@@ -28,6 +28,28 @@ def agreeing_article(template: str, modality: str) -> str:
     return _ARTICLE.sub(lambda found: found[1] + rest, template)
 
 
+def check_words(where: str, words: Sequence[object]) -> None:
+    """Refuse words of a state that say nothing, or ask for a field other than `{modality}`.
+
+    Args:
+        where: What holds them, for the error.
+        words: Words or sentences.
+
+    Raises:
+        ConfigurationError: Naming the place and the words.
+    """
+    for one in words:
+        if not isinstance(one, str) or not one.strip():
+            raise ConfigurationError(
+                f"{where} holds {one!r}, which is no sentence: write words, or take it away."
+            )
+        unknown = [name for name in _FIELD.findall(one) if name != "modality"]
+        if unknown:
+            raise ConfigurationError(
+                f"{where}: {one!r} has the unknown field {{{unknown[0]}}}. There is {{modality}}."
+            )
+
+
 @dataclass(frozen=True)
 class PromptSet:
     """Templates with `{}` for the class text, and if wanted `{modality}` and `{dataset}`.
@@ -66,6 +88,8 @@ class PromptSet:
                 f"prompt set {self.name!r}: states must list words of a normal and of an abnormal "
                 f"image, got {sorted(self.states)}."
             )
+        for state, words in self.states.items():
+            check_words(f"prompt set {self.name!r}: states.{state}", words)
 
     def _check(self, template: str) -> None:
         found = _FIELD.findall(template)

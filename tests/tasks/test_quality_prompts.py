@@ -96,6 +96,18 @@ def test_features_that_are_not_finite_are_refused(side: ModelSide) -> None:
         ({"prompted_blur": {"good": "a", "bad": ["b"]}}, ConfigurationError, "as a list"),
         ({"prompted_blur": {"good": [], "bad": ["b"]}}, ConfigurationError, "at least one a side"),
         ({}, ConfigurationError, "give at least one"),
+        (
+            {"prompted_blur": {"good": ["a"], "bad": ["  "]}},
+            ConfigurationError,
+            r"task\.pairs\.prompted_blur\.bad holds '  ', which is no sentence",
+        ),
+        ({"prompted_blur": {"good": ["a"], "bad": [3]}}, ConfigurationError, "is no sentence"),
+        (
+            {"prompted_blur": {"good": ["a {organ}"], "bad": ["b"]}},
+            ConfigurationError,
+            r"'a \{organ\}' has the unknown field \{organ\}\. There is \{modality\}",
+        ),
+        ({"prompted_blur": {"good": ["a {}"], "bad": ["b"]}}, ConfigurationError, "unknown field"),
     ],
 )
 def test_pairs_that_cannot_be_are_refused(pairs_given, error, told) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.estimates import Metric, with_bounds
 from medrobust.metrics.intervals import share_interval
-from medrobust.models.prompts import STATES, PromptSet
+from medrobust.models.prompts import STATES, PromptSet, check_words
 from medrobust.tasks.agreement import ALLOWED, Agreement, Move, agreement_of_arrays
 from medrobust.tasks.base import (
     ArraySpec,
@@ -62,7 +62,8 @@ class QualityPrompts(Task):
 
     Raises:
         UnknownNameError: If there is no such measure.
-        ConfigurationError: If a pair lacks a side, or none is given.
+        ConfigurationError: If a pair lacks a side, none is given, or a sentence is empty or has
+            another field than `{modality}`.
     """
 
     kind = "quality_prompts"
@@ -89,6 +90,8 @@ class QualityPrompts(Task):
                 raise ConfigurationError(
                     f"task.pairs.{name}: write sentences as a list, at least one a side."
                 )
+            for side, sentences in sides.items():
+                check_words(f"task.pairs.{name}.{side}", sentences)
         if pairs is not None and not self.pairs:
             raise ConfigurationError("task.pairs names no pair of sentences: give at least one.")
 
