@@ -7,6 +7,8 @@ among them with the level in between, and a crossing inside it, not the only one
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from medrobust.exceptions import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
@@ -47,12 +49,17 @@ def bracket(curve: Mapping[float, float], level: float) -> Bracket | None:
     Returns:
         The first bracket in the order of places; None where no known place reaches the level.
 
+    Raises:
+        ConfigurationError: If the level is not above 0.
+
     Example:
         >>> bracket({1: 0.25, 3: 1.0, 2: 0.5, 4: 0.25}, 0.75)
         Bracket(below=2.0, reached=3.0, crossing=2.5)
         >>> bracket({1: 0.25}, 0.75) is None
         True
     """
+    if not level > 0:
+        raise ConfigurationError(f"level={level} must be above 0, which the curve is at its start.")
     place, before = 0.0, 0.0
     for at in sorted(curve):
         value = curve[at]

@@ -6,6 +6,7 @@ exchangeable, a set holds the right answer with a chance of at least 1 - alpha, 
 Corrupted images are not exchangeable with clean ones; how far coverage falls is what is measured.
 
 Scores are float64 (N, K), larger is stranger. Chances are float64 (N, K) with rows that sum to 1.
+An alpha or level that does not lie between 0 and 1 raises a ConfigurationError.
 
 References:
     Vovk et al., Algorithmic Learning in a Random World (2005); Angelopoulos and Bates,
@@ -18,7 +19,10 @@ from math import ceil, floor, lgamma
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array
+
+from .checks import check_share
 
 
 def lac_scores(chances: Float64Array) -> Float64Array:
@@ -102,21 +106,35 @@ def fewest(alpha: float) -> int:
         >>> fewest(0.1), fewest(0.05)
         (9, 19)
     """
+    check_share("alpha", alpha)
     return ceil(1 / alpha - 1e-9) - 1
 
 
 def place_of_quantile(count: int, alpha: float) -> int:
     """Return which of n sorted scores the quantile is, from 1; above n there is none."""
+    check_share("alpha", alpha)
     return ceil((count + 1) * (1 - alpha) - 1e-9)
 
 
 def conformal_quantile(scores: Float64Array, alpha: float) -> float:
     """Return the ceil((n + 1)(1 - alpha))-th smallest score; infinite where there are too few.
 
+    Args:
+        scores: float64 (n,), of the right answers of calibration images; `fewest` of them give a
+            finite quantile, with fewer every set holds every answer.
+        alpha: Share of sets that may miss.
+
+    Raises:
+        ConfigurationError: If alpha does not lie between 0 and 1, or a score is NaN.
+
     Example:
         >>> conformal_quantile(np.arange(1.0, 10.0), 0.1), conformal_quantile(np.ones(8), 0.1)
         (9.0, inf)
     """
+    if np.isnan(scores).any():
+        raise ConfigurationError(
+            f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN: no quantile is known."
+        )
     place = place_of_quantile(len(scores), alpha)
     return float(np.partition(scores, place - 1)[place - 1]) if place <= len(scores) else np.inf
 
@@ -157,6 +175,7 @@ def weighted_quantiles(
         >>> weighted_quantiles(scores, weights, np.array([1.0]), 0.1).tolist()
         [5.0]
     """
+    check_share("alpha", alpha)
     order = np.argsort(scores, kind="stable")
     ordered, reached = scores[order], np.cumsum(weights[order])
     asked = (1 - alpha) * (reached[-1] + test_weights)
@@ -194,6 +213,7 @@ def controlled_place(losses: Float64Array, alpha: float, *, highest: float = 1.0
         >>> controlled_place(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), 0.3)
         1
     """
+    check_share("alpha", alpha)
     count = len(losses)
     within = (losses.sum(axis=0) + highest) / (count + 1) <= alpha + 1e-12
     return int(np.argmax(within)) if within.any() else None
@@ -223,6 +243,7 @@ def coverage_band(
         >>> coverage_band(500, 1000, 0.1)
         (0.866, 0.93)
     """
+    check_share("level", level)
     place = place_of_quantile(calibrated, alpha)
     if place > calibrated:
         return 1.0, 1.0
@@ -257,6 +278,7 @@ def exact_tail(count: int, losses: float, alpha: float) -> float:
         >>> round(exact_tail(500, 40, 0.1), 7), round(exact_tail(100, 5, 0.1), 7)
         (0.0750893, 0.0575769)
     """
+    check_share("alpha", alpha)
     hits = np.arange(floor(losses + 1e-9) + 1)
     logs = np.array([lgamma(count + 1) - lgamma(x + 1) - lgamma(count - x + 1) for x in hits])
     return min(
@@ -276,6 +298,8 @@ def hoeffding_bentkus(count: int, risk: float, alpha: float) -> float:
         >>> round(hoeffding_bentkus(500, 0.08, 0.1), 7), round(hoeffding_bentkus(100, 0.05, 0.1), 7)
         (0.2041139, 0.1565102)
     """
+    check_share("alpha", alpha)
+    check_share("risk", risk, ends="01")
     least = min(risk, alpha)
     entropy = (least * np.log(least / alpha) if least > 0 else 0.0) + (1 - least) * np.log(
         (1 - least) / (1 - alpha)
@@ -308,6 +332,7 @@ class SetFacts:
 
     def class_gap(self, alpha: float) -> float:
         """Return the mean over classes of how far their coverage is from 1 - alpha."""
+        check_share("alpha", alpha)
         return float(np.abs(self.by_class - (1 - alpha)).mean())
 
     def least_by_size(self, fewest_images: int = 1) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medrobust.types import Float64Array
 
+from .checks import check_share
 from .conformal import exact_tail
 
 CENTRAL = (0.025, 0.5, 0.975)
@@ -141,10 +142,15 @@ def candidates(distances: Float64Array) -> Float64Array:
 def fewest_units(alpha: float, delta: float) -> int:
     """Return how many units without an error prove a risk of at most alpha, with level delta.
 
+    Raises:
+        ConfigurationError: If one of them does not lie between 0 and 1.
+
     Example:
         >>> fewest_units(0.1, 0.05)
         29
     """
+    check_share("alpha", alpha)
+    check_share("delta", delta)
     return ceil(log(delta) / log(1 - alpha) - 1e-12)
 
 
@@ -154,6 +160,7 @@ def worth_testing(count: int, alpha: float, delta: float) -> bool:
     One error at least: else the first and strictest limit, with fewest units, would end most
     sequences by a single error.
     """
+    check_share("delta", delta)
     borne = max(1, floor(count * alpha / 3))
     return exact_tail(count, borne, alpha) <= delta
 
@@ -194,7 +201,12 @@ def fixed_sequence(
         limits: float64, ascending.
         alpha: Risk.
         delta: Chance to be wrong.
+
+    Raises:
+        ConfigurationError: If one of the two does not lie between 0 and 1.
     """
+    check_share("alpha", alpha)
+    check_share("delta", delta)
     steps: list[Step] = []
     for limit in limits:
         accepted = distances <= limit

@@ -6,7 +6,7 @@ generalised risk G(c): the chance that an error passes undetected. Images of equ
 accepted together, or in the mean over all their orders: no number depends on how they lie.
 
 `confidence` is float64 (N,), higher is surer; `loss` float64 (N,) in [0, 1], 1 where an answer is
-wrong.
+wrong. A coverage outside (0, 1], or a risk or error outside [0, 1], raises a ConfigurationError.
 
 References:
     Geifman and El-Yaniv, arXiv:1705.08500; Geifman et al., arXiv:1805.08206 (AURC, E-AURC); Traub
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.types import Float64Array, Int64Array
+
+from .checks import check_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ def risk_at_coverage(found: RiskCoverage, coverage: float) -> float:
         >>> risk_at_coverage(found, 0.5)
         0.5
     """
+    check_share("coverage", coverage, ends="1")
     accepted = max(1, ceil(coverage * found.total - 1e-9))
     return float(_sums_at(found, np.array([float(accepted)]))[0] / accepted)
 
@@ -222,18 +225,21 @@ def coverage_at_risk(found: RiskCoverage, risk: float) -> float:
         >>> coverage_at_risk(found, 0.4)
         0.75
     """
+    check_share("risk", risk, ends="01")
     within = found.risks <= risk + 1e-12
     return float(found.coverages[within].max()) if within.any() else 0.0
 
 
 def threshold_for_coverage(confidence: Float64Array, coverage: float) -> float:
     """Return the largest threshold that accepts a share `coverage` of images at least."""
+    check_share("coverage", coverage, ends="1")
     accepted = max(1, ceil(coverage * len(confidence) - 1e-9))
     return float(np.sort(confidence)[len(confidence) - accepted])
 
 
 def threshold_for_risk(found: RiskCoverage, risk: float) -> float | None:
     """Return the threshold of `coverage_at_risk`; None where no coverage has such a risk."""
+    check_share("risk", risk, ends="01")
     within = np.flatnonzero(found.risks <= risk + 1e-12)
     return float(found.thresholds[within[-1]]) if len(within) else None
 
@@ -249,6 +255,7 @@ def system_loss(
         >>> system_loss(np.array([1.0, 1.0]), np.array([True, False]), 0.1).tolist()
         [1.0, 0.1]
     """
+    check_share("reader_error", reader_error, ends="01")
     return np.where(accepted, loss, reader_error)
 
 

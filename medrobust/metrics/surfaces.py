@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.exceptions import InvalidDataError, unknown_name
+from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_name
 from medrobust.types import Float64Array, Int64Array, UInt8Array
 
 from .surfaces_numba import border_pixels, nearest, surfels
@@ -77,7 +77,13 @@ class SurfaceDistances:
         )
 
     def overlap(self, tolerance: float) -> float:
-        """Return NSD: the share of both borders, by length, within a tolerance of the other one."""
+        """Return NSD: the share of both borders, by length, within a tolerance of the other one.
+
+        Raises:
+            ConfigurationError: If the tolerance is below 0 or NaN.
+        """
+        if not tolerance >= 0:
+            raise ConfigurationError(f"tolerance={tolerance} must be 0 or more.")
         first = float(self.truth_weights[self.of_truth <= tolerance].sum())
         second = float(self.prediction_weights[self.of_prediction <= tolerance].sum())
         return (first + second) / self._length

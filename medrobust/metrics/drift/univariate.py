@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.exceptions import InvalidDataError
+from medrobust.metrics.checks import check_share
 from medrobust.types import Float64Array, Int64Array
 
 MISSING = "(missing)"
@@ -97,6 +98,7 @@ def ks_critical(reference: int, window: int, level: float) -> float:
     """
     from scipy import special
 
+    check_share("level", level)
     return float(special.kolmogi(level)) * sqrt((reference + window) / (reference * window))
 
 
