@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.base.wording import agreeing, counted
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.metrics import Estimate
 from medrobust.metrics.conformal import fewest
 from medrobust.metrics.estimates import with_bounds
@@ -55,7 +55,7 @@ def section(report: Report) -> Section | None:
     refused = {id(row): _lacking(row, settings) for row in rows}
     left_out = [why for why in refused.values() if why is not None]
     found = [sets_of(row, settings) for row in rows if refused[id(row)] is None]
-    left_out += [why for one in found for why in _partly(one.row, settings)]
+    left_out += [why for one in found for why in _partly(one, settings)]
     lines = [line for one in found for line in _lines(one, settings)]
     return Section(
         "Conformal sets",
@@ -82,9 +82,17 @@ def _lacking(row: RowCells, settings: Conformal) -> str | None:
     return None
 
 
-def _partly(row: RowCells, settings: Conformal) -> Iterator[str]:
-    """Say which procedure a row lacks, or in which classes its sets hold every answer."""
+def _partly(one: RowSets, settings: Conformal) -> Iterator[str]:
+    """Say which procedure or band a row lacks, or in which classes its sets hold every answer."""
+    row = one.row
     assert row.validation is not None
+    if without := [cell for cell in one.cells if cell.bandless]:
+        yield (
+            f"{row.title}: no band in {part_of(len(without), len(row.places), 'cell')}: images of "
+            f"a patient are so alike that those of validation count as fewer than the "
+            f"{fewest(settings.alpha)} that alpha={settings.alpha:g} needs, and nothing is said of "
+            f"the promise there"
+        )
     if row.kind == MULTI_LABEL:
         return
     counts = np.bincount(row.validation.data.labels, minlength=len(row.validation.data.class_names))
@@ -166,13 +174,17 @@ def _joint(row: RowCells, cells: Sequence[CellSets]) -> Estimate:
 
 
 def _band_text(cells: Sequence[CellSets]) -> str:
+    if cells[0].bandless:
+        return "no band"
     low, high = cells[0].band
     return "" if np.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}"
 
 
 def _finding(one: RowSets, settings: Conformal) -> str:
     """Say where the promise is broken."""
-    cells = one.of(one.procedures[0])
+    cells = [cell for cell in one.of(one.procedures[0]) if not cell.bandless]
+    if not cells:
+        return f"<p>{escape(one.row.title)}: too few patients to say whether the promise holds.</p>"
     below = [cell for cell in cells if cell.verdict == "below"]
     name, total = escape(one.row.title), counted(len(cells), "cell")
     if not below:

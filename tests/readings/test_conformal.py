@@ -92,6 +92,17 @@ def test_too_few_patients_for_a_band_give_no_verdict():
     assert not np.isnan(answer_sets._band(row, covered, 0.1)).any()
 
 
+def test_cells_without_a_band_are_counted_in_words(tmp_path):
+    store = write_validated(tmp_path / "store", val_count=10, patients=30, fall=0.4)
+    rows, page = read(store.root, "conformal", "conformal.by_class=false")
+    without = [row for row in rows if row["band_low"] == ""]
+    assert 0 < len(without) < len(rows) == 5
+    assert {row["verdict"] for row in without} == {""}
+    assert f"no band in {len(without)} of 5 cells: images of a patient are so alike" in page
+    assert f"broken in 2 of {5 - len(without)} cells" in page
+    assert "no band</td>" in page
+
+
 @pytest.mark.parametrize(
     ("typed", "more", "sentence"),
     [

@@ -107,6 +107,11 @@ class CellSets:
     sizes: Int64Array
     more: dict[str, str]
 
+    @property
+    def bandless(self) -> bool:
+        """Whether a band belongs to it, and validation has too few patients for one."""
+        return self.procedure == "split" and bool(np.isnan(self.band[0]))
+
 
 @dataclass(frozen=True, slots=True)
 class RowSets:
