@@ -3,6 +3,8 @@
 `wrong` is float64 (..., N): whether an image is wrong under each condition (mean over seeds).
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +72,7 @@ def error_interval(
     groups: Int64Array | None,
     *,
     share: bool = True,
+    smallest: float | None = None,
 ) -> Bounds:
     """Return the interval of a mean of errors over conditions.
 
@@ -80,9 +83,12 @@ def error_interval(
         groups: int64 (N,) from 0, or None.
         share: False for a mean without natural scale, such as a distance: no interval of a share
             holds it.
+        smallest: How many units a share rests on that none of them moves; None: all.
     """
     if not share:
         return mean_interval(error_terms(wrong, labels), groups)
+    if smallest is not None and float(np.ptp(wrong)) <= 1e-9:
+        return wilson(float(np.clip(wrong.mean(), 0.0, 1.0)), smallest)
     if labels is None:
         return share_interval(wrong, groups)
     if labels.ndim == 2:
@@ -117,16 +123,18 @@ def mce_interval(
     reference: Float64Array,
     reference_influence: Float64Array,
     groups: Int64Array | None = None,
+    *,
+    smallest: float | None = None,
 ) -> Bounds:
     """Return the interval of CE (C = 1) or mCE over the logarithm.
 
     Args: as `ratio_influence`; a model without any error gets Wilson's upper bound of its error,
-        over the reference's, as upper bound.
+        over the reference's, as upper bound: of `smallest` units, or of all.
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)
     units = own_influence.shape[-1] if groups is None else len(np.unique(groups))
-    top = wilson(0.0, units)[1] * float((1 / reference).mean())
+    top = wilson(0.0, units if smallest is None else smallest)[1] * float((1 / reference).mean())
     return ratio_interval(value, influence, groups, top=top)
 
 
@@ -147,8 +155,11 @@ def relative_mce_interval(
     return mean_interval(influence, groups, value=value)
 
 
-def group_codes(groups: NDArray[np.str_] | None) -> Int64Array | None:
+def group_codes(groups: NDArray[Any] | None) -> Int64Array | None:
     """Number patients from 0; None without groups, or where no patient has two images.
+
+    Args:
+        groups: (N,) names, or the numbers that patients have among more images.
 
     Example:
         >>> group_codes(np.array(["a", "b", "a"])).tolist()

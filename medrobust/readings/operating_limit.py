@@ -158,7 +158,7 @@ def _sensitivity(matrix: Matrix, place: Place, k: int) -> tuple[float, float, fl
     if terms is None:
         return None
     right = 1 - (terms.values[own, k] if terms.values.ndim == 2 else terms.values[own])
-    groups = matrix.measured.groups(matrix.data, terms.unit)
+    groups = matrix.measured.groups(matrix.data, terms)
     low, high = share_interval(right, None if groups is None else groups[own])
     return float(right.mean()), low, high
 

@@ -85,8 +85,9 @@ def within(
     terms = losing.of(chosen)
     if terms is None:
         return Estimate(None)
-    strata = None if losing.strata is None else losing.strata[chosen]
-    groups = group_codes(None if data.groups is None else data.groups[chosen])
+    own = chosen[losing.images]
+    strata = None if losing.strata is None else losing.strata[own]
+    groups = group_codes(None if data.groups is None else data.groups[losing.images[own]])
     bounds = error_interval(terms, strata, groups, share=share)
     return with_bounds(mean_error(terms, strata), bounds)
 
@@ -96,11 +97,12 @@ def _influence(losing: Losing, chosen: NDArray[np.bool_]) -> Float64Array | None
     terms = losing.of(chosen)
     if terms is None:
         return None
-    strata = None if losing.strata is None else losing.strata[chosen]
+    own = chosen[losing.images]
+    strata = None if losing.strata is None else losing.strata[own]
     if strata is None and terms.ndim == 2:
         terms = terms.mean(axis=1)
     found = np.zeros(len(chosen))
-    found[chosen] = error_influence(terms, strata) / len(terms)
+    found[losing.images[own]] = error_influence(terms, strata) / len(terms)
     return found
 
 

@@ -28,8 +28,13 @@ class Losing(Protocol):
         ...
 
     @property
+    def images(self) -> Int64Array:
+        """Which images it is over, int64 (U,), ascending."""
+        ...
+
+    @property
     def strata(self) -> Int64Array | None:
-        """Classes of all images where those count equally, int64 (N,) or (N, L)."""
+        """Classes of these images where those count equally, int64 (U,) or (U, L)."""
         ...
 
     def of(self, chosen: NDArray[np.bool_]) -> Float64Array | None:
@@ -43,17 +48,20 @@ class Wrong:
 
     Attributes:
         condition: As `Losing` has it.
-        terms: float64 (N,) or (N, L), means over severities and seeds.
+        images: As `Losing` has them.
+        terms: float64 (U,) or (U, L), means over severities and seeds.
         strata: As `Terms` has them.
     """
 
     condition: str
+    images: Int64Array
     terms: Float64Array
     strata: Int64Array | None
 
-    def of(self, chosen: NDArray[np.bool_]) -> Float64Array:
-        """Return terms of some images."""
-        return self.terms[chosen]
+    def of(self, chosen: NDArray[np.bool_]) -> Float64Array | None:
+        """Return terms of some images; None where it is over none of them."""
+        found = self.terms[chosen[self.images]]
+        return found if len(found) else None
 
 
 @dataclass
@@ -84,12 +92,14 @@ class OwnLoss:
 
     Attributes:
         condition: As `Losing` has it.
+        images: As `Losing` has them: all.
         loss: Its name.
         columns: Cells of each column that is meant over.
         rescored: Scores groups.
     """
 
     condition: str
+    images: Int64Array
     loss: str
     columns: Sequence[Sequence[StoredCell]]
     rescored: Rescored
@@ -124,26 +134,30 @@ def conditions(matrix: Matrix, row: int, of: str, rescored: Rescored) -> list[Lo
     )
     errors = Errors(layout, matrix.measured, row, of)
     if getattr(terms, "first_order", False):
-        return list(_own(layout, errors, rescored))
+        return list(_own(layout, errors, np.arange(len(matrix.data)), rescored))
+    rows = getattr(terms, "rows", None)
+    images = np.arange(len(matrix.data)) if rows is None else rows
     named = (
         ("clean", errors.clean),
         ("mean", errors.over_columns),
         *zip(table.corruptions, errors.columns, strict=True),
     )
-    return [Wrong(name, terms, errors.strata) for name, terms in named if terms is not None]
+    return [Wrong(name, images, own, errors.strata) for name, own in named if own is not None]
 
 
-def _own(layout: Layout, errors: Errors, rescored: Rescored) -> Iterator[OwnLoss]:
+def _own(
+    layout: Layout, errors: Errors, images: Int64Array, rescored: Rescored
+) -> Iterator[OwnLoss]:
     """Yield the same of a loss that is no mean, where its cells are there."""
     row, of = errors.row, errors.of
     if errors.clean is not None:
-        yield OwnLoss("clean", of, [layout.groups[Place.clean(row)]], rescored)
+        yield OwnLoss("clean", images, of, [layout.groups[Place.clean(row)]], rescored)
     whole = {}
     for name, terms in errors.named():
         cells = layout.column(layout.groups, row, name)
         if terms is not None and cells is not None:
             whole[name] = cells
     if whole:
-        yield OwnLoss("mean", of, list(whole.values()), rescored)
+        yield OwnLoss("mean", images, of, list(whole.values()), rescored)
     for name, cells in whole.items():
-        yield OwnLoss(name, of, [cells], rescored)
+        yield OwnLoss(name, images, of, [cells], rescored)

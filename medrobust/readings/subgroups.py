@@ -143,6 +143,8 @@ def _of_row(matrix: Matrix, row: int) -> list[Subgroup]:
 def _of_images(matrix: Matrix, of: str) -> bool:
     """Say whether a loss is over what the metadata describe, and not over texts or lesions."""
     terms = matrix.terms_of_one(of)
+    if isinstance(terms, Terms) and terms.rows is not None:
+        return terms.unit == matrix.data.unit
     alike = not isinstance(terms, Terms) or terms.unit == matrix.data.unit
     return alike and matrix.units(of) == len(matrix.data)
 

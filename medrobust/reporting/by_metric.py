@@ -147,8 +147,9 @@ def _bounds(
         area = mean_area([cell for cells in groups for cell in cells], measured, of)
         return (None, None) if area is None else (area.low, area.high)
     terms = np.mean([part.values for part in known], axis=0)
-    strata, patients = known[0].strata, measured.groups(matrix.data, known[0].unit)
-    bounds = error_interval(terms, strata, patients, share=matrix.task.metrics[of].share)
+    strata, patients = known[0].strata, measured.groups(matrix.data, known[0])
+    share, smallest = matrix.task.metrics[of].share, known[0].smallest
+    bounds = error_interval(terms, strata, patients, share=share, smallest=smallest)
     found = with_bounds(mean_error(terms, strata), bounds)
     return found.low, found.high
 

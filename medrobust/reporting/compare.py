@@ -59,9 +59,10 @@ def _standings(matrix: Matrix, measured: Measured, of: str) -> tuple[Standing, .
     if len(whole) < 2 or not matrix.table.corruptions:
         return tuple(result)
     stacked = np.stack([found for found in terms if found is not None])
-    unit = _unit(matrix, of)
-    groups = measured.groups(matrix.data, unit)
-    counts = measured.draws(matrix.data, matrix.units(of), unit)
+    one = matrix.terms_of_one(of)
+    like = one if isinstance(one, Terms) else None
+    groups = measured.groups(matrix.data, like)
+    counts = measured.draws(matrix.data, matrix.units(of), like)
     ranks = rank_intervals(stacked, counts=counts, groups=groups)
     effective = _effective(matrix, whole, of)
     for place, row in enumerate(whole):
@@ -129,7 +130,7 @@ def _compared(
         groups, classes = measured.groups(matrix.data), _classes(matrix)
         return compare_areas(areas, pairs, labels=classes, groups=groups, key=key)
     terms = [part for part in parts if isinstance(part, Terms)]
-    groups = measured.groups(matrix.data, terms[0].unit)
+    groups = measured.groups(matrix.data, terms[0])
     answers = terms[0].strata is None and _answers_once(matrix, of)
     return compare_errors(
         np.stack([one.values for one in terms]).astype(np.float64),
@@ -139,12 +140,6 @@ def _compared(
         key=key,
         single=[answers and groups is None and c == "clean" for _, _, c in asked],
     )
-
-
-def _unit(matrix: Matrix, of: str) -> str:
-    """Name what a loss is a mean over."""
-    found = matrix.terms_of_one(of)
-    return found.unit if isinstance(found, Terms) else matrix.data.unit
 
 
 def _answers_once(matrix: Matrix, of: str) -> bool:

@@ -117,7 +117,7 @@ def _change(matrix: Matrix, row: int) -> str:
         np.stack([part.values for part in known]).astype(np.float64),
         np.array([[0, 1]]),
         labels=known[0].strata,
-        groups=matrix.measured.groups(matrix.data, known[0].unit),
+        groups=matrix.measured.groups(matrix.data, known[0]),
         key=f"medrobust turns/{matrix.data.fingerprint}",
     )
     return f": {_points(matrix, found.difference, found.low, found.high)}"

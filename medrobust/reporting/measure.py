@@ -89,15 +89,15 @@ class Measured:
         defined = [area for area in areas if isinstance(area, Areas)]
         return defined if defined and len(defined) == len(areas) else None
 
-    def groups(self, data: SplitFacts, unit: str | None = None) -> Int64Array | None:
+    def groups(self, data: SplitFacts, terms: Terms | None = None) -> Int64Array | None:
         """Return the number of each unit's patient, None where units stand alone.
 
         Args:
             data: Facts of the split.
-            unit: What terms are of; None: of what the split is made of.
+            terms: Of the loss; None where it is over all that the split is made of.
         """
-        if unit not in (None, data.unit):
-            return None
+        if terms is not None and (terms.unit != data.unit or terms.rows is not None):
+            return terms.groups
         if data.fingerprint not in self._groups:
             self._groups[data.fingerprint] = group_codes(data.groups)
         return self._groups[data.fingerprint]
@@ -139,7 +139,7 @@ class Measured:
         data = cell.data
         return Cell(cell.fingerprint, cell.arrays, cell.head, data, self.groups(data))
 
-    def draws(self, data: SplitFacts, count: int, unit: str = "image") -> Int64Array:
+    def draws(self, data: SplitFacts, count: int, terms: Terms | None = None) -> Int64Array:
         """Return how often each unit (or patient) is taken, 1,000 times: int64 (1000, units).
 
         The same for all models, severities and reports of a data set.
@@ -147,12 +147,14 @@ class Measured:
         Args:
             data: Facts of the split.
             count: How many units there are.
-            unit: What they are.
+            terms: Of the loss, as `groups` takes them.
         """
+        unit = data.unit if terms is None else terms.unit
+        groups = self.groups(data, terms)
+        units = count if groups is None else int(groups.max()) + 1
         key = f"medrobust resamples/{data.fingerprint}" + f"/{unit}" * (unit != "image")
+        key += f"/{units}" * (terms is not None and terms.rows is not None)
         if self._drawn is None or self._drawn[0] != key:
-            groups = self.groups(data, unit)
-            units = count if groups is None else int(groups.max()) + 1
             self._drawn = (key, resample_counts(key, units))
         return self._drawn[1]
 

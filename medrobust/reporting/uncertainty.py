@@ -100,14 +100,12 @@ class Errors:
     """One loss of one row: what each unit adds to it, and every aggregate of that.
 
     Attributes:
-        strata: Classes of the units where they count equally, else None.
-        unit: What the loss is a mean over.
+        like: Terms of any of its cells: units, strata and patients, which all share; None without.
     """
 
     def __init__(self, layout: Layout, measured: Measured, row: int, of: str) -> None:
         self.layout, self.measured, self.row, self.of = layout, measured, row, of
-        self.strata: Int64Array | None = None
-        self.unit = "image"
+        self.like: Terms | None = None
         clean = layout.groups.get(Place.clean(row))
         self.clean = None if clean is None else self._wrong(clean)
         self.columns = self._columns(layout.groups)
@@ -127,13 +125,23 @@ class Errors:
         found = self.measured.mean_terms(cells, self.of)
         if found is None:
             return None
-        self.strata, self.unit = found.strata, found.unit
+        self.like = found
         return found.values
 
     @property
     def groups(self) -> Int64Array | None:
         """Patients of the units, or None."""
-        return self.measured.groups(self._any().data, self.unit)
+        return self.measured.groups(self._any().data, self.like)
+
+    @property
+    def strata(self) -> Int64Array | None:
+        """Classes of the units where they count equally, else None."""
+        return None if self.like is None else self.like.strata
+
+    @property
+    def smallest(self) -> float | None:
+        """How many units the loss rests on where none moves it; None: all."""
+        return None if self.like is None else self.like.smallest
 
     @property
     def over_columns(self) -> Float64Array | None:
@@ -175,7 +183,9 @@ class Errors:
 
     def _mean(self, wrong: Float64Array) -> Estimate:
         share = self.of not in self.layout.unscaled
-        bounds = error_interval(wrong, self.strata, self.groups, share=share)
+        bounds = error_interval(
+            wrong, self.strata, self.groups, share=share, smallest=self.smallest
+        )
         return with_bounds(self.value(wrong), bounds)
 
     def value(self, wrong: Float64Array) -> float:
@@ -230,9 +240,11 @@ class Errors:
         below = np.array([self.value(wrong) for wrong in reference])
         if self.is_reference:
             return Estimate(float((values / below).mean()))  # by definition: no interval
-        interval = relative_mce_interval if relative else mce_interval
-        influence = (self.influence(own), self.influence(reference))
-        bounds = interval(values, influence[0], below, influence[1], self.groups)
+        ratio = (values, self.influence(own), below, self.influence(reference))
+        if relative:
+            bounds = relative_mce_interval(*ratio, self.groups)
+        else:
+            bounds = mce_interval(*ratio, self.groups, smallest=self.smallest)
         return with_bounds(float((values / below).mean()), bounds)
 
     def influence(self, wrong: Sequence[Float64Array]) -> Float64Array:

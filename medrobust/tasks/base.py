@@ -55,19 +55,24 @@ class Terms:
 
     Attributes:
         values: Real (U,), or (U, L) for a loss that is the mean over L labels; bool where a unit is
-            either right or wrong, which takes little memory and lets McNemar's test apply. Sums
-            over cells are in float64.
-        strata: int64 (U,) or (U, L), the class of each unit, for balanced means; None where all
-            units count equally.
+            either right or wrong, which takes little memory and lets McNemar's test apply.
+        strata: int64 (U,) or (U, L), the class of each unit, for balanced means; None: of none.
         unit: "image", "text", "lesion" or "patient".
         first_order: Whether the loss is no mean of units, and values are the loss plus the
             influence of each unit: their mean over all units is the loss, that over some is none.
+        smallest: Units that a loss of first order rests on where none moves it; None: all.
+        rows: int64 (U,), rising, which units of the split they are; None: all, or no units of it.
+        groups: int64 (U,) from 0 without gaps, the patient of each unit, unless these are all units
+            of the split; None where each stands alone.
     """
 
     values: NDArray[Any]
     strata: Int64Array | None = None
     unit: str = "image"
     first_order: bool = False
+    smallest: float | None = None
+    rows: Int64Array | None = None
+    groups: Int64Array | None = None
 
     @property
     def value(self) -> float:
@@ -80,9 +85,8 @@ class Terms:
         if self.strata is None:
             return float(self.values.mean())
         if self.values.ndim == 2:
-            columns = range(self.values.shape[1])
-            each = [Terms(self.values[:, c], self.strata[:, c]).value for c in columns]
-            return float(np.mean(each))
+            pairs = zip(self.values.T, self.strata.T, strict=True)
+            return float(np.mean([Terms(*pair).value for pair in pairs]))
         counts = np.bincount(self.strata)
         sums = np.bincount(self.strata, weights=self.values)
         return float((sums[counts > 0] / counts[counts > 0]).mean())
@@ -157,7 +161,7 @@ class Units:
     """Which images make up which patient, lesion or study, and how their answers are joined.
 
     Attributes:
-        word: What one of them is: "patient".
+        word: What one is: "patient".
         names: Of each unit, in the order of their first images.
         codes: int64 (N,), the unit of each image.
         how: As `metrics.joining.joined_log_odds` takes it.

@@ -121,6 +121,20 @@ def test_a_group_is_judged_at_the_threshold_of_all_validation_images(made: Path)
             assert value == pytest.approx(share, abs=1e-12), (of, family)
 
 
+def test_clean_rates_of_the_summary_have_the_bounds_of_their_cell(made: Path) -> None:
+    """They are over normal images, and over abnormal ones: the others are no part of them."""
+    known = {row["metric"]: row for row in table(made, "results.csv") if row["severity"] == "0"}
+    summary = [row for row in table(made, "summary.csv") if row["metric"] == "clean"]
+    found = {row["of"]: row for row in summary}
+    for of, count in (
+        ("false_alarm_rate", LABELS == 0),
+        ("missed_abnormal_rate", LABELS == 1),
+    ):
+        assert found[of]["n"] == known[of]["n"] == str(count.sum())
+        for name in ("value", "low", "high"):
+            assert float(found[of][name]) == pytest.approx(float(known[of][name]), abs=1e-12)
+
+
 def test_what_a_group_has_no_number_of_is_said(made: Path) -> None:
     rows = table(made, "subgroups.csv")
     notes = {(row["group"], row["of"]): row["note"] for row in rows}

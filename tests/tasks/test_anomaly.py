@@ -18,6 +18,7 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError, NotFiniteError, UnknownNameError
+from medrobust.metrics.aggregates import error_interval, mce_interval
 from medrobust.metrics.pixels import PixelCurve, count_pixels, pixel_influence
 from medrobust.models.prompts import PromptSet
 from medrobust.tasks.anomaly import TASK, Anomaly
@@ -151,7 +152,20 @@ def test_a_difference_in_false_alarms_has_the_standard_error_of_normal_images() 
     found = TASK.scores(cell, TASK.fit(cell))
     terms, share = found.terms["false_alarm_rate"].values, found.estimates["false_alarm_rate"].value
     expected = np.sqrt(share * (1 - share) / 1000)
-    assert terms.std() / np.sqrt(4000) == pytest.approx(expected, rel=0.01)
+    assert terms.std() / np.sqrt(len(terms)) == pytest.approx(expected, rel=0.01)
+
+
+def test_bounds_of_what_no_image_moves_are_those_of_the_images_that_it_rests_on() -> None:
+    """An order without a fault, over 200 images of which 20 are abnormal, rests on those 20."""
+    labels = np.arange(200) % 10 == 0
+    found = TASK.scores(cell_of(labels + np.arange(200) / 1000, facts(labels=labels)))
+    terms, known = found.terms["misranked_pairs"], found.estimates["misranked_pairs"]
+    assert (terms.value, terms.smallest) == (0, 20)
+    wide = error_interval(terms.values, None, None, smallest=terms.smallest)
+    assert wide == pytest.approx((known.low, known.high))
+    nothing, reference = np.zeros((1, 200)), np.ones(1)
+    ratio = mce_interval(np.zeros(1), nothing, reference, nothing, smallest=terms.smallest)
+    assert ratio == pytest.approx(wide)
 
 
 def image_set(

@@ -1,5 +1,7 @@
 """Retrieval keeps the contract, and its ranks are those that are counted by hand."""
 
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,6 +12,7 @@ from contract import TaskContract
 from datasets import write_folder
 from numpy.typing import NDArray
 from run_entry import medrobust, rows
+from stores import CONFIG, SEVEN, VERSIONS, cell_key
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
@@ -18,8 +21,10 @@ from medrobust.corruptions import TextCorruption
 from medrobust.datasets import MedMNIST
 from medrobust.datasets.image_set import judged_by
 from medrobust.evaluation.cells import head_fingerprint
+from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.base import VisionLanguageModel
+from medrobust.reporting.from_store import report_store
 from medrobust.tasks.base import Cell, ModelSide
 from medrobust.tasks.retrieval import TASK, Retrieval
 from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
@@ -197,17 +202,21 @@ def test_a_perfect_model_finds_all_and_a_constant_one_nothing() -> None:
     assert TASK.collapsed(cell) == "the same cosine with every text"
 
 
+def _alike_both_ways(ranks: NDArray) -> dict[str, NDArray]:
+    single = {
+        "rank": ranks.astype(np.int32),
+        "average_precision": (1 / ranks).astype(np.float32),
+        "hits": np.stack([ranks <= cut for cut in (1, 5, 10, 100)], axis=1).astype(np.int32),
+        "right": np.ones(len(ranks), np.int32),
+    }
+    return {f"{asks}_{name}": one for asks in ("image", "text") for name, one in single.items()}
+
+
 def test_a_random_order_has_the_harmonic_mean_reciprocal_rank() -> None:
     count = 1000
     draw = GENERATOR(0)
     ranks = (draw.permutation(count) + 1).astype(np.int32)
-    single = {
-        "rank": ranks,
-        "average_precision": (1 / ranks).astype(np.float32),
-        "hits": np.stack([ranks <= cut for cut in (1, 5, 10, 100)], axis=1).astype(np.int32),
-        "right": np.ones(count, np.int32),
-    }
-    both = {f"{asks}_{name}": one for asks in ("image", "text") for name, one in single.items()}
+    both = _alike_both_ways(ranks)
     head = {"kind": "retrieval", "relevance": "pair", "candidates": count}
     cell = Cell("0" * 64, both, head, facts(count))
     found = TASK.scores(cell).estimates
@@ -215,6 +224,43 @@ def test_a_random_order_has_the_harmonic_mean_reciprocal_rank() -> None:
     assert found["image_to_text_recall_at_10"].value == pytest.approx(10 / count)
     assert found["image_to_text_median_rank"].value == (count + 1) / 2
     assert found["image_to_text_normalized_rank"].value == pytest.approx(0.5)
+
+
+MISS = "text_to_image_miss_at_1"
+
+
+def test_reports_belong_to_patients_wherever_they_are_counted(tmp_path: Path) -> None:
+    """One report an image, ranked alike both ways: each number of reports is that of images."""
+    draw, count = GENERATOR(3), 60
+    data = replace(facts(count), groups=np.array([f"p{row // 5:02}" for row in range(count)]))
+    store = Store(tmp_path / "store")
+    store.write_data(data)
+    for model, (name, level) in product(("m", "n"), (("clean", 0), (SEVEN[0], 3))):
+        bad = np.repeat(draw.random(count // 5) < 0.5, 5) & (draw.random(count) < 0.9)
+        ranks = np.where(bad, 1 + draw.integers(1, count, count), 1)
+        head = {"kind": "retrieval", "relevance": "pair", "candidates": count}
+        key = replace(cell_key(data, model, name, level), head=head)
+        record = {"config": CONFIG, "versions": VERSIONS, "device": "cpu", "load_report": {}}
+        store.write(key, _alike_both_ways(ranks), record)
+    report_store(store.root, tmp_path / "out", figures=False, interactive=False, reference="n")
+    for table, numbers in (
+        ("summary.csv", ("value", "low", "high", "n")),
+        ("comparisons.csv", ("difference", "low", "high", "p", "p_familywise", "test")),
+    ):
+        lines = [line for line in rows(tmp_path / "out" / table) if "_to_" in line["of"]]
+        by_side = [
+            [[line[name] for name in numbers] for line in lines if line["of"].startswith(side)]
+            for side in ("image", "text")
+        ]
+        assert len(by_side[0]) > 4, table
+        assert by_side[0] == by_side[1], table
+    known = {r["metric"]: r for r in rows(tmp_path / "out/results.csv") if r["model"] == "m"}
+    (found,) = (
+        line
+        for line in rows(tmp_path / "out/summary.csv")
+        if (line["model"], line["of"], line["metric"]) == ("m", MISS, "severity_mean")
+    )
+    assert [found[end] for end in ("low", "high")] == [known[MISS][end] for end in ("low", "high")]
 
 
 SMALL = ("dataset=phantoms", "dataset.per_class=2", "task=retrieval", "corruption=gaussian_noise")

@@ -25,7 +25,7 @@ class OverImages:
     def __init__(self, matrix: Matrix, draws: Sequence[Draw], base: Draw | None) -> None:
         first = draws[0].clean
         self.strata = first.strata
-        self.groups = matrix.measured.groups(matrix.data, first.unit)
+        self.groups = matrix.measured.groups(matrix.data, first)
         self.base = base
         columns = [draw.columns for draw in draws if draw.columns is not None]
         self.mean = Draw(

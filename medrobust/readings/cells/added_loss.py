@@ -61,7 +61,7 @@ def difference(
     less, more = (measured.mean_terms(cells, of) for cells in (before, after))
     assert less is not None
     assert more is not None
-    groups = measured.groups(after[0].data, more.unit)
+    groups = measured.groups(after[0].data, more)
     value = more.value - less.value
     ends = [bound for terms in (less, more) for bound in (terms.values.min(), terms.values.max())]
     if more.first_order or min(ends) < 0 or max(ends) > 1:

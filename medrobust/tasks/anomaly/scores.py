@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.anomaly import SENSITIVITY, f1_influence, f1_max, share_influence
+from medrobust.metrics.aggregates import group_codes
+from medrobust.metrics.anomaly import SENSITIVITY, f1_influence, f1_max
 from medrobust.metrics.curves import curves
 from medrobust.metrics.detection import OperatingPoint, operating_point
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
@@ -142,7 +143,8 @@ def _of_images(
     estimates["image_auroc"] = with_bounds(area.value, bounds)
     estimates["misranked_pairs"] = _less(estimates["image_auroc"])
     terms["image_auroc"] = area
-    terms["misranked_pairs"] = Terms(1 - area.value - _centered(area.influence), first_order=True)
+    values = 1 - area.value - _centered(area.influence)
+    terms["misranked_pairs"] = Terms(values, first_order=True, smallest=area.smallest)
     enough = precision.smallest >= FEWEST_ABNORMAL
     for name, value, influence in (
         ("image_aupr", precision.value, precision.influence),
@@ -181,10 +183,9 @@ def _of_threshold(
         if not among.any():
             continue
         own = wrong[among].astype(np.float64)
-        patients = None if found.patients is None else found.patients[among]
-        value = float(own.mean())
-        estimates[name] = with_bounds(value, share_interval(own, patients))
-        terms[name] = Terms(value + share_influence(wrong, among), first_order=True)
+        patients = group_codes(None if found.patients is None else found.patients[among])
+        estimates[name] = with_bounds(float(own.mean()), share_interval(own, patients))
+        terms[name] = Terms(wrong[among], rows=np.flatnonzero(among), groups=patients)
 
 
 def pixel_counts(arrays: Mapping[str, NDArray[Any]]) -> PixelCounts:
@@ -212,7 +213,7 @@ def _of_pixels(
         loss = {"pixel_auroc": "misranked_pixels", "aupro": "missed_overlap"}.get(name)
         if loss is not None:
             estimates[loss] = _less(estimates[name])
-            terms[loss] = Terms(1 - value - moved, first_order=True)
+            terms[loss] = Terms(1 - value - moved, first_order=True, smallest=smallest)
 
 
 def _units(found: Detected) -> float:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
 from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.metrics.order import median_interval
@@ -76,6 +77,7 @@ class Ranked:
         among: How many candidates were looked through.
         right: int64 (Q,), how many of them are right.
         patients: int64 (Q,) from 0, the patient of each query; None where each stands alone.
+            Texts that share a patient, and patients that share a text, are one.
     """
 
     rank: Int64Array
@@ -121,7 +123,7 @@ def ranked(cell: Cell) -> dict[str, Ranked]:
             cell.arrays[f"{asks}_hits"][answered].astype(np.int64),
             among[sought],
             right[answered],
-            None if groups is None else groups[answered],
+            group_codes(None if groups is None else groups[answered]),
         )
     return sides
 
@@ -140,7 +142,7 @@ def scores(cell: Cell) -> Scores:
             ("normalized_rank", found.normalized_rank),
             (f"wrong_at_{WRONG}", 1 - found.precision(WRONG)),
         ):
-            terms[f"{side}_{loss}"] = Terms(values, unit=unit)
+            terms[f"{side}_{loss}"] = Terms(values, unit=unit, groups=found.patients)
         chance[f"{side}_miss_at_1"] = found.chance
         chance[f"{side}_wrong_at_{WRONG}"] = found.chance
         chance[f"{side}_normalized_rank"] = 0.5
