@@ -7,6 +7,7 @@ arXiv:2201.04234, prove that none can be); what they are worth is measured on th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,15 +121,6 @@ def thresholded_confidence(
     return float((target >= threshold(source, right)).mean())
 
 
-def agreement(first: Int64Array, other: Int64Array) -> float:
-    """GDE: how often two models agree; a theorem for independent trainings of one recipe.
-
-    References:
-        Jiang et al., arXiv:2106.13799.
-    """
-    return float((first == other).mean())
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Transport:
     """Classes of given shares assigned to images at the least cost, 1 - p of the class.
@@ -152,9 +144,18 @@ class Transport:
 def transport(chances: Float64Array, marginal: Float64Array) -> Transport:
     """Assign classes to images; of many images in parts, of very many of some parts alone.
 
+    The transport between one-hot labels and probability vectors under half the L1 distance, which
+    is 1 - p, solved exactly; shares are rounded to whole images. COT is 1 minus its mean cost, with
+    the shares of the source exactly, where the published code samples its labels. COTT is ATC with
+    the costs as scores; its code takes the largest one as threshold where nothing is wrong, and
+    here all are then right.
+
     Args:
         chances: float64 (N, K).
         marginal: float64 (K,), shares of the classes, summing to 1.
+
+    References:
+        Lu et al., arXiv:2305.17640.
     """
     parts = -(-len(chances) // TRANSPORTED)
     rows = [np.arange(len(chances))[part::parts] for part in range(min(parts, PARTS))]
@@ -166,22 +167,6 @@ def transport(chances: Float64Array, marginal: Float64Array) -> Transport:
         np.concatenate(images),
         np.mean(classes, axis=0),
     )
-
-
-def transport_costs(chances: Float64Array, marginal: Float64Array) -> Float64Array:
-    """Assign classes of given shares to images at the least cost, 1 - p of the class.
-
-    The transport between one-hot labels and probability vectors under half the L1 distance, which
-    is 1 - p. Solved exactly; shares are rounded to whole images.
-
-    Args:
-        chances: float64 (N, K).
-        marginal: float64 (K,), shares of the classes, summing to 1.
-
-    Returns:
-        float64 (N,), the cost of each image.
-    """
-    return _assigned(chances, marginal)[0]
 
 
 def _assigned(
@@ -228,30 +213,6 @@ def class_shares(labels: Int64Array, classes: int) -> Float64Array:
     return found
 
 
-def transported_accuracy(target: Answers, marginal: Float64Array) -> float:
-    """COT: 1 minus the cost of transporting the source's labels onto the target's probabilities.
-
-    The labels have the shares of the source exactly, where the published code samples them.
-
-    References:
-        Lu et al., arXiv:2305.17640.
-    """
-    return 1 - float(transport(target.chances, marginal).costs.mean())
-
-
-def thresholded_transport(source: Answers, target: Answers, marginal: Float64Array) -> float:
-    """COTT: ATC with the cost of each image in the transport as its score.
-
-    References:
-        Lu et al., arXiv:2305.17640. Its code takes the largest score as threshold where nothing is
-        wrong; here all are then right.
-    """
-    assert source.right is not None
-    known = transport(source.chances, marginal)
-    own = transport(target.chances, marginal)
-    return thresholded_confidence(-known.costs, source.right[known.order], -own.costs)
-
-
 def isotonic(scores: Float64Array, truth: NDArray[np.bool_]) -> tuple[Float64Array, Float64Array]:
     """Fit the rising steps that are nearest to the truth: scores, sorted, and their chances.
 
@@ -276,21 +237,32 @@ def isotonic(scores: Float64Array, truth: NDArray[np.bool_]) -> tuple[Float64Arr
     return places, steps
 
 
-def calibrated(source: Float64Array, labels: Int64Array, target: Float64Array) -> Float64Array:
-    """Calibrate each class against the rest on the source, then let chances sum to 1 again.
+Steps: TypeAlias = tuple[Float64Array, Float64Array]
+"""Of one class: scores, sorted, and the chances that they stand for."""
+
+
+def calibration(source: Float64Array, labels: Int64Array) -> list[Steps]:
+    """Fit the steps of each class against the rest.
 
     Args:
         source: float64 (N, K).
         labels: int64 (N,).
+    """
+    return [isotonic(own, labels == k) for k, own in enumerate(source.T)]
+
+
+def calibrated(steps: Sequence[Steps], target: Float64Array) -> Float64Array:
+    """Calibrate each class against the rest, then let chances sum to 1 again.
+
+    Args:
+        steps: Of K classes, from `calibration`.
         target: float64 (M, K).
 
     Returns:
         float64 (M, K); rows of zeros become 1 / K.
     """
-    found = np.empty(target.shape)
-    for k in range(target.shape[1]):
-        places, steps = isotonic(source[:, k], labels == k)
-        found[:, k] = np.interp(target[:, k], places, steps)
+    columns = zip(target.T, steps, strict=True)
+    found = np.stack([np.interp(own, *known) for own, known in columns], axis=1)
     total = found.sum(axis=1, keepdims=True)
     return np.where(total > 0, found / np.where(total > 0, total, 1.0), 1 / target.shape[1])
 

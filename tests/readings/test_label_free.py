@@ -12,7 +12,13 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.evaluation.store import Store
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.label_free import thresholded_confidence
-from medrobust.readings.cells.label_free_source import RESAMPLES, Source, _areas_drawn, thresholded
+from medrobust.readings.cells.label_free_source import (
+    RESAMPLES,
+    Source,
+    _areas_drawn,
+    shares_from,
+    thresholds,
+)
 from medrobust.readings.label_free import METHODS, estimates, mean_errors
 from medrobust.readings.lookup import asked, sections
 from medrobust.reporting import ExpectedTable, make_report
@@ -95,7 +101,7 @@ def test_thresholds_of_draws_are_those_of_the_images_drawn():
     source, target = rng.random(40).round(1), rng.random(30).round(1)
     right = rng.random(40) < source
     known, counts = (resample_counts(k, n, resamples=50) for k, n in (("a", 40), ("b", 30)))
-    found = thresholded(source, right, known, target, counts)
+    found = shares_from(target, thresholds(source, right, known), counts)
     for b in range(50):
         first, other = np.repeat(np.arange(40), known[b]), np.repeat(np.arange(30), counts[b])
         expected = thresholded_confidence(source[first], right[first], target[other])
@@ -125,8 +131,7 @@ def test_draws_scatter_as_estimates_from_images_drawn_anew_do(learned):
         weights = label_free.slice_weights(slices[known], own[drawn])
         solved["mandoline"].append(weights @ source.right[known])
         shares = label_free.class_shares(source.labels[known], 3)
-        answers = label_free.Answers(target.chances[drawn])
-        solved["cot"].append(label_free.transported_accuracy(answers, shares))
+        solved["cot"].append(1 - label_free.transport(target.chances[drawn], shares).costs.mean())
     for method, values in solved.items():
         error = np.std(values) / np.sqrt(len(values))
         assert found[method].draws.mean() == pytest.approx(np.mean(values), abs=4 * error), method
@@ -143,10 +148,10 @@ def test_areas_are_those_of_scikit_learn_and_of_images_drawn(learned):
     exact = roc_auc_score(labels, target.chances, multi_class="ovr")
     assert found["cbpe"].truth == pytest.approx(exact)
     assert abs(found["cbpe"].value - exact) < abs(found["no_change"].value - exact)
-    counts = resample_counts("areas", len(labels), resamples=3)
-    drawn = _areas_drawn(target.chances, labels[:, None] == np.arange(3), counts)
+    counts = resample_counts("areas", len(labels), resamples=3).astype(float)
+    (drawn,) = _areas_drawn(target.chances, [labels[:, None] == np.arange(3)], counts)
     for value, row in zip(drawn, counts, strict=True):
-        some = np.repeat(np.arange(len(labels)), row)
+        some = np.repeat(np.arange(len(labels)), row.astype(int))
         expected = roc_auc_score(labels[some], target.chances[some], multi_class="ovr")
         assert value == pytest.approx(expected)
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import label_free
 from medrobust.metrics.aggregates import group_codes
+from medrobust.metrics.areas_numba import drawn_pairs
 from medrobust.metrics.calibration import fit_temperature
 from medrobust.metrics.classification import area_under_roc
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.label_free import Answers
 from medrobust.metrics.scores import probabilities
-from medrobust.types import Float64Array, Int64Array, LabelKind
+from medrobust.types import Float64Array, LabelKind
 
 RESAMPLES = 200
 
@@ -50,7 +51,7 @@ class Estimate:
 
 
 class Source:
-    """What is learned on a clean validation cell.
+    """What is learned on a clean validation cell, once for all cells that it is held against.
 
     Args:
         cell: Of the validation split.
@@ -64,19 +65,30 @@ class Source:
         self.temperature = fit_temperature(logits, self.labels, kind)
         self.answers = self.read(logits)
         self.right = self.answers.predicted == self.labels
-        self.marginal = label_free.class_shares(self.labels, logits.shape[1])
-        self.counts = _draws(cell)
+        self._targets: dict[str, Float64Array] = {}
+        self.counts = self._draws(cell)
+        self._accuracy = _means(self.counts, self.right.astype(float))
+        self._confidence = _means(self.counts, self.answers.confidence)
         self.edges = np.unique(np.quantile(self.answers.confidence, np.arange(1, BINS) / BINS))
         often = np.bincount(self.answers.predicted, minlength=logits.shape[1])
         order = np.argsort(-often, kind="stable")[:CLASSES]
         self.classes = order[(often[order] >= FEWEST) & (often[order] <= often.sum() - FEWEST)]
         self.slices = self._slices(self.answers)
-        chances = self.answers.chances
-        self.moved = label_free.transport(chances, self.marginal) if transport else None
-        self.areas = _areas(chances, self.labels[:, None] == np.arange(logits.shape[1]))
-        self.area_draws = _areas_drawn(
-            chances, self.labels[:, None] == np.arange(logits.shape[1]), self.counts
-        )
+        chances, truth = self.answers.chances, self.labels[:, None] == np.arange(logits.shape[1])
+        self.steps = label_free.calibration(chances, self.labels)
+        self.known = {
+            name: self._known(getattr(self.answers, name), self.right, self.counts)
+            for name in ("confidence", "negative_entropy")
+        }
+        self.marginal = label_free.class_shares(self.labels, logits.shape[1])
+        self.moved = transport
+        if transport:
+            own = label_free.transport(chances, self.marginal)
+            right, counts = self.right[own.order], self.counts[:, own.order]
+            self.known["costs"] = self._known(-own.costs, right, counts)
+            self._shares = _means(self.counts, truth.astype(float))
+        self.areas = _areas(chances, truth)
+        (self.area_draws,) = _areas_drawn(chances, [truth], self.counts)
 
     def read(self, logits: NDArray[np.float32]) -> Answers:
         """Return the answers at the fitted temperature."""
@@ -89,10 +101,10 @@ class Source:
             cell: Its labels judge the estimates alone.
             twins: The same images under other prompts.
         """
-        target, counts = self.read(cell.arrays["logits"]), _draws(cell)
+        target, counts = self.read(cell.arrays["logits"]), self._draws(cell)
         right = (target.predicted == cell.data.labels).astype(float)
         truth = float(right.mean()), _means(counts, right)
-        chances = label_free.calibrated(self.answers.chances, self.labels, target.chances)
+        chances = label_free.calibrated(self.steps, target.chances)
         for method, value, draws in (
             *self._confidences(target, counts),
             *self._thresholds(target, counts),
@@ -104,50 +116,64 @@ class Source:
             yield Estimate("accuracy", method, value, draws, *truth)
         yield from self._area(cell, target, chances, counts)
 
-    def _confidences(self, target: Answers, counts: Int64Array) -> Iterator["_Found"]:
-        source, known = self.answers, self.counts
-        accuracy = _means(known, self.right.astype(float))
+    def _draws(self, cell: StoredCell) -> Float64Array:
+        """Draw how often each image is taken, patients whole: (B, N), equal for all models."""
+        key = cell.data.fingerprint
+        if key not in self._targets:
+            groups = group_codes(cell.data.groups)
+            units = len(cell.data) if groups is None else int(groups.max()) + 1
+            counts = resample_counts(f"medrobust label-free/{key}", units, resamples=RESAMPLES)
+            drawn = counts if groups is None else counts[:, groups]
+            self._targets[key] = drawn.astype(np.float64)
+        return self._targets[key]
+
+    def _known(
+        self, scores: Float64Array, right: NDArray[np.bool_], counts: Float64Array
+    ) -> tuple[Float64Array, NDArray[np.bool_], Float64Array]:
+        """Return what ATC learns: scores, which answers are right, and a threshold a draw."""
+        return scores, right, thresholds(scores, right, counts)
+
+    def _confidences(self, target: Answers, counts: Float64Array) -> Iterator["_Found"]:
+        source, accuracy = self.answers, self._accuracy
         confidence = _means(counts, target.confidence)
-        apart = confidence - _means(known, source.confidence)
+        apart = confidence - self._confidence
         change = label_free.difference_of_confidences(Answers(source.chances, self.right), target)
         yield "no_change", float(self.right.mean()), accuracy
         yield "ac", label_free.average_confidence(target), confidence
         yield "doc", change, np.clip(accuracy + apart, 0.0, 1.0)
 
-    def _thresholds(self, target: Answers, counts: Int64Array) -> Iterator["_Found"]:
-        for method, scores in (("atc_mc", "confidence"), ("atc_ne", "negative_entropy")):
-            given = getattr(self.answers, scores), self.right, getattr(target, scores)
-            value = label_free.thresholded_confidence(*given)
-            yield method, value, thresholded(*given[:2], self.counts, given[2], counts)
+    def _thresholds(self, target: Answers, counts: Float64Array) -> Iterator["_Found"]:
+        for method, name in (("atc_mc", "confidence"), ("atc_ne", "negative_entropy")):
+            yield self._thresholded(method, name, getattr(target, name), counts)
 
-    def _calibrated(self, target: Answers, chances: Float64Array, counts: Int64Array) -> "_Found":
+    def _thresholded(
+        self, method: str, name: str, scores: Float64Array, counts: Float64Array
+    ) -> "_Found":
+        known, right, limits = self.known[name]
+        value = label_free.thresholded_confidence(known, right, scores)
+        return method, value, shares_from(scores, limits, counts)
+
+    def _calibrated(self, target: Answers, chances: Float64Array, counts: Float64Array) -> "_Found":
         """CBPE, its calibration held fixed in draws."""
         own = chances[np.arange(len(chances)), target.predicted]
         return "cbpe", label_free.expected_accuracy(chances, target.predicted), _means(counts, own)
 
-    def _transports(self, target: Answers, counts: Int64Array) -> Iterator["_Found"]:
+    def _transports(self, target: Answers, counts: Float64Array) -> Iterator["_Found"]:
         """COT by its potentials in draws, COTT with the assignment held fixed."""
-        if self.moved is None:
+        if not self.moved:
             return
-        known, own = self.moved, label_free.transport(target.chances, self.marginal)
-        shares = _means(self.counts, np.eye(len(self.marginal))[self.labels])
+        own = label_free.transport(target.chances, self.marginal)
         some = counts[:, own.order]
-        yield (
-            "cot",
-            1 - float(own.costs.mean()),
-            1 - _means(some, own.images) - shares @ own.classes,
-        )
-        given = -known.costs, self.right[known.order], -own.costs
-        value = label_free.thresholded_confidence(*given)
-        draws = thresholded(*given[:2], self.counts[:, known.order], given[2], some)
-        yield "cott", value, draws
+        drawn = 1 - _means(some, own.images) - self._shares @ own.classes
+        yield "cot", 1 - float(own.costs.mean()), drawn
+        yield self._thresholded("cott", "costs", -own.costs, some)
 
     def _slices(self, answers: Answers) -> Float64Array:
         """Return slices of confidence and answers: float64 (N, D), -1 or 1."""
         sure = answers.confidence[:, None] > self.edges
         return np.where(np.c_[sure, answers.predicted[:, None] == self.classes], 1.0, -1.0)
 
-    def _weighted(self, target: Answers, counts: Int64Array) -> "_Found":
+    def _weighted(self, target: Answers, counts: Float64Array) -> "_Found":
         """Mandoline; in draws its weights move by one step of Newton's method."""
         own, known, right = self._slices(target), self.slices, self.right.astype(float)
         weights = label_free.slice_weights(known, own)
@@ -161,20 +187,19 @@ class Source:
         return "mandoline", value, np.clip((drawn @ right) / total + moved @ step, 0.0, 1.0)
 
     def _area(
-        self, cell: StoredCell, target: Answers, chances: Float64Array, counts: Int64Array
+        self, cell: StoredCell, target: Answers, chances: Float64Array, counts: Float64Array
     ) -> Iterator[Estimate]:
         """AUROC, the mean over classes, each against all others."""
         truth = cell.data.labels[:, None] == np.arange(chances.shape[1])
         value = _areas(target.chances, truth)
         if value is None or self.areas is None:
             return
-        drawn = _areas_drawn(target.chances, truth, counts)
+        drawn, own = _areas_drawn(target.chances, [truth, chances], counts)
         yield Estimate("auroc", "no_change", self.areas, self.area_draws, value, drawn)
         columns = zip(target.chances.T, chances.T, strict=True)
         found = [label_free.expected_area(scores, own) for scores, own in columns]
         known = [area for area in found if area is not None]
         if known:
-            own = _areas_drawn(target.chances, chances, counts)
             yield Estimate("auroc", "cbpe", float(np.mean(known)), own, value, drawn)
 
 
@@ -183,7 +208,7 @@ _Found = tuple[str, float, Float64Array]
 
 
 def _agreements(
-    target: Answers, twins: Sequence[StoredCell], counts: Int64Array
+    target: Answers, twins: Sequence[StoredCell], counts: Float64Array
 ) -> Iterator[_Found]:
     if twins:
         others = np.stack([twin.arrays["logits"].argmax(axis=1) for twin in twins])
@@ -198,65 +223,58 @@ def _areas(scores: Float64Array, truth: NDArray[np.bool_]) -> float | None:
 
 
 def _areas_drawn(
-    scores: Float64Array, chances: NDArray[np.generic], counts: Int64Array
-) -> Float64Array:
-    """Return the mean AUROC over classes of each draw; equal scores are rare, and ranked."""
-    total, classes = np.zeros(len(counts)), np.zeros(len(counts))
-    drawn = np.ascontiguousarray(counts.T, dtype=np.float32)
-    for own, chance in zip(scores.T, chances.T.astype(np.float32), strict=True):
+    scores: Float64Array, truths: Sequence[NDArray[np.generic]], counts: Float64Array
+) -> list[Float64Array]:
+    """Return the mean AUROC over classes of each draw, for each of some truths or chances (N, K).
+
+    Equal scores are rare, and ranked.
+    """
+    total, classes = np.zeros((2, len(truths), len(counts)))
+    drawn = np.ascontiguousarray(counts.T)
+    for k, own in enumerate(scores.T):
         order = np.argsort(own, kind="stable")
-        every = drawn[order]
-        hits = every * chance[order, None]
-        misses = every - hits
-        above = hits.sum(axis=0, dtype=np.float64)
-        pairs = above * misses.sum(axis=0, dtype=np.float64)
-        below = misses.cumsum(axis=0)
-        below -= misses / 2
-        below *= hits
-        known = pairs > 0
-        total += np.where(known, below.sum(axis=0, dtype=np.float64), 0) / np.where(known, pairs, 1)
-        classes += known
-    return total / np.maximum(classes, 1)
+        for place, truth in enumerate(truths):
+            sums = np.zeros((3, len(counts)))
+            drawn_pairs(order, truth[:, k].astype(np.float64), drawn, sums)
+            pairs = sums[1] * sums[2]
+            total[place] += np.where(pairs > 0, sums[0], 0) / np.where(pairs > 0, pairs, 1)
+            classes[place] += pairs > 0
+    return list(total / np.maximum(classes, 1))
 
 
-def _draws(cell: StoredCell) -> Int64Array:
-    """Draw how often each image is taken, patients whole: int64 (B, N), equal for all models."""
-    groups = group_codes(cell.data.groups)
-    units = len(cell.data) if groups is None else int(groups.max()) + 1
-    key = f"medrobust label-free/{cell.data.fingerprint}"
-    counts = resample_counts(key, units, resamples=RESAMPLES)
-    return counts if groups is None else counts[:, groups]
-
-
-def _means(counts: Int64Array, values: Float64Array) -> Float64Array:
+def _means(counts: Float64Array, values: Float64Array) -> Float64Array:
     """Return the mean of values (N, ...) in each draw: float64 (B, ...)."""
     total = counts.sum(axis=1).reshape(-1, *[1] * (values.ndim - 1))
     found: Float64Array = (counts @ values) / total
     return found
 
 
-def thresholded(
-    source: Float64Array,
-    right: NDArray[np.bool_],
-    known: Int64Array,
-    target: Float64Array,
-    counts: Int64Array,
+def thresholds(
+    scores: Float64Array, right: NDArray[np.bool_], counts: Float64Array
 ) -> Float64Array:
-    """Return ATC for each draw: thresholds from the source, shares from the target.
+    """Return ATC's threshold of each draw of the source: float64 (B,).
 
     Args:
-        source: float64 (N,), scores.
+        scores: float64 (N,), larger is surer.
         right: bool (N,).
-        known: int64 (B, N), how often each is drawn.
-        target: float64 (M,).
-        counts: int64 (B, M).
+        counts: float64 (B, N), how often each is drawn.
     """
-    order = np.argsort(source, kind="stable")
-    passed = known[:, order].cumsum(axis=1) > (known @ ~right)[:, None]
-    limits = np.where(passed.any(axis=1), source[order][passed.argmax(axis=1)], np.inf)
-    limits = np.where((known @ ~right) == 0, -np.inf, limits)
-    ordered = np.argsort(target, kind="stable")
-    below = np.c_[np.zeros(len(counts), int), counts[:, ordered].cumsum(axis=1)]
-    place = np.searchsorted(target[ordered], limits, side="left")
-    found: Float64Array = 1 - below[np.arange(len(counts)), place] / counts.sum(axis=1)
+    order = np.argsort(scores, kind="stable")
+    wrong = counts @ ~right
+    passed = counts[:, order].cumsum(axis=1) > wrong[:, None]
+    limits = np.where(passed.any(axis=1), scores[order][passed.argmax(axis=1)], np.inf)
+    found: Float64Array = np.where(wrong == 0, -np.inf, limits)
+    return found
+
+
+def shares_from(scores: Float64Array, limits: Float64Array, counts: Float64Array) -> Float64Array:
+    """Return ATC of each draw: the share of the target at or above its threshold, float64 (B,).
+
+    Args:
+        scores: float64 (M,).
+        limits: float64 (B,).
+        counts: float64 (B, M), how often each is drawn.
+    """
+    below = (counts * (scores < limits[:, None])).sum(axis=1)
+    found: Float64Array = 1 - below / counts.sum(axis=1)
     return found
