@@ -51,7 +51,7 @@ RUNS = (
 LAID_OVER = ("experiment", "readings")
 """Groups whose options complete one another, so that a list of them has a meaning."""
 
-REGION = ("corruption.region", "corruption.region_of")
+REGION = ("corruption.region", "corruption.region_of", "corruption.domain")
 """Keys that every option of the group takes, and none has in its file."""
 
 
@@ -99,9 +99,9 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     is encoded once; a list in brackets is one job with `-m`, too. `model.adapter=FOLDER` is short
     for `adapter=path adapter.path=FOLDER`, `readings=a,b` for `readings=[a,b]`, and
     `hydra/launcher=NAME` takes our settings of that launcher, whose file cannot have the plugin's
-    own name. Former names become present ones. `corruption.region` goes with every corruption.
-    `-m` and `--config-dir DIR` may stand anywhere; Hydra by itself takes them before or after all
-    overrides, not among them.
+    own name. Former names become present ones. `corruption.region` and `corruption.domain` go with
+    every corruption. `-m` and `--config-dir DIR` may stand anywhere; Hydra by itself takes them
+    before or after all overrides, not among them.
 
     Raises:
         MissingDependencyError: If a launcher's plugin is not installed.

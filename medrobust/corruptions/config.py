@@ -9,11 +9,12 @@ from medrobust.exceptions import ConfigurationError
 
 from .kernels import KERNELS
 from .modality import check_device, physics_suite
-from .suites import REGISTRIES, find_entry, suites
+from .suites import REGISTRIES, SEVERITIES, find_entry, suites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from medrobust.base.stored_planes import StoredPlane
     from medrobust.types import IndexBatch, UInt8Batch
 
     from .shell import Grey
@@ -38,6 +39,8 @@ class Corruption:
             others.
         region_of: The mask: "foreground" (by Otsu's threshold) or "disc" (of a fundus), both of the
             clean image; or "masks" of the data set.
+        domain: "picture" corrupts the 8 bits that are shown, "stored" what a scanner stored, before
+            the image's own window.
     """
 
     computed: ClassVar[bool] = True
@@ -48,10 +51,13 @@ class Corruption:
     force: bool = False
     region: Literal["mask", "outside"] | None = None
     region_of: str = "foreground"
+    domain: Literal["picture", "stored"] = "picture"
     _masks: "GivenMasks | None" = field(default=None, init=False, repr=False, compare=False)
 
+    _planes: "GivenPlanes | None" = field(default=None, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
-        """Refuse a region that there is not.
+        """Refuse a region or a domain that there is not.
 
         Raises:
             ConfigurationError: Naming the key.
@@ -62,12 +68,20 @@ class Corruption:
             raise ConfigurationError(
                 f"corruption.region_of={self.region_of!r} is none of {', '.join(REGIONS)}."
             )
+        if self.domain not in ("picture", "stored"):
+            raise ConfigurationError(
+                f"corruption.domain={self.domain!r} is none of picture, stored."
+            )
 
     @property
     def place(self) -> str:
-        """What the name of the suite ends with: no table joins a region with the whole image."""
+        """What the name of the suite ends with: no table joins a part with the whole image.
+
+        Nor what is done to stored values with what is done to pictures.
+        """
         where = {"mask": "inside", "outside": "outside"}
-        return "" if self.region is None else f"@{where[self.region]}_{self.region_of}"
+        part = "" if self.region is None else f"@{where[self.region]}_{self.region_of}"
+        return part if self.domain == "picture" else f"@{self.domain}{part}"
 
     @property
     def needs_masks(self) -> bool:
@@ -80,6 +94,13 @@ class Corruption:
         object.__setattr__(given, "_masks", masks)
         return given
 
+    def with_planes(self, planes: "GivenPlanes") -> "Corruption":
+        """Return the same with the stored values of a split."""
+        given = replace(self)
+        object.__setattr__(given, "_masks", self._masks)
+        object.__setattr__(given, "_planes", planes)
+        return given
+
     def expand(self, registry: str | None, modality: str | None = None) -> "tuple[Corruption, ...]":
         """Resolve the suite for a data set and check that the corruption is in it and suits it.
 
@@ -89,7 +110,7 @@ class Corruption:
 
         Raises:
             ConfigurationError: If the registry is needed and there is none, or if the corruption is
-                an artifact of another device.
+                an artifact of another device, or has no form on stored values.
             UnknownNameError: If the suite does not have this corruption.
         """
         suite = self.suite or registry
@@ -102,6 +123,10 @@ class Corruption:
         plain = suite.removesuffix(self.place)
         found = replace(self, suite=plain + self.place)
         check_device(self.name, found.device, modality, force=self.force)
+        if self.domain == "stored":
+            from .stored import refuse_without_form
+
+            refuse_without_form(self.name, find_entry(plain, self.name).kernel)
         return (found,)
 
     @property
@@ -124,8 +149,14 @@ class Corruption:
         if self.name == "clean":
             return {"name": "clean"}
         entry = find_entry(self._resolved(), self.name)
-        region = {} if self.region is None else {"region": [self.region, *self._mask_identity()]}
-        return region | {
+        part: dict[str, Any] = {}
+        if self.region is not None:
+            part["region"] = [self.region, *self._mask_identity()]
+        if self.domain == "stored":
+            from .stored import VERSION
+
+            part["domain"] = ["stored", VERSION, self._stored().digest]
+        return part | {
             "name": self.name,
             "kernel": entry.kernel,
             "parameters": entry.described(severity),
@@ -152,10 +183,41 @@ class Corruption:
         index: "IndexBatch",
     ) -> "UInt8Batch":
         """Corrupt a batch; see `corrupt`."""
+        if self.domain == "stored" and self.name != "clean":
+            corrupted = self._of_stored(images, severity, seed, stream, index)
+        else:
+            corrupted = self._of_picture(images, severity, seed, stream, index)
+        if self.region is None or self.name == "clean":
+            return corrupted
+        from .regions import within
+
+        return within(images, corrupted, self._mask(images, index), self.region)
+
+    def _of_stored(
+        self, images: "UInt8Batch", severity: int, seed: int, stream: str, index: "IndexBatch"
+    ) -> "UInt8Batch":
+        """Corrupt the stored values of images, and show them as the images are."""
+        from .shell import check_severity, key_of, rows_of
+        from .stored import corrupt_stored
+
+        check_severity(self.name, severity, SEVERITIES)
+        entry = find_entry(self._resolved(), self.name)
+        return corrupt_stored(
+            images,
+            self._stored().read(index),
+            entry.kernel,
+            entry.parameters(severity),
+            key=key_of(entry.kernel, seed, stream, self.name, severity),
+            rows=rows_of(images, index),
+        )
+
+    def _of_picture(
+        self, images: "UInt8Batch", severity: int, seed: int, stream: str, index: "IndexBatch"
+    ) -> "UInt8Batch":
         from .shell import corrupt
 
         suite = "imagenet_c" if self.name == "clean" else self._resolved()
-        corrupted = corrupt(
+        return corrupt(
             images,
             self.name,
             severity=severity,
@@ -165,11 +227,14 @@ class Corruption:
             index=index,
             grey=self.grey,
         )
-        if self.region is None or self.name == "clean":
-            return corrupted
-        from .regions import within
 
-        return within(images, corrupted, self._mask(images, index), self.region)
+    def _stored(self) -> "GivenPlanes":
+        if self._planes is None:
+            raise ConfigurationError(
+                "corruption.domain=stored takes stored values of a data set, which a run has and "
+                "this use has not: leave it out here."
+            )
+        return self._planes
 
     def _mask(self, images: "UInt8Batch", index: "IndexBatch") -> "Tensor":
         """Return the mask of each image, bool (N, 1, H, W)."""
@@ -214,6 +279,19 @@ class GivenMasks:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenPlanes:
+    """Stored values of a split, by the index of its images.
+
+    Attributes:
+        digest: Of the values and of how each image shows them: part of the fingerprint of cells.
+        read: int64 (n,) -> n planes.
+    """
+
+    digest: str
+    read: "Callable[[IndexBatch], Sequence[StoredPlane]]"
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """All corruptions of a suite, in its order.
 
@@ -226,6 +304,7 @@ class Suite:
         force: Compute artifacts of a device on images of another, too.
         region: As of `Corruption`.
         region_of: As of `Corruption`.
+        domain: As of `Corruption`; "stored" takes the corruptions that have such a form.
     """
 
     suite: str
@@ -234,6 +313,7 @@ class Suite:
     force: bool = False
     region: Literal["mask", "outside"] | None = None
     region_of: str = "foreground"
+    domain: Literal["picture", "stored"] = "picture"
 
     @property
     def name(self) -> str:
@@ -258,13 +338,27 @@ class Suite:
             force=self.force,
             region=self.region,
             region_of=self.region_of,
+            domain=self.domain,
         )
         return tuple(
             column
             for suite in self._blocks(registry, modality)
-            for name in suites(suite)
+            for name in self._names(suite)
             for column in made(name, suite).expand(registry, modality)
         )
+
+    def _names(self, suite: str) -> list[str]:
+        """List the corruptions of a suite; of stored values those that have such a form.
+
+        Raises:
+            ConfigurationError: If none of them has.
+        """
+        names = suites(suite)
+        if self.domain != "stored":
+            return names
+        from .stored import having_form
+
+        return having_form(suite, names)
 
     def _blocks(self, registry: str | None, modality: str | None) -> Sequence[str]:
         if self.suite == "clean":

@@ -8,13 +8,11 @@ the longer side. What happens to the projections is reconstructed alone and adde
 import numpy as np
 
 from medrobust.exceptions import ConfigurationError
-from medrobust.keys import NORMAL_SCALE, normal_table
-from medrobust.types import Float64Array, Int64Array, UInt8Batch
+from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice, chosen
-from .batches import check_batch
-from .numba.tomography import count_quanta
-from .planes import by_plane, fractions, half_words, normal_plane
+from .counts import poisson
+from .planes import by_plane, check_planes, fractions, half_words, normal_plane
 from .tomography import ATTENUATION, VIEWS, projected, rays, reconstructed
 
 
@@ -65,7 +63,7 @@ def low_dose(
         >>> bool(low_dose(black, 1e9, quanta=keyed[0], current=keyed[1]).max() <= 1)
         True
     """
-    check_batch(images)
+    check_planes(images)
     size = (images.shape[2], images.shape[3])
     unit, shape = grey_attenuation(size), (VIEWS, rays(size).bins)
 
@@ -77,19 +75,6 @@ def low_dose(
         return plane + reconstructed(change, size) / unit
 
     return by_plane(images, noisy)
-
-
-def poisson(means: Float64Array, halves: Int64Array) -> Float64Array:
-    """Give the Poisson count of each mean at a quantile (h + 1/2) / 65536: float64 of that shape.
-
-    Example:
-        >>> poisson(np.array([[0.5, 100.0]]), np.array([[50000, 32768]])).tolist()
-        [[1.0, 100.0]]
-    """
-    counts = np.empty(means.size)
-    normals = normal_table() / NORMAL_SCALE
-    count_quanta(means.ravel(), halves.ravel(), normals, counts)
-    return counts.reshape(means.shape)
 
 
 def sparse_view(images: UInt8Batch, step: int) -> UInt8Batch:
@@ -114,7 +99,7 @@ def sparse_view(images: UInt8Batch, step: int) -> UInt8Batch:
         >>> sparse_view(grey, 1).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     if step < 1 or VIEWS % step:
         raise ConfigurationError(f"step={step} does not divide {VIEWS} views. Give a divisor.")
     size = (images.shape[2], images.shape[3])
@@ -147,7 +132,7 @@ def limited_angle(images: UInt8Batch, degrees: float, *, start: Choice) -> UInt8
         >>> limited_angle(grey, 0, start=torch.tensor([[7]])).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     size = (images.shape[2], images.shape[3])
     starts = chosen(start, 0, VIEWS - 1, 1)[:, 0].tolist()
     missing = np.arange(round(degrees * VIEWS / 180))
@@ -181,7 +166,7 @@ def ring_artifact(images: UInt8Batch, gain: float, *, gains: Choice) -> UInt8Bat
         >>> ring_artifact(grey, 0.1, gains=even).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     size = (images.shape[2], images.shape[3])
     unit, bins = grey_attenuation(size), rays(size).bins
 
@@ -225,7 +210,7 @@ def metal_artifact(
         >>> out[0, 0, 32, [2, 32]].tolist()
         [0, 255]
     """
-    check_batch(images)
+    check_planes(images)
     size = (images.shape[2], images.shape[3])
     unit, places = grey_attenuation(size), fractions(place, 4).reshape(-1, 2, 2) - 0.5
     most = -np.log(floor)
@@ -285,7 +270,7 @@ def beam_hardening(images: UInt8Batch, beta: float) -> UInt8Batch:
         >>> beam_hardening(grey, 0).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     size = (images.shape[2], images.shape[3])
     unit = grey_attenuation(size)
 

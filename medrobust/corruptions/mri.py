@@ -14,10 +14,9 @@ from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice, chosen
-from .batches import check_batch
 from .dispatch import route_of
 from .numba import mri as native
-from .planes import by_plane, fractions, normal_plane
+from .planes import by_plane, check_planes, fractions, normal_plane
 
 
 def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice) -> UInt8Batch:
@@ -47,7 +46,7 @@ def ghosting(images: UInt8Batch, ghosts: int, intensity: float, *, axis: Choice)
         >>> ghosting(grey, 4, 1.0, axis=rows).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     if not 2 <= ghosts <= min(images.shape[2:]):
         raise ConfigurationError(
             f"ghosts={ghosts} does not suit images of {min(images.shape[2:])} pixels. Give 2 or "
@@ -133,7 +132,7 @@ def spike(images: UInt8Batch, intensity: float, *, row: Choice, column: Choice) 
         >>> spike(grey, 0.5, row=torch.tensor([[14]]), column=still)[0, 0, :3, 0].tolist()
         [135, 45, 135]
     """
-    check_batch(images)
+    check_planes(images)
     height, width = images.shape[2:]
     rows, columns = (
         chosen(which, 0, side - 1, 1)[:, 0].tolist()
@@ -210,7 +209,7 @@ def rician_noise(
         >>> rician_noise(black, 0.1, real=one, imaginary=one).unique().tolist()
         [36]
     """
-    check_batch(images)
+    check_planes(images)
     size = (images.shape[2], images.shape[3])
     if isinstance(real, Draws) and isinstance(imaginary, Draws) and route_of(images) != "torch":
         alike = real.key == imaginary.key and real.index is imaginary.index
@@ -257,7 +256,7 @@ def bias_field(
         >>> bias_field(grey, 0.5, coefficients=constant).unique().tolist()
         [165]
     """
-    check_batch(images)
+    check_planes(images)
     count = (order + 1) * (order + 2) // 2
     factors = fractions(coefficients, count)
     if isinstance(coefficients, Draws):
@@ -310,7 +309,7 @@ def gibbs(images: UInt8Batch, alpha: float) -> UInt8Batch:
         >>> gibbs(grey, 0.9).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     kept = disk((images.shape[2], images.shape[3]), alpha)
     return by_plane(images, lambda plane, _: low_pass(plane, kept))
 

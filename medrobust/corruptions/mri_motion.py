@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice
-from .batches import check_batch
 from .geometry import placed
 from .mri import along
-from .planes import by_plane, fractions
+from .planes import by_plane, check_planes, fractions
 
 
 def mr_motion(
@@ -47,7 +46,7 @@ def mr_motion(
         >>> mr_motion(grey, 0, 0, axis=still, path=torch.full((1, 8), 0.5)).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     axes, paths = along(axis), fractions(path, 4 * moves).reshape(len(images), moves, 4)
 
     def moving(plane: Float64Array, n: int) -> Float64Array:

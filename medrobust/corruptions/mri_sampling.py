@@ -8,9 +8,8 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, Int64Array, UInt8Batch
 
 from .artifacts import Choice
-from .batches import check_batch
 from .mri import along
-from .planes import by_plane
+from .planes import by_plane, check_planes
 
 
 def anisotropy(images: UInt8Batch, factor: float, *, axis: Choice) -> UInt8Batch:
@@ -37,7 +36,7 @@ def anisotropy(images: UInt8Batch, factor: float, *, axis: Choice) -> UInt8Batch
         >>> anisotropy(grey, 3, axis=torch.tensor([[1]])).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     if factor < 1:
         raise ConfigurationError(f"factor={factor} is below 1. Give 1 or more pixels of spacing.")
     axes = along(axis)
@@ -103,7 +102,7 @@ def undersampling(
         >>> undersampling(grey, 4, axis=still, lines=order).unique().tolist()
         [90]
     """
-    check_batch(images)
+    check_planes(images)
     longest = max(images.shape[2:])
     words = lines.cpu().long() if isinstance(lines, Tensor) else lines.words(longest)
     order, axes = words.reshape(len(images), -1).numpy(), along(axis)

@@ -9,14 +9,18 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, float64
 
-from medrobust.base.numba_threads import run_native
+from medrobust.base.numba_threads import empty, run_native, run_native_into
 from medrobust.corruptions.numba.philox import make_words
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import Float64Array, Int64Array, UInt8Array, UInt8Batch
 
 from .artifacts import Choice
+from .batches import check_batch
+
+Planes: TypeAlias = UInt8Batch
+"""A batch of images; or float64 (N, 1, H, W) of greys, which `by_plane` does not round nor clip."""
 
 OnPlane: TypeAlias = Callable[[Float64Array, int], Float64Array]
 """Takes float64 (H, W) of 0 to 255 and the place of its image in the batch; returns the same."""
@@ -25,15 +29,31 @@ OnImage: TypeAlias = Callable[[Float64Array, int], Float64Array]
 """Takes float64 (C, H, W) of 0 to 255 and the place of the image in the batch; returns the same."""
 
 
-def by_plane(images: UInt8Batch, change: OnPlane) -> UInt8Batch:
+def check_planes(images: Planes) -> None:
+    """Refuse what is neither a batch of images nor float64 planes.
+
+    Raises:
+        InvalidImageError: As `check_batch` raises it.
+    """
+    if not is_exact(images):
+        check_batch(images)
+
+
+def is_exact(images: Planes) -> bool:
+    """Say whether greys come as they are, float64 (N, 1, H, W): before any window, see `stored`."""
+    return isinstance(images, Tensor) and images.dtype == float64 and images.shape[1:2] == (1,)
+
+
+def by_plane(images: Planes, change: OnPlane) -> Planes:
     """Change every plane of a batch by itself, in torch's threads.
 
     Args:
-        images: uint8 (N, C, H, W) on any device; not modified.
+        images: uint8 (N, C, H, W) on any device; not modified. Or float64 planes.
         change: What is done to one plane.
 
     Returns:
         uint8 of the same shape on the same device: rounded to the nearest, half to even, clipped.
+        Of float64 planes the same, as they come.
 
     Example:
         >>> import torch
@@ -41,6 +61,13 @@ def by_plane(images: UInt8Batch, change: OnPlane) -> UInt8Batch:
         >>> by_plane(grey, lambda plane, _: plane * 1.4 - 0.9).unique().tolist()
         [6]
     """
+
+    def exact(source: Float64Array, target: Float64Array, start: int, stop: int) -> None:
+        for n in range(start, stop):
+            target[n, 0] = change(source[n, 0], n)
+
+    if is_exact(images):
+        return run_native_into(exact, images, empty(images.shape, np.float64))
 
     def some(source: UInt8Array, target: UInt8Array, start: int, stop: int) -> None:
         for n in range(start, stop):

@@ -12,10 +12,10 @@ import torch
 from medrobust.types import Float64Array, UInt8Array, UInt8Batch
 
 from .artifacts import Choice
-from .batches import check_batch
+from .counts import poisson
 from .noise import UInt32Array, alias_slots, chosen_by_alias
 from .photometric import looked_up
-from .planes import by_plane, fractions
+from .planes import by_plane, check_planes, fractions, half_words, is_exact
 
 DENSITY = 4.0
 """Natural logarithm of open beam by white: white lets 1.8 % through."""
@@ -45,8 +45,13 @@ def shown(intensities: Float64Array) -> UInt8Array:
         >>> shown(np.array([2.0, 1.0, 0.018, 0.001])).tolist()
         [0, 0, 255, 255]
     """
-    greys = np.rint(np.log(intensities) * (-255 / DENSITY)).clip(0, 255)
-    return greys.astype(np.uint8)
+    return np.rint(greys_of(intensities)).clip(0, 255).astype(np.uint8)
+
+
+def greys_of(intensities: Float64Array) -> Float64Array:
+    """Return the grey values of intensities above 0, float64, neither rounded nor clipped."""
+    greys: Float64Array = np.log(intensities) * (-255 / DENSITY)
+    return greys
 
 
 def xray_exposure(images: UInt8Batch, factor: float, saturation: float = 1.0) -> UInt8Batch:
@@ -68,7 +73,13 @@ def xray_exposure(images: UInt8Batch, factor: float, saturation: float = 1.0) ->
         >>> xray_exposure(grey, 0.5).unique().tolist()
         [144]
     """
-    check_batch(images)
+    check_planes(images)
+    if is_exact(images):
+
+        def exposed(plane: Float64Array, _: int) -> Float64Array:
+            return greys_of(np.minimum(intensity(plane) * factor, saturation))
+
+        return by_plane(images, exposed)
     return looked_up(images, _exposed(factor, saturation))
 
 
@@ -100,7 +111,15 @@ def xray_quantum_noise(images: UInt8Batch, quanta: float, *, uniform: Choice) ->
         >>> int(xray_quantum_noise(open_beam, 1e6, uniform=draws).max())
         0
     """
-    check_batch(images)
+    check_planes(images)
+    if is_exact(images):
+        size = (images.shape[2], images.shape[3])
+
+        def counted(plane: Float64Array, n: int) -> Float64Array:
+            counts = poisson(quanta * intensity(plane), half_words(uniform, n, size))
+            return greys_of(np.maximum(counts, 1) / quanta)
+
+        return by_plane(images, counted)
     table = quantum_table(quanta)
     planes = [images[:, c : c + 1].contiguous() for c in range(images.shape[1])]
     return torch.cat([chosen_by_alias(plane, table, uniform) for plane in planes], dim=1)
@@ -162,10 +181,17 @@ def xray_scatter(images: UInt8Batch, ratio: float, width: float = 0.1) -> UInt8B
         >>> xray_scatter(grey, 2.0).unique().tolist()
         [100]
     """
-    check_batch(images)
+    check_planes(images)
     height, length = images.shape[2:]
     sigma = width * max(height, length)
     down, across = blur_matrix(height, sigma), blur_matrix(length, sigma)
+    if is_exact(images):
+
+        def behind(plane: Float64Array, _: int) -> Float64Array:
+            scatter = down @ intensity(plane) @ across.T / 2.0 ** (2 * WEIGHT_BITS)
+            return greys_of((intensity(plane) + ratio * scatter) / (1 + ratio))
+
+        return by_plane(images, behind)
     table, back = _levels()
 
     def veiled(plane: Float64Array, _: int) -> Float64Array:
@@ -228,7 +254,7 @@ def window_error(images: UInt8Batch, width: float, shift: float, *, level: Choic
         >>> window_error(grey, 0.5, 0.2, level=torch.tensor([[0.5]])).unique().tolist()
         [178]
     """
-    check_batch(images)
+    check_planes(images)
     levels = 0.5 + shift * (2 * fractions(level, 1)[:, 0] - 1)
     return by_plane(images, lambda plane, n: 255 * ((plane / 255 - levels[n]) / width + 0.5))
 
@@ -261,7 +287,7 @@ def grid_lines(
         >>> grid_lines(grey, 0.2, line=line)[0, 0, 0, :4].tolist()
         [88, 100, 114, 100]
     """
-    check_batch(images)
+    check_planes(images)
     lines = fractions(line, 3)
 
     def lined(plane: Float64Array, n: int) -> Float64Array:

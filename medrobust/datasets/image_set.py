@@ -12,6 +12,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.lazy_rows import picked
 from medrobust.base.split_facts import SplitFacts, spelled_as_before
+from medrobust.base.stored_planes import OpensPlanes
 from medrobust.base.targets import MaskedLabels, Masks, Target, Texts
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
@@ -36,6 +37,8 @@ class ImageSet(SplitFacts):
         normal: Names of the classes in which nothing is found, for tasks that ask for the others.
         states: Phrases for a normal and for an abnormal image of this set; empty if it has none.
         other_split: Opens another split of the same set; None where there is only this one.
+        stored: Opens what scanners stored beyond these 8 bits, of all images of the split; None
+            where nothing is known of it.
         texts_of: Opens the texts of a split of the same set, and none of its pictures; None where
             images are judged by something else.
     """
@@ -49,6 +52,7 @@ class ImageSet(SplitFacts):
     states: tuple[tuple[str, ...], ...] = ()
     other_split: "Callable[[str], ImageSet] | None" = None
     texts_of: Callable[[str], Texts] | None = None
+    stored: OpensPlanes | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.

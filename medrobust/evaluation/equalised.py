@@ -119,6 +119,8 @@ def _of_column(
     if not isinstance(column, Corruption):
         return f"{column.name} is read from files, whose severities are fixed"
     assert column.suite is not None
+    if column.domain != "picture":
+        return f"{column.name} is on stored values, which have no severities in between"
     if column.region is not None:
         return f"{column.name} is in a region, whose share of the image differs"
     if find_entry(column.suite, column.name).kernel not in HARMLESS:

@@ -160,11 +160,11 @@ def _dataset_plan(
     from medrobust.datasets import MovedWindows
 
     from .equalised import equalised
-    from .regions import with_masks
+    from .regions import with_masks, with_planes
 
     image_set = resources.image_set(source)
     columns = equalised(experiment, resources, source, columns)
-    columns = with_masks(columns, image_set)
+    columns = with_planes(with_masks(columns, image_set), image_set)
     for column in columns:
         if isinstance(column, MovedWindows):
             column.check(image_set)

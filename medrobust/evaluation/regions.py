@@ -1,4 +1,4 @@
-"""Masks of a data set for corruptions of a region."""
+"""What corruptions take of a data set beside its pictures: masks of a region, stored values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.stored_planes import StoredPlane, StoredPlanes
 from medrobust.base.targets import MaskedLabels, Masks
-from medrobust.corruptions.config import Corruption, GivenMasks
+from medrobust.corruptions.config import Corruption, GivenMasks, GivenPlanes
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array
 
@@ -34,16 +35,43 @@ def with_masks(columns: Sequence[Column], image_set: "ImageSet") -> tuple[Column
     )
 
 
+def with_planes(columns: Sequence[Column], image_set: "ImageSet") -> tuple[Column, ...]:
+    """Give each column that corrupts stored values those of the data set.
+
+    Raises:
+        ConfigurationError: If the data set has none.
+        MedRobustError: If an image has no more than its 8 bits.
+    """
+    wanting = [one for one in columns if getattr(one, "domain", "picture") == "stored"]
+    if not wanting:
+        return tuple(columns)
+    if image_set.stored is None:
+        raise ConfigurationError(
+            f"corruption.domain=stored: of {image_set.name!r} only 8 bits a pixel are at hand. It "
+            f"takes grey DICOM images of 9 to 16 bits (dataset=dicom); leave it out."
+        )
+    planes = image_set.stored()
+    given = GivenPlanes(planes.digest, partial(_planes, planes, _Rows(planes.index)))
+    return tuple(
+        one.with_planes(given) if isinstance(one, Corruption) and one in wanting else one
+        for one in columns
+    )
+
+
+def _planes(planes: StoredPlanes, rows: "_Rows", index: Any) -> list[StoredPlane]:
+    return planes.read(rows(index))
+
+
 def refuse_regions_of_files(columns: Sequence[Column], dataset: str) -> None:
     """Refuse a region where corrupted images are read, not computed.
 
     Raises:
         ConfigurationError: Naming the data set.
     """
-    if any(isinstance(column, Corruption) and column.region for column in columns):
+    if any(isinstance(column, Corruption) and column.place for column in columns):
         raise ConfigurationError(
-            f"corruption.region: images of {dataset} are corrupted already, as published. Take the "
-            f"data set itself, or leave corruption.region out."
+            f"corruption.region and domain: images of {dataset} are corrupted already, as "
+            f"published. Take the data set itself, or leave them out."
         )
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
@@ -15,6 +14,7 @@ from medrobust.base.findings import Finding
 from medrobust.base.former_keywords import formerly_made_with
 from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
+from medrobust.base.stored_planes import OpensPlanes, StoredPlanes
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import (
@@ -26,7 +26,7 @@ from medrobust.exceptions import (
 )
 from medrobust.types import UInt8Array
 
-from .dicom_grey import AS_STORED, VOI_TABLE, Window
+from .dicom_grey import AS_STORED, VOI_TABLE, Window, check_window
 from .dicom_headers import patient_id, quiet_pydicom
 from .dicom_matching import Match, check_rows, doubled, in_several_files, lacking
 from .dicom_pixels import (
@@ -40,6 +40,7 @@ from .dicom_pixels import (
     read_dicom,
     read_notes,
 )
+from .dicom_planes import planes_of
 from .dicom_search import MOST_LISTED, HeaderIndex, dicom_files, header_index, passed_sentences
 from .image_notes import cached_notes, sentence
 from .pictures import Framing, framed, write_images
@@ -116,21 +117,7 @@ class Dicom(OwnData):
             )
         if self.frame_column and self.match == "patient":
             raise ConfigurationError("dataset.frame_column needs dataset.match=path or instance.")
-        self._check_window()
-
-    def _check_window(self) -> None:
-        named = self.window in ("header", "range", "stored")
-        if named or (
-            not isinstance(self.window, str)
-            and len(self.window) == 2
-            and all(isinstance(value, int | float) and isfinite(value) for value in self.window)
-            and self.window[1] >= 1
-        ):
-            return
-        raise ConfigurationError(
-            f"dataset.window={self.window!r} must be header, range, stored or [centre,width] with "
-            f"a width of at least 1."
-        )
+        check_window(self.window)
 
     def _framing(self) -> Framing:
         return Framing(self.size, self.fit)
@@ -292,6 +279,16 @@ class Dicom(OwnData):
         if noted:
             self._say(samples, self._notes(samples, noted))
         return found
+
+    def _planes_of(self, samples: list[Sample]) -> OpensPlanes:
+        framing, frames = self._framing(), [self._frame_of(sample) for sample in samples]
+
+        def opened() -> StoredPlanes:
+            key = self._made_from(samples)
+            shown = framing, frames, self.window
+            return planes_of(self.name, samples, *shown, key=key, cache_dir=self.cache_dir)
+
+        return opened
 
     def _say(self, samples: list[Sample], notes: list[dict[str, str]]) -> None:
         """Log what is to be said of the images that were just read."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.wording import agreeing, part_of
-from medrobust.exceptions import InvalidImageError
+from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.types import Float64Array, UInt8Array
 
 from .dicom_stored import Stored
@@ -39,6 +40,25 @@ TABLE_BITS: Final = (
 )
 FEW_GREYS: Final = "one or two greys are left of more stored values"
 CLIPPED: Final = f"more than {MOST_CLIPPED:.0%} of the pixels are clipped"
+
+
+def check_window(window: Window) -> None:
+    """Refuse what is no window.
+
+    Raises:
+        ConfigurationError: Naming the key.
+    """
+    if window in ("header", "range", "stored") or (
+        not isinstance(window, str)
+        and len(window) == 2
+        and all(isinstance(value, int | float) and isfinite(value) for value in window)
+        and window[1] >= 1
+    ):
+        return
+    raise ConfigurationError(
+        f"dataset.window={window!r} must be header, range, stored or [centre,width] with "
+        f"a width of at least 1."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +231,44 @@ def _windowed(
             shares = 1 / (1 + np.exp(-4 * (values - centre) / width))
         found = _ramp(shares, 0.0, 1.0, told)
         return Shown(found.greys, np.abs(values - centre) > 2 * width, told, notes)
-    if function == "LINEAR_EXACT":
-        low, high = centre - width / 2, centre + width / 2
-    else:
-        low = centre - 0.5 - (width - 1) / 2
-        high = low + (width - 1)
-    found = _ramp(values, low, high, told)
+    found = _ramp(values, *_ends(centre, width, function), told)
     return Shown(found.greys, found.beyond, told, notes)
+
+
+def _ends(centre: float, width: float, function: str) -> tuple[float, float]:
+    """Return what is shown black and white."""
+    if function == "LINEAR_EXACT" or width < 1:
+        return centre - width / 2, centre + width / 2
+    low = centre - 0.5 - (width - 1) / 2
+    return low, low + (width - 1)
+
+
+def shown_between(
+    header: "FileDataset", stored: Stored, index: int, window: Window
+) -> tuple[float, float, bool] | None:
+    """Return between which values after slope and intercept a frame is shown, as `greys` does it.
+
+    Of a sigmoid, which is the third, they are its centre, and that and its width.
+
+    Returns:
+        None where a VOI table shows them, or stored values of a falling slope.
+    """
+    slope, intercept = rescale(header, index) or (1.0, 0.0)
+    values = stored.values * slope + intercept
+    if window == "stored":
+        low, high = (slope * end + intercept for end in _stored_range(stored, is_signed(header)))
+        return (low, high, False) if slope > 0 else None
+    found = None if isinstance(window, str) else (float(window[0]), float(window[1]), "LINEAR")
+    if window == "header":
+        found = first_window(header, index)
+        if not found and frame_value(header, index, "FrameVOILUTSequence", "VOILUTSequence"):
+            return None
+    if found and found[2] == "SIGMOID":
+        return found[0], found[0] + found[1], True
+    if found:
+        return *_ends(*found), False
+    inside = values[~stored.padding] if not stored.padding.all() else values
+    return float(inside.min()), float(inside.max()), False
 
 
 def _unwindowed(values: Float64Array, stored: Stored, asked: bool) -> Shown:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidImageError
@@ -40,6 +41,9 @@ from .pictures import check_area
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
+
+Grey = TypeVar("Grey", np.uint8, np.float32)
+"""What a pixel is: what is shown, or a stored value."""
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 PALETTE: Final = "PALETTE COLOR"
@@ -117,7 +121,7 @@ def is_grey_dicom(file: Path) -> bool:
         InvalidImageError: If its pixels are of no kind that is read; names the file.
     """
     with opened(file) as (header, _):
-        _check_header(header, file.name)
+        check_header(header, file.name)
         return header.PhotometricInterpretation in GREY
 
 
@@ -139,8 +143,8 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
         MissingDependencyError: If its compression needs a package that is not installed.
     """
     with opened(file) as (header, stream):
-        _check_header(header, file.name)
-        index = _frame_index(header, frame, file.name)
+        check_header(header, file.name)
+        index = frame_index(header, frame, file.name)
         packed = unpacked(header, stream, index, file)
         if header.PhotometricInterpretation not in GREY:
             pixels, found = colours(header, packed, file.name)
@@ -152,7 +156,7 @@ def read_dicom(file: Path, *, frame: int | None = None, window: Window = "header
                 pixels = 255 - pixels
         notes = _notes(header, index) | found
         details = {note: detail for note, detail in notes.items() if detail}
-        return Picture(_squared(header, index, pixels, file.name), tuple(notes), details)
+        return Picture(squared(header, index, pixels, file.name), tuple(notes), details)
 
 
 def read_notes(
@@ -170,8 +174,8 @@ def read_notes(
         MissingDependencyError: As `read_dicom` raises it.
     """
     with opened(file) as (header, _):
-        _check_header(header, file.name)
-        index = _frame_index(header, frame, file.name)
+        check_header(header, file.name)
+        index = frame_index(header, frame, file.name)
         decided = _notes_of_header(header, index, window)
         if decided is not None:
             return _notes(header, index) | decided
@@ -223,7 +227,7 @@ def _notes(header: "FileDataset", index: int) -> dict[str, str]:
     return {note: details.get(note, "") for note, holds in found.items() if holds}
 
 
-def _check_header(header: "FileDataset", name: str) -> None:
+def check_header(header: "FileDataset", name: str) -> None:
     """Refuse what has no pixels or hostile sizes before a pixel is touched."""
     rows, columns = header.get("Rows"), header.get("Columns")
     if not isinstance(rows, int) or not isinstance(columns, int) or not rows * columns:
@@ -242,7 +246,12 @@ def _check_header(header: "FileDataset", name: str) -> None:
         raise InvalidImageError(f"{name} has {bits} bits a pixel (BitsAllocated): 8, 16, 32 go.")
 
 
-def _frame_index(header: "FileDataset", frame: int | None, name: str) -> int:
+def frame_index(header: "FileDataset", frame: int | None, name: str) -> int:
+    """Return the place of a frame, from 0: as `read_dicom` takes it.
+
+    Raises:
+        InvalidImageError: If there is no such frame.
+    """
     count = frames_of_header(header)
     number = (count + 1) // 2 if frame is None else frame
     if not 1 <= number <= count:
@@ -252,7 +261,7 @@ def _frame_index(header: "FileDataset", frame: int | None, name: str) -> int:
     return number - 1
 
 
-def _squared(header: "FileDataset", index: int, pixels: UInt8Array, name: str) -> UInt8Array:
+def squared(header: "FileDataset", index: int, pixels: NDArray[Grey], name: str) -> NDArray[Grey]:
     """Enlarge one side of an image whose pixels are not square, as viewers do."""
     from PIL import Image
 
@@ -262,7 +271,8 @@ def _squared(header: "FileDataset", index: int, pixels: UInt8Array, name: str) -
     height, width = pixels.shape[:2]
     size = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
     check_area(name, *size)
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=pixels.dtype)
 
 
 def _height_to_width(header: "FileDataset", index: int) -> float:

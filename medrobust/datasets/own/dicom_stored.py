@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.types import Int64Array, UInt8Array
+from medrobust.types import Int64Array
 
 from .dicom_packing import Unpacked
 from .dicom_values import has_overlays, is_signed, number, stored_bits
@@ -41,7 +41,7 @@ class Stored:
         counts: Pixels of each.
         padding: Which of them pad the image.
         bits: That a stored value takes.
-        back: From what is shown for each value to the image.
+        back: From what stands for each value to the image.
         notes: What is to be said of it -> the numbers of the header.
     """
 
@@ -49,7 +49,7 @@ class Stored:
     counts: Int64Array
     padding: NDArray[np.bool_]
     bits: int
-    back: Callable[[UInt8Array], UInt8Array]
+    back: Callable[[NDArray[Any]], NDArray[Any]]
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,8 +75,8 @@ def stored_values(header: "FileDataset", frame: Unpacked) -> Stored:
 
 def distinct(
     array: NDArray[Any],
-) -> tuple[NDArray[Any], Int64Array, Callable[[UInt8Array], UInt8Array]]:
-    """Return each value once, how often it occurs, and the way from what is shown for it back.
+) -> tuple[NDArray[Any], Int64Array, Callable[[NDArray[Any]], NDArray[Any]]]:
+    """Return each value once, how often it occurs, and the way from what stands for it back.
 
     A large image of up to 16 bits then takes a few bytes a pixel instead of several doubles. Larger
     values come as they stand.
@@ -91,8 +91,8 @@ def distinct(
         counts += np.bincount(block.ravel(), minlength=len(counts))
     found = np.flatnonzero(counts)
 
-    def back(shown: UInt8Array) -> UInt8Array:
-        table = np.zeros(len(counts), dtype=np.uint8)
+    def back(shown: NDArray[Any]) -> NDArray[Any]:
+        table = np.zeros(len(counts), dtype=shown.dtype)
         table[found] = shown
         return np.concatenate([table[block] for block in blocks])
 

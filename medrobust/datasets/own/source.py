@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
 from medrobust.base.once import say_once
+from medrobust.base.stored_planes import OpensPlanes
 from medrobust.base.targets import Labels, Texts
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.audits.findings import finished
@@ -308,6 +309,10 @@ class OwnData(ABC):
     def _images(self, samples: list[Sample]) -> CachedArray:
         """Unpack the images to the cache, once."""
 
+    def _planes_of(self, samples: list[Sample]) -> OpensPlanes | None:
+        """Return what opens the stored values beyond the pictures; None where there are none."""
+        return None
+
     def _table_patients(self, table: Table) -> Sequence[str] | None:
         """Return the patient of each row, in clear, or None where the table names none.
 
@@ -387,5 +392,6 @@ class OwnData(ABC):
             findings=other_size(self.size),
             metadata=kept,
             metadata_columns=tuple(self.metadata_columns),
+            stored=self._planes_of(samples),
             texts_of=self.texts_of if isinstance(judged["target"], Texts) else None,
         )
