@@ -43,6 +43,7 @@ def write_store(root: Path, cells: int) -> int:
         for folder in folders[: cells - count]:
             record = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
             record["cell"]["model"] = name = f"{record['cell']['model']}_{model:04d}"
+            record["config"]["model"]["name"] = name
             place = root / "cells" / name / Path(*folder.parts[-3:])
             shutil.copytree(folder, place)
             text = json.dumps(record, indent=1, sort_keys=True) + "\n"

@@ -72,11 +72,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def seal(root: Path) -> int:
-    """Seal what has no seal, and say how much it was."""
+    """Seal what has no seal, and say how much it was: by name, where other records had one."""
     from medrobust.evaluation.sealing import seal_store
+    from medrobust.evaluation.store import Store
 
-    done = counted(seal_store(root), "record")
-    Console().print(f"{done} sealed: a changed byte of any is refused from now on.")
+    console, mixed = Console(), Store(root).sealed
+    done = seal_store(root)
+    for folder in done if mixed else ():
+        console.print(f"no seal beside sealed ones: {folder}", markup=False, soft_wrap=True)
+    counts = counted(len(done), "record")
+    console.print(f"{counts} sealed: a changed byte of any is refused from now on.")
     return 0
 
 

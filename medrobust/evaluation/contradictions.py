@@ -1,24 +1,46 @@
 """Whether what a cell says of itself agrees with itself: fingerprints, names and data.
 
 A seal says that a record is as it was written; this says that it is a record of that very cell,
-which counts where there is no seal, and where whole folders were moved.
+which counts where there is no seal, and where whole folders were moved. What a fingerprint takes in
+cannot be changed; names that tables read are compared with it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from medrobust.base.redaction import HIDDEN
 from medrobust.base.split_facts import SplitFacts
+from medrobust.corruptions.blank import SANITY_IMAGES
+from medrobust.corruptions.suites import (
+    BETWEEN,
+    FOLDERS,
+    PAIRS,
+    SANITY,
+    SEVERITIES,
+    load_suite,
+    suites,
+)
+from medrobust.tasks.base import ONLINE
 
 from .cells import CellKey, CellSpec
 
+NAMED = frozenset({"kernel", "composed", "files", "windows"})
+"""Parts of what decides pixels beside which the name is that of tables, too."""
 
-def contradiction(key: CellKey, data: SplitFacts, stated: tuple[str, str]) -> str | None:
+NO_IMAGES = {one.identity(1)["name"]: one.name for one in SANITY_IMAGES}
+"""What decides the pixels of images that show nothing -> their names in tables."""
+
+
+def contradiction(
+    key: CellKey, data: SplitFacts, stated: tuple[str, str], config: Any = None
+) -> str | None:
     """Say which parts of a cell contradict one another, or return None.
 
     Args:
         key: Its name, encoding and head, as the record has them.
         data: Facts of the split that it names.
         stated: Fingerprint of the cell, and of the encoding, as the record has them.
+        config: Configuration of the job that made it, where the record has one.
     """
     of_encoding = key.encoding_fingerprint
     own = key.fingerprint_of(of_encoding)
@@ -27,20 +49,90 @@ def contradiction(key: CellKey, data: SplitFacts, stated: tuple[str, str]) -> st
     names = (key.spec.dataset, key.spec.split)
     if names != (data.name, data.split):
         return f"it is named after {'/'.join(map(str, names))}, and has data of {data.name}"
-    for part, value in (("data", data.fingerprint), ("seed", key.spec.seed)):
-        if part in key.encoding and key.encoding[part] != value:
-            return f"its {part} is not that of its encoding"
-    return _of_corruption(key.spec, key.encoding.get("corruption"))
+    if key.encoding.get("data", data.fingerprint) != data.fingerprint:
+        return "its data is not that of its encoding"
+    if "corruption" in key.encoding and key.encoding.get("seed") != key.spec.seed:
+        return "its seed is not that of its encoding"
+    return _of_model(key, config) or _of_corruption(key.spec, key.encoding.get("corruption"))
+
+
+def _of_model(key: CellKey, config: Any) -> str | None:
+    """Compare the model with the configuration, and its adapter with the encoding and the head."""
+    if "weights" not in key.encoding:
+        return None
+    model = config.get("model") if isinstance(config, Mapping) else None
+    named = model.get("name") if isinstance(model, Mapping) else None
+    if named not in (None, HIDDEN, key.spec.model):
+        return f"its model is not {named!r}, that of its configuration"
+    adapter = key.encoding.get("adapter")
+    adapts = ONLINE in key.head or (isinstance(adapter, Mapping) and len(adapter) > 0)
+    if adapts and key.spec.adapter == "none":
+        return "its adapter is not that of its encoding"
+    return None
 
 
 def _of_corruption(spec: CellSpec, identity: Any) -> str | None:
     if not isinstance(identity, Mapping):
         return None
     clean = identity.get("name") == "clean"
-    if clean != (spec.severity == 0) or clean != (spec.corruption == "clean"):
+    named = clean or not NAMED.isdisjoint(identity)
+    if clean != (spec.severity == 0) or (named and identity.get("name") != spec.corruption):
         return "its corruption is not that of its encoding"
-    if "kernel" in identity and identity.get("name") != spec.corruption:
+    if clean != (spec.corruption == "clean") or (clean and spec.suite != "none"):
         return "its corruption is not that of its encoding"
-    if identity.get("severity", spec.severity) != spec.severity:
+    nothing = NO_IMAGES.get(identity.get("name"))
+    if (spec.suite == SANITY) != (nothing is not None) or nothing not in (None, spec.corruption):
+        return "its corruption is not that of its encoding"
+    levels = identity.get("levels", [identity.get("severity", spec.severity)])
+    if max(levels) != spec.severity:
         return "its severity is not that of its encoding"
-    return None
+    if "windows" in identity and _step(spec) != identity.get("step"):
+        return "its severity is not that of its encoding"
+    if identity.get("files", spec.suite) != spec.suite:
+        return "its suite is not that of its encoding"
+    if "composed" in identity and not spec.suite.endswith(PAIRS):
+        return "its suite is not that of its encoding"
+    return _of_suite(spec, identity) if "kernel" in identity else None
+
+
+def _step(spec: CellSpec) -> float | None:
+    from medrobust.datasets.moved_windows import STEPS
+
+    steps = STEPS.get(spec.corruption, ())
+    return steps[spec.severity - 1] if 0 < spec.severity <= len(steps) else None
+
+
+def _of_suite(spec: CellSpec, identity: Mapping[str, Any]) -> str | None:
+    """Compare suite and severity with the parameters of a kernel."""
+    if ".yaml" in spec.suite:  # a file of one's own
+        return None
+    suite, at, ending = spec.suite.partition("@")
+    if at + ending != _ending(identity, ending) or suite == "none":
+        return "its suite is not that of its encoding"
+    if "severity" in identity or "parameters" not in identity or suite not in suites():
+        return None
+    entry = load_suite(suite).get(spec.corruption)
+    if entry is None or entry.kernel != identity["kernel"]:
+        return f"suite {suite} has no such corruption"
+    stated = _comparable(identity["parameters"])
+    fitting = [s for s in SEVERITIES if _comparable(entry.parameters(s)) == stated]
+    if fitting and spec.severity not in fitting:
+        return "its severity is not that of its encoding"
+    if not fitting and identity.get("version") == entry.version:
+        return "its suite is not that of its encoding"
+    return None  # another version may have had other parameters
+
+
+def _ending(identity: Mapping[str, Any], stated: str) -> str:
+    """Give what the name of the suite must end with, where parameters are not all there is."""
+    if "region" in identity:
+        where, of = identity["region"][:2]
+        return f"@{'inside' if where == 'mask' else where}_{of}"
+    if "at" in identity:
+        return BETWEEN
+    return f"@{stated}" if "severity" in identity else ""
+
+
+def _comparable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out folders of pictures, which an encoding names by their content."""
+    return {name: value for name, value in parameters.items() if name not in FOLDERS}

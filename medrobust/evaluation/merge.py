@@ -1,6 +1,7 @@
 """Stores of several machines -> one store, each part whole, none put in the place of another."""
 
 import hashlib
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +63,14 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
         StoreError: If a source is no store, or a part of one is damaged; nothing is written then.
     """
     found: dict[Path, list[Part]] = {}
-    for store in [Store(into)] * into.exists() + [Store(source) for source in sources]:
+    stores = [Store(into)] * into.exists() + [Store(source) for source in sources]
+    if len({store.sealed for store in stores if any(store.folders())}) > 1:
+        bare = next(store.root for store in stores if not store.sealed)
+        raise StoreError(
+            f"{bare} is not sealed, and others are: `medrobust verify {shlex.quote(str(bare))} "
+            f"--seal` seals it. Then merge again."
+        )
+    for store in stores:
         for part in parts(store):
             found.setdefault(part.place, []).append(part)
     conflicts = [

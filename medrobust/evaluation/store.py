@@ -26,7 +26,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medrobust.base.once import say_once
-from medrobust.base.seals import is_sealed
+from medrobust.base.seals import ends_sealed, is_sealed
 from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.suites import BETWEEN as BETWEEN
@@ -53,9 +53,14 @@ from .stored_splits import read_split, write_remarks, write_split
 log = logging.getLogger(__name__)
 
 UNSEALED = (
-    "the store {0} has records of release 0.1, which are not sealed: fingerprints and names are "
-    "checked, and a changed byte elsewhere in them could pass. `medrobust verify STORE --seal` "
-    "seals them."
+    "the store {0} is not sealed, as those of release 0.1 are not: fingerprints and names are "
+    "checked, and a changed byte elsewhere in its records could pass. `medrobust verify STORE "
+    "--seal` seals it."
+)
+
+STRIPPED = (
+    "its record has no seal, and others of this store have one, so that it may have been changed "
+    "(where sealing was interrupted, run `medrobust verify STORE --seal` again)"
 )
 
 
@@ -65,12 +70,14 @@ class Store:
 
     Args:
         root: Folder of the store; made when the first thing is written.
-        warn_unsealed: Whether to say, once a job, that there are records without a seal.
+        sealing: Whether records without a seal are taken beside those with one, and without a
+            word: they are about to be sealed.
     """
 
     root: Path
-    warn_unsealed: bool = True
+    sealing: bool = False
     _data: dict[str, SplitFacts] = field(default_factory=dict, repr=False)
+    _sealed: bool | None = field(default=None, init=False, repr=False)
 
     def has(self, key: CellKey) -> bool:
         """Say whether the cell is finished and undamaged.
@@ -108,12 +115,11 @@ class Store:
             key = CellKey(spec, record["encoding"], record["head"], data.fingerprint)
             own_fingerprint = str(record["fingerprint"])
             stated = dict(record["arrays"])
-            complaint = contradiction(
-                key, data, (own_fingerprint, str(record["encoding_fingerprint"]))
-            )
+            fingerprints = (own_fingerprint, str(record["encoding_fingerprint"]))
+            complaint = contradiction(key, data, fingerprints, record.get("config"))
             place = cell_parts(spec, own_fingerprint)
             declared = _declared(str(key.head["kind"]), folder)
-            digests = dict(record["examples"]) if self._sealed(record) else None
+            digests = dict(record["examples"]) if self._has_seal(record, folder) else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
         if complaint:
@@ -166,7 +172,7 @@ class Store:
             **record,
             "examples": {name: sha256(content).hexdigest() for name, content in pictures.items()},
         }
-        files = {**with_arrays(body, arrays, "cell.json"), **pictures}
+        files = {**with_arrays(body, arrays, "cell.json", sealed=self.sealed), **pictures}
         write_folder(self.root / key.folder, files, replace=replace)
 
     def adopt(self, key: CellKey) -> bool:
@@ -197,8 +203,9 @@ class Store:
             StoreError: If they are missing or damaged.
         """
         if fingerprint_ not in self._data:
-            data, record = read_split(self.root / "data" / fingerprint_)
-            self._sealed(record)
+            folder = self.root / "data" / fingerprint_
+            data, record = read_split(folder)
+            self._has_seal(record, folder)
             self._data[fingerprint_] = data
         return self._data[fingerprint_]
 
@@ -210,16 +217,39 @@ class Store:
         """
         folder = self.root / "data" / data.fingerprint
         if not folder.exists():
-            write_split(folder, data)
+            write_split(folder, data, sealed=self.sealed)
         elif self.data(data.fingerprint).remarks != data.remarks:
             write_remarks(folder, data)
             self._data.pop(data.fingerprint, None)
 
-    def _sealed(self, record: Mapping[str, Any]) -> bool:
-        """Say whether a record has a seal, and once a job that there are some without."""
+    @property
+    def sealed(self) -> bool:
+        """Whether its records have seals, all of them: so has a store in which there is none yet.
+
+        A store of release 0.1 has none, and gets none before `medrobust verify STORE --seal`.
+        """
+        if self._sealed is None:
+            records = list(self._records())
+            self._sealed = not records or any(ends_sealed(path) for path in records)
+        return self._sealed
+
+    def _records(self) -> Iterator[Path]:
+        """Yield the records of splits, features and cells."""
+        for room, name in (("data", "data.json"), ("features", "features.json")):
+            yield from (folder / name for folder in _inside(self.root / room))
+        yield from (folder / "cell.json" for folder in self.folders())
+
+    def _has_seal(self, record: Mapping[str, Any], folder: Path) -> bool:
+        """Say whether a record has a seal, and once a job that no record of the store has.
+
+        Raises:
+            StoreError: If others have.
+        """
         if is_sealed(record):
             return True
-        if self.warn_unsealed:
+        if not self.sealing:
+            if self.sealed:
+                raise damaged(folder, STRIPPED)
             say_once(log, logging.WARNING, UNSEALED.format(self.root.name))
         return False
 
@@ -237,7 +267,7 @@ class Store:
         if not self.has_features(encoding_fingerprint):
             return None
         record = read_record(folder / "features.json")
-        self._sealed(record)
+        self._has_seal(record, folder)
         try:
             return stored_array(folder / "features.npy", record["arrays"]["features"])
         except (KeyError, TypeError) as error:
@@ -252,7 +282,7 @@ class Store:
             StoreError: If the store cannot be written.
         """
         folder = self.root / "features" / encoding_fingerprint
-        files = with_arrays({}, {"features": features}, "features.json")
+        files = with_arrays({}, {"features": features}, "features.json", sealed=self.sealed)
         write_folder(folder, files, replace=replace)
 
     def adapter_folder(self, fingerprint_: str) -> Path:

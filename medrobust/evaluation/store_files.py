@@ -107,7 +107,7 @@ def array_bytes(array: NDArray[Any]) -> bytes:
 
 
 def with_arrays(
-    record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], name: str
+    record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], name: str, *, sealed: bool = True
 ) -> dict[str, bytes]:
     """Return the files of a folder: its arrays, and the record under its name, which names them.
 
@@ -117,7 +117,8 @@ def with_arrays(
     """
     stated = {name: described(array) for name, array in arrays.items()}
     files = {f"{name}.npy": array_bytes(array) for name, array in arrays.items()}
-    return files | {name: record_bytes({"format": FORMAT, **record, "arrays": stated})}
+    whole = {"format": FORMAT, **record, "arrays": stated}
+    return files | {name: record_bytes(whole, sealed=sealed)}
 
 
 def rewrite_record(path: Path, record: Mapping[str, Any], *, sealed: bool) -> None:

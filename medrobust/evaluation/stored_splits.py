@@ -41,13 +41,13 @@ def read_split(folder: Path) -> tuple[SplitFacts, dict[str, Any]]:
     return data, record
 
 
-def write_split(folder: Path, data: SplitFacts) -> None:
+def write_split(folder: Path, data: SplitFacts, *, sealed: bool = True) -> None:
     """Write labels and names, once.
 
     Raises:
         StoreError: If the store cannot be written.
     """
-    files = with_arrays({"facts": facts_of(data)}, arrays_of(data), RECORD)
+    files = with_arrays({"facts": facts_of(data)}, arrays_of(data), RECORD, sealed=sealed)
     write_folder(folder, files, replace=False)
 
 

@@ -18,7 +18,7 @@ from medrobust.evaluation.environment import versions
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.extra_cells import beside
 from medrobust.evaluation.image_cells import image_plans, run_image_cells
-from medrobust.evaluation.plan import DatasetPlan, plan
+from medrobust.evaluation.plan import DatasetPlan, PlannedCell, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.staleness import differences
@@ -145,7 +145,7 @@ def compute_again(
     near = None
     for dataset in plans:
         for planned in dataset.cells:
-            if planned.key.fingerprint == cell.fingerprint:
+            if _is_of(planned, cell):
                 runner = CellRunner(experiment, resources, Store(scratch))
                 alone = [replace(dataset, cells=(planned,))]
                 runner.run(alone)
@@ -160,6 +160,12 @@ def compute_again(
     raise ConfigurationError(f"{changed} differ from what the cell was made with.")
 
 
+def _is_of(planned: PlannedCell, cell: StoredCell) -> bool:
+    """Say whether a planned cell is a stored one, which another suite may have taken over."""
+    called = replace(planned.key.spec, suite=cell.spec.suite)
+    return (planned.key.fingerprint, called) == (cell.fingerprint, cell.spec)
+
+
 def _of_images(
     cell: StoredCell,
     experiment: Experiment,
@@ -170,7 +176,7 @@ def _of_images(
     """Compute a cell of images and no model again; None where it is none of them."""
     for dataset in image_plans(experiment, tables, resources):
         for planned in dataset.cells:
-            if planned.key.fingerprint == cell.fingerprint:
+            if _is_of(planned, cell):
                 alone = [replace(dataset, cells=(planned,))]
                 run_image_cells(experiment, alone, Store(scratch))
                 (found,) = read_cells(Store(scratch), alone)

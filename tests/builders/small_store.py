@@ -1,5 +1,6 @@
 """A store with one part of each kind, small enough to flip every bit of it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def write_small_store(root: Path) -> Path:
     probe = Probe(torch.eye(2), torch.zeros(2))
     store.write_adapter(ADAPTER, probe_files({"scans": probe}, RECORD))
     return store.root
+
+
+def unsealed(root: Path) -> None:
+    """Make a store as release 0.1 left it."""
+    for path in root.rglob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("seal", "sealed", *(["examples"] * (path.name == "cell.json"))):
+            record.pop(name, None)
+        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def everything(root: Path) -> str:

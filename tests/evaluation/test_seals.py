@@ -6,27 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_store import DATA, everything, unsealed, write_small_store
 
-from medrobust.base.split_facts import SplitFacts
-from medrobust.base.targets import Labels
+from medrobust.base.seals import plain_json
+from medrobust.corruptions.suites import find_entry
+from medrobust.evaluation.cells import cell_folder
+from medrobust.evaluation.contradictions import contradiction
+from medrobust.evaluation.sealing import seal_store
 from medrobust.evaluation.store import CellKey, CellSpec, Store
 from medrobust.exceptions import StoreError
 
-DATA = SplitFacts(
-    name="scans",
-    split="test",
-    fingerprint="d" * 64,
-    ids=np.array(["a", "b", "c"]),
-    target=Labels(np.array([0, 1, 1])),
-    class_names=("no", "yes"),
-    label_kind="multi-class",
-)
-SPEC = CellSpec("clip", "none", "scans", "test", "imagenet_c", "fog", 3, 0)
+FOG = {"kernel": "fog", "parameters": {"amount": 2.5, "decay": 1.7}, "version": 1}
 KEY = CellKey(
-    SPEC,
-    {"data": "d" * 64, "corruption": {"name": "fog", "kernel": "fog"}, "seed": 0},
+    CellSpec("clip", "lora", "scans", "test", "imagenet_c", "fog", 3, 0),
+    {
+        **{"weights": "w", "adapter": {"files": {}}, "data": DATA.fingerprint, "seed": 0},
+        "corruption": {"name": "fog", **FOG},
+    },
     {"kind": "identity"},
-    "d" * 64,
+    DATA.fingerprint,
 )
 ARRAYS = {"logits": np.array([[0, 1], [2, 3], [4, 5]], np.float32)}
 
@@ -35,41 +33,101 @@ ARRAYS = {"logits": np.array([[0, 1], [2, 3], [4, 5]], np.float32)}
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
     store.write_data(DATA)
-    store.write(KEY, ARRAYS, {"seconds": 1})
+    store.write(KEY, ARRAYS, {"seconds": 1, "config": {"model": {"name": "clip"}}})
     return store
 
 
-def changed(store: Store, name: str, change) -> None:
-    """Change a record as one of release 0.1, which has no seal."""
+def changed(store: Store, name: str, change, *, moved: bool = False) -> None:
+    """Change a record of a store that has lost its seals, and bring its folder where it says."""
+    unsealed(store.root)
     (file,) = store.root.rglob(name)
     body = json.loads(file.read_text(encoding="utf-8"))
-    for name in ("seal", "sealed"):
-        body.pop(name, None)
     change(body)
     file.write_text(json.dumps(body), encoding="utf-8")
+    if moved:
+        place = store.root / cell_folder(CellSpec(**body["cell"]), body["fingerprint"])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.rename(place)
 
 
+@pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize(
     "change",
     [
         lambda body: body["cell"].update(severity=5),
         lambda body: body["cell"].update(model="other"),
+        lambda body: body["cell"].update(adapter="none"),
         lambda body: body["cell"].update(corruption="snow"),
+        lambda body: body["cell"].update(suite="bloodmnist"),
+        lambda body: body["cell"].update(suite="imagenet_c_64"),
+        lambda body: body["cell"].update(suite="imagenet_c@inside_disc"),
+        lambda body: body["cell"].update(suite="imagenet_c@between"),
+        lambda body: body["cell"].update(suite="sanity"),
         lambda body: body["cell"].update(split="val"),
         lambda body: body["cell"].update(dataset="other"),
         lambda body: body["cell"].update(seed=1),
+        lambda body: body["cell"].update(seed=None),
         lambda body: body["encoding"].update(seed=1),
         lambda body: body["head"].update(kind="probe"),
         lambda body: body.update(encoding_fingerprint="0" * 64),
         lambda body: body["encoding"]["corruption"].update(name="clean"),
     ],
 )
-def test_of_an_unsealed_cell_what_names_and_fingerprints_decide_is_checked(store, change) -> None:
+def test_of_an_unsealed_cell_what_names_and_fingerprints_decide_is_checked(
+    store, change, moved: bool
+) -> None:
     changed(store, "cell.json", lambda body: None)
     assert len(list(Store(store.root).cells())) == 1
-    changed(store, "cell.json", change)
+    changed(store, "cell.json", change, moved=moved)
     with pytest.raises(StoreError, match="damaged"):
         list(Store(store.root).cells())
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_another_severity_with_the_same_parameters_is_the_same_pictures(severity: int) -> None:
+    entry = find_entry("bloodmnist", "stain_deposit")  # has severities 3 and 4 alike
+    named = {"suite": "bloodmnist", "corruption": "stain_deposit", "severity": severity}
+    spec = replace(KEY.spec, **named)
+    for other in (1, 2, 3, 4, 5):
+        parameters = entry.parameters(other)
+        identity = {"name": entry.name, "kernel": entry.kernel, "parameters": parameters}
+        key = replace(KEY, spec=spec, encoding={**KEY.encoding, "corruption": identity})
+        stated = (key.fingerprint, key.encoding_fingerprint)
+        agrees = parameters == entry.parameters(severity)
+        assert (contradiction(key, DATA, stated) is None) == agrees
+
+
+@pytest.mark.parametrize("name", ["cell.json", "data.json", "features.json"])
+def test_a_record_without_a_seal_beside_sealed_ones_is_refused(tmp_path: Path, name: str) -> None:
+    root = write_small_store(tmp_path)
+    (file,) = root.rglob(name)
+    sealed = file.read_bytes()
+    file.write_bytes(plain_json(json.loads(sealed) | {"sealed": None, "seal": None}))
+    with pytest.raises(StoreError, match=file.parent.name):
+        everything(root)
+    body = {key: v for key, v in json.loads(sealed).items() if key not in ("seal", "sealed")}
+    file.write_bytes(plain_json(body))
+    with pytest.raises(StoreError, match=f"{file.parent.name}.*its record has no seal, and others"):
+        everything(root)
+    assert seal_store(root) == [file.parent]  # as after a sealing that was interrupted
+    assert file.read_bytes() == sealed
+
+
+def test_what_is_added_to_a_store_without_seals_has_none_until_it_is_sealed(store: Store) -> None:
+    unsealed(store.root)
+    later = Store(store.root)
+    for name in ("snow", "frost"):
+        identity = {"name": name, "kernel": name}
+        encoding = {**KEY.encoding, "corruption": identity}
+        spec = replace(KEY.spec, corruption=name)
+        later.write(replace(KEY, spec=spec, encoding=encoding), ARRAYS, {})
+    later.write_features("f" * 64, np.ones((3, 2), np.float32))
+    later.write_data(replace(DATA, fingerprint="e" * 64))
+    assert not Store(store.root).sealed
+    assert len(list(Store(store.root).cells())) == 3
+    assert len(seal_store(store.root)) == 6
+    assert Store(store.root).sealed
+    assert len(list(Store(store.root).cells())) == 3
 
 
 @pytest.mark.parametrize(

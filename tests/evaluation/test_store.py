@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from small_store import unsealed
 
 from medrobust.base.findings import Finding
+from medrobust.base.seals import sealed_json
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation import store_files
 from medrobust.evaluation.store import CellKey, CellSpec, Store, safe_name
@@ -80,18 +82,20 @@ def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Pa
     assert found.metadata_columns == columns
     before = replace(record(), fingerprint="e" * 64)
     store.write_data(before)
+    unsealed(tmp_path)
     file = tmp_path / "data" / before.fingerprint / "data.json"
     body = json.loads(file.read_text())
-    del body["facts"]["metadata_columns"], body["seal"], body["sealed"]
+    del body["facts"]["metadata_columns"]
     file.write_text(json.dumps(body))
     found = Store(tmp_path).data(before.fingerprint)
     assert (found.metadata, found.metadata_columns) == (None, ())
 
 
 def test_sentences_of_the_first_release_are_read_and_not_rewritten(store: Store) -> None:
+    unsealed(store.root)
     file = store.root / "data" / ("d" * 64) / "data.json"
     body = json.loads(file.read_text())
-    del body["facts"]["findings"], body["seal"], body["sealed"]  # that release sealed none
+    del body["facts"]["findings"]
     body["facts"]["marks"] = ["a subset", "2 images nearly repeat one of val (ids 0=7, 1=8)"]
     before = json.dumps(body)
     file.write_text(before)
@@ -282,12 +286,11 @@ def test_other_arrays_are_refused_on_the_way_in_and_out(store: Store, name: str,
         store.write(MATCHING, matches(), {})
         folder = store.root / MATCHING.folder
         body = json.loads((folder / "cell.json").read_text())
-        del body["seal"], body["sealed"]
         body["arrays"].pop(name, None)
         if array is not None:
             np.save(folder / f"{name}.npy", array)
             body["arrays"][name] = described(array)
-        (folder / "cell.json").write_text(json.dumps(body))
+        (folder / "cell.json").write_bytes(sealed_json(body))
         with pytest.raises(StoreError, match=folder.name):
             store.read(SPEC, MATCHING.fingerprint)
 
