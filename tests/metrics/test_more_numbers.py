@@ -166,15 +166,22 @@ def test_degenerate_cells_have_numbers_or_none_but_no_nan():
     assert (tied["auc"], tied["auprc"], tied["ece"]) == (0.5, 0.5, 0.0)
 
 
-def test_adaptive_bins_hold_equally_many_images():
+def test_adaptive_bins_hold_equally_many_images_and_spread_what_is_left_over():
     rng = np.random.default_rng(3)
-    chances = rng.dirichlet([0.4] * 4, size=150)
-    labels = rng.integers(4, size=150)
-    confidence, right = chances.max(1), chances.argmax(1) == labels
-    order = np.argsort(confidence)
-    bins = np.array_split(order, 15)
-    gaps = [abs(confidence[b].mean() - right[b].mean()) * len(b) / 150 for b in bins]
-    assert adaptive_calibration_error(chances, labels, MULTI) == pytest.approx(sum(gaps))
+    for count, sizes in (
+        (150, [10] * 15),
+        (157, [11, 10, 11, 10, 11, 10, 11, 10, 11, 10, 11, 10, 11, 10, 10]),
+    ):
+        chances = rng.dirichlet([0.4] * 4, size=count)
+        labels = rng.integers(4, size=count)
+        confidence, right = chances.max(1), chances.argmax(1) == labels
+        order, total, first = np.argsort(confidence), 0.0, 0
+        for size in sizes:
+            own = order[first : first + size]
+            total += abs(confidence[own].sum() - right[own].sum()) / count
+            first += size
+        assert first == count
+        assert adaptive_calibration_error(chances, labels, MULTI) == pytest.approx(total, abs=1e-14)
 
 
 def test_calibration_does_not_depend_on_the_order_of_images_with_equal_confidence():
