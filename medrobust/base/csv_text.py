@@ -2,7 +2,21 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+Why: TypeAlias = str | Callable[[Mapping[str, str]], str]
+"""Why a number of a row is empty: a clause without a full stop, or what gives it for the row."""
+
+
+def ends(*names: str) -> tuple[str, ...]:
+    """Name the columns of estimates: each with its bounds.
+
+    Example:
+        >>> ends("risk")
+        ('risk', 'risk_low', 'risk_high')
+    """
+    return tuple(f"{name}{end}" for name in names for end in ("", "_low", "_high"))
 
 
 def number(value: float | None) -> str:

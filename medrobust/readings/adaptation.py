@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import inf
 
+from medrobust.base.csv_text import Why
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds
 from medrobust.readings.adapted.efforts import (
@@ -40,6 +41,17 @@ COLUMNS = (
     "n",
     "reference",
 )
+
+NO_BASE = "the model as published has no such number of the same images"
+EMPTY: Mapping[str, Why] = {
+    **dict.fromkeys(("low", "high"), "it is 1 by definition, or no loss of single images makes it"),
+    "gain": NO_BASE,
+    **dict.fromkeys(
+        ("gain_low", "gain_high"),
+        lambda row: "no loss of single images makes it" if row["gain"] else NO_BASE,
+    ),
+}
+"""Why numbers are empty."""
 
 METRICS = ("clean error", "mean corruption error", "mCE")
 
@@ -86,6 +98,7 @@ def section(report: Report) -> Section | None:
         shows="the losses that its tables name",
         html=draw_html(rows, note, effort_rows(report.matrices)) + _recognized(report.matrices),
         files=files,
+        empty={"adaptation.csv": EMPTY},
         tables=text_tables(draw_tables(rows), note),
     )
 

@@ -50,6 +50,9 @@ COLUMNS = (
     *CELL_COLUMNS, "scaling", *NUMBERS[:3], "shift_low", "shift_high", "ece", "ece_low", "ece_high",
     *NUMBERS[4:], "n", "cell",
 )  # fmt: skip
+EMPTY = dict.fromkeys(
+    ("ece_low", "ece_high"), f"fewer than {FEWEST_CALIBRATED} images or patients, or all alike"
+)
 BIN_COLUMNS = (
     *CELL_COLUMNS, "scaling", "bin", "images", "confidence", "share_right", "low", "high", "cell",
 )  # fmt: skip
@@ -150,6 +153,8 @@ def section(report: Report) -> Section | None:
         shows="confidences against the share of right answers, and calibration errors",
         html=_html(found, left_out, settings),
         files=files,
+        empty={"calibration.csv": EMPTY},
+        doubts={"calibration.csv": _doubts(found)},
         rows={"calibration.csv": "a cell and scaling", "reliability.csv": "a cell and bin"}
         if found else {},
         curves={"calibration.csv": [("severity", y, "scaling") for y in ("shift", "ece")]},
@@ -246,6 +251,12 @@ def _joint(cells: Sequence[Measured]) -> tuple[Float64Array, Float64Array]:
     sure = np.array([part[:, 0] @ part[:, 1] / part[:, 0].sum() for part in held])
     right = np.array([part[:, 0] @ part[:, 2] / part[:, 0].sum() for part in held])
     return sure, right
+
+
+def _doubts(found: Sequence[RowCalibration]) -> dict[int, tuple[str, str]]:
+    """Return line of calibration.csv -> the interval that is to be doubted, and why."""
+    every = enumerate((cell.ece for one in found for cell in one.cells), 2)
+    return {line: ("ece_low, ece_high", ece.note) for line, ece in every if ece.doubtful}
 
 
 def _lines(one: RowCalibration) -> Iterator[dict[str, str]]:

@@ -4,13 +4,14 @@ Quantiles are fitted on clean validation images. Corrupted images are not exchan
 every cell's coverage stands beside the band in which it would lie if they were.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from medrobust.base.csv_text import Why
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.metrics import Estimate
 from medrobust.metrics.conformal import fewest
@@ -39,6 +40,23 @@ COLUMNS = (
     "empty", "class_gap", "least_class_coverage", "least_coverage_by_size", "effective_size", "n",
     "cell",
 )  # fmt: skip
+NO_QUANTILE = "each class, or each image, has a quantile of its own"
+ONE_CLASS = "images of several labels have no one class"
+EMPTY: Mapping[str, Why] = {
+    "quantile": NO_QUANTILE,
+    **dict.fromkeys(
+        ("band_low", "band_high"),
+        lambda row: (
+            "patients are too few for a band"
+            if row["procedure"] == "split"
+            else "a band is known for one quantile of all images alone"
+        ),
+    ),
+    **dict.fromkeys(("class_gap", "least_class_coverage", "least_coverage_by_size"), ONE_CLASS),
+    "effective_size": "validation images are not weighted",
+}
+"""Why numbers of a cell are empty."""
+
 MOST_DRAWN = 7
 
 SETTINGS = Conformal
@@ -63,6 +81,7 @@ def section(report: Report) -> Section | None:
         shows="coverage and size of sets",
         html=_html(found, left_out, settings),
         files={"conformal.csv": csv_bytes(lines, COLUMNS)} if found else {},
+        empty={"conformal.csv": EMPTY},
         rows={"conformal.csv": "a cell and procedure"} if found else {},
         curves={"conformal.csv": [("severity", y, "procedure") for y in ("coverage", "size")]},
     )

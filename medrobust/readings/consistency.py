@@ -3,12 +3,13 @@
 Numbers of patients, eyes or lesions, from stored answers and, where kept, features.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
+from medrobust.base.csv_text import Why, ends
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate
@@ -19,7 +20,14 @@ from medrobust.metrics.joining import How
 from medrobust.metrics.scores import predictions
 from medrobust.readings.aggregation import Aggregation
 from medrobust.readings.cells.pages import part_of_page
-from medrobust.readings.cells.rows import CELL_COLUMNS, RowCells, rows_with_logits
+from medrobust.readings.cells.rows import (
+    CELL_COLUMNS,
+    NO_FEATURES,
+    ON_CLEAN,
+    RowCells,
+    corrupted_only,
+    rows_with_logits,
+)
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.figures import place as table_name
 from medrobust.reporting.figures import with_range
@@ -33,10 +41,19 @@ from medrobust.types import Float32Array, Float64Array, Int64Array
 SHARES = ("agreement", "kept_agreement", "flip_rate", "decision_agreement")
 OF_FEATURES = ("drift", "cosine_within")
 NUMBERS = (*SHARES, *OF_FEATURES)
+NOT_TWO = "no two images are to be compared"
 COLUMNS = (
     *CELL_COLUMNS, *(f"{name}{end}" for name in NUMBERS for end in ("", "_low", "_high")),
     "units", "images", "cell",
 )  # fmt: skip
+EMPTY: Mapping[str, Why] = {
+    **dict.fromkeys(ends("agreement"), NOT_TWO),
+    **dict.fromkeys(ends("cosine_within"), f"{NO_FEATURES}, or {NOT_TWO}"),
+    **dict.fromkeys(ends("kept_agreement"), corrupted_only("no two images agree when clean")),
+    **dict.fromkeys(ends("flip_rate", "decision_agreement"), ON_CLEAN),
+    **dict.fromkeys(ends("drift"), corrupted_only(NO_FEATURES)),
+}
+"""Why numbers of a cell are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,7 @@ def section(report: Report) -> Section | None:
         shows="how alike images of one patient are answered",
         html=part_of_page("Consistency", about, found, left_out, _of_matrix),
         files={"consistency.csv": csv_bytes(list(_lines(found)), COLUMNS)} if found else {},
+        empty={"consistency.csv": EMPTY},
         rows={"consistency.csv": "a cell"} if found else {},
         curves={"consistency.csv": [("severity", name, "") for name in NUMBERS]},
     )

@@ -48,6 +48,8 @@ COLUMNS = (
     "estimate", "low", "high", "truth", "error", "nuclear_norm", "n", "cell",
 )  # fmt: skip
 
+EMPTY = dict.fromkeys(("low", "high"), "a line through other cells is not drawn anew")
+
 EXPLAINED = (
     "Mean absolute error, in points, of accuracy and AUROC estimated without labels, over all "
     "corrupted cells of a row; in brackets 95 % over images (validation and test drawn anew, each "
@@ -112,6 +114,7 @@ def section(report: Report) -> Section | None:
         shows="accuracy",
         html=_html(report.matrices, found),
         files={"label_free.csv": csv_bytes(rows, COLUMNS)},
+        empty={"label_free.csv": EMPTY},
         rows={"label_free.csv": "a cell, metric and method"},
     )
 

@@ -3,13 +3,14 @@
 From stored logits of windows (around each lesion, or of a grid), without a model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.csv_text import Why, ends
 from medrobust.base.targets import WindowLabels
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
@@ -40,6 +41,18 @@ COLUMNS = (
     *CELL_COLUMNS, *(f"{name}{end}" for name in (*NUMBERS, *FROC) for end in ("", "_low", "_high")),
     "false_positives_least", "false_positives_most", "detections", "lesions", "cell",
 )  # fmt: skip
+NO_THRESHOLD = "clean validation has no negative one to set the threshold on"
+EMPTY: Mapping[str, Why] = {
+    **dict.fromkeys(
+        ends(*NUMBERS), f"there is no such lesion, image or patient, or {NO_THRESHOLD}"
+    ),
+    **dict.fromkeys(
+        (*ends(*FROC), "false_positives_least", "false_positives_most", "detections"),
+        "the windows are no grid over whole images, or no image has them",
+    ),
+}
+"""Why numbers of a cell are empty."""
+
 BIAS_COLUMNS = (*CELL_COLUMNS, "unit", "lesions", "units", "probability", "flagged", "cell")
 
 
@@ -130,6 +143,7 @@ def section(report: Report) -> Section | None:
         shows="which lesions, images and patients are found",
         html=part_of_page("Lesions", about, found, left_out, _of_matrix),
         files=files,
+        empty={"lesions.csv": EMPTY, "lesion_counts.csv": {"flagged": NO_THRESHOLD}},
         rows={name: each[name] for name in files},
         curves={"lesions.csv": [("severity", name, "") for name in (*NUMBERS, *FROC)]},
     )

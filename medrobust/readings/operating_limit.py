@@ -35,6 +35,11 @@ OF_CLASSES = (
     *("model", "adapter", "label", "dataset", "split", "suite", "corruption", "class", "images"),
     *("sensitivity", "clean", "limit", "earliest", "latest", "highest_severity", *BESIDE),
 )
+EMPTY = {
+    **dict.fromkeys(("limit", "earliest", "latest"), "it is reached at no severity of the table"),
+    **dict.fromkeys(BESIDE, "there is no limit, or no such measure of the images there"),
+}
+"""Why numbers are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,15 @@ def section(report: Report) -> Section | None:
         says["operating_limit_classes.csv"] = "a model, corruption and class"
         html = html.replace("</section>", f"{_html_of_classes(found, settings)}</section>")
     shows = listed(list(dict.fromkeys(m.task.metrics[m.ratios[0]].title for m in models)))
-    return Section("Operating limits", order=65, html=html, files=files, rows=says, shows=shows)
+    return Section(
+        "Operating limits",
+        order=65,
+        html=html,
+        files=files,
+        rows=says,
+        empty=dict.fromkeys(files, EMPTY),
+        shows=shows,
+    )
 
 
 def _rows(matrix: Matrix, tolerance: float, images: Sequence[Matrix]) -> Iterator[dict[str, str]]:

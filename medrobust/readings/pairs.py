@@ -9,6 +9,7 @@ from html import escape
 
 import numpy as np
 
+from medrobust.base.csv_text import ends
 from medrobust.base.missing import names_nobody
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
@@ -18,7 +19,7 @@ from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.feature_pairs import PairedImages, Pairing, paired_images
 from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.readings.cells.pages import part_of_page
-from medrobust.readings.cells.rows import CELL_COLUMNS, RowCells, rows_with_features
+from medrobust.readings.cells.rows import CELL_COLUMNS, ON_CLEAN, RowCells, rows_with_features
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.figures import place as table_name
 from medrobust.reporting.figures import with_range
@@ -36,6 +37,8 @@ COLUMNS = (
     *CELL_COLUMNS, *(f"{name}{end}" for name in NUMBERS for end in ("", "_low", "_high")),
     "pooled_auroc", "images", "pairs", "cell",
 )  # fmt: skip
+EMPTY = dict.fromkeys(ends("auroc_drop"), ON_CLEAN)
+"""Why numbers of a cell are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def section(report: Report) -> Section | None:
         shows="how close images of one patient stand",
         html=part_of_page("Pairs of images", about, found, left_out, _of_matrix),
         files={"pairs.csv": csv_bytes(list(_lines(found)), COLUMNS)} if found else {},
+        empty={"pairs.csv": EMPTY},
         rows={"pairs.csv": "a cell"} if found else {},
         curves={"pairs.csv": [("severity", name, "") for name in ("pair_auroc", "auroc_drop")]},
     )

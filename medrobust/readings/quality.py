@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medrobust.base.csv_text import ends
 from medrobust.base.rows_by_id import rows_by_id
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
@@ -32,6 +33,14 @@ COLUMNS = (
     *("measure", "rank_correlation", "rank_correlation_low", "rank_correlation_high"),
     *("failure_auroc", "failure_auroc_low", "failure_auroc_high", "wrong", "n"),
 )
+EMPTY = {
+    **dict.fromkeys(
+        ends("rank_correlation"), "answers are all right or all wrong, or the measure is one value"
+    ),
+    **dict.fromkeys(ends("failure_auroc"), "answers are all right or all wrong"),
+}
+"""Why numbers are empty."""
+
 CURVE_COLUMNS = (
     *("model", "adapter", "label", "dataset", "split", "suite", "measure", "part"),
     *("from", "to", "n", "right", "right_low", "right_high", "isotonic", "logistic"),
@@ -112,6 +121,7 @@ def section(report: Report) -> Section | None:
         shows="whether an answer is right (plain error)",
         html=_section("".join(texts)),
         files=files,
+        empty={"quality.csv": EMPTY},
         rows={"quality.csv": "a model, condition and measure", "quality_curves.csv": "a part"},
     )
 

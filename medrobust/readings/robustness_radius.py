@@ -28,6 +28,9 @@ COLUMNS = (
     *("clean", "radius", "earliest", "latest", "below", "reached", "below_again"),
     *("severities", "highest_severity"),
 )
+EMPTY = dict.fromkeys(
+    ("radius", "earliest", "latest", "below", "reached"), "no severity that was tried reaches it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ def section(report: Report) -> Section | None:
         order=66,
         html=_html(heads, lines, settings),
         files={"robustness_radius.csv": csv_bytes(rows, COLUMNS)},
+        empty={"robustness_radius.csv": EMPTY},
         rows={"robustness_radius.csv": "a model and corruption"},
         tables=[TextTable(title, heads, lines)],
         shows=listed(list(dict.fromkeys(m.task.metrics[loss_of(m)].title for m in models))),

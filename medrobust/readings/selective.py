@@ -4,13 +4,14 @@ A threshold is set on clean validation images and kept: how many images are stil
 each corruption, and are the accepted ones as good as validation promised?
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 
 import numpy as np
 
+from medrobust.base.csv_text import Why, ends
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError, unknown_name
@@ -51,6 +52,16 @@ COLUMNS = (
                                                                          else 1]),
     "n", "cell",
 )  # fmt: skip
+EMPTY: Mapping[str, Why] = {
+    **dict.fromkeys(ends("selective_risk"), "no image is accepted"),
+    "failure_auroc": "all answers are right, or all wrong, or each is of several labels",
+    **dict.fromkeys(
+        ends("failure_auroc")[1:], "right or wrong answers are too few for an interval, or none"
+    ),
+    **dict.fromkeys(NUMBERS[-2:], "images of several labels have no one class"),
+}
+"""Why numbers of a cell are empty."""
+
 CURVE_COLUMNS = (*CELL_COLUMNS, "score", "coverage", "risk", "low", "high", "n", "cell")
 DRAWN = ("coverage", "selective_risk", "system_error")
 """What is drawn over severity."""
@@ -149,6 +160,7 @@ def section(report: Report) -> Section | None:
         shows="how often an accepted answer is wrong (plain error)",
         html=_html(found, left_out, settings),
         files=files,
+        empty={"selective.csv": EMPTY},
         rows={"selective.csv": "a cell", "risk_coverage.csv": "a cell and coverage"}
         if found else {},
         curves={

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.csv_text import ends
 from medrobust.base.missing import MISSING
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.wording import counted
@@ -115,6 +116,13 @@ def section(report: Report) -> Section | None:
         rows={
             "subgroups.csv": "a model and group",
             "subgroup_differences.csv": "a model, group and condition, less all other images",
+        },
+        empty={
+            "subgroups.csv": dict.fromkeys(ends("clean", "mean"), "cells of it are missing"),
+            "subgroup_differences.csv": dict.fromkeys(
+                ("value", "others", "difference", "low", "high", "p", "p_holm"),
+                "it is not defined for this group and the others",
+            ),
         },
     )
 

@@ -4,13 +4,14 @@ Each view of a study is corrupted in turn, beside the clean answers of the other
 to one answer: from stored clean and corrupted cells, without a model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.csv_text import Why, ends
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
@@ -21,7 +22,13 @@ from medrobust.metrics.joining import How
 from medrobust.metrics.scores import predictions
 from medrobust.readings.aggregation import Aggregation
 from medrobust.readings.cells.pages import part_of_page
-from medrobust.readings.cells.rows import CELL_COLUMNS, RowCells, losses, rows_with_logits
+from medrobust.readings.cells.rows import (
+    CELL_COLUMNS,
+    NO_FEATURES,
+    RowCells,
+    losses,
+    rows_with_logits,
+)
 from medrobust.readings.cells.views import mixed, turns
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.figures import place as table_name
@@ -39,6 +46,14 @@ COLUMNS = (
     "cosine", "views", "studies", "cell",
 )  # fmt: skip
 ALL = "all"
+OF_ALL = ("it is of all views together", NO_FEATURES)
+EMPTY: Mapping[str, Why] = {
+    **dict.fromkeys(ends("wrong_alone", "wrong_fused"), "no study of several views has this one"),
+    **dict.fromkeys(ends("saved"), "no view is wrong alone"),
+    **dict.fromkeys(ends("spoiled"), "no study is right with all views clean"),
+    **dict.fromkeys((*ends("agreement"), "cosine"), lambda row: OF_ALL[row["view"] == ALL]),
+}
+"""Why numbers are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +147,7 @@ def section(report: Report) -> Section | None:
         shows="how often studies of several views are wrong (plain error)",
         html=part_of_page("Views of a study", about, found, left_out, _of_matrix),
         files=files,
+        empty={"views.csv": EMPTY},
         rows={"views.csv": "a cell and view"} if found else {},
         curves={"views.csv": [("severity", name, "view") for name in ("saved", "wrong_fused")]},
     )

@@ -248,7 +248,7 @@ def _footer(report: "Report") -> str:
             '<a href="comparisons.csv">comparisons.csv</a> (one row a pair of models, first minus '
             "second)"
         )
-    if report.reasons:
+    if report.all_reasons:
         links.append('<a href="reasons.csv">reasons.csv</a> (one row an empty number or bound)')
     listed_ = [entry for section in report.with_files for entry in section.rows.items()]
     links += [f'<a href="{name}">{name}</a> (one row {row})' for name, row in listed_]

@@ -1,8 +1,11 @@
 """Why numbers or bounds of tables are empty, and which intervals hold less often than they say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from medrobust.evaluation.store import StoredCell
+from medrobust.tasks.base import Section
 
 from .measure import Measured
 
@@ -68,3 +71,51 @@ def _of_comparisons(comparisons: Sequence[Mapping[str, str]]) -> Iterator[dict[s
                 "reason": row["reason"],
                 "cell": "",
             }
+
+
+def section_reasons(sections: Iterable[Section]) -> Iterator[dict[str, str]]:
+    """Yield a row for each row of a table of a task or reading of which something is said.
+
+    A row with numbers that are empty for several reasons has one for each.
+
+    Args:
+        sections: What tasks and readings write, in order.
+    """
+    for section in sections:
+        for table in section.files:
+            empty, doubts = section.empty.get(table, {}), section.doubts.get(table, {})
+            if not empty and not doubts:
+                continue
+            text = io.StringIO(section.files[table].decode(), newline="")
+            for line, row in enumerate(csv.DictReader(text), 2):
+                found: dict[str, list[str]] = {}
+                for column in (name for name in empty if not row[name]):
+                    why = row.get("note") or empty[column]
+                    found.setdefault(why if isinstance(why, str) else why(row), []).append(column)
+                for reason, columns in found.items():
+                    yield _of_line(table, line, row, (", ".join(columns), "empty", reason))
+                if line in doubts:
+                    which, reason = doubts[line]
+                    yield _of_line(table, line, row, (which, "caution", reason))
+
+
+def _of_line(
+    table: str, line: int, row: Mapping[str, str], said: tuple[str, str, str]
+) -> dict[str, str]:
+    """Name a row of a table, as far as it names itself, and say what is said of it."""
+    severity = row.get("severity", "")
+    place = "clean" if severity == "0" else f"{row.get('corruption', '')} s{severity}".strip()
+    places = [place if severity else row.get("corruption", ""), row.get("condition", "")]
+    which, kind, reason = said
+    return {
+        "table": table,
+        "line": str(line),
+        **{name: row.get(name, "") for name in ("dataset", "split", "suite")},
+        "model": row.get("label") or row.get("model", ""),
+        "place": ", ".join(filter(None, places)),
+        "metric": row.get("metric") or row.get("of", ""),
+        "which": which,
+        "kind": kind,
+        "reason": reason,
+        "cell": row.get("cell", ""),
+    }

@@ -23,7 +23,7 @@ from .matrix import Matrix
 from .measure import Features, Measured
 from .overview import Average, averages
 from .page import report_html
-from .reasons import REASON_COLUMNS, reason_rows
+from .reasons import REASON_COLUMNS, reason_rows, section_reasons
 from .reasons_summary import summary_reasons
 from .reference import References
 from .tables import (
@@ -51,7 +51,7 @@ class Report:
         results: Rows of results.csv.
         summary: Rows of summary.csv.
         comparisons: Rows of comparisons.csv: pairs of models, tested on the same images.
-        reasons: Rows of reasons.csv: why numbers are empty, which intervals to doubt.
+        reasons: First rows of reasons.csv: of the report's own tables.
         ranks: For each matrix, loss -> the rank of each row with its interval.
         averages: Means over data sets.
         untuned: Tables of models as published that gains are counted from and that are no rows.
@@ -120,6 +120,11 @@ class Report:
             *self.sections,
         )
 
+    @cached_property
+    def all_reasons(self) -> tuple[dict[str, str], ...]:
+        """Rows of reasons.csv: why numbers are empty, which intervals to doubt."""
+        return (*self.reasons, *section_reasons(self.with_files))
+
     def write(
         self,
         folder: str | Path | None = None,
@@ -172,8 +177,8 @@ class Report:
         files["summary.csv"] = csv_bytes(self.summary, SUMMARY_COLUMNS)
         if self.comparisons:
             files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
-        if self.reasons:
-            files["reasons.csv"] = csv_bytes(self.reasons, REASON_COLUMNS)
+        if self.all_reasons:
+            files["reasons.csv"] = csv_bytes(self.all_reasons, REASON_COLUMNS)
         for section in self.with_files:
             files |= section.files
         return files

@@ -215,7 +215,7 @@ def _artifact(report: "Report", run: str) -> Any:
         ("results.csv", report.results, RESULT_COLUMNS),
         ("summary.csv", report.summary, SUMMARY_COLUMNS),
         ("comparisons.csv", report.comparisons, COMPARISON_COLUMNS),
-        ("reasons.csv", report.reasons, REASON_COLUMNS),
+        ("reasons.csv", report.all_reasons, REASON_COLUMNS),
     ):
         with artifact.new_file(name, mode="wb") as file:
             file.write(csv_bytes(rows, columns))
@@ -227,7 +227,7 @@ def _tables(report: "Report") -> dict[str, Any]:
     content: dict[str, Any] = {
         "summary": _table(report.summary, SUMMARY_COLUMNS),
         "comparisons": _table(report.comparisons, COMPARISON_COLUMNS),
-        "reasons": _table(report.reasons, REASON_COLUMNS),
+        "reasons": _table(report.all_reasons, REASON_COLUMNS),
     }
     for section in report.with_files:
         content |= of_section(section)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from medrobust.base.csv_text import Why
+
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
@@ -44,6 +46,10 @@ class Section:
         rows: Name of a file -> what a row of it is, for the list at the foot of the page.
         curves: Name of a file -> (x, y, by) of its columns that are drawn over each other by W&B.
         tables: What a terminal shows.
+        empty: Name of a file -> column -> why a number of it is empty, where one is; the `note` of
+            a row, if there is one, says it better.
+        doubts: Name of a file -> line of it, its heading being line 1 -> columns of an interval
+            that holds less often than it says, and why.
         pictures: What W&B shows where pictures are asked for: name -> captions and JPEG or PNG.
         shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
             follow that choice, or are no metric of images.
@@ -56,6 +62,8 @@ class Section:
     rows: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[str, str, str]]] = field(default_factory=dict)
     tables: Sequence[TextTable] = ()
+    empty: Mapping[str, Mapping[str, Why]] = field(default_factory=dict)
+    doubts: Mapping[str, Mapping[int, tuple[str, str]]] = field(default_factory=dict)
     pictures: Mapping[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
     shows: str = ""
 
@@ -74,6 +82,7 @@ def joined(sections: Iterable[Section]) -> Section:
     files: dict[str, bytes] = {}
     rows: dict[str, str] = {}
     curves: dict[str, Sequence[tuple[str, str, str]]] = {}
+    empty: dict[str, Mapping[str, Why]] = {}
     for section in sections:
         for name, content in section.files.items():
             head, _, lines = content.partition(b"\n")
@@ -82,7 +91,9 @@ def joined(sections: Iterable[Section]) -> Section:
             files[name] = known + lines
         rows |= section.rows
         curves |= section.curves
-    return Section("", 0, files=files, rows=rows, curves=curves)
+        empty |= section.empty
+        assert not section.doubts, "lines of tables that are joined have other numbers"
+    return Section("", 0, files=files, rows=rows, curves=curves, empty=empty)
 
 
 def in_order(sections: Iterable[Section]) -> list[Section]:

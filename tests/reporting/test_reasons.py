@@ -15,9 +15,10 @@ from medrobust.evaluation.store import Store
 from medrobust.reporting import ExpectedTable, Report, make_report
 from medrobust.reporting.by_metric import doubts, printed_estimates
 from medrobust.reporting.figures import interval_text
-from medrobust.reporting.reasons import COMPARED
+from medrobust.reporting.reasons import COMPARED, REASON_COLUMNS, section_reasons
 from medrobust.reporting.sections import caption
 from medrobust.reporting.terminal import print_matrix
+from medrobust.tasks.base import Section
 
 BOUNDS = ("value", "low", "high")
 
@@ -142,3 +143,31 @@ def test_page_and_terminal_mark_an_interval_that_holds_too_seldom(tmp_path, monk
     monkeypatch.setattr(type(matrix), "shown", "brier")
     print_matrix(matrix, console)
     assert "§: such as 5 images" in console.file.getvalue()
+
+
+def test_tables_of_readings_say_why_numbers_are_empty_and_which_to_doubt():
+    head = b"label,dataset,corruption,severity,value,low,high,note,cell\n"
+    lines = b"m,d,clean,0,1,,,,a\nm,d,fog,2,,,,,b\nm,d,fog,3,,,,too few,c\nm,d,fog,4,1,0,2,,e\n"
+    section = Section(
+        "",
+        0,
+        files={"own.csv": head + lines, "other.csv": head + lines, "text.md": b"# none"},
+        empty={
+            "own.csv": {
+                "value": "nothing there",
+                **dict.fromkeys(("low", "high"), lambda row: f"no bound of {row['label']}"),
+            }
+        },
+        doubts={"own.csv": {5: ("low, high", "few")}},
+    )
+    said = list(section_reasons([section]))
+    assert {row["table"] for row in said} == {"own.csv"}
+    names = ("line", "place", "which", "kind", "reason", "cell")
+    assert [tuple(row[name] for name in names) for row in said] == [
+        ("2", "clean", "low, high", "empty", "no bound of m", "a"),
+        ("3", "fog s2", "value", "empty", "nothing there", "b"),
+        ("3", "fog s2", "low, high", "empty", "no bound of m", "b"),
+        ("4", "fog s3", "value, low, high", "empty", "too few", "c"),
+        ("5", "fog s4", "low, high", "caution", "few", "e"),
+    ]
+    assert all(tuple(row) == REASON_COLUMNS for row in said)

@@ -5,12 +5,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medrobust.base.csv_text import Why
 from medrobust.evaluation.store import StoredCell
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.rows import MatrixRow
 from medrobust.tasks.base import Cell
 from medrobust.types import Float64Array, Int64Array, LabelKind
+
+ON_CLEAN = "it compares with clean images, which these are"
+"""Why a number is empty in the row of a clean cell."""
+
+
+def corrupted_only(why: str) -> Why:
+    """Say why a number that compares with clean images is empty: of these, or of others.
+
+    Example:
+        >>> corrupted_only("no features were kept")({"severity": "0"}) == ON_CLEAN
+        True
+    """
+    return lambda row: ON_CLEAN if row["severity"] == "0" else why
+
+
+NO_FEATURES = "image features were not kept (store.features=true)"
 
 MULTI_LABEL = "multi-label, binary-class"
 

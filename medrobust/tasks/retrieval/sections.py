@@ -38,7 +38,11 @@ def sections(matrix: Table) -> Sequence[Section]:
     table = details(title, _table(lines)) if lines else ""
     files = {FILE: csv_bytes([_row(matrix, line) for line in lines], COLUMNS)} if lines else {}
     rows = dict.fromkeys(files, "a model, side, severity and number of answers")
-    return (Section("Relative recall", order=10, html=table + note, files=files, rows=rows),)
+    empty = {FILE: dict.fromkeys(NUMBERS[2:], "no query finds anything before")}
+    section = Section(
+        "Relative recall", order=10, html=table + note, files=files, rows=rows, empty=empty
+    )
+    return (section,)
 
 
 def _shared_note(matrix: Table) -> str:

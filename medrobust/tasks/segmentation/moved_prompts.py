@@ -49,6 +49,12 @@ def of_moved_prompts(matrix: Table) -> Sequence[Section]:
         html=details("Dice by how far prompts are off", note + plain_table(head, lines)),
         files={FILE: csv_bytes(rows, COLUMNS)},
         rows={FILE: "a model and move of its prompts"},
+        empty={
+            FILE: {
+                **dict.fromkeys(("share", "prompt_overlap"), "prompts are not moved"),
+                "corrupted_dice": "corrupted cells of it are missing, or there are none",
+            }
+        },
         shows="how far prompts are off",
     )
     return (section,)

@@ -163,6 +163,7 @@ def _of_borders(matrix: Table) -> Section:
         html=details("Distances of borders", note + plain_table(head, lines)),
         files={BORDERS_FILE: csv_bytes(rows, BORDERS)},
         rows={BORDERS_FILE: "a model and severity"},
+        empty={BORDERS_FILE: dict.fromkeys(DISTANCES[:2], "no image has the border in both masks")},
         curves={BORDERS_FILE: [("severity", "hd95", "label"), ("severity", "nsd", "label")]},
         shows="HD95, ASSD and NSD",
     )
