@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
 
 from medrobust.engine import streams
 from medrobust.exceptions import MedRobustError
@@ -12,13 +11,10 @@ from medrobust.models.encoding import ImageEncoder, MicroBatcher
 from medrobust.types import UInt8Array
 
 from .allocator import keep_freed_memory
+from .filling import Filling
 from .loader import CorruptedBatch
 from .passes import Encoded, Pass
 from .patch_rows import PatchRows
-
-JOINED = 64
-"""Micro-batches whose features are joined: many small pieces of memory that stay would keep the
-large ones between them from being used again."""
 
 
 class EncodeImages(LightningModule):
@@ -45,16 +41,16 @@ class EncodeImages(LightningModule):
         self._passes = passes
 
     def _begin_pass(self) -> None:
-        self._features: list[Tensor] = []
-        self._rows: list[Tensor] = []
+        self._features, self._rows = Filling(0), Filling(0)
         self._shown: dict[int, UInt8Array] = {}
         self._batcher: MicroBatcher | None = None
-        self._patches = PatchRows({})
+        self._patches = PatchRows({}, 0)
 
     def _begun(self, one: Pass) -> MicroBatcher:
         """Return what encodes the pass, made for its first batch."""
         if self._batcher is None:
-            self._patches = PatchRows(one.patch_readers)
+            self._features, self._rows = Filling(one.count), Filling(one.count)
+            self._patches = PatchRows(one.patch_readers, one.count)
             encoder = one.encoder(self._encoder)
             self._batcher = MicroBatcher(encoder, self.micro_batch, self._patches.watch)
         return self._batcher
@@ -62,7 +58,7 @@ class EncodeImages(LightningModule):
     @property
     def rows_seen(self) -> int:
         """Images of the pass that has begun and not ended."""
-        return sum(map(len, self._rows))
+        return len(self._rows)
 
     def on_test_epoch_start(self) -> None:
         """Forget a pass that did not end."""
@@ -84,15 +80,14 @@ class EncodeImages(LightningModule):
         Raises:
             MedRobustError: If rows are not as expected.
         """
-        self._rows.append(batch.rows)
-        self._shown |= batch.shown
         batcher = self._begun(self._passes[batch.number])
+        self._rows.add(batch.rows)
+        self._shown |= batch.shown
         with streams.inside(self._stream):
-            self._features += batcher.push(batch.wait())
-            if batch.last:
-                self._features += batcher.flush()
-            if batch.last or len(self._features) > JOINED:
-                self._features, self._rows = [torch.cat(self._features)], [torch.cat(self._rows)]
+            for features in batcher.push(batch.wait()):
+                self._features.add(features)
+            for features in batcher.flush() if batch.last else ():
+                self._features.add(features)
         if batch.last:
             self._hand_over(self._passes[batch.number])
 
@@ -103,7 +98,7 @@ class EncodeImages(LightningModule):
         return batch
 
     def _hand_over(self, one: Pass) -> None:
-        (features,), (rows,) = self._features, self._rows
+        features, rows = self._features.rows(), self._rows.rows()
         if self._stream is not None:
             torch.cuda.current_stream(self.device).wait_stream(self._stream)
         if not torch.equal(rows, torch.arange(len(features))):

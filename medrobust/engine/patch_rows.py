@@ -10,6 +10,7 @@ from medrobust.exceptions import MedRobustError
 from medrobust.models.encoding import PatchWatch
 from medrobust.models.patches import PatchFeatures
 
+from .filling import Filling
 from .passes import PatchReader, Rows
 
 
@@ -20,15 +21,16 @@ class PatchRows:
 
     Args:
         readers: By name.
+        count: Images of the pass.
 
     Attributes:
         failed: Name of a reader -> what it raised.
     """
 
-    def __init__(self, readers: Mapping[str, PatchReader]) -> None:
-        self._readers = readers
+    def __init__(self, readers: Mapping[str, PatchReader], count: int) -> None:
+        self._readers, self._count = readers, count
         self.failed: dict[str, Exception] = {}
-        self._kept: dict[str, list[Rows]] = {name: [] for name in readers}
+        self._kept: dict[str, dict[str, Filling]] = {name: {} for name in readers}
 
     @property
     def watch(self) -> PatchWatch | None:
@@ -41,16 +43,25 @@ class PatchRows:
             if name in self.failed:
                 continue
             try:
-                self._kept[name].append(_reduced(reader, features, patches))
+                self._keep(self._kept[name], _reduced(reader, features, patches))
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
                 self.failed[name] = error
 
+    def _keep(self, kept: dict[str, Filling], rows: Rows) -> None:
+        if not kept:
+            kept.update((key, Filling(self._count)) for key in rows)
+        for key, filling in kept.items():
+            filling.add(rows[key])
+
     def joined(self) -> dict[str, Rows]:
         """Return what was kept of all images so far, on the CPU, in their order."""
-        done = {name: parts for name, parts in self._kept.items() if name not in self.failed}
-        return {name: _joined(parts) for name, parts in done.items() if parts}
+        return {
+            name: {key: filling.rows().cpu() for key, filling in kept.items()}
+            for name, kept in self._kept.items()
+            if kept and name not in self.failed
+        }
 
 
 def _reduced(reader: PatchReader, features: Tensor, patches: PatchFeatures) -> Rows:
@@ -62,7 +73,3 @@ def _reduced(reader: PatchReader, features: Tensor, patches: PatchFeatures) -> R
             f"{counted(len(features), 'image')}; it kept {odd}."
         )
     return rows
-
-
-def _joined(parts: list[Rows]) -> Rows:
-    return {key: torch.cat([part[key].cpu() for part in parts]) for key in parts[0]}

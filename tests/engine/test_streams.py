@@ -45,7 +45,7 @@ class Handed:
 
     def __init__(self, told):
         self.told = told
-        self.patch_readers = {}
+        self.patch_readers, self.count = {}, 3
 
     def encoder(self, model):
         return model
