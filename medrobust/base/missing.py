@@ -14,7 +14,9 @@ Signs of # alone are a column that was too narrow for its numbers."""
 
 UNKNOWN: Final = frozenset(
     ("unknown", "unk", "missing", "undefined", "unspecified", "not available", "not known",
-     "n.d.", "not done", "not determined", "k.a.", "keine angabe",
+     "n.d.", "not done", "not determined", "k.a.", "keine angabe", "pending", "to do", "todo",
+     "not rated", "not graded", "not assessed", "not scored", "not evaluated", "not recorded",
+     "not reported", "not specified", "not applicable", "ungraded", "unrated", "no data",
      "anonymous", "anonymized", "anonymised", "anon", "deidentified", "de-identified", "removed")
 )  # fmt: skip
 """Words for a person or a number that nobody knows; of a group they may be a name."""

@@ -656,7 +656,8 @@ def test_pictures_beside_the_shared_folder_are_counted_in_the_folders_above_alon
     tmp_path: Path,
 ) -> None:
     table = write_folder(tmp_path)
-    for stray in ("root.png", "elsewhere/other.png"):
+    systems = ("images/__MACOSX/x.png", "images/@eaDir/x.png", "images/$Recycle.Bin/x.png")
+    for stray in ("root.png", "elsewhere/other.png", *systems):
         (tmp_path / stray).parent.mkdir(exist_ok=True)
         shutil.copy(tmp_path / "images/scan000.png", tmp_path / stray)
     assert folder(table).load().marks[1:] == (

@@ -329,7 +329,7 @@ def test_one_patient_for_all_images_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["unknown", "Not known", "undefined", "n.d.", "k.A.", "inf", "99", "999"]
+    "word", ["unknown", "Not known", "undefined", "n.d.", "not rated", "inf", "99", "999"]
 )
 def test_a_class_that_may_be_no_label_is_said_unless_it_is_named(tmp_path: Path, word: str) -> None:
     names = ["0", "1", word] if word.isdigit() else ["a", "b", word]

@@ -121,7 +121,7 @@ def test_a_file_whose_name_has_other_signs_is_pointed_at(tmp_path: Path) -> None
         (tmp_path / lies).unlink()
 
 
-@pytest.mark.parametrize("code", ["utf-16-le", "utf-16-be", "utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("code", ["utf-16-le", "utf-16-be", "utf-16", "utf-32", "utf-8-sig"])
 def test_a_table_of_utf_16_is_read_with_and_without_its_mark(tmp_path: Path, code: str) -> None:
     found = table(tmp_path, "path;label\na.png;Röntgen\n".encode(code))
     assert found.columns == {"path": ["a.png"], "label": ["Röntgen"]}

@@ -30,12 +30,10 @@ from .pictures import each
 from .pseudonyms import keyed_hashes
 from .samples import file_states
 from .source_contents import times_of_change
+from .unlisted import belongs_to_people
 
 SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 """What DICOM files are known by without being opened, in lower case."""
-
-PASSED_FOLDERS: Final = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information")
-"""What systems put beside the files of people; hidden files and folders are passed over, too."""
 
 DENIED: Final = "cannot be read (permission denied)"
 
@@ -118,7 +116,7 @@ def _dicom_names(folder: Path, opening: bool, passed: dict[str, str]) -> Iterato
         passed[_inside(folder, Path(error.filename))] = _reason(error)
 
     for parent, folders, names in os.walk(folder, onerror=closed):
-        folders[:] = [f for f in folders if f not in PASSED_FOLDERS and not f.startswith(".")]
+        folders[:] = filter(belongs_to_people, folders)
         for name in names:
             file = Path(parent, name)
             known = os.path.splitext(name)[1].lower() in SUFFIXES

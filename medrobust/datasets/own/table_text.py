@@ -5,11 +5,14 @@ import re
 from medrobust.exceptions import InvalidDataError
 
 MARKED = (
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
-"""What a text begins with, and how it is written: UTF-16 as Excel's "Unicode text"."""
+"""What a text begins with, and how it is written: UTF-16 as Excel's "Unicode text".
+A mark of UTF-32 begins as one of UTF-16 does."""
 
 OTHERS = (
     (rb"PK\x03\x04", "a ZIP archive or an Excel or LibreOffice workbook"),
@@ -35,7 +38,7 @@ HEAD = 4096
 
 
 def table_text(packed: bytes, name: str) -> str:
-    """Decode a table: UTF-8, or UTF-16 with or without its mark.
+    """Decode a table: UTF-8, or UTF-16 with or without its mark, or UTF-32 with it.
 
     Args:
         packed: Content of the file.

@@ -13,6 +13,11 @@ SUFFIXES = (
 )  # fmt: skip
 """What pictures are known by without being opened, in lower case."""
 
+PASSED_FOLDERS = (
+    "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle",
+)  # fmt: skip
+"""What systems and network drives put beside the files of people, in lower case."""
+
 OTHER_PURPOSES = {".hydra", "report.html", "cell.json", "pyvenv.cfg"}
 """What lies in folders whose pictures are no data: of runs, reports, stored cells and Python."""
 
@@ -21,8 +26,8 @@ def pictures_left_out(root: Path, listed: Set[str]) -> int:
     """Count the pictures beside those of a table that it does not list, by their names.
 
     Looked at are the folder that all listed pictures share, with all below it, and the folders
-    above it up to the root. Links, hidden files and folders, and folders of `OTHER_PURPOSES` are
-    passed over; so is what cannot be looked at.
+    above it up to the root. Links, hidden files and folders, and folders of systems
+    (`PASSED_FOLDERS`) and of `OTHER_PURPOSES` are passed over; so is what cannot be looked at.
 
     Args:
         root: Folder that paths start from.
@@ -54,8 +59,18 @@ def _pictures_below(
         if inside not in holding and not OTHER_PURPOSES.isdisjoint((*folders, *names)):
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = filter(belongs_to_people, folders)
         yield from (str(inside / name) for name in names if _is_named_as_picture(name))
+
+
+def belongs_to_people(folder: str) -> bool:
+    """Say whether a folder of that name may hold what people have put there: no hidden one does.
+
+    Example:
+        >>> [belongs_to_people(name) for name in ("series", ".git", "__MACOSX", "@eaDir")]
+        [True, False, False, False]
+    """
+    return not folder.startswith(".") and folder.lower() not in PASSED_FOLDERS
 
 
 def _is_named_as_picture(name: str) -> bool:
