@@ -105,7 +105,7 @@ def verdict(gate: Gate, pixels: UInt8Array, name: str) -> Verdict:
     names = gate.envelope.names
     with torch.inference_mode():
         found = measure(torch.from_numpy(np.ascontiguousarray(planes)), names)
-    values = np.array([found[n].item() for n in names])
+    values = np.array([found[n].item() for n in names]) + 0.0  # no -0
     distances = gate.envelope.distances(values[None])[0]
     reasons = [
         _reason(gate, m, values[m])

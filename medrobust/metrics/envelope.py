@@ -116,7 +116,7 @@ def envelope(
         centre,
         np.maximum((centre - low) / NORMAL, flat),
         np.maximum((high - centre) / NORMAL, flat),
-        least - _next_to(least),
+        np.where(least < 0, least - _next_to(least), np.maximum(least - _next_to(least), 0)),
         greatest + _next_to(greatest),
         frozenset(logs) & frozenset(names),
     )

@@ -123,6 +123,10 @@ def section(report: Report) -> Section | None:
         files=files,
         empty={"quality.csv": EMPTY},
         rows={"quality.csv": "a model, condition and measure", "quality_curves.csv": "a part"},
+        curves={
+            "quality.csv": [("severity", "failure_auroc", "measure")],
+            "quality_curves.csv": [("part", "right", "measure")],
+        },
     )
 
 

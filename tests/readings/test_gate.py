@@ -75,7 +75,22 @@ def check_mixture(found: dict[str, dict[str, str]], said: str) -> None:
     assert (mixture["n"], mixture["units"], mixture["fitted"]) == ("480", "240", "true")
     (line,) = [one for one in said.splitlines() if one.startswith("Mixture of the fit: ")]
     assert f"{100 * risk:.1f} % [" in line
-    assert line.endswith("of these wrong (240 patients), within the 15 % promised.")
+    assert line.endswith("of these wrong (240 patients), within 15 %, as promised.")
+
+
+def test_a_broken_promise_and_a_mixture_that_is_not_there_are_said(folder: Path) -> None:
+    from medrobust.readings.gate.gate import read_gate
+    from medrobust.readings.gate.pairs import Choice, pairs
+    from medrobust.readings.gate.realised import mixtures, realised, summary
+
+    gate = read_gate(unsealed(folder))
+    found = pairs([Store(folder / "store")], Choice(split="test"))
+    shifted = [replace(pair, wrong=pair.wrong | (np.arange(COUNT) % 4 == 0)) for pair in found]
+    said = summary(gate, realised(gate, shifted), mixtures(gate, shifted))
+    assert said[1].endswith("above 15 % beyond chance: the promise is broken here.")
+    assert mixtures(gate, found[:1]) == []
+    (line,) = summary(gate, realised(gate, found[:1]), [])[1:2]
+    assert line.startswith("The risk of the mixture of the fit is not known: these cells lack 4")
 
 
 def test_conditions_that_were_held_out_are_told_apart(

@@ -14,6 +14,7 @@ from medrobust.readings import OperatingLimit
 from medrobust.readings.lookup import asked
 from medrobust.readings.operating_limit import falls_below, limits
 from medrobust.reporting.from_store import report_store
+from medrobust.reporting.wandb_readings import lines_of
 
 ASKED = {
     "quality": {"shown": 2},
@@ -49,6 +50,10 @@ def test_the_measure_that_predicts_failure_is_found(folder: Path) -> None:
     assert right[0] > 0.75 > 0.5 > right[-1]
     page = (folder / "report.html").read_text("utf-8")
     assert "Image quality against correctness" in page
+    lines = lines_of(table(folder, "quality_curves.csv"), "part", "right", "measure")
+    assert len(lines) == len(pooled)
+    (line,) = (line for key, line in lines.items() if key.endswith("measure noise_sigma"))
+    assert line == (list(range(1, 11)), [float(row["right"]) for row in parts])
 
 
 def test_the_limit_lies_where_the_planted_error_exceeds_the_tolerance(folder: Path) -> None:

@@ -203,12 +203,16 @@ def _of_mixture(gate: Gate, one: Realised) -> str:
     least, risk, most = (100 * share for share in one.kept_risk)
     asked = 100 * gate.promise.alpha
     text += f" accepted, and {risk:.1f} % [{least:.1f}, {most:.1f}] of these wrong ({units})"
-    beyond = "beyond chance" if least > asked else "within chance"
-    if one.fitted:
-        kept_to = f"above the {asked:g} % promised, {beyond}: the promise is broken here"
-        return f"{text}, {kept_to if risk > asked else f'within the {asked:g} % promised'}."
-    where = f"above {asked:g} %, {beyond}" if risk > asked else f"within {asked:g} %"
-    return f"{text}, {where}; nothing was promised of it."
+    if risk <= asked:
+        held = f"within {asked:g} %"
+    elif least <= asked:
+        held = f"above {asked:g} %, by what may be chance"
+    else:
+        held = f"above {asked:g} % beyond chance"
+    if not one.fitted:
+        return f"{text}, {held}; nothing was promised of it."
+    broken = ": the promise is broken here" if least > asked else ", as promised"
+    return f"{text}, {held}{broken if least > asked or risk <= asked else ''}."
 
 
 def _unmixed(gate: Gate, found: Sequence[Realised]) -> str:
