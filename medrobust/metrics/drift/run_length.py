@@ -181,8 +181,8 @@ def limit_over_references(paths: Float64Array, budget: float, *, confidence: flo
 
     Each has its own run length R. The limit makes the mean of 1 / R, false alarms a step, 1 /
     budget; the mean of R itself is larger, more so the more references differ. With a confidence c
-    it makes c of all R the budget or more. Run lengths are steps watched per alarm, less the excess
-    that the quotient has for few streams.
+    it makes c of all R the budget or more. A rate is alarms per step watched, by the jackknife over
+    streams.
 
     Args:
         paths: float64 (T, references, streams), from the first step on.
@@ -209,7 +209,7 @@ def limit_over_references(paths: Float64Array, budget: float, *, confidence: flo
         spread = _spread(highest, value)
         more = special.ndtri(confidence) * spread - spread**2 / 2
         value = _lowest(highest, budget * float(np.exp(more)))
-    rates, alarms = _rates(highest, value)
+    rates, alarms = alarm_rates(highest, value)
     mean, spread = 1 / max(float(rates.mean()), 1e-12), _spread(highest, value)
     median, far = mean * np.exp(spread**2 / 2), np.exp(special.ndtri(0.9) * spread)
     return Limit(value, mean, float(median / far), float(median * far), int(alarms.sum()))
@@ -221,25 +221,41 @@ def _lowest(highest: Float64Array, budget: float) -> float:
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        if _rates(highest, float(candidates[middle]))[0].mean() * budget <= 1:
+        if alarm_rates(highest, float(candidates[middle]))[0].mean() * budget <= 1:
             high = middle
         else:
             low = middle + 1
     return float(candidates[low])
 
 
-def _rates(highest: Float64Array, value: float) -> tuple[Float64Array, Int64Array]:
-    """Return false alarms a step, and how many, of each reference, from running maxima."""
-    steps, _, streams = highest.shape
-    before = (highest <= value).sum(axis=0)  # steps without an alarm
-    alarms = (before < steps).sum(axis=1)
-    watched = np.minimum(before + 1, steps).sum(axis=1)
-    return alarms * (1 - 1 / streams) / watched, alarms
+def alarm_rates(highest: Float64Array, value: float) -> tuple[Float64Array, Int64Array]:
+    """Return false alarms a step, and how many, of each reference, from running maxima.
+
+    Alarms over steps watched is too large with few streams, by the squared coefficient of variation
+    of run lengths over their number: an n-th where alarms come by pure chance, less where a
+    detector has to gather first (Page-Hinkley). The jackknife takes off what there is.
+
+    Args:
+        highest: float64 (T, references, streams), the largest statistic so far.
+        value: An alarm is a statistic above it.
+
+    Returns:
+        float64 and int64 (references,).
+    """
+    before = (highest <= value).sum(axis=0)  # (references, streams) steps without an alarm
+    alarmed = before < len(highest)
+    watched = np.minimum(before + 1, len(highest))
+    alarms, total, streams = alarmed.sum(axis=1), watched.sum(axis=1), alarmed.shape[1]
+    if streams == 1:
+        return alarms / total, alarms
+    without = (alarms[:, None] - alarmed) / (total[:, None] - watched)
+    rates = streams * alarms / total - (streams - 1) * without.mean(axis=1)
+    return rates, alarms
 
 
 def _spread(highest: Float64Array, value: float) -> float:
     """Return the spread of log run lengths between references, less that of few alarms."""
-    rates, alarms = _rates(highest, value)
+    rates, alarms = alarm_rates(highest, value)
     known = np.maximum(alarms, 0.5)
     logs = np.log(np.maximum(rates, 0.5 / highest[:, 0].size))
     beyond = float(np.var(logs, ddof=1)) - float(np.mean(1 / known))

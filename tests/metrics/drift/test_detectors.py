@@ -8,6 +8,7 @@ from medrobust.exceptions import InvalidDataError, UnknownNameError
 from medrobust.metrics.drift.detectors import Cusum, Ewma, PageHinkley, Shewhart, detector_of
 from medrobust.metrics.drift.kernels import gaussian_kernel, median_bandwidth
 from medrobust.metrics.drift.run_length import (
+    alarm_rates,
     cusum_arl,
     ewma_arl,
     first_alarms,
@@ -168,3 +169,15 @@ def test_references_that_are_alike_have_no_spread():
     found = limit_over_references(paths, 100)
     assert found.value == pytest.approx(stats.norm.isf(0.01), abs=0.06)
     assert found.high / found.low < 2
+
+
+@pytest.mark.parametrize(("silent", "streams"), [(0, 12), (30, 6), (55, 6)])
+def test_rates_of_alarms_are_right_for_few_streams_whether_alarms_come_by_chance_or_not(
+    silent, streams
+):
+    rng = np.random.default_rng(8)
+    lengths = silent + rng.exponential(60 - silent, (1500, streams))
+    highest = np.arange(1, 301)[:, None, None] >= lengths + 0.5
+    rates, alarms = alarm_rates(highest.astype(float), 0.5)
+    assert 1 / rates.mean() == pytest.approx(60, rel=0.03)
+    assert alarms.sum() == (lengths <= 299.5).sum()
