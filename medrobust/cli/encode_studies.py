@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 from medrobust.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from medrobust.monitor.models import Model
     from medrobust.monitor.studies import Studies
     from medrobust.monitor.tables import Columns
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Studies, str]":
-    """Return the studies of a table or folder, with features and scores, and what made these.
+def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Studies, Model]":
+    """Return the studies of a table or folder, with features and scores, and their model.
 
     Args:
         source: A table with a column `path`, or a folder of images. Of DICOM files the headers say
@@ -36,9 +37,9 @@ def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Stud
         ConfigurationError: If the run fails, or class names are not given.
     """
     from medrobust.evaluation.store import Store
+    from medrobust.monitor.models import model_of
     from medrobust.monitor.stored import Choice, clean_cell, studies_of_cell
     from medrobust.monitor.tables import studies_of_table
-    from medrobust.reporting.measure import variant
 
     names = _class_names(run)
     with tempfile.TemporaryDirectory(prefix="medrobust-monitor-") as temporary:
@@ -68,7 +69,7 @@ def encoded(source: Path, columns: "Columns", run: Sequence[str]) -> "tuple[Stud
             numbers={**studies.numbers, **quality},
             vectors={**studies.vectors, **vectors},
         )
-        return studies, variant(cell)
+        return studies, model_of(cell)
 
 
 def _without_quality(columns: "Columns") -> "tuple[Columns, set[str]]":

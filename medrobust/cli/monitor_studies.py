@@ -10,6 +10,7 @@ from medrobust.exceptions import ConfigurationError
 from .parsing import listed
 
 if TYPE_CHECKING:
+    from medrobust.monitor.models import Model
     from medrobust.monitor.studies import Studies
 
 
@@ -102,14 +103,26 @@ def _check_no_store(source: Path, given: Namespace) -> None:
             )
 
 
-def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
-    """Read studies and the fingerprint of their model.
+def _check_store(given: Namespace) -> None:
+    """Refuse options of a table where studies come from a store."""
+    typed = {f"--{name}": getattr(given, name) != name for name in ("id", "patient")}
+    typed["--label"] = bool(getattr(given, "label", ""))
+    for option, value in typed.items():
+        if value:
+            raise ConfigurationError(
+                f"{option} names a column of a table, and a store knows its own ids, patients and "
+                f"labels: leave {option} out."
+            )
+
+
+def read_studies(source: Path, given: Namespace) -> "tuple[Studies, Model]":
+    """Read studies and their model.
 
     Raises:
         ConfigurationError: If the source is not there, or is no table, folder of images or store.
         InvalidDataError: If it does not hold what it should.
     """
-    from medrobust.base.fingerprints import fingerprint
+    from medrobust.monitor.models import typed_model
     from medrobust.monitor.stored import Choice, is_store, studies_of_store
     from medrobust.monitor.tables import Columns, studies_of_table
 
@@ -139,11 +152,12 @@ def read_studies(source: Path, given: Namespace) -> "tuple[Studies, str]":
                 f"{source} is neither a table nor a store: images are encoded by --encode "
                 f"model=NAME dataset=folder 'dataset.class_names=[A,B]'."
             )
+        _check_store(given)
         choice = Choice(
             given.model, given.dataset, given.split, given.prompts, given.per_day, given.start
         )
         return studies_of_store(source, choice, columns)
-    return studies_of_table(source, columns), fingerprint(given.model) if given.model else ""
+    return studies_of_table(source, columns), typed_model(given.model)
 
 
 def image_files(source: Path, studies: "Studies", run: Sequence[str]) -> list[Path]:

@@ -13,11 +13,12 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.scores import probabilities
 from medrobust.quality import MEASURES
-from medrobust.reporting.measure import variant
+from medrobust.reporting.measure import encoding_of
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
+from .models import Model, model_of
 from .studies import DAY, Studies, seconds_of
-from .tables import DISTINCT, IDENTIFYING, Columns
+from .tables import DISTINCT, IDENTIFYING, Columns, check_ignored
 
 IMAGES = "images"
 """Under this name of a model the store keeps cells of images alone."""
@@ -79,8 +80,8 @@ def _called(cell: StoredCell) -> str:
     return f"{cell.spec.model} {cell.spec.dataset} {cell.spec.split} {name}".strip()
 
 
-def studies_of_store(place: Path, choice: Choice, columns: Columns) -> tuple[Studies, str]:
-    """Return the studies of a clean cell, and the fingerprint of its model.
+def studies_of_store(place: Path, choice: Choice, columns: Columns) -> tuple[Studies, Model]:
+    """Return the studies of a clean cell, and its model.
 
     The embedding is there where the store kept features (store.features=true).
 
@@ -89,7 +90,12 @@ def studies_of_store(place: Path, choice: Choice, columns: Columns) -> tuple[Stu
     """
     store = Store(place)
     cell = clean_cell(store, choice)
-    return studies_of_cell(store, cell, choice, columns), variant(cell)
+    if choice.per_day and columns.time in cell.data.metadata_columns:
+        raise ConfigurationError(
+            f"the store keeps time stamps under {columns.time!r}: leave --per-day out, which deals "
+            f"studies out to days at random."
+        )
+    return studies_of_cell(store, cell, choice, columns), model_of(cell)
 
 
 def studies_of_cell(
@@ -118,6 +124,8 @@ def studies_of_cell(
     if data.metadata is not None:
         metadata = dict(zip(data.metadata_columns, data.metadata.T, strict=True))
     times = _times(metadata.pop(columns.time, None), len(data), choice, columns.time)
+    measures = quality_of(store, cell) if quality else {}
+    _check_named(columns, [*metadata, *measures])
     for name in columns.ignored:
         metadata.pop(name, None)
     numbers, categories = {}, {}
@@ -138,8 +146,7 @@ def studies_of_cell(
                 f"metadata column {name!r} has {len(set(values.tolist()))} different texts and may "
                 f"name studies or people: pass --ignore {name}."
             )
-    if quality:
-        numbers |= quality_of(store, cell, columns)
+    numbers |= _wanted(measures, columns)
     return Studies(
         ids=data.ids,
         times=times,
@@ -151,55 +158,58 @@ def studies_of_cell(
     )
 
 
-def quality_of(
-    store: Store, cell: StoredCell, columns: Columns | None = None
-) -> dict[str, Float64Array]:
+def _check_named(columns: Columns, there: Sequence[str]) -> None:
+    """Refuse streams that were named and are not there, and streams that are to be none.
+
+    Raises:
+        InvalidDataError: Naming what is there.
+    """
+    fitted = columns.numeric is not None and columns.categorical is not None
+    for option in ("ignore",) if fitted else ("ignore", "numeric", "categorical"):
+        named = columns.ignored if option == "ignore" else getattr(columns, option) or ()
+        for name in named:
+            if name not in there:
+                raise InvalidDataError(
+                    f"the store has no stream {name!r}, which --{option} names; it has: "
+                    f"{few(there) if there else 'none but features and scores'}. Correct the name, "
+                    f"or leave it out."
+                )
+    check_ignored(columns)
+
+
+def quality_of(store: Store, cell: StoredCell) -> dict[str, Float64Array]:
     """Return measures of the images of a cell that need no original.
 
     "quality NAME" -> (N,) of the images alone (quality=alone or quality=default of a run makes
     them), and NAME -> (N,) of what the model itself says of them (task=own_report,
     task=quality_prompts). Empty where the store has none.
     """
-    return _of_images(store, cell, columns) | _of_model(store, cell, columns)
+    found = _of_images(store, cell) | _of_model(store, cell)
+    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
 
 
-def _of_model(
-    store: Store, cell: StoredCell, columns: Columns | None = None
-) -> dict[str, Float64Array]:
+def _of_model(store: Store, cell: StoredCell) -> dict[str, Float64Array]:
     """Return what the same model's sentences, or reports, say of the same images."""
     spec = cell.spec
     found: dict[str, Float64Array] = {}
     for path in sorted(cell.folder.parent.glob(f"s{spec.severity}-*")):
         other = store.read_folder(path)
-        same = _features(other) == _features(cell) and other.spec.split == spec.split
-        if not same or other.arrays.keys() != {"measures"}:
+        if encoding_of(other) != encoding_of(cell) or other.arrays.keys() != {"measures"}:
             continue
         rows = rows_by_id(cell.data.ids, other.data.ids)
         if rows is not None:
             named = zip(other.head["measures"], other.arrays["measures"][rows].T, strict=True)
             found |= {str(name): values for name, values in named}
-    return _wanted(found, columns)
+    return found
 
 
-def _features(cell: StoredCell) -> dict[str, object]:
-    """Return what decides features, but for what was asked of the set."""
-    return {key: part for key, part in cell.record["encoding"].items() if key != "data"}
+def _wanted(found: dict[str, Float64Array], columns: Columns) -> dict[str, Float64Array]:
+    """Leave out what is no stream of the monitor."""
+    wanted = found if columns.numeric is None or columns.categorical is None else columns.numeric
+    return {n: v for n, v in found.items() if n in wanted and n not in columns.ignored}
 
 
-def _wanted(found: dict[str, Float64Array], columns: Columns | None) -> dict[str, Float64Array]:
-    """Leave out what is no stream of the monitor; values that are not finite are missing."""
-    wanted = found if columns is None or columns.numeric is None else columns.numeric
-    left = columns.ignored if columns else ()
-    return {
-        name: np.where(np.isfinite(values), values, np.nan)
-        for name, values in found.items()
-        if name in wanted and name not in left
-    }
-
-
-def _of_images(
-    store: Store, cell: StoredCell, columns: Columns | None = None
-) -> dict[str, Float64Array]:
+def _of_images(store: Store, cell: StoredCell) -> dict[str, Float64Array]:
     """Return measures of the images alone."""
     spec, (dataset, corruption) = cell.spec, cell.folder.parts[-3:-1]
     pattern = f"cells/{IMAGES}/{dataset}/{corruption}/s{spec.severity}-*"
@@ -208,8 +218,7 @@ def _of_images(
         same = other.data.fingerprint == cell.data.fingerprint and other.spec.seed == spec.seed
         if other.task == "image_quality" and same and other.spec.split == spec.split:
             rows = zip(other.head["measures"], other.arrays["measures"].T, strict=True)
-            known = {f"quality {n}": v for n, v in rows if not MEASURES[n].full_reference}
-            return _wanted(known, columns)
+            return {f"quality {n}": v for n, v in rows if not MEASURES[n].full_reference}
     return {}
 
 
@@ -240,6 +249,11 @@ def _times(given: object, count: int, choice: Choice, column: str) -> Int64Array
             return np.array([seconds_of(text) for text in given.tolist()], dtype=np.int64)
         except ValueError as error:
             raise InvalidDataError(f"metadata column {column!r}: {error}.") from error
+    if column != Columns().time:
+        raise ConfigurationError(
+            f"the store has no metadata column {column!r}, which --time names: correct the name, "
+            f"or leave it out and pass --per-day N."
+        )
     if not choice.per_day:
         raise ConfigurationError(
             f"the store keeps no time stamps under {column!r}: name the metadata column by --time, "

@@ -108,7 +108,6 @@ def _column(table: Table, name: str, option: str) -> Sequence[str]:
 
 def _check_named(table: Table, columns: Columns) -> None:
     """Refuse columns that were named and are not there, and streams that are to be none."""
-    streams = {*(columns.numeric or ()), *(columns.categorical or ())}
     named = [("--ignore", name) for name in columns.ignored]
     if columns.patient != Columns().patient:
         named.append(("--patient", columns.patient))
@@ -118,7 +117,17 @@ def _check_named(table: Table, columns: Columns) -> None:
                 f"{table.file} has no column {name!r}, which {option} names; it has: "
                 f"{few(table.columns)}. Correct the name, or leave {option} out."
             )
-        if option == "--ignore" and name in streams:
+    check_ignored(columns)
+
+
+def check_ignored(columns: Columns) -> None:
+    """Refuse to leave a stream out that is wanted.
+
+    Raises:
+        InvalidDataError: Naming it.
+    """
+    for name in columns.ignored:
+        if name in {*(columns.numeric or ()), *(columns.categorical or ())}:
             raise InvalidDataError(
                 f"{name!r} is a stream of the monitor, and --ignore {name} would leave it out: "
                 f"leave --ignore out, or fit a new monitor without that stream."

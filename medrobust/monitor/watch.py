@@ -14,6 +14,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_n
 
 from . import default_windows, published_windows
 from .folder import Arrays, MonitorFolder, check_names
+from .models import UNNAMED, Model, check_same
 from .notes import Note, in_status, notes_of, resets
 from .published import RECIPES
 from .studies import Studies, day_text
@@ -56,7 +57,7 @@ def fit_monitor(
     recipe: str = DEFAULT,
     settings: Settings | None = None,
     limit: float | None = None,
-    model: str = "",
+    model: Model = UNNAMED,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write a new monitor; return its record.
@@ -68,7 +69,7 @@ def fit_monitor(
         recipe: "default", "chexstray" or "mmc_plus".
         settings: Of the default recipe.
         limit: Of a published recipe; None: the published one, if there is one.
-        model: Fingerprint of the model that made features and scores, which updates must have.
+        model: What made features and scores, which updates must come from.
         columns: "id", "time", "patient" -> column of the table; None: there was none.
 
     Raises:
@@ -94,7 +95,7 @@ def fit_monitor(
     body: dict[str, Any] = {
         "recipe": recipe,
         "settings": asdict(settings or Settings()),
-        "model": model,
+        **model.record(),
         "key": key_check(key),
         "reference": {
             "studies": len(known),
@@ -119,7 +120,7 @@ def fit_monitor(
 
 
 def update_monitor(
-    place: Path, studies: Studies, *, key: bytes, model: str = "", gap: int = GAP
+    place: Path, studies: Studies, *, key: bytes, model: Model = UNNAMED, gap: int = GAP
 ) -> Updated:
     """Add new studies and make windows and status anew.
 
@@ -127,7 +128,7 @@ def update_monitor(
         place: Folder of the monitor.
         studies: New ones, ids and patients by name; those that are known are passed over.
         key: The one that the monitor was fitted with.
-        model: Fingerprint of the model that made features and scores.
+        model: What made features and scores.
         gap: Days without studies after which a time stamp is taken for wrong.
 
     Raises:
@@ -137,7 +138,8 @@ def update_monitor(
     """
     folder = MonitorFolder(place)
     record = folder.record()
-    _check_same(record, key, model)
+    _check_key(record, key)
+    check_same(model, record)
     studies = _checked(hidden(studies, key), record) if len(studies) else studies
     remarks: list[str] = []
     with folder.locked():
@@ -215,22 +217,12 @@ def key_check(key: bytes) -> str:
     return str(keyed_hashes(key, "check", ["medrobust monitor"])[0])
 
 
-def _check_same(record: Mapping[str, Any], key: bytes, model: str) -> None:
+def _check_key(record: Mapping[str, Any], key: bytes) -> None:
     if key_check(key) != record["key"]:
         raise ConfigurationError(
             "this key is not the one that the monitor was fitted with: known studies would count "
             "as new ones. Pass --key FILE with the key of the reference."
         )
-    if model != record["model"]:
-        raise ConfigurationError(
-            f"these studies come from {_named(model)}, and the reference from "
-            f"{_named(record['model'])}: numbers of two models or preprocessings do not compare. "
-            f"Use that model, or fit a new monitor."
-        )
-
-
-def _named(model: str) -> str:
-    return f"model {model[:16]!r}" if model else "a model that is not named (--model)"
 
 
 def _checked(studies: Studies, record: Mapping[str, Any]) -> Studies:

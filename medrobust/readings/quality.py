@@ -18,9 +18,10 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.intervals import Bounds, share_interval
 from medrobust.metrics.quality_curves import failure_area, isotonic, logistic, rank_correlation
-from medrobust.readings.cells.measured import MEASURES, encoding_of, images_of, of_images
+from medrobust.readings.cells.measured import MEASURES, images_of, of_images
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.matrix import Matrix
+from medrobust.reporting.measure import encoding_of
 from medrobust.reporting.report import Report
 from medrobust.reporting.tables import csv_bytes, number
 from medrobust.tasks.base import Section, Terms

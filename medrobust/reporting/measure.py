@@ -193,3 +193,13 @@ def variant(cell: StoredCell) -> str:
     changing = ("corruption", "data", "seed", "stream", AFTER)
     encoding = {k: v for k, v in cell.record["encoding"].items() if k not in changing}
     return fingerprint([encoding, deciding(cell.record["head"])])
+
+
+def encoding_of(cell: StoredCell) -> str:
+    """Fingerprint what decides the features of an image of a set, whatever is asked of them.
+
+    A set that is read with its texts has another fingerprint than with its labels; images are then
+    the same by their ids.
+    """
+    encoding = {key: part for key, part in cell.record["encoding"].items() if key != "data"}
+    return fingerprint([cell.spec.dataset, cell.spec.split, encoding])

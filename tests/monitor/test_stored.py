@@ -32,7 +32,8 @@ def test_a_cell_without_times_is_dealt_out_to_days(tmp_path):
     found, model = studies_of_store(tmp_path, Choice(per_day=20), Columns())
     assert np.bincount(found.days - found.days.min()).tolist() == [20, 20, 20, 20, 10]
     assert found.vectors["scores"].sum(axis=1) == pytest.approx(1.0)
-    assert len(model) == 64
+    assert model.name == "m plain"
+    assert len(model.fingerprint) == 64
     again, _ = studies_of_store(tmp_path, Choice(per_day=20), Columns())
     assert again.times.tolist() == found.times.tolist()
     with pytest.raises(ConfigurationError, match="--per-day N"):
@@ -99,5 +100,26 @@ def test_a_monitor_of_a_store_takes_studies_of_the_same_model_alone(tmp_path, ca
     later = ["--dataset", "new", "--per-day", "8", "--start", "2026-03-01"]
     assert main(["update", out, store, *later, "--model", "m"]) in (0, 3)
     assert "400 new studies. " in capsys.readouterr().out
-    with pytest.raises(ConfigurationError, match="two models"):
+    told = "come from model 'other plain', and the reference from model 'm plain': .* two models"
+    with pytest.raises(ConfigurationError, match=told):
         main(["update", out, store, *later, "--model", "other"])
+
+
+def test_names_that_the_store_does_not_have_are_refused_with_those_it_has(tmp_path):
+    rows = [[f"2026-01-{1 + i // 30:02d}", str(i + 0.5), "PA"] for i in range(90)]
+    written(tmp_path, "toy", count=90, metadata=rows, columns=("time", "age", "view"))
+    for columns, sentence in (
+        (Columns(ignored=("nosuch",)), "no stream 'nosuch', which --ignore names; it has: age, vi"),
+        (Columns(numeric=("kvp",)), "no stream 'kvp', which --numeric names"),
+        (Columns(categorical=("kvp",)), "no stream 'kvp', which --categorical names"),
+        (Columns(numeric=("age",), categorical=(), ignored=("age",)), "is a stream of the monitor"),
+    ):
+        with pytest.raises(InvalidDataError, match=sentence):
+            studies_of_store(tmp_path, Choice(), columns)
+    assert not studies_of_store(tmp_path, Choice(), Columns(ignored=("age",)))[0].numbers
+    with pytest.raises(ConfigurationError, match="no metadata column 'when', which --time names"):
+        studies_of_store(tmp_path, Choice(per_day=9), Columns(time="when"))
+    with pytest.raises(ConfigurationError, match="keeps time stamps under 'time': leave --per-day"):
+        studies_of_store(tmp_path, Choice(per_day=9), Columns())
+    with pytest.raises(ConfigurationError, match="--label names a column of a table"):
+        main(["fit", "--reference", str(tmp_path), "--label", "y", "--out", str(tmp_path / "out")])

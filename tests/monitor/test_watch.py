@@ -16,6 +16,7 @@ from medrobust.exceptions import (
 )
 from medrobust.monitor import watch
 from medrobust.monitor.folder import MonitorFolder
+from medrobust.monitor.models import Model, check_same, typed_model
 from medrobust.monitor.studies import DAY, Studies, joined, seconds_of
 from medrobust.monitor.watch import fit_monitor, update_monitor
 from medrobust.monitor.windows import Settings
@@ -215,8 +216,19 @@ def test_another_key_or_model_is_refused(monitor):
     new = studies(60, 3, 12, 1)
     with pytest.raises(ConfigurationError, match="not the one that the monitor was fitted with"):
         update_monitor(monitor, new, key=b"o" * 32)
-    with pytest.raises(ConfigurationError, match="two models or preprocessings"):
-        update_monitor(monitor, new, key=KEY, model="another")
+    with pytest.raises(ConfigurationError, match=r"from model 'b', .* a model that is not named"):
+        update_monitor(monitor, new, key=KEY, model=typed_model("b"))
+
+
+def test_models_are_called_by_name_and_by_fingerprint_where_names_are_alike():
+    fitted = Model("m plain", "f" * 64).record()
+    check_same(Model("m", "f" * 64), fitted)
+    other = Model("m plain", "0" * 64)
+    alike = r"model 'm plain' \(fingerprint 00000000\), .* 'm plain' \(fingerprint ffffffff\)"
+    with pytest.raises(ConfigurationError, match=alike):
+        check_same(other, fitted)
+    with pytest.raises(ConfigurationError, match=r"name was not kept \(fingerprint ffffffff"):
+        check_same(other, {"model": "f" * 64})  # monitors of before
 
 
 def test_damage_and_absence_are_named(monitor, tmp_path):

@@ -17,13 +17,3 @@ def images_of(cell: StoredCell) -> str:
     """Fingerprint what decides the images that a cell saw."""
     encoding = cell.record["encoding"]
     return fingerprint([encoding.get(p) for p in ("data", "corruption", "seed", "stream")])
-
-
-def encoding_of(cell: StoredCell) -> str:
-    """Fingerprint what decides the features of an image of a set, whatever is asked of them.
-
-    A set that is read with its texts has another fingerprint than with its labels; images are then
-    the same by their ids.
-    """
-    encoding = {key: part for key, part in cell.record["encoding"].items() if key != "data"}
-    return fingerprint([cell.spec.dataset, cell.spec.split, encoding])
