@@ -81,6 +81,7 @@ def fit(arguments: Sequence[str]) -> int:
         help="share of references like this one that must keep the budget (default: their mean)",
     )
     parser.add_argument("--detector", default="ewma", help="shewhart, cusum, ewma, page_hinkley")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws that set the limit")
     parser.add_argument(
         "--label", default="", help="column of what is right, the number of a score from 0"
     )
@@ -97,7 +98,13 @@ def fit(arguments: Sequence[str]) -> int:
     from medrobust.monitor.windows import Settings
 
     settings = Settings(
-        given.window, given.fewest, given.block, given.budget, given.detector, given.confidence
+        given.window,
+        given.fewest,
+        given.block,
+        given.budget,
+        given.detector,
+        given.confidence,
+        given.seed,
     )
     studies, model = read_studies(given.reference, given)
     key = data_key(given.out.parent, str(key_file(given, given.out)))

@@ -61,6 +61,7 @@ class Published:
         fewest: Studies below which there is no window.
         repeats: Draws that a statistic is a mean over.
         resampled: Studies of a resample (CheXstray).
+        seed: Of the draws.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Published:
     fewest: int = FEWEST
     repeats: int = REPEATS
     resampled: int = RESAMPLED
+    seed: int = 0
 
 
 RECIPES = {"chexstray": Published("chexstray", None), "mmc_plus": Published("mmc_plus", 10.0)}
@@ -84,18 +86,16 @@ def content(studies: Studies, rows: NDArray[np.int64]) -> str:
     return fingerprint(sorted(studies.ids[rows].tolist()))
 
 
-def statistics(
-    reference: Studies, window: Studies, recipe: Published, key: str
-) -> dict[str, float]:
+def statistics(reference: Studies, window: Studies, recipe: Published) -> dict[str, float]:
     """Return the mean statistic of each stream of a window.
 
     Args:
-        reference: All of it.
-        window: Studies of the window.
+        reference: All of it, in the order of its content.
+        window: Studies of the window, in that order, too.
         recipe: Which.
-        key: Of the draws.
     """
-    rng = generator(f"medrobust monitor {recipe.name}/{key}")
+    times = fingerprint(window.times.tolist())
+    rng = generator(f"medrobust monitor {recipe.name}/{recipe.seed}/{times}")
     if recipe.name == "mmc_plus":
         return dict(_mmc_plus(reference, window, recipe, rng))
     return dict(_chexstray(reference, window, recipe, rng))

@@ -30,7 +30,7 @@ def fit(
     for day in range(start, last + 1):
         rows = window_of(reference, day, recipe)
         if len(rows) >= recipe.fewest:
-            found = statistics(reference, reference.rows(rows), recipe, content(reference, rows))
+            found = statistics(reference, reference.rows(rows), recipe)
             for name, value in found.items():
                 series.setdefault(name, []).append(value)
     if len(next(iter(series.values()), [])) < 2:
@@ -77,7 +77,7 @@ def windows(
     given = known if isinstance(known, list) else []
     old = {one["content"]: one for one in given if _is_whole(one, record)}
     base = _studies(record, reference)
-    every = joined([base, *(_studies(record, batch) for batch in batches)]).in_order()
+    every = joined([base, *(_studies(record, batch) for batch in batches)]).in_content_order()
     first, last = int(record["reference"]["last"]) + 1, int(every.days.max())
     return [_window(record, recipe, base, every, day, old) for day in range(first, last + 1)]
 
@@ -104,7 +104,7 @@ def _window(
     found["content"] = content(every, rows)
     if found["content"] in old:
         return {**old[found["content"]], "day": found["day"]}
-    values = statistics(base, every.rows(rows), recipe, found["content"])
+    values = statistics(base, every.rows(rows), recipe)
     known = {name: (pair[0], pair[1]) for name, pair in record["standard"].items()}
     number, z = unified(values, known, recipe, groups_of(base, recipe))
     found["z"] = {

@@ -1,10 +1,11 @@
 """Studies as a monitor sees them: when, whose (hashed), and what streams say of each."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +53,9 @@ class Studies:
 
     @property
     def patient_codes(self) -> Int64Array:
-        """Number of each study's patient: int64 (N,)."""
-        return np.unique(self.patients, return_inverse=True)[1].astype(np.int64)
+        """Number of each study's patient, by the first one's place: int64 (N,)."""
+        _, firsts, codes = np.unique(self.patients, return_index=True, return_inverse=True)
+        return firsts.argsort().argsort()[codes].astype(np.int64)
 
     def rows(self, chosen: Chosen) -> "Studies":
         """Return some of the studies."""
@@ -71,6 +73,37 @@ class Studies:
     def in_order(self) -> "Studies":
         """Sort by time, equal times by id: the order in which they came changes nothing."""
         return self.rows(np.lexsort((self.ids, self.times)))
+
+    def in_content_order(self) -> "Studies":
+        """Sort by time, equal times by what streams say, then by all that the patient has.
+
+        Names do not count, nor the key that hides them: the same studies give the same order.
+        """
+        own = self._digests()
+        codes = self.patient_codes
+        order = np.lexsort((own, self.times, codes))
+        parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(self) else []
+        whole = np.array([_number(self.times[p], own[p]) for p in parts], np.uint64)
+        return self.rows(np.lexsort((whole[codes], own, self.times)))
+
+    def _digests(self) -> NDArray[np.uint64]:
+        """Return a number of what streams say of each study: (N,), platforms alike."""
+        numbers = [self.numbers[name] + 0.0 for name in sorted(self.numbers)]  # no -0
+        numbers = [np.where(np.isnan(values), np.nan, values) for values in numbers]
+        rows: list[NDArray[Any]] = [self.vectors[name] for name in sorted(self.vectors)]
+        if numbers:
+            rows.append(np.stack(numbers, axis=1))
+        rows += [self.categories[name] for name in sorted(self.categories)]
+        return np.array([_number(*(part[i] for part in rows)) for i in range(len(self))], np.uint64)
+
+
+def _number(*parts: Any) -> int:
+    """Digest arrays and texts."""
+    found = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        content = part.tobytes() if isinstance(part, np.ndarray) else str(part).encode()
+        found.update(f"{len(content)} ".encode() + content)
+    return int.from_bytes(found.digest(), "little")
 
 
 def joined(parts: Sequence[Studies]) -> Studies:

@@ -67,7 +67,7 @@ def fit_monitor(
         reference: Clean studies, ids and patients by name.
         key: Hides names.
         recipe: "default", "chexstray" or "mmc_plus".
-        settings: Of the default recipe.
+        settings: Of the default recipe; published ones take their `seed` alone.
         limit: Of a published recipe; None: the published one, if there is one.
         model: What made features and scores, which updates must come from.
         columns: "id", "time", "patient" -> column of the table; None: there was none.
@@ -84,7 +84,7 @@ def fit_monitor(
         raise ConfigurationError(
             f"--limit {limit:g} is for published recipes: the default one has --budget."
         )
-    known = hidden(reference, key).in_order()
+    known = hidden(reference, key).in_content_order()
     ids, counts = np.unique(known.ids, return_counts=True)
     if len(ids) < len(known):
         raise InvalidDataError(
@@ -114,7 +114,8 @@ def fit_monitor(
     if recipe == DEFAULT:
         part, arrays = default_windows.fit(known, settings or Settings())
     else:
-        part, arrays = published_windows.fit(known, RECIPES[recipe], limit)
+        seed = (settings or Settings()).seed
+        part, arrays = published_windows.fit(known, replace(RECIPES[recipe], seed=seed), limit)
     MonitorFolder(place).create({**body, **part}, {**arrays, "ids": known.ids})
     return {**body, **part}
 

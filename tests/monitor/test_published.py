@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from medrobust.base.fingerprints import fingerprint
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.monitor import published_windows
@@ -44,6 +45,7 @@ def table(first, days, per_day, seed, name="s"):
 
 
 REFERENCE, WINDOW = table(0, 12, 5, 0), table(12, 5, 5, 1)
+TIMES = fingerprint(WINDOW.times.tolist())
 
 
 def test_defaults_are_the_published_ones():
@@ -57,9 +59,9 @@ def test_a_window_has_both_its_ends():
 
 
 def test_chexstray_is_the_mean_of_ks_and_chi_squared_over_resamples():
-    found = statistics(REFERENCE, WINDOW, CHEXSTRAY, "key")
+    found = statistics(REFERENCE, WINDOW, CHEXSTRAY)
     assert list(found) == ["embedding 0", "embedding 1", "embedding 2", "age", "kvp", "view"]
-    drawn = generator("medrobust monitor chexstray/key").integers(0, 25, (3, 25))
+    drawn = generator(f"medrobust monitor chexstray/0/{TIMES}").integers(0, 25, (3, 25))
     for name in ("age", "kvp"):
         known, own = REFERENCE.numbers[name], WINDOW.numbers[name]
         expected = [
@@ -79,9 +81,9 @@ def test_chexstray_is_the_mean_of_ks_and_chi_squared_over_resamples():
 
 
 def test_mmc_plus_is_the_mean_of_what_lies_beyond_the_reference_itself():
-    found = statistics(REFERENCE, WINDOW, MMC_PLUS, "key")
+    found = statistics(REFERENCE, WINDOW, MMC_PLUS)
     assert list(found) == ["embedding", "age", "kvp", "view"]
-    rng = generator("medrobust monitor mmc_plus/key")
+    rng = generator(f"medrobust monitor mmc_plus/0/{TIMES}")
 
     def moved(first, second):
         cost = ((first[:, None].astype(float) - second[None].astype(float)) ** 2).sum(axis=2)
@@ -108,9 +110,9 @@ def test_mmc_plus_is_the_mean_of_what_lies_beyond_the_reference_itself():
 
 
 def test_rows_of_the_reference_in_the_window_are_taken_out_of_mmc_plus():
-    same = statistics(REFERENCE, REFERENCE.rows(np.arange(20)), MMC_PLUS, "key")
+    same = statistics(REFERENCE, REFERENCE.rows(np.arange(20)), MMC_PLUS)
     others = replace(REFERENCE, vectors={"embedding": REFERENCE.vectors["embedding"][20:]})
-    rng = generator("medrobust monitor mmc_plus/key")
+    rng = np.random.default_rng(0)
     known, own = others.vectors["embedding"], REFERENCE.vectors["embedding"][:20]
     first = known[rng.integers(0, len(known), 20)]
     assert len(first) == 20
@@ -161,13 +163,15 @@ def test_mmc_plus_leaves_windows_out_that_reach_before_the_reference():
 def test_a_published_monitor_is_updated_in_parts_as_at_once(tmp_path, monkeypatch, name):
     recipe = CHEXSTRAY if name == "chexstray" else MMC_PLUS
     monkeypatch.setitem(RECIPES, name, recipe)
-    key = b"k" * 32
     new = table(12, 6, 5, 1)
     new = replace(new, numbers={**new.numbers, "kvp": new.numbers["kvp"] + 40})
     windows = []
-    for parts in ([new], [new.rows(np.arange(15)), new.rows(np.arange(15, 30))]):
-        place = tmp_path / f"{name}{len(parts)}"
-        fit_monitor(place, REFERENCE, key=key, recipe=name, limit=2.0)
+    halves = [new.rows(np.arange(15)), new.rows(np.arange(15, 30))]
+    for number, (key, parts) in enumerate(
+        ((b"k" * 32, [new]), (b"k" * 32, halves), (b"m" * 32, [new]))
+    ):
+        place = tmp_path / f"{name}{number}"
+        fit_monitor(place, REFERENCE, key=key, recipe=name, limit=1.0)
         for part in parts:
             found = update_monitor(place, part, key=key)
         windows.append((place / "windows.json").read_text())
@@ -175,6 +179,8 @@ def test_a_published_monitor_is_updated_in_parts_as_at_once(tmp_path, monkeypatc
         assert found.status["contributions"][0][0] == "kvp"
         assert (found.status["statistic"] < 0) == (name == "chexstray")
     assert windows[0] == windows[1]
+    made = [[(one["z"], one["statistic"]) for one in json.loads(text)] for text in windows]
+    assert made[0] == made[2]  # the key that hides names moves no number
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,23 @@ def test_models_are_called_by_name_and_by_fingerprint_where_names_are_alike():
         check_same(other, {"model": "f" * 64})  # monitors of before
 
 
+def test_two_fits_of_the_same_studies_give_the_same_limit_whatever_the_key(tmp_path):
+    few = Settings(window=3, fewest=10, budget=30)
+    reference, new = studies(0, 35, 12, 0), studies(35, 4, 12, 1)
+    reference = replace(reference, categories={"view": np.full(len(reference), "PA")})
+    new = replace(new, categories={"view": np.full(len(new), "PA")})
+    turned = np.random.default_rng(0).permutation(len(reference))
+    found = []
+    other = reference.rows(turned)
+    for key, seed, given in ((b"1", 0, reference), (b"2", 0, other), (b"1", 1, reference)):
+        place = tmp_path / f"{key.hex()}{seed}"
+        record = fit_monitor(place, given, key=key * 32, settings=replace(few, seed=seed))
+        update_monitor(place, new, key=key * 32)
+        found.append((record["standard"], (place / "windows.json").read_bytes()))
+    assert found[0] == found[1]
+    assert found[0][0]["limit"] != found[2][0]["limit"]  # as far as draws alone move it
+
+
 def test_damage_and_absence_are_named(monitor, tmp_path):
     with pytest.raises(StoreError, match="holds no monitor"):
         update_monitor(tmp_path / "none", studies(60, 1, 12, 1), key=KEY)
