@@ -189,6 +189,8 @@ class Texts:
         labels: int64 (N,), the label set of each image by its number, where texts are matched by
             those; a store keeps none of it.
         label_sets: The labels in each of these sets, by its number; None without.
+        merged: Whether images share a text because theirs read the same, and not by their study; a
+            store does not keep it.
     """
 
     values: NDArray[np.str_]
@@ -196,6 +198,7 @@ class Texts:
     kept: NDArray[np.str_] | None = None
     labels: Int64Array | None = None
     label_sets: tuple[tuple[str, ...], ...] | None = None
+    merged: bool = False
     kind: ClassVar = "texts"
 
     def take(self, rows: Int64Array) -> Self:
@@ -211,6 +214,7 @@ class Texts:
             None if self.kept is None else self.kept[texts],
             None if self.labels is None else self.labels[rows],
             self.label_sets,
+            self.merged,
         )
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from medrobust.base.given import check_whole
 from medrobust.exceptions import ConfigurationError, unknown_name
 
 from .suites import SEVERITIES
@@ -194,9 +195,14 @@ class TextCorruption:
         """Refuse what does not exist."""
         if self.name not in KERNELS:
             raise unknown_name("corruption of texts", self.name, KERNELS)
-        if not self.severities or not set(self.severities) <= set(SEVERITIES):
+        check_whole(f"seed of {self.name!r}", self.seed, least=0)
+        given: Any = self.severities
+        listed = isinstance(given, Sequence) and not isinstance(given, str)
+        wrong = not listed or not given or any(type(level) is not int for level in given)
+        if wrong or not set(given) <= set(SEVERITIES):
+            said = given if isinstance(given, str) or not listed else list(given)
             raise ConfigurationError(
-                f"severities={list(self.severities)} of {self.name!r}: give some of 1 to 5."
+                f"severities={said} of {self.name!r}: give a list of some of 1 to 5, such as [1,5]."
             )
 
     def __call__(self, text: str, severity: int) -> str:

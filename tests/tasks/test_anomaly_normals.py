@@ -10,6 +10,7 @@ from medrobust.base.once import one_job
 from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
+from medrobust.tasks.anomaly import Anomaly
 from medrobust.tasks.anomaly.normals import drawn, shots
 from medrobust.tasks.other_images import batches, other_split
 
@@ -90,3 +91,15 @@ def test_images_are_read_channels_first_as_the_engine_reads_them(grey: bool) -> 
     assert tuple(read[0].shape[1:]) == ((1, 8, 8) if grey else (3, 8, 8))
     stored = given.images[33] if grey else np.moveaxis(given.images[33], -1, 0)
     np.testing.assert_array_equal(read[1][1].numpy().squeeze(), stored)
+
+
+@pytest.mark.parametrize("shots", ["many", [1], 0, 1.5, True])
+def test_settings_of_the_wrong_kind_are_refused_by_name(shots: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"task\.normal_shots=.* must be a whole number"):
+        Anomaly("memory_bank", normal_shots=shots)
+    with pytest.raises(
+        ConfigurationError, match=r"task\.blocks=.* must be a list of whole numbers"
+    ):
+        Anomaly(blocks=shots if isinstance(shots, str) else [shots])
+    with pytest.raises(ConfigurationError, match=r"task\.bank=.* must be a share between 0 and 1"):
+        Anomaly("memory_bank", bank=shots)

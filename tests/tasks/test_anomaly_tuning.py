@@ -149,7 +149,9 @@ def test_without_branches_the_feature_of_the_image_is_asked() -> None:
     seen = Seen(features, PatchFeatures([]))
     truth = functional.softplus(torch.tensor([-10.0, -10, 10]))
     torch.testing.assert_close(head.losses(seen, part(None)), truth)
-    assert head.wrong(seen, part(None)).tolist() == [False, False, True]
+    wrong, loss = head.judged(seen, part(None))
+    assert wrong.tolist() == [False, False, True]
+    torch.testing.assert_close(loss, head.losses(seen, part(None)), rtol=0, atol=0)
     several = torch.tensor([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
     assert head.abnormal(several).tolist() == [0, 1, 0]
 

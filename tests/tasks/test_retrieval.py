@@ -305,6 +305,7 @@ def test_reports_of_own_data_are_matched_and_never_stored(workplace, capsys) -> 
     [
         (("dataset.text_column=note",), "has no column 'note'"),
         (("task.relevance=meaning",), "There are: pair, text, normalized, labels"),
+        (("task.relevance=pair",), "took reports that read the same for one: name the column"),
     ],
 )
 def test_what_cannot_be_matched_is_said_in_a_sentence(given, told, workplace, capsys) -> None:

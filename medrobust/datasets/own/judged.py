@@ -122,7 +122,9 @@ def read_texts(
     ]
     texts = [report for _, report in row]
     hashes = keyed_hashes(key, "report", texts)
-    return Texts(np.array(texts, dtype=np.str_), np.array(pairs, np.int64), hashes)
+    merged = studies is None and len(texts) < len(pairs)
+    values = np.array(texts, dtype=np.str_)
+    return Texts(values, np.array(pairs, np.int64), hashes, merged=merged)
 
 
 def label_sets(

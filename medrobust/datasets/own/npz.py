@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.former_keywords import formerly_made_with
+from medrobust.base.given import names_given
 from medrobust.base.missing import is_missing, names_nobody
 from medrobust.base.once import say_once
 from medrobust.base.targets import Labels
@@ -170,7 +171,7 @@ class Npz:
             ),
             prompt_names=tuple(self.prompt_names or ()),
             modality=self.modality,
-            normal=tuple(self.normal),
+            normal=names_given("dataset.normal", self.normal),
             license=self.license,
             findings=(*other_size(self.size), *self._shared_patients(chosen, prefix)),
         )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
+from medrobust.base.given import names_given
 from medrobust.base.once import say_once
 from medrobust.base.stored_planes import OpensPlanes
 from medrobust.base.targets import Labels, Texts
@@ -383,7 +384,7 @@ class OwnData(ABC):
             images=images.open(),
             prompt_names=tuple(self.prompt_names or ()) if self.target == "labels" else (),
             modality=self.modality,
-            normal=tuple(self.normal),
+            normal=names_given("dataset.normal", self.normal),
             ids=ids,
             groups=groups,
             index=sample_index(names),

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
+from medrobust.base.given import names_given
 from medrobust.datasets.audits.findings import finished
 from medrobust.datasets.cache import CachedArray
 from medrobust.datasets.image_set import STANDARD_SIZE, ImageSet
@@ -156,5 +157,5 @@ class PublishedSource(ABC):
                 *self.notes,
             ),
         )
-        image_set = replace(image_set, normal=tuple(self.normal))
+        image_set = replace(image_set, normal=names_given("dataset.normal", self.normal))
         return finished(image_set, limit=self.limit, cache_dir=self.cache_dir)

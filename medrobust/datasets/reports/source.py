@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from medrobust.base.findings import Finding
+from medrobust.base.given import names_given
 from medrobust.base.wording import agreeing, counted
 from medrobust.datasets.own.folder import Folder
 from medrobust.datasets.own.samples import Sample
@@ -52,6 +53,7 @@ class Reports(Folder):
         if self.root is None:
             raise ConfigurationError(f"pass dataset.root=<folder of {self.name}>.")
         if self.sections is not None:
+            object.__setattr__(self, "sections", names_given("dataset.sections", self.sections))
             check_sections(self.sections)
         if self.has_splits and self.split not in SPLITS:
             raise unknown_name("split", self.split, SPLITS)
@@ -188,7 +190,13 @@ class MimicCxr(Reports):
         return ("findings", "impression")
 
     def _listing(self, split: str) -> Listing:
-        given = self.tables, self.reports, split, self.views, self.uncertain
+        given = (
+            self.tables,
+            self.reports,
+            split,
+            names_given("dataset.views", self.views),
+            self.uncertain,
+        )
         return mimic_cxr.read_mimic_cxr(self.folder, *given)
 
 
@@ -226,7 +234,9 @@ class PadChest(Reports):
     modality: str = "chest x-ray"
 
     def _listing(self, split: str) -> Listing:
-        return captions.read_padchest(self.folder, self.table, self.projections)
+        return captions.read_padchest(
+            self.folder, self.table, names_given("dataset.projections", self.projections)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

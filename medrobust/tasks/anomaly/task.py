@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.given import check_whole, check_whole_list
 from medrobust.base.targets import MaskedLabels
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.detection import OperatingPoint
@@ -106,9 +107,13 @@ class Anomaly(Task):
     ) -> None:
         if scorer not in SCORERS:
             raise unknown_name("scorer of task=anomaly", scorer, SCORERS)
-        if normal_shots is not None and normal_shots < 1:
+        check_whole("task.normal_shots", normal_shots, null="all")
+        check_whole("task.normal_seed", normal_seed, least=0)
+        check_whole_list("task.blocks", blocks, null="four at equal distances")
+        if not _is_size(bank):
             raise ConfigurationError(
-                f"task.normal_shots={normal_shots} must be at least 1, or null for all."
+                f"task.bank={bank} must be a share between 0 and 1, a whole number of places, or "
+                f"null: all."
             )
         self.scorer = scorer
         self.maps, self.blocks, self.store_maps = maps, blocks, store_maps
@@ -270,6 +275,13 @@ def _texts(prompts: Any, data: Any, normal: Sequence[str]) -> list[list[str]]:
         dataset=data.name, modality=data.modality, states=words
     )
     return found
+
+
+def _is_size(bank: object) -> bool:
+    """Say whether it is a share, a number of places, or None for all."""
+    if bank is None or isinstance(bank, bool) or not isinstance(bank, int | float):
+        return bank is None
+    return 0 < bank < 1 or (bank >= 1 and float(bank).is_integer())
 
 
 def _named(images: Any) -> str:

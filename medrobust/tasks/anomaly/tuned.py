@@ -1,5 +1,6 @@
 """What tuning learns here: which images are not normal, and where, by sentences of both states."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,12 +56,27 @@ class StateObjective(nn.Module):
 
     def losses(self, seen: Any, part: Any) -> Tensor:
         """Return the loss of each image, (n,): `medrobust.tuning.objective` calls it."""
+        return self._losses(self._of_image(seen), seen, part)
+
+    def judged(self, seen: Any, part: Any) -> tuple[Tensor, Tensor]:
+        """Return whether each image is taken for what it is not, and its loss, (n,) each."""
+        each = self._of_image(seen)
+        found = torch.stack([one.mean(dim=1) for one in each]).mean(dim=0)
+        wrong = (found > 0) != (self.abnormal(part.labels) > 0)
+        return wrong, self._losses(each, seen, part)
+
+    def _of_image(self, seen: Any) -> list[Tensor]:
+        """Return logits of the places of each block, (n, P), or of the feature of all, (n, 1)."""
+        if not len(seen.patches):
+            return [self.logits(seen.features)[:, None]]
+        return [self.logits(one.branches[CLASSIFICATION]) for one in seen.patches.values()]
+
+    def _losses(self, each: Sequence[Tensor], seen: Any, part: Any) -> Tensor:
         target, published = self.abnormal(part.labels), seen.published
         if not len(seen.patches):
-            return detection(self.logits(seen.features)[:, None], target)
+            return detection(each[0], target)
         total = torch.zeros_like(target)
-        for level in seen.patches.values():
-            which = self.logits(level.branches[CLASSIFICATION])
+        for which, level in zip(each, seen.patches.values(), strict=True):
             where = self.logits(level.branches[SEGMENTATION])
             total = total + detection(which, target, published=published)
             if part.masks is None:
@@ -76,22 +92,6 @@ class StateObjective(nn.Module):
         pixels = enlarged(logits, grid, size, corners=published)
         lesion, inside = masks == 1, masks <= 1
         return focal(pixels, lesion, inside, published=published) + dice(pixels, lesion, inside)
-
-    def judged(self, seen: Any, part: Any) -> tuple[Tensor, Tensor]:
-        """Return whether each image is taken for what it is not, and its loss, (n,) each."""
-        return self.wrong(seen, part), self.losses(seen, part)
-
-    def wrong(self, seen: Any, part: Any) -> Tensor:
-        """Return whether the image is taken for what it is not, bool (n,)."""
-        if len(seen.patches):
-            each = [
-                self.logits(one.branches[CLASSIFICATION]).mean(dim=1)
-                for one in seen.patches.values()
-            ]
-            found = torch.stack(each).mean(dim=0)
-        else:
-            found = self.logits(seen.features)
-        return (found > 0) != (self.abnormal(part.labels) > 0)
 
 
 def tuning_head(model: VisionLanguageModel, description: HeadDescription, data: Any) -> TuningHead:

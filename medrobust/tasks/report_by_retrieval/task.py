@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.given import check_whole, names_given
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.exceptions import ConfigurationError, unknown_name
@@ -103,8 +104,7 @@ class ReportByRetrieval(Task):
                 "text_corruption changes what a model reads of reports that it ranks: take "
                 "task=retrieval, or leave text_corruption out."
             )
-        if sentences is not None and sentences < 1:
-            raise ConfigurationError(f"task.sentences={sentences}: an answer needs at least one.")
+        check_whole("task.sentences", sentences, null="one whole report")
         if sentences is not None and labels:
             raise ConfigurationError(
                 "task.labels=true compares the labels of whole reports, and a sentence has none of "
@@ -114,6 +114,8 @@ class ReportByRetrieval(Task):
             raise ConfigurationError(
                 f"task.uncertain={uncertain!r} is no negative and no positive."
             )
+        if compared is not None:
+            compared = names_given("task.compared", compared)
         if compared is not None and not (labels and compared):
             raise ConfigurationError(
                 "task.compared names labels that count: name some, and pass task.labels=true."

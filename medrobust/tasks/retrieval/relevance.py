@@ -85,7 +85,7 @@ def check_rule(rule: str) -> None:
         UnknownNameError: Naming those that there are.
     """
     if rule not in RULES:
-        raise unknown_name("task.relevance", rule, RULES)
+        raise unknown_name("task.relevance", str(rule), RULES)
 
 
 def normalized(text: str) -> str:

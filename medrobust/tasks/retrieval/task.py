@@ -96,6 +96,13 @@ class Retrieval(Task):
                 f"task=retrieval needs a text of each image, and data set {data.name!r} has none."
             )
         check_texts(data)
+        if self.relevance == "pair" and data.target.merged:
+            raise ConfigurationError(
+                f"task.relevance=pair needs to know whose report each is, and data set "
+                f"{data.name!r} took reports that read the same for one: name the column of the "
+                f"studies (+dataset.study_column=study; the images' own ids, if each has a report "
+                f"of its own), or take task.relevance=text."
+            )
         model = text_model(side, PURPOSE)
         judged = relevance(data.target, self.relevance)
         texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]

@@ -1,0 +1,66 @@
+"""Settings as they are given: whole numbers, lists of them, names; others are refused by name."""
+
+from collections.abc import Sequence
+from numbers import Integral
+
+from medrobust.exceptions import ConfigurationError
+
+
+def check_whole(key: str, value: object, *, least: int = 1, null: str = "") -> None:
+    """Refuse what is no whole number from `least` on.
+
+    Args:
+        key: Of the setting.
+        value: Given for it.
+        least: Smallest that is meant.
+        null: What None stands for; empty where it stands for nothing.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+
+    Example:
+        >>> check_whole("task.normal_shots", None, null="all")
+        >>> check_whole("task.normal_shots", 1.5, null="all")
+        Traceback (most recent call last):
+        medrobust.exceptions.ConfigurationError: task.normal_shots=1.5 must be a whole number, ...
+    """
+    if (value is None and null) or _is_whole(value, least):
+        return
+    otherwise = f", or null: {null}" if null else ""
+    raise ConfigurationError(f"{key}={value} must be a whole number, {least} or more{otherwise}.")
+
+
+def check_whole_list(key: str, value: object, *, null: str) -> None:
+    """Refuse what is no list of whole numbers from 1 on, each once, nor None.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    if value is None:
+        return
+    listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if not listed or not all(_is_whole(one, 1) for one in listed) or len(set(listed)) < len(listed):
+        raise ConfigurationError(
+            f"{key}={listed or value} must be a list of whole numbers from 1 on, each once, such "
+            f"as [1,2], or null: {null}."
+        )
+
+
+def names_given(key: str, value: object) -> tuple[str, ...]:
+    """Return the names that a setting lists; one alone may stand without brackets.
+
+    Raises:
+        ConfigurationError: Naming key and value, if it is no name and no list of names.
+
+    Example:
+        >>> names_given("dataset.normal", "healthy"), names_given("dataset.normal", ["a", "b"])
+        (('healthy',), ('a', 'b'))
+    """
+    listed = [value] if isinstance(value, str) else value
+    if isinstance(listed, Sequence) and all(isinstance(name, str) for name in listed):
+        return tuple(listed)
+    raise ConfigurationError(f"{key}={value} must be a list of names, such as [first,second].")
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
