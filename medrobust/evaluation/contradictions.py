@@ -60,15 +60,21 @@ def _of_model(key: CellKey, config: Any) -> str | None:
     """Compare the model with the configuration, and its adapter with the encoding and the head."""
     if "weights" not in key.encoding:
         return None
-    model = config.get("model") if isinstance(config, Mapping) else None
-    named = model.get("name") if isinstance(model, Mapping) else None
-    if named not in (None, HIDDEN, key.spec.model):
-        return f"its model is not {named!r}, that of its configuration"
-    adapter = key.encoding.get("adapter")
-    adapts = ONLINE in key.head or (isinstance(adapter, Mapping) and len(adapter) > 0)
-    if adapts and key.spec.adapter == "none":
+    model, asked = (_part(config, name) for name in ("model", "adapter"))
+    if model.get("name") not in (None, HIDDEN, key.spec.model):
+        return f"its model is not {model['name']!r}, that of its configuration"
+    adapter, online = key.encoding.get("adapter"), ONLINE in key.head
+    adapts = online or (isinstance(adapter, Mapping) and len(adapter) > 0)
+    plain = asked.get("_target_") == "medrobust.adapters.NoAdapter" and not online
+    if key.spec.adapter == "none" if adapts else plain and key.spec.adapter != "none":
         return "its adapter is not that of its encoding"
     return None
+
+
+def _part(config: Any, name: str) -> Mapping[str, Any]:
+    """Return a group of a configuration; an empty one where there is none."""
+    group = config.get(name) if isinstance(config, Mapping) else None
+    return group if isinstance(group, Mapping) else {}
 
 
 def _of_corruption(spec: CellSpec, identity: Any) -> str | None:

@@ -162,3 +162,12 @@ def test_what_an_audit_adds_is_sealed_too(store: Store) -> None:
     file.write_bytes(file.read_bytes().replace(b'"val"', b'"vam"'))
     with pytest.raises(StoreError, match="not the one that was sealed"):
         Store(store.root).data(DATA.fingerprint)
+
+
+def test_an_adapter_of_a_model_as_published_is_refused() -> None:
+    key = replace(KEY, encoding={**KEY.encoding, "adapter": {}})
+    config = {"adapter": {"_target_": "medrobust.adapters.NoAdapter"}}
+    stated = (key.fingerprint, key.encoding_fingerprint)
+    assert "adapter" in (contradiction(key, DATA, stated, config) or "")
+    published = replace(key, spec=replace(key.spec, adapter="none"))
+    assert contradiction(published, DATA, stated, config) is None
