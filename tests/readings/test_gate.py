@@ -189,7 +189,6 @@ def test_a_dicom_file_of_another_modality_is_refused(
     ("words", "sentence"),
     [
         (("--split", "train"), "hold no cells of the split 'train'"),
-        (("--split", "train", "--model", "phantomclip"), "hold no cells of the split 'train'"),
         (("--alpha", "0.001"), "patients to test: even without an error"),
         (("--alpha", "2"), "write a number between 0 and 1"),
         (("--alpha", "0.03"), "no limit keeps a risk of 3 %"),
