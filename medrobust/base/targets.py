@@ -182,7 +182,8 @@ class Texts:
     """What people wrote of images: one or several an image, or one shared by several.
 
     Attributes:
-        values: (T,) strings.
+        values: (T,) strings; of reports objects, since numpy's own strings take for each as much as
+            for the longest.
         pairs: int64 (P, 2), each an image and a text that belong together, by their rows.
         kept: (T,) strings that a store keeps in their place, as keyed hashes of own reports; None
             where it keeps the texts themselves.
@@ -193,7 +194,7 @@ class Texts:
             store does not keep it.
     """
 
-    values: NDArray[np.str_]
+    values: NDArray[Any]
     pairs: Int64Array
     kept: NDArray[np.str_] | None = None
     labels: Int64Array | None = None
@@ -219,7 +220,7 @@ class Texts:
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Name what a store keeps."""
-        texts = self.values if self.kept is None else self.kept
+        texts = self.values.astype(np.str_) if self.kept is None else self.kept
         return {"texts": texts, "text_pairs": self.pairs}
 
     def groups(self, of_images: Int64Array | None) -> Int64Array | None:
@@ -250,7 +251,10 @@ class Texts:
     def complaint(self, images: int, classes: int) -> str | None:
         """Say why they are not the target of so many images and classes, or return None."""
         pairs = self.pairs
-        if self.values.ndim != 1 or self.values.dtype.kind != "U":
+        strings = self.values.dtype.kind == "U" or (
+            self.values.dtype == object and all(isinstance(one, str) for one in self.values)
+        )
+        if self.values.ndim != 1 or not strings:
             return f"texts must be strings (T,), got {self.values.dtype} {self.values.shape}"
         if pairs.dtype != np.int64 or pairs.ndim != 2 or pairs.shape[1] != 2:
             return f"pairs of images and texts must be int64 (P, 2), got {pairs.dtype}"

@@ -102,6 +102,7 @@ def test_a_store_keeps_no_masks_as_it_keeps_no_images(tmp_path: Path) -> None:
         (Texts(np.array(["a"]), np.array([[0, 0], [1, 0]])), "an image has no text"),
         (Texts(np.array(["a"]), np.array([[0, 1]])), "a pair names none"),
         (Texts(np.array([1]), PAIRS), "strings"),
+        (Texts(np.array(["a", 1], object), PAIRS), "strings"),
         (Boxes(BOXES.values.astype(float), BOXES.images, BOXES.classes), "float32"),
         (Boxes(BOXES.values, BOXES.images + 1, BOXES.classes), r"0\.\.4"),
         (Boxes(BOXES.values[:, ::-1].copy(), BOXES.images, BOXES.classes), "ends before"),

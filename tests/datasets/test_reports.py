@@ -14,6 +14,7 @@ from reports import (
 
 from medrobust.datasets import CheXpert5x200, MimicCxr, OpenI, PadChest, Roco
 from medrobust.datasets.image_set import judged_by
+from medrobust.datasets.own.judged import read_texts
 from medrobust.datasets.reports.sections import split_sections
 from medrobust.exceptions import (
     ConfigurationError,
@@ -235,3 +236,10 @@ def test_an_image_of_several_classes_is_refused_with_its_line(tmp_path):
     file.write_text(file.read_text().replace("1.0,0.0,0.0,0.0,0.0", "1.0,1.0,0.0,0.0,0.0", 1))
     with pytest.raises(MedRobustError, match="line 2: 2 of the five classes are 1"):
         CheXpert5x200(**cached(tmp_path)).load()
+
+
+def test_a_long_report_takes_no_memory_for_others() -> None:
+    found = read_texts([["Clear."], ["x" * 1_000_000], ["Clear."]], b"key")
+    assert found.values.nbytes == 2 * np.dtype(object).itemsize
+    assert found.complaint(3, 0) is None
+    assert found.arrays()["texts"].dtype.kind == "U"

@@ -95,7 +95,7 @@ def test_distances_are_measures_beside_answers_and_a_stream_of_the_monitor(workp
     judged = [row for row in rows("both/quality.csv") if row["measure"] == MEASURE]
     assert len(judged) == 3  # both conditions, and both together
     assert float(judged[0]["failure_auroc"]) > 0.5
-    choice, columns = Choice(per_day=10), Columns(ignored=("patient",))
+    choice, columns = Choice(per_day=10), Columns()
     studies = studies_of_store(Path("store"), choice, columns)[0]
     own = next(
         c for c in Store(Path("store")).cells() if c.task == "own_report" and not c.spec.severity

@@ -123,7 +123,7 @@ def read_texts(
     texts = [report for _, report in row]
     hashes = keyed_hashes(key, "report", texts)
     merged = studies is None and len(texts) < len(pairs)
-    values = np.array(texts, dtype=np.str_)
+    values = np.array(texts, dtype=object)
     return Texts(values, np.array(pairs, np.int64), hashes, merged=merged)
 
 

@@ -3,7 +3,7 @@
 import string
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class Relevance:
             for every image that shares its labels with one it was given for; None elsewhere.
     """
 
-    candidates: NDArray[np.str_]
+    candidates: NDArray[Any]
     of_text: Int64Array
     pairs: Int64Array
     labels: Int64Array | None = None
