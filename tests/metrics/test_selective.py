@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medrobust.metrics import selective
+from medrobust.metrics.deferral import selective_risk
 from medrobust.metrics.selective import risk_coverage
 
 SURE = np.array([0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0.45, 0.4, 0.3, 0.2])
@@ -146,3 +147,10 @@ def test_influence_says_what_leaving_an_image_out_does(number, influence):
     assert np.corrcoef(found, pseudo - pseudo.mean())[0, 1] > 0.999
     assert found.std() == pytest.approx(pseudo.std(), rel=0.02)
     assert abs(found.mean()) < 1e-12
+
+
+def test_no_loss_over_several_conditions_has_an_interval_all_the_same():
+    accepted = np.tile([1.0, 0.5], 20)  # of 40 images, half of them accepted in half
+    found = selective_risk(np.zeros(40), accepted, None)
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(0.0876, abs=1e-3)  # Wilson's, of none of 40
