@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, UInt8Array
 
 from .image_notes import cached_notes, sentence
-from .masks import BORDER, mask_paths, read_masks, read_spacing
+from .masks import BORDER, mask_paths, mask_slices, read_masks, read_spacing, stated_spacing
 from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, SeenPicture, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .row_files import check_files
@@ -57,12 +57,14 @@ class Folder(OwnData):
         name: Name in tables and in the store.
         bit_depth: Of images with more than 8 bits (`Framing`).
         mask_column: Column of the masks, where the table has it: files of the size of their images,
-            not 0 in lesions; empty where nothing is one.
+            not 0 in lesions; empty where nothing is one. Pictures, or NIfTI.
+        mask_slice_column: Column of the slices of masks of NIfTI, from 0, where the table has it.
         mask_classes: What the values of masks stand for, from 0, the background, where images are
             judged by masks; none: every value but 0 is a lesion.
         mask_threshold: Value beyond which a pixel is a lesion, for masks of JPEG or of soft edges
             (0 to 255); None: every value but 0. Only without `mask_classes`.
-        spacing_column: Column of the millimetres from one pixel to the next; None: nobody knows.
+        spacing_column: Column of the millimetres from one pixel to the next; None: those of the
+            headers of masks of NIfTI, else nobody knows.
         target: Also "masks".
     """
 
@@ -72,6 +74,7 @@ class Folder(OwnData):
     name: str = "folder"
     bit_depth: int = 16
     mask_column: str = "mask"
+    mask_slice_column: str = "mask_slice"
     mask_classes: Sequence[str] = ()
     mask_threshold: int | None = None
     spacing_column: str | None = None
@@ -118,6 +121,7 @@ class Folder(OwnData):
     def _masks(
         self, table: Table, samples: list[Sample], classes: Sequence[str] | None
     ) -> CachedArray:
+        paths = mask_paths(table, self.mask_column, smeared=self.mask_threshold is not None)
         return read_masks(
             table,
             self.mask_column,
@@ -128,11 +132,13 @@ class Folder(OwnData):
             self.cache_dir,
             classes,
             self.mask_threshold,
+            mask_slices(table, self.mask_slice_column, paths),
         )
 
     def _spacing(self, table: Table, samples: list[Sample]) -> Float64Array | None:
         if self.spacing_column is None:
-            return None
+            paths = mask_paths(table, self.mask_column, smeared=self.mask_threshold is not None)
+            return stated_spacing(self.name, paths, self.folder, samples, self._framing())
         return read_spacing(table, self.spacing_column, samples, self._framing())
 
     def _of_files(self, table: Table, samples: list[Sample], split: str) -> tuple[Finding, ...]:

@@ -1,20 +1,23 @@
 """Masks of own images: files beside them, of their size, framed as they are."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.class_masks import FULL, most_light
+from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
 from medrobust.base.wording import part_of
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import InvalidDataError, InvalidImageError
 from medrobust.types import Float64Array, UInt8Array
 
+from .nifti import SUFFIXES, Volumes, read_layout
 from .picture_files import ALPHA_MODES
 from .picture_sizes import TURNED, UPRIGHT, orientation, shown_size, size_shown
 from .pictures import Framing, check_area, framed, quiet_decoders, write_images
@@ -28,9 +31,6 @@ log = logging.getLogger(__name__)
 
 LOSSY = (".jpg", ".jpeg")
 """Files whose compression smears a mask."""
-
-VOLUMES = (".nii", ".nii.gz", ".dcm")
-"""Files of whole volumes, which Pillow does not read."""
 
 READING = 4
 """Version of the way masks are read."""
@@ -59,10 +59,10 @@ def mask_paths(table: Table, column: str, *, smeared: bool = False) -> list[str]
                 f"{table.file}, line {line}: the path of the mask leaves the folder of the images; "
                 f"paths are relative to dataset.root."
             )
-        if path.lower().endswith(VOLUMES):
+        if path.lower().endswith(".dcm"):
             raise InvalidDataError(
-                f"{table.file}, line {line}: masks of NIfTI and DICOM SEG are not read. Write the "
-                f"slice of each image as PNG."
+                f"{table.file}, line {line}: masks of DICOM SEG are not read. Write that of each "
+                f"image as PNG, or as NIfTI."
             )
         if pure.suffix.lower() in LOSSY and not smeared:
             raise InvalidDataError(
@@ -82,6 +82,7 @@ def read_masks(
     cache_dir: str | None,
     classes: Sequence[str] | None = None,
     threshold: int | None = None,
+    slices: Mapping[int, int] = MappingProxyType({}),
 ) -> CachedArray:
     """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
 
@@ -100,6 +101,7 @@ def read_masks(
         classes: What the values of files stand for, from 0, the background; empty: every value but
             0 is class 1. None: lesions.
         threshold: Value beyond which a pixel is of the only class, for smeared masks; None: 0.
+        slices: Row of the table -> slice of its mask, for masks of volumes.
 
     Raises:
         InvalidDataError: As `mask_paths` raises it.
@@ -109,7 +111,13 @@ def read_masks(
     """
     paths = mask_paths(table, column, smeared=threshold is not None)
     given = {
-        sample.name: Sample(paths[sample.row], folder / paths[sample.row], sample.row, sample.place)
+        sample.name: Sample(
+            f"{paths[sample.row]}#{slices.get(sample.row, '')}",
+            folder / paths[sample.row],
+            sample.row,
+            sample.place,
+            slices.get(sample.row),
+        )
         for sample in samples
         if paths[sample.row]
     }
@@ -125,14 +133,17 @@ def read_masks(
         "framing": [framing.size, framing.fit],
         **({} if classes is None else {"classes": len(classes)}),
         **({} if threshold is None else {"threshold": threshold}),
+        **({"slices": [one.frame for one in given.values()]} if slices else {}),
     }
+    volumes = Volumes()
 
     def read(sample: Sample) -> UInt8Array:
         if sample.name not in given:
             return _bare(sample.file, framing)
         own = given[sample.name]
         with place_named(own):
-            return _read(own.file, sample.file, framing, classes, threshold)
+            values = _values(own, sample.file, volumes)
+            return _classes(own.file.name, values, framing, classes, threshold)
 
     def write(target: Path) -> str:
         with quiet_decoders():
@@ -142,43 +153,70 @@ def read_masks(
     return cached_array(f"{name}-masks", key, write, cache_dir=cache_dir)
 
 
-def _read(
-    file: Path,
+def _values(mask: Sample, image: Path, volumes: Volumes) -> NDArray[Any]:
+    """Return the values of a mask as its image is shown, (H, W)."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    name = mask.file.name
+    try:
+        with Image.open(image) as picture:
+            shown, turn = size_shown(picture), orientation(picture) or UPRIGHT
+        if name.lower().endswith(SUFFIXES):
+            values: NDArray[Any] = volumes.read(mask.file, mask.frame)
+            _check_size(values.shape[::-1], shown, turn, mask.file, image, told=False)
+            return values
+        with Image.open(mask.file) as picture:
+            check_area(name, *picture.size)
+            told = orientation(picture) is not None
+            upright = ImageOps.exif_transpose(picture)
+            _check_size(upright.size, shown, turn, mask.file, image, told=told)
+            return _grey_values(upright, name)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InvalidImageError(f"the mask {name} cannot be read: {error}.") from error
+
+
+def _check_size(
+    size: tuple[int, ...],
+    shown: tuple[int, int],
+    turn: int,
+    mask: Path,
     image: Path,
+    *,
+    told: bool,
+) -> None:
+    """Refuse a mask of another size than its image, or one that may be turned against it.
+
+    Raises:
+        InvalidImageError: Naming both.
+    """
+    stored = shown[::-1] if turn in TURNED else shown
+    if not told and turn != UPRIGHT and size == stored:
+        raise InvalidImageError(
+            f"the image {image.name} is turned by its EXIF orientation and its mask {mask.name} is "
+            f"not marked: save both upright."
+        )
+    if size != shown:
+        sizes = " and ".join(f"{one[0]}x{one[1]}" for one in (size, shown))
+        raise InvalidImageError(
+            f"the mask {mask.name} and its image have {sizes} pixels: they must be of one size."
+        )
+
+
+def _classes(
+    name: str,
+    values: NDArray[Any],
     framing: Framing,
     classes: Sequence[str] | None,
     threshold: int | None,
 ) -> UInt8Array:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as mask, Image.open(image) as picture:
-            check_area(file.name, *mask.size)
-            shown = size_shown(picture)
-            told, turn = orientation(mask) is not None, orientation(picture) or UPRIGHT
-            upright = ImageOps.exif_transpose(mask)
-            stored = shown[::-1] if turn in TURNED else shown
-            if not told and turn != UPRIGHT and upright.size == stored:
-                raise InvalidImageError(
-                    f"the image {image.name} is turned by its EXIF orientation and its mask "
-                    f"{file.name} is not marked: save both upright."
-                )
-            if upright.size != shown:
-                sizes = " and ".join(f"{one[0]}x{one[1]}" for one in (upright.size, shown))
-                raise InvalidImageError(
-                    f"the mask {file.name} and its image have {sizes} pixels: they must be of one "
-                    f"size."
-                )
-            values = _grey_values(upright, file.name)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InvalidImageError(f"the mask {file.name} cannot be read: {error}.") from error
+    """Return the class of each pixel as framed, from the values of a file."""
     if not classes:
         beyond = values != 0 if threshold is None else values > threshold
         values = beyond.astype(np.uint8)
     elif values.min() < 0 or values.max() >= len(classes):
         named = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
         raise InvalidImageError(
-            f"the mask {file.name} has values from {values.min()} to {values.max()}, and "
+            f"the mask {name} has values from {values.min()} to {values.max()}, and "
             f"dataset.mask_classes names {named}: name all classes, or none where every value but "
             f"0 is the same."
         )
@@ -231,6 +269,69 @@ def _bordered(mask: UInt8Array, shape: tuple[int, ...], framing: Framing) -> UIn
         inside = framed(np.full(shape[:2], 255, np.uint8), framing, grey=True)
         mask[inside < 128] = BORDER
     return mask
+
+
+def mask_slices(table: Table, column: str, paths: Sequence[str]) -> dict[int, int]:
+    """Return row -> slice of its mask, of rows that name one.
+
+    Args:
+        table: With the rows.
+        column: Of the slices of masks of volumes, from 0; a table may have none.
+        paths: Of the masks, one a row.
+
+    Raises:
+        InvalidDataError: If it is no whole number from 0, or the mask is no volume; names the line.
+    """
+    if column not in table.columns:
+        return {}
+    found = {}
+    for row, (text, path) in enumerate(zip(table.columns[column], paths, strict=True)):
+        if not text:
+            continue
+        number = whole_number(text)
+        if number is None or number < 0 or not path.lower().endswith(SUFFIXES):
+            raise InvalidDataError(
+                f"{table.place(row)}: {column} is {text!r}; it is the slice of a mask of NIfTI, "
+                f"numbered from 0, and empty for others."
+            )
+        found[row] = number
+    return found
+
+
+def stated_spacing(
+    name: str, paths: Sequence[str], folder: Path, samples: Sequence[Sample], framing: Framing
+) -> Float64Array | None:
+    """Return the spacing of stored pixels by the headers of masks: float64 (N, 2), millimetres.
+
+    Of images without a mask, which have no border to be measured, it is 1.
+
+    Args:
+        name: Of the set.
+        paths: Of the masks, one a row of the table; empty where there is none.
+        folder: That paths start from.
+        samples: The images.
+        framing: Of the images.
+
+    Returns:
+        None where no mask is of a volume, or not every one states its spacing, which is said.
+
+    Raises:
+        InvalidImageError: If a header cannot be read.
+    """
+    own = [sample for sample in samples if paths[sample.row]]
+    volumes = [sample for sample in own if paths[sample.row].lower().endswith(SUFFIXES)]
+    if not volumes:
+        return None
+    headers = {sample.row: read_layout(folder / paths[sample.row]) for sample in volumes}
+    stated = {row: one.spacing for row, one in headers.items() if one.spacing is not None}
+    if len(stated) < len(own):
+        some = part_of(len(own) - len(stated), len(own), "mask")
+        said = f"{name}: {some} without millimetres in the header: distances are in pixels"
+        say_once(log, logging.INFO, said)
+        return None
+    shrunk = [*each_sample(lambda sample: _shrunk(sample.file, framing), list(samples))]
+    own_spacing = [stated.get(sample.row, (1.0, 1.0)) for sample in samples]
+    return np.array(own_spacing, np.float64) * np.array(shrunk, np.float64)
 
 
 def read_spacing(
