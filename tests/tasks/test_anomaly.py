@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from medrobust.tasks.anomaly import TASK, Anomaly
 from medrobust.tasks.anomaly.head import StateHead
 from medrobust.tasks.anomaly.shown import no_maps, no_pixels
 from medrobust.tasks.anomaly.states import abnormal, check_both_states, normal_classes
-from medrobust.tasks.base import Cell
+from medrobust.tasks.base import Cell, ModelSide
 
 IMAGES, LEVELS = 60, 64
 HEAD = MappingProxyType({"kind": "anomaly", "scorer": "prompts", "normal": ["normal"]})
@@ -274,6 +274,16 @@ def test_states_are_words_in_every_template_and_the_modality_fills_them() -> Non
 def test_an_unknown_scorer_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="scorer of task=anomaly"):
         Anomaly(scorer="prompt")  # type: ignore[arg-type]
+
+
+def test_of_a_set_without_masks_it_is_said_that_no_pixel_has_a_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    side = ModelSide(SimpleNamespace(name="toy"), (), object)
+    images = image_set(("normal", "scar"), np.array([0, 1]))
+    with caplog.at_level(logging.INFO), pytest.raises(ConfigurationError, match="toy"):
+        TASK.heads(images, side)
+    assert "data set 'scans' has no masks: nothing says where" in caplog.text
 
 
 def test_windows_are_those_of_one_block(workplace, capsys) -> None:

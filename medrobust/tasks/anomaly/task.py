@@ -1,5 +1,6 @@
 """Anomaly detection as a task: scores and maps in, ranks, false alarms and overlap out."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.given import check_whole, check_whole_list
+from medrobust.base.once import say_once
 from medrobust.base.targets import MaskedLabels
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.detection import OperatingPoint
@@ -33,6 +35,8 @@ from .map_pictures import maps_over_images
 from .sections import false_alarms, what_levels_hide
 from .shown import no_maps, no_pixels
 from .states import check_both_states, normal_classes
+
+log = logging.getLogger(__name__)
 
 Scorer: TypeAlias = Literal[
     "prompts", "windows", "encoded_windows", "memory_bank", "gaussian", "combined"
@@ -131,6 +135,9 @@ class Anomaly(Task):
         """
         normal = normal_classes(data)
         check_both_states(data, normal)
+        if self.maps and not isinstance(data.target, MaskedLabels):
+            said = f"data set {data.name!r} has no masks: nothing says where its images are not"
+            say_once(log, logging.INFO, f"{said} normal, and there are no numbers of pixels")
         shared = {
             "kind": self.kind,
             "scorer": self.scorer,
