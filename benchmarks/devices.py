@@ -30,11 +30,17 @@ COLORED = ("histopathology", "fundus photography", "endoscopy", "dermatoscopy", 
 """Devices whose pictures are measured in color; the others are grey."""
 
 
-def suites_of_devices() -> list[str]:
-    """List the suites that are measured."""
-    from medrobust.corruptions.modality import PHYSICS
+OTHERS = (("roodmri", "elastic"), ("histopathology_c", "bubble_blur"))
+"""Suite and corruption of kernels that serve other benchmarks alone, beside MedFM-Robust's."""
 
-    return [*PHYSICS.values(), "overlays"]
+
+def measured_corruptions() -> list[tuple[str, str]]:
+    """List suite and corruption of all that are measured."""
+    from medrobust.corruptions import suites
+    from medrobust.corruptions.modality import MEDFM, PHYSICS
+
+    whole = (*PHYSICS.values(), "overlays", *MEDFM.values())
+    return [*((suite, name) for suite in whole for name in suites(suite)), *OTHERS]
 
 
 def milliseconds(call: Callable[[], object], images: int = 1) -> float:
@@ -46,21 +52,20 @@ def rows() -> Iterator[tuple[str, str, str, float]]:
     """Yield suite, corruption, kind of picture, and its milliseconds, mean over severities."""
     import torch
 
-    from medrobust.corruptions import corrupt, suites
+    from medrobust.corruptions import corrupt
     from medrobust.corruptions.kernels import KERNELS
     from medrobust.corruptions.suites import find_entry
 
     torch.set_num_threads(1)
     color = torch.from_numpy(np.ascontiguousarray(make_images(4).transpose(0, 3, 1, 2)))
-    for suite in suites_of_devices():
-        for name in suites(suite):
-            in_color = KERNELS[find_entry(suite, name).kernel].device in COLORED
-            batch = color if in_color else color[:, :1].contiguous()
-            times = [
-                milliseconds(partial(corrupt, batch, name, severity=s, suite=suite), len(batch))
-                for s in SEVERITIES
-            ]
-            yield suite, name, "color" if in_color else "grey", sum(times) / len(times)
+    for suite, name in measured_corruptions():
+        in_color = KERNELS[find_entry(suite, name).kernel].device in COLORED
+        batch = color if in_color else color[:, :1].contiguous()
+        times = [
+            milliseconds(partial(corrupt, batch, name, severity=s, suite=suite), len(batch))
+            for s in SEVERITIES
+        ]
+        yield suite, name, "color" if in_color else "grey", sum(times) / len(times)
 
 
 def slice_of_grey() -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from medrobust.exceptions import ConfigurationError
 
 from .kernels import KERNELS
-from .modality import check_device, physics_suite
+from .modality import MEDFM, check_device, device_of, physics_suite
 from .suites import REGISTRIES, SEVERITIES, find_entry, suites
 
 if TYPE_CHECKING:
@@ -298,7 +298,8 @@ class Suite:
     Attributes:
         suite: A suite or path of a suite file; "medmnist_c" for the registry of the data set at
             hand; "all" for imagenet_c and then that registry; "clean" for no corruption at all;
-            "physics" for the artifacts of the device that made the data set.
+            "physics" for the artifacts of the device that made the data set; "medfm_robust" for its
+            basic perturbations and then those of that device.
         grey: "convert" or "rgb", see `corrupt`.
         registry: Also the registry of the data set at hand, as a second block, where it has one.
         force: Compute artifacts of a device on images of another, too.
@@ -365,6 +366,9 @@ class Suite:
             return ()
         if self.suite == "physics":
             return (physics_suite(modality),)
+        if self.suite == "medfm_robust":
+            block = MEDFM.get(device_of(modality or ""))
+            return (self.suite, block) if block else (self.suite,)
         if self.suite == "all" or self.registry:
             first = "imagenet_c" if self.suite == "all" else self.suite
             return (first, registry) if registry else (first,)

@@ -24,6 +24,7 @@ class Kernel:
             pixels are those of the version before; empty where the last version changed all.
         moves: Whether it puts pixels where others were, so that masks have to move with them.
         device: Whose artifact it is, as `modality.py` names devices; empty for any image.
+        function: Its function in the module, where it has not the name of the kernel.
     """
 
     module: str
@@ -33,6 +34,7 @@ class Kernel:
     unchanged: str = ""
     moves: bool = False
     device: str = ""
+    function: str = ""
 
 
 KERNELS: Mapping[str, Kernel] = MappingProxyType(
@@ -125,6 +127,33 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "hair": Kernel("dermatoscopy", draws=("ends",), channelwise=False, device="dermatoscopy"),
         "vignette": Kernel("dermatoscopy", device="dermatoscopy"),
         "ruler": Kernel("dermatoscopy", draws=("side",), device="dermatoscopy"),
+        "bspline_deformation": Kernel("elastic", draws=("grid",), moves=True),
+        "slide_bubble": Kernel(
+            "slides", draws=("place",), channelwise=False, device="histopathology"
+        ),
+        "medfm_any": Kernel("medfm", draws=("place", "noise"), function="medfm"),
+        "medfm_motion_blur": Kernel(
+            "medfm", draws=("place", "noise"), function="medfm", moves=True
+        ),
+        "medfm_mri": Kernel("medfm", draws=("place", "noise"), function="medfm", device="MRI"),
+        "medfm_ct": Kernel("medfm", draws=("place", "noise"), function="medfm", device="CT"),
+        "medfm_xray": Kernel("medfm", draws=("place", "noise"), function="medfm", device="x-ray"),
+        "medfm_ultrasound": Kernel(
+            "medfm", draws=("place", "noise"), function="medfm", device="ultrasound"
+        ),
+        "medfm_endoscopy": Kernel(
+            "medfm", draws=("place", "noise"), function="medfm", device="endoscopy"
+        ),
+        "medfm_oct": Kernel("medfm", draws=("place", "noise"), function="medfm", device="OCT"),
+        "medfm_oct_motion": Kernel(
+            "medfm", draws=("place", "noise"), function="medfm", moves=True, device="OCT"
+        ),
+        "medfm_slides": Kernel(
+            "medfm", draws=("place", "noise"), function="medfm", device="histopathology"
+        ),
+        "medfm_skin": Kernel(
+            "medfm", draws=("place", "noise"), function="medfm", device="dermatoscopy"
+        ),
         "gel_bubbles": Kernel("dermatoscopy", draws=("places",), device="dermatoscopy"),
     }
 )
@@ -137,7 +166,7 @@ def kernel_function(name: str) -> Callable[..., Any]:
         >>> kernel_function("contrast").__name__
         'contrast'
     """
-    return _function(name, name)
+    return _function(name, KERNELS[name].function or name)
 
 
 def is_unchanged(name: str, shape: tuple[int, int], parameters: Mapping[str, Any]) -> bool:

@@ -35,6 +35,15 @@ PHYSICS: Mapping[str, str] = MappingProxyType(
 """Device -> suite of its artifacts: what `corruption=physics` takes."""
 
 
+MEDFM: Mapping[str, str] = MappingProxyType(
+    {"MRI": "medfm_robust_mri", "CT": "medfm_robust_ct", "x-ray": "medfm_robust_xray"}
+    | {"ultrasound": "medfm_robust_ultrasound", "OCT": "medfm_robust_oct"}
+    | {"endoscopy": "medfm_robust_endoscopy", "dermatoscopy": "medfm_robust_dermatoscopy"}
+    | {"histopathology": "medfm_robust_pathology"}
+)
+"""Device -> second block of `corruption=medfm_robust`."""
+
+
 def device_of(modality: str) -> str:
     """Find the device behind the words of a data set; "" where they name none that is known.
 

@@ -54,6 +54,9 @@ DECADES: Final = 4.0
 LOGARITHM: Final = float(DECADES * np.log(10) * 255 / DENSITY)
 """Greys that the stored range takes then."""
 
+PICTURES: Final = ("overlays", "medfm")
+"""Modules of kernels that draw on grey values."""
+
 MOST_HU: Final = 3071.0
 """Beyond which a value of CT attenuates no more."""
 
@@ -69,7 +72,7 @@ def has_stored_form(kernel: str) -> bool:
         >>> [has_stored_form(name) for name in ("low_dose", "laterality_marker", "contrast")]
         [True, False, False]
     """
-    return KERNELS[kernel].device in DEVICES and kernel != "laterality_marker"
+    return KERNELS[kernel].device in DEVICES and KERNELS[kernel].module not in PICTURES
 
 
 def corrupt_stored(

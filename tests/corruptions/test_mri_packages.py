@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from medrobust.corruptions import mri, mri_motion, mri_sampling
+from medrobust.corruptions import elastic, mri, mri_motion, mri_sampling
 
 FILE = Path(__file__).parents[1] / "data" / "mri_packages" / "outputs.npz"
 
@@ -51,3 +52,17 @@ def test_gibbs_is_monais_where_sides_are_odd(stored):
     kept = mri.disk(odd.shape, 0.6)
     found = np.fft.irfft2(np.fft.rfft2(odd) * kept, odd.shape)
     assert np.abs(found - stored["gibbs"]).max() < 1e-3
+
+
+def test_the_elastic_deformation_is_itks(stored):
+    plane, moves = stored["even"], stored["elastic_moves"]
+    down, across = (elastic.spline_weights(side, 7) for side in plane.shape)
+    found = elastic.read_from(plane, *(down @ moves[..., k] @ across.T for k in (0, 1)))
+    assert np.abs(found - stored["elastic"]).max() < 1e-3
+    grid = np.zeros((1, 2, 7, 7))
+    for k, side in enumerate(plane.shape):
+        grid[0, k] = (moves[..., k] / (side * 0.2) + 1) / 2
+    images = torch.from_numpy(plane.astype(np.uint8))[None, None]
+    drawn = torch.from_numpy(grid.reshape(1, -1))
+    out = elastic.bspline_deformation(images, 0.2, grid=drawn)
+    assert np.array_equal(out[0, 0].numpy(), np.rint(found).astype(np.uint8))

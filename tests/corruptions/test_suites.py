@@ -65,6 +65,11 @@ def test_levels_of_other_benchmarks_are_as_published():
     assert [224 * s for s in table("medfm_robust", "translation")["shift"]] == pytest.approx(
         [5, 10, 15, 20, 25], abs=0.01
     )
+    assert [224 * s for s in table("roodmri", "elastic")["displacement"]] == pytest.approx(
+        [6, 12, 18, 24, 30], abs=0.01
+    )
+    assert table("histopathology_c", "bubble_blur")["ratio"] == [0.1, 0.3, 0.5, 0.7, 0.9]
+    assert table("medfm_robust_mri", "bias_field")["strength"] == [0.3, 0.5, 0.7, 0.85, 0.95]
     assert table("histopathology_c", "brightness")["shift"] == [0.05, 0.1, 0.15, 0.2, 0.25]
     for name in ("jpeg_compression", "defocus_blur"):  # the same tables
         assert table("histopathology_c", name) == table("imagenet_c", name)

@@ -71,5 +71,6 @@ def test_the_gallery_shows_every_corruption_that_can_be_named() -> None:
     suites |= {"crop_shift", "crop_wide", "crop_tight"}  # of windows: they change no pixel
     suites |= {"roodmri", "histopathology_c", "medfm_robust"}
     names = {file.stem for file in (ROOT / "conf" / "corruption").glob("*.yaml")} - suites
+    sheet = {"other_benchmarks"}  # of corruptions that suites alone have
     shown = set(re.findall(r"\(images/corruptions/(\w+)\.jpg\)", text))
-    assert {name for name in names if not name.startswith("imagenet_c")} == shown
+    assert {name for name in names if not name.startswith("imagenet_c")} == shown - sheet

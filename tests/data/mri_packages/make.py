@@ -46,8 +46,27 @@ def outputs() -> dict[str, np.ndarray]:
     shifts, still = np.array([[0, 6, -2], [0, -6, 2.0]]), np.zeros((2, 3))
     motion = tio.Motion(still, shifts, np.array([16, 32]) / 48 + 1e-4, "linear")
     found["mr_motion"] = motion(even[None, None]).numpy()[0, 0]
+    found |= elastic(even.numpy())
     found["gibbs"] = np.asarray(GibbsNoise(0.6)(odd[None]))[0]
     return found
+
+
+def elastic(plane: np.ndarray) -> dict[str, np.ndarray]:
+    """Deform by ITK's B-splines, which TorchIO calls so: 7 points, 2 locked borders."""
+    import SimpleITK as sitk
+
+    moves = np.random.default_rng(2).uniform(-6, 6, (7, 7, 2)).astype(np.float32)
+    moves[:2] = moves[-2:] = moves[:, :2] = moves[:, -2:] = 0
+    image = sitk.GetImageFromArray(plane.astype(np.float32))
+    spline = sitk.BSplineTransformInitializer(image, [4, 4])
+    spline.SetParameters([*moves[..., 1].ravel().tolist(), *moves[..., 0].ravel().tolist()])
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetReferenceImage(image)
+    resampler.SetTransform(spline)
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetDefaultPixelValue(float(plane.min()))
+    out = sitk.GetArrayFromImage(resampler.Execute(image))
+    return {"elastic_moves": moves, "elastic": out}
 
 
 if __name__ == "__main__":
