@@ -17,12 +17,15 @@ class Metric:
         higher_is_better: Direction.
         share: True for a number in [0, 1] that is printed in percent.
         unit: What it is over: "image", or an axis of the task's arrays.
+        weighted: Whether means that weigh severities less the higher they are stand beside the
+            others; for a loss whose terms count alike.
     """
 
     title: str
     higher_is_better: bool
     share: bool = True
     unit: str = "image"
+    weighted: bool = False
 
     @property
     def factor(self) -> float:

@@ -184,6 +184,30 @@ def severity_area(errors: Sequence[float], clean: float) -> float:
     return sum((left + right) / 2 for left, right in pairwise(curve)) / len(errors)
 
 
+def severity_weighted(clean: Float64Array, errors: Float64Array) -> tuple[Any, Any]:
+    """Return ROOD-MRI's means over severities, of weights (2/3)^s; clean images have weight 1.
+
+    Args:
+        clean: float64 (...), of clean images: a mean, or what each image adds to it.
+        errors: float64 (S, ...), at severities 1 to S.
+
+    Returns:
+        (E_0 + Σ w_s E_s) / (1 + Σ w_s), and Σ w_s (E_s − E_0) / Σ w_s, of the shape of `clean`.
+
+    References:
+        Boone et al., ROOD-MRI, arXiv:2203.06060; the formula of AICONSlab/roodmri.
+
+    Example:
+        >>> mean, lost = severity_weighted(np.array(0.0), np.array([0.9, 0.9]))
+        >>> round(float(mean), 4), round(float(lost), 4)
+        (0.4737, 0.9)
+    """
+    weights = (2 / 3) ** np.arange(1, len(errors) + 1)
+    weighed = np.tensordot(weights, errors, axes=1)
+    total = weights.sum()
+    return (clean + weighed) / (1 + total), weighed / total - clean
+
+
 def effective_robustness(clean: Sequence[float], corrupted: Sequence[float]) -> list[float] | None:
     """Accuracy on corrupted images beyond what accuracy on clean ones foretells, model by model.
 

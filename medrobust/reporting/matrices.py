@@ -121,6 +121,7 @@ def _matrix(
         groups,
         partners,
         frozenset(name for name in losses if not task.metrics[name].share),
+        frozenset(name for name in losses if task.metrics[name].weighted),
     )
     return Matrix(
         table=table,

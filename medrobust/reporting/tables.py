@@ -15,7 +15,7 @@ from medrobust.metrics.estimates import written
 from medrobust.tasks.base import Scores, Terms
 from medrobust.tasks.lookup import task_of
 
-from .aggregates import OVER_REFERENCE, Aggregate, divided_by
+from .aggregates import OVER_BASELINE, OVER_REFERENCE, Aggregate, divided_by
 from .compare import Standing
 from .expected import STANDARD_SEVERITIES
 from .matrix import Matrix, Mean, plain
@@ -150,7 +150,10 @@ def _covered(matrix: Matrix, one: Aggregate) -> str:
         return "clean"
     if one.corruption is not None:
         return _severities(matrix)
-    planned = len(baseline(MEDMNIST_C, matrix.table.suite).corruptions)
+    of_baseline = one.name.startswith(OVER_BASELINE)
+    table = matrix.table
+    names = baseline(MEDMNIST_C, table.suite).corruptions if of_baseline else table.corruptions
+    planned = len(names)
     return f"{len(one.covers)} of {counted(planned, 'corruption')}; {_severities(matrix)}"
 
 

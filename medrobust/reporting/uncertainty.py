@@ -25,7 +25,7 @@ from medrobust.metrics.intervals import (
     recovered,
     share_interval,
 )
-from medrobust.metrics.robustness import drift_terms
+from medrobust.metrics.robustness import drift_terms, severity_weighted
 from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
@@ -49,6 +49,7 @@ class Layout:
         groups: Cells of the rows.
         reference: Cells of the reference under the same conditions, by the same keys.
         unscaled: Those losses that are no shares.
+        weighted: Those losses that have means over weighted severities, too.
     """
 
     corruptions: tuple[str, ...]
@@ -61,6 +62,7 @@ class Layout:
     groups: Groups
     reference: Groups
     unscaled: frozenset[str] = frozenset()
+    weighted: frozenset[str] = frozenset()
 
     def column(self, groups: Groups, row: int, name: str) -> list[StoredCell] | None:
         """Return all cells of a column, None if a severity is missing."""
@@ -74,8 +76,10 @@ def aggregates(layout: Layout, measured: Measured) -> Iterator[Aggregate]:
     """Compute every aggregate of every row that its cells allow.
 
     Names: `clean`, `severity_mean` and `severity_area` (a column), `mean` (over columns), `CE`,
-    `relative_CE`, `mCE`, `relative_mCE`, `clean_error_ratio`; on sets of MedMNIST-C `BE`, `rBE`,
-    `rBE_guarded` and the ratios of sums; `flip_rate` and `feature_drift` (a column).
+    `relative_CE`, `mCE`, `relative_mCE`, `clean_error_ratio`; of some losses
+    `weighted_severity_mean` (a column), `weighted_mean`, `weighted_degradation`; on sets of
+    MedMNIST-C `BE`, `rBE`, `rBE_guarded` and the ratios of sums; `flip_rate` and `feature_drift` (a
+    column).
     """
     for row in range(layout.rows):
         for of in layout.losses:
@@ -162,6 +166,7 @@ class Errors:
         if (mean := self.over_columns) is not None:
             yield self.made("mean", self._mean(mean), covers=whole)
         yield from self._severity_areas()
+        yield from self._weighted(whole)
         if self.of in self.layout.ratios:
             yield from self._ratios()
             yield from benchmark_ratios(self)
@@ -204,6 +209,26 @@ class Errors:
             assert ends is not None
             area = self._mean((self.clean / 2 + 5 * wrong - ends / 2) / 5)
             yield self.made("severity_area", area, name)
+
+    def _weighted(self, whole: Iterable[str]) -> Iterator[Aggregate]:
+        """Yield ROOD-MRI's means of each column, and over columns, where all severities are."""
+        if self.of not in self.layout.weighted or self.layout.severities != (1, 2, 3, 4, 5):
+            return
+        found = {}
+        for name in whole:
+            places = [Place(self.row, name, level) for level in self.layout.severities]
+            levels = [self._wrong(self.layout.groups[place]) for place in places]
+            known = [one for one in levels if one is not None]
+            if self.clean is not None and len(known) == len(levels):
+                found[name] = severity_weighted(self.clean, np.stack(known))
+        for name, (mean, _) in found.items():
+            yield self.made("weighted_severity_mean", self._mean(mean), name)
+        if found:
+            mean, lost = (np.mean(each, axis=0) for each in zip(*found.values(), strict=True))
+            yield self.made("weighted_mean", self._mean(mean), covers=found)
+            bounds = mean_interval(lost, self.groups, limits=(-1.0, 1.0))
+            estimate = with_bounds(float(lost.mean()), bounds)
+            yield self.made("weighted_degradation", estimate, covers=found)
 
     def _ratios(self) -> Iterator[Aggregate]:
         pairs = [

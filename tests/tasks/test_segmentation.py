@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
+import contract
 import numpy as np
 import pytest
 import torch
@@ -84,6 +85,36 @@ class TestSegmentationOfOneClassAndPatients(TestSegmentation):
 
     def arrays(self, data, skill, seed):
         return drawn_arrays(len(data), skill, seed, classes=2)
+
+
+def test_rood_mris_means_weigh_severities_less_the_higher_they_are(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(contract, "LEVELS", (1, 2, 3, 4, 5))
+    report = TestSegmentation().report(tmp_path)
+    (matrix,) = report.matrices
+    assert matrix.table.corruptions == contract.CORRUPTIONS
+    loss = [
+        [1 - image_dice(matrix.cells[1, name, level].arrays) for level in range(1, 6)]
+        for name in contract.CORRUPTIONS
+    ]  # of the second row, a corruption and severity
+    clean = 1 - image_dice(matrix.cells[1, "clean", 0].arrays)
+    weights = np.array([2 / 3, 4 / 9, 8 / 27, 16 / 81, 32 / 243])
+    rows = {
+        (row["metric"], row["corruption"]): row
+        for row in report.summary
+        if row["metric"].startswith("weighted") and row["model"] == matrix.rows[1].model
+    }
+    means = [
+        (clean.mean() + (weights * np.mean(each, axis=1)).sum()) / (1 + weights.sum())
+        for each in loss
+    ]
+    lost = [(weights * (np.mean(each, axis=1) - clean.mean())).sum() for each in loss]
+    for name, mean in zip(contract.CORRUPTIONS, means, strict=True):
+        assert float(rows["weighted_severity_mean", name]["value"]) == pytest.approx(mean)
+    assert float(rows["weighted_mean", ""]["value"]) == pytest.approx(np.mean(means))
+    degraded = rows["weighted_degradation", ""]
+    assert float(degraded["value"]) == pytest.approx(np.mean(lost) / weights.sum())
+    assert float(degraded["low"]) < float(degraded["value"]) < float(degraded["high"])
+    assert {row["of"] for row in rows.values()} == {"dice_loss"}
 
 
 def scores_of(truth, predicted, **chosen):

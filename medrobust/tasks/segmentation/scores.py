@@ -24,7 +24,7 @@ from medrobust.types import Float64Array, Int64Array
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "dice_loss": Metric("1 − Dice, mean over images", False),
+        "dice_loss": Metric("1 − Dice, mean over images", False, weighted=True),
         "surface_loss": Metric("1 − NSD, share of borders beyond the tolerance", False),
         "foreground_dice_loss": Metric("1 − Dice of images that show something", False),
         "missed_foreground_rate": Metric("images that show something, with an empty mask", False),
