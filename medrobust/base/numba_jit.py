@@ -66,6 +66,18 @@ def native_helper(function: Function) -> Function:
     return helper
 
 
+@native_helper
+def copy_rows(source: Any, target: Any) -> None:
+    """Copy the values of (H, W) into an array of the same shape and any dtype.
+
+    Kernels assign no array to an array: numba would compile the sentence about shapes that do not
+    fit into each of them, and with it most of what it knows of texts.
+    """
+    for y in range(target.shape[0]):
+        for x in range(target.shape[1]):
+            target[y, x] = source[y, x]
+
+
 def native_any_order(function: Function) -> Function:
     """Mark a function that kernels with `any_order` call."""
     helper: Function = njit(nogil=True, boundscheck=False, fastmath=ANY_ORDER, error_model="numpy")(

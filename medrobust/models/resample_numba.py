@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.base.numba_jit import native, native_helper
+from medrobust.base.numba_jit import copy_rows, native, native_helper
 
 from .resample import PRECISION
 
@@ -65,4 +65,4 @@ def resample(
             if len(rows):
                 _rows(between, out[n, c], rows, row_weights, total)
             else:
-                out[n, c] = between
+                copy_rows(between, out[n, c])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import int32, uint32
 
-from medrobust.base.numba_jit import native, native_helper
+from medrobust.base.numba_jit import copy_rows, native, native_helper
 
 from .filter import smooth_plane, truncate_sums
 from .philox import BLOCKS, fill_words
@@ -68,7 +68,7 @@ def _soften(
     down, row = np.empty(width), np.empty(width, np.int64)
     steps = np.empty((height + 1, width + 1), np.int32)
     for c in range(channels):
-        floats[0] = planes[c]
+        copy_rows(planes[c], floats[0])
         smooth_plane(floats[0], weights, weights, row_map, column_map, line, padded, floats[1])
         truncate_sums(
             planes[c], floats[1], exact, row_map, column_map, down, row, steps, flat, out[c]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.base.numba_jit import native, native_helper, native_inline
+from medrobust.base.numba_jit import copy_rows, native, native_helper, native_inline
 from medrobust.corruptions.batches import LEVELS
 
 _BATCH = "uint8[:,:,:,::1], uint8[:,:,:,::1]"
@@ -47,7 +47,8 @@ def smooth_plane(
         for x in range(reach):
             padded[x] = line[column_map[x]]
             padded[width + reach + x] = line[column_map[width + reach + x]]
-        padded[reach : width + reach] = line
+        for x in range(width):
+            padded[reach + x] = line[x]
         target, weight = out[y], column_weights[reach]
         for x in range(width):
             target[x] = weight * line[x]
@@ -175,7 +176,7 @@ def soften(
     for n in range(start, stop):
         for c in range(images.shape[1]):
             source = images[n, c]
-            plane[:] = source
+            copy_rows(source, plane)
             smooth_plane(plane, weights, weights, row_map, column_map, line, padded, sums)
             truncate_sums(
                 source, sums, exact, row_map, column_map, down, row, steps, flat, out[n, c]
@@ -251,7 +252,8 @@ def boxes(
                         for x in range(width + 2 * reach + 1):
                             pair[x] = above[x] + below[x]
                     else:
-                        pair[:] = above
+                        for x in range(width + 2 * reach + 1):
+                            pair[x] = above[x]
                     for b in range(first[d], first[d + 1]):
                         half, weight = box[b]
                         right, left = pair[reach + half + 1 :], pair[reach - half :]

@@ -128,6 +128,12 @@ def quantise_plane(plane: Any, steps: Any, block: Any) -> None:
 
 
 @native_helper
+def _copy(source: Any, target: Any, count: int) -> None:
+    for x in range(count):
+        target[x] = source[x]
+
+
+@native_helper
 def _shrink(plane: Any, out: Any, height: int, width: int) -> None:
     """Average 2 x 2 values, rounding up and down in turns; then fill the far sides of `out`.
 
@@ -137,7 +143,7 @@ def _shrink(plane: Any, out: Any, height: int, width: int) -> None:
     rows = (height + 1) // 2
     for y in range(out.shape[0]):
         if y >= rows:
-            out[y] = out[rows - 1]
+            _copy(out[rows - 1], out[y], out.shape[1])
             continue
         above, below = plane[2 * y], plane[min(2 * y + 1, height - 1)]
         for x in range(width // 2):
@@ -169,12 +175,6 @@ def _enlarge_row(plane: Any, y: int, rows: int, columns: int, lines: Any, out: A
     for x in range(columns):
         out[2 * x] = even[x]
         out[2 * x + 1] = odd[x]
-
-
-@native_helper
-def _copy(source: Any, target: Any, count: int) -> None:
-    for x in range(count):
-        target[x] = source[x]
 
 
 @native_inline

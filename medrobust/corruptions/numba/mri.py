@@ -31,11 +31,15 @@ def ghost(
                 step = height // ghosts
                 totals = np.zeros((step, width))
                 for y in range(height):
-                    totals[y % step] += source[y]
+                    for x in range(width):
+                        totals[y % step, x] += source[y, x]
                 means = np.zeros(width)
                 for y in range(step):
-                    means += totals[y]
-                means *= intensity / height
+                    for x in range(width):
+                        means[x] += totals[y, x]
+                scale = intensity / height
+                for x in range(width):
+                    means[x] *= scale
                 for y in range(height):
                     for x in range(width):
                         target[y, x] = _grey(

@@ -161,7 +161,8 @@ def pick(images: Any, out: Any, start: int, stop: int, row: Any, column: Any) ->
         for c in range(out.shape[1]):
             for y in range(out.shape[2]):
                 if y and row[y] == row[y - 1]:
-                    out[n, c, y] = out[n, c, y - 1]
+                    for x in range(out.shape[3]):
+                        out[n, c, y, x] = out[n, c, y - 1, x]
                     continue
                 source = images[n, c, row[y]]
                 for x in range(out.shape[3]):

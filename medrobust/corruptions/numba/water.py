@@ -133,7 +133,8 @@ def _distances(states: Any, far: Any, line: Any, scanned: Any) -> None:
         for x in range(width):
             ways[x] = float32(0) if state[x + 1] == 2 else min(ways[x], float32(FAR))
         _scan(line, scanned, length)
-        here[2 : width + 2] = scanned[:width]
+        for x in range(width):
+            here[x + 2] = scanned[x]
     for y in range(height - 1, -1, -1):
         here = far[y + 2]
         _shorten(far[y + 4], far[y + 3], scanned[:width])
@@ -150,7 +151,8 @@ def _mirror(plane: Any) -> None:
     height, width = plane.shape
     for y in range(1, height - 1):
         plane[y, 0], plane[y, width - 1] = plane[y, 2], plane[y, width - 3]
-    plane[0], plane[height - 1] = plane[2], plane[height - 3]
+    for x in range(width):
+        plane[0, x], plane[height - 1, x] = plane[2, x], plane[height - 3, x]
 
 
 @native_helper
