@@ -7,14 +7,20 @@ and composed as ever.
 
 import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.plugins.config_source import ConfigSource
+from omegaconf import DictConfig, omegaconf
+from omegaconf._utils import OmegaConfDumper
 
 from medrobust.base.conf_folder import conf_folder
+from medrobust.cli import conf_files
 from medrobust.cli.former_files import FileConfigSource
 
 SHIPPED = str(conf_folder())
@@ -27,10 +33,28 @@ def shipped(sources: Sequence[ConfigSource]) -> bool:
 
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process read each file once, and compose each choice of options once."""
+    _remember_options(patch)
     _remember_files(patch)
     _remember_lists(patch)
     _map_only_what_is_looked_up(patch)
     _remember_choices(patch)
+    _compose_for_the_mode_only_where_it_is_typed(patch)
+    _copy_whole_configurations_by_pickle(patch)
+    _write_yaml_in_c(patch)
+
+
+def _remember_options(patch: pytest.MonkeyPatch) -> None:
+    """Which there are, and the first line of each: 600 files."""
+    read, known = conf_files.groups, dict[str, dict[str, str]]()
+
+    def groups(folders: Sequence[Path]) -> dict[str, dict[str, str]]:
+        if [*map(str, folders)] != [SHIPPED]:
+            return read(folders)
+        if not known:
+            known.update(read(folders))
+        return {group: dict(options) for group, options in known.items()}
+
+    patch.setattr(conf_files, "groups", groups)
 
 
 def _remember_files(patch: pytest.MonkeyPatch) -> None:
@@ -91,3 +115,51 @@ def _remember_choices(patch: pytest.MonkeyPatch) -> None:
         return pickle.loads(known[key])
 
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
+
+
+def _compose_for_the_mode_only_where_it_is_typed(patch: pytest.MonkeyPatch) -> None:
+    """Only an experiment says that a command is a sweep: Hydra composes all to look for it."""
+    ask, tells = Hydra.get_mode, ("hydra.mode", "experiment")
+
+    def get_mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        ours = shipped(self.config_loader.get_sources())
+        if ours and not any(word in text for text in overrides for word in tells):
+            return None
+        return ask(self, config_name, overrides)
+
+    patch.setattr(Hydra, "get_mode", get_mode)
+
+
+def _copy_whole_configurations_by_pickle(patch: pytest.MonkeyPatch) -> None:
+    """Hydra copies all of a job's configuration three times: node by node, that takes longest."""
+    slowly = DictConfig.__deepcopy__
+
+    def deepcopy(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
+        content = self._content
+        if self._get_parent() is not None or not isinstance(content, dict):
+            return slowly(self, memo)
+        parents = {key: node._get_parent() for key, node in content.items()}
+        try:
+            for node in content.values():
+                node._set_parent(self)  # that of Hydra's own part is another configuration
+            copied: DictConfig = pickle.loads(pickle.dumps(self))
+        except (pickle.PicklingError, AttributeError, TypeError):
+            copied = slowly(self, memo)
+        finally:
+            for key, node in content.items():
+                node._set_parent(parents[key])
+        return copied
+
+    patch.setattr(DictConfig, "__deepcopy__", deepcopy)
+
+
+def _write_yaml_in_c(patch: pytest.MonkeyPatch) -> None:
+    """Write what a job was configured by with the C library, where this Python has it."""
+    if not yaml.__with_libyaml__:
+        return
+
+    class Dumper(yaml.CDumper):
+        pass
+
+    Dumper.add_representer(str, OmegaConfDumper.str_representer)
+    patch.setattr(omegaconf, "get_omega_conf_dumper", lambda: Dumper)
