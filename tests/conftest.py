@@ -4,7 +4,8 @@ import gc
 import io
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partialmethod
 from pathlib import Path
 from typing import IO, Any
@@ -33,10 +34,18 @@ def pytest_collectstart() -> None:
         os.environ["TRITON_INTERPRET"] = "1"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for examples in the package alone: no test has one."""
+    found = yield
+    return [one for one in found if type(one) is pytest.Module]
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector what all imports have made: walking it took a sixth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # looking each 700 objects took a twentieth of a job
     gc.enable()
 
 
@@ -60,9 +69,11 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def frozen() -> Iterator[None]:
     """Spare the collector what was imported meanwhile, too."""
+    before = len(sys.modules)
     yield
-    gc.collect()
-    gc.freeze()
+    if len(sys.modules) > before + 50:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -82,19 +93,65 @@ SKETCHES = {
 """The least of each kind of picture."""
 
 
-@pytest.fixture(autouse=True)
-def sketched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lay figures out but render them only where a test `draws`: each costs as much as its job."""
+Places = list[tuple[Any, str, Any]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sketched(request: pytest.FixtureRequest) -> Iterator[Places]:
+    """Lay figures out but render them only where a test `draws`: each costs as much as its job.
+
+    Of the figures of pages, a module outside tests/reporting lays out one of each kind.
+
+    Yields:
+        What stands for what renders: where, under which name, and what was there.
+    """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+
+    from medrobust.reporting import drawing, figures, panels, reliability, report
+    from medrobust.reporting.matrix import Matrix
+
+    laid_out = set[object]()
+
+    def known(kind: object) -> bool:
+        before = len(laid_out)
+        laid_out.add(kind)
+        return len(laid_out) == before
 
     def sketch(_drawn: object, file: IO[Any], *, format: str, **_: object) -> None:
         found = SKETCHES[format]
         file.write(found.decode() if isinstance(file, io.TextIOBase) else found)
 
-    if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr(Figure, "savefig", sketch)
-        monkeypatch.setattr(FigureCanvasSVG, "print_svg", partialmethod(sketch, format="svg"))
+    def svg(draw: Callable[[str], Figure], salt: str) -> str:
+        return SKETCHES["svg"].decode() if known(draw.__code__) else drawing.svg(draw, salt)
+
+    def matrix_png(matrices: Sequence[Matrix]) -> bytes:
+        return SKETCHES["png"] if known("matrix") else figures.matrix_png(matrices)
+
+    instead: Places = [
+        (Figure, "savefig", sketch),
+        (FigureCanvasSVG, "print_svg", partialmethod(sketch, format="svg")),
+    ]
+    if request.path.parent.name != "reporting":
+        instead += [(module, "svg", svg) for module in (figures, panels, reliability)]
+        instead += [(report, "matrix_png", matrix_png)]
+    if request.node.get_closest_marker("draws") is not None:
+        instead = []
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in instead]
+    with pytest.MonkeyPatch.context() as patch:
+        for place in instead:
+            patch.setattr(*place)
+        yield before
+
+
+@pytest.fixture(autouse=True)
+def drawn(request: pytest.FixtureRequest, sketched: Places) -> Iterator[None]:
+    """Render what a test of its own `draws`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("draws") is not None:
+            for place in sketched:
+                patch.setattr(*place)
+        yield
 
 
 @pytest.fixture
