@@ -56,9 +56,9 @@ def test_one_model_and_one_corruption_end_in_a_matrix(workplace, capsys) -> None
 
 
 def test_a_sweep_writes_each_cell_once_and_its_matrix_again_without_computing(workplace) -> None:
-    sweep = ("-m", "model=phantomclip", "corruption=gaussian_noise,motion_blur", "severity=1,3,5")
+    sweep = ("-m", "model=phantomclip", "corruption=gaussian_noise,motion_blur", "severity=1,5")
     assert medrobust(*sweep, *SMALL, "hydra.sweep.dir=first") == 0
-    assert len(cells()) == 7
+    assert len(cells()) == 5
     before = {path: path.stat().st_mtime_ns for path in Path("outputs/store").rglob("*")}
     assert medrobust(*sweep, *SMALL, "hydra.sweep.dir=second") == 0
     assert {p: p.stat().st_mtime_ns for p in Path("outputs/store").rglob("*")} == before
@@ -69,10 +69,10 @@ def test_a_sweep_writes_each_cell_once_and_its_matrix_again_without_computing(wo
     conditions = list(dict.fromkeys((r["corruption"], r["severity"]) for r in results))
     assert conditions == [
         ("clean", "0"),
-        *((name, s) for name in ("gaussian_noise", "motion_blur") for s in "135"),
+        *((name, s) for name in ("gaussian_noise", "motion_blur") for s in "15"),
     ]
     covers = {r["covers"] for r in rows(Path("first/summary.csv")) if r["metric"] == "mCE"}
-    assert covers == {"0 of 2 corruptions; severities 1,3,5"}
+    assert covers == {"0 of 2 corruptions; severities 1,5"}
 
 
 def test_a_job_that_fails_leaves_its_reason_and_the_others_their_matrix(workplace, capfd) -> None:
