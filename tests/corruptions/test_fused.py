@@ -23,7 +23,7 @@ def in_the_interpreter(*values):
 def kind_of(clause):
     """What decides which lines of a kernel run: all but the amounts, at the ends of the scale."""
     choices = {k: v for k, v in clause.parameters.items() if isinstance(v, (bool, str))}
-    return clause.kernel, clause.name, *clause.parameters, *choices.values(), clause.severity
+    return clause.kernel, *clause.parameters, *choices.values(), clause.severity
 
 
 CLAUSES = list(clauses())

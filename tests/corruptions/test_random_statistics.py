@@ -27,6 +27,8 @@ NAMES = [
 ]
 CASES = [(name, kind, s) for name in NAMES for kind in ("rgb", "gray") for s in range(1, 6)]
 CASES = [case for case in CASES if case[:2] != ("glass_blur", "gray")]
+QUICK = [(name, "rgb", 2) for name in ("gaussian_noise", "snow")]
+"""That the comparison works; that no pixel of the others moves is in test_contract.py."""
 FROST = [(kind, severity) for kind in ("rgb", "gray") for severity in range(1, 6)]
 
 
@@ -56,9 +58,7 @@ def published(golden, ours, prefix):
     return means, len(theirs["image_mean"])
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "severity"), quick(CASES, lambda _, kind, s: (kind, s) == ("rgb", 2))
-)
+@pytest.mark.parametrize(("name", "kind", "severity"), quick(CASES, lambda *case: case in QUICK))
 def test_statistics_are_those_of_the_published_package(golden, name, kind, severity):
     ours = draw(golden, name, kind, severity, 120)
     theirs, draws = published(golden, ours, f"rnd/imagenet_c/{name}/{kind}/s{severity}/")
