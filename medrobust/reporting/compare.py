@@ -1,6 +1,6 @@
 """Models of one matrix against one another: differences, p-values, ranks, effective robustness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -29,6 +29,9 @@ COMPARISON_COLUMNS = (
     "p", "p_holm", "p_bh", "test", "n", "p_familywise", "reason",
 )  # fmt: skip
 
+LEVEL = 0.05
+"""Below which `p_familywise` tells two rows apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -36,8 +39,8 @@ class Standing:
 
     Attributes:
         rank: 1 is the smallest mean error; None for rows with missing cells.
-        low: Best rank of 95 % of the resamples.
-        high: Worst rank.
+        low: Best rank that the comparisons leave open.
+        high: Worst one.
         effective: Effective robustness, None with fewer than five models.
     """
 
@@ -47,23 +50,57 @@ class Standing:
     effective: float | None = None
 
 
-def standings(matrix: Matrix, measured: Measured) -> dict[str, tuple[Standing, ...]]:
-    """Rank the rows of a matrix by the mean of each loss, images resampled: loss -> rows."""
-    return {of: _standings(matrix, measured, of) for of in matrix.losses}
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two rows of a matrix, compared.
+
+    Attributes:
+        first: A row.
+        second: Another, which is taken from it.
+        condition: "clean", or "mean" over all corruptions.
+        found: Their difference and its test.
+    """
+
+    first: int
+    second: int
+    condition: str
+    found: Comparison
 
 
-def _standings(matrix: Matrix, measured: Measured, of: str) -> tuple[Standing, ...]:
+def compared(matrix: Matrix, measured: Measured) -> dict[str, list[Pair]]:
+    """Compare all pairs of rows on clean images and on the mean over corruptions, by each loss.
+
+    Each loss is a family of its own: `p_familywise` is corrected over all of its pairs.
+    """
+    return {of: _family(matrix, measured, of) for of in matrix.losses}
+
+
+def standings(
+    matrix: Matrix, pairs: Mapping[str, Sequence[Pair]]
+) -> dict[str, tuple[Standing, ...]]:
+    """Rank the rows of a matrix by the mean of each loss: loss -> rows.
+
+    Args:
+        matrix: Whose rows.
+        pairs: From `compared`: what is told apart there decides which ranks are open.
+    """
+    return {of: _standings(matrix, pairs[of], of) for of in matrix.losses}
+
+
+def _standings(matrix: Matrix, pairs: Sequence[Pair], of: str) -> tuple[Standing, ...]:
     terms = [_terms(matrix, row, of) for row in range(len(matrix.rows))]
-    whole = [row for row, found in enumerate(terms) if found is not None]
+    means = {row: float(found.mean()) for row, found in enumerate(terms) if found is not None}
     result = [Standing() for _ in matrix.rows]
-    if len(whole) < 2 or not matrix.table.corruptions:
+    if len(means) < 2 or not matrix.table.corruptions:
         return tuple(result)
-    stacked = np.stack([found for found in terms if found is not None])
-    one = matrix.terms_of_one(of)
-    like = one if isinstance(one, Terms) else None
-    groups = measured.groups(matrix.data, like)
-    counts = measured.draws(matrix.data, matrix.units(of), like)
-    ranks = rank_intervals(stacked, counts=counts, groups=groups)
+    whole = list(means)
+    apart = [
+        (whole.index(pair.first), whole.index(pair.second))
+        for pair in pairs
+        if pair.condition == "mean" and {pair.first, pair.second} <= means.keys()
+        if pair.found.p_familywise is not None and pair.found.p_familywise < LEVEL
+    ]
+    ranks = rank_intervals(list(means.values()), apart)
     effective = _effective(matrix, whole, of)
     for place, row in enumerate(whole):
         result[row] = Standing(*ranks[place], effective[place])
@@ -82,19 +119,12 @@ def _effective(matrix: Matrix, whole: Sequence[int], of: str) -> list[float | No
     return list(found) if found is not None else [None] * len(whole)
 
 
-def comparison_rows(matrix: Matrix, measured: Measured) -> list[dict[str, str]]:
-    """Compare all pairs of rows on clean images and on the mean over corruptions.
-
-    Each number is a family of its own: `p_familywise`, `p_holm` and `p_bh` are corrected over all
-    of its pairs, on clean images and on the mean.
-    """
-    found = []
-    for of in matrix.losses:
-        found += _family(matrix, measured, of)
-    return found
+def comparison_rows(matrix: Matrix, pairs: Mapping[str, Sequence[Pair]]) -> list[dict[str, str]]:
+    """Write what `compared` found; `p_holm` and `p_bh` are corrected over the pairs of a loss."""
+    return [row for of, own in pairs.items() for row in _written(matrix, of, own)]
 
 
-def _family(matrix: Matrix, measured: Measured, of: str) -> list[dict[str, str]]:
+def _family(matrix: Matrix, measured: Measured, of: str) -> list[Pair]:
     """Compare every pair of rows by one number."""
     known: dict[tuple[int, str], int] = {}
     parts: list[Terms | Areas] = []
@@ -113,7 +143,8 @@ def _family(matrix: Matrix, measured: Measured, of: str) -> list[dict[str, str]]
     if not asked:
         return []
     pairs = np.array([(known[a, condition], known[b, condition]) for a, b, condition in asked])
-    return _written(matrix, of, asked, _compared(matrix, measured, of, parts, asked, pairs))
+    found = _compared(matrix, measured, of, parts, asked, pairs)
+    return [Pair(*rows, one) for rows, one in zip(asked, found, strict=True)]
 
 
 def _compared(
@@ -158,23 +189,22 @@ def _classes(matrix: Matrix) -> Int64Array | None:
     return None
 
 
-def _written(
-    matrix: Matrix, of: str, asked: Sequence[tuple[int, int, str]], found: Sequence[Comparison]
-) -> list[dict[str, str]]:
+def _written(matrix: Matrix, of: str, pairs: Sequence[Pair]) -> list[dict[str, str]]:
     table = matrix.table
-    values = [one.p for one in found if one.p is not None]
+    values = [pair.found.p for pair in pairs if pair.found.p is not None]
     corrected = iter(zip(holm(values), benjamini_hochberg(values), strict=True))
     rows = []
-    for (first, second, condition), one in zip(asked, found, strict=True):
+    for pair in pairs:
+        one = pair.found
         strict, mild = (None, None) if one.p is None else next(corrected)
         rows.append(
             {
                 "dataset": table.dataset,
                 "split": table.split,
                 "suite": table.suite,
-                "first": matrix.rows[first].label,
-                "second": matrix.rows[second].label,
-                "condition": condition,
+                "first": matrix.rows[pair.first].label,
+                "second": matrix.rows[pair.second].label,
+                "condition": pair.condition,
                 "of": of,
                 "difference": _number(one.difference),
                 "low": _number(one.low),

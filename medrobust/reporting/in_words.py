@@ -12,7 +12,7 @@ from medrobust.metrics.estimates import written
 from medrobust.tasks.base import Terms
 
 from .by_metric import clean, mean, severity_mean
-from .compare import Standing
+from .compare import LEVEL, Standing
 from .figures import interval_text, place, with_range
 from .markup import breakable
 from .matrix import Matrix
@@ -195,7 +195,7 @@ def _compared(report: "Report", matrix: Matrix, row: int, other: int) -> dict[st
 
 
 def _is_certain(line: dict[str, str]) -> bool:
-    return bool(line["p_familywise"]) and float(line["p_familywise"]) < 0.05
+    return bool(line["p_familywise"]) and float(line["p_familywise"]) < LEVEL
 
 
 def _upper(text: str) -> str:

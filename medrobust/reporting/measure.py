@@ -13,7 +13,6 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import group_codes
-from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.influence import Areas
 from medrobust.tasks.base import AFTER, Cell, Scores, Terms, deciding
 from medrobust.tasks.lookup import task_of
@@ -44,7 +43,6 @@ class Measured:
     ) -> None:
         self._scores: dict[str, Scores] = {}
         self._groups: dict[str, Int64Array | None] = {}
-        self._drawn: tuple[str, Int64Array] | None = None
         self._fits: dict[tuple[str, str], Any] = {}
         self._validation = dict(validation or {})
         self._features = features
@@ -138,25 +136,6 @@ class Measured:
         """Return what a task may know of a stored cell."""
         data = cell.data
         return Cell(cell.fingerprint, cell.arrays, cell.head, data, self.groups(data))
-
-    def draws(self, data: SplitFacts, count: int, terms: Terms | None = None) -> Int64Array:
-        """Return how often each unit (or patient) is taken, 1,000 times: int64 (1000, units).
-
-        The same for all models, severities and reports of a data set.
-
-        Args:
-            data: Facts of the split.
-            count: How many units there are.
-            terms: Of the loss, as `groups` takes them.
-        """
-        unit = data.unit if terms is None else terms.unit
-        groups = self.groups(data, terms)
-        units = count if groups is None else int(groups.max()) + 1
-        key = f"medrobust resamples/{data.fingerprint}" + f"/{unit}" * (unit != "image")
-        key += f"/{units}" * (terms is not None and terms.rows is not None)
-        if self._drawn is None or self._drawn[0] != key:
-            self._drawn = (key, resample_counts(key, units))
-        return self._drawn[1]
 
     def _fit(self, cell: StoredCell) -> Any:
         """Return what was fitted on the clean validation cell of a cell's row, or None."""

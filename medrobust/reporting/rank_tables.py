@@ -46,7 +46,9 @@ def ranks_html(matrix: Matrix, ranks: Mapping[str, Sequence[Standing]]) -> str:
     if not any(tables.values()):
         return ""
     none = "No ranks: {metric} is no mean over images, and no area, that chance could be told from."
-    return "<h3>Ranks with 95 % intervals</h3>\n" + by_metric(tables, matrix.shown, none=none)
+    return "<h3>Ranks, and those that the pairs leave open</h3>\n" + by_metric(
+        tables, matrix.shown, none=none
+    )
 
 
 def _ranks(matrix: Matrix, of: str, standings: Sequence[Standing]) -> str:

@@ -15,7 +15,7 @@ from medrobust.readings.lookup import sections
 from medrobust.tasks.base import Section, joined
 
 from .collapse import collapse_notes
-from .compare import COMPARISON_COLUMNS, Standing, comparison_rows, standings
+from .compare import COMPARISON_COLUMNS, Standing, compared, comparison_rows, standings
 from .expected import ExpectedTable
 from .figures import matrix_png, static_figures
 from .matrices import build_matrices
@@ -258,13 +258,15 @@ def make_report(
     )
     joined = {table.dataset for table in expected if table.unit != "image"}
     planned_missing = [spec for spec in missing if spec.dataset not in joined]
-    ranked = tuple(standings(matrix, measured) for matrix in matrices)
+    pairs = [compared(matrix, measured) for matrix in matrices]
+    ranked = tuple(standings(*each) for each in zip(matrices, pairs, strict=True))
     means = averages(matrices)
     tables = [(matrix, summary_rows([matrix])) for matrix in matrices]
     places, over_sets = standing_rows(matrices, ranked), average_rows(means, _names(reference))
     summary = [*chain.from_iterable(rows for _, rows in tables), *places, *over_sets]
     written = [*store_cells, *sanity]
-    compared = tuple(row for m in matrices for row in comparison_rows(m, measured))
+    lines = [comparison_rows(*each) for each in zip(matrices, pairs, strict=True)]
+    comparisons = tuple(chain.from_iterable(lines))
     return Report(
         matrices=tuple(matrices),
         results=tuple(result_rows(written, measured)),
@@ -274,9 +276,9 @@ def make_report(
         notes=tuple(dict.fromkeys([*notes, *collapse_notes(store_cells, measured)])),
         folder=folder,
         run=run,
-        comparisons=compared,
+        comparisons=comparisons,
         reasons=(
-            *reason_rows(written, measured, compared),
+            *reason_rows(written, measured, comparisons),
             *summary_reasons(tables, places, means, over_sets),
         ),
         ranks=ranked,

@@ -21,8 +21,6 @@ from medrobust.metrics import (
 from medrobust.metrics.aggregates import error_terms
 from medrobust.metrics.comparisons import resample_counts
 
-DRAWS = resample_counts("k", 300)
-
 
 def pair(rng, count=300, effect=0.0, patients=None):
     """Errors of two models that are equal but for the effect, on images of shared difficulty."""
@@ -195,15 +193,12 @@ def test_corrections_equal_scipys():
     assert holm([]) == []
 
 
-def test_ranks_are_sure_where_models_are_far_apart_and_shared_where_they_are_not():
-    rng = np.random.default_rng(8)
-    errors = (rng.random((4, 300)) < np.array([[0.1], [0.3], [0.3], [0.6]])).astype(float)
-    ranks = rank_intervals(errors, counts=DRAWS)
-    assert ranks[0] == (1, 1, 1)
-    assert ranks[3] == (4, 4, 4)
-    assert [low for _, low, _ in ranks[1:3]] == [2, 2]
-    assert [high for _, _, high in ranks[1:3]] == [3, 3]
-    assert rank_intervals(errors[[0, 0]], counts=DRAWS) == [(1, 1, 1)] * 2
+def test_ranks_are_open_where_no_pair_is_told_apart():
+    assert rank_intervals([0.1, 0.3, 0.3, 0.6], []) == [(1, 1, 4), (2, 1, 4), (2, 1, 4), (4, 1, 4)]
+    apart = [(0, 1), (2, 0), (3, 0), (1, 3), (2, 3)]
+    assert rank_intervals([0.1, 0.3, 0.3, 0.6], apart) == [
+        (1, 1, 1), (2, 2, 3), (2, 2, 3), (4, 4, 4),
+    ]  # fmt: skip
 
 
 def test_variance_of_a_full_grid_is_split_exactly():

@@ -268,6 +268,15 @@ def test_ranks_are_there_by_each_loss(tmp_path):
         sign = -1 if of == "auc" else 1
         means = [sign * made.matrices[0].mean(of, row).value for row in range(2)]
         assert [standing.rank for standing in ranked] == [1 + (m > min(means)) for m in means]
+        (p,) = [
+            r["p_familywise"]
+            for r in made.comparisons
+            if r["of"] == of and r["condition"] == "mean"
+        ]
+        sure = bool(p) and float(p) < 0.05
+        for standing in ranked:
+            open_to = (standing.rank, standing.rank) if sure else (1, 2)
+            assert (standing.low, standing.high) == open_to
 
 
 def test_the_page_begins_with_words_and_a_list_of_contents(tmp_path):
