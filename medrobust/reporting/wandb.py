@@ -1,6 +1,5 @@
 """A report as a Weights & Biases run. The files of the project stay the source of truth."""
 
-import io
 import json
 import logging
 import netrc
@@ -23,6 +22,7 @@ from .figures import drawn_rows, printed_shares, shade
 from .matrix import Matrix
 from .reasons import REASON_COLUMNS
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
+from .wandb_pictures import pictures
 from .wandb_readings import of_section
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def send(
         content = {"results": _table(report.results, RESULT_COLUMNS)}
         if kind != "job":
             content |= _tables(report)
-            content |= _pictures(report) if settings.images else {}
+            content |= pictures(report) if settings.images else {}
         opened.log(content)
         opened.summary.update(_headline(report))
         for artifact in _adapters(report, weights=settings.weights):
@@ -342,32 +342,6 @@ def _curve(matrix: Matrix, metric: str) -> Any:
         title=f"{matrix.table.dataset}: {said.title}{said.percent_sign}, mean over corruptions",
         xname="severity",
     )
-
-
-def _pictures(report: "Report") -> dict[str, Any]:
-    content = {}
-    for matrix in report.matrices:
-        place = f"{matrix.table.dataset}/{matrix.table.suite}"
-        content[f"examples/{place}"] = _examples(matrix)
-        for section in matrix.sections:
-            for name, pictures in section.pictures.items():
-                content[f"{name}/{place}"] = [_image(png, caption) for caption, png in pictures]
-    return content
-
-
-def _examples(matrix: Matrix) -> list[Any]:
-    return [
-        _image(cell.picture(), f"{place.corruption} s{place.severity}")
-        for place, cell in matrix.cells.items()
-        if place.row == 0 and cell.examples
-    ]
-
-
-def _image(content: bytes, caption: str) -> Any:
-    import wandb
-    from PIL import Image
-
-    return wandb.Image(Image.open(io.BytesIO(content)), caption=caption)
 
 
 def _headline(report: "Report") -> dict[str, float]:

@@ -138,6 +138,14 @@ def shrunk(png: bytes, side: int) -> Float64Array:
         return np.asarray(opened.convert("RGB").resize((side, side)), np.float64)
 
 
+def size_of(png: bytes) -> tuple[int, int]:
+    """Return width and height of a picture."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as opened:
+        return opened.size
+
+
 def jpeg(pixels: Float64Array, *, sharp: bool = False) -> bytes:
     """Write float64 (H, W, 3), 0 to 255, as JPEG; a sharp one keeps lines of a pixel's width."""
     from PIL import Image

@@ -1,9 +1,10 @@
 """Parts of a page that tasks and readings bring, and the tables of a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from medrobust.base.csv_text import Why
+from medrobust.types import UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,23 @@ def text_tables(
 
 
 @dataclass(frozen=True, slots=True)
+class MaskedPicture:
+    """A picture and masks that can be laid over it, one at a time or both.
+
+    Attributes:
+        caption: Below it.
+        picture: PNG or JPEG.
+        masks: What a mask is, as "truth" -> uint8 (H, W), of the size of the picture.
+        classes: What their numbers stand for, from 0.
+    """
+
+    caption: str
+    picture: bytes
+    masks: Mapping[str, UInt8Array]
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A part of a page, and the files beside it that hold its numbers.
 
@@ -51,6 +69,8 @@ class Section:
         doubts: Name of a file -> line of it, its heading being line 1 -> columns of an interval
             that holds less often than it says, and why.
         pictures: What W&B shows where pictures are asked for: name -> captions and JPEG or PNG.
+        masked: What W&B shows with masks to be switched where pictures are asked for: name -> what
+            gives them.
         shows: What its numbers are, whatever metric a reader of the page chooses; empty: they
             follow that choice, or are no metric of images.
     """
@@ -65,6 +85,7 @@ class Section:
     empty: Mapping[str, Mapping[str, Why]] = field(default_factory=dict)
     doubts: Mapping[str, Mapping[int, tuple[str, str]]] = field(default_factory=dict)
     pictures: Mapping[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
+    masked: Mapping[str, Callable[[], Iterable[MaskedPicture]]] = field(default_factory=dict)
     shows: str = ""
 
 

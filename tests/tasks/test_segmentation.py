@@ -299,7 +299,12 @@ def test_a_module_that_returns_no_logits_of_places_is_refused(tmp_path) -> None:
 def test_a_page_has_groups_borders_and_contours_of_a_run_on_phantoms(workplace) -> None:
     run = ("corruption=elastic_transform", "severity=5", "hydra.run.dir=out")
     small = ("dataset=phantoms", "dataset.per_class=9", "model=phantomclip_small")
-    assert medrobust(*small, "task=segmentation", *run) == 0
+    sent = ("logger=wandb", "logger.mode=offline", "logger.images=true")
+    assert medrobust(*small, "task=segmentation", *run, *sent) == 0
+    overlays = [np.asarray(Image.open(one)) for one in Path("out").rglob("*.mask.png")]
+    (kept,) = Path("outputs/store").rglob("imagenet_c.elastic_transform/*/shown_truths.npy")
+    moved = next(one for one in np.load(kept)[::-1] if one.any())
+    assert any(np.array_equal(one, moved) for one in overlays)
     page = Path("out/report.html").read_text("utf-8")
     assert 'alt="contours under elastic_transform, severity 5" src="data:image/jpeg' in page
     assert 'alt="border errors under elastic_transform, severity 5" src="data:image/jpeg' in page

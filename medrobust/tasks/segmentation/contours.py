@@ -1,12 +1,16 @@
 """Contours of truth and prediction over the images that a page shows. Knows no torch."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.tasks.base import Section, Table
-from medrobust.tasks.montages import Montage, jpeg, last_picture, shrunk
+from medrobust.tasks.montages import MODELS, Montage, jpeg, last_picture, shrunk, size_of
+from medrobust.tasks.sections import MaskedPicture
 from medrobust.types import UInt8Array
 
 SIDE = 144
@@ -28,7 +32,24 @@ MONTAGE = Montage(
 
 def contours_over_images(matrix: Table) -> Section:
     """Show truth and prediction of one image, by corruption and severity, for the first models."""
-    return MONTAGE.section(matrix, _drawn)
+    section = MONTAGE.section(matrix, _drawn)
+    return replace(section, masked={"masks": partial(masked_pictures, matrix)})
+
+
+def masked_pictures(matrix: Table) -> Iterator[MaskedPicture]:
+    """Give the picture of each cell of the first models with truth and prediction beside it.
+
+    Of own images, too, where the store keeps pictures of them.
+    """
+    for (row, corruption, level), cell in matrix.cells.items():
+        found = shown_picture(cell) if row < MODELS else None
+        if found is not None:
+            place, png = found
+            given = {"truth": "shown_truths", "prediction": "shown_masks"}
+            side = min(size_of(png))
+            masks = {name: resized(cell.arrays[key][place], side) for name, key in given.items()}
+            label = f"{matrix.rows[row].label}: {corruption} s{level}"
+            yield MaskedPicture(label, png, masks, cell.head["classes"])
 
 
 def _drawn(cell: Any) -> bytes | None:
