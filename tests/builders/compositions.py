@@ -6,7 +6,9 @@ and composed as ever.
 """
 
 import pickle
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     _compose_for_the_mode_only_where_it_is_typed(patch)
     _copy_whole_configurations_by_pickle(patch)
     _write_yaml_in_c(patch)
+    _look_for_plugins_of_lightning_once(patch)
 
 
 def _remember_options(patch: pytest.MonkeyPatch) -> None:
@@ -136,18 +139,20 @@ def _copy_whole_configurations_by_pickle(patch: pytest.MonkeyPatch) -> None:
 
     def deepcopy(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
         content = self._content
-        if self._get_parent() is not None or not isinstance(content, dict):
+        if not isinstance(content, dict):
             return slowly(self, memo)
-        parents = {key: node._get_parent() for key, node in content.items()}
+        nodes = [self, *content.values()]
+        parents = [node._get_parent() for node in nodes]
         try:
-            for node in content.values():
-                node._set_parent(self)  # that of Hydra's own part is another configuration
+            for node, parent in zip(nodes, (None, *[self] * len(content)), strict=True):
+                node._set_parent(parent)  # that of Hydra's own part is another configuration
             copied: DictConfig = pickle.loads(pickle.dumps(self))
+            copied._set_parent(parents[0])
         except (pickle.PicklingError, AttributeError, TypeError):
             copied = slowly(self, memo)
         finally:
-            for key, node in content.items():
-                node._set_parent(parents[key])
+            for node, parent in zip(nodes, parents, strict=True):
+                node._set_parent(parent)
         return copied
 
     patch.setattr(DictConfig, "__deepcopy__", deepcopy)
@@ -163,3 +168,9 @@ def _write_yaml_in_c(patch: pytest.MonkeyPatch) -> None:
 
     Dumper.add_representer(str, OmegaConfDumper.str_representer)
     patch.setattr(omegaconf, "get_omega_conf_dumper", lambda: Dumper)
+
+
+def _look_for_plugins_of_lightning_once(patch: pytest.MonkeyPatch) -> None:
+    """Each trainer reads the names of all packages that are installed."""
+    if registry := sys.modules.get("lightning_fabric.utilities.registry"):
+        patch.setattr(registry, "entry_points", cache(registry.entry_points))
