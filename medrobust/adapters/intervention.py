@@ -28,10 +28,10 @@ from torch.nn import functional
 
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
-from medrobust.models.base import VisionLanguageModel
 
 from .base import check_keys
 from .lora import CONFIG, WEIGHTS
+from .nuisance_projection import reading_sentences
 from .online.nuisance import TEXTS
 
 KIND = "intervention"
@@ -180,7 +180,7 @@ class Intervene:
         Raises:
             ConfigurationError: If the model reads no sentences.
         """
-        own = _dual(model)
+        own = reading_sentences(model, KIND)
         own.eval().requires_grad_(False)
         *nuisances, plain = own.encode_text([self._said(one) for one in (*self.texts, self.plain)])
         differences = [one - plain for one in nuisances]
@@ -201,7 +201,7 @@ class Intervene:
             model: To which it is attached.
             images: Batches, uint8 (n, C, H, W).
         """
-        own = _dual(model)
+        own = reading_sentences(model, KIND)
         before = own.adjusts
         assert isinstance(before, Intervention)
         lesion, plain = own.encode_text([self._said(one) for one in (self.lesion, self.plain)])
@@ -234,7 +234,7 @@ class Intervene:
         Raises:
             WeightsMismatchError: If it is none, or as wide as no embedding of the model.
         """
-        own = _dual(model)
+        own = reading_sentences(model, KIND)
         width = _module(model).dictionary.shape[1]
         rows = state.get("dictionary", torch.zeros(0, 0))
         if rows.ndim != 2 or rows.shape[1] != width:
@@ -252,7 +252,7 @@ class Intervene:
 
     def detach(self, model: nn.Module) -> None:
         """Take the adjustment away: the model is again what it was before."""
-        del _dual(model).adjusts
+        del reading_sentences(model, KIND).adjusts
 
     def must_move(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Return the strengths: at 0 nothing depends on the sharpness."""
@@ -287,16 +287,7 @@ class Intervene:
         return cls(**values)
 
 
-def _dual(model: nn.Module) -> VisionLanguageModel:
-    if not isinstance(model, VisionLanguageModel):
-        raise ConfigurationError(
-            f"adapter=intervention names confounders by texts, and {type(model).__name__} reads "
-            f"none. Choose a model with a text side."
-        )
-    return model
-
-
 def _module(model: nn.Module) -> Intervention:
-    module = _dual(model).adjusts
+    module = reading_sentences(model, KIND).adjusts
     assert isinstance(module, Intervention)
     return module

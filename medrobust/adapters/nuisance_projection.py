@@ -20,6 +20,26 @@ from medrobust.models.base import VisionLanguageModel
 from .base import Adaptation
 from .online.nuisance import TEXTS, directions
 
+KIND = "nuisance_projection"
+
+
+def reading_sentences(model: nn.Module, kind: str) -> VisionLanguageModel:
+    """Return a model that reads the sentences of nuisances.
+
+    Args:
+        model: Any.
+        kind: Of the adapter, as typed.
+
+    Raises:
+        ConfigurationError: If it reads none.
+    """
+    if not isinstance(model, VisionLanguageModel):
+        raise ConfigurationError(
+            f"adapter={kind} names nuisances by texts, and {type(model).__name__} reads none. "
+            f"Choose a model with a text side."
+        )
+    return model
+
 
 class Projection(nn.Module):
     """Takes orthonormal directions (r, E) out of embeddings."""
@@ -47,7 +67,7 @@ class NuisanceProjection(Adaptation):
         modality: What images are called in these texts.
     """
 
-    name: str = "nuisance_projection"
+    name: str = KIND
     directions: int = 2
     texts: Sequence[str] = TEXTS
     plain: str = "a {modality}"
@@ -73,7 +93,7 @@ class NuisanceProjection(Adaptation):
     def description(self) -> dict[str, Any]:
         """Return what decides the adapter; the name does not."""
         return {
-            "kind": "nuisance_projection",
+            "kind": KIND,
             "directions": self.directions,
             "texts": list(self.texts),
             "plain": self.plain,
@@ -87,13 +107,9 @@ class NuisanceProjection(Adaptation):
         Raises:
             ConfigurationError: If the model reads no sentences.
         """
-        if not isinstance(model, VisionLanguageModel):
-            raise ConfigurationError(
-                f"adapter=nuisance_projection names nuisances by texts, and "
-                f"{type(model).__name__} reads none. Choose a model with a text side."
-            )
         said = [one.replace("{modality}", self.modality) for one in (*self.texts, self.plain)]
-        texts = model.encode_text(said).cpu().double().numpy()
+        own = reading_sentences(model, KIND)
+        texts = own.encode_text(said).cpu().double().numpy()
         away = directions(texts[:-1] - texts[-1], self.directions)
-        model.adjusts = Projection(torch.from_numpy(away.astype(np.float32))).to(model.device)
-        return model.eval()
+        own.adjusts = Projection(torch.from_numpy(away.astype(np.float32))).to(own.device)
+        return own.eval()
