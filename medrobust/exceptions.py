@@ -115,6 +115,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         "unknown suite 'imagenetc'. Did you mean 'imagenet_c'? There are: imagenet_c, medimeta_c"
     """
     options = list(known)
-    near = get_close_matches(name, options, n=3, cutoff=0.6)
+    near = get_close_matches(str(name), options, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return UnknownNameError(f"unknown {kind} {name!r}.{hint} There are: {', '.join(options)}")

@@ -1,4 +1,4 @@
-"""Settings as they are given: whole numbers, lists of them, names; others are refused by name."""
+"""Settings as they are given: numbers, switches, names; others are refused by name."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -44,6 +44,27 @@ def check_whole_list(key: str, value: object, *, null: str) -> None:
             f"{key}={listed or value} must be a list of whole numbers from 1 on, each once, such "
             f"as [1,2], or null: {null}."
         )
+
+
+def check_switch(key: str, value: object) -> None:
+    """Refuse what is neither true nor false: every other word would count as true.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{key}={value} must be true or false.")
+
+
+def check_name(key: str, value: object, *, null: str = "") -> None:
+    """Refuse what is no name, nor None where that stands for something.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    if not (value is None and null) and not (isinstance(value, str) and value.strip()):
+        otherwise = f", or null: {null}" if null else ""
+        raise ConfigurationError(f"{key}={value} must be one name{otherwise}.")
 
 
 def names_given(key: str, value: object) -> tuple[str, ...]:

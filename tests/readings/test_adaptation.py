@@ -4,6 +4,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from medrobust.base.seals import sealed_json
 from medrobust.evaluation.store import Store
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.influence import balanced_influence
-from medrobust.metrics.intervals import balanced_interval, mean_interval
+from medrobust.metrics.intervals import balanced_interval, mean_interval, wilson
 from medrobust.readings.adaptation import draw_rows, section
+from medrobust.readings.adapted.lines import Draw
+from medrobust.readings.adapted.over_images import OverImages
 from medrobust.reporting import make_report, reference_cells, untuned_cells
 from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.from_store import report_store
+from medrobust.tasks.base import Terms
 
 WRONG = {"none": (12, 30), "a": (6, 24), "b": (9, 30), "c": (3, 36)}
 """Adapter -> wrong answers of 60, clean and corrupted."""
@@ -94,6 +98,23 @@ def test_draws_are_joined_and_gains_are_paired(tmp_path: Path) -> None:
     assert "| clean gain | corrupted gain |" in text
     assert "| +10.0 [" in text
     assert float(table["lora 10%", "mCE"]["low"]) < 1.0 < float(table["lora 10%", "mCE"]["high"])
+
+
+def test_what_no_image_moves_has_the_bounds_of_the_images_that_it_rests_on() -> None:
+    """An order without a fault over 200 images, 20 of them abnormal, as a share of those 20."""
+    terms = Terms(np.zeros(200), first_order=True, smallest=20)
+    perfect = Draw({}, terms, np.zeros((1, 200)), np.ones((1, 200)))
+    matrix = SimpleNamespace(
+        measured=SimpleNamespace(groups=lambda data, terms: None),
+        data=None,
+        shown="misranked_pairs",
+        task=SimpleNamespace(metrics={"misranked_pairs": SimpleNamespace(share=True)}),
+    )
+    over = OverImages(matrix, [perfect, perfect], perfect)
+    top = wilson(0.0, 20)[1]
+    for metric in ("clean error", "mean corruption error", "mCE"):
+        assert over.value(metric) == pytest.approx((0, top))
+        assert over.gain(metric) == pytest.approx((-top, top))
 
 
 def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:

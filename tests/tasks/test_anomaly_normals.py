@@ -9,7 +9,7 @@ import pytest
 from medrobust.base.once import one_job
 from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import ImageSet
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.tasks.anomaly import Anomaly
 from medrobust.tasks.anomaly.normals import drawn, shots
 from medrobust.tasks.other_images import batches, other_split
@@ -103,3 +103,8 @@ def test_settings_of_the_wrong_kind_are_refused_by_name(shots: object) -> None:
         Anomaly(blocks=shots if isinstance(shots, str) else [shots])
     with pytest.raises(ConfigurationError, match=r"task\.bank=.* must be a share"):
         Anomaly("memory_bank", bank=shots)
+    if shots is not True:
+        with pytest.raises(ConfigurationError, match=r"task\.maps=.* must be true or false"):
+            Anomaly(maps=shots)
+    with pytest.raises(UnknownNameError, match="There are: cosine, euclidean"):
+        Anomaly(metric=shots)

@@ -185,6 +185,10 @@ def test_reports_without_a_word_and_answers_without_a_sentence_are_refused() -> 
         ReportByRetrieval(sentences=0)
     with pytest.raises(ConfigurationError, match=r"leave task\.labels or task\.sentences out"):
         ReportByRetrieval(sentences=2, labels=True)
+    with pytest.raises(ConfigurationError, match=r"task\.labels=abc must be true or false"):
+        ReportByRetrieval(labels="abc")
+    with pytest.raises(ConfigurationError, match=r"task\.corpus_column=\['a'\] must be one name"):
+        ReportByRetrieval(corpus_column=["a"])
     with pytest.raises(ConfigurationError, match="take task=retrieval"):
         ReportByRetrieval(text_corruption=TextCorruption("typos"))
 

@@ -129,6 +129,26 @@ def test_torchmetrics_counts_the_same_where_nothing_is_tied() -> None:
         assert estimates[f"image_to_text_{name}"].value == pytest.approx(float(metric(*given)))
 
 
+def test_recall_is_that_of_clip_benchmark_where_images_have_several_captions() -> None:
+    """LAION-AI/CLIP_benchmark: clip_benchmark/metrics/zeroshot_retrieval.py, any right one of k."""
+    draw = GENERATOR(3)
+    shown, of_text = draw.normal(size=(40, 6)), draw.permutation(np.arange(90) % 40)
+    images, texts = unit(shown), unit(shown[of_text] + 2 * draw.normal(size=(90, 6)))
+    belongs = np.arange(40)[:, None] == of_text
+    estimates = TASK.scores(cell_of(images, texts, _pairs_of(belongs))).estimates
+    right, scores = torch.from_numpy(belongs), images @ texts.T
+    for name, table, pairs in (
+        ("image_to_text", scores, right),
+        ("text_to_image", scores.T, right.T),
+    ):
+        for cut in (1, 5, 10):
+            first = table.topk(cut, dim=1).indices
+            theirs = pairs.gather(1, first).any(1).double().mean()
+            found = estimates[f"{name}_recall_at_{cut}"].value
+            assert found == pytest.approx(float(theirs), abs=1e-12)
+            assert 0 < found < 1
+
+
 def _pairs_of(belongs: NDArray) -> SplitFacts:
     pairs = np.argwhere(belongs).astype(np.int64)
     texts = np.array([f"report {column}" for column in range(belongs.shape[1])])

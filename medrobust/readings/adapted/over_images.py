@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ class OverImages:
 
     def __init__(self, matrix: Matrix, draws: Sequence[Draw], base: Draw | None) -> None:
         first = draws[0].clean
-        self.strata = first.strata
+        self.strata, self.smallest = first.strata, first.smallest
+        self.share = matrix.task.metrics[matrix.shown].share
         self.groups = matrix.measured.groups(matrix.data, first)
         self.base = base
         columns = [draw.columns for draw in draws if draw.columns is not None]
@@ -46,9 +48,13 @@ class OverImages:
                     return None
                 unseen = self._unseen() * float((1 / self._ratio(reference)[0]).mean())
                 return 1 - unseen, 1 + unseen
-            return mce_interval(*self._ratio(own), *self._ratio(reference), groups=self.groups)
+            ratio = (*self._ratio(own), *self._ratio(reference))
+            return mce_interval(*ratio, self.groups, smallest=self.smallest)
         wrong = self._wrong(self.mean, metric)
-        return None if wrong is None else error_interval(wrong, self.strata, self.groups)
+        if wrong is None:
+            return None
+        kind: Any = {"share": self.share, "smallest": self.smallest}
+        return error_interval(wrong, self.strata, self.groups, **kind)
 
     def gain(self, metric: str) -> Bounds | None:
         """Return the interval of base minus adapted, image by image; None without a base."""
@@ -74,8 +80,8 @@ class OverImages:
 
     def _unseen(self) -> float:
         """Return the share of answers that may change where none of these images' has."""
-        images = len(self.mean.clean.values) if self.groups is None else len(np.unique(self.groups))
-        return wilson(0.0, images)[1]
+        every = len(self.mean.clean.values) if self.groups is None else len(np.unique(self.groups))
+        return wilson(0.0, every if self.smallest is None else self.smallest)[1]
 
     def _wrong(self, draw: Draw, metric: str) -> Float64Array | None:
         if metric == "clean error":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.given import check_whole, check_whole_list
+from medrobust.base.given import check_switch, check_whole, check_whole_list
 from medrobust.base.once import say_once
 from medrobust.base.targets import MaskedLabels
 from medrobust.exceptions import ConfigurationError, unknown_name
@@ -32,6 +32,7 @@ from medrobust.tasks.text_side import text_model
 
 from . import scores
 from .map_pictures import maps_over_images
+from .scorers import DISTANCES, Distance
 from .sections import false_alarms, what_levels_hide
 from .shown import no_maps, no_pixels
 from .states import check_both_states, normal_classes
@@ -44,7 +45,6 @@ Scorer: TypeAlias = Literal[
 """What an image is scored by."""
 
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
-
 WINDOWED = ("windows", "encoded_windows")
 """Scorers of windows, which read one block."""
 
@@ -84,8 +84,8 @@ class Anomaly(Task):
         store_maps: Whether cells keep the maps of all images, and not of a few.
 
     Raises:
-        UnknownNameError: If there is no such scorer.
-        ConfigurationError: If shots are none.
+        UnknownNameError: If there is no such scorer or metric.
+        ConfigurationError: If a setting is of the wrong kind.
     """
 
     kind = "anomaly"
@@ -106,11 +106,14 @@ class Anomaly(Task):
         normal_shots: int | None = None,
         normal_seed: int = 0,
         bank: float | None = 0.1,
-        metric: Literal["cosine", "euclidean"] = "cosine",
+        metric: Distance = "cosine",
         store_maps: bool = False,
     ) -> None:
         if scorer not in SCORERS:
             raise unknown_name("scorer of task=anomaly", scorer, SCORERS)
+        if metric not in DISTANCES:
+            raise unknown_name("distance of a memory bank", metric, DISTANCES)
+        check_switch("task.maps", maps)
         check_whole("task.normal_shots", normal_shots, null="all")
         check_whole("task.normal_seed", normal_seed, least=0)
         check_whole_list("task.blocks", blocks, null="four at equal distances")

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.fingerprints import fingerprint
-from medrobust.base.given import check_whole, names_given
+from medrobust.base.given import check_name, check_switch, check_whole, names_given
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.exceptions import ConfigurationError, unknown_name
@@ -104,6 +104,11 @@ class ReportByRetrieval(Task):
                 "text_corruption changes what a model reads of reports that it ranks: take "
                 "task=retrieval, or leave text_corruption out."
             )
+        check_name("task.corpus", corpus)
+        check_name("task.corpus_column", corpus_column)
+        check_name("task.labeller", labeller, null="no labeller")
+        check_switch("task.labels", labels)
+        check_switch("task.baseline", baseline)
         check_whole("task.sentences", sentences, null="one whole report")
         if sentences is not None and labels:
             raise ConfigurationError(
@@ -127,7 +132,7 @@ class ReportByRetrieval(Task):
             )
         self._labeller, self._uncertain = labeller, uncertain
         self._compared = None if compared is None else list(compared)
-        self._corpus, self._column = str(corpus), corpus_column
+        self._corpus, self._column = corpus, corpus_column
         self._sentences, self._labels, self._baseline = sentences, labels, baseline
         self.target = "texts and labels" if labels and labeller is None else "texts"
 

@@ -6,17 +6,16 @@ References:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.tasks.chosen import Kept, check_batch, generator
 from medrobust.types import Int64Array
 
-Distance: TypeAlias = Literal["cosine", "euclidean"]
+from . import DISTANCES, Distance
 
 AT_ONCE = 1 << 24
 """Distances that are computed at a time: 64 MiB of them."""
@@ -135,10 +134,8 @@ class BankBuilder:
         seed: int = 0,
         metric: Distance = "cosine",
     ) -> None:
-        if metric not in get_args(Distance):
-            raise ConfigurationError(
-                f"a memory bank measures {get_args(Distance)}, not {metric!r}."
-            )
+        if metric not in DISTANCES:
+            raise unknown_name("distance of a memory bank", metric, DISTANCES)
         if candidates < len(index) or (size is not None and size <= 0):
             raise ConfigurationError(
                 f"a memory bank takes at least one candidate from each image ({len(index)}) and "
