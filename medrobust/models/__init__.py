@@ -36,6 +36,7 @@ _HOME = {
     "TimmEncoder": "vision",
     "TransformersClip": "clip",
     "TransformersClipseg": "clipseg",
+    "TransformersSam2": "sam2",
     "TransformersSiglip": "siglip",
     "VisionEncoder": "vision",
     "VisionLanguageModel": "base",

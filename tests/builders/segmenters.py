@@ -163,3 +163,55 @@ def write_random_sam(folder: Path, name: str, *, seed: int = 0) -> Any:
     weights = "medsam_vit_b.pth" if name == "medsam_vit_b" else "sam_vit_b_01ec64.pth"
     checkpoints.save({_meta_key(key): value for key, value in state.items()}, folder / weights)
     return model
+
+
+def write_random_sam2(folder: Path, kind: str, *, seed: int = 0) -> Any:
+    """Write a small SAM 2 as transformers lays it out.
+
+    Args:
+        folder: Gets `config.json`, `preprocessor_config.json` and `model.safetensors`.
+        kind: "sam2", or "sam2_video", whose file has a memory of earlier frames, too.
+        seed: Of the weights.
+
+    Returns:
+        The `transformers.Sam2Model` with the same weights.
+    """
+    from transformers import Sam2Config, Sam2Model
+
+    backbone = {"hidden_size": 8, "image_size": [64, 64], "blocks_per_stage": [1, 1, 2, 1]}
+    backbone |= {"embed_dim_per_stage": [8, 16, 32, 64], "global_attention_blocks": [3]}
+    backbone |= {"window_size_per_stage": [4, 4, 4, 2], "num_attention_heads_per_stage": [1] * 4}
+    vision = {"backbone_config": backbone | {"model_type": "sam2_hiera_det_model"}}
+    vision |= {"backbone_channel_list": [64, 32, 16, 8], "fpn_hidden_size": 32}
+    vision |= {"backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}
+    prompts = {"hidden_size": 32, "image_size": 64, "patch_size": 16}
+    decoder = {"hidden_size": 32, "mlp_dim": 64, "iou_head_hidden_dim": 32}
+    config = Sam2Config(
+        vision_config=vision,
+        prompt_encoder_config=prompts,
+        mask_decoder_config=decoder | {"num_attention_heads": 4},
+    )
+    model = Sam2Model(config).eval()
+    checkpoints.randomise(model, seed)
+    state = dict(model.state_dict())
+    if kind == "sam2_video":
+        state["memory_attention.layer_norm.weight"] = checkpoints.torch.ones(32)
+        state["no_object_pointer"] = checkpoints.torch.ones(1, 32)
+    checkpoints.write_json(folder / "config.json", config.to_dict() | {"model_type": kind})
+    checkpoints.write_json(
+        folder / "preprocessor_config.json",
+        {
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": checkpoints.IMAGENET_MEAN,
+            "image_processor_type": "Sam2ImageProcessorFast",
+            "image_std": checkpoints.IMAGENET_STD,
+            "mask_size": {"height": 16, "width": 16},
+            "resample": 2,
+            "rescale_factor": 1 / 255,
+            "size": {"height": 64, "width": 64},
+        },
+    )
+    checkpoints.save(state, folder / "model.safetensors")
+    return model
