@@ -35,7 +35,7 @@ class Finished:
 
 @pytest.fixture
 def finished() -> Finished:
-    cells = [SimpleNamespace(key=SimpleNamespace(encoding_fingerprint=name)) for name in NAMES]
+    cells = [SimpleNamespace(passed_as=name) for name in NAMES]
     return Finished(SimpleNamespace(image_set=None, cells=cells))
 
 
