@@ -124,8 +124,6 @@ def test_every_order_and_protocol_is_a_row_of_its_own(tmp_path: Path) -> None:
 def test_the_protocol_of_all_is_a_key_and_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
     given = NoAdapter(online=("tent", "ema_bn"), protocol="episodic")
     assert [method.parameters()["protocol"] for method in given.methods] == ["episodic"] * 2
-    with pytest.raises(ConfigurationError, match="belong to no cell"):
-        NoAdapter(online=("tent",), protocol="mixed")
     with pytest.raises(ConfigurationError, match="is none of adabn"):
         NoAdapter(online=("tent", "adabn"), protocol="episodic")
     with pytest.raises(ConfigurationError, match="is none of tent"):
