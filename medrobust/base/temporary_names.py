@@ -42,6 +42,11 @@ def sweep(folder: Path) -> int:
     return len(gone)
 
 
+def is_temporary(name: str) -> bool:
+    """Say whether a name is one that `temporary_name` gives, of this release or of 0.1."""
+    return any(form.fullmatch(name) is not None for form in (OWNED, OF_RELEASE_0_1))
+
+
 def is_left_over(path: Path) -> bool:
     """Say whether a name is of a temporary file or folder whose process is gone."""
     owner = OWNED.fullmatch(path.name)

@@ -11,8 +11,9 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Masks, read_target
 from medrobust.types import LABEL_KINDS
 
-PLAIN = ("fingerprint", "name", "split", "positive", "origin", "license")
-LISTED = ("class_names", "metadata_columns", "compared", "not_compared")
+from .record_types import FACTS, LISTED, mislisted, mistyped
+
+PLAIN = tuple(FACTS)
 TEXTS = ("ids", "groups", "metadata")
 ARRAYS = (
     *TEXTS,
@@ -57,6 +58,8 @@ def read_facts(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     strange = sorted({*facts} - known) + sorted({*arrays} - {*ARRAYS})
     if strange:
         raise KeyError(f"{strange[0]} is nothing that a run writes")
+    if complaint := mistyped(facts, FACTS) or mislisted(facts):
+        raise TypeError(complaint)
     for name in TEXTS:
         if name in arrays and not np.issubdtype(arrays[name].dtype, np.str_):
             raise TypeError(f"{name} are {arrays[name].dtype}, not texts")

@@ -29,6 +29,7 @@ from medrobust.base.once import say_once
 from medrobust.base.seals import ends_sealed, is_sealed
 from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
 from medrobust.base.split_facts import SplitFacts
+from medrobust.base.temporary_names import is_temporary
 from medrobust.corruptions.suites import BETWEEN as BETWEEN
 from medrobust.corruptions.suites import PAIRS as PAIRS
 from medrobust.corruptions.suites import SANITY as SANITY
@@ -46,6 +47,7 @@ from .cells import safe_name as safe_name
 from .cells import texts_fingerprint as texts_fingerprint
 from .cells import unadapted_fingerprint as unadapted_fingerprint
 from .contradictions import contradiction
+from .record_types import CELL, RECORD, mistyped
 from .store_files import damaged as damaged
 from .store_files import read_record, stored_array, with_arrays, write_folder
 from .stored_splits import read_split, write_remarks, write_split
@@ -122,6 +124,7 @@ class Store:
             digests = dict(record["examples"]) if self._has_seal(record, folder) else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
+        complaint = mistyped(record["cell"], CELL) or mistyped(record, RECORD) or complaint
         if complaint:
             raise damaged(folder, complaint)
         if folder.parts[-len(place) :] != place:
@@ -311,14 +314,16 @@ class Store:
         """Yield the folder of every finished cell, in the order of their names.
 
         Raises:
-            StoreError: If a folder cannot be read.
+            StoreError: If a folder cannot be read, or a cell lies under a name that no cell has.
         """
         for model in _inside(self.root / "cells"):
             for dataset in _inside(model):
                 for column in _inside(dataset):
-                    for cell in _inside(column):
+                    for cell in _inside(column, hidden=True):
                         if cell.name.startswith("s") and "-" in cell.name:
                             yield cell
+                        elif not is_temporary(cell.name) and (cell / "cell.json").exists():
+                            raise damaged(cell, "it holds a cell, and no cell has such a name")
 
     def cells(self) -> Iterator[StoredCell]:
         """Yield every finished cell, in the order of the folder names."""
@@ -326,10 +331,10 @@ class Store:
             yield self.read_folder(folder)
 
 
-def _inside(folder: Path) -> list[Path]:
-    """List what a folder holds but hidden names, in order; nothing if it is no folder."""
+def _inside(folder: Path, *, hidden: bool = False) -> list[Path]:
+    """List what a folder holds, with or without hidden names, in order; nothing if it is none."""
     try:
-        return [folder / name for name in sorted(os.listdir(folder)) if name[0] != "."]
+        return [folder / name for name in sorted(os.listdir(folder)) if hidden or name[0] != "."]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
+from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.influence import Areas
 from medrobust.tasks.base import AFTER, Cell, Scores, Terms, deciding
@@ -130,7 +131,10 @@ class Measured:
                 self._scores |= dict(zip(prints, known, strict=True))
 
     def _measure(self, cell: StoredCell) -> Scores:
-        return task_of(cell.task).scores(self.cell(cell), self._fit(cell))
+        try:
+            return task_of(cell.task).scores(self.cell(cell), self._fit(cell))
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{cell.folder}: {error}") from error
 
     def cell(self, cell: StoredCell) -> Cell:
         """Return what a task may know of a stored cell."""

@@ -1,6 +1,7 @@
 """What a cell says of itself agrees with itself, sealed or not."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from small_store import DATA, everything, unsealed, write_small_store
 
 from medrobust.base.seals import plain_json
+from medrobust.base.temporary_names import temporary_name
 from medrobust.corruptions.suites import find_entry
 from medrobust.evaluation.cells import cell_folder
 from medrobust.evaluation.contradictions import contradiction
@@ -141,6 +143,10 @@ def test_what_is_added_to_a_store_without_seals_has_none_until_it_is_sealed(stor
         lambda body: body["facts"].pop("name"),
         lambda body: body["arrays"].pop("labels"),
         lambda body: body.update(facts=3),
+        lambda body: body["facts"].update(license=5),
+        lambda body: body["facts"].update(compared=[5]),
+        lambda body: body["facts"].update(class_names="nope"),
+        lambda body: body["facts"].update(class_names=["no", "no", "no"]),
     ],
 )
 def test_damaged_facts_of_a_split_are_refused_in_a_sentence(store, change) -> None:
@@ -171,3 +177,30 @@ def test_an_adapter_of_a_model_as_published_is_refused() -> None:
     assert "adapter" in (contradiction(key, DATA, stated, config) or "")
     published = replace(key, spec=replace(key.spec, adapter="none"))
     assert contradiction(published, DATA, stated, config) is None
+
+
+@pytest.mark.parametrize("name", ["config", "adaptation", "device", "seconds"])
+def test_parts_of_another_type_are_refused_in_a_sentence(store: Store, name: str) -> None:
+    changed(store, "cell.json", lambda body: body.update({name: [1]}))
+    with pytest.raises(StoreError, match=f"{name} is \\[1\\]"):
+        list(Store(store.root).cells())
+
+
+def test_a_severity_is_a_whole_number(store: Store) -> None:
+    changed(store, "cell.json", lambda body: body["cell"].update(severity=3.0), moved=True)
+    with pytest.raises(StoreError, match=r"severity is 3\.0"):
+        list(Store(store.root).cells())
+
+
+@pytest.mark.parametrize("name", ["xs3-0123456789ab", ".s3-0123456789ab"])
+def test_a_cell_under_another_name_is_not_passed_over(store: Store, name: str) -> None:
+    (cell,) = store.folders()
+    cell.rename(cell.with_name(name))
+    with pytest.raises(StoreError, match="no cell has such a name"):
+        list(Store(store.root).cells())
+
+
+def test_what_a_process_is_writing_is_passed_over(store: Store) -> None:
+    (cell,) = store.folders()
+    shutil.copytree(cell, temporary_name(cell))
+    assert list(store.folders()) == [cell]

@@ -111,7 +111,7 @@ def _compared(
         log,
         logging.WARNING,
         f"{name}: {images} hold other bytes than when they were first read, with size and time as "
-        f"before: they are read anew",
+        f"before: what they hold now counts",
     )
     return fingerprint(now["now"].tolist())
 
