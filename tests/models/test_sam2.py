@@ -58,6 +58,7 @@ def test_logits_are_those_of_transformers(sam2: Any, prompt: str) -> None:
     assert not found[:, 0].any()
 
 
+@pytest.mark.parametrize("sam2", ["sam2"], indirect=True)
 def test_a_box_that_lacks_and_keys_that_do_not_fit(sam2: Any, tmp_path: Path) -> None:
     _, folder, _ = sam2
     model = source(folder).load()
@@ -79,6 +80,7 @@ def test_a_box_that_lacks_and_keys_that_do_not_fit(sam2: Any, tmp_path: Path) ->
         source(tmp_path).load()
 
 
+@pytest.mark.parametrize("sam2", ["sam2"], indirect=True)
 def test_boxes_segment_in_a_run(sam2: Any, tmp_path: Path) -> None:
     cells = segmented.heads_of(tmp_path, Segmentation(), source=source(sam2[1]))
     arrays = cells["own"].arrays
