@@ -66,7 +66,8 @@ def _of_model(key: CellKey, config: Any) -> str | None:
     adapter, online = key.encoding.get("adapter"), ONLINE in key.head
     adapts = online or (isinstance(adapter, Mapping) and len(adapter) > 0)
     plain = asked.get("_target_") == "medrobust.adapters.NoAdapter" and not online
-    if key.spec.adapter == "none" if adapts else plain and key.spec.adapter != "none":
+    untuned = ("none", asked.get("name"))  # prompt_ensemble has a name, and adapts nothing
+    if key.spec.adapter == "none" if adapts else plain and key.spec.adapter not in untuned:
         return "its adapter is not that of its encoding"
     return None
 
