@@ -325,22 +325,25 @@ class WindowLabels(Labels):
         windows: int64 (N, 4): left, top, right and bottom in pixels of the stored image.
         images: int64 (N,), the image of each window, by its number in the whole split.
         lesions: What lies in these images, by the same numbers.
+        grid: Whether they are places of a grid, whose first class is background.
     """
 
     windows: Int64Array
     images: Int64Array
     lesions: Boxes
+    grid: bool = False
     kind: ClassVar = "labels"
 
     def take(self, rows: Int64Array) -> Self:
         """Return some windows, in this order; lesions of their images stay."""
         chosen = self.values[rows], self.windows[rows], self.images[rows]
-        return type(self)(*chosen, self.lesions)
+        return type(self)(*chosen, self.lesions, self.grid)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Name what a store keeps."""
         own = {"labels": self.values, "windows": self.windows, "window_images": self.images}
-        return {**own, **self.lesions.arrays()}
+        told = {"window_grid": np.array([True])} if self.grid else {}
+        return {**own, **told, **self.lesions.arrays()}
 
     def complaint(self, images: int, classes: int) -> str | None:
         """Say why they are not the target of so many windows and classes, or return None."""
@@ -383,4 +386,8 @@ def read_target(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Target | None:
 
 def _read_windows(arrays: Mapping[str, NDArray[Any]]) -> WindowLabels:
     lesions = Boxes(arrays["boxes"], arrays["box_images"], arrays["box_classes"])
-    return WindowLabels(arrays["labels"], arrays["windows"], arrays["window_images"], lesions)
+    labels = arrays["labels"]
+    # Runs before it was said: of a grid, but never of boxes, the first class is of no lesion.
+    told = (labels == 0).any() and not (lesions.classes == 0).any()
+    grid = bool(np.all(arrays.get("window_grid", told)))
+    return WindowLabels(labels, arrays["windows"], arrays["window_images"], lesions, grid)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 import numpy as np
 
 from medrobust.base.lazy_rows import WindowRows, windows_of
+from medrobust.base.targets import WindowLabels
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import Float64Array, Int64Array
 
@@ -77,7 +78,7 @@ class MovedWindows:
         return False
 
     def check(self, clean: ImageSet) -> None:
-        """Refuse images that are no windows.
+        """Refuse images that are no windows of boxes: those of a grid would keep their labels.
 
         Raises:
             ConfigurationError: Naming the data set.
@@ -86,6 +87,12 @@ class MovedWindows:
             raise ConfigurationError(
                 f"corruption={self.name} moves the windows of lesions, and data set {clean.name!r} "
                 f"has none: take dataset=lesions or phantoms_widefield, or another corruption."
+            )
+        if isinstance(clean.target, WindowLabels) and clean.target.grid:
+            raise ConfigurationError(
+                f"corruption={self.name} moves the windows of boxes, and those of data set "
+                f"{clean.name!r} are a grid, whose lesions would be looked for where no window is "
+                f"any more: take another corruption, or dataset.grid=null."
             )
 
     def images(self, clean: ImageSet, severity: int) -> ImageSet:

@@ -129,7 +129,7 @@ def looked_at(image_set: ImageSet, look: Look) -> ImageSet:
     else:
         windows, images, labels, lesions = _of_grid(image_set, boxes, look)
         names = _with_background(image_set, look.background)
-    target = WindowLabels(labels, windows, images, lesions)
+    target = WindowLabels(labels, windows, images, lesions, look.grid is not None)
     return replace(
         image_set,
         **names,

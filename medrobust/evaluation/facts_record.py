@@ -18,7 +18,7 @@ TEXTS = ("ids", "groups", "metadata")
 ARRAYS = (
     *TEXTS,
     *("labels", "texts", "text_pairs", "boxes", "box_images", "box_classes"),
-    *("windows", "window_images"),
+    *("windows", "window_images", "window_grid"),
 )
 """Names that an array of a split may have."""
 

@@ -65,7 +65,9 @@ def test_each_step_is_another_cell_and_labels_stay(lesions: ImageSet) -> None:
     assert (np.asarray(again.images[0]) != np.asarray(lesions.images[0])).any()
 
 
-def test_images_that_are_no_windows_and_other_names_are_refused() -> None:
+def test_images_that_are_no_windows_of_boxes_and_other_names_are_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     plain = ImageSet(
         name="toy", split="test", fingerprint="f", ids=np.array(["a"]), index=np.array([0]),
         target=Labels(np.array([0])), images=np.zeros((1, 8, 8), np.uint8),
@@ -73,5 +75,9 @@ def test_images_that_are_no_windows_and_other_names_are_refused() -> None:
     )  # fmt: skip
     with pytest.raises(ConfigurationError, match="moves the windows of lesions"):
         MovedWindows("crop_shift").images(plain, 1)
+    cache = str(tmp_path_factory.getbasetemp() / "grid")
+    grid = PhantomWidefield(per_class=1, grid=2, cache_dir=cache).load()
+    with pytest.raises(ConfigurationError, match=r"windows of boxes, and those of .* are"):
+        MovedWindows("crop_wide").check(grid)
     with pytest.raises(UnknownNameError, match="crop_shift"):
         MovedWindows("crop_shfit")  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Lesions read from stored cells: counts by hand, FROC of a grid, and what is said without."""
 
 import csv
+import json
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -11,10 +12,12 @@ from stores import cell_key, data_record, write_cell
 
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Boxes, WindowLabels
+from medrobust.evaluation.facts_record import arrays_of, facts_of, read_facts
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.froc import Boxes as FrocBoxes
 from medrobust.metrics.froc import froc
+from medrobust.readings.cells.lesion_units import LesionSplit
 from medrobust.readings.lesions import Lesions, section
 from medrobust.reporting import Report, ReportRequest, build_report, expected_from_cells
 from medrobust.reporting.measure import variant
@@ -36,7 +39,7 @@ def facts(split: str, *, grid: bool = False) -> SplitFacts:
         name="wide",
         split=split,
         positive=1,
-        target=WindowLabels(values, windows, images, lesions),
+        target=WindowLabels(values, windows, images, lesions, grid),
         groups=np.array([f"{split} p{image // 2}" for image in images]),
     )
 
@@ -118,6 +121,18 @@ def test_froc_of_a_grid_is_that_of_its_windows(tmp_path: Path) -> None:
                 float(line[f"froc_{rule}_low"]) <= curve.score <= float(line[f"froc_{rule}_high"])
             )
         assert (line["detections"], line["lesions"]) == ("60", "12")
+
+
+def test_a_grid_without_background_stays_a_grid_and_old_stores_tell_it_by_their_labels() -> None:
+    some, boxes = facts("test", grid=True), facts("test")
+    full = replace(some, target=replace(some.target, values=np.ones(len(some), np.int64)))
+    for data, grid, old in ((full, True, False), (some, True, True), (boxes, False, False)):
+        told, arrays = json.loads(json.dumps(facts_of(data))), arrays_of(data)
+        without = {name: one for name, one in arrays.items() if name != "window_grid"}
+        for stored, expected in ((arrays, grid), (without, old)):
+            again = read_facts(told, stored)
+            assert isinstance(again.target, WindowLabels)
+            assert LesionSplit.of(again, again.target).grid is expected
 
 
 def test_negative_units_are_counted_by_their_number_of_lesions(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class LesionSplit:
     @classmethod
     def of(cls, data: SplitFacts, target: WindowLabels) -> "LesionSplit":
         """Read the facts of a split."""
-        grid = bool((target.values == 0).any() and not (target.lesions.classes == 0).any())
+        grid = target.grid
         last = len(data.class_names) - 1 if data.positive is None else data.positive
         positive = target.values > 0 if grid else target.values == last
         known, images = np.unique(target.images, return_inverse=True)
