@@ -23,13 +23,15 @@ from medrobust.metrics.surfaces import surface_distances
 from medrobust.models import OwnSegmenter
 from medrobust.reporting.audit import CLASSES as CLASSES_ABSENT
 from medrobust.reporting.audit import findings
-from medrobust.tasks.base import Cell
+from medrobust.tasks.base import Cell, ModelSide
+from medrobust.tasks.map_view import View
 from medrobust.tasks.patches import Truth
 from medrobust.tasks.segmentation import TASK, Segmentation
 from medrobust.tasks.segmentation.border_errors import border_errors
 from medrobust.tasks.segmentation.contours import contour, overlay, resized, shown_picture
 from medrobust.tasks.segmentation.judging import Judge, packed, shown_rows, unpacked
 from medrobust.tasks.segmentation.scores import image_dice
+from medrobust.tasks.segmentation.segmenters.probe import fitted
 
 HEAD = MappingProxyType(
     {
@@ -240,6 +242,47 @@ def test_a_probe_learns_what_stands_where_and_never_sees_the_test_split(tmp_path
     assert image_dice(cell.arrays).mean() > 0.6
     few = run(tmp_path, Segmentation(probe_ridge=1e-4, probe_shots=3), source=Source())["clean", 0]
     assert few.fingerprint != cell.fingerprint
+    pool, heads = segmented(), []
+    for name in ("whole", "bordered"):
+        other = replace(pool, target=replace(pool.target, ignored=255))
+        if name == "bordered":
+            drawn = masks(13)
+            drawn[:, :8] = 255
+            other = replace(pool, target=Masks(drawn, "drawn", ignored=255))
+        given = replace(pool, other_split=lambda split, other=other: other)
+        side = ModelSide(Source(), (), Source().load)
+        heads.append(Segmentation().heads(given, side)[0]["probe"])
+    assert [one.get("outside") for one in heads] == [None, "left out"]  # no border, no other number
+
+
+def test_a_probe_is_fitted_to_images_as_if_their_borders_were_cut_off() -> None:
+    random = np.random.default_rng(5)
+
+    def encoded(of: int, *, cut: bool) -> list:
+        states = torch.from_numpy(draws[of][0])
+        target = Masks(draws[of][1], "bordered", ignored=255)
+        seen = target.pixels(slice(None))
+        level = SimpleNamespace(states=states[:, 4:] if cut else states, grid=(3 if cut else 4, 4))
+        return [((None, {1: level}), seen[:, 14:] if cut else seen)]
+
+    draws = []
+    for _ in range(2):  # a border as high as a place, over which the states of discs lie
+        drawn = masks(24)[:, :56, :56]
+        shows = drawn.reshape(24, 4, 14, 4, 14).mean(axis=(2, 4)).reshape(24, 16, 1)
+        states = shows * [1, -1, 1, 0, 0] + random.normal(0, 0.3, (24, 16, 5))
+        states[:, :4] = [3, -3, 3, 0, 0]
+        drawn[:, :14] = 255
+        draws.append((states.astype(np.float32), drawn))
+    bordered, without = (
+        fitted((1,), 3, View(), 1e-3, encoded(0, cut=cut), encoded(1, cut=cut))
+        for cut in (False, True)
+    )
+    torch.testing.assert_close(bordered.weights, without.weights, rtol=1e-5, atol=1e-6)
+    assert bordered.thresholds.tolist() == without.thresholds.tolist()
+    for _, drawn in draws:
+        drawn[:, :48] = 255
+    with pytest.raises(ConfigurationError, match="no place to learn from"):
+        fitted((1,), 3, View(), 1e-3, encoded(0, cut=False), encoded(1, cut=False))
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ def check_masks(data: Any) -> None:
 
 
 def has_outside(data: Any) -> bool:
-    """Say whether masks of classes have pixels that are of no image, as a padded border."""
+    """Say whether masks have pixels that are of no image, as a padded border."""
     target = data.target
-    if not isinstance(target, Masks) or target.ignored is None:
+    if target.ignored is None:
         return False
     starts = range(0, len(data), READ)
     return any((target.pixels(slice(start, start + READ)) == OUTSIDE).any() for start in starts)

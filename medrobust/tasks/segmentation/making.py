@@ -21,6 +21,7 @@ from medrobust.tasks.text_side import text_model
 from medrobust.tasks.tuning_head import TuningHead
 from medrobust.types import UInt8Array
 
+from .classes import has_outside
 from .head import SegmentationHead, Segments
 from .judging import Judge
 from .segmenters.boxes import BoxProtocol, PromptMove
@@ -119,7 +120,10 @@ def of_probe(
         "thresholds": _drawn(data, "val", THRESHOLDS_BY, 0),
     }
     named = {name: fingerprint([one.fingerprint, one.ids.tolist()]) for name, one in images.items()}
-    return {"blocks": chosen, "probe": {"shots": shots, "seed": seed, "ridge": ridge, **named}}
+    said = {"shots": shots, "seed": seed, "ridge": ridge, **named}
+    if any(has_outside(one) for one in images.values()):
+        said["outside"] = "left out"
+    return {"blocks": chosen, "probe": said}
 
 
 def _later_blocks(count: int) -> list[int]:
@@ -156,11 +160,11 @@ def _probe(
 def _encoded(
     side: ModelSide, blocks: Sequence[int], images: Any
 ) -> Iterator[tuple[tuple[Any, Any], UInt8Array]]:
-    """Yield features and patch features of images, with their masks."""
+    """Yield features and patch features of images, with their masks, `OUTSIDE` in borders."""
     model, start = on_device(side), 0
     read = batches(images, model.device)
     for found in encode_patches_of(model, read, blocks, side.source.micro_batch):
-        own = np.array(images.target.classes(slice(start, start + len(found[0]))))
+        own = np.array(images.target.pixels(slice(start, start + len(found[0]))))
         start += len(own)
         yield found, own
 

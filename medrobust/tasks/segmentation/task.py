@@ -276,7 +276,10 @@ class Segmentation(Task):
                 "full."
             )
         plain = self.heads(data, side)[0]
-        bordered = {"outside": "left out"} if has_outside(data) else {}
+        changed = isinstance(data.target, Masks) and has_outside(
+            data
+        )  # of lesions it never counted
+        bordered = {"outside": "left out"} if changed else {}
         return {**plain, "tuned": {"masks": data.target.digest, **bordered}}
 
     def scores(self, cell: Cell, fitted: Any = None) -> Scores:

@@ -3,7 +3,7 @@
 A place of a coarse grid is a large part of an image: the probe says of each of its cells, and not
 of the place alone, how much of it each class covers. The fit is in closed form, from sums over
 places, so that no features are kept; thresholds are those of the largest mean Dice on validation
-images.
+images. Pixels outside of an image, as a border around one, count in neither.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from medrobust.base.targets import OUTSIDE
+from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.overlaps import dice
 from medrobust.tasks.map_view import View
 from medrobust.types import FeatureBatch, Float64Array, UInt8Array
@@ -29,7 +31,8 @@ STEPS = 64
 """Thresholds that are tried, from 0 to 1."""
 
 Encoded = Iterable[tuple[tuple[FeatureBatch, Any], UInt8Array]]
-"""Features and patch features of some images, and their masks: uint8 (n, H, W)."""
+"""Features and patch features of some images, and their masks: uint8 (n, H, W), of each pixel its
+class or `OUTSIDE`."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +101,29 @@ def fitted(
         ridge: Penalty of the weights, as a share of the number of places.
         train: Encoded images and their masks.
         val: The same, of validation images.
+
+    Raises:
+        ConfigurationError: If every place of every image reaches outside of it.
     """
     total: Tensor | None = None
     for (_, patches), masks in train:
         states, grid = places(patches)
         cells = max(1, -(-FINE // max(grid)))
         covers = covered_cells(masks, classes, view, grid, cells)
-        told = covers.to(states.device).flatten(0, 1)
-        row = torch.cat([states.flatten(0, 1).double(), told, torch.ones_like(told[:, :1])], dim=1)
+        told, seen = covers.to(states.device).flatten(0, 1), states.flatten(0, 1)
+        within = ~told.isnan().any(dim=1)
+        if not within.all():
+            told, seen = told[within], seen[within]
+        row = torch.cat([seen.double(), told, torch.ones_like(told[:, :1])], dim=1)
         products = row.T @ row
         total = products if total is None else total + products
     assert total is not None
+    if total[-1, -1] == 0:
+        raise ConfigurationError(
+            "a probe has no place to learn from: the border around the image lies in each place of "
+            "each training image. Pass dataset.fit=squash or crop, or choose a model with a finer "
+            "grid."
+        )
     probe = _solved(total.cpu(), tuple(blocks), cells, states.shape[2], ridge, classes - 1)
     return _with_thresholds(probe, view, val)
 
@@ -119,19 +134,24 @@ def covered_cells(
     """Return the share of each cell of each place that each class covers.
 
     Args:
-        masks: uint8 (n, H, W), the class of each pixel.
+        masks: uint8 (n, H, W), the class of each pixel, or `OUTSIDE`.
         classes: How many there are, the background among them.
         view: How the map lies over the image.
         grid: (h, w) of the map.
         cells: A side of a place is divided into.
 
     Returns:
-        float64 (n, h w, (classes - 1) cells cells).
+        float64 (n, h w, (classes - 1) cells cells): shares of what of a cell is inside of the
+        image, NaN where most of it is not.
     """
     kinds = torch.arange(1, classes)[None, :, None, None]
     own = (torch.from_numpy(masks)[:, None] == kinds).float()
     sides = grid[0] * cells, grid[1] * cells
     fine = _seen(own, view, sides)
+    outside = torch.from_numpy(masks == OUTSIDE)[:, None]
+    if outside.any():
+        inside = 1 - _seen(outside.float(), view, sides)
+        fine = torch.where(inside < 0.5, torch.nan, fine / inside)
     parts = fine.reshape(len(fine), classes - 1, grid[0], cells, grid[1], cells)
     by_place = parts.permute(0, 2, 4, 1, 3, 5)  # (n, rows, columns, C, cells, cells)
     return by_place.reshape(len(fine), grid[0] * grid[1], -1).double()
@@ -174,7 +194,7 @@ def _with_thresholds(probe: RidgeProbe, view: View, val: Encoded) -> RidgeProbe:
     for covered, masks in _spread(probe, view, val):
         levels = np.clip((covered * STEPS).astype(np.int64), 0, STEPS - 1)
         for kind in range(len(sums)):
-            sums[kind] += _dice_by_level(levels[:, kind], masks == kind + 1)
+            sums[kind] += _dice_by_level(levels[:, kind], masks, kind + 1)
     best = sums.argmax(axis=1) / STEPS
     return RidgeProbe(probe.blocks, probe.cells, probe.mean, probe.scale, probe.weights, best)
 
@@ -187,11 +207,12 @@ def _spread(
         yield view.spread(probe.covered(patches), shape).cpu().numpy(), masks
 
 
-def _dice_by_level(levels: NDArray[np.int64], masks: NDArray[np.bool_]) -> Float64Array:
-    """Return the sum over images of the Dice of all pixels at or above each level, (STEPS,)."""
+def _dice_by_level(levels: NDArray[np.int64], masks: UInt8Array, kind: int) -> Float64Array:
+    """Return the sum over images of the Dice of their pixels at or above each level, (STEPS,)."""
     total = np.zeros(STEPS)
-    for level, mask in zip(levels, masks, strict=True):
-        everywhere = np.bincount(level.ravel(), minlength=STEPS)[::-1].cumsum()[::-1]
+    for level, classes in zip(levels, masks, strict=True):
+        mask = classes == kind
+        everywhere = np.bincount(level[classes != OUTSIDE], minlength=STEPS)[::-1].cumsum()[::-1]
         inside = np.bincount(level[mask], minlength=STEPS)[::-1].cumsum()[::-1]
         total += dice(inside, np.full(STEPS, int(mask.sum())), everywhere)
     return total
