@@ -19,6 +19,7 @@ from rich.console import Console
 import medrobust.models
 from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.base.wording import counted
+from medrobust.exceptions import ConfigurationError
 
 from .parsing import subcommand_parser
 
@@ -292,13 +293,14 @@ def reached(host: str) -> bool:
 
 def account() -> Finding:
     """Say how `logger=wandb` would run."""
-    from medrobust.reporting.loggers import EXPORTED
     from medrobust.reporting.wandb import account_mode
+    from medrobust.reporting.wandb_environment import check_exported
 
+    try:
+        check_exported(os.environ)
+    except ConfigurationError as error:
+        return Finding("wandb", "wrong", str(error), "jobs without logger=wandb need none of it")
     mode = account_mode() or os.environ["WANDB_MODE"]
-    if mode not in EXPORTED:
-        told = f"WANDB_MODE={mode} is none of {', '.join(EXPORTED)}"
-        return Finding("wandb", "wrong", told, "unset it, or pass logger.mode=offline")
     if mode == "online":
         return Finding("wandb", "ok", "an account is configured: logger=wandb sends")
     return Finding(

@@ -19,7 +19,8 @@ def first_look(config: Any) -> None:
         config: As composed by Hydra.
 
     Raises:
-        ConfigurationError: If a value is missing or of the wrong kind, or a key does not exist.
+        ConfigurationError: If a value is missing or of the wrong kind, a key does not exist, or
+            the logger refuses what is exported.
         UnknownNameError: If a corruption is not defined for the data.
         DatasetNotFoundError: If a file of the data is not there.
         WeightsNotFoundError: If a folder of weights is not there.
@@ -30,6 +31,7 @@ def first_look(config: Any) -> None:
     refuse_untuned(plain)
     check_run_wide(run_wide(plain))
     check_arguments(plain)
+    built(config, "logger")
     dataset, corruption = built(config, "dataset"), built(config, "corruption")
     sources = getattr(dataset, "members", (dataset,))
     for source in sources:

@@ -1,5 +1,6 @@
 """`medrobust monitor fit|update|report`: watch a deployed model for drift."""
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -170,6 +171,7 @@ def update(arguments: Sequence[str]) -> int:
     from medrobust.monitor.folder import MonitorFolder
     from medrobust.monitor.watch import update_monitor
 
+    _check_wandb(given.wandb)
     if given.gap < 1:
         raise ConfigurationError(f"--gap {given.gap} must be 1 or more.")
 
@@ -299,6 +301,7 @@ def bench(arguments: Sequence[str]) -> int:
     _add_wandb(parser)
     given = parser.parse_args(arguments)
     check_out_folder(given.out)
+    _check_wandb(given.wandb)
     from medrobust.evaluation.store import Store
     from medrobust.metrics.drift.detectors import DETECTORS
     from medrobust.monitor.bench import Bench
@@ -352,3 +355,11 @@ def _add_wandb(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--wandb", default="", metavar="PROJECT", help="also log to W&B; offline without an account"
     )
+
+
+def _check_wandb(project: str) -> None:
+    """Refuse, before anything is computed, what is exported as W&B does not take it."""
+    if project:
+        from medrobust.reporting.wandb_environment import check_exported
+
+        check_exported(os.environ)

@@ -57,7 +57,7 @@ def prepare() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(OURS)
-    for name in not_numbers(os.environ):
+    for name in not_numbers(os.environ) + empty_of_wandb(os.environ):
         del os.environ[name]
     _set_aside()
     _have_a_home()
@@ -96,6 +96,11 @@ def not_numbers(environment: Mapping[str, str]) -> list[str]:
         if name in environment
         and not all(is_one(name, part.strip()) for part in environment[name].split(","))
     ]
+
+
+def empty_of_wandb(environment: Mapping[str, str]) -> list[str]:
+    """Return the variables of W&B that hold nothing: it would take that for a wrong value."""
+    return [name for name in environment if name.startswith("WANDB_") and not environment[name]]
 
 
 def check_allocator(environment: Mapping[str, str]) -> None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from medrobust.exceptions import ConfigurationError
 
+from .wandb_environment import check_exported
+
 if TYPE_CHECKING:
     from .report import Report
-
-EXPORTED = ("online", "offline", "shared", "disabled", "dryrun", "run")
-"""What W&B knows in WANDB_MODE."""
 
 
 class RunLogger(Protocol):
@@ -80,18 +79,13 @@ class WandbLogger:
     directory: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an unknown mode, of the configuration or of the environment.
+        """Refuse an unknown mode, and what is exported as W&B does not take it.
 
         Raises:
-            ConfigurationError: If `mode` is neither "online" nor "offline" nor None, or it follows
-                a WANDB_MODE that W&B does not know.
+            ConfigurationError: If `mode` is neither "online" nor "offline" nor None, or W&B refuses
+                a variable of the environment.
         """
-        exported = os.environ.get("WANDB_MODE", "")
-        if self.mode is None and exported and exported not in EXPORTED:
-            raise ConfigurationError(
-                f"WANDB_MODE={exported} is none of {', '.join(EXPORTED)}: export one of them, "
-                f"unset it, or pass logger.mode=offline."
-            )
+        check_exported(os.environ)
         if self.mode not in (None, "online", "offline"):
             raise ConfigurationError(
                 f"logger.mode={self.mode!r} is none of online, offline and null."

@@ -91,7 +91,9 @@ def test_an_account_without_home_and_name_gets_both(monkeypatch) -> None:
     monkeypatch.setenv("HOME", "")
     monkeypatch.delenv("HOME")
     monkeypatch.setenv("LOGNAME", "")
+    monkeypatch.setenv("WANDB_MODE", "")
     surroundings.prepare()
+    assert "WANDB_MODE" not in os.environ
     assert Path.home() == Path(tempfile.gettempdir())
     assert getpass.getuser() == f"user-{os.getuid()}"
 

@@ -22,8 +22,8 @@ from medrobust.reporting import (
     reference_cells,
 )
 from medrobust.reporting.from_store import report_store
-from medrobust.reporting.loggers import EXPORTED
 from medrobust.reporting.wandb import _tables, job_type, run_id
+from medrobust.reporting.wandb_environment import check_exported
 
 CONFIG = {"dataset": {"root": "/home/somebody/scans"}, "seed": 0}
 
@@ -212,13 +212,28 @@ def test_tensorboard_reads_the_matrix_back_as_series_over_severity(report, tmp_p
         assert found == pytest.approx(matrix.values["error"][row, 0].tolist(), abs=1e-6)
 
 
-def test_a_mode_that_wandb_does_not_know_is_refused_before_anything_runs(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("WANDB_MODE", "nonsense", "'online', 'offline'"),
+        ("WANDB_CONSOLE", "loud", "'redirect'"),
+        ("WANDB_INIT_TIMEOUT", "soon", "valid number"),
+        ("WANDB_HTTP_TIMEOUT", "soon", "valid number"),
+        ("WANDB_TAGS", 65 * "a", "65 characters"),
+        ("WANDB_RUN_ID", "site/3:1", "cannot contain"),
+        ("WANDB_SWEEP_PARAM_PATH", "/nowhere", "there is no file /nowhere"),
+    ],
+)
+def test_what_wandb_refuses_of_the_environment_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "nonsense")
-    with pytest.raises(ConfigurationError, match=r"^WANDB_MODE=nonsense is none of online"):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=rf"^{name} is exported as W&B does.*{why}"):
         WandbLogger()
-    assert WandbLogger(mode="offline").mode == "offline"
-    for mode in ("", *EXPORTED):
+
+
+def test_what_wandb_takes_of_the_environment_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_exported({"HOME": "", "WANDB_SOMETHING": "of another release", "WANDB_TAGS": "a,b"})
+    for mode in ("online", "offline", "disabled", "dryrun"):
         monkeypatch.setenv("WANDB_MODE", mode)
         WandbLogger()
