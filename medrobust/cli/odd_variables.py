@@ -71,32 +71,16 @@ def odd_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """
     found = {}
     for name, value in environment.items():
-        if not name.startswith(FIRST):
-            continue
         kind = next((kind for names, kind in KINDS if re.fullmatch(names, name)), None)
         if kind is not None and not re.fullmatch(kind[0], value.strip()):
             found[name] = kind[1]
     return found
 
 
-FIRST: Final = (
-    *(
-        "SOURCE_",
-        "TORCH",
-        "PYTORCH_",
-        "AOTINDUCTOR_",
-        "INDUCTOR_",
-        "COMPILE_",
-        "NUMPY_",
-        "PL_",
-        "LT_",
-        "TQDM_",
-    ),
-    *("TIMM_", "SYMPY_", "HF_HUB_", "JAXTYPING_", "TRITON_", "NUMBA_", "OPENCV_"),
+CACHES: Final = (
+    *("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR"),
+    *("WANDB_CACHE_DIR", "WANDB_DATA_DIR"),
 )
-"""How names of `KINDS` begin: other variables are not looked at."""
-
-CACHES: Final = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")
 """Variables that name a folder which libraries make and write."""
 
 
