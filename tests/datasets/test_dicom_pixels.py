@@ -434,3 +434,16 @@ def test_a_number_of_the_header_that_is_none_is_named_without_its_value(
     file.write_bytes(file.read_bytes().replace(b"105 ", b"1,05"))
     with pytest.raises(InvalidImageError, match=rf"^a\.dcm has a {keyword} that is no number"):
         read_dicom(file)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "other"),
+    [("RescaleSlope", {"RescaleIntercept": 0}), ("RescaleIntercept", {"RescaleSlope": 1}),
+     ("PixelPaddingValue", {})],
+)  # fmt: skip
+def test_two_values_where_one_decides_the_pixels_are_refused(
+    tmp_path: Path, keyword: str, other: dict[str, Any]
+) -> None:
+    file = write_dicom(tmp_path / "a.dcm", row(1, 2, 3), **{keyword: [1, 2]}, **other)
+    with pytest.raises(InvalidImageError, match=rf"^a\.dcm has a {keyword} with 2 values"):
+        read_dicom(file)

@@ -82,10 +82,7 @@ def dicom_errors_named(file: Path) -> Iterator[None]:
     except MedRobustError:
         raise
     except NoNumberError as error:
-        raise InvalidImageError(
-            f"{file.name} has a {error} that is no number (decimals have a point, not a comma): "
-            f"correct its header."
-        ) from error
+        raise InvalidImageError(f"{file.name} has a {error}: correct its header.") from error
     except Exception as error:  # pydicom and its plugins raise nearly every class there is
         raise InvalidImageError(
             f"{file.name} cannot be read as DICOM ({type(error).__name__}): it is damaged, cut off "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medrobust.types import Int64Array
 
 from .dicom_packing import Unpacked
-from .dicom_values import has_overlays, is_signed, number, stored_bits
+from .dicom_values import has_overlays, is_signed, number, single, stored_bits
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -205,7 +205,8 @@ def _padding_ends(header: "FileDataset", bits: int) -> tuple[float, float]:
     C.7.5.1.1.2).
     """
     first, last = (
-        number(header.get(key)) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+        number(single(header.get(key), key))
+        for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")
     )
     if first is None:
         return np.inf, -np.inf

@@ -27,7 +27,7 @@ def frame_value(header: "Dataset", index: int, sequence: str, keyword: str) -> A
 
 
 class NoNumberError(ValueError):
-    """A value of a header that should be a number; says its keyword alone, the value is private."""
+    """A value of a header that should be one number; says its keyword, the value is private."""
 
 
 def frame_number(header: "Dataset", index: int, sequence: str, keyword: str) -> float | None:
@@ -39,7 +39,19 @@ def frame_number(header: "Dataset", index: int, sequence: str, keyword: str) -> 
     try:
         return number(frame_value(header, index, sequence, keyword))
     except (ValueError, TypeError) as error:
-        raise NoNumberError(keyword) from error
+        told = f"{keyword} that is no number (decimals have a point, not a comma)"
+        raise NoNumberError(told) from error
+
+
+def single(value: Any, keyword: str) -> Any:
+    """Return a value that decides pixels alone, as it is.
+
+    Raises:
+        NoNumberError: If there are several.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) > 1:
+        raise NoNumberError(f"{keyword} with {len(value)} values where one decides the pixels")
+    return value
 
 
 def number(value: Any) -> float | None:
@@ -81,8 +93,13 @@ def rescale(header: "FileDataset", index: int) -> tuple[float, float] | None:
 
     A slope of 0, or one that is no number, would make all values one: it is left aside, with its
     intercept.
+
+    Raises:
+        NoNumberError: If one is no number or several.
     """
     where = "PixelValueTransformationSequence"
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        single(frame_value(header, index, where, keyword), keyword)
     slope = frame_number(header, index, where, "RescaleSlope")
     intercept = frame_number(header, index, where, "RescaleIntercept")
     found = (1.0 if slope is None else slope), (intercept or 0.0)
