@@ -28,7 +28,7 @@ from medrobust.reporting.from_store import report_store
 from medrobust.tasks.base import Cell, ModelSide
 from medrobust.tasks.retrieval import TASK, Retrieval
 from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
-from medrobust.tasks.retrieval.sections import relative_drop
+from medrobust.tasks.retrieval.sections import _joined_note, relative_drop
 
 IMAGES = 40
 GENERATOR = np.random.default_rng
@@ -284,6 +284,20 @@ def test_reports_belong_to_patients_wherever_they_are_counted(tmp_path: Path) ->
 
 
 SMALL = ("dataset=phantoms", "dataset.per_class=2", "task=retrieval", "corruption=gaussian_noise")
+
+
+def test_the_page_says_where_a_shared_report_makes_patients_one_unit() -> None:
+    """Two images of each of ten patients: one with a report of its own, one that is normal."""
+    patients = np.repeat(np.arange(10), 2)
+    belongs = np.zeros((20, 20), bool)
+    belongs[np.arange(20), np.where(np.arange(20) % 2, 1, np.arange(20))] = True
+    images = unit(GENERATOR(1).normal(size=(20, 4)))
+    for sharing, told in ((10, "make 10 patients, with 11 of 11 reports, one unit"), (2, "")):
+        own = belongs.copy()
+        own[2 * sharing :] = np.eye(20, dtype=bool)[2 * sharing :]
+        data = _pairs_of(own[:, own.any(0)])
+        found = replace(cell_of(images, images[own.any(0)], data), patients=patients)
+        assert (told in _joined_note(found)) if told else (_joined_note(found) == "")
 
 
 def test_phantoms_are_matched_with_their_sentences_by_one_command(workplace, capsys) -> None:

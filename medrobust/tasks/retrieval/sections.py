@@ -19,6 +19,9 @@ from .scores import RECALLS, SIDES, ranked
 CORRUPTED = "text_corruption"
 """Key of a head whose texts are corrupted: how."""
 
+LARGE = 0.25
+"""Share of all reports that one unit may hold before the page says so."""
+
 FILE = "relative_recall.csv"
 
 NUMBERS = ("recall", "recall_against", "relative_drop", "low", "high")
@@ -31,7 +34,11 @@ CLEAN, GIVEN = "clean images", "texts as given"
 def sections(matrix: Table) -> Sequence[Section]:
     """Return the table of relative drops in recall, which reports are shared, and which cut."""
     lines = list(_lines(matrix))
-    note = _shared_note(matrix) + cut_texts_note(matrix)
+    cell = next(
+        (cells[0] for row in range(len(matrix.rows)) if (cells := matrix.cells_at(row, 0))), None
+    )
+    notes = "" if cell is None else _shared_note(cell) + _joined_note(cell)
+    note = notes + cut_texts_note(matrix)
     if not lines and not note:
         return ()
     title = "Recall relative to clean images, and to texts as given"
@@ -45,21 +52,34 @@ def sections(matrix: Table) -> Sequence[Section]:
     return (section,)
 
 
-def _shared_note(matrix: Table) -> str:
+def _shared_note(cell: Cell) -> str:
     """Say how many images have a report that another one has, too; nothing where none has."""
-    cells = [
-        cell for row in range(len(matrix.rows)) for cell in (matrix.cells_at(row, 0) or ())[:1]
-    ]
-    if not cells:
-        return ""
-    images, texts = cells[0].data.target.pairs.T
-    read = np.unique(cells[0].data.target.values, return_inverse=True)[1][texts]
+    images, texts = cell.data.target.pairs.T
+    read = np.unique(cell.data.target.values, return_inverse=True)[1][texts]
     reads = np.unique(np.column_stack([images, read]), axis=0)
     shared = len(np.unique(reads[np.bincount(reads[:, 1])[reads[:, 1]] > 1, 0]))
     if not shared:
         return ""
-    said = f"{part_of(shared, len(cells[0].data), 'image')} {agreeing(shared, 'has')}"
+    said = f"{part_of(shared, len(cell.data), 'image')} {agreeing(shared, 'has')}"
     return f'<p class="small">{said} a report that reads as that of another image.</p>'
+
+
+def _joined_note(cell: Cell) -> str:
+    """Say where shared reports make many patients one unit; nothing where they make none large."""
+    groups = cell.data.target.groups(cell.patients)
+    if groups is None or cell.patients is None:
+        return ""
+    units = np.bincount(groups)
+    held = int(units.max())
+    images, texts = cell.data.target.pairs.T
+    patients = np.unique(cell.patients[images[groups[texts] == units.argmax()]])
+    if len(patients) == 1 or held <= LARGE * len(groups):
+        return ""
+    return (
+        f'<p class="small">Reports that they share make {len(patients)} patients, with '
+        f"{part_of(held, len(groups), 'report')}, one unit, so that intervals over reports are "
+        f"wide: dataset.study_column keeps reports of different studies apart.</p>"
+    )
 
 
 def _row(matrix: Table, line: dict[str, Any]) -> dict[str, str]:
