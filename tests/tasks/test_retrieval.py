@@ -438,3 +438,6 @@ def test_rows_without_a_report_are_refused_by_line_or_dropped(workplace, capsys)
 def test_a_data_set_without_reports_is_refused_in_a_sentence() -> None:
     with pytest.raises(ConfigurationError, match="data set 'bloodmnist' has no texts"):
         judged_by(MedMNIST("bloodmnist"), "texts")
+    said = "1 of 3 texts of data set 'toy' is empty, and no image can be told by an empty text"
+    with pytest.raises(ConfigurationError, match=said):
+        TASK.heads(facts(3, ["clear", " ", "edema"]), None)

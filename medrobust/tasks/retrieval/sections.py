@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from medrobust.base.csv_text import csv_bytes, number
-from medrobust.base.wording import agreeing, part_of
+from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.markup import details, plain_table
@@ -76,7 +76,7 @@ def _joined_note(cell: Cell) -> str:
     if len(patients) == 1 or held <= LARGE * len(groups):
         return ""
     return (
-        f'<p class="small">Reports that they share make {len(patients)} patients, with '
+        f'<p class="small">Reports that they share make {counted(len(patients), "patient")}, with '
         f"{part_of(held, len(groups), 'report')}, one unit, so that intervals over reports are "
         f"wide: dataset.study_column keeps reports of different studies apart.</p>"
     )
