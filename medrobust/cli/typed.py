@@ -248,11 +248,15 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
     Raises:
         UnknownNameError: If an option does not exist.
         ConfigurationError: If several options are given without `-m`, or in brackets, of which
-            Hydra keeps the last.
+            Hydra keeps the last; or the store is given in place of its folder.
     """
     swept = any(flag in arguments for flag in SWEPT)
     for argument in arguments:
         match = OVERRIDE.match(argument)
+        if match is not None and match["key"] == "store" and not match["value"].startswith("{"):
+            raise ConfigurationError(
+                f"{argument}: store has keys of its own. Write store.dir={match['value']}."
+            )
         if match is None or match["key"] not in known or match["key"].startswith("hydra/"):
             continue
         group, value = match["key"], match["value"]
