@@ -18,7 +18,7 @@ ABOUT = """\
 Say on which images a model must not be used, by their quality alone.
 
   fit     prove on stored cells how unlike clean images may be before the model errs too often
-  check   accept or refuse PNG, JPEG, TIFF and DICOM files, in milliseconds and without the model
+  check   accept or refuse pictures and DICOM files, in milliseconds and without the model
   report  show what the gate does to stored cells, such as corruptions that the fit did not see
 
 Each has its options under --help."""
@@ -30,8 +30,8 @@ EXAMPLES = (
 )
 
 STATUS = """\
-Exit status of check: 0 if all images are accepted, 3 if one is refused, 1 for an error, 2 for
-arguments that do not exist."""
+Exit status of check: 0 if all files of a folder are accepted but hidden ones, tables and notes,
+which are named, 3 if one is refused, 1 for an error, 2 for arguments that do not exist."""
 
 REFUSED = 3
 """Exit status where an image is refused."""
@@ -101,30 +101,40 @@ def check(arguments: Sequence[str]) -> int:
     about = "Accept or refuse image files, in milliseconds and without the model."
     parser = subcommand_parser("gate check", about, "gate.json scans", ends=STATUS)
     parser.add_argument("gate", type=Path, help="from `medrobust gate fit`")
-    parser.add_argument("images", type=Path, metavar="IMAGE|FOLDER", help="PNG, JPEG, TIFF, DICOM")
+    parser.add_argument(
+        "images", type=Path, metavar="IMAGE|FOLDER", help="pictures, DICOM files, or a folder"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args(arguments)
+    from medrobust.datasets.own.dicom_search import passed_sentences, printable_whole
     from medrobust.jobs.gate_check import check_files, files_below
 
+    if given.gate.is_dir():
+        raise ConfigurationError(
+            f"{given.gate} is a folder: write the gate first, then the images."
+        )
     gate = _read(given.gate)
-    files = files_below(given.images)
+    found = files_below(given.images)
     verdicts, began = [], 0.0
-    for verdict in check_files(gate, files, given.images):
+    for verdict in check_files(gate, found, given.images):
         verdicts.append(verdict)
         if len(verdicts) == 1:  # the first one loads what measures
             began = time.perf_counter()
         if not given.json:
             word = "accepted" if verdict.accepted else "refused "
-            print("  ".join((word, verdict.file, "; ".join(verdict.reasons))).rstrip())
-    taken = sum(verdict.accepted for verdict in verdicts)
+            line = "  ".join((word, verdict.file, "; ".join(verdict.reasons))).rstrip()
+            print(printable_whole(line))
+    taken, total = sum(verdict.accepted for verdict in verdicts), len(verdicts)
     if given.json:
         images = [verdict.record() for verdict in verdicts]
-        print(json.dumps({"promise": gate.sentence, "images": images}, indent=1))
+        told = {"promise": gate.sentence, "images": images, "passed": dict(found.passed)}
+        print(json.dumps(told, indent=1))
     else:
-        each = 1000 * (time.perf_counter() - began) / max(len(files) - 1, 1)
-        pace = f", {each:.1f} ms an image" if len(files) > 1 else ""
-        print(f"{taken} of {len(files)} accepted{pace}\n{gate.sentence}")
-    return 0 if taken == len(files) else REFUSED
+        each = 1000 * (time.perf_counter() - began) / max(total - 1, 1)
+        pace = f", {each:.1f} ms an image" if total > 1 else ""
+        print(f"{taken} of {total} accepted{pace}")
+        print("\n".join([*passed_sentences(found.passed), gate.sentence]))
+    return 0 if taken == total else REFUSED
 
 
 def report(arguments: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """Image files held against a gate: `medrobust gate check`, without a model."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,18 @@ import numpy as np
 
 from medrobust.datasets.own.dicom_headers import is_dicom, opened, quiet_pydicom
 from medrobust.datasets.own.dicom_pixels import read_dicom
-from medrobust.datasets.own.picture_files import is_grey, read_picture
+from medrobust.datasets.own.picture_files import FORMATS, is_grey, read_picture
 from medrobust.datasets.own.pictures import Framing, framed, quiet_decoders
+from medrobust.datasets.own.unlisted import belongs_to_people
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, MedRobustError
 from medrobust.readings.gate.gate import Gate
 from medrobust.types import UInt8Array
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", "")
-"""Of files of a folder that are looked at."""
+COMPANIONS = (
+    ".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".parquet", ".tsv", ".txt", ".xls",
+    ".xlsx", ".xml", ".yaml", ".yml",
+)  # fmt: skip
+"""Of tables and notes beside images, in lower case: passed over unless an image is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,44 +51,100 @@ class Verdict:
         }
 
 
-def files_below(place: Path) -> list[Path]:
-    """Return a file itself, or the pictures and DICOM files below a folder, sorted.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies below a place.
 
-    Links to nowhere are among them, to be refused: a picture that is not there was not accepted.
+    Attributes:
+        files: All that is to be accepted or refused, whatever its name: no image is accepted that
+            was not opened, and none is left out because of its suffix.
+        passed: Name -> why it is no image to be asked for: hidden ones, tables and notes.
+        refused: Name -> why nothing in it was opened: linked and closed folders, pipes.
+    """
+
+    files: Sequence[Path]
+    passed: Mapping[str, str]
+    refused: Mapping[str, str]
+
+
+def files_below(place: Path) -> Found:
+    """Return a file itself, or what lies below a folder, sorted.
+
+    Links to nowhere are among the files: a picture that is not there was not accepted.
 
     Raises:
         DatasetNotFoundError: If there is nothing there.
-        ConfigurationError: If a folder holds none.
+        ConfigurationError: If a folder holds nothing that could be an image.
     """
     if place.is_file():
-        return [place]
+        return Found([place], {}, {})
     if not place.is_dir():
         raise DatasetNotFoundError(f"{place} not found. Name an image, a DICOM file or a folder.")
-    found = sorted(
-        path
-        for path in place.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and (path.is_file() or (path.is_symlink() and not path.exists()))
-        and not path.name.startswith(".")
-    )
-    if not found:
-        raise ConfigurationError(f"{place} holds no PNG, JPEG, TIFF or DICOM files.")
-    return found
+    files: list[Path] = []
+    passed: dict[str, str] = {}
+    refused: dict[str, str] = {}
+
+    def closed(error: OSError) -> None:
+        refused[_below(Path(error.filename), place)] = f"cannot be read: {error.strerror}"
+
+    for parent, folders, names in os.walk(place, onerror=closed):
+        for name in sorted(folders):
+            folder = Path(parent, name)
+            if not belongs_to_people(name):
+                passed[f"{_below(folder, place)}/"] = "belongs to the system"
+            elif folder.is_symlink():
+                refused[_below(folder, place)] = "a linked folder, not followed: check it by itself"
+        folders[:] = filter(belongs_to_people, folders)
+        for file in (Path(parent, name) for name in names):
+            reason = _beside_images(file)
+            if reason:
+                passed[_below(file, place)] = reason
+            elif file.exists() and not file.is_file():
+                refused[_below(file, place)] = "it is no regular file"
+            else:
+                files.append(file)
+    if not files and not refused:
+        raise ConfigurationError(f"{place} holds no image or DICOM file.")
+    return Found(sorted(files), passed, refused)
 
 
-def check_files(gate: Gate, files: Sequence[Path], root: Path) -> Iterator[Verdict]:
+def _below(path: Path, place: Path) -> str:
+    return path.relative_to(place).as_posix()
+
+
+def _beside_images(file: Path) -> str:
+    """Say why a file is passed over: hidden, or named as a table and no image; "" for others."""
+    from PIL import Image, UnidentifiedImageError
+
+    if file.name.startswith("."):
+        return "is hidden"
+    if file.suffix.lower() not in COMPANIONS or not file.is_file():
+        return ""
+    try:
+        with file.open("rb") as stream:
+            if is_dicom(stream):
+                return ""
+        with Image.open(file, formats=FORMATS):
+            return ""
+    except UnidentifiedImageError:
+        return "is no image"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""  # to be refused by what reads it
+
+
+def check_files(gate: Gate, found: Found, root: Path) -> Iterator[Verdict]:
     """Measure files one after the other, and say which the gate accepts.
 
     Args:
         gate: As fitted.
-        files: From `files_below`.
+        found: From `files_below`.
         root: Names are given below it.
     """
     size = gate.images["size"]
     verdict(gate, np.zeros((size, size), np.uint8), "")  # loads what measures
     with quiet_pydicom(), quiet_decoders():
-        for file in files:
-            name = file.name if file == root else file.relative_to(root).as_posix()
+        for file in found.files:
+            name = file.name if file == root else _below(file, root)
             try:
                 pixels, complaint = _read(file, gate)
             except MedRobustError as error:
@@ -93,6 +154,8 @@ def check_files(gate: Gate, files: Sequence[Path], root: Path) -> Iterator[Verdi
                 yield Verdict(name, False, (f"cannot be read: {error.strerror or error}",))
                 continue
             yield Verdict(name, False, (complaint,)) if complaint else verdict(gate, pixels, name)
+    for name, reason in sorted(found.refused.items()):
+        yield Verdict(name, False, (reason,))
 
 
 def verdict(gate: Gate, pixels: UInt8Array, name: str) -> Verdict:

@@ -15,6 +15,7 @@ from stores import cell_key, data_record, write_cell
 from medrobust.cli.entry import main
 from medrobust.evaluation.store import Store
 from medrobust.quality import measure
+from medrobust.readings.gate.pairs import Pair
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,29 @@ def test_a_broken_promise_and_a_mixture_that_is_not_there_are_said(folder: Path)
     said = summary(gate, realised(gate, shifted), mixtures(gate, shifted))
     assert said[1].endswith("above 15 % beyond chance: the promise is broken here.")
     assert mixtures(gate, found[:1]) == []
+    both = [Store(folder / "store"), Store(folder / "store")]
+    assert len(pairs(both, Choice(split="test"))) == len(found)  # a copy proves nothing twice
+    other = [of_another_suite(pair) for pair in found]
+    assert [one.condition for one in realised(gate, other) if one.fitted] == ["clean"]
+    contrast = next(pair for pair in other if pair.condition == "contrast s5")
+    assert {one.condition for one in realised(gate, [*found, contrast])} == {
+        "clean", "gaussian_noise s1", "gaussian_noise s3", "gaussian_noise s5",
+        "contrast s5 (imagenet_c)", "contrast s5 (medimeta_c)",
+    }  # fmt: skip
+    assert [one.condition for one in mixtures(gate, other)] == ["mixture, others"]
     (line,) = summary(gate, realised(gate, found[:1]), [])[1:2]
     assert line.startswith("The risk of the mixture of the fit is not known: these cells lack 4")
+
+
+def of_another_suite(pair: Pair) -> Pair:
+    """Give the corruption the parameters of another suite, under the same name."""
+    cell = pair.answers
+    if cell.spec.severity == 0:
+        return pair
+    encoding = dict(cell.record["encoding"])
+    encoding["corruption"] = {**encoding["corruption"], "parameters": [0.5]}
+    spec, record = replace(cell.spec, suite="medimeta_c"), {**cell.record, "encoding": encoding}
+    return replace(pair, answers=replace(cell, spec=spec, record=record))
 
 
 def test_conditions_that_were_held_out_are_told_apart(
@@ -99,7 +121,7 @@ def test_conditions_that_were_held_out_are_told_apart(
     gate = folder / "held.json"
     assert typed("fit", folder / "store", "--out", gate, "--held-out", "contrast",
                  "--alpha", "0.2") == 0  # fmt: skip
-    assert "contrast s5" not in json.loads(gate.read_text())["conditions"]
+    assert "contrast s5" not in json.loads(gate.read_text())["conditions"].values()
     capsys.readouterr()
     assert typed("report", gate, folder / "store") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -128,9 +150,21 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     (scans / "gone.png").symlink_to(scans / "nowhere.png")
     Image.fromarray(np.zeros((SIZE, SIZE, 3), np.uint8)).save(scans / "colour.png")
     Image.fromarray(clean[0, 0, :40, :40].numpy()).save(scans / "small.png")
+    for name, kind in (("a.webp", "WEBP"), ("1.2.840.1", "PNG"), ("list.csv", "PPM"),
+                       ("x\naccepted  b.jp2", "JPEG2000")):  # fmt: skip
+        Image.fromarray(noisy[0, 0].numpy()).save(scans / name, kind, lossless=True)
+    for name in ("labels.csv", ".DS_Store", "IM.001"):
+        (scans / name).write_text("path,label")
+    (scans / "linked").symlink_to(folder)
     assert typed("check", folder / "gate.json", scans, "--json") == 3
-    said = json.loads(capsys.readouterr().out)["images"]
-    by_name = {each["file"]: each for each in said}
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] == {"labels.csv": "is no image", ".DS_Store": "is hidden"}
+    by_name = {each["file"]: each for each in told["images"]}
+    assert "a colour image" in by_name["a.webp"]["reasons"][0]
+    for name in ("1.2.840.1", "list.csv", "x\naccepted  b.jp2"):
+        assert by_name[name]["reasons"][0].split()[0] in MEASURES
+    assert "cannot be read" in by_name["IM.001"]["reasons"][0]
+    assert "a linked folder" in by_name["linked"]["reasons"][0]
     assert [by_name[f"clean{row}.png"]["accepted"] for row in range(3)] == [True] * 3
     assert by_name["deep.png"]["measures"] == by_name["clean1.png"]["measures"]
     assert by_name["noisy0.png"]["reasons"][0].split()[0] in MEASURES
@@ -142,6 +176,22 @@ def test_files_are_accepted_or_refused_with_reasons_and_a_status(
     stored = measure(clean[:1], MEASURES)
     for name, value in by_name["clean0.png"]["measures"].items():
         assert value == pytest.approx(stored[name].item(), rel=1e-6)
+
+
+def test_tables_beside_images_change_no_status_and_names_forge_no_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = folder / "two"
+    scans.mkdir()
+    Image.fromarray(pictures(9, 1)[0, 0].numpy()).save(scans / "a\nrefused  b.png")
+    (scans / "labels.csv").write_text("path,label")
+    capsys.readouterr()
+    assert typed("check", folder / "gate.json", scans) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == r"accepted  a\nrefused  b.png"
+    assert lines[2] == "1 file in the folder was passed over: labels.csv (it is no image)"
+    assert typed("check", scans, folder / "gate.json") == 1
+    assert "write the gate first, then the images" in capsys.readouterr().err
 
 
 def test_images_unlike_any_that_were_tested_are_refused_however_high_the_risk(
@@ -194,6 +244,7 @@ def test_a_dicom_file_of_another_modality_is_refused(
         (("--alpha", "0.03"), "no limit keeps a risk of 3 %"),
         (("--model", "plantd"), "Did you mean 'planted'"),
         (("--held-out", "fog"), "unknown corruption of these stores 'fog'"),
+        (("--held-out", "clean"), "unknown corruption of these stores 'clean'"),
         (("--class", "class 7"), "unknown class 'class 7'"),
         (("--held-out", "gaussian_noise,contrast"), "no corrupted images are left to fit on"),
     ],
@@ -215,10 +266,11 @@ def test_a_gate_of_another_model_and_a_file_that_is_none_are_refused(
     assert "with other weights, prompts or precision" in capsys.readouterr().err
     (folder / "none.json").write_text('{"limit": 3}')
     assert typed("check", folder / "none.json", folder) == 1
-    assert "no gate of format 2" in capsys.readouterr().err
-    (folder / "before.json").write_text(json.dumps({**gate, "format": 1}))
-    assert typed("check", folder / "before.json", folder) == 1
-    assert "of format 1, which does not say how far" in capsys.readouterr().err
+    assert "no gate of format 3" in capsys.readouterr().err
+    for version, lacks in ((1, "how far"), (2, "which parameters")):
+        (folder / "before.json").write_text(json.dumps({**gate, "format": version}))
+        assert typed("check", folder / "before.json", folder) == 1
+        assert f"of format {version}, which does not say {lacks}" in capsys.readouterr().err
     assert typed("check", folder / "missing.json", folder) == 1
     assert "Make it by `medrobust gate fit`" in capsys.readouterr().err
 
@@ -268,7 +320,8 @@ def test_no_clean_cell_and_one_class_are_refused(folder: Path) -> None:
         fit(alike, Promise(alpha=0.15))
     few = [replace(p, values=p.values[:40], wrong=p.wrong[:40], target=p.target[:40],
                    patients=p.patients[:40]) for p in found]  # fmt: skip
-    with pytest.raises(ConfigurationError, match="to describe clean images by: at least 20"):
+    told = "14 clean images .* at least 20 are needed, .* about 30 in all; here are 20"
+    with pytest.raises(ConfigurationError, match=told):
         fit(few, Promise(alpha=0.15))
 
 

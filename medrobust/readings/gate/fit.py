@@ -3,6 +3,7 @@
 Units are patients, or images where no patients are named.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ from medrobust.metrics.envelope import (
 from medrobust.types import Float64Array, Int64Array
 
 from .gate import Gate, Promise, accepted, values_of
-from .pairs import Pair, row_of, share
+from .pairs import Pair, condition_names, row_of, share
 
 OF_A_GATE = (
     *("noise_sigma", "haar_sigma", "laplacian_variance", "sharpness", "entropy", "brightness"),
@@ -87,7 +88,7 @@ def fit(found: Sequence[Pair], promise: Promise, *, of_class: str = "", modality
         _images(clean, modality),
         _about(clean, of_class),
         (0.0, 0.0, 1.0),
-        tuple(p.condition for p in used if p.condition != "clean"),
+        {one: name for one, name in condition_names(used, {}).items() if name != "clean"},
         len(wrong),
     )
     kept, bounds = share(accepted(gate, clean)[~describing], clean.patients[~describing])
@@ -115,7 +116,7 @@ def _check_found(found: Sequence[Pair], promise: Promise, of_class: str) -> None
             "no clean images are measured in these stores: run again with quality=alone, which "
             "measures clean images of every run."
         )
-    known = {pair.answers.spec.corruption for pair in found}
+    known = {pair.answers.spec.corruption for pair in found if pair.condition != "clean"}
     for name in promise.held_out:
         if name not in known:
             raise unknown_name("corruption of these stores", name, sorted(known))
@@ -150,9 +151,13 @@ def _described(
     values = values_of(clean, names)[describing]
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) < FEWEST_CLEAN:
+        units = len(np.unique(clean.patients))
+        each = len(values) / max(1, len(np.unique(clean.patients[describing])))
+        enough = f", about {math.ceil(FEWEST_CLEAN / each / ENVELOPE_SHARE)} in all" if each else ""
         raise ConfigurationError(
             f"{counted(len(values), 'clean image')} to describe clean images by: at least "
-            f"{FEWEST_CLEAN} are needed, which a third of the {agreeing(2, clean.unit)} must have."
+            f"{FEWEST_CLEAN} are needed, which a third of the {agreeing(2, clean.unit)} must have"
+            f"{enough}; here are {units}."
         )
     tested = np.concatenate([values_of(pair, names)[describing] for pair in used])
     described = envelope(names, values, IN_LOGS, tested=tested)

@@ -14,8 +14,13 @@ from medrobust.types import Float64Array
 
 from .pairs import Pair
 
-FORMAT = 2
-"""Gates of format 1 do not say how far anything was tested."""
+FORMAT = 3
+
+FORMER = {
+    1: "does not say how far anything was tested, and may accept images unlike any that were",
+    2: "does not say which parameters the corruptions of its fit had",
+}
+"""Formats of before -> what gates of them lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Gate:
         about: Model, data and class, for people and for `report`.
         clean_kept: Least, likely and greatest share of clean images that it accepts (95 %), from
             units that did not describe the envelope.
-        conditions: Those of the fit, clean left out.
+        conditions: Those of the fit, clean left out: `Pair.identity` -> name.
         tested: Units (`unit`) of which an image was drawn, accepted or not.
     """
 
@@ -68,7 +73,7 @@ class Gate:
     images: Mapping[str, Any]
     about: Mapping[str, Any]
     clean_kept: tuple[float, float, float]
-    conditions: tuple[str, ...]
+    conditions: Mapping[str, str]
     tested: int
 
     def record(self) -> dict[str, Any]:
@@ -90,7 +95,7 @@ class Gate:
             "in_logs": sorted(self.envelope.logs),
             "limit": self.limit,
             "promise": {**asdict(self.promise), "held_out": list(self.promise.held_out)},
-            "conditions": list(self.conditions),
+            "conditions": dict(self.conditions),
             "tested": self.tested,
             "tests": [asdict(step) for step in self.steps],
             "clean_kept": list(self.clean_kept),
@@ -130,12 +135,13 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
     Raises:
         ConfigurationError: If it is none, or one of another version.
     """
-    if record.get("kind") == "medrobust gate" and record.get("format") == 1:
+    version = record.get("format") if record.get("kind") == "medrobust gate" else None
+    if isinstance(version, int) and version in FORMER:
         raise ConfigurationError(
-            "this gate is of format 1, which does not say how far anything was tested, and may "
-            "accept images unlike any that were: fit it again by `medrobust gate fit STORE`."
+            f"this gate is of format {version}, which {FORMER[version]}: fit it again by "
+            f"`medrobust gate fit STORE`."
         )
-    if record.get("kind") != "medrobust gate" or record.get("format") != FORMAT:
+    if version != FORMAT:
         raise ConfigurationError(
             f"this file is no gate of format {FORMAT}: make one by `medrobust gate fit STORE`."
         )
@@ -159,7 +165,7 @@ def read_gate(record: Mapping[str, Any]) -> Gate:
             dict(record["images"]),
             {name: record[name] for name in ABOUT},
             (low, mean, high),
-            tuple(record["conditions"]),
+            {str(one): str(name) for one, name in dict(record["conditions"]).items()},
             int(record["tested"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -48,9 +48,14 @@ class Pair:
 
     @property
     def condition(self) -> str:
-        """Such as "gaussian_noise s3", or "clean"."""
+        """Such as "gaussian_noise s3", or "clean"; of another suite it may be another one."""
         spec = self.answers.spec
         return "clean" if spec.severity == 0 else f"{spec.corruption} s{spec.severity}"
+
+    @property
+    def identity(self) -> str:
+        """What the corruption does to pixels: equal where kernel, parameters and version are."""
+        return fingerprint(_of_any_split(self.answers.record["encoding"]["corruption"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,51 @@ class Choice:
     of_class: str = ""
 
 
+def _of_any_split(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the digests of one split's masks and stored values from a corruption's identity."""
+    found = dict(identity)
+    for part in ("region", "domain"):
+        if part in found:
+            found[part] = list(found[part])[:2]
+    if "composed" in found:
+        found["composed"] = [_of_any_split(one) for one in found["composed"]]
+    return found
+
+
+def condition_names(found: Sequence[Pair], fitted: Mapping[str, str]) -> dict[str, str]:
+    """Name conditions, with their suite where a name alone would stand for two.
+
+    Args:
+        found: Conditions of cells.
+        fitted: Those of a gate, identity -> name.
+
+    Returns:
+        Identity of each of `found` -> its name.
+    """
+    meant: dict[str, set[str]] = {}
+    known = [
+        *((name, one) for one, name in fitted.items()),
+        *((p.condition, p.identity) for p in found),
+    ]
+    for name, identity in known:
+        meant.setdefault(name.partition(" (")[0], set()).add(identity)
+    return {
+        pair.identity: pair.condition
+        if len(meant[pair.condition]) == 1
+        else f"{pair.condition} ({pair.answers.spec.suite})"
+        for pair in found
+    }
+
+
 def pairs(stores: Sequence[Store], choice: Choice) -> list[Pair]:
-    """Join the cells of one model with the measures of the same images.
+    """Join the cells of one model with the measures of the same images, each cell once.
 
     Raises:
         StoreError: If there is nothing to join; it says what makes it.
         ConfigurationError: If there are several models or data sets and none is named.
     """
-    cells = [cell for store in stores for cell in store.cells()]
+    every = (cell for store in stores for cell in store.cells())
+    cells = list({cell.fingerprint: cell for cell in every}.values())
     measured = {images_of(c): c for c in cells if of_images(c)}
     answers = [c for c in cells if task_of(c.task).of_models and c.spec.split == choice.split]
     if not answers:

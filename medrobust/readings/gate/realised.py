@@ -12,7 +12,7 @@ from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.tables import number
 
 from .gate import Gate, accepted
-from .pairs import Pair, row_of, share
+from .pairs import Pair, condition_names, row_of, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,9 @@ class Realised:
     """What a gate does to one condition, or to several of them mixed.
 
     Attributes:
-        condition: Such as "contrast s5", or "clean"; of mixtures one of `MIXTURES`.
+        condition: From `condition_names`; of mixtures one of `MIXTURES`.
+        identity: As that of `Pair`; empty of mixtures.
+        severity: Of the corruption; 0 for clean images and mixtures.
         fitted: Whether the fit saw that corruption, on that data set.
         count: Images, of mixtures each under all of their conditions.
         units: Patients, or images where no patients are named.
@@ -31,6 +33,8 @@ class Realised:
     """
 
     condition: str
+    identity: str
+    severity: int
     fitted: bool
     count: int
     units: int
@@ -47,6 +51,7 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
         ConfigurationError: If they are of another model, or of images of another size or kind.
     """
     made = []
+    names = condition_names(found, gate.conditions)
     for pair in found:
         spec = pair.answers.spec
         if row_of(pair.answers) != gate.about["row"]:
@@ -56,7 +61,6 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
             )
         _check_images(gate, pair)
         kept = accepted(gate, pair)
-        known = ("clean", *gate.conditions)
         kept_share, bounds = share(kept, pair.patients)
         risk = None
         if kept.any():
@@ -64,8 +68,10 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
             risk = (ends[0], value, ends[1])
         made.append(
             Realised(
-                pair.condition,
-                pair.condition in known and spec.dataset == gate.about["dataset"],
+                names[pair.identity],
+                pair.identity,
+                spec.severity,
+                _of_fit(gate, pair) and spec.dataset == gate.about["dataset"],
                 len(kept),
                 len(np.unique(pair.patients)),
                 pair.unit,
@@ -75,6 +81,10 @@ def realised(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
             )
         )
     return made
+
+
+def _of_fit(gate: Gate, pair: Pair) -> bool:
+    return pair.condition == "clean" or pair.identity in gate.conditions
 
 
 MIXTURES = ("mixture of the fit", "mixture, others")
@@ -93,11 +103,13 @@ def mixtures(gate: Gate, found: Sequence[Pair]) -> list[Realised]:
         found: Of one data set and split.
     """
     clean = [pair for pair in found if pair.condition == "clean"]
-    fitted = [pair for pair in found if pair.condition in gate.conditions]
-    others = [p for p in found if p.condition not in ("clean", *gate.conditions)]
+    corrupted = [pair for pair in found if pair.condition != "clean"]
+    fitted = [pair for pair in corrupted if _of_fit(gate, pair)]
+    others = [pair for pair in corrupted if not _of_fit(gate, pair)]
+    lacking = set(gate.conditions) - {pair.identity for pair in fitted}
     made = []
     for name, parts in zip(MIXTURES, (fitted, others), strict=True):
-        whole = len(parts) == len(gate.conditions) if parts is fitted else gate.promise.clean < 1
+        whole = not lacking if parts is fitted else gate.promise.clean < 1
         if clean and whole and (parts or gate.promise.clean == 1):
             made.append(_mixed(gate, name, clean[0], parts))
     return made
@@ -122,7 +134,7 @@ def _mixed(gate: Gate, name: str, clean: Pair, parts: Sequence[Pair]) -> Realise
     own = clean.answers.spec.dataset == gate.about["dataset"] and name == MIXTURES[0]
     kept_share = (low, float(taken.mean()), high)
     error = float(wrong.mean())
-    return Realised(name, own, len(taken), units, clean.unit, error, kept_share, ends)
+    return Realised(name, "", 0, own, len(taken), units, clean.unit, error, kept_share, ends)
 
 
 def _check_images(gate: Gate, pair: Pair) -> None:
@@ -176,12 +188,11 @@ def summary(gate: Gate, found: Sequence[Realised], mixed: Sequence[Realised]) ->
             kept = f"{100 * one.kept[1]:.1f} % [{100 * one.kept[0]:.1f}, {100 * one.kept[2]:.1f}]"
             lines.append(f"Clean images: {kept} are accepted.")
     corrupted = [one for one in found if one.condition != "clean"]
-    levels = {one.condition.rpartition(" s")[2] for one in corrupted}
-    hardest = max(levels, default="")
+    hardest = max((one.severity for one in corrupted), default=0)
     for of_kind, where in (
         ([one for one in corrupted if one.fitted], "of the fit"),
         ([one for one in corrupted if not one.fitted], "that the fit did not see"),
-        ([one for one in corrupted if one.condition.endswith(f" s{hardest}")], f"at s{hardest}"),
+        ([one for one in corrupted if one.severity == hardest], f"at s{hardest}"),
     ):
         lines += [_before_and_after(of_kind, where)] if of_kind else []
     above = [one.condition for one in found if one.kept_risk and one.kept_risk[0] > promise.alpha]
@@ -217,8 +228,9 @@ def _of_mixture(gate: Gate, one: Realised) -> str:
 
 def _unmixed(gate: Gate, found: Sequence[Realised]) -> str:
     """Say which conditions of the fit are missing, so that its mixture has no risk here."""
-    there = [one.condition for one in found]
-    missing = [name for name in ("clean", *gate.conditions) if name not in there]
+    there = {one.identity for one in found}
+    missing = [] if any(one.condition == "clean" for one in found) else ["clean"]
+    missing += sorted(name for one, name in gate.conditions.items() if one not in there)
     return (
         f"The risk of the mixture of the fit is not known: these cells lack "
         f"{counted(len(missing), 'condition')} of it ({', '.join(missing)}). Run them with "
