@@ -190,6 +190,11 @@ def wrong(**change: object) -> list[dict[str, object]]:
             [{**row, **side} for row, side in zip(wrong(x2=9), box_rows(True), strict=True)],
             "line 4: x1, y1, x2, y2 and x, y, w, h are different boxes",
         ),
+        (wrong(x1=-1, x2=0.2), "line 4: less than half a pixel of the box is left inside its im"),
+        (
+            [*box_rows(), {**box_rows()[2], "label": "malignant"}],
+            "line 6: the box is that of line 4, with another label",
+        ),
         (wrong(x1="left"), "line 4: x1 must be a number of pixels"),
         (wrong(x1="nan"), "line 4: x1 must be a number of pixels"),
         ([{"label": "a", "x": 1}], "no column that names the image"),
@@ -244,6 +249,34 @@ def test_no_positive_lesion_and_no_box_of_a_split_are_said(folder: Path) -> None
         lesions(folder, class_names=["benign", "malignant"]).load()
 
 
+def test_a_box_cut_off_at_the_stored_size_is_empty_and_one_that_stands_twice_is_said(
+    folder: Path,
+) -> None:
+    write_table(folder / "boxes.csv", wrong(x1=47.9, x2=48.9))
+    with pytest.raises(InvalidDataError, match=r"line 4: less than half .* its image: correct it"):
+        lesions(folder, size=48).load()
+    write_table(folder / "boxes.csv", [*box_rows(), box_rows()[1]])
+    found = lesions(folder).load()
+    assert len(found) == len(BOXES) + 1
+    assert any("1 of 5 boxes the same as another" in mark for mark in found.marks)
+
+
+def test_boxes_of_a_turned_picture_are_those_of_the_picture_as_shown(folder: Path) -> None:
+    file, exif = folder / "images/scan0.png", Image.Exif()
+    exif[0x0112] = 6  # a quarter to the right: 60 x 40 is shown as 40 x 60
+    with Image.open(file) as opened:
+        opened.save(file, exif=exif)
+    write_table(folder / "boxes.csv", [{**box_rows()[0], "x2": 55}, *box_rows()[1:]])
+    with pytest.raises(InvalidDataError, match=r"image of 40 × 60 .* turned, if its EXIF"):
+        lesions(folder).load()
+    shown = {"x1": 40 - 20, "y1": 10, "x2": 40 - 8, "y2": 22}
+    write_table(folder / "boxes.csv", [{**box_rows()[0], **shown}, *box_rows()[1:]])
+    whole = judged_by(lesions(folder), "boxes").load()
+    y, x = np.nonzero(np.asarray(whole.images[0])[..., 0] > 148)
+    edges = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    np.testing.assert_allclose(whole.target.values[0], edges, atol=1.01)
+
+
 def test_images_without_a_box_are_counted(folder: Path) -> None:
     write_table(folder / "boxes.csv", box_rows()[:3])
     assert any("1 of 4 images without a box" in mark for mark in lesions(folder).load().marks)
@@ -253,7 +286,24 @@ def test_images_without_a_box_are_counted(folder: Path) -> None:
     ("change", "said"),
     [
         ({"images": None}, "is no annotation of COCO"),
-        ({"categories": [{"id": 1}]}, "an image or a category has no 'name'"),
+        ({"categories": [{"id": 1}]}, "category 1: its name is None; COCO gives images and"),
+        ({"images": [{"id": 1, "file_name": None}]}, "image 1: its file_name is None"),
+        ({"images": [7]}, "coco.json, image 1: 7 is no object of COCO"),
+        ({"annotations": ["x"]}, "annotation 1: 'x' is no object"),
+        ({"annotations": [{"id": 4}, {"id": 4}]}, "several of its annotations have the id 4"),
+        (
+            {"annotations": [{"image_id": [1], "category_id": 1, "bbox": [0, 0, 1, 1]}]},
+            "annotation 1: its image_id",
+        ),
+        (
+            {
+                "annotations": [
+                    {"image_id": 10, "category_id": 1, "bbox": [58, 0, 9, 9]},
+                    {"image_id": 10, "category_id": 2, "bbox": [0, 0, 9, 9]},
+                ]
+            },
+            "coco.json, annotation 1: the box 58, 0, 67, 9",
+        ),
         (
             {"annotations": [{"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1]}]},
             "annotation 1: its image_id",

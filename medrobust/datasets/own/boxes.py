@@ -30,7 +30,7 @@ class FoundBoxes:
     """Boxes as a file has them, none of them empty.
 
     Attributes:
-        corners: float64 (B, 4): left, top, right and bottom in pixels of the image file.
+        corners: float64 (B, 4): left, top, right and bottom in pixels of the image as shown.
         images: Of each, as the file names it.
         labels: Table with one column, "label": what lies in each.
         sizes: Width and height of the images whose pixels a file says that it counts (COCO).
@@ -47,7 +47,7 @@ def read_boxes(file: Path, label_column: str) -> FoundBoxes:
 
     Args:
         file: The table has a column that names the image (image, image_id or path), a column of
-            labels, and either x1, y1, x2, y2 or x, y, w, h in pixels of the image file.
+            labels, and either x1, y1, x2, y2 or x, y, w, h in pixels of the image as it is shown.
         label_column: Of a table.
 
     Raises:
@@ -86,7 +86,7 @@ def read_coco(file: Path) -> Mapping[str, Any]:
     """Read the JSON of COCO: `images`, `annotations` and `categories`.
 
     Raises:
-        InvalidDataError: If it is something else.
+        InvalidDataError: If it is something else, or a part of it is none.
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -99,7 +99,40 @@ def read_coco(file: Path) -> Mapping[str, Any]:
             f"{file.name} is no annotation of COCO: it must hold the lists {few(parts)}."
         )
     assert isinstance(found, dict)
+    _check_parts(file.name, found)
     return found
+
+
+def _check_parts(name: str, coco: Mapping[str, Any]) -> None:
+    """Refuse parts of COCO that are none, and an id of two images, categories or annotations.
+
+    Raises:
+        InvalidDataError: Naming the part by its number from 1.
+    """
+    for word, plural, named in (
+        ("image", "images", "file_name"),
+        ("category", "categories", "name"),
+        ("annotation", "annotations", None),
+    ):
+        for number, one in enumerate(coco[plural], 1):
+            place = f"{name}, {word} {number}"
+            if not isinstance(one, dict):
+                raise InvalidDataError(f"{place}: {one!r:.40} is no object of COCO.")
+            if named is None and "id" not in one:
+                continue
+            for key in ("id", *([named] if named else [])):
+                kinds = (str,) if key == "file_name" else (str, int)
+                if not isinstance(one.get(key), kinds) or isinstance(one[key], bool):
+                    raise InvalidDataError(
+                        f"{place}: its {key} is {one.get(key)!r:.40}; COCO gives images and "
+                        f"categories an id and a name."
+                    )
+        counts = Counter(one["id"] for one in coco[plural] if "id" in one)
+        twice = [key for key, count in counts.items() if count > 1]
+        if twice:
+            raise InvalidDataError(
+                f"{name}: several of its {plural} have the id {twice[0]}: give each its own."
+            )
 
 
 def coco_boxes(name: str, coco: Mapping[str, Any]) -> FoundBoxes:
@@ -110,23 +143,18 @@ def coco_boxes(name: str, coco: Mapping[str, Any]) -> FoundBoxes:
         coco: From `read_coco`.
 
     Raises:
-        InvalidDataError: If an annotation has no box, or names no image or category that there is,
-            or two images or categories have one id.
+        InvalidDataError: If an annotation has no box, or names no image or category that there is.
     """
-    try:
-        files = {one["id"]: str(one["file_name"]) for one in coco["images"]}
-        names = {one["id"]: str(one["name"]) for one in coco["categories"]}
-    except (KeyError, TypeError) as error:
-        raise InvalidDataError(
-            f"{name}: an image or a category has no {error}; COCO gives each an id and a name."
-        ) from error
-    _check_ids(name, coco)
+    files = {one["id"]: one["file_name"] for one in coco["images"]}
+    names = {one["id"]: str(one["name"]) for one in coco["categories"]}
     images, labels, lines, corners = [], [], [], []
     for number, one in enumerate(coco["annotations"], 1):
         if one.get("iscrowd"):
             continue
         box = one.get("bbox")
-        if one.get("image_id") not in files or one.get("category_id") not in names:
+        ids = one.get("image_id"), one.get("category_id")
+        known = all(isinstance(key, str | int) for key in ids)
+        if not known or ids[0] not in files or ids[1] not in names:
             raise InvalidDataError(
                 f"{name}, annotation {number}: its image_id or category_id is none of those that "
                 f"the file lists."
@@ -138,23 +166,10 @@ def coco_boxes(name: str, coco: Mapping[str, Any]) -> FoundBoxes:
         lines.append(number)
         corners.append([float(value) for value in box])
     values = np.array(corners, np.float64).reshape(-1, 4)
-    found = _checked(values, True, images, Table(name, {"label": labels}, lines))
+    found = _checked(
+        values, True, images, Table(name, {"label": labels}, lines, counts="annotation")
+    )
     return replace(found, sizes=_stated_sizes(name, coco))
-
-
-def _check_ids(name: str, coco: Mapping[str, Any]) -> None:
-    """Refuse an id of two images, or of two categories: boxes would be those of the last.
-
-    Raises:
-        InvalidDataError: Naming it.
-    """
-    for part in ("images", "categories"):
-        counts = Counter(one["id"] for one in coco[part])
-        twice = [key for key, count in counts.items() if count > 1]
-        if twice:
-            raise InvalidDataError(
-                f"{name}: several of its {part} have the id {twice[0]}: give each its own."
-            )
 
 
 def _stated_sizes(name: str, coco: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
@@ -172,7 +187,7 @@ def _stated_sizes(name: str, coco: Mapping[str, Any]) -> dict[str, tuple[int, in
             raise InvalidDataError(
                 f"{name}: width and height of {one['file_name']} must be numbers of pixels."
             )
-        found[str(one["file_name"])] = (int(sides[0]), int(sides[1]))
+        found[one["file_name"]] = (int(sides[0]), int(sides[1]))
     return found
 
 
@@ -189,7 +204,7 @@ def coco_table(name: str, coco: Mapping[str, Any]) -> Table:
     kept = sorted(key for key in shared if isinstance(images[0][key], str | int | float))
     columns = {key: [str(one[key]) for one in images] for key in kept}
     columns["path"] = columns.pop("file_name")
-    return Table(name, columns, range(1, len(images) + 1))
+    return Table(name, columns, range(1, len(images) + 1), counts="image")
 
 
 def _is_number(value: Any) -> bool:
@@ -267,6 +282,26 @@ def rows_of_images(found: FoundBoxes, paths: Sequence[str]) -> list[int]:
     return rows
 
 
+def check_not_contradicted(found: FoundBoxes, rows: Sequence[int]) -> None:
+    """Refuse a box that stands twice in one image, with two labels.
+
+    Args:
+        found: Boxes.
+        rows: Image of each.
+
+    Raises:
+        InvalidDataError: Naming both.
+    """
+    first: dict[tuple[float, ...], int] = {}
+    for place, label in enumerate(found.labels.columns["label"]):
+        other = first.setdefault((rows[place], *found.corners[place].tolist()), place)
+        if found.labels.columns["label"][other] != label:
+            raise InvalidDataError(
+                f"{found.labels.place(place)}: the box is that of {found.labels.counts} "
+                f"{found.labels.lines[other]}, with another label: leave one of them out."
+            )
+
+
 def inside_image(found: FoundBoxes, place: int, width: int, height: int) -> Float64Array:
     """Return a box cut to its image: float64 (4,).
 
@@ -286,7 +321,8 @@ def inside_image(found: FoundBoxes, place: int, width: int, height: int) -> Floa
         shown = ", ".join(f"{value:g}" for value in found.corners[place])
         raise InvalidDataError(
             f"{found.labels.place(place)}: the box {shown} (left, top, right, bottom) lies outside "
-            f"its image of {width} × {height} pixels. Boxes are in pixels of the image file."
+            f"its image of {width} × {height} pixels. Boxes are in pixels of the image as it is "
+            f"shown: turned, if its EXIF orientation says so."
         )
     inside: Float64Array = np.clip(found.corners[place], 0, [width, height, width, height])
     return inside

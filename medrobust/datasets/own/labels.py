@@ -245,7 +245,7 @@ def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int
             known.get(value, text) if value is not None else text
             for value, text in zip(whole, texts, strict=True)
         ]
-    for line, text in zip(table.lines, texts, strict=True):
+    for row, text in enumerate(texts):
         if text not in number:
             alike = [name for name in names if folded(name) == folded(text)]
             how = "in case, white space or signs"
@@ -254,7 +254,7 @@ def _numbered(table: Table, texts: Sequence[str], names: tuple[str, ...]) -> Int
                 f"is none of {list(number)}{but_for}. Correct it or name all classes by "
                 f"dataset.class_names=[...]."
             )
-            place = f"{table.file}, line {line}:"
+            place = f"{table.place(row)}:"
             raise hiding(
                 InvalidDataError(f"{place} label {text!r} {rest}"), f"{place} the label {rest}"
             )

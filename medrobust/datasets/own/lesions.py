@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from medrobust.base.targets import Boxes
+from medrobust.base.findings import Finding
+from medrobust.base.targets import Boxes, Target
+from medrobust.base.wording import part_of
 from medrobust.datasets.image_set import ImageSet
 from medrobust.datasets.windows import Look, looked_at
 from medrobust.exceptions import ConfigurationError, InvalidDataError, InvalidImageError
@@ -15,6 +17,7 @@ from medrobust.types import Float64Array
 
 from .boxes import (
     FoundBoxes,
+    check_not_contradicted,
     coco_table,
     inside_image,
     read_boxes,
@@ -29,6 +32,9 @@ from .samples import Sample, relative_paths
 from .table import Table, check_table
 from .unlabelled import is_unlabelled
 
+LEAST_LEFT = 0.5
+"""Pixels a side of the file that must be left of a box, so that there is something to look at."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lesions(Folder):
@@ -39,7 +45,7 @@ class Lesions(Folder):
     Args:
         name: Name in tables and in the store.
         boxes: CSV or Parquet with a column image, image_id or path, a column of labels, and x1, y1,
-            x2, y2 or x, y, w, h in pixels of the image file; or the JSON of COCO.
+            x2, y2 or x, y, w, h in pixels of the image as it is shown; or the JSON of COCO.
         csv: Table of the images (path, and perhaps split and patient); empty: the images of COCO.
         margin: Around a box, as a share of its longer side, on each side.
         grid: Windows along each side of the image, in place of boxes; None: boxes.
@@ -107,6 +113,7 @@ class Lesions(Folder):
 
     def _load(self, chosen: str) -> ImageSet:
         whole = super()._load(chosen)
+        whole = replace(whole, findings=(*whole.findings, *_repeated(whole.target)))
         if self.target == "boxes":
             return whole
         if self.grid is not None and self.background in whole.class_names:
@@ -134,6 +141,7 @@ class Lesions(Folder):
             positive=self.positive,
         )
         rows = rows_of_images(found, relative_paths(table, self.path_column))
+        check_not_contradicted(found, rows)
         turn = {sample.row: place for place, sample in enumerate(samples)}
         kept = [place for place, row in enumerate(rows) if row in turn]
         images = np.array([turn[rows[place]] for place in kept], np.int64)
@@ -156,6 +164,17 @@ class Lesions(Folder):
             for place, image in zip(kept, images, strict=True)
         ]  # fmt: skip
         return np.array(corners, np.float64).reshape(-1, 4)
+
+
+def _repeated(target: Target | None) -> tuple[Finding, ...]:
+    """Say how many boxes stand again in the same image, with the same corners and label."""
+    assert isinstance(target, Boxes)
+    rows = np.concatenate([target.values, target.images[:, None], target.classes[:, None]], axis=1)
+    again = len(rows) - len(np.unique(rows, axis=0))
+    if not again:
+        return ()
+    said = f"{part_of(again, len(rows), 'box')} the same as another of its image: counted again"
+    return (Finding("further remarks", said),)
 
 
 def _check_labelled(labels: Table, class_names: Sequence[str] | None) -> None:
@@ -188,8 +207,8 @@ def framed_box(
 
     Args:
         box: Left, top, right, bottom, inside the image.
-        width: Of the image file.
-        height: Of the image file.
+        width: Of the image file, as it is shown.
+        height: Of the image file, as it is shown.
         framing: Size and the way to it.
         place: Of the box, for messages.
 
@@ -197,7 +216,7 @@ def framed_box(
         float64 (4,), inside the stored image.
 
     Raises:
-        InvalidDataError: If nothing of it is left.
+        InvalidDataError: If less than half a pixel of the file is left of its width or height.
 
     Example:
         >>> box = np.array([0.0, 10, 20, 30])
@@ -207,10 +226,10 @@ def framed_box(
         [20.0, 10.0, 40.0, 30.0]
     """
     size = framing.size
-    if (width, height) == (size, size):
-        return box
     scale, shift = np.array([size / width, size / height]), np.zeros(2)
-    if framing.fit == "pad":
+    if (width, height) == (size, size):
+        scale = np.ones(2)
+    elif framing.fit == "pad":
         sides = width, height
         inner = np.array([round(side / max(sides) * size) for side in sides])
         scale, shift = inner / [width, height], np.round((size - inner) * 0.5)
@@ -219,8 +238,10 @@ def framed_box(
         scale = np.full(2, size / side)
         shift = (side - np.array([width, height])) / 2 * scale
     moved = np.clip(box * np.tile(scale, 2) + np.tile(shift, 2), 0, size)
-    if not (moved[2:] > moved[:2]).all():
+    if ((moved[2:] - moved[:2]) / scale < LEAST_LEFT).any():
+        cut = framing.fit == "crop"
+        how = "after dataset.fit=crop: take pad" if cut else "inside its image: correct it"
         raise InvalidDataError(
-            f"{place}: nothing of the box is left after dataset.fit={framing.fit}: take pad."
+            f"{place}: less than half a pixel of the box is left {how}, or leave the box out."
         )
     return np.asarray(moved, np.float64)

@@ -68,13 +68,13 @@ def relative_paths(table: Table, column: str) -> list[str]:
         InvalidDataError: For an empty path, an absolute one or one with `..`; names the line.
     """
     paths = [text.replace("\\", "/") for text in table.column(column, "path_column")]
-    for line, path in zip(table.lines, paths, strict=True):
+    for row, path in enumerate(paths):
         pure = PurePosixPath(path)
         leaves = not pure.parts or pure.is_absolute() or ".." in pure.parts
         if leaves or "\0" in path or ":" in pure.parts[0]:
             raise InvalidDataError(
-                f"{table.file}, line {line}: the path is empty or leaves the folder of the "
-                f"images; paths are relative to dataset.root."
+                f"{table.place(row)}: the path is empty or leaves the folder of the images; paths "
+                f"are relative to dataset.root."
             )
     return [str(PurePosixPath(path)) for path in paths]
 
@@ -94,8 +94,8 @@ def check_unique(table: Table, names: Sequence[str], what: str) -> None:
     for line, name in zip(table.lines, names, strict=True):
         if name in first:
             raise InvalidDataError(
-                f"{table.file} names one {what} in lines {first[name]} and {line}: each {what} "
-                f"stands in one row."
+                f"{table.file} names one {what} in {table.counts}s {first[name]} and {line}: each "
+                f"{what} stands in one row."
             )
         first[name] = line
 

@@ -45,6 +45,7 @@ class Table:
         lines: Line of the file in which each row ends; for Parquet its number from 1.
         dropped: Rows that were left out, as those without a label.
         odd: Column of Parquet -> its first line that holds bytes, a list or infinity: no text.
+        counts: What `lines` number, for messages: "line"; of COCO "image" or "annotation".
     """
 
     file: str
@@ -52,6 +53,7 @@ class Table:
     lines: Sequence[int]
     dropped: "Table | None" = None
     odd: Mapping[str, int] = field(default_factory=dict)
+    counts: str = "line"
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -59,7 +61,7 @@ class Table:
     def rows(self, chosen: Sequence[int]) -> "Table":
         """Return some of the rows, with the lines that they have in the file."""
         columns = {name: [values[row] for row in chosen] for name, values in self.columns.items()}
-        return Table(self.file, columns, [self.lines[row] for row in chosen])
+        return Table(self.file, columns, [self.lines[row] for row in chosen], counts=self.counts)
 
     def without(self, rows: Sequence[int]) -> "Table":
         """Return all but some rows, which are left out beside those that were before."""
@@ -71,7 +73,9 @@ class Table:
                 name: [*self.dropped.columns[name], *values]
                 for name, values in dropped.columns.items()
             }
-            dropped = Table(self.file, both, [*self.dropped.lines, *dropped.lines])
+            dropped = replace(
+                self.dropped, columns=both, lines=[*self.dropped.lines, *dropped.lines]
+            )
         return replace(kept, dropped=dropped)
 
     def parts(self) -> tuple["Table", ...]:
@@ -80,7 +84,7 @@ class Table:
 
     def place(self, row: int) -> str:
         """Name the line of a row, for messages."""
-        return f"{self.file}, line {self.lines[row]}"
+        return f"{self.file}, {self.counts} {self.lines[row]}"
 
     def column(self, name: str, key: str) -> Sequence[str]:
         """Return a column.
