@@ -155,6 +155,7 @@ def _seen(matrix: Matrix, row: int, images: Mapping[str, list[StoredCell]]) -> I
                     if isinstance(terms, Terms)
                     and terms.values.dtype == bool
                     and terms.values.ndim == 1
+                    and terms.rows is None
                 ),
                 None,
             )

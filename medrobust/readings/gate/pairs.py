@@ -199,7 +199,9 @@ def wrong_answers(cell: StoredCell, known: Measured) -> NDArray[np.bool_]:
         ConfigurationError: If answers of that task are not right or wrong, image by image.
     """
     for terms in known.scores(cell).terms.values():
-        if isinstance(terms, Terms) and terms.values.dtype == bool and terms.values.ndim == 1:
+        if not isinstance(terms, Terms) or terms.rows is not None:
+            continue
+        if terms.values.dtype == bool and terms.values.ndim == 1:
             return np.asarray(terms.values)
     raise ConfigurationError(
         f"answers to {cell.spec.dataset} are not simply right or wrong, image by image: a gate is "
