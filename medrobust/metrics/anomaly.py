@@ -1,7 +1,5 @@
 """Numbers of a score that tells what is abnormal from what is normal."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,24 +55,3 @@ def f1_influence(
     f1 = 2 * float((called & abnormal).sum()) / weight
     found: Float64Array = 2.0 * (called & abnormal) - f1 * (called.astype(float) + abnormal)
     return found * (len(scores) / weight)
-
-
-def share_influence(hit: NDArray[Any], among: NDArray[np.bool_]) -> Float64Array:
-    """Influence values of the share of some images that are hit, over all images.
-
-    Args:
-        hit: (N,), bool, or real for a mean over some images.
-        among: bool (N,), the images that the share is over, at least one.
-
-    Returns:
-        float64 (N,) with mean 0, enlarged as an unbiased variance has it.
-
-    Example:
-        >>> hit, among = np.array([1, 0, 1, 1], bool), np.array([1, 1, 0, 0], bool)
-        >>> share_influence(hit, among).round(3).tolist()
-        [1.414, -1.414, 0.0, 0.0]
-    """
-    count = int(among.sum())
-    share = float(np.where(among, hit, 0).sum()) / count
-    unbiased = np.sqrt(count / (count - 1)) if count > 1 else 1.0
-    return np.where(among, hit - share, 0.0) * (unbiased * len(hit) / count)

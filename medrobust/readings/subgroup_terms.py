@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from medrobust.evaluation.store import StoredCell
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.matrix import Matrix
-from medrobust.reporting.measure import Measured, mean_of_terms
+from medrobust.reporting.measure import Measured, mean_of_terms, over_all
 from medrobust.reporting.uncertainty import Errors, Layout
-from medrobust.tasks.base import Scores
+from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
 SIDES = 2
@@ -109,8 +109,10 @@ class OwnLoss:
         """Return the loss of some images plus the influence of each; None where it has none."""
         means = []
         for cells in self.columns:
-            parts = (self.rescored(cell, chosen).terms.get(self.loss) for cell in cells)
-            found = mean_of_terms(list(parts))
+            parts = [self.rescored(cell, chosen).terms.get(self.loss) for cell in cells]
+            count = int(chosen.sum())
+            whole = [over_all(one, count) if isinstance(one, Terms) else one for one in parts]
+            found = mean_of_terms(whole)
             if found is None:
                 return None
             means.append(found.values)

@@ -48,6 +48,7 @@ def build_matrices(
     """
     _check_expected(cells, expected)
     measured = measured or Measured()
+    measured.align([*cells, *reference_cells])
     matrices = []
     for table in expected:
         ours = [c for c in cells if table.holds(c)]

@@ -1,7 +1,7 @@
 """Numbers of stored cells, each computed once, with what aggregates need of them."""
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import InvalidDataError
-from medrobust.metrics.aggregates import group_codes
+from medrobust.metrics.aggregates import group_codes, share_influence
 from medrobust.metrics.influence import Areas
 from medrobust.tasks.base import AFTER, Cell, Scores, Terms, deciding
 from medrobust.tasks.lookup import task_of
@@ -47,6 +47,7 @@ class Measured:
         self._fits: dict[tuple[str, str], Any] = {}
         self._validation = dict(validation or {})
         self._features = features
+        self._uneven: set[tuple[str, str, str]] = set()
 
     def __call__(self, cell: StoredCell) -> dict[str, float | None]:
         """Return name -> value of the cell."""
@@ -70,7 +71,28 @@ class Measured:
 
     def terms(self, cell: StoredCell, loss: str) -> Terms | Areas | None:
         """Return what each unit of a cell adds to a loss; None where it is not defined."""
-        return self.scores(cell).terms.get(loss)
+        found = self.scores(cell).terms.get(loss)
+        uneven = (cell.data.fingerprint, cell.task, loss) in self._uneven
+        if uneven and isinstance(found, Terms):
+            return over_all(found, len(cell.data))
+        return found
+
+    def align(self, cells: Iterable[StoredCell]) -> None:
+        """Note losses that are not over the same images in every cell of a task on a split.
+
+        Masks that move may leave an image: what is over those that show something is then told of
+        all images, so that terms of different conditions can be paired.
+
+        Args:
+            cells: Whose terms meet in a number, before any of it is asked for.
+        """
+        known: dict[tuple[str, str, str], Int64Array] = {}
+        for cell in cells:
+            for loss, found in self.scores(cell).terms.items():
+                if isinstance(found, Terms) and found.rows is not None:
+                    key = (cell.data.fingerprint, cell.task, loss)
+                    if not np.array_equal(known.setdefault(key, found.rows), found.rows):
+                        self._uneven.add(key)
 
     def mean_terms(self, cells: Sequence[StoredCell], loss: str) -> Terms | None:
         """Return how much each unit adds on average over cells of the same units.
@@ -164,6 +186,22 @@ def mean_of_terms(parts: Sequence[Terms | Areas | None]) -> Terms | None:
     if known[0].strata is None and total.ndim == 2:
         total = total.mean(axis=1)
     return replace(known[0], values=total)
+
+
+def over_all(terms: Terms, count: int) -> Terms:
+    """Return a mean over some units as a loss of first order over all units of a split.
+
+    Args:
+        terms: With values (U,) and no strata; what is over all already is returned as it is.
+        count: Units of the split.
+    """
+    if terms.rows is None:
+        return terms
+    among, values = np.zeros(count, bool), np.zeros(count)
+    among[terms.rows], values[terms.rows] = True, terms.values
+    units = len(terms.rows) if terms.groups is None else len(np.unique(terms.groups))
+    values = terms.value + share_influence(values, among)
+    return Terms(values, unit=terms.unit, first_order=True, smallest=float(units))
 
 
 def scores_of(pairs: Sequence[tuple[Cell, Any]]) -> list[Scores]:

@@ -240,6 +240,7 @@ def make_report(
     """
     measured = Measured(validation, features)
     measured.prepare([*store_cells, *reference_cells, *sanity, *untuned], processes)
+    measured.align([*store_cells, *reference_cells, *untuned, *beside])
     matrices = build_matrices(
         store_cells,
         expected=expected,

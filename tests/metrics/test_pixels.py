@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score
 
 from medrobust.exceptions import InvalidDataError
-from medrobust.metrics.anomaly import f1_max, share_influence
+from medrobust.metrics.aggregates import share_influence
+from medrobust.metrics.anomaly import f1_max
 from medrobust.metrics.pixels import (
     LIMIT,
     PixelCurve,

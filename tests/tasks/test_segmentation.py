@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
@@ -117,6 +118,44 @@ def test_rood_mris_means_weigh_severities_less_the_higher_they_are(tmp_path, mon
     assert float(degraded["value"]) == pytest.approx(np.mean(lost) / weights.sum())
     assert float(degraded["low"]) < float(degraded["value"]) < float(degraded["high"])
     assert {row["of"] for row in rows.values()} == {"dice_loss"}
+
+
+class Moved(TestSegmentationOfOneClassAndPatients):
+    """Three masks leave their images where anything is corrupted."""
+
+    __test__ = False
+
+    def arrays(self, data, skill, seed):
+        arrays = super().arrays(data, skill, seed)
+        for name in ("overlap", "true_area") if seed else ():
+            arrays[name][[0, 2, 4]] = 0
+        return arrays
+
+
+@pytest.mark.parametrize("case", [TestSegmentationOfOneClassAndPatients, Moved])
+def test_what_is_over_some_images_is_so_wherever_it_is_counted(tmp_path, monkeypatch, case) -> None:
+    monkeypatch.setattr(contract, "LEVELS", (1,))
+    report = case().report(tmp_path)
+    over = ("foreground_dice_loss", "missed_foreground_rate", "false_foreground_rate")
+    results = {(r["model"], r["metric"], r["corruption"]): r for r in report.results}
+    found = {(r["model"], r["of"], r["metric"], r["corruption"]): r for r in report.summary}
+    for model, loss in product(("good", "poor"), over):
+        pairs = [
+            (found[model, loss, "clean", ""], results[model, loss, "clean"]),
+            *(
+                (found[model, loss, "severity_mean", name], results[model, loss, name])
+                for name in contract.CORRUPTIONS
+            ),
+        ]
+        for summed, single in pairs:
+            assert float(summed["value"]) == pytest.approx(float(single["value"]))
+            if case is not Moved:
+                for column in ("low", "high", "n"):
+                    assert summed[column] == single[column]
+            else:  # of all images, by their influence
+                assert summed["n"] == "48"
+                for column in ("low", "high"):
+                    assert float(summed[column]) == pytest.approx(float(single[column]), abs=0.05)
 
 
 def scores_of(truth, predicted, **chosen):

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.aggregates import error_interval
-from medrobust.metrics.anomaly import share_influence
+from medrobust.metrics.aggregates import error_interval, group_codes
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
 from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.metrics.overlaps import dice, iou
@@ -155,11 +154,11 @@ def scores(cell: Cell) -> Scores:
 def _among(
     values: NDArray[Any], among: NDArray[np.bool_], patients: Int64Array | None
 ) -> tuple[Estimate, Terms]:
-    """Return the mean over some images, and what each image adds to it: value and influence."""
+    """Return the mean over some images, and what each of these adds to it."""
     own = values[among].astype(np.float64)
-    value = float(own.mean())
-    bounds = share_interval(own, None if patients is None else patients[among])
-    return with_bounds(value, bounds), Terms(value + share_influence(values, among))
+    groups = group_codes(None if patients is None else patients[among])
+    estimate = with_bounds(float(own.mean()), share_interval(own, groups))
+    return estimate, Terms(values[among], rows=np.flatnonzero(among), groups=groups)
 
 
 def _distance(
