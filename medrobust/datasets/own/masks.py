@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from medrobust.base.class_masks import FULL, most_light
 from medrobust.base.missing import whole_number
 from medrobust.base.once import say_once
-from medrobust.base.wording import part_of
+from medrobust.base.wording import agreeing, part_of
 from medrobust.datasets.cache import CachedArray, cached_array
-from medrobust.exceptions import InvalidDataError, InvalidImageError
+from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, InvalidImageError, hiding
 from medrobust.types import Float64Array, UInt8Array
 
 from .nifti import SUFFIXES, Volumes, read_layout
@@ -105,6 +105,7 @@ def read_masks(
 
     Raises:
         InvalidDataError: As `mask_paths` raises it.
+        DatasetNotFoundError: If a mask is not there.
         InvalidImageError: If a mask cannot be read, has another size than its image as it is
             shown, a value that no class has, colours or transparency, or if its image is turned
             (EXIF) and nobody can tell whether the mask is.
@@ -121,6 +122,12 @@ def read_masks(
         for sample in samples
         if paths[sample.row]
     }
+    lost = [one for one in given.values() if not one.file.exists()]
+    if lost:
+        told = f"{part_of(len(lost), len(given), 'mask')} {agreeing(len(lost), 'is')} not there"
+        first = f"{lost[0].file.name} ({lost[0].place})"
+        error = f"{told}, first {first}: paths of masks are relative to dataset.root."
+        raise hiding(DatasetNotFoundError(error), f"{told}.")
     bare = len(samples) - len(given)
     if bare:
         said = part_of(bare, len(samples), "image")
