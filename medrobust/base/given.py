@@ -1,7 +1,10 @@
 """Settings as they are given: numbers, switches, names; others are refused by name."""
 
-from collections.abc import Sequence
-from numbers import Integral
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from medrobust.exceptions import ConfigurationError
 
@@ -81,6 +84,65 @@ def names_given(key: str, value: object) -> tuple[str, ...]:
     if isinstance(listed, Sequence) and all(isinstance(name, str) for name in listed):
         return tuple(listed)
     raise ConfigurationError(f"{key}={value} must be a list of names, such as [first,second].")
+
+
+def check_kinds(key: str, settings: type, given: Mapping[str, object]) -> None:
+    """Refuse values of another kind than the fields of a class of settings are annotated with.
+
+    Kinds are bool, int, float (finite), str, sequences of them, None, and any of several; other
+    annotations, and keys that are no field, are left to the class.
+
+    Args:
+        key: What comes before the name of a field.
+        settings: A dataclass.
+        given: Name -> value.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    kinds = get_type_hints(settings)
+    for name, value in given.items():
+        if name in kinds and not _is_of(value, kinds[name]):
+            told = " or ".join(_kind_words(kinds[name]))
+            raise ConfigurationError(f"{key}.{name}={value} must be {told}.")
+
+
+KINDS: Mapping[Any, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "one name"),
+    NoneType: (NoneType, "null"),
+}
+"""Annotation -> what its values are, and what they are called."""
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is_of(value, one) for one in parts)
+    if origin is Sequence:
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        return listed and all(_is_of(one, parts[0]) for one in value)  # type: ignore[attr-defined]
+    if origin is Literal:
+        return any(_is_of(value, type(one)) for one in parts)  # which one is for the class to say
+    if kind not in KINDS:
+        return True
+    if isinstance(value, bool) and kind is not bool:
+        return False
+    fits = isinstance(value, KINDS[kind][0])
+    return fits and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _kind_words(kind: Any) -> list[str]:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return [word for one in parts for word in _kind_words(one)]
+    if origin is Sequence:
+        return ["a list such as [first,second]"]
+    if origin is Literal:
+        return [", ".join(map(str, parts))]
+    return [KINDS[kind][1]]
 
 
 def _is_whole(value: object, least: int) -> bool:

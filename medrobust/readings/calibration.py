@@ -61,6 +61,10 @@ FEWEST_DRAWN = 10
 """Images of a bin that a reliability diagram shows; the table has all."""
 
 
+MOST_BINS = 1000
+"""Beyond which a diagram has more bins than a split has images, or the memory holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Calibration, as a run asks for it.
@@ -71,7 +75,7 @@ class Calibration:
         bins: Bins of reliability diagrams and calibration errors.
 
     Raises:
-        ConfigurationError: If there are fewer than two bins.
+        ConfigurationError: If there are fewer than two bins, or more than `MOST_BINS`.
         UnknownNameError: If there is no such scaling.
     """
 
@@ -82,8 +86,8 @@ class Calibration:
         """Refuse what cannot be."""
         if self.scaling not in SCALINGS:
             raise unknown_name("scaling", self.scaling, list(SCALINGS))
-        if self.bins < 2:
-            raise ConfigurationError(f"calibration.bins={self.bins} must be 2 at least.")
+        if not 2 <= self.bins <= MOST_BINS:
+            raise ConfigurationError(f"calibration.bins={self.bins} must be from 2 to {MOST_BINS}.")
 
 
 SETTINGS = Calibration

@@ -32,6 +32,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
+MOST_GAMMAS = 1000
+"""Gammas that are tried at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guidance:
     """The choice of gamma, as a run asks for it.
@@ -57,6 +61,11 @@ class Guidance:
             raise ConfigurationError(
                 f"guidance.highest={self.highest} and guidance.step={self.step}: write a step "
                 f"above 0, and a highest gamma from there to 100."
+            )
+        if self.highest / self.step > MOST_GAMMAS:
+            raise ConfigurationError(
+                f"guidance.step={self.step} makes more than {MOST_GAMMAS} gammas up to "
+                f"{self.highest:g}: write a larger step."
             )
         if self.expert is not None and self.expert == self.generic:
             raise ConfigurationError(

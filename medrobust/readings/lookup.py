@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from medrobust.base.given import check_kinds
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.tasks.base import Section, in_order
 
@@ -49,6 +50,7 @@ def asked(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         if name not in offered:
             raise unknown_name("reading", name, sorted(offered))
         given = {key: value for key, value in values.items() if key != "_target_"}
+        check_kinds(name, offered[name].SETTINGS, given)
         try:
             found[name] = offered[name].SETTINGS(**given)
         except TypeError as error:

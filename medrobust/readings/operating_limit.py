@@ -65,9 +65,10 @@ class OperatingLimit:
             raise ConfigurationError(
                 f"operating_limit.tolerance={self.tolerance} must lie between 0 and 100 points."
             )
-        if self.sensitivity is not None and not 0 < self.sensitivity < 100:
+        if self.sensitivity is not None and not 1 <= self.sensitivity < 100:
             raise ConfigurationError(
-                f"operating_limit.sensitivity={self.sensitivity} must lie between 0 and 100 %."
+                f"operating_limit.sensitivity={self.sensitivity} must be from 1 to below 100: it "
+                f"is in percent, such as 90."
             )
         if self.classes is not None and (isinstance(self.classes, str) or not self.classes):
             raise ConfigurationError(

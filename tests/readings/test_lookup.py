@@ -1,6 +1,7 @@
 """A reading is one file: what it says reaches the page, the folder and the terminal."""
 
 import io
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from rich.console import Console
 from stores import data_record, write_matrix
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.readings import lookup
 from medrobust.reporting import Report
 from medrobust.reporting.from_store import report_store
@@ -78,3 +80,41 @@ PARTS_OF_OTHERS = {"lookup", "aggregation", "group_order", "subgroup_differences
 def test_every_other_file_of_the_folder_is_a_reading() -> None:
     files = {path.stem for path in Path(lookup.__file__).parent.glob("[a-z]*.py")} - PARTS_OF_OTHERS
     assert {module.__name__.rpartition(".")[2] for module in lookup._readings()} == files
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "told"),
+    [
+        ("conformal", "weighted", "maybe", "true or false"),
+        ("conformal", "by_class", "no", "true or false"),
+        ("conformal", "alpha", "abc", "a number"),
+        ("conformal", "alpha", float("nan"), "a number"),
+        ("label_free", "transport", "no", "true or false"),
+        ("selective", "coverage", True, "a number"),
+        ("selective", "coverage", [0.5, 0.9], "a number"),
+        ("selective", "risk", "low", "a number or null"),
+        ("calibration", "bins", 2.5, "a whole number"),
+        ("calibration", "bins", 1e9, "a whole number"),
+        ("calibration", "bins", 10**9, "from 2 to 1000"),
+        ("quality", "shown", 2.5, "a whole number"),
+        ("guidance", "step", 1e-9, "a larger step"),
+        ("operating_limit", "tolerance", "five", "a number"),
+        ("operating_limit", "sensitivity", 0.9, "in percent"),
+        ("operating_limit", "classes", [1], "a list such as"),
+    ],
+)
+def test_values_of_another_kind_are_refused_by_key(
+    name: str, key: str, value: object, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name}\.{key}.*{told}"):
+        lookup.asked({name: {key: value}})
+
+
+def test_the_usual_values_of_every_reading_are_of_their_kind() -> None:
+    for module in lookup._readings():
+        settings = getattr(module, "SETTINGS", None)
+        if settings is not None:
+            usual = {each.name: getattr(settings(), each.name) for each in fields(settings)}
+            name = module.__name__.rpartition(".")[2]
+            assert lookup.asked({name: usual}) == {name: settings()}
+    assert lookup.asked({"operating_limit": {"tolerance": 5, "classes": ["a"]}})

@@ -97,6 +97,11 @@ def test_features_that_are_not_finite_are_refused(side: ModelSide) -> None:
         ({"prompted_blur": {"good": [], "bad": ["b"]}}, ConfigurationError, "at least one a side"),
         ({}, ConfigurationError, "give at least one"),
         (
+            {"prompted_blur": {"good": ["a", "b"], "bad": ["b", "a"]}},
+            ConfigurationError,
+            "'a' on b",
+        ),
+        (
             {"prompted_blur": {"good": ["a"], "bad": ["  "]}},
             ConfigurationError,
             r"task\.pairs\.prompted_blur\.bad holds '  ', which is no sentence",
@@ -121,7 +126,8 @@ def test_the_order_in_which_pairs_are_given_changes_no_head(side: ModelSide) -> 
 
 
 def test_equal_sides_and_models_without_sentences_are_refused(side: ModelSide) -> None:
-    alike = QualityPrompts({"prompted_blur": {"good": ["an image"], "bad": ["an image"]}})
+    sides = {"good": ["chest x-ray"], "bad": ["{modality}"]}
+    alike = QualityPrompts({"prompted_blur": sides})
     with pytest.raises(ConfigurationError, match="could not be told"):
         alike.heads(DATA, side)
     blind = ModelSide(SimpleNamespace(name="tower"), (), lambda: torch.nn.Identity())

@@ -92,6 +92,11 @@ class QualityPrompts(Task):
                 )
             for side, sentences in sides.items():
                 check_words(f"task.pairs.{name}.{side}", sentences)
+            for shared in sorted(set(sides["good"]) & set(sides["bad"])):
+                raise ConfigurationError(
+                    f"task.pairs.{name} has {shared!r} on both sides: a sentence is of a good "
+                    f"image or of a bad one."
+                )
         if pairs is not None and not self.pairs:
             raise ConfigurationError("task.pairs names no pair of sentences: give at least one.")
 
