@@ -11,37 +11,43 @@ from numpy.typing import NDArray
 from medrobust.types import Float64Array, Int64Array
 
 from .estimates import label_parts
-from .influence import balanced_influence
+from .influence import balanced_influence, unseen_variance
 from .intervals import (
     Bounds,
     balanced_interval,
     mean_interval,
     mean_of_shares_interval,
+    perfect_interval,
     ratio_interval,
     share_interval,
     wilson,
 )
 
 
-def error_influence(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
+def error_influence(
+    wrong: Float64Array, labels: Int64Array | None, groups: Int64Array | None = None
+) -> Float64Array:
     """Influence values of the error (labels None) or of the balanced error: float64 (..., N).
 
     Args:
         wrong: float64 (..., N), or (..., N, L) with labels (N, L).
         labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+        groups: int64 (N,) from 0, or None: few patients of a class make its values larger.
     """
     if labels is None:
         centered: Float64Array = wrong - wrong.mean(axis=-1, keepdims=True)
         return centered
     if labels.ndim == 2:
         columns = range(labels.shape[1])
-        each = [balanced_influence(wrong[..., c], labels[:, c]) for c in columns]
+        each = [balanced_influence(wrong[..., c], labels[:, c], groups) for c in columns]
         mean: Float64Array = np.mean(each, axis=0)
         return mean
-    return balanced_influence(wrong, labels)
+    return balanced_influence(wrong, labels, groups)
 
 
-def error_terms(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
+def error_terms(
+    wrong: Float64Array, labels: Int64Array | None, groups: Int64Array | None = None
+) -> Float64Array:
     """Return terms whose plain mean is the error, and whose spread is that of the error.
 
     For the balanced error they are the error plus the influence of each image, which is measured
@@ -51,6 +57,7 @@ def error_terms(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
     Args:
         wrong: float64 (N,), or (N, L) with labels (N, L): mean over conditions.
         labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+        groups: int64 (N,) from 0, or None.
 
     Returns:
         float64 (N,).
@@ -62,7 +69,7 @@ def error_terms(wrong: Float64Array, labels: Int64Array | None) -> Float64Array:
         np.mean([column[truth == k].mean() for k in np.unique(truth)])
         for column, truth in zip(columns, truths, strict=True)
     ]
-    terms: Float64Array = np.mean(errors) + error_influence(wrong, labels)
+    terms: Float64Array = np.mean(errors) + error_influence(wrong, labels, groups)
     return terms
 
 
@@ -107,7 +114,7 @@ def error_interval(
         smallest: How many units a share rests on that none of them moves; None: all.
     """
     if not share:
-        return mean_interval(error_terms(wrong, labels), groups)
+        return mean_interval(error_terms(wrong, labels, groups), groups)
     if smallest is not None and float(np.ptp(wrong)) <= 1e-9:
         return wilson(float(np.clip(wrong.mean(), 0.0, 1.0)), smallest)
     if labels is None:
@@ -146,17 +153,25 @@ def mce_interval(
     groups: Int64Array | None = None,
     *,
     smallest: float | None = None,
+    labels: Int64Array | None = None,
 ) -> Bounds:
     """Return the interval of CE (C = 1) or mCE over the logarithm.
 
     Args: as `ratio_influence`; a model without any error gets Wilson's upper bound of its error,
-        over the reference's, as upper bound: of `smallest` units, or of all.
+        over the reference's, as upper bound: of `smallest` units, or of all. `labels` are those of
+        balanced errors, whose rare classes hide some variance; with fewer than `FEWEST_UNITS` of a
+        class (`paired.too_few`) no interval holds.
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)
-    units = own_influence.shape[-1] if groups is None else len(np.unique(groups))
-    top = wilson(0.0, units if smallest is None else smallest)[1] * float((1 / reference).mean())
-    return ratio_interval(value, influence, groups, top=top)
+    if smallest is None and labels is not None:
+        none = perfect_interval(0.0, class_parts(labels), groups)[1]
+    else:
+        units = own_influence.shape[-1] if groups is None else len(np.unique(groups))
+        none = wilson(0.0, units if smallest is None else smallest)[1]
+    unseen = 0.0 if labels is None else unseen_variance(influence, labels, groups)
+    top = none * float((1 / reference).mean())
+    return ratio_interval(value, influence, groups, top=top, unseen=unseen)
 
 
 def relative_mce_interval(
@@ -165,15 +180,30 @@ def relative_mce_interval(
     reference: Float64Array,
     reference_influence: Float64Array,
     groups: Int64Array | None = None,
+    *,
+    labels: Int64Array | None = None,
 ) -> Bounds:
     """Return the interval of relative CE or mCE: value +- t sqrt(V), since it may be negative.
 
     Args: as `ratio_influence`, of losses (error minus clean error) instead of errors. Where the
-        reference hardly loses, this interval says too little: its length is the warning.
+        reference hardly loses, this interval says too little: its length is the warning. `labels`
+        are those of balanced errors, as `mce_interval` has them.
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)
-    return mean_interval(influence, groups, value=value)
+    unseen = 0.0 if labels is None else unseen_variance(influence, labels, groups)
+    return mean_interval(influence, groups, value=value, unseen=unseen)
+
+
+def class_parts(labels: Int64Array) -> list[NDArray[np.bool_]]:
+    """List the parts of a balanced mean: bool (N,) each, classes or both sides of each label.
+
+    Args:
+        labels: int64 (N,) or (N, L).
+    """
+    if labels.ndim == 2:
+        return label_parts(labels)[0]
+    return [labels == k for k in np.unique(labels)]
 
 
 def group_codes(groups: NDArray[Any] | None) -> Int64Array | None:

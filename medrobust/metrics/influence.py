@@ -16,7 +16,7 @@ from medrobust.types import Float64Array, Int64Array, LabelKind
 
 from .classification import one_versus_rest
 from .curves import Curves, curves
-from .variances import variance_of_mean
+from .variances import BORROWED, variance_of_mean
 
 DRAWN = 0.25
 """Degrees of freedom that the usual variance of an AUC counts as, beside that of patients."""
@@ -239,12 +239,19 @@ def _unbiased(count: int) -> float:
     return float(np.sqrt(count / (count - 1))) if count > 1 else 1.0
 
 
-def balanced_influence(terms: Float64Array, labels: Int64Array) -> Float64Array:
+def balanced_influence(
+    terms: Float64Array, labels: Int64Array, groups: Int64Array | None = None
+) -> Float64Array:
     """Influence values of the mean over classes of a class's mean of terms.
+
+    A class's mean is drawn towards each unit that it is of, so that n of them differ from it by
+    too little: the images of a patient with a share h of the class are over sqrt(1 - h), as those
+    of an AUC are (`areas`); single images by sqrt(n / (n - 1)).
 
     Args:
         terms: float64 (..., N): whether an image is wrong, or its mean over conditions.
         labels: int64 (N,).
+        groups: int64 (N,) from 0, or None.
 
     Example:
         >>> terms, labels = np.array([0.0, 1.0, 1.0, 1.0]), np.array([0, 0, 1, 1])
@@ -258,8 +265,47 @@ def balanced_influence(terms: Float64Array, labels: Int64Array) -> Float64Array:
         count = int(own.sum())
         part = terms[..., own]
         centered = part - part.mean(axis=-1, keepdims=True)
-        result[..., own] = centered * (_unbiased(count) * len(labels) / (count * len(classes)))
+        scale = len(labels) / (count * len(classes))
+        if groups is None:
+            result[..., own] = centered * (_unbiased(count) * scale)
+            continue
+        held = (np.bincount(groups[own]) / count)[groups[own]]
+        larger = np.where(held < 1, 1 / np.sqrt(np.maximum(1 - held, 1e-12)), 1.0)
+        result[..., own] = centered * larger * scale
     return result
+
+
+def unseen_variance(
+    influence: Float64Array, labels: Int64Array, groups: Int64Array | None = None
+) -> float:
+    """Return the variance that rare classes hide from the influence values of a balanced number.
+
+    Five images of which none is wrong show none. Each class borrows `BORROWED` units at the
+    variance of all (as its share does in `intervals.mean_of_shares_interval`), and where that
+    makes the sum larger, the difference is what was hidden. Of classes of equally many units, and
+    of several labels an image, it is 0.
+
+    Args:
+        influence: float64 (N,) that sum to 0 within each class.
+        labels: int64 (N,), or (N, L).
+        groups: int64 (N,) from 0, or None.
+    """
+    if labels.ndim == 2:
+        return 0.0
+    squares, counts = [], []
+    for k in np.unique(labels):
+        own = influence[labels == k]
+        if groups is not None:
+            _, place = np.unique(groups[labels == k], return_inverse=True)
+            own = np.bincount(place.reshape(-1), weights=own)
+        squares.append(float((own**2).sum()))
+        counts.append(len(own))
+    seen, units = np.array(squares), np.array(counts, dtype=np.float64)
+    if float(np.ptp(units)) == 0:
+        return 0.0
+    usual = float(((units - 1) * units * seen).sum() / (units - 1).sum())
+    drawn = (units * units * seen + BORROWED * usual) / ((units + BORROWED) * units)
+    return max(float((drawn - seen).sum()), 0.0) / len(labels) ** 2
 
 
 def f1_influence(predicted: Int64Array, labels: Int64Array) -> Float64Array:

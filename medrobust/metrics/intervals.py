@@ -19,13 +19,10 @@ from numpy.typing import NDArray
 
 from medrobust.types import Float64Array, Int64Array
 
-from .variances import Z, t_quantile, variance_of_mean
+from .variances import BORROWED, Z, t_quantile, variance_of_mean
 
 PLENTY = 10
 """Errors (and hits) in every part from which on the first of the two intervals holds alone."""
-
-BORROWED = 4.0
-"""Images at the mean of all parts that the variance of a part is computed with."""
 
 Bounds = tuple[float, float]
 
@@ -134,6 +131,8 @@ def mean_of_shares_interval(
     terms: Float64Array,
     parts: Sequence[NDArray[np.bool_]],
     groups: Int64Array | None = None,
+    *,
+    once: bool = True,
 ) -> Bounds:
     """Return the interval of a mean over parts of shares, such as balanced accuracy over classes.
 
@@ -147,6 +146,9 @@ def mean_of_shares_interval(
         terms: float64 (N,) of values in [0, 1], or (N, P) where they differ by part.
         parts: P masks bool (N,), none empty.
         groups: int64 (N,) from 0, or None.
+        once: Whether a unit of several parts counts as one in a perfect mean and in degrees of
+            freedom; False: in each of them anew, as 0.1 had it, which is too short where units
+            fail as a whole.
     """
     lines = [terms] * len(parts) if terms.ndim == 1 else list(np.ascontiguousarray(terms.T))
     inside = [line[mask] for line, mask in zip(lines, parts, strict=True)]
@@ -157,7 +159,9 @@ def mean_of_shares_interval(
     if of_part is not None:
         units = [int(np.count_nonzero(np.bincount(own))) for own in of_part]
     if mean in (0.0, 1.0):
-        return wilson(mean, len(parts) ** 2 / sum(1 / count for count in units))
+        if not once:
+            return wilson(mean, len(parts) ** 2 / sum(1 / count for count in units))
+        return perfect_interval(mean, parts, groups)
     spread = [
         _part_variance(part, mean, None if of_part is None else of_part[place])
         for place, part in enumerate(inside)
@@ -165,6 +169,8 @@ def mean_of_shares_interval(
     variance = sum(own for own, _, _ in spread)
     weights = sum(own**2 / degrees for own, degrees, _ in spread)
     degrees = variance**2 / weights if weights > 0 else float("inf")
+    if once and of_part is not None and sum(units) > len(np.unique(np.concatenate(of_part))):
+        degrees = min(degrees, resting_on([np.unique(own) for own in of_part]))
     factor = _dependence(lines, parts, shares, groups)
     whole = mean * (1 - mean) / (variance * factor / len(parts) ** 2)
     low, high = wilson(mean, whole, t_quantile(max(degrees, 8.0)))
@@ -176,6 +182,45 @@ def mean_of_shares_interval(
     ]
     below, above = recovered(shares, apart, factor)
     return min(low, max(0.0, below)), max(high, min(1.0, above))
+
+
+def perfect_interval(
+    mean: float, parts: Sequence[NDArray[np.bool_]], groups: Int64Array | None = None
+) -> Bounds:
+    """Return Wilson's interval of a mean of shares that are all 0, or all 1.
+
+    It rests on 1 / sum of w^2 units (Kish, Survey Sampling, 1965), w being the weight of a unit in
+    the mean: of patients who are each of one class P^2 / sum of 1 / n, and never more than there
+    are, in however many parts each of them counts. Of patients it has Student's quantile.
+
+    Args:
+        mean: 0 or 1.
+        parts: P masks bool (N,), none empty.
+        groups: int64 (N,) from 0, or None.
+    """
+    owners = [np.flatnonzero(mask) if groups is None else groups[mask] for mask in parts]
+    count = resting_on([np.unique(own) for own in owners])
+    return wilson(mean, count, Z if groups is None else t_quantile(count - 1))
+
+
+def resting_on(parts: Sequence[Int64Array]) -> float:
+    """Return how many units a mean over parts of their means rests on: 1 / sum of w^2.
+
+    Args:
+        parts: int64 (U,) each, the units of a part, each once.
+
+    Example:
+        >>> round(resting_on([np.arange(10), np.arange(10)])), round(
+        ...     resting_on([np.arange(10), np.arange(10, 20)])
+        ... )
+        (10, 20)
+    """
+    every = np.concatenate(parts)
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
+    together = np.bincount(every, weights=weights)
+    if len(every) == np.count_nonzero(together):  # no two parts overlap
+        return len(parts) ** 2 / sum(1 / len(part) for part in parts)
+    return len(parts) ** 2 / float((together**2).sum())
 
 
 def _part_variance(
@@ -233,6 +278,7 @@ def mean_interval(
     *,
     limits: Bounds = (-float("inf"), float("inf")),
     value: float | None = None,
+    unseen: float = 0.0,
 ) -> Bounds:
     """Return mean +- t sqrt(V) for a mean without natural scale, cut to `limits`.
 
@@ -241,6 +287,7 @@ def mean_interval(
         groups: int64 (N,) from 0, or None.
         limits: Range of the number.
         value: The estimate, where `terms` are its influence values and not its parts.
+        unseen: Variance that the influence values cannot show.
 
     Example:
         >>> low, high = mean_interval(np.array([1.0, 2.0, 3.0] * 20))
@@ -249,7 +296,7 @@ def mean_interval(
     """
     variance, degrees, _ = variance_of_mean(terms, groups)
     center = float(terms.mean()) if value is None else value
-    half = t_quantile(degrees) * sqrt(variance)
+    half = t_quantile(degrees) * sqrt(variance + unseen)
     return max(limits[0], center - half), min(limits[1], center + half)
 
 
@@ -297,7 +344,12 @@ def _expit(value: float) -> float:
 
 
 def ratio_interval(
-    value: float, influence: Float64Array, groups: Int64Array | None, *, top: float
+    value: float,
+    influence: Float64Array,
+    groups: Int64Array | None,
+    *,
+    top: float,
+    unseen: float = 0.0,
 ) -> Bounds:
     """Return the interval of a ratio of positive numbers by way of its logarithm.
 
@@ -306,9 +358,10 @@ def ratio_interval(
         influence: float64 (N,) with mean 0; V is the variance of its mean.
         groups: int64 (N,) from 0, or None.
         top: Upper bound for a ratio of 0, whose V is 0.
+        unseen: Variance that the influence values cannot show.
     """
     variance, degrees, _ = variance_of_mean(influence, groups)
     if value <= 0:
         return 0.0, top
-    factor = exp(min(t_quantile(degrees) * sqrt(variance) / value, 700.0))
+    factor = exp(min(t_quantile(degrees) * sqrt(variance + unseen) / value, 700.0))
     return value / factor, value * factor

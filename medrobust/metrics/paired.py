@@ -17,12 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.intervals import BORROWED
-from medrobust.metrics.variances import t_quantile, unit_variance
+from medrobust.base.wording import counted
+from medrobust.metrics.intervals import resting_on
+from medrobust.metrics.variances import BORROWED, t_quantile, unit_variance
 from medrobust.types import Float64Array, Int64Array
 
 FEWEST_DEGREES = 8.0
 """Degrees of freedom that a plain difference has at least: its variance is drawn, not free."""
+
+FEWEST_UNITS = 5
+"""Images (or patients) of a class that a difference or ratio of means over classes needs."""
 
 HALVINGS = 60
 
@@ -82,6 +86,25 @@ def _part(rows: Int64Array, column: int, groups: Int64Array | None) -> Part:
     rows = rows[np.argsort(groups[rows], kind="stable")]
     units, starts, counts = np.unique(groups[rows], return_index=True, return_counts=True)
     return Part(rows, column, starts, units, counts.astype(float), apart=False)
+
+
+def too_few(parts: Sequence[Part]) -> str:
+    """Say that a class has too few units to tell how they differ; empty where all have enough."""
+    fewest = min(len(part.units) for part in parts)
+    if len(parts) == 1 or fewest >= FEWEST_UNITS:
+        return ""
+    unit = "image" if all(part.apart for part in parts) else "patient"
+    return f"a class has {counted(fewest, unit)}, {FEWEST_UNITS} are needed"
+
+
+def too_few_of(labels: Int64Array | None, groups: Int64Array | None) -> str:
+    """Say what `too_few` says of the classes of a balanced mean.
+
+    Args:
+        labels: int64 (N,) or (N, L); None for the plain mean, whose units are never too few.
+        groups: int64 (N,) from 0, or None.
+    """
+    return "" if labels is None else too_few(parts_of(labels, groups, len(labels)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +232,7 @@ def _images(
     own = discordant - difference**2
     some = (own > 1e-12) & (variance > 0)
     units = np.array([len(part.units) for part in parts], dtype=float)
-    none = len(parts) ** 2 / float((1 / units).sum())
+    none = resting_on([part.units for part in parts])
     images = np.where(some, own / np.where(some, variance, 1.0), none)
     free = np.inf if all(part.apart for part in parts) else float(units.min()) - 1
     return images, np.where(some, degrees, free)

@@ -16,12 +16,18 @@ from medrobust.metrics.comparisons import Comparison, mcnemar
 from medrobust.metrics.flips import Scores, area_scores, error_scores, flip_tests
 from medrobust.metrics.influence import Areas
 from medrobust.metrics.intervals import Bounds, logit_interval
-from medrobust.metrics.paired import Paired, Part, bounds_of, paired, parts_of, score_statistic
+from medrobust.metrics.paired import (
+    FEWEST_UNITS,
+    Paired,
+    Part,
+    bounds_of,
+    paired,
+    parts_of,
+    score_statistic,
+    too_few,
+)
 from medrobust.metrics.variances import FEWEST, t_quantile, unit_variance
 from medrobust.types import Float64Array, Int64Array
-
-FEWEST_UNITS = 5
-"""Images (or patients) of a class that a difference of means over classes needs."""
 
 AREA_INTERVAL, AREA_TEST = 9.0, 4.0
 """Degrees of freedom (positives less one) that a difference of AUCs needs for interval and test."""
@@ -118,7 +124,8 @@ def compare_errors(
     found = _joined([paired(values[c[:, 0]] - values[c[:, 1]], parts) for c in chunks])
     low, high = bounds_of(found)
     by_score = t_tails(score_statistic(found), found.degrees).tolist()
-    reason = _too_few(parts)
+    few = too_few(parts)
+    reason = f"no interval, no p-value: {few}" if few else ""
     whole = [
         Comparison(float(d), float(a), float(b), p, "sign flips", reason=reason)
         for d, a, b, p in zip(found.difference, low, high, by_score, strict=True)
@@ -152,15 +159,6 @@ def _stacked(found: Sequence[Scores]) -> Scores:
     names = ("pairs", "shifts", "extra", "difference")
     tests = {name: np.concatenate([getattr(one, name) for one in found]) for name in names}
     return Scores(first.base, first.parts, **tests)
-
-
-def _too_few(parts: Sequence[Part]) -> str:
-    fewest = min(len(part.units) for part in parts)
-    if len(parts) == 1 or fewest >= FEWEST_UNITS:
-        return ""
-    unit = "image" if all(part.apart for part in parts) else "patient"
-    found = f"a class has {counted(fewest, unit)}"
-    return f"no interval, no p-value: {found}, {FEWEST_UNITS} are needed"
 
 
 def _tested(found: list[Comparison], scores: Scores, key: str) -> list[Comparison]:
@@ -204,7 +202,8 @@ def compare_areas(
     values = np.array([area.value for area in areas])
     scores = area_scores(influence, values, pairs[tested], labels, groups)
     for place, one in zip(tested, _tested([found[k] for k in tested], scores, key), strict=True):
-        found[place] = one
+        flipped = (one.p or 0.0) > (found[place].p or 0.0)
+        found[place] = replace(one, test="sign flips") if flipped else one
     return found
 
 
@@ -236,9 +235,10 @@ def _area_pair(
     difference = one.value - two.value
     least = min(one.least, two.least)
     if one.classes > 1 and least < FEWEST_UNITS:  # hardly any variance is seen of such a class
-        units = "images" if groups is None else "patients"
+        unit = "image" if groups is None else "patient"
+        have = counted(int(least), unit) if least == int(least) else f"{least:.3g} {unit}s"
         reason = (
-            f"no interval, no p-value: a class, or what is not of it, has {least:.3g} {units}, "
+            f"no interval, no p-value: a class, or what is not of it, has {have}, "
             f"{FEWEST_UNITS} are needed"
         )
         return Comparison(difference, None, None, None, "", reason=reason)

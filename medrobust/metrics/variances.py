@@ -12,6 +12,8 @@ LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 FEWEST = 4.0
 """Degrees of freedom are taken to be at least this, so that one odd image cannot blow up t."""
+BORROWED = 4.0
+"""Units at the mean of all parts that the variance of a part is computed with."""
 SHORT = 4096
 """Images up to which the units of a set are remembered: longer ones are no dearer to count."""
 

@@ -1,12 +1,14 @@
 """Adaptations compared over draws of shots: means over draws, intervals over draws and images."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from math import inf
 
 from medrobust.base.csv_text import Why
 from medrobust.metrics.draws import hierarchical_interval
 from medrobust.metrics.intervals import Bounds
+from medrobust.metrics.paired import too_few_of
 from medrobust.readings.adapted.efforts import (
     HEADS,
     RECOGNIZED_HEADS,
@@ -98,9 +100,29 @@ def section(report: Report) -> Section | None:
         shows="the losses that its tables name",
         html=draw_html(rows, note, effort_rows(report.matrices)) + _recognized(report.matrices),
         files=files,
-        empty={"adaptation.csv": EMPTY},
+        empty={"adaptation.csv": _why_empty(report.matrices)},
         tables=text_tables(draw_tables(rows), note),
     )
+
+
+def _why_empty(matrices: Sequence[Matrix]) -> Mapping[str, Why]:
+    """Say why numbers are empty; of tables that have a class of too few units, for that."""
+    few = {}
+    for matrix in matrices:
+        cell = next(iter(matrix.cells.values()), None)
+        terms = None if cell is None else matrix.measured.mean_terms([cell], matrix.shown)
+        if terms is not None:
+            table, groups = matrix.table, matrix.measured.groups(matrix.data, terms)
+            place = (table.dataset, table.split, table.suite, matrix.shown)
+            few[place] = too_few_of(terms.strata, groups)
+
+    def why(column: str, row: Mapping[str, str]) -> str:
+        place = (row["dataset"], row["split"], row["suite"], row["of"])
+        known = EMPTY[column]
+        usual = known if isinstance(known, str) else known(row)
+        return usual if usual == NO_BASE else few.get(place) or usual
+
+    return {column: partial(why, column) for column in EMPTY}
 
 
 RECOGNIZED = "what the images are nearest to of sentences that name what may be wrong with them"

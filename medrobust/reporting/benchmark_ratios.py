@@ -60,21 +60,25 @@ def _of_baseline(
     values = np.array([errors.value(wrong[c]) for c in used])
     bases = np.array([below[c] for c in used])
     influence = errors.influence([wrong[c] for c in used])
-    none, groups = np.zeros_like(influence), errors.groups
     interval = mce_interval if name == "BE" else relative_mce_interval
+
+    def estimate(
+        value: float | None, own: Float64Array, moved: Float64Array, below: Float64Array
+    ) -> Estimate:
+        if value is None or errors.too_few:
+            return Estimate(value, note="" if value is None else errors.too_few)
+        still = np.zeros_like(moved)
+        bounds = interval(own, moved, below, still, errors.groups, labels=errors.strata)
+        return with_bounds(value, bounds)
+
     for i, c in enumerate(used):
         one = slice(i, i + 1)
-        bounds = interval(values[one], influence[one], bases[one], none[one], groups)
-        yield errors.made(f"{name}_c", with_bounds(ratios.each[c], bounds), c)
-    bounds = interval(values, influence, bases, none, groups)
-    yield errors.made(name, with_bounds(ratios.mean_of_ratios, bounds), covers=used)
+        found = estimate(ratios.each[c], values[one], influence[one], bases[one])
+        yield errors.made(f"{name}_c", found, c)
+    whole = estimate(ratios.mean_of_ratios, values, influence, bases)
+    yield errors.made(name, whole, covers=used)
     if name == "rBE_guarded":
         return
-    whole = Estimate(ratios.ratio_of_sums)
-    if ratios.ratio_of_sums is not None:
-        total = influence.sum(axis=0, keepdims=True)
-        bounds = interval(
-            values.sum(keepdims=True), total, bases.sum(keepdims=True), none[:1], groups
-        )
-        whole = with_bounds(ratios.ratio_of_sums, bounds)
-    yield errors.made(f"{name}_ratio_of_sums", whole, covers=used)
+    total, sums = influence.sum(axis=0, keepdims=True), values.sum(keepdims=True)
+    of_sums = estimate(ratios.ratio_of_sums, sums, total, bases.sum(keepdims=True))
+    yield errors.made(f"{name}_ratio_of_sums", of_sums, covers=used)

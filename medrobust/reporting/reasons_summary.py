@@ -69,7 +69,11 @@ def _of_average(average: Average) -> str:
 def _unbounded(row: Row, matrix: Matrix) -> str:
     if row["metric"] in OVER_REFERENCE and row["model"] == matrix.reference:
         return "the model is its own reference, which makes it 1 by definition"
-    return "no interval is known for it"
+    number = next(i for i, one in enumerate(matrix.rows) if one.label == row["label"])
+    column = row["corruption"]
+    place = matrix.table.corruptions.index(column) if column else None
+    found = matrix.estimate(row["of"], number, row["metric"], place)
+    return found.note or "no interval is known for it"
 
 
 def _undefined(row: Row, matrix: Matrix) -> str:

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from medrobust.evaluation.store import StoredCell
-from medrobust.metrics import (
-    Estimate,
-    Metric,
-    feature_drift,
-)
+from medrobust.metrics import Estimate, Metric, feature_drift
 from medrobust.metrics.aggregates import (
     error_influence,
     error_interval,
@@ -25,6 +22,7 @@ from medrobust.metrics.intervals import (
     recovered,
     share_interval,
 )
+from medrobust.metrics.paired import too_few_of
 from medrobust.metrics.robustness import drift_terms, severity_weighted
 from medrobust.tasks.base import Scores, Terms
 from medrobust.types import Float64Array, Int64Array
@@ -141,6 +139,11 @@ class Errors:
     def strata(self) -> Int64Array | None:
         """Classes of the units where they count equally, else None."""
         return None if self.like is None else self.like.strata
+
+    @cached_property
+    def too_few(self) -> str:
+        """Why ratios have no interval: a class of too few units; empty where none is."""
+        return too_few_of(self.strata, self.groups)
 
     @property
     def smallest(self) -> float | None:
@@ -265,16 +268,19 @@ class Errors:
         below = np.array([self.value(wrong) for wrong in reference])
         if self.is_reference:
             return Estimate(float((values / below).mean()))  # by definition: no interval
-        ratio = (values, self.influence(own), below, self.influence(reference))
+        value = float((values / below).mean())
+        if self.too_few:
+            return Estimate(value, note=self.too_few)
+        ratio = (values, self.influence(own), below, self.influence(reference), self.groups)
         if relative:
-            bounds = relative_mce_interval(*ratio, self.groups)
+            bounds = relative_mce_interval(*ratio, labels=self.strata)
         else:
-            bounds = mce_interval(*ratio, self.groups, smallest=self.smallest)
-        return with_bounds(float((values / below).mean()), bounds)
+            bounds = mce_interval(*ratio, smallest=self.smallest, labels=self.strata)
+        return with_bounds(value, bounds)
 
     def influence(self, wrong: Sequence[Float64Array]) -> Float64Array:
         """Return what each unit adds to each of several losses: float64 (losses, U)."""
-        return np.stack([error_influence(terms, self.strata) for terms in wrong])
+        return np.stack([error_influence(terms, self.strata, self.groups) for terms in wrong])
 
 
 def mean_error(wrong: Float64Array, labels: Int64Array | None) -> float:

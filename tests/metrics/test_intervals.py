@@ -14,13 +14,19 @@ from medrobust.metrics.aggregates import (
 )
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
-from medrobust.metrics.influence import areas, balanced_influence, mean_precision
+from medrobust.metrics.influence import (
+    areas,
+    balanced_influence,
+    mean_precision,
+    unseen_variance,
+)
 from medrobust.metrics.intervals import (
     around_logit,
     balanced_interval,
     logit_interval,
     mean_interval,
     recovered,
+    resting_on,
     share_interval,
     wilson,
 )
@@ -193,7 +199,40 @@ def test_equal_shares_of_equal_classes_have_the_interval_of_all_their_images():
     assert found == pytest.approx(wilson(right.mean(), 400), abs=1e-9)
     assert balanced_interval(np.ones(400), labels) == pytest.approx(wilson(1.0, 400), abs=1e-9)
     pairs = np.arange(400) // 2
-    assert balanced_interval(np.ones(400), labels, pairs) == pytest.approx(wilson(1.0, 200))
+    of_pairs = wilson(1.0, 200, t_quantile(199))
+    assert balanced_interval(np.ones(400), labels, pairs) == pytest.approx(of_pairs)
+
+
+def test_a_perfect_patient_counts_once_in_however_many_classes():
+    """Ten patients with an image of each of eight classes say what ten patients say."""
+    labels, groups = np.tile(np.arange(8), 10), np.repeat(np.arange(10), 8)
+    plain = share_interval(np.ones(80), groups)
+    assert balanced_interval(np.ones(80), labels, groups) == pytest.approx(plain)
+    either = (np.arange(50)[:, None] + np.arange(14)) % 2  # half of the images have each label
+    assert error_interval(np.zeros((50, 14)), either, None) == pytest.approx(wilson(0.0, 50))
+    uneven = [np.arange(100), np.arange(1)]  # one patient is all of a class: (.5 + .005)^2 is his
+    assert resting_on(uneven) == pytest.approx(1 / (0.505**2 + 99 * 0.005**2))
+
+
+def test_ratios_of_balanced_errors_count_the_patients_of_a_class():
+    """Five of eight classes each, four images a patient: jackknifed, class by class."""
+    rng = np.random.default_rng(8)
+    labels, groups = np.repeat(np.arange(8), 20), np.repeat(np.arange(40), 4)
+    wrong = (rng.normal(size=40)[groups] + rng.normal(size=160) > 0.5).astype(float)
+    means = wrong.reshape(8, 5, 4).mean(axis=2)
+    expected = (means.var(axis=1, ddof=1) / 5).sum() / 64
+    found = variance_of_mean(error_influence(wrong, labels, groups), groups)[0]
+    assert found == pytest.approx(expected * 40 / 39)
+
+
+def test_a_rare_class_that_shows_no_variance_borrows_it():
+    labels = np.repeat([0, 1], [300, 5])
+    wrong = np.r_[np.arange(300) % 5 == 0, np.zeros(5)].astype(float)
+    influence, own = balanced_influence(wrong, labels), 0.16 * 300 / 299
+    pool = own * 299 / (299 + 4)
+    hidden = 4 * pool / (5 + 4) / 5 + 4 * (pool - own) / (300 + 4) / 300
+    assert unseen_variance(influence, labels) == pytest.approx(hidden / 2**2)
+    assert unseen_variance(influence[:300], np.arange(300) % 3) == 0.0  # equally many of each
 
 
 def test_classes_that_share_their_patients_are_not_independent():

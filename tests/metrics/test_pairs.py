@@ -231,7 +231,7 @@ def test_aucs_of_equal_models_keep_their_level(positives, area):
 
 @pytest.mark.parametrize(
     ("counts", "said"),
-    [([20] * 12 + [1] * 8, "has 1 images, 5 are needed"), ([5] * 8, "")],
+    [([20] * 12 + [1] * 8, "has 1 image, 5 are needed"), ([5] * 8, "")],
 )
 def test_a_mean_of_aucs_needs_five_images_of_each_class(counts: list[int], said: str) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from medrobust.metrics.aggregates import (
+    class_parts,
     error_influence,
     error_interval,
     mce_interval,
     ratio_influence,
 )
-from medrobust.metrics.intervals import Bounds, mean_interval, wilson
+from medrobust.metrics.influence import unseen_variance
+from medrobust.metrics.intervals import Bounds, mean_interval, perfect_interval, wilson
+from medrobust.metrics.paired import too_few_of
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.uncertainty import mean_error
 from medrobust.types import Float64Array
@@ -28,6 +31,7 @@ class OverImages:
         self.strata, self.smallest = first.strata, first.smallest
         self.share = matrix.task.metrics[matrix.shown].share
         self.groups = matrix.measured.groups(matrix.data, first)
+        self.too_few = too_few_of(self.strata, self.groups)
         self.base = base
         columns = [draw.columns for draw in draws if draw.columns is not None]
         self.mean = Draw(
@@ -38,7 +42,7 @@ class OverImages:
         )
 
     def value(self, metric: str) -> Bounds | None:
-        """Return the interval of a metric; None where it is 1 by definition."""
+        """Return the interval of a metric; None where it is 1 by definition, or of too few."""
         if metric == "mCE":
             if self.mean.columns is None or self.mean.reference is None:
                 return None
@@ -48,8 +52,10 @@ class OverImages:
                     return None
                 unseen = self._unseen() * float((1 / self._ratio(reference)[0]).mean())
                 return 1 - unseen, 1 + unseen
+            if self.too_few:
+                return None
             ratio = (*self._ratio(own), *self._ratio(reference))
-            return mce_interval(*ratio, self.groups, smallest=self.smallest)
+            return mce_interval(*ratio, self.groups, smallest=self.smallest, labels=self.strata)
         wrong = self._wrong(self.mean, metric)
         if wrong is None:
             return None
@@ -57,7 +63,12 @@ class OverImages:
         return error_interval(wrong, self.strata, self.groups, **kind)
 
     def gain(self, metric: str) -> Bounds | None:
-        """Return the interval of base minus adapted, image by image; None without a base."""
+        """Return the interval of base minus adapted, image by image.
+
+        None without a base, or where a class has too few units.
+        """
+        if self.too_few:
+            return None
         influences = []
         for draw in (self.base, self.mean):
             if draw is None:
@@ -72,14 +83,18 @@ class OverImages:
             if wrong is None:
                 return None
             value = mean_error(wrong, self.strata)
-            influences.append((value, error_influence(wrong, self.strata)))
+            influences.append((value, error_influence(wrong, self.strata, self.groups)))
         (first, one), (second, other) = influences
         if np.array_equal(one, other):
             return -self._unseen(), self._unseen()
-        return mean_interval(one - other, self.groups, value=first - second)
+        moved = one - other
+        unseen = 0.0 if self.strata is None else unseen_variance(moved, self.strata, self.groups)
+        return mean_interval(moved, self.groups, value=first - second, unseen=unseen)
 
     def _unseen(self) -> float:
         """Return the share of answers that may change where none of these images' has."""
+        if self.strata is not None and self.smallest is None:
+            return perfect_interval(0.0, class_parts(self.strata), self.groups)[1]
         every = len(self.mean.clean.values) if self.groups is None else len(np.unique(self.groups))
         return wilson(0.0, every if self.smallest is None else self.smallest)[1]
 
@@ -91,4 +106,6 @@ class OverImages:
     def _ratio(self, columns: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the errors of the columns, and their influence values."""
         values = np.array([mean_error(wrong, self.strata) for wrong in columns])
-        return values, np.stack([error_influence(wrong, self.strata) for wrong in columns])
+        return values, np.stack(
+            [error_influence(wrong, self.strata, self.groups) for wrong in columns]
+        )

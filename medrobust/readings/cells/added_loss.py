@@ -5,8 +5,7 @@ from typing import TypeAlias
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import error_influence
-from medrobust.metrics.paired import parts_of
-from medrobust.metrics.pairs import FEWEST_UNITS
+from medrobust.metrics.paired import FEWEST_UNITS, parts_of
 from medrobust.metrics.simultaneous import difference_interval, simultaneous_interval
 from medrobust.reporting.measure import Measured
 
@@ -65,8 +64,8 @@ def difference(
     value = more.value - less.value
     ends = [bound for terms in (less, more) for bound in (terms.values.min(), terms.values.max())]
     if more.first_order or min(ends) < 0 or max(ends) > 1:
-        influence = error_influence(more.values, more.strata)
-        influence = influence - error_influence(less.values, less.strata)
+        influence = error_influence(more.values, more.strata, groups)
+        influence = influence - error_influence(less.values, less.strata, groups)
         low, high = simultaneous_interval(influence, groups, value=value, comparisons=comparisons)
     else:
         change = more.values.astype(float) - less.values.astype(float)

@@ -56,15 +56,16 @@ class Fit:
             for name, sides in (("sensitivity", truths), ("specificity", ~truths)):
                 parts = [sides[:, c] for c, _ in chosen]
                 shares = [float(right[side, i].mean()) for i, side in enumerate(parts)]
-                bounds = mean_of_shares_interval(right.astype(float), parts, given.groups)
+                terms, groups = right.astype(float), given.groups
+                bounds = mean_of_shares_interval(terms, parts, groups, once=False)
                 found[name] = Estimate(float(np.mean(shares)), *bounds)
         if given.thresholded:
-            terms = likelihood_terms(
+            costs = likelihood_terms(
                 given.logits, given.labels, given.label_kind, temperature=self.temperature
             )
             limits = (0.0, float("inf"))
-            around = unless_point(mean_interval(terms, given.groups, limits=limits))
-            found["nll_calibrated"] = with_bounds(float(terms.mean()), around)
+            around = unless_point(mean_interval(costs, given.groups, limits=limits))
+            found["nll_calibrated"] = with_bounds(float(costs.mean()), around)
         return noted(found, given)
 
 
