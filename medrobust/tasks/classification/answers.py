@@ -88,6 +88,19 @@ class Answers:
         return truths[:, self.positive, None]
 
     @cached_property
+    def class_units(self) -> Int64Array:
+        """Images, or patients who have some, of each class (or label) that occurs: int64 (C,)."""
+        truths = one_versus_rest(self.labels, self.logits.shape[1])
+        if self.groups is None:
+            sizes = truths.sum(axis=0)
+        else:
+            image, place = np.nonzero(truths)
+            pairs = np.unique(self.groups[image] * truths.shape[1] + place)
+            sizes = np.bincount(pairs % truths.shape[1], minlength=truths.shape[1])
+        found: Int64Array = sizes[sizes > 0]
+        return found
+
+    @cached_property
     def curves(self) -> Curves:
         """ROC and precision-recall of every class of `truths`."""
         scores = self.scores

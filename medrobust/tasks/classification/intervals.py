@@ -6,7 +6,6 @@ import numpy as np
 
 from medrobust.metrics.aggregates import error_interval
 from medrobust.metrics.calibration_bounds import calibration_bounds
-from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.estimates import Estimate, with_bounds
 from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
 from medrobust.metrics.intervals import (
@@ -73,11 +72,9 @@ def mean_terms(terms: Float64Array) -> Float64Array:
 
 
 def _smallest(answers: Answers) -> float:
-    """Harmonic mean of the sizes of classes: what a perfect mean over classes rests on."""
-    truths = one_versus_rest(answers.labels, answers.logits.shape[1])
-    sizes = truths.sum(axis=0)
-    sizes = sizes[sizes > 0]
-    return float(len(sizes) / (1 / sizes).sum()) if len(sizes) else float(len(truths))
+    """Harmonic mean of the units of classes: what a perfect mean over classes rests on."""
+    units = answers.class_units
+    return float(len(units) / (1 / units).sum()) if len(units) else float(len(answers.labels))
 
 
 def _of_scores(answers: Answers) -> dict[str, Bounds | None]:

@@ -5,6 +5,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.metrics.calibration_bounds import FEWEST_CALIBRATED, FEWEST_RARE, rare_answers
 from medrobust.metrics.estimates import Estimate
+from medrobust.metrics.paired import FEWEST_UNITS
 
 from .answers import Answers
 
@@ -14,7 +15,7 @@ FEWEST_POSITIVES = 12
 OF_CHANCES = ("brier", "ece", "adaptive_ece", "nll_calibrated")
 """Numbers that a rare wrong answer decides: where few were seen, what one costs is not known."""
 
-COVERED = {"brier": 40, "nll_calibrated": 40, "ece": 64, "adaptive_ece": 87}
+COVERED = {"brier": 40, "nll_calibrated": 40, "ece": 64, "adaptive_ece": 87, "macro_f1": 38}
 """Percent of simulated intervals that held the true number, at least (docs/metrics.md)."""
 
 
@@ -40,6 +41,10 @@ def _note(name: str, found: Estimate, given: Answers, rare: int) -> str:
         return _undefined(name)
     if found.lacks:
         return _unbounded(name, given)
+    if name == "macro_f1" and given.class_units.min(initial=FEWEST_UNITS) < FEWEST_UNITS:
+        units = "image" if given.groups is None else "patient"
+        few = f"a class has {counted(int(given.class_units.min()), units)}"
+        return f"{few}, {FEWEST_UNITS} are needed: {_held('macro_f1')}"
     if name in OF_CHANCES and rare < FEWEST_RARE:
         return _doubtful(name, given, rare)
     return ""
@@ -68,5 +73,9 @@ def _doubtful(name: str, given: Answers, rare: int) -> str:
     units = "image" if given.groups is None else "patient"
     many = counted(FEWEST_RARE, units)
     few = f"{many} with wrong answers and as many with right ones are needed"
-    held = f"as few as {COVERED[name]} % of such intervals held the true number, not 95"
-    return f"{few}, and of one kind there are {rare}: in simulations {held}"
+    return f"{few}, and of one kind there are {rare}: {_held(name)}"
+
+
+def _held(name: str) -> str:
+    least = f"as few as {COVERED[name]} % of such intervals held the true number"
+    return f"in simulations {least}, not 95"
