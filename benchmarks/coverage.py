@@ -1,10 +1,11 @@
 """How often the 95 % intervals hold the truth: simulation over a stated grid.
 
-    python -m benchmarks coverage [REPETITIONS] [grid] [pairs] [small] [seed=NUMBER]
+    python -m benchmarks coverage [REPETITIONS] [grid] [pairs] [small] [balanced] [seed=NUMBER]
 
 `grid` is what follows; `pairs` are differences between models, tests and families
 (`coverage_pairs`, `coverage_least`), `small` few images and uneven patients (`coverage_small`,
-`coverage_few`), as Markdown tables. Another seed draws other data: what was chosen on the
+`coverage_few`), `balanced` means over classes of few units (`coverage_balanced`), as Markdown
+tables. Another seed draws other data: what was chosen on the
 simulations of one is confirmed on another.
 
 Asked: 93 to 97 % where the smallest class expects five errors (patients where images are
@@ -29,7 +30,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from benchmarks import coverage_least, coverage_pairs, coverage_small
+from benchmarks import coverage_balanced, coverage_least, coverage_pairs, coverage_small
 from medrobust.metrics import Reading
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.curves import curves
@@ -181,7 +182,8 @@ def mce(setting: Setting, repetitions: int, seed: int = 0, *, balanced: bool = F
         latent = sqrt(0.4) * hard + sqrt(0.3) * rng.normal(size=wide)
         latent = latent + sqrt(0.3) * rng.normal(size=(2, 3, 3, setting.count))
         wrong = (latent < edges[:, None]).mean(axis=2)  # (model, corruption, image)
-        influence = error_influence(wrong, labels if balanced else None)
+        given = labels if balanced else None
+        influence = error_influence(wrong, given, groups)
         if balanced:
             occurring = np.unique(labels)
             means = np.mean([wrong[..., labels == k].mean(axis=-1) for k in occurring], axis=0)
@@ -190,7 +192,9 @@ def mce(setting: Setting, repetitions: int, seed: int = 0, *, balanced: bool = F
         if (means[1] == 0).any():
             continue
         defined += 1
-        low, high = mce_interval(means[0], influence[0], means[1], influence[1], groups)
+        low, high = mce_interval(
+            means[0], influence[0], means[1], influence[1], groups, labels=given
+        )
         held += low <= 1.0 <= high
     return held / max(defined, 1)
 
@@ -274,7 +278,8 @@ def main(arguments: Sequence[str]) -> int:
         grid_table(repetitions, seed)
     coverage_pairs.fewer_turns()
     of_pairs = coverage_pairs.TABLES | coverage_least.TABLES
-    for name, tables in (("pairs", of_pairs), ("small", coverage_small.TABLES)):
+    parts = {"small": coverage_small.TABLES, "balanced": coverage_balanced.TABLES}
+    for name, tables in ({"pairs": of_pairs} | parts).items():
         if not asked or name in asked:
             for title, (columns, rows, share) in tables.items():
                 runs = max(20, round(repetitions * share))
@@ -290,15 +295,18 @@ def grid_table(repetitions: int, seed: int) -> None:
     outside = []
     print(
         f"{'setting':34}{'errors':>8}{'accuracy':>10}{'balanced':>10}{'AUC':>8}{'AUPRC':>8}{'mCE':>8}"
+        f"{'balanced mCE':>14}"
     )
     for setting in grid():
-        found = {**cells(setting, repetitions, seed), "mCE": mce(setting, repetitions, seed)}
+        found = cells(setting, repetitions, seed)
+        found["mCE"] = mce(setting, repetitions, seed)
+        found["balanced mCE"] = mce(setting, repetitions, seed, balanced=True)
         top = 0.97 if setting.plenty else 1.0
         marks = {name: "" if 0.93 <= c <= top else "*" for name, c in found.items()}
         outside += [f"{setting} {name} {found[name]:.4f}" for name in found if marks[name]]
         line = "".join(
             f"{100 * found[name]:>{width}.1f}{marks[name]}"
-            for name, width in zip(found, (9, 9, 7, 7, 7), strict=True)
+            for name, width in zip(found, (9, 9, 7, 7, 7, 13), strict=True)
         )
         print(f"{setting!s:34}{setting.expected:>8.1f} {line}", flush=True)
     print("classes told unequally well: coverage and mean length for balanced accuracy")
