@@ -69,7 +69,9 @@ def test_pixels_are_those_of_the_contract(contract):
 
 
 def test_the_card_shows_every_corruption(contract):
-    assert contract["card"] not in {clause["pixels"] for clause in contract["clauses"]}
+    alike = [c for c in contract["clauses"] if c["pixels"] == contract["card"]]
+    # Bands move by up to 2 % of the width there, which of 40 pixels is none.
+    assert [(c["kernel"], c["severity"]) for c in alike] == [("medfm_oct_motion", 1)]
 
 
 def test_changed_pixels_under_an_old_version_are_named(contract):

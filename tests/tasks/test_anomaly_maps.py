@@ -16,7 +16,7 @@ from medrobust.evaluation.run.masks import MovedMasks
 from medrobust.metrics.pixels import PixelCurve, pixel_numbers
 from medrobust.models.patches import PatchFeatures, PatchLevel
 from medrobust.reporting.from_store import report_store
-from medrobust.reporting.wandb import _pictures
+from medrobust.reporting.wandb_pictures import pictures
 from medrobust.tasks.anomaly.levels import LEVELS, Scale, counted_maps, levels_of
 from medrobust.tasks.anomaly.map_pictures import spread
 from medrobust.tasks.anomaly.maps import (
@@ -196,7 +196,7 @@ def test_maps_are_pictures_of_a_wandb_run_but_never_those_of_own_images(workplac
     (maps,) = (one.pictures for one in matrix.sections if one.pictures)
     captions = [caption for caption, _ in maps["maps"]]
     assert captions == ["phantomclip_small: clean s0", "phantomclip_small: contrast s5"]
-    logged = _pictures(Mock(matrices=[matrix]))["maps/phantoms/imagenet_c"]
+    logged = pictures(Mock(matrices=[matrix]))["maps/phantoms/imagenet_c"]
     assert [image._caption for image in logged] == captions
     own = replace(matrix, data=replace(matrix.data, origin="own"))
     assert not any(one.pictures for one in own.sections)
