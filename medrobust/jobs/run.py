@@ -105,11 +105,16 @@ def _readings(experiment: Experiment) -> dict[str, Any]:
 
 
 def _check_units(experiment: Experiment, job: Job) -> None:
-    """Refuse images that cannot be joined as asked, before anything is tuned or computed.
+    """Refuse images that cannot be joined or read as asked, before anything is tuned or computed.
 
     Raises:
-        ConfigurationError: As `Aggregation.check` raises it.
+        ConfigurationError: As `Aggregation.check` or the settings of a reading raise it.
     """
+    checked = [one for one in _readings(experiment).values() if hasattr(one, "check")]
+    if checked:
+        facts = list(map(RESOURCES.image_set, experiment.data.datasets))
+        for settings in checked:
+            settings.check(facts)
     if job.aggregation is not None:
         sets = map(RESOURCES.image_set, experiment.data.datasets)
         job.aggregation.check([(one, experiment.model.task.kind) for one in sets])

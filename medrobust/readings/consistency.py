@@ -4,12 +4,14 @@ Numbers of patients, eyes or lesions, from stored answers and, where kept, featu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
 
 from medrobust.base.csv_text import Why, ends
+from medrobust.base.missing import names_nobody
+from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate
@@ -18,7 +20,7 @@ from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import mean_interval, share_interval
 from medrobust.metrics.joining import How
 from medrobust.metrics.scores import predictions
-from medrobust.readings.aggregation import Aggregation
+from medrobust.readings.aggregation import GROUPS, Aggregation
 from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import (
     CELL_COLUMNS,
@@ -41,6 +43,9 @@ from medrobust.types import Float32Array, Float64Array, Int64Array
 SHARES = ("agreement", "kept_agreement", "flip_rate", "decision_agreement")
 OF_FEATURES = ("drift", "cosine_within")
 NUMBERS = (*SHARES, *OF_FEATURES)
+NO_SIDE = -1
+"""Of images whose column `between` is empty."""
+
 NOT_TWO = "no two images are to be compared"
 COLUMNS = (
     *CELL_COLUMNS, *(f"{name}{end}" for name in NUMBERS for end in ("", "_low", "_high")),
@@ -61,9 +66,10 @@ class Consistency:
     """Which images belong together, and how their answers become one decision.
 
     Args:
-        by: "groups", images of one patient; or a metadata column (an eye, a lesion, "image").
-        between: Metadata column in which two images must differ to be compared ("side", "visit");
-            null: all of a unit are.
+        by: "groups", images of one patient; or a metadata column (an eye, a lesion, "image"), whose
+            values tell units of each patient apart.
+        between: Metadata column in which two images must differ to be compared ("side", "visit"),
+            those without a value never; null: all of a unit are.
         how: How answers are joined to the decision of a unit, as `conf/aggregate` has it.
 
     Raises:
@@ -77,6 +83,20 @@ class Consistency:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         Aggregation("unit", self.by, self.how)
+
+    def check(self, sets: Sequence[SplitFacts]) -> None:
+        """Refuse columns that no data set has, before anything is computed.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        there = sorted({name for data in sets for name in data.metadata_columns})
+        for key, column in (("by", self.by), ("between", self.between)):
+            if column not in (None, GROUPS, *there):
+                raise ConfigurationError(
+                    f"readings.consistency.{key}={column} is no metadata column of the data sets; "
+                    f"there are: {', '.join(there) or 'none'} (dataset.metadata_columns)."
+                )
 
 
 SETTINGS = Consistency
@@ -145,7 +165,7 @@ def _of_row(row: RowCells, settings: Consistency) -> RowConsistency | str:
     if settings.between is not None and settings.between not in data.metadata_columns:
         return f"{row.title}: there is no metadata column {settings.between!r} to compare between"
     try:
-        units = way.units(data)
+        units = _within_patients(way.units(data), data)
     except ConfigurationError as error:
         return f"{row.title}: {error}"
     sides = None
@@ -153,6 +173,7 @@ def _of_row(row: RowCells, settings: Consistency) -> RowConsistency | str:
         assert data.metadata is not None
         column = data.metadata[:, data.metadata_columns.index(settings.between)]
         sides = np.unique(column, return_inverse=True)[1].astype(np.int64)
+        sides[np.array([names_nobody(str(value)) for value in column])] = NO_SIDE
     clean = next((cell for place, cell in row.places if not place.severity), None)
     if clean is None:
         return f"{row.title}: there is no clean cell to compare with"
@@ -167,6 +188,18 @@ def _of_row(row: RowCells, settings: Consistency) -> RowConsistency | str:
     return RowConsistency(row, units, cells)
 
 
+def _within_patients(units: Units, data: SplitFacts) -> Units:
+    """Take units apart that several patients have: a left eye is that of one patient."""
+    if data.groups is None:
+        return units
+    patients = np.unique(data.groups, return_inverse=True)[1].reshape(-1)
+    both = patients * len(units.names) + units.codes
+    _, first, sorted_codes = np.unique(both, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    names = [units.names[code] for code in units.codes[np.sort(first)]]
+    return replace(units, names=names, codes=rank[sorted_codes.reshape(-1)].astype(np.int64))
+
+
 def _numbers(
     row: RowCells,
     units: Units,
@@ -178,14 +211,18 @@ def _numbers(
     """Compute the numbers of a cell; of the clean one those that compare with it are empty."""
     answers = [predictions(one.arrays["logits"], row.kind) for one in (clean, cell)]
     of_units = patients[units.first]
-    found = {"agreement": _share(agreement(units.codes, answers[1], sides), of_units)}
+    codes, paired = units.codes, len(units.names)
+    if sides is not None and (bare := sides == NO_SIDE).any():  # alone, each beside the units
+        codes = codes.copy()
+        codes[bare] = paired + np.arange(int(bare.sum()))
+    found = {"agreement": _share(agreement(codes, answers[1], sides)[:paired], of_units)}
     features = [row.matrix.measured.features(one) for one in (clean, cell)]
     if features[1] is not None:
-        within = cosine_within(units.codes, features[1], sides)
+        within = cosine_within(codes, features[1], sides)[:paired]
         found["cosine_within"] = _mean(within, of_units, (-1.0, 1.0))
     if cell is clean:
         return found
-    kept = kept_agreement(units.codes, answers[0], answers[1], sides)
+    kept = kept_agreement(codes, answers[0], answers[1], sides)[:paired]
     flips = (answers[0] != answers[1]).reshape(len(answers[0]), -1).any(axis=1)
     decisions = [_decisions(row, units, one) for one in (clean, cell)]
     same = (decisions[0] == decisions[1]).reshape(len(of_units), -1).all(axis=1)

@@ -99,3 +99,22 @@ def test_what_lacks_is_said_and_features_are_left_out_where_none_are_kept(tmp_pa
     assert section(reported(store, cells, None)) is None
     with pytest.raises(ConfigurationError):
         Consistency(how="median")
+
+
+def test_units_lie_within_patients_and_images_without_a_side_are_in_no_pair(tmp_path: Path) -> None:
+    store, cells = written(tmp_path)
+    fog = lines(reported(store, cells, Consistency(by="side")))[1]
+    answers = cells[1].arrays["logits"].argmax(1)
+    eyes = [(4 * p + side, 4 * p + side + 2) for p in range(12) for side in (0, 1)]
+    assert fog["units"] == str(len(eyes))
+    assert float(fog["agreement"]) == pytest.approx(
+        np.mean([answers[a] == answers[b] for a, b in eyes])
+    )
+    sides = np.array([[("left", "right", "left", "")[row % 4]] for row in range(COUNT)])
+    gaps = [replace(cell, data=replace(cell.data, metadata=sides)) for cell in cells]
+    fog = lines(reported(store, gaps, Consistency(between="side")))[1]
+    pairs = [[(4 * p + a, 4 * p + 1) for a in (0, 2)] for p in range(12)]
+    own = [np.mean([answers[a] == answers[b] for a, b in two]) for two in pairs]
+    assert float(fog["agreement"]) == pytest.approx(np.mean(own))
+    with pytest.raises(ConfigurationError, match="between=visit is no metadata column of the"):
+        Consistency(between="visit").check([cells[0].data])
