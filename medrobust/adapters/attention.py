@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medrobust.base.given import check_number, check_whole
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import LabelKind, LogitBatch
 
@@ -50,7 +51,10 @@ class Attention:
         Raises:
             ConfigurationError: Naming the key.
         """
-        for name in ("hidden", "inverse_penalty", "steps", "rate"):
+        for name in ("hidden", "steps"):
+            check_whole(f"adapter.{name}", getattr(self, name))
+        for name in ("inverse_penalty", "rate"):
+            check_number(f"adapter.{name}", getattr(self, name))
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"adapter.{name}={getattr(self, name)} must be above 0.")
 

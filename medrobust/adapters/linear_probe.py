@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medrobust.base.given import check_number
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import FeatureBatch, LabelKind, LogitBatch
 
@@ -50,6 +51,7 @@ class LinearProbe:
         Raises:
             ConfigurationError: Naming the key.
         """
+        check_number("adapter.inverse_penalty", self.inverse_penalty)
         if self.inverse_penalty <= 0:
             raise ConfigurationError(
                 f"adapter.inverse_penalty={self.inverse_penalty} must be above 0."

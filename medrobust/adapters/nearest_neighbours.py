@@ -48,10 +48,12 @@ class NearestNeighbours:
         """
         if isinstance(given := cast(Any, self.neighbours), int) and not isinstance(given, bool):
             object.__setattr__(self, "neighbours", (given,))
-        asked = self.neighbours
+        given = self.neighbours
+        asked = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
         if not asked or any(type(k) is not int or k < 1 for k in asked):
             raise ConfigurationError(
-                f"adapter.neighbours={list(asked)} must be whole numbers from 1 on, at least one."
+                f"adapter.neighbours={asked or given} must be whole numbers from 1 on, at least "
+                f"one."
             )
         if self.temperature is not None and not self.temperature > 0:
             raise ConfigurationError(

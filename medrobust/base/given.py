@@ -59,6 +59,16 @@ def check_switch(key: str, value: object) -> None:
         raise ConfigurationError(f"{key}={value} must be true or false.")
 
 
+def check_number(key: str, value: object) -> None:
+    """Refuse what is no finite number.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ConfigurationError(f"{key}={value} must be a number.")
+
+
 def check_name(key: str, value: object, *, null: str = "") -> None:
     """Refuse what is no name, nor None where that stands for something.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.given import check_name, check_number
 from medrobust.base.lazy_rows import WindowRows, picked
 from medrobust.base.targets import Boxes, WindowLabels
 from medrobust.base.wording import part_of
@@ -22,6 +23,9 @@ from .image_set import ImageSet
 
 IMAGE_COLUMN = "image"
 """Metadata column that says which image a window is of; `aggregate=image` joins by it."""
+
+MOST_ACROSS = 64
+"""Windows along a side of an image: more than 4,096 an image are a mistake."""
 
 LEAST = 8
 """Pixels a side of a window, of a smaller box as well."""
@@ -49,10 +53,16 @@ class Look:
         Raises:
             ConfigurationError: Naming the key.
         """
+        check_number("dataset.margin", self.margin)
+        check_number("dataset.overlap", self.overlap)
+        check_name("dataset.background", self.background)
         if not 0 <= self.margin <= 10:
             raise ConfigurationError(f"dataset.margin={self.margin} must be 0 to 10.")
-        if self.grid is not None and self.grid < 1:
-            raise ConfigurationError(f"dataset.grid={self.grid} must be at least 1, or null.")
+        whole = type(self.grid) is int and 1 <= self.grid <= MOST_ACROSS
+        if self.grid is not None and not whole:
+            raise ConfigurationError(
+                f"dataset.grid={self.grid} must be a whole number from 1 to {MOST_ACROSS}, or null."
+            )
         if not 0 <= self.overlap < 1:
             raise ConfigurationError(f"dataset.overlap={self.overlap} must be 0 to below 1.")
 

@@ -57,7 +57,7 @@ class Aggregation:
         Raises:
             ConfigurationError: Naming the key.
         """
-        if family(self.how) is None:
+        if not isinstance(self.how, str) or family(self.how) is None:
             numbered = ", ".join(f"{name}_NUMBER" for name in NUMBERED)
             raise ConfigurationError(
                 f"aggregate.how={self.how!r} is none of {', '.join(WAYS)}, {numbered}."

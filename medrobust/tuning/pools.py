@@ -5,7 +5,7 @@ asks for it by name; of own data it is read whose images are in it, and those pa
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -76,7 +76,20 @@ def draw_shots(
     draws = [_draw(source, how, evaluated, opened) for source in sources]
     found = [pool for _, pools in draws for pool in pools]
     splits = dict.fromkeys(source.split for source in datasets)
-    return tuple(one for one, _ in draws), _protocol(stage, list(splits), found)
+    drawn = tuple(one for one, _ in draws)
+    return drawn, (*_fewer(stage, drawn), *_protocol(stage, list(splits), found))
+
+
+def _fewer(stage: Stage, drawn: Sequence[FewShots]) -> Iterator[str]:
+    """Say of which data sets fewer shots were used than their name says."""
+    for one in drawn:
+        counts = one.shots.class_counts
+        if stage.how.shots is not None and counts and min(counts) < stage.how.shots:
+            yield (
+                f"{stage.recipe.name}: {one.shots.name} has fewer than the {stage.how.shots} shots "
+                f"a class that were asked for: {counted(len(one.shots), 'image')} used "
+                f"({one.shots.counted})"
+            )
 
 
 def _tuned_on(datasets: "Sequence[DatasetSource]", how: "Tuning") -> "list[DatasetSource]":

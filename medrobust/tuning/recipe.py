@@ -9,6 +9,7 @@ import torch
 
 from medrobust import keys
 from medrobust.adapters.stored_heads import fitted_head
+from medrobust.base.given import check_whole
 from medrobust.corruptions import Corruption, Suite
 from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.keys import Draws, derive_key
@@ -185,6 +186,7 @@ class Tuning:
         Raises:
             ConfigurationError: Naming the key.
         """
+        check_whole("tuning.shots", self.shots, null="tuning.fraction")
         whole = {n: getattr(self, n) for n in ("epochs", "batch_size", "accumulate")}
         for name, value in whole.items():
             if value < 1:
