@@ -1,6 +1,8 @@
 """Encoders with and without text in one matrix, by one command, on random weights."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import checkpoints
@@ -51,8 +53,17 @@ def test_four_kinds_of_encoders_stand_in_one_matrix_by_one_command(place: Path) 
     for name in named:
         own = [r for r in found if (r["model"], r["adapter"].split()[0]) == name]
         assert {(r["corruption"], r["severity"]) for r in own} == conditions
+    assert all(math.isfinite(float(row["value"])) for row in found if row["value"])
+    errors = {
+        model: [r["value"] for r in found if r["model"] == model and "probe" in r["adapter"]]
+        for model in MODELS
+    }
+    assert all(errors.values())
+    assert len(set(map(tuple, errors.values()))) == len(MODELS), "each model has its own numbers"
     page = Path("matrix/report.html").read_text(encoding="utf-8")
-    assert all(model in page for model in MODELS)
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    whole = [one for one in tables if all(one.count(model) >= 2 for model in MODELS)]
+    assert whole, "one matrix has both heads of every model"
     store = Store(Path("outputs/store"))
     encodings = {cell.record["encoding_fingerprint"] for cell in store.cells()}
     assert len(encodings) == len(MODELS) * (8 + 1), "both heads of a model share its features"
