@@ -106,11 +106,14 @@ def _asked(
             f"a report takes no {strange[0]!r}: of the keys of a run it takes aggregate=..., "
             f"dataset=... and readings=... alone."
         )
-    from medrobust.evaluation.building import built
+    from medrobust.evaluation.building import built, resolved
+    from medrobust.readings.lookup import check_values
 
     from .hydra_app import composed
 
     config = composed(typed)
+    if config.get("readings"):
+        check_values(resolved(config.readings))
     of_data = tuple(word for word in overrides if word.startswith("dataset"))
     return (
         [built(config, "aggregate")] if config.get("aggregate") else [],

@@ -44,18 +44,38 @@ def asked(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         ConfigurationError: If it takes no such key, or no such value.
     """
     found = {}
-    modules: list[Any] = [module for module in _readings() if hasattr(module, "SETTINGS")]
-    offered = {module.__name__.rpartition(".")[2]: module for module in modules}
+    check_values(chosen)
+    offered = _offered()
     for name, values in chosen.items():
         if name not in offered:
             raise unknown_name("reading", name, sorted(offered))
         given = {key: value for key, value in values.items() if key != "_target_"}
-        check_kinds(name, offered[name].SETTINGS, given)
         try:
             found[name] = offered[name].SETTINGS(**given)
         except TypeError as error:
             raise ConfigurationError(f"readings.{name}: {error}.") from error
     return found
+
+
+def check_values(chosen: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse values of another kind than readings take, by their keys.
+
+    Args:
+        chosen: As `asked` takes it.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    offered = _offered()
+    for name, values in chosen.items():
+        if name in offered and isinstance(values, Mapping):
+            check_kinds(f"readings.{name}", offered[name].SETTINGS, values)
+
+
+def _offered() -> dict[str, Any]:
+    """Return the readings that speak only where they are asked for, by name."""
+    modules: list[Any] = [module for module in _readings() if hasattr(module, "SETTINGS")]
+    return {module.__name__.rpartition(".")[2]: module for module in modules}
 
 
 def words(chosen: Mapping[str, Any]) -> list[str]:

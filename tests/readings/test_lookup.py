@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from stores import data_record, write_matrix
 
+from medrobust.cli.report import _asked
 from medrobust.exceptions import ConfigurationError
 from medrobust.readings import lookup
 from medrobust.reporting import Report
@@ -118,3 +119,9 @@ def test_the_usual_values_of_every_reading_are_of_their_kind() -> None:
             name = module.__name__.rpartition(".")[2]
             assert lookup.asked({name: usual}) == {name: settings()}
     assert lookup.asked({"operating_limit": {"tolerance": 5, "classes": ["a"]}})
+
+
+def test_a_report_refuses_them_too_as_they_are_typed() -> None:
+    typed = ("readings=conformal", "readings.conformal.weighted=maybe")
+    with pytest.raises(ConfigurationError, match=r"readings\.conformal\.weighted=maybe must be tr"):
+        _asked(typed, typed)
