@@ -11,12 +11,17 @@ __all__ = ["evaluate"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `evaluate` when it is first used: torch takes seconds, the command line may not."""
+    """Import `evaluate` when it is first used: torch takes seconds, the command line may not.
+
+    What libraries set for the whole process while they are imported is put back.
+    """
     if name == "evaluate":
         from medrobust.base.matplotlib_backend import import_matplotlib
+        from medrobust.base.process_state import left_as_found
 
-        import_matplotlib()  # torchmetrics would
-        from medrobust.jobs.notebook import evaluate
+        with left_as_found(finish_wandb=False):
+            import_matplotlib()  # torchmetrics would
+            from medrobust.jobs.notebook import evaluate
 
         return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ ROOMS = BASE | {"corruptions", "quality", "datasets", "models", "metrics", "adap
 EVALUATION = ROOMS | {"engine", "tuning", "tasks.base", "tasks.lookup", "tasks.patches"}
 JOBS = EVALUATION | {"evaluation", "reporting", "readings"}
 ALLOWED = {
-    "__init__": {"jobs.notebook", "base.matplotlib_backend"},
+    "__init__": {"jobs.notebook", "base"},
     "__main__": {"cli"},
     "exceptions": set(),
     "types": ROOT | {"base.tensor_types"},
@@ -218,6 +218,16 @@ def test_importing_is_light(statement: str, heavy: tuple[str, ...]) -> None:
     code = f"import sys; {statement}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_asking_for_evaluate_leaves_the_process_as_it_was() -> None:
+    code = (
+        "import os, random, warnings, torch, medrobust\n"
+        "state = lambda: (random.getstate(), dict(os.environ), list(warnings.filters))\n"
+        "before = state(); medrobust.evaluate; print(state() == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_a_configuration_is_printed_without_loading_what_computes() -> None:
