@@ -89,7 +89,10 @@ def test_draws_make_a_table_with_intervals(
         "full 50%, 0.5 of the way",
     }
     assert {row["dataset"] for row in table} == {"phantoms_site_b", "phantoms"}
-    assert all(row["low"] for row in table if row["adaptation"] != "as published")
+    adapted = [row for row in table if row["adaptation"] != "as published"]
+    assert all(row["low"] for row in adapted if row["metric"] != "mCE")
+    told = {r["reason"] for r in rows("sweep/reasons.csv") if r["table"] == "adaptation.csv"}
+    assert "a class has 1 patient, 5 are needed" in told  # of its mCE, and of gains
     clean = {
         (row["dataset"], row["adaptation"]): row for row in table if row["metric"] == "clean error"
     }
