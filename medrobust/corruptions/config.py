@@ -53,7 +53,6 @@ class Corruption:
     region_of: str = "foreground"
     domain: Literal["picture", "stored"] = "picture"
     _masks: "GivenMasks | None" = field(default=None, init=False, repr=False, compare=False)
-
     _planes: "GivenPlanes | None" = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,15 +89,17 @@ class Corruption:
 
     def with_masks(self, masks: "GivenMasks") -> "Corruption":
         """Return the same with the masks of a split."""
-        given = replace(self)
-        object.__setattr__(given, "_masks", masks)
-        return given
+        return self._with(_masks=masks)
 
     def with_planes(self, planes: "GivenPlanes") -> "Corruption":
         """Return the same with the stored values of a split."""
+        return self._with(_planes=planes)
+
+    def _with(self, **parts: Any) -> "Corruption":
+        """Return the same with what a split gives it, beside what it has of one already."""
         given = replace(self)
-        object.__setattr__(given, "_masks", self._masks)
-        object.__setattr__(given, "_planes", planes)
+        for name, part in ({"_masks": self._masks, "_planes": self._planes} | parts).items():
+            object.__setattr__(given, name, part)
         return given
 
     def expand(self, registry: str | None, modality: str | None = None) -> "tuple[Corruption, ...]":

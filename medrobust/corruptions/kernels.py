@@ -37,6 +37,14 @@ class Kernel:
     function: str = ""
 
 
+MEDFM: Mapping[str, str] = {
+    **dict.fromkeys(("any", "motion_blur"), ""),
+    **{"mri": "MRI", "ct": "CT", "xray": "x-ray", "ultrasound": "ultrasound"},
+    **{"endoscopy": "endoscopy", "oct": "OCT", "oct_motion": "OCT"},
+    **{"slides": "histopathology", "skin": "dermatoscopy"},
+}
+"""Kernels of one function, `medfm`: end of the name -> device; those of motion move pixels."""
+
 KERNELS: Mapping[str, Kernel] = MappingProxyType(
     {
         "gaussian_noise": Kernel("noise", draws=("noise",), channelwise=False),
@@ -131,29 +139,16 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "slide_bubble": Kernel(
             "slides", draws=("place",), channelwise=False, device="histopathology"
         ),
-        "medfm_any": Kernel("medfm", draws=("place", "noise"), function="medfm"),
-        "medfm_motion_blur": Kernel(
-            "medfm", draws=("place", "noise"), function="medfm", moves=True
-        ),
-        "medfm_mri": Kernel("medfm", draws=("place", "noise"), function="medfm", device="MRI"),
-        "medfm_ct": Kernel("medfm", draws=("place", "noise"), function="medfm", device="CT"),
-        "medfm_xray": Kernel("medfm", draws=("place", "noise"), function="medfm", device="x-ray"),
-        "medfm_ultrasound": Kernel(
-            "medfm", draws=("place", "noise"), function="medfm", device="ultrasound"
-        ),
-        "medfm_endoscopy": Kernel(
-            "medfm", draws=("place", "noise"), function="medfm", device="endoscopy"
-        ),
-        "medfm_oct": Kernel("medfm", draws=("place", "noise"), function="medfm", device="OCT"),
-        "medfm_oct_motion": Kernel(
-            "medfm", draws=("place", "noise"), function="medfm", moves=True, device="OCT"
-        ),
-        "medfm_slides": Kernel(
-            "medfm", draws=("place", "noise"), function="medfm", device="histopathology"
-        ),
-        "medfm_skin": Kernel(
-            "medfm", draws=("place", "noise"), function="medfm", device="dermatoscopy"
-        ),
+        **{
+            f"medfm_{name}": Kernel(
+                "medfm",
+                draws=("place", "noise"),
+                function="medfm",
+                moves="motion" in name,
+                device=device,
+            )
+            for name, device in MEDFM.items()
+        },
         "gel_bubbles": Kernel("dermatoscopy", draws=("places",), device="dermatoscopy"),
     }
 )

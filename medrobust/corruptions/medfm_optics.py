@@ -9,6 +9,8 @@ import numpy as np
 
 from medrobust.types import Float64Array
 
+from .medfm_scanners import smoothed
+
 if TYPE_CHECKING:
     from .medfm import Given
 
@@ -187,9 +189,7 @@ def slide_stain(image: Float64Array, given: "Given") -> Float64Array:
         side = max(2, min(height, width) // 30)
         coarse = given.uniforms[10 : 10 + side * side].reshape(side, side)
         field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        from scipy.ndimage import gaussian_filter
-
-        field = gaussian_filter(field, min(height, width) / 8)
+        field = smoothed(field, min(height, width) / 8)
         scale = scale * (1 + 0.8 * strength * (field - field.mean()))
     hsv[..., 1] = (hsv[..., 1] * scale).clip(0, 1)
     hsv[..., 2] = (hsv[..., 2] * (1 + 0.6 * strength * u[2])).clip(0, 1)

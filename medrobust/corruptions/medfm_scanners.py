@@ -106,8 +106,7 @@ def mr_bias(image: Float64Array, given: "Given") -> Float64Array:
         cycles, phase = 3 * wave * np.pi / max(height, width), 2 * np.pi * given.uniforms[-wave]
         there = np.sin(cycles * right + phase) * np.cos(0.8 * cycles * down + phase)
         field = field + 0.2 * given.strength * there
-    far = np.hypot(down - height / 2, right - width / 2) / np.hypot(height / 2, width / 2)
-    field = field * (1 - far * given.strength * RADIAL)
+    field = field * (1 - _far(image) * given.strength * RADIAL)
     field = (field - field.min()) / (field.max() - field.min())
     out: Float64Array = image * (1 - given.strength + 2 * given.strength * field)
     return out.clip(given.low, given.high)
