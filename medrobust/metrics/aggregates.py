@@ -164,14 +164,31 @@ def mce_interval(
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)
-    if smallest is None and labels is not None:
-        none = perfect_interval(0.0, class_parts(labels), groups)[1]
-    else:
-        units = own_influence.shape[-1] if groups is None else len(np.unique(groups))
-        none = wilson(0.0, units if smallest is None else smallest)[1]
+    none = most_unseen(own_influence.shape[-1], labels, groups, smallest=smallest)
     unseen = 0.0 if labels is None else unseen_variance(influence, labels, groups)
     top = none * float((1 / reference).mean())
     return ratio_interval(value, influence, groups, top=top, unseen=unseen)
+
+
+def most_unseen(
+    count: int,
+    labels: Int64Array | None,
+    groups: Int64Array | None,
+    *,
+    smallest: float | None = None,
+) -> float:
+    """Return the largest error that a mean of none is compatible with: Wilson's upper bound of 0.
+
+    Args:
+        count: Images.
+        labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
+        groups: int64 (N,) from 0, or None.
+        smallest: How many units it rests on; None: all.
+    """
+    if smallest is None and labels is not None:
+        return perfect_interval(0.0, class_parts(labels), groups)[1]
+    units = count if groups is None else len(np.unique(groups))
+    return wilson(0.0, units if smallest is None else smallest)[1]
 
 
 def relative_mce_interval(

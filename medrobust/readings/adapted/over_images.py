@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from medrobust.metrics.aggregates import (
-    class_parts,
     error_influence,
     error_interval,
     mce_interval,
+    most_unseen,
     ratio_influence,
 )
 from medrobust.metrics.influence import unseen_variance
-from medrobust.metrics.intervals import Bounds, mean_interval, perfect_interval, wilson
+from medrobust.metrics.intervals import Bounds, mean_interval
 from medrobust.metrics.paired import too_few_of
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.uncertainty import mean_error
@@ -93,10 +93,8 @@ class OverImages:
 
     def _unseen(self) -> float:
         """Return the share of answers that may change where none of these images' has."""
-        if self.strata is not None and self.smallest is None:
-            return perfect_interval(0.0, class_parts(self.strata), self.groups)[1]
-        every = len(self.mean.clean.values) if self.groups is None else len(np.unique(self.groups))
-        return wilson(0.0, every if self.smallest is None else self.smallest)[1]
+        images = len(self.mean.clean.values)
+        return most_unseen(images, self.strata, self.groups, smallest=self.smallest)
 
     def _wrong(self, draw: Draw, metric: str) -> Float64Array | None:
         if metric == "clean error":

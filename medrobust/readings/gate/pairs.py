@@ -11,6 +11,7 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import Store, StoredCell
 from medrobust.exceptions import ConfigurationError, StoreError, unknown_name
+from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.intervals import Bounds, share_interval
 from medrobust.readings.cells.measured import MEASURES, images_of, of_images
 from medrobust.reporting.measure import Measured
@@ -211,6 +212,4 @@ def wrong_answers(cell: StoredCell, known: Measured) -> NDArray[np.bool_]:
 
 def share(held: NDArray[np.bool_], patients: Int64Array) -> tuple[float, Bounds]:
     """Return a share of images with its interval over patients."""
-    codes = np.unique(patients, return_inverse=True)[1].reshape(-1)
-    groups = None if len(np.unique(codes)) == len(codes) else codes
-    return float(held.mean()), share_interval(held.astype(np.float64), groups)
+    return float(held.mean()), share_interval(held.astype(np.float64), group_codes(patients))

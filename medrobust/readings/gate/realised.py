@@ -7,6 +7,7 @@ import numpy as np
 
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
+from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.deferral import selective_risk
 from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.tables import number
@@ -124,8 +125,7 @@ def _mixed(gate: Gate, name: str, clean: Pair, parts: Sequence[Pair]) -> Realise
         wrong += weight * pair.wrong
         taken += weight * kept
         lost += weight * (kept & pair.wrong)
-    units = len(np.unique(clean.patients))
-    groups = None if units == len(taken) else np.unique(clean.patients, return_inverse=True)[1]
+    units, groups = len(np.unique(clean.patients)), group_codes(clean.patients)
     low, high = mean_interval(taken, groups, limits=(0.0, 1.0))
     risk = selective_risk(lost, taken, groups)
     ends = None

@@ -276,9 +276,8 @@ class Segmentation(Task):
                 "full."
             )
         plain = self.heads(data, side)[0]
-        changed = isinstance(data.target, Masks) and has_outside(
-            data
-        )  # of lesions it never counted
+        # Borders of lesions that come with labels never counted: theirs is no change.
+        changed = isinstance(data.target, Masks) and has_outside(data)
         bordered = {"outside": "left out"} if changed else {}
         return {**plain, "tuned": {"masks": data.target.digest, **bordered}}
 
