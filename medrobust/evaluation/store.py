@@ -232,8 +232,8 @@ class Store:
         A store of release 0.1 has none, and gets none before `medrobust verify STORE --seal`.
         """
         if self._sealed is None:
-            records = list(self._records())
-            self._sealed = not records or any(ends_sealed(path) for path in records)
+            ends = map(ends_sealed, self._records())
+            self._sealed = next(ends, True) or any(ends)
         return self._sealed
 
     def _records(self) -> Iterator[Path]:

@@ -41,14 +41,15 @@ def build_matrices(
         reference: Name of the reference model, or one for each data set.
         reference_cells: From `medrobust.reporting.reference_cells`.
         sanity_cells: Cells of images that show nothing.
-        measured: Metrics already computed.
+        measured: Metrics already computed, whose cells are aligned.
 
     Raises:
         ConfigurationError: If a cell belongs to no expected table.
     """
     _check_expected(cells, expected)
-    measured = measured or Measured()
-    measured.align([*cells, *reference_cells])
+    if measured is None:
+        measured = Measured()
+        measured.align([*cells, *reference_cells])
     matrices = []
     for table in expected:
         ours = [c for c in cells if table.holds(c)]

@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, UInt8Array
 
 from .image_notes import cached_notes, sentence
-from .masks import BORDER, mask_paths, mask_slices, read_masks, read_spacing, stated_spacing
+from .masks import BORDER, mask_paths, read_masks, read_spacing, stated_spacing
 from .picture_files import DEEP, FEW_GREYS, FIRST, NOTES, OPAQUE, SeenPicture, is_grey, read_noted
 from .pictures import Framing, quiet_decoders, write_images
 from .row_files import check_files
@@ -121,7 +121,6 @@ class Folder(OwnData):
     def _masks(
         self, table: Table, samples: list[Sample], classes: Sequence[str] | None
     ) -> CachedArray:
-        paths = mask_paths(table, self.mask_column, smeared=self.mask_threshold is not None)
         return read_masks(
             table,
             self.mask_column,
@@ -132,7 +131,7 @@ class Folder(OwnData):
             self.cache_dir,
             classes,
             self.mask_threshold,
-            mask_slices(table, self.mask_slice_column, paths),
+            self.mask_slice_column,
         )
 
     def _spacing(self, table: Table, samples: list[Sample]) -> Float64Array | None:

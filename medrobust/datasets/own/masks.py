@@ -1,9 +1,8 @@
 """Masks of own images: files beside them, of their size, framed as they are."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +81,7 @@ def read_masks(
     cache_dir: str | None,
     classes: Sequence[str] | None = None,
     threshold: int | None = None,
-    slices: Mapping[int, int] = MappingProxyType({}),
+    slice_column: str = "",
 ) -> CachedArray:
     """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
 
@@ -101,7 +100,7 @@ def read_masks(
         classes: What the values of files stand for, from 0, the background; empty: every value but
             0 is class 1. None: lesions.
         threshold: Value beyond which a pixel is of the only class, for smeared masks; None: 0.
-        slices: Row of the table -> slice of its mask, for masks of volumes.
+        slice_column: Of the slices of masks of volumes, where the table has it.
 
     Raises:
         InvalidDataError: As `mask_paths` raises it.
@@ -111,6 +110,7 @@ def read_masks(
             (EXIF) and nobody can tell whether the mask is.
     """
     paths = mask_paths(table, column, smeared=threshold is not None)
+    slices = mask_slices(table, slice_column, paths)
     given = {
         sample.name: Sample(
             f"{paths[sample.row]}#{slices.get(sample.row, '')}",
