@@ -9,7 +9,13 @@ import pydicom
 from datasets import write_table
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    BasicTextSRStorage,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    SegmentationStorage,
+    generate_uid,
+)
 
 
 def dataset(pixels: np.ndarray | None, **tags: Any) -> FileDataset:
@@ -75,6 +81,49 @@ def item(**tags: Any) -> list[Dataset]:
     for keyword, value in tags.items():
         setattr(made, keyword, value)
     return [made]
+
+
+def write_seg(
+    file: Path,
+    frames: Sequence[tuple[np.ndarray, int, str, float]],
+    listed: Sequence[str] = (),
+    kind: str = "BINARY",
+    **tags: Any,
+) -> Path:
+    """Write a SEG of frames: pixels, segment, SOP instance UID of the source, position along z.
+
+    An empty UID is no source.
+    """
+    pixels = np.stack([frame[0] for frame in frames])
+    made = dataset(pixels.astype(np.uint8), NumberOfFrames=len(frames))
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = SegmentationStorage
+    made.SegmentationType = kind
+    if kind == "BINARY":
+        bits = np.packbits(pixels.ravel() != 0, bitorder="little").tobytes()
+        made.BitsAllocated, made.BitsStored, made.HighBit = 1, 1, 0
+        made.PixelData = bits + b"\0" * (len(bits) % 2)
+    groups = []
+    for _, segment, uid, z in frames:
+        group = Dataset()
+        if uid:
+            source = item(ReferencedSOPInstanceUID=uid)
+            group.DerivationImageSequence = item(SourceImageSequence=source)
+        group.PlanePositionSequence = item(ImagePositionPatient=[0, 0, z])
+        group.SegmentIdentificationSequence = item(ReferencedSegmentNumber=segment)
+        groups.append(group)
+    made.PerFrameFunctionalGroupsSequence = groups
+    made.SharedFunctionalGroupsSequence = item(
+        PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        PixelMeasuresSequence=item(PixelSpacing=[0.5, 0.5]),
+    )
+    if listed:
+        named = [item(ReferencedSOPInstanceUID=uid)[0] for uid in listed]
+        made.ReferencedSeriesSequence = item(ReferencedInstanceSequence=named)
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(file, made, enforce_file_format=True)
+    return file
 
 
 def slices(count: int, size: int = 48, seed: int = 0) -> list[np.ndarray]:

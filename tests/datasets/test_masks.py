@@ -114,7 +114,6 @@ def test_anomaly_reads_the_labels_of_own_images_and_masks_where_there_are_some(
     [
         ("../one.png", "line 3: the path of the mask leaves the folder"),
         ("one.jpg", "line 3: the mask is a JPEG"),
-        ("one.dcm", "line 3: masks of DICOM SEG are not read"),
     ],
 )
 def test_masks_that_cannot_be_used_are_refused_with_their_line(

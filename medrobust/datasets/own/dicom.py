@@ -24,7 +24,7 @@ from medrobust.exceptions import (
     InvalidImageError,
     hiding,
 )
-from medrobust.types import UInt8Array
+from medrobust.types import Float64Array, UInt8Array
 
 from .dicom_grey import AS_STORED, VOI_TABLE, Window, check_window
 from .dicom_headers import patient_id, quiet_pydicom
@@ -43,6 +43,9 @@ from .dicom_pixels import (
 from .dicom_planes import planes_of
 from .dicom_search import MOST_LISTED, HeaderIndex, dicom_files, header_index, passed_sentences
 from .image_notes import cached_notes, sentence
+from .mask_spacing import image_spacing
+from .masked import MaskedData
+from .masks import MaskFiles
 from .pictures import Framing, framed, write_images
 from .pseudonyms import data_key, keyed_hashes
 from .row_files import check_files
@@ -56,7 +59,8 @@ from .samples import (
     place_named,
     relative_paths,
 )
-from .source import PATIENT_COLUMN, OwnData
+from .shown import Shown, dicom_shown
+from .source import PATIENT_COLUMN
 from .table import Table
 from .unlabelled import check_unlabelled
 
@@ -74,11 +78,12 @@ READING: Final = 6
 
 @formerly_made_with(task="label_kind")
 @dataclass(frozen=True, kw_only=True)
-class Dicom(OwnData):
+class Dicom(MaskedData):
     """DICOM files in a folder, and a table.
 
-    Further arguments are those of `OwnData`. Without a patient column, patients are those of the
-    headers. Nothing of a header but pixels leaves this class in clear.
+    Further arguments are those of `OwnData` and `MaskedData`; where no column names the spacing, it
+    is that of the headers. Without a patient column, patients are those of the headers. Nothing of
+    a header but pixels and their spacing leaves this class in clear.
 
     Args:
         name: Name in tables and in the store.
@@ -107,6 +112,7 @@ class Dicom(OwnData):
         """
         self._framing()
         check_unlabelled(self.unlabelled)
+        self._check_masks()
         if self.match not in get_args(Match):
             raise ConfigurationError(
                 f"dataset.match={self.match!r}: there are {', '.join(get_args(Match))}."
@@ -280,6 +286,19 @@ class Dicom(OwnData):
             self._say(samples, self._notes(samples, noted))
         return found
 
+    def _judged(self, table: Table, samples: list[Sample]) -> dict[str, Any]:
+        with quiet_pydicom():
+            return super()._judged(table, samples)
+
+    def _shown(self, sample: Sample) -> Shown:
+        return dicom_shown(sample.file, self._frame_of(sample))
+
+    def _stated_spacing(self, files: MaskFiles, samples: list[Sample]) -> Float64Array | None:
+        key = self._made_from(samples)
+        return image_spacing(
+            self.name, samples, self._framing(), self._shown, key=key, cache_dir=self.cache_dir
+        )
+
     def _planes_of(self, samples: list[Sample]) -> OpensPlanes:
         framing, frames = self._framing(), [self._frame_of(sample) for sample in samples]
 
@@ -354,13 +373,15 @@ class Dicom(OwnData):
             if note in found
         ]
         left_out = self._left_out(self._unlisted(table), "DICOM file")
-        return (*windowless, *others, *left_out, *self._passed_over())
+        return (*windowless, *others, *left_out, *self._passed_over(table))
 
-    def _passed_over(self) -> list[Finding]:
+    def _passed_over(self, table: Table) -> list[Finding]:
         """Say, once in the log, what the search for images has passed over."""
         if self.match == "path":
             return []
-        passed = self._whole_index(data_key(self.folder, self.key_file)).passed
+        found = self._whole_index(data_key(self.folder, self.key_file)).passed
+        masks = {*self._listed_masks(table)}
+        passed = {name: reason for name, reason in found.items() if name not in masks}
         for one in passed_sentences(passed):
             say_once(log, logging.WARNING, f"{self.name}: {one}")
         return [
@@ -376,6 +397,7 @@ class Dicom(OwnData):
         """
         if self.match == "path":
             listed = {p for t in table.parts() for p in relative_paths(t, self.path_column)}
+            listed |= {*self._listed_masks(table)}
             return sum(name not in listed for name in dicom_files(self.folder, opening=False).names)
         key = data_key(self.folder, self.key_file)
         index = self._whole_index(key)

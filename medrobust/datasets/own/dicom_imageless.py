@@ -10,7 +10,11 @@ from .dicom_headers import DEFLATED, library
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
+SEGMENTATIONS: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""SOP classes: segmentation, and label map segmentation."""
+
 NO_IMAGE: Final = "holds no image (a report, a plan, a directory, a header alone)"
+SEGMENTS: Final = "holds segments of other images (SEG), which rows name as their mask"
 CUT_OFF: Final = "is cut off or damaged before its pixels"
 
 ENDS: Final = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
@@ -21,7 +25,7 @@ IMAGE_GROUP: Final = 0x0028
 
 
 def check_image(header: "FileDataset", stream: BinaryIO, file: Path) -> None:
-    """Refuse a file without pixels, their size or a UID, by which rows of a table find it.
+    """Refuse a file without pixels, their size or a UID, by which rows of a table find it, and SEG.
 
     Args:
         header: As far as it is there.
@@ -31,6 +35,8 @@ def check_image(header: "FileDataset", stream: BinaryIO, file: Path) -> None:
     Raises:
         InvalidImageError: Saying which; names the file.
     """
+    if header.get("SOPClassUID") in SEGMENTATIONS:
+        raise InvalidImageError(f"{file.name} {SEGMENTS}.")
     sized = bool(header.get("Rows"))
     pixels = _deflated(header) or stream.tell() < file.stat().st_size
     if sized and pixels and header.get("SOPInstanceUID"):

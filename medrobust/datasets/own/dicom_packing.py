@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidImageError, MissingDependencyError
+from medrobust.types import UInt8Array
 
 from .codestream import Codestream, Kind, codestream, is_cut_off
 from .cut_frames import J2K, RLE, stops_early
@@ -54,7 +55,13 @@ class Unpacked:
     converted: bool = False
 
 
-def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) -> Unpacked:
+def unpacked(
+    header: "FileDataset",
+    stream: BinaryIO,
+    index: int,
+    file: Path,
+    whole: "FileDataset | None" = None,
+) -> Unpacked:
     """Decompress a frame, without a change of colours.
 
     Args:
@@ -62,6 +69,7 @@ def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) ->
         stream: The file, where its pixels begin.
         index: Of the frame, from 0.
         file: Its name.
+        whole: The file with its pixels, if it has been read: packed ones are in memory as a whole.
 
     Raises:
         InvalidImageError: If header and pixels cannot be told from one another; names the file and
@@ -74,14 +82,14 @@ def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) ->
     decoder = _decoder(syntax, file.name)
     with dicom_errors_named(file):
         if syntax == DEFLATED:
-            return _deflated(header, index, file)
+            return _deflated(header, index, file, whole)
         start = stream.tell()
         tag, length = _pixel_element(header, stream)
         if tag not in PIXELS:
             raise InvalidImageError(f"{file.name} is a DICOM file without pixels.")
         check_layout(header, tag, file.name)
         if syntax.is_encapsulated:
-            return _encapsulated(header, index, file, decoder)
+            return _encapsulated(header, index, file, decoder, whole)
         if length == UNDEFINED:
             raise InvalidImageError(
                 f"{file.name} says that its pixels are uncompressed (TransferSyntaxUID "
@@ -93,6 +101,33 @@ def unpacked(header: "FileDataset", stream: BinaryIO, index: int, file: Path) ->
         check_length(header, PIXELS[tag], held, last, file.name)
         stream.seek(start)
         return _plain(header, stream, index, file)
+
+
+def plain_bits(header: "FileDataset", stream: BinaryIO, index: int, file: Path) -> UInt8Array:
+    """Return a frame of unpacked single bits, uint8 (H, W): frames follow one another bit by bit.
+
+    Args:
+        header: Of the file.
+        stream: The file, where its pixels begin.
+        index: Of the frame, from 0.
+        file: Its name.
+
+    Raises:
+        InvalidImageError: As `unpacked` raises it, and for words of big endian; names the file.
+    """
+    tag, length = _pixel_element(header, stream)
+    if tag != INTEGERS or length == UNDEFINED or header.original_encoding[1] is False:
+        raise InvalidImageError(f"{file.name} has no unpacked bits of little endian: save it anew.")
+    check_layout(header, tag, file.name)
+    begin = stream.tell()
+    held = min(length, file.stat().st_size - begin)
+    check_length(header, None, held, partial(_last, stream, begin + held), file.name)
+    bits = header.Rows * header.Columns
+    first = index * bits
+    stream.seek(begin + first // 8)
+    packed = np.frombuffer(stream.read((first % 8 + bits + 7) // 8), np.uint8)
+    found = np.unpackbits(packed, bitorder="little")[first % 8 : first % 8 + bits]
+    return found.reshape(header.Rows, header.Columns)
 
 
 def _decoder(syntax: Any, name: str) -> "Decoder":
@@ -224,10 +259,12 @@ def _plain(header: "FileDataset", stream: BinaryIO, index: int, file: Path) -> U
     return Unpacked(np.asarray(pixel_array(whole, index=index, **options)))
 
 
-def _deflated(header: "FileDataset", index: int, file: Path) -> Unpacked:
+def _deflated(
+    header: "FileDataset", index: int, file: Path, whole: "FileDataset | None"
+) -> Unpacked:
     from pydicom.pixels import pixel_array
 
-    whole = library().dcmread(file)
+    whole = library().dcmread(file) if whole is None else whole
     tag = next((tag for tag in PIXELS if tag in whole), 0)
     if not tag:
         raise InvalidImageError(f"{file.name} is a DICOM file without pixels.")
@@ -238,10 +275,13 @@ def _deflated(header: "FileDataset", index: int, file: Path) -> Unpacked:
     return Unpacked(np.asarray(pixel_array(whole, index=index, **options)))
 
 
-def _encapsulated(header: "FileDataset", index: int, file: Path, decoder: "Decoder") -> Unpacked:
+def _encapsulated(
+    header: "FileDataset", index: int, file: Path, decoder: "Decoder", whole: "FileDataset | None"
+) -> Unpacked:
     from pydicom.pixels import pixel_array
 
-    whole, syntax = library().dcmread(file), header.file_meta.TransferSyntaxUID
+    whole = library().dcmread(file) if whole is None else whole
+    syntax = header.file_meta.TransferSyntaxUID
     options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
     if header.SamplesPerPixel > 1:
         options["planar_configuration"] = header.get("PlanarConfiguration") or 0

@@ -265,14 +265,29 @@ def squared(header: "FileDataset", index: int, pixels: NDArray[Grey], name: str)
     """Enlarge one side of an image whose pixels are not square, as viewers do."""
     from PIL import Image
 
-    ratio = _height_to_width(header, index)
-    if abs(ratio - 1) < 0.01 or not 1 / STEEPEST <= ratio <= STEEPEST:
-        return pixels
     height, width = pixels.shape[:2]
-    size = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
-    check_area(name, *size)
+    size = squared_size(header, index, (width, height), name)
+    if size == (width, height):
+        return pixels
     image = Image.fromarray(pixels)
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=pixels.dtype)
+
+
+def squared_size(
+    header: "FileDataset", index: int, size: tuple[int, int], name: str
+) -> tuple[int, int]:
+    """Return width and height of an image once its pixels are square.
+
+    Raises:
+        InvalidImageError: If no image has such a size.
+    """
+    ratio = _height_to_width(header, index)
+    if abs(ratio - 1) < 0.01 or not 1 / STEEPEST <= ratio <= STEEPEST:
+        return size
+    width, height = size
+    found = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+    check_area(name, *found)
+    return found
 
 
 def _height_to_width(header: "FileDataset", index: int) -> float:

@@ -40,7 +40,7 @@ DENIED: Final = "cannot be read (permission denied)"
 ENTRY: Final = np.dtype([("instance", "S32"), ("patient", "S32"), ("reason", "S160")])
 """What the cache keeps of a file."""
 
-HEADERS_FORMAT: Final = 4
+HEADERS_FORMAT: Final = 5
 """Version of these entries."""
 
 MOST_NAMED: Final = 20

@@ -1,7 +1,9 @@
 """Masks of own images: files beside them, of their size, framed as they are."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,16 @@ from medrobust.base.once import say_once
 from medrobust.base.wording import agreeing, part_of
 from medrobust.datasets.cache import CachedArray, cached_array
 from medrobust.exceptions import DatasetNotFoundError, InvalidDataError, InvalidImageError, hiding
-from medrobust.types import Float64Array, UInt8Array
+from medrobust.types import UInt8Array
 
-from .nifti import SUFFIXES, Volumes, read_layout
+from .dicom_headers import quiet_pydicom
+from .dicom_seg import Segmentations, named_as_dicom
+from .nifti import SUFFIXES, Volumes
 from .picture_files import ALPHA_MODES
-from .picture_sizes import TURNED, UPRIGHT, orientation, shown_size, size_shown
+from .picture_sizes import TURNED, UPRIGHT, orientation
 from .pictures import Framing, check_area, framed, quiet_decoders, write_images
 from .samples import Sample, each_sample, files_key, place_named
+from .shown import Shown
 from .table import Table
 
 if TYPE_CHECKING:
@@ -31,11 +36,53 @@ log = logging.getLogger(__name__)
 LOSSY = (".jpg", ".jpeg")
 """Files whose compression smears a mask."""
 
+PICTURES = (*LOSSY, ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pgm", ".ppm")
+"""Files that have no slices."""
+
 READING = 4
 """Version of the way masks are read."""
 
 BORDER = 255
 """Value of pixels that `dataset.fit=pad` puts around an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFiles:
+    """The masks that the rows of a table name.
+
+    Attributes:
+        folder: That paths start from.
+        paths: One a row; empty where it has none.
+        slices: Row -> slice, of rows that name one.
+    """
+
+    folder: Path
+    paths: Sequence[str]
+    slices: dict[int, int]
+
+    def of(self, sample: Sample) -> Path:
+        """Return the file of an image's mask, which it has."""
+        return self.folder / self.paths[sample.row]
+
+
+def mask_files(
+    table: Table, folder: Path, column: str, slice_column: str, *, smeared: bool = False
+) -> MaskFiles:
+    """Return the masks that the rows of a table name.
+
+    Args:
+        table: With the rows.
+        folder: That paths start from.
+        column: Of the masks.
+        slice_column: Of the slices of masks of volumes, where the table has it.
+        smeared: As of `mask_paths`.
+
+    Raises:
+        InvalidDataError: As `mask_paths` raises it, or for what is no number of a slice; names the
+            line.
+    """
+    paths = mask_paths(table, column, smeared=smeared)
+    return MaskFiles(folder, paths, _slices(table, slice_column, paths))
 
 
 def mask_paths(table: Table, column: str, *, smeared: bool = False) -> list[str]:
@@ -58,11 +105,6 @@ def mask_paths(table: Table, column: str, *, smeared: bool = False) -> list[str]
                 f"{table.file}, line {line}: the path of the mask leaves the folder of the images; "
                 f"paths are relative to dataset.root."
             )
-        if path.lower().endswith(".dcm"):
-            raise InvalidDataError(
-                f"{table.file}, line {line}: masks of DICOM SEG are not read. Write that of each "
-                f"image as PNG, or as NIfTI."
-            )
         if pure.suffix.lower() in LOSSY and not smeared:
             raise InvalidDataError(
                 f"{table.file}, line {line}: the mask is a JPEG, which smears its border. Give it "
@@ -72,16 +114,14 @@ def mask_paths(table: Table, column: str, *, smeared: bool = False) -> list[str]
 
 
 def read_masks(
-    table: Table,
-    column: str,
+    files: MaskFiles,
     samples: Sequence[Sample],
-    folder: Path,
     framing: Framing,
     name: str,
     cache_dir: str | None,
+    shown: Callable[[Sample], Shown],
     classes: Sequence[str] | None = None,
     threshold: int | None = None,
-    slice_column: str = "",
 ) -> CachedArray:
     """Unpack the masks of images to the cache, once: uint8 (N, size, size), 1 in lesions.
 
@@ -90,37 +130,34 @@ def read_masks(
     number of its class.
 
     Args:
-        table: With the rows.
-        column: Of the masks.
+        files: Of the rows.
         samples: The images.
-        folder: That paths start from.
         framing: Of the images.
         name: Of the set.
         cache_dir: See `medrobust.datasets.cache.cache_folder`.
+        shown: Says of an image how it is shown.
         classes: What the values of files stand for, from 0, the background; empty: every value but
             0 is class 1. None: lesions.
-        threshold: Value beyond which a pixel is of the only class, for smeared masks; None: 0.
-        slice_column: Of the slices of masks of volumes, where the table has it.
+        threshold: Value beyond which a pixel is of the only class, for smeared masks and fractions
+            of DICOM SEG (of 255); None: 0.
 
     Raises:
-        InvalidDataError: As `mask_paths` raises it.
         DatasetNotFoundError: If a mask is not there.
         InvalidImageError: If a mask cannot be read, has another size than its image as it is
             shown, a value that no class has, colours or transparency, or if its image is turned
             (EXIF) and nobody can tell whether the mask is.
     """
-    paths = mask_paths(table, column, smeared=threshold is not None)
-    slices = mask_slices(table, slice_column, paths)
+    slices = files.slices
     given = {
         sample.name: Sample(
-            f"{paths[sample.row]}#{slices.get(sample.row, '')}",
-            folder / paths[sample.row],
+            f"{files.paths[sample.row]}#{slices.get(sample.row, '')}",
+            files.of(sample),
             sample.row,
             sample.place,
             slices.get(sample.row),
         )
         for sample in samples
-        if paths[sample.row]
+        if files.paths[sample.row]
     }
     lost = [one for one in given.values() if not one.file.exists()]
     if lost:
@@ -142,68 +179,94 @@ def read_masks(
         **({} if threshold is None else {"threshold": threshold}),
         **({"slices": [one.frame for one in given.values()]} if slices else {}),
     }
-    volumes = Volumes()
+    readers = Volumes(), Segmentations()
+    fractions = threshold is not None
 
     def read(sample: Sample) -> UInt8Array:
+        image = shown(sample)
         if sample.name not in given:
-            return _bare(sample.file, framing)
+            empty = np.zeros((framing.size, framing.size), np.uint8)
+            return _bordered(empty, image.size[::-1], framing)
         own = given[sample.name]
         with place_named(own):
-            values = _values(own, sample.file, volumes)
+            values = _values(own, sample.file, image, readers, bool(classes), fractions)
             return _classes(own.file.name, values, framing, classes, threshold)
 
     def write(target: Path) -> str:
-        with quiet_decoders():
+        with ExitStack() as quiet:
+            quiet.enter_context(quiet_decoders())
+            if any(map(named_as_dicom, {one.file for one in given.values()})):
+                quiet.enter_context(quiet_pydicom())
             masks = each_sample(read, list(samples))
             return write_images(masks, len(samples), framing.size, True, target)
 
     return cached_array(f"{name}-masks", key, write, cache_dir=cache_dir)
 
 
-def _values(mask: Sample, image: Path, volumes: Volumes) -> NDArray[Any]:
+def _values(
+    mask: Sample,
+    file: Path,
+    image: Shown,
+    readers: tuple[Volumes, Segmentations],
+    classes: bool,
+    fractions: bool,
+) -> NDArray[Any]:
     """Return the values of a mask as its image is shown, (H, W)."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    name = mask.file.name
+    name, dicom = mask.file.name, image.dicom
+    stored = image if dicom is None else Shown(dicom.grid.size)
+    volumes, segmentations = readers
     try:
-        with Image.open(image) as picture:
-            shown, turn = size_shown(picture), orientation(picture) or UPRIGHT
         if name.lower().endswith(SUFFIXES):
             values: NDArray[Any] = volumes.read(mask.file, mask.frame)
-            _check_size(values.shape[::-1], shown, turn, mask.file, image, told=False)
-            return values
-        with Image.open(mask.file) as picture:
-            check_area(name, *picture.size)
-            told = orientation(picture) is not None
-            upright = ImageOps.exif_transpose(picture)
-            _check_size(upright.size, shown, turn, mask.file, image, told=told)
-            return _grey_values(upright, name)
+            _check_size(values.shape[::-1], stored, mask.file, file, told=False)
+        elif named_as_dicom(mask.file):
+            if dicom is not None and mask.frame is not None:
+                raise InvalidImageError(
+                    f"the mask {name} is found by the image that it is of: leave its slice empty."
+                )
+            values = segmentations.read(
+                mask.file, dicom, mask.frame, classes=classes, fractions=fractions
+            )
+            _check_size(values.shape[::-1], stored, mask.file, file, told=False)
+        else:
+            with Image.open(mask.file) as picture:
+                check_area(name, *picture.size)
+                told = orientation(picture) is not None
+                upright = ImageOps.exif_transpose(picture)
+                _check_size(upright.size, stored, mask.file, file, told=told)
+                values = _grey_values(upright, name)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InvalidImageError(f"the mask {name} cannot be read: {error}.") from error
+    return _stretched(values, image.size)
+
+
+def _stretched(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Repeat rows or columns of a mask whose image's pixels were made square: the nearest ones."""
+    places = [
+        ((2 * np.arange(wanted) + 1) * there) // (2 * wanted)
+        for wanted, there in zip(size[::-1], values.shape, strict=True)
+    ]
+    return values if values.shape == size[::-1] else values[np.ix_(*places)]
 
 
 def _check_size(
-    size: tuple[int, ...],
-    shown: tuple[int, int],
-    turn: int,
-    mask: Path,
-    image: Path,
-    *,
-    told: bool,
+    size: tuple[int, ...], shown: Shown, mask: Path, image: Path, *, told: bool
 ) -> None:
     """Refuse a mask of another size than its image, or one that may be turned against it.
 
     Raises:
         InvalidImageError: Naming both.
     """
-    stored = shown[::-1] if turn in TURNED else shown
-    if not told and turn != UPRIGHT and size == stored:
+    stored = shown.size[::-1] if shown.turn in TURNED else shown.size
+    if not told and shown.turn != UPRIGHT and size == stored:
         raise InvalidImageError(
             f"the image {image.name} is turned by its EXIF orientation and its mask {mask.name} is "
             f"not marked: save both upright."
         )
-    if size != shown:
-        sizes = " and ".join(f"{one[0]}x{one[1]}" for one in (size, shown))
+    if size != shown.size:
+        sizes = " and ".join(f"{one[0]}x{one[1]}" for one in (size, shown.size))
         raise InvalidImageError(
             f"the mask {mask.name} and its image have {sizes} pixels: they must be of one size."
         )
@@ -263,13 +326,6 @@ def _grey_values(mask: "Image", name: str) -> NDArray[Any]:
     return colours[..., 0].astype(np.int64)
 
 
-def _bare(image: Path, framing: Framing) -> UInt8Array:
-    """Return the mask of an image without lesions, which the images themselves are read for."""
-    width, height = shown_size(image)
-    empty = np.zeros((framing.size, framing.size), np.uint8)
-    return _bordered(empty, (height, width), framing)
-
-
 def _bordered(mask: UInt8Array, shape: tuple[int, ...], framing: Framing) -> UInt8Array:
     """Mark the border that padding puts around an image of that height and width."""
     if framing.fit == "pad" and shape[0] != shape[1]:
@@ -278,7 +334,7 @@ def _bordered(mask: UInt8Array, shape: tuple[int, ...], framing: Framing) -> UIn
     return mask
 
 
-def mask_slices(table: Table, column: str, paths: Sequence[str]) -> dict[int, int]:
+def _slices(table: Table, column: str, paths: Sequence[str]) -> dict[int, int]:
     """Return row -> slice of its mask, of rows that name one.
 
     Args:
@@ -287,7 +343,7 @@ def mask_slices(table: Table, column: str, paths: Sequence[str]) -> dict[int, in
         paths: Of the masks, one a row.
 
     Raises:
-        InvalidDataError: If it is no whole number from 0, or the mask is no volume; names the line.
+        InvalidDataError: If it is no whole number from 0, or the mask is a picture; names the line.
     """
     if column not in table.columns:
         return {}
@@ -296,91 +352,10 @@ def mask_slices(table: Table, column: str, paths: Sequence[str]) -> dict[int, in
         if not text:
             continue
         number = whole_number(text)
-        if number is None or number < 0 or not path.lower().endswith(SUFFIXES):
+        if number is None or number < 0 or not path or path.lower().endswith(PICTURES):
             raise InvalidDataError(
-                f"{table.place(row)}: {column} is {text!r}; it is the slice of a mask of NIfTI, "
-                f"numbered from 0, and empty for others."
+                f"{table.place(row)}: {column} is {text!r}; it is the slice of a mask of NIfTI or "
+                f"DICOM SEG, numbered from 0, and empty for others."
             )
         found[row] = number
     return found
-
-
-def stated_spacing(
-    name: str, paths: Sequence[str], folder: Path, samples: Sequence[Sample], framing: Framing
-) -> Float64Array | None:
-    """Return the spacing of stored pixels by the headers of masks: float64 (N, 2), millimetres.
-
-    Of images without a mask, which have no border to be measured, it is 1.
-
-    Args:
-        name: Of the set.
-        paths: Of the masks, one a row of the table; empty where there is none.
-        folder: That paths start from.
-        samples: The images.
-        framing: Of the images.
-
-    Returns:
-        None where no mask is of a volume, or not every one states its spacing, which is said.
-
-    Raises:
-        InvalidImageError: If a header cannot be read.
-    """
-    own = [sample for sample in samples if paths[sample.row]]
-    volumes = [sample for sample in own if paths[sample.row].lower().endswith(SUFFIXES)]
-    if not volumes:
-        return None
-    headers = {sample.row: read_layout(folder / paths[sample.row]) for sample in volumes}
-    stated = {row: one.spacing for row, one in headers.items() if one.spacing is not None}
-    if len(stated) < len(own):
-        some = part_of(len(own) - len(stated), len(own), "mask")
-        said = f"{name}: {some} without millimetres in the header: distances are in pixels"
-        say_once(log, logging.INFO, said)
-        return None
-    shrunk = [*each_sample(lambda sample: _shrunk(sample.file, framing), list(samples))]
-    own_spacing = [stated.get(sample.row, (1.0, 1.0)) for sample in samples]
-    return np.array(own_spacing, np.float64) * np.array(shrunk, np.float64)
-
-
-def read_spacing(
-    table: Table, column: str, samples: Sequence[Sample], framing: Framing
-) -> Float64Array:
-    """Return the spacing of stored pixels, from that of the files: float64 (N, 2), millimetres.
-
-    Args:
-        table: With the rows.
-        column: Millimetres from one pixel of a file to the next: "0.7", or "0.7 0.9" for rows and
-            columns.
-        samples: The images.
-        framing: Of the images: what is shrunk has larger pixels.
-
-    Raises:
-        InvalidDataError: If it is no number above 0, or missing; names the line.
-        InvalidImageError: If an image cannot be read.
-    """
-    texts = table.column(column, "spacing_column")
-    found = [_spacing(texts[sample.row], table.place(sample.row)) for sample in samples]
-    shrunk = [*each_sample(lambda sample: _shrunk(sample.file, framing), list(samples))]
-    return np.array(found, np.float64) * np.array(shrunk, np.float64)
-
-
-def _spacing(text: str, place: str) -> tuple[float, float]:
-    try:
-        numbers = [float(part) for part in text.split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2) or not all(0 < one < float("inf") for one in numbers):
-        raise InvalidDataError(
-            f"{place}: the spacing {text!r} is no number of millimetres above 0, as 0.7, or two of "
-            f"them for rows and columns, as 0.7 0.9."
-        )
-    return numbers[0], numbers[-1]
-
-
-def _shrunk(file: Path, framing: Framing) -> tuple[float, float]:
-    """Return how many rows, and columns, of a file go into one stored pixel."""
-    width, height = shown_size(file)
-    down, across = height / framing.size, width / framing.size
-    if framing.fit == "squash":
-        return down, across
-    both = max(down, across) if framing.fit == "pad" else min(down, across)
-    return both, both

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from medrobust.base.findings import Finding
 from medrobust.datasets.image_set import ImageSet
-from medrobust.datasets.own.folder import LESIONS, Folder
+from medrobust.datasets.own.folder import Folder
+from medrobust.datasets.own.masked import LESIONS
 from medrobust.datasets.own.samples import Sample
 from medrobust.datasets.own.table import Table
 from medrobust.datasets.sampling import draw_order
