@@ -16,12 +16,15 @@ import numpy as np
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.comparisons import generator
-from medrobust.metrics.drift.detectors import DETECTORS, detector_of
+from medrobust.metrics.drift.detectors import DETECTORS, PageHinkley, detector_of
 from medrobust.metrics.drift.run_length import limit_for
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
 from .streams import Digester
-from .windows import SETTLING, window_sums
+from .windows import window_sums
+
+SETTLING = PageHinkley().fewest
+"""Clean days that pass first: sums gather, and Page-Hinkley is silent for so long."""
 
 LARGEST = "largest of all"
 """The statistic of the default recipe: the largest standardised distance of all streams."""
@@ -48,10 +51,10 @@ class Bench:
     reference: int = 2000
     window: int = 7
     budget: float = 365.0
-    onset: int = 14
+    onset: int = SETTLING
     days: int = 60
     streams: int = 40
-    clean: int = 80
+    clean: int = 320
     prevalences: tuple[float, ...] = (0.1, 0.3, 1.0)
     detectors: tuple[str, ...] = tuple(DETECTORS)
 
@@ -153,7 +156,7 @@ class Site:
     def __post_init__(self) -> None:
         bench = self.bench
         self.names = (*(stream.name for stream in self.digester.streams), LARGEST)
-        length = max(bench.days + bench.onset, 3 * SETTLING) + SETTLING
+        length = max(bench.days + bench.onset, 2 * SETTLING) + SETTLING
         count = max(bench.clean, int(np.ceil(12 * bench.budget / (length - SETTLING))))
         rng = generator(f"medrobust bench clean/{self.key}")
         drawn = [

@@ -16,9 +16,6 @@ from medrobust.types import Float32Array, Float64Array, Int64Array
 
 from .streams import Digester
 
-SETTLING = 14
-"""Days of a clean stream of the bench in which sums have not gathered yet."""
-
 REFERENCES = 48
 """References that are drawn, each with a standard of its own, to set the limit."""
 

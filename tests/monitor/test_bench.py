@@ -23,7 +23,7 @@ SMALL = Bench(
     onset=10,
     days=30,
     streams=12,
-    clean=30,
+    clean=120,
     prevalences=(0.2, 1.0),
     detectors=("ewma", "shewhart"),
 )
