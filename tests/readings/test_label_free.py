@@ -19,7 +19,7 @@ from medrobust.readings.cells.label_free_source import (
     shares_from,
     thresholds,
 )
-from medrobust.readings.label_free import METHODS, estimates, mean_errors
+from medrobust.readings.label_free import METHODS, beyond_no_change, estimates, mean_errors
 from medrobust.readings.lookup import asked, sections
 from medrobust.reporting import ExpectedTable, make_report
 from medrobust.reporting.measure import variant
@@ -94,6 +94,24 @@ def test_honest_confidence_errs_less_than_no_change(made):
         assert errors[method][0] < errors["no_change"][0] / 2, method
     value, low, high = errors["no_change"]
     assert low < value < high
+
+
+def test_errors_are_held_against_no_change_on_the_same_draws(made):
+    found = list(estimates(made.matrices[0]))
+    errors, beyond = mean_errors(found), beyond_no_change(found)
+    assert set(beyond) == set(errors) - {"no_change"}
+    own = {
+        m: [o.found for o in found if (o.found.method, o.found.metric) == (m, "accuracy")]
+        for m in ("no_change", "doc")
+    }
+    off = {m: np.mean([abs(o.draws - o.truth_draws) for o in own[m]], axis=0) for m in own}
+    value, low, high = beyond["doc"]
+    assert value == pytest.approx(errors["doc"][0] - errors["no_change"][0])
+    assert (low, high) == pytest.approx(np.quantile(off["doc"] - off["no_change"], [0.025, 0.975]))
+    assert high < 0
+    assert f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in (
+        made.folder / "report.html"
+    ).read_text("utf-8")
 
 
 def test_thresholds_of_draws_are_those_of_the_images_drawn():
