@@ -19,7 +19,6 @@ import hashlib
 import io
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.safe_files import json_object, whole_array
+from medrobust.base.temporary_names import sweep, temporary_name
 from medrobust.base.whole_files import make_folder, move_into_place, write_whole
 from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidDataError, StoreError
@@ -66,6 +66,7 @@ class MonitorFolder:
         files = {f"reference/{name}.npy": _npy(array) for name, array in arrays.items()}
         hashes = {name: _hash(array) for name, array in arrays.items()}
         files["monitor.json"] = _sealed({"format": FORMAT, **record, "arrays": hashes})
+        sweep(self.root.parent)  # of a fit that was killed
         _write_folder(self.root, files)
 
     def record(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class MonitorFolder:
                 f"write to."
             ) from error
         try:
-            for left in (*self.root.glob(".*.json-*"), *self.root.glob("studies/.*-*")):
+            for left in (*self.root.glob(".*.json-*"), *self.root.glob("*/.*-*")):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield
         finally:
@@ -285,7 +286,7 @@ def _array(folder: Path, name: str, stated: Mapping[str, str]) -> NDArray[Any]:
 
 def _write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder to a temporary name beside, then rename it; an equal one may be there."""
-    temporary = place.parent / f".{place.name}-{uuid.uuid4().hex}"
+    temporary = temporary_name(place)
     try:
         make_folder(place.parent)
         for name, content in files.items():

@@ -1,12 +1,19 @@
 """A monitor folder: fitted, updated, killed, updated again, by two processes, with odd input."""
 
+import itertools
 import json
 import multiprocessing
+import os
 import shutil
+import signal
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import forked
 
 from medrobust.exceptions import (
     ConfigurationError,
@@ -109,40 +116,78 @@ def test_no_name_is_kept(monitor):
             assert not any("patient-name" in one for one in np.load(path).tolist())
 
 
-@pytest.mark.parametrize("stop", ["add", "windows.json", "status.json"])
-def test_an_update_that_was_killed_ends_as_an_undisturbed_one(monitor, tmp_path, monkeypatch, stop):
-    undisturbed = shutil.copytree(monitor, tmp_path / "undisturbed")
+@contextmanager
+def before_writes(act):
+    """Call a function before each step that changes files; bytes are written in two halves."""
+    acting = False
+
+    def stepped(step):
+        def call(*args, **options):
+            nonlocal acting
+            if not acting:
+                acting = True
+                act()
+                acting = False
+            return step(*args, **options)
+
+        return call
+
+    def in_halves(path, content):
+        half = len(content) // 2
+        for how, part in (("wb", content[:half]), ("ab", content[half:])):
+            with path.open(how) as file:
+                stepped(file.write)(part)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("mkdir", "fsync", "replace", "rmdir", "unlink"):
+            patch.setattr(os, name, stepped(getattr(os, name)))
+        patch.setattr(Path, "write_bytes", in_halves)
+        yield
+
+
+def test_what_any_moment_of_an_update_leaves_ends_as_an_undisturbed_one(monitor, tmp_path):
+    new, moments = studies(60, 6, 12, 1), []
+
+    def kept():
+        moments.append(shutil.copytree(monitor, tmp_path / f"{len(moments)}"))
+
+    with before_writes(kept):
+        update_monitor(monitor, new, key=KEY)
+    assert len(moments) > 30  # two halves of eight files, their folders, forced and renamed
+    for place in moments:
+        update_monitor(place, new, key=KEY)
+        assert content(place) == content(monitor), place.name
+
+
+@pytest.mark.slow
+def test_an_update_that_is_killed_at_any_write_ends_as_an_undisturbed_one(monitor, tmp_path):
     new = studies(60, 6, 12, 1)
+    undisturbed = shutil.copytree(monitor, tmp_path / "undisturbed")
     update_monitor(undisturbed, new, key=KEY)
+    for stop in itertools.count(1):
+        place = shutil.copytree(monitor, tmp_path / f"{stop}")
+        writes = itertools.count(1)
 
-    class Killed(BaseException):
-        pass
+        def end_here(stop=stop, writes=writes):
+            if next(writes) == stop:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    write, add = MonitorFolder.write, MonitorFolder.add
-
-    def killed_write(self, name, value):
-        if name == stop:
-            raise Killed
-        write(self, name, value)
-
-    def killed_add(self, arrays):
-        if stop == "add":
-            raise Killed
-        add(self, arrays)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(MonitorFolder, "write", killed_write)
-        patched.setattr(MonitorFolder, "add", killed_add)
-        with pytest.raises(Killed):
-            update_monitor(monitor, new, key=KEY)
-    update_monitor(monitor, new, key=KEY)
-    assert content(monitor) == content(undisturbed)
+        with before_writes(end_here):
+            done = forked(partial(update_monitor, place, new, key=KEY))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        update_monitor(place, new, key=KEY)
+        assert content(place) == content(undisturbed), stop
+    assert stop > 30
 
 
 def test_what_a_killed_update_had_not_finished_is_removed(monitor):
     (monitor / "studies" / ".ab-cd").mkdir(parents=True)
     (monitor / "studies" / ".ab-cd" / "sums.npy").write_bytes(b"half")
     (monitor / ".status.json-ef").write_bytes(b"{")
+    (monitor / "notes").mkdir()
+    (monitor / "notes" / ".0001.json-ab").write_bytes(b"{")
     update_monitor(monitor, studies(60, 3, 12, 1), key=KEY)
     assert not [path for path in monitor.rglob(".*") if path.name != ".lock"]
 
