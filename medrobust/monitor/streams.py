@@ -11,8 +11,8 @@ reference within and outside the components. Statistics are scaled so that they 
 number of studies of an unchanged stream.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +93,7 @@ class Digester:
             without one.
         scores: Number of scores; 0 without.
         confidence: What the reference with its labels says of confidences; None without labels.
+        streams: All streams, in the order of their columns.
     """
 
     edges: Mapping[str, Float64Array]
@@ -100,20 +101,21 @@ class Digester:
     arrays: Mapping[str, Float64Array]
     scores: int
     confidence: "Confidence | None" = None
+    streams: tuple[Stream, ...] = field(init=False)
 
-    @property
-    def streams(self) -> tuple[Stream, ...]:
-        """All streams, in the order of their columns."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "streams", tuple(self._streams()))
+
+    def _streams(self) -> Iterator[Stream]:
         sizes: list[tuple[str, Kind, int]] = [(n, "ordered", BINS + 1) for n in self.edges]
         sizes += [(n, "category", len(c) + 1) for n, c in self.categories.items()]
         if self.arrays:
             sizes.append(("embedding mean", "mean", self.arrays["components"].shape[1]))
             sizes.append(("embedding shape", "mean", WAVES))
-        found, start = [], 0
+        start = 0
         for name, kind, size in sizes:
-            found.append(Stream(name, kind, start, start + size))
+            yield Stream(name, kind, start, start + size)
             start += size
-        return tuple(found)
 
     def digest(
         self, studies: Studies, measured: Mapping[str, Float64Array] | None = None
@@ -170,7 +172,8 @@ class Digester:
         shares = np.maximum(rows.mean(axis=0, dtype=np.float64), 1e-9)
 
         def sizes(off: Float64Array) -> Float64Array:
-            found = off**2
+            found, known = np.empty_like(off), self.streams[-1].stop
+            found[:, known:] = off[:, known:] ** 2
             for stream in self.streams:
                 own = slice(stream.start, stream.stop)
                 part = off[:, own].cumsum(axis=1) if stream.kind == "ordered" else off[:, own]
