@@ -125,16 +125,10 @@ def fit(arguments: Sequence[str]) -> int:
 
 def _fitted(record: dict[str, object], given: Namespace) -> str:
     lines = [f"{given.out}: {len(record['streams'])} streams of {_reference(record)}."]  # type: ignore[arg-type]
-    standard = record["standard"]
-    if isinstance(standard, dict) and "limit" in standard and isinstance(standard["limit"], dict):
-        limit = standard["limit"]
-        studies = limit["run_length"] * standard["studies"]
-        lines.append(
-            f"limit {limit['value']:.3g}: one false alarm in {limit['run_length']:.0f} days, about "
-            f"{studies:,.0f} studies, on clean streams drawn from the reference; eight in ten "
-            f"references of this length would have one in {limit['low']:.0f} to "
-            f"{limit['high']:.0f} days."
-        )
+    if record["recipe"] == "default":
+        from medrobust.monitor.limit_words import limit_words
+
+        lines.append(f"limit {record['limit']:.3g}: {limit_words(record)}")
     elif record["limit"] is None:
         lines.append("no limit was published for this recipe: pass --limit to be alarmed.")
     else:

@@ -13,6 +13,7 @@ from medrobust.exceptions import StoreError
 from medrobust.reporting.markup import details, plain_table
 
 from .folder import MonitorFolder
+from .limit_words import limit_words
 from .pictures import shown
 from .studies import day_text
 from .worth import Errors, delays_of, errors_of
@@ -121,14 +122,8 @@ def _about(record: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         f"{day_text(known['first'])} to {day_text(known['last'])}. Recipe: {record['recipe']}; "
         f"{counted(len(record['streams']), 'stream')}. "
     )
-    limit = record["standard"].get("limit") if record["recipe"] == "default" else None
-    if limit:
-        text += (
-            f"Limit {limit['value']:.3g}: on clean streams drawn from the reference one false "
-            f"alarm in {limit['run_length']:.0f} days, about "
-            f"{limit['run_length'] * record['standard']['studies']:,.0f} studies; with eight in "
-            f"ten references of this length, in {limit['low']:.0f} to {limit['high']:.0f} days. "
-        )
+    if "limit" in record["standard"]:
+        text += f"Limit {record['limit']:.3g}: {limit_words(record)} "
     if status:
         text += f"Studies since: {status['studies']}. "
         if status["missing_days"]:

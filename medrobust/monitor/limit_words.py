@@ -1,0 +1,39 @@
+"""What a limit costs on clean studies, in words: for `fit` and for the page."""
+
+from collections.abc import Mapping
+from math import log
+from typing import Any
+
+WIDEST = 10.0
+"""Factor between the run lengths of eight in ten references above which a reference is short."""
+
+
+def limit_words(record: Mapping[str, Any]) -> str:
+    """Say how often clean streams alarm, and how far references of this length differ in that.
+
+    Where they differ by more than a factor of ten, also how long a reference would have to be, if
+    the spread of log run lengths falls with the root of its length. That is a rough guide: of
+    references of 42, 84 and 168 days (20 studies a day, budget 365) it says 190, 230 and 140.
+
+    Args:
+        record: Of a monitor of the default recipe.
+    """
+    limit, known = record["standard"]["limit"], record["reference"]
+    a_day, days = record["standard"]["studies"], known["last"] - known["first"] + 1
+    length, low, high = (limit[name] for name in ("run_length", "low", "high"))
+    cost = f"one false alarm in {length:.0f} days, about {length * a_day:,.0f} studies, on clean "
+    cost += "streams drawn from the reference"
+    factor = high / low
+    if factor <= WIDEST:
+        return (
+            f"{cost}; eight in ten references of this length would have one in {low:.0f} to "
+            f"{high:.0f} days."
+        )
+    needed = float(f"{days * (log(factor) / log(WIDEST)) ** 2:.2g}")
+    sure = "" if record["settings"]["confidence"] else "; or pass --confidence 0.9"
+    return (
+        f"{cost}, on average. {days} days are few for that: with single references of that length "
+        f"it is one in {low:,.0f} to {high:,.0f} days (eight in ten of them). About {needed:,.0f} "
+        f"days, {needed * a_day:,.0f} studies, would narrow that to a factor of {WIDEST:.0f}"
+        f"{sure}."
+    )

@@ -1,0 +1,33 @@
+"""What is said of a limit: its cost, and how long a reference should be."""
+
+import pytest
+
+from medrobust.monitor.limit_words import limit_words
+
+
+def said(low, high, confidence=0.0):
+    return limit_words(
+        {
+            "reference": {"first": 10, "last": 51},
+            "settings": {"confidence": confidence},
+            "standard": {"studies": 20.0, "limit": {"run_length": 365.0, "low": low, "high": high}},
+        }
+    )
+
+
+def test_a_long_reference_is_told_by_its_range():
+    assert said(200, 1900) == (
+        "one false alarm in 365 days, about 7,300 studies, on clean streams drawn from the "
+        "reference; eight in ten references of this length would have one in 200 to 1900 days."
+    )
+
+
+@pytest.mark.parametrize(
+    ("confidence", "end"), [(0.0, "a factor of 10; or pass --confidence 0.9."), (0.9, "a factor of 10.")]
+)
+def test_a_short_one_by_how_long_it_should_be(confidence, end):
+    """A factor of 100 is twice that of 10 in its logarithm: four times the days."""
+    found = said(70, 7000, confidence)
+    assert "42 days are few for that: with single references of that length" in found
+    assert "it is one in 70 to 7,000 days" in found
+    assert found.endswith(f"About 170 days, 3,400 studies, would narrow that to {end}")
