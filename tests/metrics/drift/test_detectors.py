@@ -145,6 +145,7 @@ def test_online_mmd_runs_as_long_as_asked():
             lengths.append(int(over.argmax()) + 1 if over.any() else len(path))
     error = np.std(lengths) / np.sqrt(runs)
     assert np.mean(lengths) == pytest.approx(budget, abs=4 * error + 0.15 * budget)
+    assert (np.median(lengths), np.std(lengths)) == pytest.approx((41, 45), rel=0.35)  # geometric
     with pytest.raises(InvalidDataError, match="shorter window"):
         online_mmd_limits(kernel[:10, :10], 5, 50, rng)
 
