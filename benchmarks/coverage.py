@@ -4,8 +4,8 @@
 
 `grid` is what follows; `pairs` are differences between models, tests and families
 (`coverage_pairs`, `coverage_least`), `small` few images and uneven patients (`coverage_small`,
-`coverage_few`), `balanced` means over classes of few units (`coverage_balanced`), as Markdown
-tables. Another seed draws other data: what was chosen on the
+`coverage_few`), `balanced` means over classes of few units (`coverage_balanced`,
+`coverage_points`), as Markdown tables. Another seed draws other data: what was chosen on the
 simulations of one is confirmed on another.
 
 Asked: 93 to 97 % where the smallest class expects five errors (patients where images are
@@ -30,7 +30,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from benchmarks import coverage_balanced, coverage_least, coverage_pairs, coverage_small
+from benchmarks import (
+    coverage_balanced,
+    coverage_least,
+    coverage_pairs,
+    coverage_points,
+    coverage_small,
+)
 from medrobust.metrics import Reading
 from medrobust.metrics.aggregates import error_influence, mce_interval
 from medrobust.metrics.curves import curves
@@ -278,7 +284,8 @@ def main(arguments: Sequence[str]) -> int:
         grid_table(repetitions, seed)
     coverage_pairs.fewer_turns()
     of_pairs = coverage_pairs.TABLES | coverage_least.TABLES
-    parts = {"small": coverage_small.TABLES, "balanced": coverage_balanced.TABLES}
+    of_classes = coverage_balanced.TABLES | coverage_points.TABLES
+    parts = {"small": coverage_small.TABLES, "balanced": of_classes}
     for name, tables in ({"pairs": of_pairs} | parts).items():
         if not asked or name in asked:
             for title, (columns, rows, share) in tables.items():

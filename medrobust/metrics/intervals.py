@@ -131,8 +131,6 @@ def mean_of_shares_interval(
     terms: Float64Array,
     parts: Sequence[NDArray[np.bool_]],
     groups: Int64Array | None = None,
-    *,
-    once: bool = True,
 ) -> Bounds:
     """Return the interval of a mean over parts of shares, such as balanced accuracy over classes.
 
@@ -140,15 +138,13 @@ def mean_of_shares_interval(
     variance of the mean of shares, the share of a part drawn towards the mean of all as if it had
     seen four images more: it holds for many classes of few images. The other is Wilson's of each
     part, joined by MOVER: it holds where one class is rare and all right by luck. With ten errors
-    and hits in every part the first is enough, and alone.
+    and hits in every part the first is enough, and alone. A unit of several parts counts once in a
+    perfect mean and in degrees of freedom, for it may fail as a whole.
 
     Args:
         terms: float64 (N,) of values in [0, 1], or (N, P) where they differ by part.
         parts: P masks bool (N,), none empty.
         groups: int64 (N,) from 0, or None.
-        once: Whether a unit of several parts counts as one in a perfect mean and in degrees of
-            freedom; False: in each of them anew, as 0.1 had it, which is too short where units
-            fail as a whole.
     """
     lines = [terms] * len(parts) if terms.ndim == 1 else list(np.ascontiguousarray(terms.T))
     inside = [line[mask] for line, mask in zip(lines, parts, strict=True)]
@@ -159,8 +155,6 @@ def mean_of_shares_interval(
     if of_part is not None:
         units = [int(np.count_nonzero(np.bincount(own))) for own in of_part]
     if mean in (0.0, 1.0):
-        if not once:
-            return wilson(mean, len(parts) ** 2 / sum(1 / count for count in units))
         return perfect_interval(mean, parts, groups)
     spread = [
         _part_variance(part, mean, None if of_part is None else of_part[place])
@@ -169,7 +163,7 @@ def mean_of_shares_interval(
     variance = sum(own for own, _, _ in spread)
     weights = sum(own**2 / degrees for own, degrees, _ in spread)
     degrees = variance**2 / weights if weights > 0 else float("inf")
-    if once and of_part is not None and sum(units) > len(np.unique(np.concatenate(of_part))):
+    if of_part is not None and sum(units) > len(np.unique(np.concatenate(of_part))):
         degrees = min(degrees, resting_on([np.unique(own) for own in of_part]))
     factor = _dependence(lines, parts, shares, groups)
     whole = mean * (1 - mean) / (variance * factor / len(parts) ** 2)

@@ -32,6 +32,7 @@ from medrobust.metrics.intervals import (
 )
 from medrobust.metrics.variances import t_quantile, variance_of_mean
 from medrobust.tasks.classification.answers import metrics_of
+from medrobust.tasks.classification.fits import Fit
 from medrobust.tasks.classification.intervals import precision_interval
 
 TASKS = ("multi-class", "ordinal-regression", "binary-class", "multi-label, binary-class")
@@ -212,6 +213,20 @@ def test_a_perfect_patient_counts_once_in_however_many_classes():
     assert error_interval(np.zeros((50, 14)), either, None) == pytest.approx(wilson(0.0, 50))
     uneven = [np.arange(100), np.arange(1)]  # one patient is all of a class: (.5 + .005)^2 is his
     assert resting_on(uneven) == pytest.approx(1 / (0.505**2 + 99 * 0.005**2))
+
+
+def test_sensitivity_and_specificity_rest_on_patients_not_on_what_each_has_of_every_class():
+    labels, groups = np.tile(np.arange(8), 10), np.repeat(np.arange(10), 8)
+    given = Reading(9.0 * np.eye(8)[labels], labels, "multi-class", groups=groups)
+    found = Fit(given).estimates(given)
+    of_patients = pytest.approx(share_interval(np.ones(80), groups))
+    for name in ("sensitivity", "specificity"):
+        assert (found[name].low, found[name].high) == of_patients
+    told = np.where(groups[:, None] == 0, -9.0, 9.0) * np.eye(8)[labels]  # one patient as a whole
+    failed = Reading(told, labels, "multi-class", groups=groups)
+    one = Fit(given).estimates(failed)["sensitivity"]
+    plain = share_interval((groups > 0).astype(float), groups)
+    assert (one.value, one.low) == pytest.approx((0.9, plain[0]), abs=0.02)
 
 
 def test_ratios_of_balanced_errors_count_the_patients_of_a_class():

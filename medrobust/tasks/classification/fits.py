@@ -56,8 +56,7 @@ class Fit:
             for name, sides in (("sensitivity", truths), ("specificity", ~truths)):
                 parts = [sides[:, c] for c, _ in chosen]
                 shares = [float(right[side, i].mean()) for i, side in enumerate(parts)]
-                terms, groups = right.astype(float), given.groups
-                bounds = mean_of_shares_interval(terms, parts, groups, once=False)
+                bounds = mean_of_shares_interval(right.astype(float), parts, given.groups)
                 found[name] = Estimate(float(np.mean(shares)), *bounds)
         if given.thresholded:
             costs = likelihood_terms(
