@@ -157,15 +157,16 @@ def mce_interval(
 ) -> Bounds:
     """Return the interval of CE (C = 1) or mCE over the logarithm.
 
-    Args: as `ratio_influence`; a model without any error gets Wilson's upper bound of its error,
-        over the reference's, as upper bound: of `smallest` units, or of all. `labels` are those of
-        balanced errors, whose rare classes hide some variance; with fewer than `FEWEST_UNITS` of a
-        class (`paired.too_few`) no interval holds.
+    Args: as `ratio_influence`; a ratio that no unit moves, of no errors or of the reference's own,
+        may be off by Wilson's upper bound of an error that none has seen, over the reference's: of
+        `smallest` units, or of all. `labels` are those of balanced errors, whose rare classes hide
+        some variance; with fewer than `FEWEST_UNITS` of a class (`paired.too_few`) no interval
+        holds.
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)
-    none = most_unseen(own_influence.shape[-1], labels, groups, smallest=smallest)
     unseen = 0.0 if labels is None else unseen_variance(influence, labels, groups)
+    none = most_unseen(own_influence.shape[-1], labels, groups, smallest=smallest)
     top = none * float((1 / reference).mean())
     return ratio_interval(value, influence, groups, top=top, unseen=unseen)
 
@@ -198,18 +199,24 @@ def relative_mce_interval(
     reference_influence: Float64Array,
     groups: Int64Array | None = None,
     *,
+    smallest: float | None = None,
     labels: Int64Array | None = None,
 ) -> Bounds:
     """Return the interval of relative CE or mCE: value +- t sqrt(V), since it may be negative.
 
     Args: as `ratio_influence`, of losses (error minus clean error) instead of errors. Where the
-        reference hardly loses, this interval says too little: its length is the warning. `labels`
-        are those of balanced errors, as `mce_interval` has them.
+        reference hardly loses, this interval says too little: its length is the warning.
+        `smallest` and `labels` as `mce_interval` has them.
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)
     unseen = 0.0 if labels is None else unseen_variance(influence, labels, groups)
-    return mean_interval(influence, groups, value=value, unseen=unseen)
+    low, high = mean_interval(influence, groups, value=value, unseen=unseen)
+    if low < high:
+        return low, high
+    none = most_unseen(own_influence.shape[-1], labels, groups, smallest=smallest)
+    top = none * float(np.abs(1 / reference).mean())
+    return value - top, value + top
 
 
 def class_parts(labels: Int64Array) -> list[NDArray[np.bool_]]:

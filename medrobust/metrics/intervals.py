@@ -351,11 +351,11 @@ def ratio_interval(
         value: Such as CE or mCE; 0 where the model makes no error.
         influence: float64 (N,) with mean 0; V is the variance of its mean.
         groups: int64 (N,) from 0, or None.
-        top: Upper bound for a ratio of 0, whose V is 0.
+        top: How far a ratio may be off that shows no V: of no errors, or of as many as the other.
         unseen: Variance that the influence values cannot show.
     """
     variance, degrees, _ = variance_of_mean(influence, groups)
-    if value <= 0:
-        return 0.0, top
+    if value <= 0 or variance + unseen == 0:
+        return max(0.0, value - top), value + top
     factor = exp(min(t_quantile(degrees) * sqrt(variance + unseen) / value, 700.0))
     return value / factor, value * factor

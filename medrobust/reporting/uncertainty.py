@@ -272,11 +272,8 @@ class Errors:
         if self.too_few:
             return Estimate(value, note=self.too_few)
         ratio = (values, self.influence(own), below, self.influence(reference), self.groups)
-        if relative:
-            bounds = relative_mce_interval(*ratio, labels=self.strata)
-        else:
-            bounds = mce_interval(*ratio, smallest=self.smallest, labels=self.strata)
-        return with_bounds(value, bounds)
+        interval = relative_mce_interval if relative else mce_interval
+        return with_bounds(value, interval(*ratio, smallest=self.smallest, labels=self.strata))
 
     def influence(self, wrong: Sequence[Float64Array]) -> Float64Array:
         """Return what each unit adds to each of several losses: float64 (losses, U)."""

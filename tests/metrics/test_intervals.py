@@ -11,6 +11,7 @@ from medrobust.metrics.aggregates import (
     error_interval,
     group_codes,
     mce_interval,
+    relative_mce_interval,
 )
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
@@ -324,6 +325,20 @@ def test_a_model_without_errors_has_an_mce_above_zero_within_reach():
     )
     assert low == 0.0
     assert high == pytest.approx(wilson(0.0, 100)[1] / 0.2)
+
+
+def test_a_model_that_errs_as_its_reference_does_has_no_certain_ratio():
+    wrong = (np.arange(100) < 20).astype(float)[None]
+    moved = error_influence(wrong, None)
+    top = wilson(0.0, 100)[1] / 0.2
+    alike = mce_interval(wrong.mean(1), moved, wrong.mean(1), moved)
+    assert alike == pytest.approx((1 - top, 1 + top))
+    still = np.zeros(1), np.zeros((1, 100))  # it loses nothing, the reference 20 points
+    assert relative_mce_interval(*still, wrong.mean(1), moved) == pytest.approx((-top, top))
+    every = np.ones((1, 30))  # all wrong, and so is the reference
+    nothing, top = error_influence(every, None), wilson(0.0, 30)[1]
+    found = mce_interval(every.mean(1), nothing, every.mean(1), nothing)
+    assert found == pytest.approx((1 - top, 1 + top))
 
 
 def test_limits_hold():

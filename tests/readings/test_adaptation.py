@@ -24,6 +24,15 @@ from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.from_store import report_store
 from medrobust.tasks.base import Terms
 
+METRICS = ("clean error", "mean corruption error", "mCE")
+MATRIX = SimpleNamespace(
+    measured=SimpleNamespace(groups=lambda data, terms: None),
+    data=None,
+    shown="misranked_pairs",
+    task=SimpleNamespace(metrics={"misranked_pairs": SimpleNamespace(share=True)}),
+)
+"""What intervals over images ask of a table."""
+
 WRONG = {"none": (12, 30), "a": (6, 24), "b": (9, 30), "c": (3, 36)}
 """Adapter -> wrong answers of 60, clean and corrupted."""
 
@@ -104,17 +113,26 @@ def test_what_no_image_moves_has_the_bounds_of_the_images_that_it_rests_on() -> 
     """An order without a fault over 200 images, 20 of them abnormal, as a share of those 20."""
     terms = Terms(np.zeros(200), first_order=True, smallest=20)
     perfect = Draw({}, terms, np.zeros((1, 200)), np.ones((1, 200)))
-    matrix = SimpleNamespace(
-        measured=SimpleNamespace(groups=lambda data, terms: None),
-        data=None,
-        shown="misranked_pairs",
-        task=SimpleNamespace(metrics={"misranked_pairs": SimpleNamespace(share=True)}),
-    )
-    over = OverImages(matrix, [perfect, perfect], perfect)
+    over = OverImages(MATRIX, [perfect, perfect], perfect)
     top = wilson(0.0, 20)[1]
-    for metric in ("clean error", "mean corruption error", "mCE"):
+    for metric in METRICS:
         assert over.value(metric) == pytest.approx((0, top))
         assert over.gain(metric) == pytest.approx((-top, top))
+    worst = Draw({}, replace(terms, values=np.ones(200)), np.ones((1, 200)), np.ones((1, 200)))
+    gained = OverImages(MATRIX, [perfect], worst)
+    assert gained.gain("clean error") == pytest.approx((1 - top, 1 + top))
+
+
+def test_few_images_of_a_class_have_no_ratio_whether_draws_err_as_the_reference_or_not() -> None:
+    strata = np.repeat([0, 1], [17, 3])
+    wrong = (np.arange(20) % 4 == 0).astype(float)
+    alike = Draw({}, Terms(wrong, first_order=True, strata=strata), wrong[None], wrong[None])
+    other = replace(alike, columns=np.roll(wrong, 1)[None])
+    for draw in (alike, other):
+        over = OverImages(MATRIX, [draw, draw], draw)
+        assert over.too_few == "a class has 3 images, 5 are needed"
+        assert (over.value("mCE"), over.gain("mCE")) == (None, None)
+        assert over.value("clean error") is not None
 
 
 def test_a_missing_cell_is_no_smaller_mean(tmp_path: Path) -> None:

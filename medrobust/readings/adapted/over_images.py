@@ -47,12 +47,7 @@ class OverImages:
             if self.mean.columns is None or self.mean.reference is None:
                 return None
             own, reference = self.mean.columns, self.mean.reference
-            if np.array_equal(own, reference):
-                if self.base is None:
-                    return None
-                unseen = self._unseen() * float((1 / self._ratio(reference)[0]).mean())
-                return 1 - unseen, 1 + unseen
-            if self.too_few:
+            if self.too_few or (self.base is None and np.array_equal(own, reference)):
                 return None
             ratio = (*self._ratio(own), *self._ratio(reference))
             return mce_interval(*ratio, self.groups, smallest=self.smallest, labels=self.strata)
@@ -85,16 +80,15 @@ class OverImages:
             value = mean_error(wrong, self.strata)
             influences.append((value, error_influence(wrong, self.strata, self.groups)))
         (first, one), (second, other) = influences
-        if np.array_equal(one, other):
-            return -self._unseen(), self._unseen()
-        moved = one - other
+        moved, value = one - other, first - second
         unseen = 0.0 if self.strata is None else unseen_variance(moved, self.strata, self.groups)
-        return mean_interval(moved, self.groups, value=first - second, unseen=unseen)
-
-    def _unseen(self) -> float:
-        """Return the share of answers that may change where none of these images' has."""
-        images = len(self.mean.clean.values)
-        return most_unseen(images, self.strata, self.groups, smallest=self.smallest)
+        low, high = mean_interval(moved, self.groups, value=value, unseen=unseen)
+        if low < high:
+            return low, high
+        may = most_unseen(len(moved), self.strata, self.groups, smallest=self.smallest)
+        if metric == "mCE" and self.mean.reference is not None:
+            may *= float((1 / self._ratio(self.mean.reference)[0]).mean())
+        return value - may, value + may
 
     def _wrong(self, draw: Draw, metric: str) -> Float64Array | None:
         if metric == "clean error":
