@@ -17,6 +17,7 @@ from medrobust.metrics.classification import macro_f1
 from medrobust.metrics.influence import f1_influence
 from medrobust.metrics.intervals import balanced_interval, logit_interval, share_interval
 from medrobust.metrics.paired import FEWEST_UNITS
+from medrobust.tasks.classification.notes import FEWEST_OF_F1
 
 NORMAL = NormalDist()
 COLUMNS = ("classes", "units", "images of a unit", "error", "balanced error", "CE", "macro F1")
@@ -31,8 +32,12 @@ SIZES: tuple[tuple[tuple[int, ...], int, float], ...] = (
     ((50, 5), 4, 0.2),
     ((100, 10, 5), 4, 0.5),
     ((1,) * 20, 1, 0.5),
+    ((2,) * 8, 1, 0.3),
     ((3,) * 8, 1, 0.3),
+    ((3,) * 20, 1, 0.3),
     ((5,) * 8, 1, 0.3),
+    ((5,) * 20, 1, 0.3),
+    ((10, 2), 1, 0.3),
     ((300, 3), 1, 0.3),
     ((300, 5), 1, 0.3),
     ((300, 10), 1, 0.1),
@@ -91,12 +96,13 @@ def rows(repetitions: int, seed: int = 0) -> Iterator[Sequence[str]]:
                 held[1] += low <= 4 / 3 <= high
             said = answers(labels, units, rng)
             value = macro_f1(said, labels)
-            moved = f1_influence(said, labels)
+            moved = f1_influence(said, labels, groups)
             low, high = logit_interval(value, moved, groups, smallest=rests)
             held[2] += low <= true <= high
         covers = [f"{100 * c:.1f}" for c in held / (repetitions, max(defined, 1), repetitions)]
-        if min(sizes) < FEWEST_UNITS:
-            covers[1:] = [f"({text})" for text in covers[1:]]
+        for place, fewest in ((1, FEWEST_UNITS), (2, FEWEST_OF_F1)):
+            if min(sizes) < fewest:
+                covers[place] = f"({covers[place]})"
         named = (
             f"{len(sizes)} of {sizes[0]}" if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
         )

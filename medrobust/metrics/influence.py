@@ -269,10 +269,30 @@ def balanced_influence(
         if groups is None:
             result[..., own] = centered * (_unbiased(count) * scale)
             continue
-        held = (np.bincount(groups[own]) / count)[groups[own]]
-        larger = np.where(held < 1, 1 / np.sqrt(np.maximum(1 - held, 1e-12)), 1.0)
-        result[..., own] = centered * larger * scale
+        result[..., own] = (
+            centered * _beyond((np.bincount(groups[own]) / count)[groups[own]]) * scale
+        )
     return result
+
+
+def _beyond(held: Float64Array) -> Float64Array:
+    """Return by how much units with these shares of a class differ from it more than it shows."""
+    larger: Float64Array = np.where(held < 1, 1 / np.sqrt(np.maximum(1 - held, 1e-12)), 1.0)
+    return larger
+
+
+def _stretched(
+    influence: Float64Array, labels: Int64Array, groups: Int64Array | None
+) -> Float64Array:
+    """Enlarge what differs from the mean of a class, as `balanced_influence` does: float64 (N,)."""
+    sizes = np.bincount(labels)
+    apart = influence - (np.bincount(labels, weights=influence) / np.maximum(sizes, 1))[labels]
+    held = 1 / sizes[labels]
+    if groups is not None:
+        pairs = labels * (int(groups.max()) + 1) + groups
+        held = np.bincount(pairs)[pairs] * held
+    stretched: Float64Array = influence + (_beyond(held) - 1) * apart
+    return stretched
 
 
 def unseen_variance(
@@ -308,10 +328,18 @@ def unseen_variance(
     return max(float((drawn - seen).sum()), 0.0) / len(labels) ** 2
 
 
-def f1_influence(predicted: Int64Array, labels: Int64Array) -> Float64Array:
+def f1_influence(
+    predicted: Int64Array, labels: Int64Array, groups: Int64Array | None = None
+) -> Float64Array:
     """Influence values of macro F1 over the classes that occur or are predicted; 0 without any.
 
-    What an image adds depends on its label and prediction alone: of classes it is looked up.
+    What an image adds depends on its label and prediction alone: of classes it is looked up. A
+    class of few units is drawn towards each, as in `balanced_influence`.
+
+    Args:
+        predicted: int64 (N,) or (N, L).
+        labels: int64 (N,) or (N, L).
+        groups: int64 (N,) from 0, or None.
     """
     if labels.ndim == 2:
         had, said = labels == 1, predicted == 1
@@ -320,9 +348,11 @@ def f1_influence(predicted: Int64Array, labels: Int64Array) -> Float64Array:
             return np.zeros(len(labels))
         occurs = weight > 0
         had, said, weight = had[:, occurs], said[:, occurs], weight[occurs]
-        right = (had & said).sum(axis=0)
-        moved: Float64Array = _f1_terms(had, said, right, weight).mean(axis=1) * len(labels)
-        return moved
+        terms = _f1_terms(had, said, (had & said).sum(axis=0), weight)
+        columns = zip(terms.T, labels[:, occurs].T, strict=True)
+        moved = np.mean([_stretched(term, of, groups) for term, of in columns], axis=0)
+        found: Float64Array = moved * len(labels)
+        return found
     size = int(max(labels.max(), predicted.max())) + 1
     counts = np.bincount(labels, minlength=size) + np.bincount(predicted, minlength=size)
     weight = counts.astype(np.float64)
@@ -333,8 +363,7 @@ def f1_influence(predicted: Int64Array, labels: Int64Array) -> Float64Array:
     had, said = (codes[:, None] == names for codes in np.divmod(kinds, size))
     table = np.empty(size**2)
     table[kinds] = _f1_terms(had, said, right, weight[names]).mean(axis=1) * len(labels)
-    result: Float64Array = table[kind]
-    return result
+    return _stretched(table[kind], labels, groups)
 
 
 def _f1_terms(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
 from medrobust.metrics.aggregates import (
@@ -13,11 +13,13 @@ from medrobust.metrics.aggregates import (
     mce_interval,
     relative_mce_interval,
 )
+from medrobust.metrics.classification import macro_f1
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
 from medrobust.metrics.influence import (
     areas,
     balanced_influence,
+    f1_influence,
     mean_precision,
     unseen_variance,
 )
@@ -122,6 +124,8 @@ def test_no_cell_has_a_point_interval_even_if_it_is_perfect_or_single():
             elif estimate.value is not None and name != "brier":
                 assert estimate.high - estimate.low > 0.1, name
     assert cell_estimates(one)["auc"].low is None
+    graded = Reading(np.eye(2)[[0]], np.array([0]), "ordinal-regression")
+    assert cell_estimates(graded)["mean_absolute_grade_error"].high == 1.0  # off by all grades
 
 
 def test_groups_of_one_image_change_nothing_and_copies_are_no_more_information():
@@ -239,6 +243,27 @@ def test_ratios_of_balanced_errors_count_the_patients_of_a_class():
     expected = (means.var(axis=1, ddof=1) / 5).sum() / 64
     found = variance_of_mean(error_influence(wrong, labels, groups), groups)[0]
     assert found == pytest.approx(expected * 40 / 39)
+
+
+@pytest.mark.parametrize("patients", [False, True])
+def test_macro_f1_of_few_is_drawn_towards_each_of_them(patients):
+    """Slopes of scikit-learn's weighted F1; apart within a class, larger by 1 / sqrt(1 - share)."""
+    rng = np.random.default_rng(4)
+    labels, groups = np.repeat(np.arange(4), 6), np.repeat(np.arange(12), 2)
+    said = np.where(rng.random(24) < 0.6, labels, rng.integers(4, size=24))
+    step = 1e-6 * np.eye(24)
+    slopes = [
+        (f1_score(labels, said, average="macro", sample_weight=1 + own) - macro_f1(said, labels))
+        / 1e-6
+        for own in step
+    ]
+    plain = 24 * np.array(slopes).reshape(4, 6)
+    mean = plain.mean(axis=1, keepdims=True)
+    larger = np.sqrt(3 / 2 if patients else 6 / 5)
+    found = f1_influence(said, labels, groups if patients else None)
+    assert found == pytest.approx((mean + larger * (plain - mean)).ravel(), abs=1e-3)
+    both = f1_influence(np.eye(4, dtype=int)[said], np.eye(4, dtype=int)[labels])
+    assert both.sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_rare_class_that_shows_no_variance_borrows_it():

@@ -55,7 +55,7 @@ def _of_predictions(answers: Answers, values: dict[str, float | None]) -> dict[s
     plain = share_interval(mean_terms(right), answers.groups)
     balanced = error_interval(right, answers.labels, answers.groups)
     smallest = _smallest(answers)
-    influence = f1_influence(answers.predicted, answers.labels)
+    influence = f1_influence(answers.predicted, answers.labels, answers.groups)
     score = values["macro_f1"] or 0.0
     return {
         "accuracy": plain,
@@ -149,7 +149,7 @@ def _of_grades(answers: Answers, values: dict[str, float | None]) -> dict[str, B
     bounds: dict[str, Bounds | None] = {}
     if not distance.any():
         most = share_interval(distance, groups)[1]
-        bounds["mean_absolute_grade_error"] = (0.0, 1.5 * most)
+        bounds["mean_absolute_grade_error"] = (0.0, min(1.5 * most, classes - 1.0))
         if kappa is not None:
             spread = 2 * float(answers.labels.var())  # mean square of two answers by chance
             bounds["quadratic_weighted_kappa"] = (max(-1.0, 1 - 2.5 * most / spread), 1.0)

@@ -5,12 +5,14 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.metrics.calibration_bounds import FEWEST_CALIBRATED, FEWEST_RARE, rare_answers
 from medrobust.metrics.estimates import Estimate
-from medrobust.metrics.paired import FEWEST_UNITS
 
 from .answers import Answers
 
 FEWEST_POSITIVES = 12
 """Positives a class (harmonic mean; patients who have one) that the interval of the AUPRC needs."""
+
+FEWEST_OF_F1 = 3
+"""Images (or patients) of a class that the interval of macro F1 needs to hold."""
 
 OF_CHANCES = ("brier", "ece", "adaptive_ece", "nll_calibrated")
 """Numbers that a rare wrong answer decides: where few were seen, what one costs is not known."""
@@ -41,10 +43,10 @@ def _note(name: str, found: Estimate, given: Answers, rare: int) -> str:
         return _undefined(name)
     if found.lacks:
         return _unbounded(name, given)
-    if name == "macro_f1" and given.class_units.min(initial=FEWEST_UNITS) < FEWEST_UNITS:
+    if name == "macro_f1" and given.class_units.min(initial=FEWEST_OF_F1) < FEWEST_OF_F1:
         units = "image" if given.groups is None else "patient"
         few = f"a class has {counted(int(given.class_units.min()), units)}"
-        return f"{few}, {FEWEST_UNITS} are needed: {_held('macro_f1')}"
+        return f"{few}, {FEWEST_OF_F1} are needed: {_held('macro_f1')}"
     if name in OF_CHANCES and rare < FEWEST_RARE:
         return _doubtful(name, given, rare)
     return ""
