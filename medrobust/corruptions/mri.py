@@ -321,23 +321,26 @@ def low_pass(plane: Float64Array, kept: NDArray[np.bool_]) -> Float64Array:
 
     Args:
         plane: float64 (H, W).
-        kept: bool (H, W // 2 + 1), from `disk`.
+        kept: bool (H, C), from `disk`.
     """
-    columns = int(np.flatnonzero(kept.any(axis=0)).max(initial=0)) + 1
-    space = np.fft.fft(np.fft.rfft(plane)[:, :columns], axis=0) * kept[:, :columns]
+    space = np.fft.fft(np.fft.rfft(plane)[:, : kept.shape[1]], axis=0)
+    space *= kept
     found: Float64Array = np.fft.irfft(np.fft.ifft(space, axis=0), plane.shape[1])
     return found
 
 
 @lru_cache(maxsize=64)
 def disk(size: tuple[int, int], alpha: float) -> NDArray[np.bool_]:
-    """Say what is kept of the half spectrum of a real plane: bool (H, W // 2 + 1).
+    """Say what is kept of the first columns of the half spectrum of a real plane: bool (H, C).
+
+    Beyond C, up to W // 2 + 1, nothing is kept.
 
     Example:
         >>> disk((4, 4), 0.6).astype(int).tolist()
-        [[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]
+        [[1, 1], [1, 0], [0, 0], [1, 0]]
     """
     y, x = np.fft.fftfreq(size[0], 1 / size[0]), np.arange(size[1] // 2 + 1)
     radius = (1 - alpha) * max(size) * np.sqrt(2) / 2
     kept: NDArray[np.bool_] = np.sqrt(y[:, None] ** 2 + x**2) <= radius
-    return kept
+    columns = np.flatnonzero(kept.any(axis=0)).max(initial=0) + 1
+    return np.ascontiguousarray(kept[:, :columns])

@@ -137,7 +137,9 @@ def test_gibbs_keeps_a_disk_of_the_centred_spectrum(shape, alpha):
     spectrum = centred(plane)
     spectrum[outside] = 0
     kept = mri.disk(shape, alpha)
-    found = np.fft.irfft2(np.fft.rfft2(plane) * kept, shape)
+    half = np.zeros((shape[0], shape[1] // 2 + 1), bool)
+    half[:, : kept.shape[1]] = kept
+    found = np.fft.irfft2(np.fft.rfft2(plane) * half, shape)
     assert np.abs(found - back(spectrum)).max() < 1e-9
     assert np.array_equal(mri.low_pass(plane, kept), found)
     images = torch.from_numpy(plane.astype(np.uint8))[None, None]

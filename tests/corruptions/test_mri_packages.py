@@ -50,7 +50,7 @@ def test_gibbs_is_monais_where_sides_are_odd(stored):
     """MONAI lays its disk about (N - 1) / 2, which is the zero frequency where N is odd."""
     odd = stored["odd"]
     kept = mri.disk(odd.shape, 0.6)
-    found = np.fft.irfft2(np.fft.rfft2(odd) * kept, odd.shape)
+    found = mri.low_pass(odd, kept)
     assert np.abs(found - stored["gibbs"]).max() < 1e-3
 
 
