@@ -181,8 +181,9 @@ def test_a_classifier_of_ones_own_is_adapted_where_it_has_what_is_changed(tmp_pa
             plan(job, RESOURCES)
 
 
-def test_several_processes_cannot_share_a_cell(tmp_path: Path) -> None:
-    job = evaluated(tmp_path, "tent")
+@pytest.mark.parametrize("protocol", ["per_cell", "continual", "mixed"])
+def test_several_processes_cannot_share_a_cell(tmp_path: Path, protocol: str) -> None:
+    job = evaluated(tmp_path, {"method": "tent", "protocol": protocol})
     runner = CellRunner(job, RESOURCES, Store(job.where.store), Ranks(0, 2))
     (planned,) = plan(job, RESOURCES)
     queue = _queue(runner, planned)
