@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from math import inf
+from statistics import fmean
 
 from medrobust.base.csv_text import Why
 from medrobust.metrics.draws import hierarchical_interval
@@ -216,7 +217,8 @@ def _bounds(
     """Return the columns of a value ("value", "low", "high"), or of a gain ("gain", ...)."""
     ends = (f"{of}_low", f"{of}_high") if of else ("low", "high")
     if not values or images is None:
-        return {of or "value": number(values[0] if values else None)} | dict.fromkeys(ends, "")
+        mean = fmean(values) if values else None
+        return {of or "value": number(mean)} | dict.fromkeys(ends, "")
     over = hierarchical_interval(values, images, limits=limits)
     return dict(zip((of or "value", *ends), map(number, over), strict=True))
 

@@ -109,6 +109,18 @@ def test_draws_are_joined_and_gains_are_paired(tmp_path: Path) -> None:
     assert float(table["lora 10%", "mCE"]["low"]) < 1.0 < float(table["lora 10%", "mCE"]["high"])
 
 
+def test_without_bounds_a_gain_is_the_mean_over_draws_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medrobust.metrics.paired.FEWEST_UNITS", 61)
+    rows = draw_rows(report_of(tmp_path, written(tmp_path)).matrices)
+    table = {r["metric"]: r for r in rows if r["adaptation"] == "lora 10%"}
+    corrupted, mce = table["mean corruption error"], table["mCE"]
+    assert corrupted["gain_low"] == mce["low"] == ""
+    assert float(corrupted["gain"]) == pytest.approx((6 + 0 - 6) / 60 / 3)
+    assert float(mce["value"]) == pytest.approx((24 + 30 + 36) / 90)
+
+
 def test_what_no_image_moves_has_the_bounds_of_the_images_that_it_rests_on() -> None:
     """An order without a fault over 200 images, 20 of them abnormal, as a share of those 20."""
     terms = Terms(np.zeros(200), first_order=True, smallest=20)
