@@ -334,6 +334,7 @@ def test_methods_are_built_from_names_and_mappings_each_once() -> None:
     ]
     assert [one.label for one in made][-1] == "t3a"
     assert chosen([{"method": "t3a", "entries": None}])[0].label == "t3a entries=null"
+    assert chosen([{"method": "tent", "protocol": None}])[0].label == "tent"
 
 
 @pytest.mark.parametrize(
@@ -343,6 +344,19 @@ def test_methods_are_built_from_names_and_mappings_each_once() -> None:
         ([{"published": True}], (0,), UnknownNameError, "no method 'None'"),
         ("lame", (0,), ConfigurationError, "must be a list"),
         (["t3a"], (-1,), ConfigurationError, "whole numbers from 0 on"),
+        (["t3a"], (), ConfigurationError, "a list of whole numbers"),
+        (["t3a"], 3, ConfigurationError, "a list of whole numbers"),
+        (5, (0,), ConfigurationError, "must be a list"),
+        ([{"method": "lame", "symmetric": "no"}], (0,), ConfigurationError, "true or false"),
+        ([{"method": "lame", "batch": "x"}], (0,), ConfigurationError, "whole number or null"),
+        ([{"method": "eta", "margin": "x"}], (0,), ConfigurationError, "margin=x of eta"),
+        ([{"method": "eta", "margin": -1}], (0,), ConfigurationError, "margin=-1 of eta"),
+        ([{"method": "eata", "images": 0}], (0,), ConfigurationError, "images=0 of eata"),
+        ([{"method": "eata", "split": 3}], (0,), ConfigurationError, "split=3 of eata .* a text"),
+        ([{"method": "sar", "floor": None}], (0,), ConfigurationError, "floor=None of sar"),
+        ([{"method": "sar", "radius": -0.1}], (0,), ConfigurationError, "radius=-0.1 of sar"),
+        ([{"method": "watt", "templates": [1]}], (0,), ConfigurationError, "a list of texts"),
+        ([{"method": "zero", "flip": 1}], (0,), ConfigurationError, "flip=1 of zero"),
         ([{"method": "tda", "beta": "a"}], (0,), ConfigurationError, "beta=a of tda"),
         ([{"method": "tda", "gamma": 1}], (0,), ConfigurationError, "no parameter 'gamma'"),
         ([{"method": "t3a", "entries": 1.5}], (0,), ConfigurationError, "entries=1.5 of t3a"),

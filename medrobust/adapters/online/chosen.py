@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from medrobust.base.near_misses import nearest_key
 from medrobust.base.reasons import reason_of
@@ -55,10 +55,10 @@ def chosen(
         UnknownNameError: If there is no such method.
         ConfigurationError: If a parameter or an order is none.
     """
-    if isinstance(asked, str) or any(type(one) is not int or one < 0 for one in orders):
+    if not _listed(asked) or not _listed(orders) or not orders or not all(map(_counts, orders)):
         raise ConfigurationError(
-            f"adapter.online={asked} must be a list ([lame,tda]), and adapter.orders={list(orders)}"
-            f" whole numbers from 0 on."
+            f"adapter.online={asked} must be a list ([lame,tda]), and adapter.orders={orders} a "
+            f"list of whole numbers from 0 on ([0,1,2])."
         )
     made: dict[str, Online] = {}
     for one in asked:
@@ -66,6 +66,14 @@ def chosen(
             method = _built(one, order, protocol)
             made.setdefault(repr(method.description()), method)
     return tuple(made.values())
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _built(asked: Any, order: int, protocol: str | None) -> Online:
@@ -84,12 +92,50 @@ def _built(asked: Any, order: int, protocol: str | None) -> Online:
             raise ConfigurationError(
                 f"adapter.online: {name} has no parameter {key!r}. It has: {', '.join(known)}."
             )
+    kinds = get_type_hints(METHODS[name])
+    for key, value in given.items():
+        if not _is_a(value, kinds[key]):
+            said = " or ".join(SAID[one] for one in _ways(kinds[key]))
+            raise ConfigurationError(f"adapter.online: {key}={value} of {name} must be {said}.")
     try:
         return METHODS[name](order=order, **plain(given))
     except TypeError as error:
         raise ConfigurationError(
             f"adapter.online: {name} cannot be built: {reason_of(error)}."
         ) from error
+
+
+SAID: Mapping[Any, str] = MappingProxyType(
+    {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        type(None): "null",
+        tuple: "a list of texts",
+    }
+)
+"""Type of a parameter -> what is asked for."""
+
+
+def _ways(kind: Any) -> list[Any]:
+    """List the types that a parameter may have; of a list of texts `tuple`."""
+    if get_origin(kind) is tuple:
+        return [tuple]
+    return [one for part in get_args(kind) for one in _ways(part)] or [kind]
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Say whether a value has the type of its parameter; what is one of several words, always."""
+    if get_origin(kind) is Literal:
+        return True
+    for one in _ways(kind):
+        if one is tuple:
+            if _listed(value) and all(isinstance(each, str) for each in value):
+                return True
+        elif type(value) is one or (one is float and type(value) is int):
+            return True
+    return False
 
 
 def _begin_anew(kind: type[Online], given: dict[str, Any], protocol: str | None) -> None:
@@ -100,6 +146,7 @@ def _begin_anew(kind: type[Online], given: dict[str, Any], protocol: str | None)
     """
     asked = given.get("protocol", protocol)
     if asked is None:
+        given.pop("protocol", None)
         return
     if asked not in kind.protocols:
         raise ConfigurationError(

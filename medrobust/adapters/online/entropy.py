@@ -127,6 +127,16 @@ class Eta(Descent):
 
     method: ClassVar[str] = "eta"
 
+    def __post_init__(self) -> None:
+        """Refuse what is no filter.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        Descent.__post_init__(self)
+        check(self.method, "margin", self.margin, low=0)
+        check(self.method, "similar", self.similar, low=-1)
+
     def begin(self, scene: Scene) -> "EtaSession":
         """Begin with a cell."""
         return EtaSession(self, scene)
@@ -147,6 +157,16 @@ class Eata(Eta):
     split: str = "train"
 
     method: ClassVar[str] = "eata"
+
+    def __post_init__(self) -> None:
+        """Refuse what does not hold the model.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        Eta.__post_init__(self)
+        check(self.method, "anchor", self.anchor, low=0)
+        check(self.method, "images", self.images, low=1, whole=True)
 
     def source(self) -> tuple[str, int]:
         """Return of which other split it reads how many clean images."""
@@ -180,6 +200,16 @@ class Sar(Descent):
 
     method: ClassVar[str] = "sar"
     later: ClassVar[Mapping[str, Any]] = {"published": False}
+
+    def __post_init__(self) -> None:
+        """Refuse what is no filter.
+
+        Raises:
+            ConfigurationError: Naming the key.
+        """
+        Descent.__post_init__(self)
+        for key in ("margin", "radius", "floor"):
+            check("sar", key, getattr(self, key), low=0)
 
     def begin(self, scene: Scene) -> "SarSession":
         """Begin with a cell."""
