@@ -24,7 +24,7 @@ def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
     sides squashed to the input size (SigLIP, ViT).
 
     Args:
-        path: `preprocessor_config.json`.
+        path: `preprocessor_config.json`, or `processor_config.json`, which holds it.
         image_size: Side of the input that the model's own configuration states; None: the model
             takes any (DINOv2 is trained at another size than it is used at).
 
@@ -32,6 +32,8 @@ def read_preprocess(path: Path, image_size: int | None) -> Preprocess:
         WeightsMismatchError: If it asks for something else, or for another input size.
     """
     values = read_settings(path)
+    inner = values.get("image_processor")  # of a processor_config.json
+    values = inner if isinstance(inner, dict) else values
     for key in ("rescale_factor", "resample"):
         check_number(values, key, path.name)
     cropped = values.get("do_center_crop", "crop_size" in values)

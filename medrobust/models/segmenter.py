@@ -21,8 +21,21 @@ from .base import ImageModel, ImagePreprocess, LoadReport
 from .own import module_fingerprint, no_scaling
 from .patches import PatchFeatures, PatchLevel, check_blocks
 
-PromptedBy: TypeAlias = Literal["nothing", "texts", "boxes"]
+PromptedBy: TypeAlias = Literal["nothing", "texts", "boxes", "examples"]
 """What tells a segmenter what to look for, beside the image."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training images of a class, for segmenters that are prompted by them.
+
+    Attributes:
+        patches: Of the images.
+        masks: bool (S, H, W), where the class is.
+    """
+
+    patches: PatchFeatures
+    masks: Tensor
 
 
 class MaskDecoder(Protocol):
@@ -71,6 +84,17 @@ class SegmentationModel(ImageModel):
             texts: Sentences of each class, the background first; empty unless it is prompted by
                 texts.
         """
+
+    def example_decoder(self, examples: Sequence[Examples]) -> MaskDecoder:
+        """Return what makes logits of patch features, where it is prompted by examples.
+
+        Args:
+            examples: Of each class, the background left out.
+
+        Raises:
+            ConfigurationError: Unless a subclass says otherwise.
+        """
+        raise ConfigurationError(f"{type(self).__name__} is not prompted by examples.")
 
 
 class LogitsAsTheyCome:

@@ -215,3 +215,65 @@ def write_random_sam2(folder: Path, kind: str, *, seed: int = 0) -> Any:
     )
     checkpoints.save(state, folder / "model.safetensors")
     return model
+
+
+def write_random_sam3(folder: Path, kind: str, *, seed: int = 0) -> Any:
+    """Write a small SAM 3 as transformers lays it out.
+
+    Args:
+        folder: Gets `config.json`, `preprocessor_config.json` (for videos `processor_config.json`,
+            in which it lies), CLIP's tokenizer and `model.safetensors`.
+        kind: "sam3", or "sam3_video", whose file has a tracker, too.
+        seed: Of the weights.
+
+    Returns:
+        The `transformers.Sam3Model` with the same weights.
+    """
+    from transformers import Sam3Config, Sam3Model
+
+    backbone = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    backbone |= {"num_attention_heads": 2, "image_size": 64, "patch_size": 16, "window_size": 2}
+    backbone |= {"global_attn_indexes": [1], "pretrain_image_size": 32}
+    vision = {"backbone_config": backbone | {"model_type": "sam3_vit_model"}}
+    vision |= {"fpn_hidden_size": 32, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}
+    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    text |= {"num_attention_heads": 2, "projection_dim": 16, "max_position_embeddings": 32}
+    text |= {"model_type": "clip_text_model", "eos_token_id": 49407}
+    part = {"hidden_size": 32, "num_attention_heads": 2}
+    layers = part | {"num_layers": 2, "intermediate_size": 48}
+    config = Sam3Config(
+        vision_config=vision,
+        text_config=text,
+        geometry_encoder_config=layers,
+        detr_encoder_config=layers,
+        detr_decoder_config=layers | {"num_queries": 5},
+        mask_decoder_config=part,
+    )
+    model = Sam3Model(config).eval()
+    checkpoints.randomise(model, seed)
+    state = dict(model.state_dict())
+    said = config.to_dict() | {"model_type": "sam3"}
+    pictures = {
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "Sam3ImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "mask_size": {"height": 16, "width": 16},
+        "resample": 2,
+        "rescale_factor": 1 / 255,
+        "size": {"height": 64, "width": 64},
+    }
+    if kind == "sam3_video":
+        said = {"model_type": kind, "detector_config": said}
+        state = {f"detector_model.{key}": value for key, value in state.items()}
+        state["tracker_neck.fpn_layers.0.weight"] = checkpoints.torch.ones(2)
+        state["tracker_model.no_memory_embedding"] = checkpoints.torch.ones(1, 32)
+        checkpoints.write_json(folder / "processor_config.json", {"image_processor": pictures})
+    else:
+        checkpoints.write_json(folder / "preprocessor_config.json", pictures)
+    checkpoints.write_json(folder / "config.json", said)
+    checkpoints.save(state, folder / "model.safetensors")
+    checkpoints.write_clip_tokenizer(folder)
+    return model

@@ -22,6 +22,7 @@ from medrobust.tasks.tuning_head import TuningHead
 from medrobust.types import UInt8Array
 
 from .classes import has_outside
+from .examples import shown_examples
 from .head import SegmentationHead, Segments
 from .judging import Judge
 from .segmenters.boxes import BoxProtocol, PromptMove
@@ -181,7 +182,11 @@ def _words(
 def _own(
     side: ModelSide, description: HeadDescription, data: Any, view: View, purpose: str
 ) -> Segments:
-    decoder: Segments = side.model().mask_decoder(description.get("texts", ()))
+    decoder: Segments
+    if "examples" in description:
+        decoder = side.model().example_decoder(shown_examples(side, description["examples"], data))
+    else:
+        decoder = side.model().mask_decoder(description.get("texts", ()))
     return decoder
 
 

@@ -71,13 +71,14 @@ class Segmentation(Task):
         blocks: Blocks of the image tower whose places a probe or sentences read; None: all of up to
             four, else those at a half, three quarters and the end (sentences: the last).
         probe_shots: Training images that a probe is fitted to; None: all.
-        probe_seed: Of their draw, and of the jitter of boxes.
+        probe_seed: Of their draw, of that of examples, and of the jitter of boxes.
         probe_ridge: Penalty of a probe, as a share of the number of places.
         prompted_by: "boxes" or "points", for models that take both.
         box: How boxes are drawn around the true masks, for models that are prompted by them.
         prompt_corruption: How prompts are moved away from where they belong, in rows beside those
             that are not: "shift", "enlarge" or "shrink", one or several; None: not at all.
         prompt_severities: How far, each from 1 to 5.
+        examples: Training images that show a class, at most, for models that are prompted by them.
         background: Words of what is no class, for sentences; a set with words of normal images has
             its own.
         surface: What borders are made of: "surfels" (DeepMind) or "pixels" (MONAI).
@@ -110,6 +111,7 @@ class Segmentation(Task):
         box: Box = "tight",
         prompt_corruption: str | Sequence[str] | None = None,
         prompt_severities: Sequence[int] = (1, 2, 3, 4, 5),
+        examples: int = 64,
         background: Sequence[str] = ("background",),
         surface: Elements = "surfels",
         tolerance: float = 2.0,
@@ -132,11 +134,14 @@ class Segmentation(Task):
             raise ConfigurationError(
                 f"task.probe_shots={probe_shots} must be at least 1, or null for all."
             )
+        if examples < 1:
+            raise ConfigurationError(f"task.examples={examples} must be at least 1.")
         for name, value in (("probe_ridge", probe_ridge), ("tolerance", tolerance)):
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"task.{name}={value} must be a number above 0.")
         self.segmenter, self.blocks = segmenter, blocks
         self.shots, self.seed, self.ridge = probe_shots, probe_seed, float(probe_ridge)
+        self.examples = int(examples)
         self.boxes = BoxProtocol(box, probe_seed, prompted_by)
         kinds = [prompt_corruption] if isinstance(prompt_corruption, str) else prompt_corruption
         self.moves = moves_of(kinds or (), prompt_severities, probe_seed)
@@ -173,6 +178,8 @@ class Segmentation(Task):
             )
         if segmenter == "probe":
             return [{**shared, "name": "probe", **self._of_probe(data, side)}]
+        if segmenter == "own" and self._prompted_by(side) == "examples":
+            return [{**shared, "name": "own", **self._of_examples(data, classes)}]
         if segmenter == "own" and self._prompted_by(side) != "texts":
             if self._prompted_by(side) != "boxes":
                 return [{**shared, "name": "own"}]
@@ -239,6 +246,12 @@ class Segmentation(Task):
         from .making import of_probe
 
         return of_probe(data, side, self.blocks, self.shots, self.seed, self.ridge)
+
+    def _of_examples(self, data: Any, classes: Sequence[str]) -> dict[str, Any]:
+        """Say which training images are shown."""
+        from .examples import of_examples
+
+        return of_examples(data, classes, self.examples, self.seed)
 
     def _texts(self, prompts: Any, data: Any, classes: Sequence[str]) -> list[list[str]]:
         """Return the sentences of each class, the background first."""
