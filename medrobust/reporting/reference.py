@@ -55,7 +55,8 @@ def choose_reference(
     Several configurations of the reference may lie in the store: then the one whose prompt set has
     the name of the cell's own. With `prompts`, only cells of the prompt set of that name count. One
     whose prompt set has the name of the cell's own but other sentences is about other class texts,
-    and does not count.
+    and does not count. Which blocks are read tells cells apart only where those of one model were
+    read by several: towers of other depths have other blocks.
     """
     same = _of_these_texts(cell, candidates)
     if prompts is not None:
@@ -68,13 +69,21 @@ def choose_reference(
 def _of_these_texts(
     cell: StoredCell, candidates: Mapping[tuple[Any, ...], Mapping[str, StoredCell]]
 ) -> list[StoredCell]:
-    same = candidates.get(condition(cell), {}).values()
-    texts = texts_fingerprint(cell.record["head"])
-    return [
-        c
-        for c in same
-        if head_name(c) != head_name(cell) or texts_fingerprint(c.record["head"]) == texts
-    ]
+    same = list(candidates.get(condition(cell), {}).values())
+    named = [c for c in same if head_name(c) == head_name(cell)]
+    alike: list[StoredCell] = []
+    for read in (texts_fingerprint, _whatever_blocks):
+        own = read(cell.record["head"])
+        alike = alike or [c for c in named if read(c.record["head"]) == own]
+    return [c for c in same if c in alike or head_name(c) != head_name(cell)]
+
+
+def _whatever_blocks(head: Mapping[str, Any]) -> str:
+    """Fingerprint the texts of a head, whatever blocks of its model it reads."""
+    plain = {key: part for key, part in head.items() if key != "blocks"}
+    if "maps" in plain:
+        plain["maps"] = {key: part for key, part in head["maps"].items() if key != "blocks"}
+    return texts_fingerprint(plain)
 
 
 def reference_title(reference: str, prompts: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.reporting import reference_cells
@@ -83,6 +84,28 @@ def test_a_reference_with_other_class_texts_is_not_the_reference(tmp_path):
     found, note = look_up(store, cells[:1])
     assert [c.fingerprint for c in found] == [key.fingerprint]
     assert note is None
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_reference_of_another_depth_reads_other_blocks_of_the_same_texts(tmp_path, nested):
+    def reading(key, blocks):
+        read = {"maps": {"blocks": blocks, "scaled_by": "v"}} if nested else {"blocks": blocks}
+        return replace(key, head=key.head | read)
+
+    store, cells = run(tmp_path, {"strong": 1})
+    data = cells[0].data
+    deep, shallow, other = (reading(cell_key(data, "weak"), to) for to in ([6, 12], [1, 2], [2]))
+    asked = reading(cell_key(data, "strong"), [6, 12])
+    for key in (asked, shallow):
+        write_cell(store, data, key)
+    asked = [store.read(asked.spec, asked.fingerprint)]
+    found, note = look_up(store, asked)
+    assert ([c.fingerprint for c in found], note) == ([shallow.fingerprint], None)
+    write_cell(store, data, other)
+    assert "several configurations" in look_up(store, asked)[1]
+    write_cell(store, data, deep)
+    found, note = look_up(store, asked)
+    assert ([c.fingerprint for c in found], note) == ([deep.fingerprint], None)
 
 
 def test_configurations_that_cannot_be_told_apart_leave_the_reference_out(tmp_path):
