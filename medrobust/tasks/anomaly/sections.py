@@ -1,4 +1,4 @@
-"""What a page shows of an anomaly task alone: false alarms per hundred normal studies."""
+"""What a page shows of an anomaly task alone: false alarms, and abnormal images that pass."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from medrobust.tasks.base import Table
 
 from .scores import pixel_counts
 
-LOSS = "false_alarm_rate"
+LOSS, OTHER = "false_alarm_rate", "missed_abnormal_rate"
 
 TOLD_FROM = 0.005
 """What levels hide of a number, from which on a page says so."""
@@ -18,24 +18,35 @@ def false_alarms(matrix: Table) -> str:
     """Show how many of a hundred normal images are flagged, by corruption and severity.
 
     The threshold is that of 95 % sensitivity on clean validation images and stays where it is: what
-    grows under corruption is work for whoever reads the flagged images.
+    grows under corruption is work for whoever reads the flagged images. Beside them stand the
+    abnormal images that it lets pass: where nothing is flagged, there are no false alarms either.
     """
-    if LOSS not in matrix.values:
-        return ""
-    table, clean = matrix.table, matrix.clean[LOSS]
-    lines = [
-        (line.label, name, *map(_hundred, (clean[row], *matrix.values[LOSS][row, column])))
-        for row, line in enumerate(matrix.rows)
-        for column, name in enumerate(table.corruptions)
-    ]
+    lines = _lines(matrix, LOSS)
     if not lines:
         return ""
-    head = ("model", "corruption", "clean", *(f"severity {level}" for level in table.severities))
+    head = ("model", "corruption", "clean", *(f"severity {one}" for one in matrix.table.severities))
     note = (
         '<p class="small">Normal images of a hundred that a threshold flags which finds 95 % of '
         "the abnormal ones among clean validation images, and never moves.</p>"
     )
-    return details("False alarms per 100 normal studies", note + plain_table(head, lines))
+    shown = note + plain_table(head, lines)
+    if passed := _lines(matrix, OTHER):
+        shown += (
+            '<p class="small">Abnormal images of a hundred that the same threshold lets pass: '
+            "where it flags nothing, there is no false alarm either.</p>"
+        ) + plain_table(head, passed)
+    return details("False alarms per 100 normal studies", shown)
+
+
+def _lines(matrix: Table, loss: str) -> list[tuple[str, ...]]:
+    """Return a line a model and corruption: clean, then every severity."""
+    if loss not in matrix.values:
+        return []
+    return [
+        (line.label, name, *map(_hundred, (matrix.clean[loss][row], *values)))
+        for row, line in enumerate(matrix.rows)
+        for name, values in zip(matrix.table.corruptions, matrix.values[loss][row], strict=True)
+    ]
 
 
 def what_levels_hide(matrix: Table) -> str:
