@@ -187,6 +187,10 @@ def test_lists_of_few_shots_part_the_validation_split(tmp_path: Path) -> None:
     assert not set(train.ids) & set(val.ids)
     other = replace(source, draw=2).load("train")
     assert np.bincount(other.labels).tolist() == [1, 1]
+    with (tmp_path / "fewshot_seed/Brain/2-shot.txt").open("a") as file:
+        file.write("n-4: valid0.png gone.png\na-4: valid1.png\n")
+    with pytest.raises(DatasetNotFoundError, match=r"1 of 3 pictures .* valid/good: gone\.png"):
+        replace(source, draw=4).load()
     with pytest.raises(InvalidDataError, match=r"has no line 'a-3'"):
         replace(source, draw=3).load()
     with pytest.raises(DatasetNotFoundError, match=r"4-shot\.txt not found"):

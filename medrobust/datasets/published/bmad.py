@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
+from medrobust.base.wording import agreeing, part_of
 from medrobust.datasets.own.folder import Folder
 from medrobust.datasets.own.table import Table
 from medrobust.exceptions import (
@@ -133,6 +134,7 @@ class BMAD(Folder):
         ]
         shots = self._shots()
         if shots is not None:
+            self._check_shots(shots, found)
             found = [
                 ("train" if (state, path.name) in shots else "val", state, path)
                 if split_ == "val"
@@ -148,6 +150,24 @@ class BMAD(Folder):
         if FACTS[self.set].masks:
             columns["mask"] = [self._mask(state, path) for _, state, path in found]
         return Table(self.folder.name, columns, list(range(1, len(found) + 1)))
+
+    def _check_shots(
+        self, shots: frozenset[tuple[str, str]], found: Sequence[tuple[str, str, Path]]
+    ) -> None:
+        """Refuse a list with pictures that are not there: there would be fewer shots, unsaid.
+
+        Raises:
+            DatasetNotFoundError: Naming the first of them.
+        """
+        there = {(state, path.name) for split, state, path in found if split == "val"}
+        if missing := sorted(shots - there):
+            state, name = missing[0]
+            raise DatasetNotFoundError(
+                f"{part_of(len(missing), len(shots), 'picture')} of the list of "
+                f"{self.few_shot} shots, draw {self.draw}, {agreeing(len(missing), 'is')} not "
+                f"there, first {SPLITS['val']}/{state}: {name}. The list is that of another copy, "
+                f"or the copy is not whole."
+            )
 
     def _mask(self, state: str, picture: Path) -> str:
         """Return the mask of a picture, from the folder of the set on; empty for normal ones.
