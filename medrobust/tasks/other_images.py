@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, UnknownNameError
 from medrobust.tasks.base import ModelSide
 
 READ = 32
@@ -23,8 +23,7 @@ def other_split(data: Any, name: str, task: str) -> Any:
         task: That needs it, for the message.
 
     Raises:
-        ConfigurationError: If there is only the one at hand.
-        DatasetNotFoundError: If the set has no such split.
+        ConfigurationError: If there is only the one at hand, or the set has no such split.
     """
     if data.split == name:
         return data
@@ -33,7 +32,13 @@ def other_split(data: Any, name: str, task: str) -> Any:
             f"task={task} needs the {name} split of data set {data.name!r}, and only split "
             f"{data.split!r} was given: pass a data set with splits."
         )
-    return data.other_split(name)
+    try:
+        return data.other_split(name)
+    except (DatasetNotFoundError, UnknownNameError) as error:
+        raise ConfigurationError(
+            f"task={task} needs the {name} split of data set {data.name!r}, beside split "
+            f"{data.split!r}: {error}"
+        ) from error
 
 
 def batches(images: Any, device: Any) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ import pytest
 from medrobust.base.once import one_job
 from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import ImageSet
-from medrobust.exceptions import ConfigurationError, UnknownNameError
+from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, UnknownNameError
 from medrobust.tasks.anomaly import Anomaly
 from medrobust.tasks.anomaly.normals import drawn, shots
 from medrobust.tasks.other_images import batches, other_split
@@ -82,6 +82,13 @@ def test_what_cannot_be_compared_with_is_said() -> None:
         other_split(TRAIN, "val", "anomaly")
     assert other_split(TRAIN, "train", "anomaly") is TRAIN
 
+    def lacking(name: str) -> ImageSet:
+        raise DatasetNotFoundError(f"t.csv has no row of split {name!r}.")
+
+    said = r"needs the val split of data set 'scans', beside split 'train': t\.csv has no row of"
+    with pytest.raises(ConfigurationError, match=said):
+        other_split(replace(TRAIN, other_split=lacking), "val", "anomaly")
+
 
 @pytest.mark.parametrize("grey", [True, False])
 def test_images_are_read_channels_first_as_the_engine_reads_them(grey: bool) -> None:
@@ -106,5 +113,7 @@ def test_settings_of_the_wrong_kind_are_refused_by_name(shots: object) -> None:
     if shots is not True:
         with pytest.raises(ConfigurationError, match=r"task\.maps=.* must be true or false"):
             Anomaly(maps=shots)
+        with pytest.raises(ConfigurationError, match=r"store\.maps=.* must be true or false"):
+            Anomaly(store_maps=shots)
     with pytest.raises(UnknownNameError, match="There are: cosine, euclidean"):
         Anomaly(metric=shots)

@@ -68,7 +68,7 @@ def rows_of_split(table: Table, column: str, split: str, whole: str) -> list[int
         lacking = f"{table.file} has no row of split {split!r}"
         raise hiding(
             DatasetNotFoundError(
-                f"{lacking}; its splits: {few(sorted(set(splits)))}. Pass dataset.split=<split>."
+                f"{lacking}; its splits: {few(sorted(set(splits)))} (dataset.split)."
             ),
             f"{lacking}.",
         )

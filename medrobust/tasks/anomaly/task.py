@@ -114,6 +114,7 @@ class Anomaly(Task):
         if metric not in DISTANCES:
             raise unknown_name("distance of a memory bank", metric, DISTANCES)
         check_switch("task.maps", maps)
+        check_switch("store.maps", store_maps)
         check_whole("task.normal_shots", normal_shots, null="all")
         check_whole("task.normal_seed", normal_seed, least=0)
         check_whole_list("task.blocks", blocks, null="four at equal distances")

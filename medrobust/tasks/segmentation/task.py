@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from numpy.typing import NDArray
 
+from medrobust.base.given import check_switch
 from medrobust.base.once import say_once
 from medrobust.base.targets import Masks
 from medrobust.exceptions import ConfigurationError, unknown_name
@@ -139,6 +140,7 @@ class Segmentation(Task):
         for name, value in (("probe_ridge", probe_ridge), ("tolerance", tolerance)):
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"task.{name}={value} must be a number above 0.")
+        check_switch("store.maps", store_maps)
         self.segmenter, self.blocks = segmenter, blocks
         self.shots, self.seed, self.ridge = probe_shots, probe_seed, float(probe_ridge)
         self.examples = int(examples)
