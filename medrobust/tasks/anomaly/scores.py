@@ -16,6 +16,7 @@ from medrobust.metrics.detection import OperatingPoint, operating_point
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
 from medrobust.metrics.influence import Areas, mean_area, mean_precision
 from medrobust.metrics.intervals import Bounds, logit_interval, share_interval
+from medrobust.metrics.paired import FEWEST_UNITS
 from medrobust.metrics.pixels import NUMBERS, PixelCounts, PixelCurve
 from medrobust.tasks.base import Cell, Scores, Terms
 from medrobust.types import Float64Array, Int64Array
@@ -24,6 +25,9 @@ from .states import abnormal
 
 FEWEST_ABNORMAL = 12
 """Abnormal images (or patients) that the interval of a precision or an F1 needs."""
+
+ROUNDING = 1e-6
+"""Share of influence that single precision may leave where it cancels out."""
 
 OF_THRESHOLD = f"at the threshold of {SENSITIVITY:.0%} sensitivity on clean validation images"
 
@@ -207,13 +211,27 @@ def _of_pixels(
     influence = cell.arrays["pixel_influence"].astype(np.float64)
     smallest = _units(found)
     for place, (name, value) in enumerate(zip(NUMBERS, PixelCurve(counts).values, strict=True)):
-        moved = _centered(influence[:, place])
+        moved = _centered(_settled(influence[:, place], found.patients))
         bounds: Bounds = logit_interval(value, moved, found.patients, smallest=smallest)
-        estimates[name] = with_bounds(value, bounds)
+        enough = smallest >= FEWEST_UNITS
+        note = "" if enough else f"fewer than {FEWEST_UNITS} abnormal images or patients"
+        estimates[name] = with_bounds(value, bounds if enough else None, note)
         loss = {"pixel_auroc": "misranked_pixels", "aupro": "missed_overlap"}.get(name)
         if loss is not None:
             estimates[loss] = _less(estimates[name])
             terms[loss] = Terms(1 - value - moved, first_order=True, smallest=smallest)
+
+
+def _settled(influence: Float64Array, patients: Int64Array | None) -> Float64Array:
+    """Take for nothing what is left where images of every patient cancel out but for rounding.
+
+    A cell keeps influence in single precision. Of patients who are alike image by image the sums
+    are that rounding alone, which would count as a variance, and make a point of an interval.
+    """
+    if patients is None:
+        return influence
+    sums, sizes = (np.bincount(patients, one) for one in (influence, np.abs(influence)))
+    return np.zeros_like(influence) if (np.abs(sums) <= ROUNDING * sizes).all() else influence
 
 
 def _units(found: Detected) -> float:
