@@ -86,6 +86,35 @@ def test_aupro_is_that_of_a_sweep_over_connected_parts(seed: int) -> None:
     assert pixel_numbers(maps, masks).aupro == pytest.approx(aupro_by_hand(maps, masks), abs=1e-9)
 
 
+def whole_numbers(apart: int, skill: int) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Maps of whole numbers, so that no library rounds them, and their lesions; few are apart."""
+    masks = np.zeros((6, 20, 24), bool)
+    masks[0, 2:9, 3:8] = masks[0, 9:12, 8:15] = True  # touch at a corner: one region
+    masks[1, 0:4, 0:4] = masks[1, 15:20, 20:24] = masks[1, 8, 10] = True
+    masks[3, 5:18, 4:20] = masks[4, 10:12, :] = True
+    place = np.arange(masks.size).reshape(masks.shape)
+    return ((place * 7919 % 2897 + skill * masks) // apart).astype(np.float64), masks
+
+
+@pytest.mark.parametrize(
+    ("apart", "skill", "theirs"),
+    [
+        (1, 0, 0.12078131),
+        (1, 700, 0.31836200),
+        (1, 2000, 0.83199596),
+        (150, 700, 0.31686977),
+        (1000, 2000, 0.76056707),
+    ],
+)
+def test_aupro_is_anomalibs(apart: int, skill: int, theirs: float) -> None:
+    """`theirs` is that of anomalib 2.7.0, `AUPRO(fpr_limit=0.3)`, which sums in single precision.
+
+    It takes every distinct value for a threshold, lets regions touch at corners, and goes on a line
+    to the limit, as we do.
+    """
+    assert pixel_numbers(*whole_numbers(apart, skill)).aupro == pytest.approx(theirs, abs=1e-6)
+
+
 @pytest.mark.parametrize("digits", [1, 8])
 def test_pixel_numbers_are_those_of_scikit_learn_on_concatenated_pixels(digits: int) -> None:
     draw = np.random.default_rng(5)
