@@ -53,6 +53,7 @@ def test_rows_get_the_features_of_their_own_images(table):
     np.testing.assert_allclose(embedding[0], embedding[2], atol=1e-6)
     assert np.abs(embedding[0] - embedding[1]).max() > 1e-3
     assert (model.name, len(model.fingerprint)) == ("phantomclip_small phantoms", 64)
+    assert model.reading == {"size": 224, "fit": "pad", "bit_depth": 16}
     for path in table.parent.glob("*.png"):
         os.utime(path, (1767312000, 1767312000))
     folder, same = encoded(table.parent, Columns(), RUN)

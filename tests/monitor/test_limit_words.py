@@ -23,7 +23,8 @@ def test_a_long_reference_is_told_by_its_range():
 
 
 @pytest.mark.parametrize(
-    ("confidence", "end"), [(0.0, "a factor of 10; or pass --confidence 0.9."), (0.9, "a factor of 10.")]
+    ("confidence", "end"),
+    [(0.0, "a factor of 10; or pass --confidence 0.9."), (0.9, "a factor of 10.")],
 )
 def test_a_short_one_by_how_long_it_should_be(confidence, end):
     """A factor of 100 is twice that of 10 in its logarithm: four times the days."""

@@ -276,6 +276,15 @@ def test_models_are_called_by_name_and_by_fingerprint_where_names_are_alike():
         check_same(other, {"model": "f" * 64})  # monitors of before
 
 
+def test_images_that_were_read_in_another_way_are_refused_by_key():
+    padded = Model("m", "f" * 64, {"size": 224, "fit": "pad"})
+    check_same(padded, padded.record())
+    check_same(padded, Model("m", "f" * 64).record())  # monitors of before
+    check_same(padded, Model("m", "f" * 64, {"size": 224, "window": "header"}).record())
+    with pytest.raises(ConfigurationError, match=r"with dataset\.fit=squash, .* dataset\.fit=pad"):
+        check_same(replace(padded, reading={"size": 224, "fit": "squash"}), padded.record())
+
+
 def test_two_fits_of_the_same_studies_give_the_same_limit_whatever_the_key(tmp_path):
     few = Settings(window=3, fewest=10, budget=30)
     reference, new = studies(0, 35, 12, 0), studies(35, 4, 12, 1)
