@@ -15,11 +15,11 @@ from torch.nn import functional
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted, either
+from .hub import Wanted, either
 from .loading import POSITION_IDS, load_strict, read_checkpoint
 from .medclip import resnet
+from .packaged import PackagedSource
 from .patches import Projection
 from .preprocess import Preprocess
 from .tokenizer import Tokenize, read_tokenizer
@@ -38,7 +38,7 @@ DROPS = {
 
 
 @dataclass
-class BioVil(HubSource):
+class BioVil(PackagedSource):
     """The image and the text side of BioViL or BioViL-T, each a file of its own.
 
     Attributes:
@@ -68,7 +68,7 @@ class BioVil(HubSource):
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
-        return {"config": packaged(self.config), "logit_scale": self.logit_scale}
+        return {**super().options(), "logit_scale": self.logit_scale}
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
@@ -77,11 +77,8 @@ class BioVil(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, *weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["image_size"]
-        self.check_resolution(size)
         towers = _Towers(architecture)
         state = {
             f"{side}.{key}": value
@@ -103,7 +100,7 @@ class BioVil(HubSource):
                 stretch=True,
             ),
             logit_scale=self.logit_scale,
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

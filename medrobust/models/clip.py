@@ -64,7 +64,7 @@ class TransformersClip(HubSource):
                 words, text.max_position_embeddings, text.vocab_size, text.eos_token_id
             ),
             preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

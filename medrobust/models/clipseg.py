@@ -70,7 +70,7 @@ class TransformersClipseg(HubSource):
                 words, text.max_position_embeddings, text.vocab_size, text.eos_token_id
             ),
             preprocess=preprocess,
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

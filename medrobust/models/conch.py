@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .base import ImageModel, LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted, either
+from .hub import Wanted, either
 from .loading import load_strict, multiplier, read_checkpoint
+from .packaged import PackagedSource
 from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import TextTokenizer, check_size, check_special
@@ -33,7 +33,7 @@ DROPS = {
 
 
 @dataclass
-class Conch(HubSource):
+class Conch(PackagedSource):
     """The checkpoint of CONCH with its vocabulary beside it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Conch(HubSource):
 
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
-        return {"config": packaged(self.config), "joint": self.joint}
+        return {**super().options(), "joint": self.joint}
 
     def load(self) -> ImageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
@@ -62,16 +62,13 @@ class Conch(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["image_size"]
-        self.check_resolution(size)
         towers = _Towers(architecture)
         state = read_checkpoint(weights)
         loaded = load_strict(towers, state, file=weights.name, drops=DROPS)
         preprocess = Preprocess(size, CLIP_MEAN, CLIP_STD)
-        report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
+        report = self.report(files, loaded)
         if not self.joint:
             towers.visual.projected = False
             return VisionModel(towers.visual, preprocess, report).eval()

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted, either
+from .hub import Wanted, either
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .medclip import resnet
+from .packaged import PackagedSource
 from .patches import Projection
 from .preprocess import Preprocess
 from .swin import SWIN_DROPS, SWIN_KEYS, swin
@@ -38,7 +38,7 @@ DROPS = {
 
 
 @dataclass
-class CxrClip(HubSource):
+class CxrClip(PackagedSource):
     """A checkpoint of CXR-CLIP with the vocabulary of Bio_ClinicalBERT beside it.
 
     Attributes:
@@ -55,10 +55,6 @@ class CxrClip(HubSource):
         """Return vocabulary and weights."""
         return [Wanted(("vocab.txt",), self.tokenizer_id), Wanted(either(self.weights))]
 
-    def options(self) -> dict[str, Any]:
-        """Return what decides features and is in no file of the publisher."""
-        return {"config": packaged(self.config)}
-
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
 
@@ -66,11 +62,8 @@ class CxrClip(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["image_size"]
-        self.check_resolution(size)
         towers = CxrClipTowers(architecture)
         loaded = load_strict(
             towers,
@@ -84,7 +77,7 @@ class CxrClip(HubSource):
             towers,
             tokenizer=read_tokenizer(words, CONTEXT, "[PAD]", architecture["text"]["vocab_size"]),
             preprocess=Preprocess(size, mean, std, interpolation="bilinear"),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .area_preprocess import AreaPreprocess
 from .base import ImagePreprocess, LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted, either
+from .hub import Wanted, either
 from .loading import POSITION_IDS, Rename, load_strict, read_checkpoint
 from .medclip import resnet
+from .packaged import PackagedSource
 from .patches import Projection
 from .pickles import tensors
 from .tokenizer import Tokenize, read_tokenizer
@@ -40,7 +40,7 @@ DROPS = {
 
 
 @dataclass
-class Gloria(HubSource):
+class Gloria(PackagedSource):
     """A checkpoint of GLoRIA's trainer with the vocabulary of Bio_ClinicalBERT beside it.
 
     Attributes:
@@ -57,10 +57,6 @@ class Gloria(HubSource):
         """Return vocabulary and weights."""
         return [Wanted(("vocab.txt",), self.tokenizer_id), Wanted(either(self.weights))]
 
-    def options(self) -> dict[str, Any]:
-        """Return what decides features and is in no file of the publisher."""
-        return {"config": packaged(self.config)}
-
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
 
@@ -68,11 +64,8 @@ class Gloria(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["image_size"]
-        self.check_resolution(size)
         towers = _Towers(architecture)
         # beside the tensors lie the settings of the trainer, which are not read
         converted = weights.suffix == ".safetensors"
@@ -83,7 +76,7 @@ class Gloria(HubSource):
             towers,
             tokenizer=read_tokenizer(words, CONTEXT, "[PAD]", architecture["text"]["vocab_size"]),
             preprocess=AreaPreprocess(size, architecture["resize"], half, half),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

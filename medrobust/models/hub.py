@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .base import LoadReport
+    from .loading import Loaded
 
 Names: TypeAlias = tuple[str, ...]
 """Names under which a file may be found; the first that exists is taken."""
@@ -178,13 +179,7 @@ class HubSource(ABC):
     def load(self) -> "nn.Module":
         """Build the model and load its weights strictly, on the CPU, in eval mode."""
 
-    def report(
-        self,
-        files: dict[str, Path],
-        used: int,
-        renamed: dict[str, str],
-        dropped: dict[str, str],
-    ) -> "LoadReport":
+    def report(self, files: dict[str, Path], loaded: "Loaded") -> "LoadReport":
         """Write down what was loaded, and from where."""
         from .base import LoadReport
 
@@ -192,9 +187,9 @@ class HubSource(ABC):
             source=self.hub_id if self.local_dir is None else "local",
             revision=self._commit(files) if self.local_dir is None else "",
             files=hashes(files),
-            used=used,
-            renamed=renamed,
-            dropped=dropped,
+            used=loaded.used,
+            renamed=loaded.renamed,
+            dropped=loaded.dropped,
             license=self.license,
             trained_on=tuple(self.trained_on),
         )

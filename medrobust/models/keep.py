@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted
+from .hub import Wanted
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
+from .packaged import PackagedSource
 from .patches import Projection
 from .preprocess import Preprocess
 from .tokenizer import Tokenize, read_tokenizer
@@ -27,7 +27,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 @dataclass
-class Keep(HubSource):
+class Keep(PackagedSource):
     """The checkpoint of KEEP with its vocabulary, from the hub or a folder with the same files.
 
     Attributes:
@@ -43,10 +43,6 @@ class Keep(HubSource):
             Wanted(("model.safetensors", "pytorch_model.bin")),
         ]
 
-    def options(self) -> dict[str, Any]:
-        """Return what decides features and is read from no file of the publisher."""
-        return {"config": packaged(self.config)}
-
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
 
@@ -54,11 +50,8 @@ class Keep(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["image_size"]
-        self.check_resolution(size)
         towers = _Towers(architecture)
         state = read_checkpoint(weights)
         loaded = load_strict(towers, state, file=weights.name, drops=POSITION_IDS)
@@ -66,7 +59,7 @@ class Keep(HubSource):
             towers,
             tokenizer=read_tokenizer(words, CONTEXT, "[PAD]", architecture["text"]["vocab_size"]),
             preprocess=Preprocess(size, MEAN, STD),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

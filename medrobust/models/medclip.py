@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted, either
+from .hub import Wanted, either
 from .loading import POSITION_IDS, load_strict, read_checkpoint
+from .packaged import PackagedSource
 from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .swin import SWIN_DROPS, SWIN_KEYS, swin
@@ -40,7 +40,7 @@ Backbone: TypeAlias = Literal["swin", "resnet50"]
 
 
 @dataclass
-class MedClip(HubSource):
+class MedClip(PackagedSource):
     """A checkpoint of MedCLIP with the vocabulary of Bio_ClinicalBERT beside it.
 
     The mean over the tokens of a sentence includes its padding, so that in the original an
@@ -78,7 +78,7 @@ class MedClip(HubSource):
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
         other = {} if self.inputs == "own" else {"inputs": self.inputs}
-        return {"config": packaged(self.config), "padding": self.padding, **other}
+        return {**super().options(), "padding": self.padding, **other}
 
     def load(self) -> VisionLanguageModel:
         """Build the model and load its weights strictly, on the CPU, in eval mode.
@@ -87,11 +87,8 @@ class MedClip(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["image_size"]
-        self.check_resolution(size)
         towers = build_towers(architecture)
         loaded = load_strict(
             towers, read_checkpoint(weights), file=weights.name, renames=SWIN_KEYS, drops=DROPS
@@ -110,7 +107,7 @@ class MedClip(HubSource):
             preprocess=Preprocess(size, (MEAN,) * 3, (STD,) * 3, fit="pad", grey=True)
             if own
             else Preprocess(size, CLIP_MEAN, CLIP_STD),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

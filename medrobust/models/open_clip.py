@@ -124,7 +124,7 @@ class OpenClip(HubSource):
             towers,
             tokenize=_tokenizer(architecture["text_cfg"], files, self.config or CONFIG),
             preprocess=preprocess,
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

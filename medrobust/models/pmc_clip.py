@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import PixelBatch
 
-from .architectures import packaged
 from .base import LoadReport, VisionLanguageModel
-from .hub import HubSource, Wanted, either
+from .hub import Wanted, either
 from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .open_clip_patches import resnet_projection
 from .open_clip_towers import modified_resnet
+from .packaged import PackagedSource
 from .patches import Projection
 from .preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from .tokenizer import Tokenize, read_tokenizer
@@ -43,7 +43,7 @@ Pooling: TypeAlias = Literal["cls", "pooler"]
 
 
 @dataclass
-class PmcClip(HubSource):
+class PmcClip(PackagedSource):
     """A checkpoint of PMC-CLIP with the vocabulary of PubMedBERT beside it.
 
     Attributes:
@@ -91,7 +91,7 @@ class PmcClip(HubSource):
     def options(self) -> dict[str, Any]:
         """Return what decides features and is in no file of the publisher."""
         return {
-            "config": packaged(self.config),
+            **super().options(),
             "layout": self.layout,
             "heads": self.heads,
             "text_pooling": self.text_pooling,
@@ -105,11 +105,8 @@ class PmcClip(HubSource):
             WeightsNotFoundError: If files are missing.
             WeightsMismatchError: If a key is missing, left over or of another shape.
         """
-        files = self.files()
+        files, architecture, size = self.opened()
         words, *weights = files.values()
-        architecture = packaged(self.config)
-        size = architecture["vision_cfg"]["image_size"]
-        self.check_resolution(size)
         pooled = self.text_pooling == "pooler"
         towers = _Towers(architecture, heads=self.heads, pooler=pooled)
         loaded = load_strict(
@@ -125,7 +122,7 @@ class PmcClip(HubSource):
                 words, CONTEXT, "[PAD]", architecture["text"]["vocab_size"], fixed=True
             ),
             preprocess=Preprocess(size, CLIP_MEAN, CLIP_STD),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
     def _state(self, weights: Sequence[Path]) -> dict[str, Tensor]:

@@ -115,7 +115,7 @@ class RobustMedClip(HubSource):
         model, loaded = build(merged.state, words)
         used = merged.count - len(merged.dropped) - len(loaded.dropped)
         renamed, dropped = merged.added | loaded.renamed, merged.dropped | loaded.dropped
-        model.report = self.report(files, used, renamed, dropped)
+        model.report = self.report(files, Loaded(used, renamed, dropped))
         return model.eval()
 
     def _vit(self, state: dict[str, Tensor], words: Path) -> tuple[VisionLanguageModel, Loaded]:

@@ -78,7 +78,7 @@ class TransformersSam2(HubSource):
         side = int(config.prompt_encoder_config.image_size)
         preprocess = read_preprocess(pictures, side)
         self.check_resolution(preprocess.size)
-        report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
+        report = self.report(files, loaded)
         return Sam2(model, preprocess, side, report).eval()
 
 

@@ -105,7 +105,7 @@ class TransformersSam3(HubSource):
         )
         preprocess = read_preprocess(pictures, int(config.vision_config.image_size))
         self.check_resolution(preprocess.size)
-        report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
+        report = self.report(files, loaded)
         return Sam3(model, tokenizer, preprocess, self.score_threshold, report).eval()
 
 

@@ -82,7 +82,7 @@ class TransformersSiglip(HubSource):
             siglip,
             tokenizer=tokenizer,
             preprocess=preprocess.at(self.image_size, config.vision_config.patch_size),
-            report=self.report(files, loaded.used, loaded.renamed, loaded.dropped),
+            report=self.report(files, loaded),
         ).eval()
 
 

@@ -78,7 +78,7 @@ class TimmCheckpoint(HubSource):
         loaded = load_strict(backbone, state, file=weights.name, renames=renames, drops=drops)
         preprocess = preprocess_of(architecture["preprocess"])
         self.check_resolution(architecture["preprocess"]["size"])
-        report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
+        report = self.report(files, loaded)
         visual = pooled(backbone, architecture.get("feature", "pooled"), self.config)
         return self._completed(VisionModel(visual, preprocess, report), state, weights.name).eval()
 

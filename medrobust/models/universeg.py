@@ -138,7 +138,7 @@ class UniversegCheckpoint(HubSource):
             network, read_checkpoint(weights), file=weights.name, renames=PUBLISHED
         )
         self.check_resolution(SIDE)
-        report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
+        report = self.report(files, loaded)
         return Universeg(network, _preprocess(), report).eval()
 
 

@@ -14,7 +14,15 @@ from medrobust.types import PixelBatch
 
 from .base import ImageModel, ImagePreprocess, LoadReport
 from .hub import HubSource, Names
-from .loading import check_finite, check_kinds, load_strict, quiet_libraries, read_checkpoint, some
+from .loading import (
+    Loaded,
+    check_finite,
+    check_kinds,
+    load_strict,
+    quiet_libraries,
+    read_checkpoint,
+    some,
+)
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
 from .settings import built, read_settings
@@ -93,7 +101,8 @@ class VisionEncoder(HubSource):
         _refuse(weights, missing, unexpected - dropped.keys(), told["mismatched_keys"])
         preprocess = read_preprocess(pictures, None)
         self.check_resolution(preprocess.size)
-        report = self.report(files, len(state) - len(dropped), dict(CONVERTED), dropped)
+        loaded = Loaded(len(state) - len(dropped), dict(CONVERTED), dropped)
+        report = self.report(files, loaded)
         return VisionModel(_Pooling(backbone, self.pool), preprocess, report).eval()
 
 
@@ -144,7 +153,7 @@ class TimmEncoder(HubSource):
             resize=_resized(size, pictures, settings),
         )
         self.check_resolution(size)
-        report = self.report(files, loaded.used, loaded.renamed, loaded.dropped)
+        report = self.report(files, loaded)
         return VisionModel(backbone, preprocess, report).eval()
 
 

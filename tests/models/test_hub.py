@@ -9,6 +9,7 @@ from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
 from medrobust.exceptions import WeightsMismatchError, WeightsNotFoundError
 from medrobust.models import OpenClip
 from medrobust.models.hub import HubSource, Wanted
+from medrobust.models.loading import Loaded
 
 WEIGHTS = "open_clip_pytorch_model.bin"
 
@@ -59,7 +60,7 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cached_files_are_used_without_asking_the_hub(source: Plain, snapshot: Path) -> None:
     files = source.files()
     assert list(files) == ["open_clip_config.json", "vocab.txt", WEIGHTS]
-    report = source.report(files, 0, {}, {})
+    report = source.report(files, Loaded(0))
     assert (report.source, report.revision, report.license) == ("someone/model", "c0ffee", "MIT")
 
 
@@ -87,7 +88,7 @@ def test_a_folder_is_never_mixed_with_the_hub(
     assert "vocab.txt" not in str(caught.value)
     (folder / "open_clip_config.json").write_text("x")
     (folder / WEIGHTS).write_text("x")
-    assert source.report(source.files(), 0, {}, {}).source == "local"
+    assert source.report(source.files(), Loaded(0)).source == "local"
 
 
 def publish(*names: str) -> Any:
@@ -178,7 +179,7 @@ def test_files_of_two_repositories_are_found_in_one_folder_or_in_both_caches(
         ("other/words", "vocab.txt", "main"),
         ("someone/model", "checkpoints/a/model.pt", "v2"),
     ]
-    assert source.report(source.files(), 0, {}, {}).revision == "c0ffee"
+    assert source.report(source.files(), Loaded(0)).revision == "c0ffee"
 
 
 def test_weights_that_are_not_on_the_hub_say_where_they_are(tmp_path: Path) -> None:
