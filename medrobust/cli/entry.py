@@ -14,6 +14,7 @@ from medrobust.base.program import program
 from medrobust.exceptions import MedRobustError, unknown_name
 
 from . import conf_files, typed
+from .mistakes import check_tables
 from .option_keys import option_help
 from .packs import check_packs
 from .subcommands import SUBCOMMANDS
@@ -75,7 +76,9 @@ def dispatch(given: Sequence[str]) -> int:
 
     check_packs(typed.config_dirs(given))
     rewritten = typed.rewrite(typed.with_default_job(given))
-    typed.check_options(rewritten, conf_files.groups(folders))
+    known = conf_files.groups(folders)
+    typed.check_options(rewritten, known)
+    check_tables(rewritten, folders, known)
     return run_hydra(rewritten)
 
 

@@ -14,7 +14,7 @@ from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
 from . import conf_files, typed
-from .mistakes import explain
+from .mistakes import check_tables, explain
 from .packs import check_packs
 from .unforeseen import FULL, about_files, not_foreseen, printable_path
 
@@ -50,7 +50,10 @@ def composed(overrides: Sequence[str]) -> "DictConfig":
     folders = [folder.absolute() for folder in typed.config_dirs(overrides)]
     check_packs(folders)
     rewritten = typed.without_config_dirs(typed.rewrite(overrides))
-    typed.check_options(rewritten, conf_files.groups([*folders, conf_folder()]))
+    places = [*folders, conf_folder()]
+    known = conf_files.groups(places)
+    typed.check_options(rewritten, known)
+    check_tables(rewritten, places, known)
     if folders:
         rewritten += [f"hydra.searchpath={[f'file://{folder}' for folder in folders]}"]
     prepare_hydra()

@@ -9,9 +9,40 @@ from typing import Any
 from medrobust.base.class_arguments import class_arguments
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.near_misses import nearest_key
+from medrobust.exceptions import ConfigurationError
 
 from . import conf_files, typed
-from .option_keys import option_keys
+from .option_keys import keys_in_file, option_keys
+
+NO_TABLE = re.compile(r"(?!\{|null$|.*\$\{).+")
+"""Values that cannot stand where a table of keys does."""
+
+
+def check_tables(
+    arguments: Sequence[str], folders: Sequence[Path], known: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Refuse a value in place of a table of keys: `store=FOLDER` for `store.dir=FOLDER`.
+
+    Args:
+        arguments: As rewritten.
+        folders: Of configuration; earlier ones win.
+        known: From `conf_files.groups`.
+
+    Raises:
+        ConfigurationError: Naming the keys of the table.
+    """
+    keys = [key for key, _, _ in conf_files.run_wide_keys(conf_folder() / "config.yaml")]
+    for group, option in typed.options_named(arguments, known):
+        if not group.startswith("hydra/"):
+            keys += keys_in_file(folders, group, option)
+    for match in filter(None, map(typed.OVERRIDE.match, arguments)):
+        key = match["key"]
+        below = [name for name in dict.fromkeys(keys) if name.startswith(f"{key}.")]
+        if below and key not in known and NO_TABLE.fullmatch(match["value"]):
+            raise ConfigurationError(
+                f"{match[0]}: {key} has keys of its own, and a value for one of them is meant: "
+                f"{', '.join(below)}."
+            )
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:

@@ -52,10 +52,7 @@ def option_keys(folders: Sequence[Path], group: str, option: str) -> list[Option
     Raises:
         ConfigurationError: If there is no such file, or it is no YAML.
     """
-    found: dict[str, OptionKey] = {}
-    targets: dict[str, str] = {}
-    partial: set[str] = set()
-    _collect(folders, group, option, found, targets, partial)
+    found, targets, partial = _of_files(folders, group, option)
     for place, target in targets.items():
         for argument in class_arguments(target, partial=place in partial):
             key = f"{place}.{argument.name}"
@@ -65,6 +62,11 @@ def option_keys(folders: Sequence[Path], group: str, option: str) -> list[Option
             elif known is not None and not known.meaning:
                 found[key] = replace(known, meaning=argument.meaning)
     return list(found.values())
+
+
+def keys_in_file(folders: Sequence[Path], group: str, option: str) -> list[str]:
+    """List the keys of an option that its file and those it builds on have; see `option_keys`."""
+    return list(_of_files(folders, group, option)[0])
 
 
 def option_help(folders: Sequence[Path], group: str, option: str, headline: str) -> str:
@@ -95,6 +97,17 @@ def option_help(folders: Sequence[Path], group: str, option: str, headline: str)
 
 def _short(text: str, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _of_files(
+    folders: Sequence[Path], group: str, option: str
+) -> tuple[dict[str, OptionKey], dict[str, str], set[str]]:
+    """Return the keys by name, and the class of each table with those that are partial."""
+    found: dict[str, OptionKey] = {}
+    targets: dict[str, str] = {}
+    partial: set[str] = set()
+    _collect(folders, group, option, found, targets, partial)
+    return found, targets, partial
 
 
 def _collect(

@@ -248,15 +248,11 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
     Raises:
         UnknownNameError: If an option does not exist.
         ConfigurationError: If several options are given without `-m`, or in brackets, of which
-            Hydra keeps the last; or the store is given in place of its folder.
+            Hydra keeps the last.
     """
     swept = any(flag in arguments for flag in SWEPT)
     for argument in arguments:
         match = OVERRIDE.match(argument)
-        if match is not None and match["key"] == "store" and not match["value"].startswith("{"):
-            raise ConfigurationError(
-                f"{argument}: store has keys of its own. Write store.dir={match['value']}."
-            )
         if match is None or match["key"] not in known or match["key"].startswith("hydra/"):
             continue
         group, value = match["key"], match["value"]
@@ -291,14 +287,14 @@ def options_named(
     """Return the (group, option) pairs that are typed, those that exist, each once.
 
     Example:
-        >>> options_named(["dataset=folder", "seed=1"], {"dataset": {"folder": ""}})
+        >>> options_named(["dataset=[folder]", "seed=1"], {"dataset": {"folder": ""}})
         [('dataset', 'folder')]
     """
     pairs = (
         (match["key"], option)
         for match in map(OVERRIDE.match, arguments)
         if match is not None and match["key"] in known
-        for option in match["value"].split(",")
+        for option in match["value"].strip("[]").split(",")
     )
     return list(dict.fromkeys(pair for pair in pairs if pair[1] in known[pair[0]]))
 

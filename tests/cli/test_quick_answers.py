@@ -34,6 +34,8 @@ CASES = {
     "sede=1": 1,
     "few_shot.shots=3": 1,
     "store.dirr=x": 1,
+    "store=x": 1,
+    "tuning=few_shot tuning.optimizer=adam": 1,
     "model.nmae=x": 1,
     "model=biomedclip model.image_size=3": 1,
     "dataset=folder dataset.csvv=x": 1,

@@ -105,12 +105,6 @@ def test_an_unknown_option_names_the_nearest() -> None:
         arguments.check_options(["task=zeroshot"], known)
 
 
-def test_the_store_is_named_by_its_folder() -> None:
-    with pytest.raises(ConfigurationError, match=r"Write store\.dir=/data/cells"):
-        arguments.check_options(["store=/data/cells"], {})
-    arguments.check_options(["store.dir=/data/cells", "store={dir: a}"], {})
-
-
 def test_several_options_without_multirun_ask_for_m() -> None:
     known = {"model": {"a": "", "b": ""}}
     with pytest.raises(ConfigurationError, match="add -m"):
