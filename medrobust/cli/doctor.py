@@ -293,8 +293,7 @@ def reached(host: str) -> bool:
 
 def account() -> Finding:
     """Say how `logger=wandb` would run."""
-    from medrobust.reporting.wandb import account_mode
-    from medrobust.reporting.wandb_environment import check_exported
+    from medrobust.reporting.wandb_environment import account_mode, check_exported
 
     try:
         check_exported(os.environ)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medrobust.reporting.wandb import account_mode, quiet_settings, run_id
+from medrobust.reporting.wandb import quiet_settings, run_id
+from medrobust.reporting.wandb_environment import account_mode
 
 from .bench import Noticed
 from .bench_page import COLUMNS, csv_row

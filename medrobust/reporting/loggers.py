@@ -85,7 +85,7 @@ class WandbLogger:
             ConfigurationError: If `mode` is neither "online" nor "offline" nor None, or W&B refuses
                 a variable of the environment.
         """
-        check_exported(os.environ)
+        check_exported(os.environ, self.mode)
         if self.mode not in (None, "online", "offline"):
             raise ConfigurationError(
                 f"logger.mode={self.mode!r} is none of online, offline and null."

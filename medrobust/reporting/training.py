@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medrobust.exceptions import MissingDependencyError
 
-from .wandb import account_mode, quiet_settings, run_id
+from .wandb import quiet_settings, run_id
+from .wandb_environment import account_mode
 
 if TYPE_CHECKING:
     from .loggers import WandbLogger

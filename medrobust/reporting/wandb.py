@@ -2,13 +2,11 @@
 
 import json
 import logging
-import netrc
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlparse
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from .figures import drawn_rows, printed_shares, shade
 from .matrix import Matrix
 from .reasons import REASON_COLUMNS
 from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
+from .wandb_environment import account_mode
 from .wandb_pictures import pictures
 from .wandb_readings import of_section
 
@@ -138,26 +137,6 @@ def job_type(group: str | None, name: str) -> Literal["run", "job", "summary"]:
 def run_id(project: str, group: str | None, name: str, command: str) -> str:
     """Return the id of a run: 16 hexadecimal digits, the same for the same job."""
     return fingerprint(["medrobust run", project, group, name, command])[:16]
-
-
-def account_mode() -> Literal["online", "offline"] | None:
-    """Return None where WANDB_MODE decides, else "online" with an account and "offline" without."""
-    if os.environ.get("WANDB_MODE"):
-        return None
-    return "online" if os.environ.get("WANDB_API_KEY") or _in_netrc() else "offline"
-
-
-def _in_netrc() -> bool:
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    given = os.environ.get("NETRC")
-    places = [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for place in places:
-        try:
-            if netrc.netrc(str(place)).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
 
 
 def _adapters(report: "Report", *, weights: bool) -> list[Any]:

@@ -1,22 +1,54 @@
 """What is exported for Weights & Biases: refused before a run, where W&B would refuse it after."""
 
+import netrc
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlparse
 
 from medrobust.exceptions import ConfigurationError
 
 PREFIX = "WANDB_"
+API_KEY = "WANDB_API_KEY"
+LEAST_KEY = 40
+"""Characters of a key, behind the prefix of a server of one's own."""
 
 
-def check_exported(environment: Mapping[str, str]) -> None:
-    """Refuse what W&B's settings refuse of the environment; they are asked for each variable.
+def account_mode() -> Literal["online", "offline"] | None:
+    """Return None where WANDB_MODE decides, else "online" with an account and "offline" without."""
+    if os.environ.get("WANDB_MODE"):
+        return None
+    return "online" if os.environ.get(API_KEY) or _in_netrc() else "offline"
+
+
+def _in_netrc() -> bool:
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    given = os.environ.get("NETRC")
+    places = [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for place in places:
+        try:
+            if netrc.netrc(str(place)).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def check_exported(environment: Mapping[str, str], mode: str | None = None) -> None:
+    """Refuse what W&B refuses of the environment: its settings are asked for each variable.
 
     Args:
         environment: Names and values, as `os.environ`.
+        mode: "online", "offline", or None for what is exported. Only online a key is read.
 
     Raises:
         ConfigurationError: Naming the variable and what W&B says of it.
     """
+    key = environment.get(API_KEY, "")
+    if key and (mode or environment.get("WANDB_MODE") or "online") == "online":
+        _check_key(key)
     exported = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     if not exported:
         return
@@ -31,6 +63,17 @@ def check_exported(environment: Mapping[str, str]) -> None:
         for file in (settings.sweep_param_path, *(settings.config_paths or ())):
             if file and not Path(file).is_file():
                 raise _refused(name, f"there is no file {file}")
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key as W&B does before it asks its server; web tokens of three parts pass."""
+    secret = key.partition("-")[2] or key
+    if re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", key):
+        return
+    if not re.fullmatch(r"[\w-]+", secret):
+        raise _refused(API_KEY, "it may hold letters, digits and underscores alone")
+    if len(secret) < LEAST_KEY:
+        raise _refused(API_KEY, f"it needs {LEAST_KEY} characters or more, and has {len(secret)}")
 
 
 def _said(error: Exception) -> str:

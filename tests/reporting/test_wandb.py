@@ -232,8 +232,29 @@ def test_what_wandb_refuses_of_the_environment_is_refused_before_anything_runs(
         WandbLogger()
 
 
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("short", "40 characters or more, and has 5"),
+        ("local-" + 39 * "0", "40 characters or more, and has 39"),
+        (40 * "!", "letters, digits and underscores"),
+    ],
+)
+def test_a_key_that_wandb_refuses_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, key: str, why: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    with pytest.raises(ConfigurationError, match=rf"^WANDB_API_KEY is exported as W&B.*{why}"):
+        WandbLogger(mode="online")
+    WandbLogger(mode="offline")
+
+
 def test_what_wandb_takes_of_the_environment_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
     check_exported({"HOME": "", "WANDB_SOMETHING": "of another release", "WANDB_TAGS": "a,b"})
+    for key in (40 * "0", "local-" + 40 * "a", "wandb_v1_" + 77 * "Z", "a-b.c_d.e-f"):
+        check_exported({"WANDB_API_KEY": key})
+    check_exported({"WANDB_API_KEY": "short"}, mode="offline")
+    check_exported({"WANDB_API_KEY": "short", "WANDB_MODE": "offline"})
     for mode in ("online", "offline", "disabled", "dryrun"):
         monkeypatch.setenv("WANDB_MODE", mode)
         WandbLogger()
