@@ -1,8 +1,10 @@
 """The entry: what people type is answered, run or refused, in one sentence and with a status."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def leave(job: Callable[[], int]) -> NoReturn:
     """Run the job of a command or script and leave with its status, errors said in one sentence."""
     open_standard_files()
-    with patient_streams() as streams:
+    with patient_streams() as streams, _stopped_as_by_hand():
         status = _status(job)
     lost = [why for stream in streams[:1] if (why := why_lost(stream)) is not None]
     if lost and status == 0:
@@ -42,6 +44,31 @@ def leave(job: Callable[[], int]) -> NoReturn:
             f"not all could be written to standard output ({lost[0]}); files are complete"
         )
     sys.exit(status)
+
+
+@contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+    """Let a closed terminal and a scheduler stop a command as Ctrl-C does; nohup stays what it is.
+
+    Processes that are forked meanwhile end by these signals, as their owners expect.
+    """
+    own = os.getpid()
+
+    def stop(number: int, _: object) -> None:
+        if os.getpid() == own:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]  # Windows has one
+    ours = [one for one in numbers if one is not None and signal.getsignal(one) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _status(job: Callable[[], int]) -> int:

@@ -22,8 +22,8 @@ QUIET = {
 }
 """Keeps libraries from reporting to their makers; who wants that sets the variable otherwise."""
 
-OURS = {"MPLBACKEND": "agg", "HYDRA_FULL_ERROR": "1"}
-"""Not for users to choose: figures are files, and what went wrong is said by us."""
+OURS = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull, "HYDRA_FULL_ERROR": "1"}
+"""Not for users to choose: figures are files of one look, and what went wrong is said by us."""
 
 NUMBERS = (
     *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),

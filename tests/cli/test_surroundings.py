@@ -3,6 +3,7 @@
 import getpass
 import logging
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -71,12 +72,42 @@ def test_several_processes_that_slurm_starts_wrongly_are_one_sentence(
     assert len([line for line in done.stderr.splitlines() if "error" in line]) == 1
 
 
-def test_figures_need_no_backend_of_the_user(workplace: Path, monkeypatch) -> None:
+def test_figures_need_no_backend_and_no_settings_of_the_user(workplace: Path, monkeypatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook.backend")
+    monkeypatch.setenv("MATPLOTLIBRC", "broken")
     with pytest.raises(SystemExit) as done:
         leave(lambda: 0)
     assert done.value.code == 0
     assert os.environ["MPLBACKEND"] == "agg"
+    from matplotlib import matplotlib_fname
+
+    assert matplotlib_fname() == os.devnull
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_and_a_scheduler_stop_as_by_hand(monkeypatch, capsys, number) -> None:
+    def job() -> int:
+        child = os.fork()
+        if child == 0:  # a helper ends as its owner expects, without a word
+            signal.raise_signal(number)
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == number
+        signal.raise_signal(number)
+        return 0
+
+    before = signal.getsignal(number)
+    signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as done:
+            leave(job)
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)  # nohup
+        with pytest.raises(SystemExit) as ignored:
+            leave(lambda: signal.raise_signal(number) or 0)
+    finally:
+        signal.signal(number, before)
+    assert (done.value.code, ignored.value.code) == (130, 0)
+    assert capsys.readouterr().err.startswith("error: stopped; finished cells are kept")
 
 
 def test_an_account_without_home_and_name_gets_both(monkeypatch) -> None:
