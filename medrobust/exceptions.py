@@ -81,10 +81,6 @@ class MissingDependencyError(MedRobustError, ImportError):
     """An optional package that is needed for what was asked and is not installed."""
 
 
-class BaselineMissingError(MedRobustError, LookupError):
-    """Cells of the reference model that a relative number needs and the store lacks."""
-
-
 class NotFiniteError(MedRobustError, ArithmeticError):
     """Features or logits with an infinity or no number: their cell is not stored."""
 

@@ -184,15 +184,15 @@ def frost_textures(smallest: int, zoom: float, folder: str | None = None) -> lis
     if folder is not None:
         return [_fit(picture, smallest, zoom) for picture in _read(folder)]
     side = max(PHOTOGRAPH * zoom, smallest * 1.1)
-    return [_texture(number, int(np.ceil(side)), zoom) for number in range(COUNT)]
+    return [_texture(number, int(np.ceil(side))) for number in range(COUNT)]
 
 
-def _texture(number: int, side: int, zoom: float) -> UInt8Array:
+def _texture(number: int, side: int) -> UInt8Array:
     facts = PHOTOGRAPHS[number]
     normal = NormalDist()
     places = [normal.inv_cdf(min(max(share, 5e-5), 1 - 5e-5)) for share in SHARES]
     grey = np.array(facts.quantiles)
-    common, own = (_field(facts.power, number, part, side, zoom) for part in (0, 1))
+    common, own = (_field(facts.power, number, part, side) for part in (0, 1))
     common = np.interp(common, places, grey)
     common = (common - common.mean()) / common.std()
     red = facts.common * common + np.sqrt(1 - facts.common**2) * own
@@ -204,7 +204,7 @@ def _texture(number: int, side: int, zoom: float) -> UInt8Array:
     return np.asarray(np.rint(np.stack(planes)).clip(0, 255), np.uint8)
 
 
-def _field(power: Sequence[float], number: int, part: int, side: int, zoom: float) -> Float64Array:
+def _field(power: Sequence[float], number: int, part: int, side: int) -> Float64Array:
     """Make a wrapped Gaussian field (side, side), mean 0 and variance 1.
 
     Its waves are those of a picture of `PHOTOGRAPH` pixels, whatever the side it is made for.

@@ -40,37 +40,6 @@ def moves_pixels(corruption: Corrupts | None, severity: int) -> bool:
     return kernel is not None and KERNELS[kernel].moves
 
 
-def moved_masks(
-    masks: UInt8Array,
-    corruption: Corrupts | None,
-    *,
-    severity: int,
-    seed: int,
-    stream: str,
-    index: Int64Array,
-) -> UInt8Array:
-    """Move masks of lesions, as `moved_classes` does.
-
-    Args:
-        masks: uint8 (N, H, W), not 0 in lesions.
-        corruption: Of the images; None for clean.
-        severity: 1 to 5.
-        seed: Of the corruption.
-        stream: Data set and split, as for the images.
-        index: int64 (N,), row of each image in its source split.
-
-    Returns:
-        uint8 (N, H, W), 1 in lesions.
-
-    Raises:
-        ConfigurationError: If it moves pixels of a region alone.
-    """
-    lesions: UInt8Array = (masks != 0).astype(np.uint8)
-    return moved_classes(
-        lesions, corruption, severity=severity, seed=seed, stream=stream, index=index
-    )
-
-
 def moved_classes(
     classes: UInt8Array,
     corruption: Corrupts | None,

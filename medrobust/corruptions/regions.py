@@ -23,8 +23,7 @@ Region: TypeAlias = Literal["mask", "outside"]
 """Whether pixels of the mask are corrupted, or all others."""
 
 FOREGROUND, DISC, MASKS = "foreground", "disc", "masks"
-COMPUTED = (FOREGROUND, DISC)
-"""Masks that are computed from the clean image; "masks" are those of the data set."""
+"""Masks; the first two are computed from the clean image, the third are those of the data set."""
 
 DARK = 15
 """Grey level up to which a pixel is outside the retina."""

@@ -7,7 +7,7 @@ from scipy.ndimage import affine_transform
 
 from medrobust.corruptions import geometry
 from medrobust.corruptions.config import Corruption
-from medrobust.corruptions.masks import moved_masks
+from medrobust.corruptions.masks import moved_classes
 
 
 def plane(shape=(60, 45)):
@@ -37,7 +37,7 @@ def test_fixed_moves_have_their_whole_length_in_a_drawn_direction():
 def test_masks_go_with_the_picture():
     masks = np.zeros((2, 64, 64), np.uint8)
     masks[:, 20:40, 24:44] = 1
-    moved = moved_masks(
+    moved = moved_classes(
         masks, Corruption("translation", "medfm_robust"), severity=5, seed=0, stream="a",
         index=np.array([4, 9]),
     )  # fmt: skip

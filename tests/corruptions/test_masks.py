@@ -7,7 +7,7 @@ import torch
 from medrobust.corruptions import corrupt, suites
 from medrobust.corruptions.config import Corruption
 from medrobust.corruptions.kernels import KERNELS
-from medrobust.corruptions.masks import moved_classes, moved_masks, moves_pixels
+from medrobust.corruptions.masks import moved_classes, moves_pixels
 from medrobust.corruptions.suites import find_entry
 
 SIZE = 96
@@ -33,7 +33,7 @@ def painted(masks: np.ndarray, inside: int = 220, outside: int = 40) -> torch.Te
 
 def moved(name: str, severity: int = 5, masks: np.ndarray | None = None) -> np.ndarray:
     given = lesions() if masks is None else masks
-    return moved_masks(given, Corruption(name), severity=severity, index=INDEX, **KEY)
+    return moved_classes(given, Corruption(name), severity=severity, index=INDEX, **KEY)
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -89,18 +89,18 @@ def test_the_key_decides_where_a_mask_goes_and_nothing_else_does() -> None:
     masks = lesions()
     whole = moved("elastic_transform")
     column = Corruption("elastic_transform")
-    part = moved_masks(masks[[1]], column, severity=5, index=INDEX[[1]], **KEY)
+    part = moved_classes(masks[[1]], column, severity=5, index=INDEX[[1]], **KEY)
     np.testing.assert_array_equal(part[0], whole[1])
-    other = moved_masks(masks, column, severity=5, seed=4, stream="toy/test", index=INDEX)
+    other = moved_classes(masks, column, severity=5, seed=4, stream="toy/test", index=INDEX)
     assert (other != whole).any()
 
 
-def test_clean_masks_and_any_value_but_nought_count() -> None:
+def test_clean_masks_stay_and_a_class_moves_alike_whatever_its_number() -> None:
     masks = lesions() * 255
-    clean = moved_masks(masks, None, severity=0, index=INDEX, **KEY)
-    np.testing.assert_array_equal(clean, lesions())
+    clean = moved_classes(masks, None, severity=0, index=INDEX, **KEY)
+    np.testing.assert_array_equal(clean, masks)
     np.testing.assert_array_equal(
-        moved("elastic_transform", masks=masks), moved("elastic_transform")
+        moved("elastic_transform", masks=masks), 255 * moved("elastic_transform")
     )
     assert moves_pixels(Corruption("clean"), 0) is False
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from medrobust.corruptions import Corruption, Suite
 from medrobust.corruptions.config import GivenMasks
-from medrobust.corruptions.masks import moved_masks
+from medrobust.corruptions.masks import moved_classes
 from medrobust.corruptions.regions import otsu, region_masks
 from medrobust.exceptions import ConfigurationError
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_a_sentence() -> None:
     (moving,) = Corruption("zoom_blur", region="mask", region_of="disc").expand(None)
     some: Any = np.ones((1, 64, 64), np.uint8)
     with pytest.raises(ConfigurationError, match="takes its masks along in part"):
-        moved_masks(some, moving, severity=3, seed=0, stream="", index=np.arange(1))
+        moved_classes(some, moving, severity=3, seed=0, stream="", index=np.arange(1))
 
 
 def test_grey_images_kept_in_color_keep_their_clean_pixels() -> None:

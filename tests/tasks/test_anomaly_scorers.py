@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.anomaly.scorers import bank as bank_module
-from medrobust.tasks.anomaly.scorers.bank import BankBuilder, MemoryBank, coreset, neighbourhood
+from medrobust.tasks.anomaly.scorers.bank import BankBuilder, MemoryBank, coreset
 from medrobust.tasks.anomaly.scorers.gaussian import GaussianBuilder
 from medrobust.tasks.anomaly.scorers.windows import (
     harmonic_map,
@@ -60,21 +60,6 @@ def test_near_places_of_long_vectors_keep_their_distance() -> None:
     assert float(bank.distances(base + step)) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_image_scores_are_patchcores(metric: Any) -> None:
-    normal, queries = states().flatten(0, 1), states(2, 3)
-    bank = MemoryBank(bank_module.prepared(normal, metric), metric)
-    near = NearestNeighbors(metric=metric).fit(normal.double())
-    for image, score in zip(queries, bank.image_scores(queries).tolist(), strict=True):
-        distances, items = near.kneighbors(image.double(), n_neighbors=1)
-        place = int(distances[:, 0].argmax())
-        around = near.kneighbors(normal[items[place]].double(), n_neighbors=9)[1][0]
-        other = NearestNeighbors(n_neighbors=9, metric=metric).fit(normal[around].double())
-        spread = other.kneighbors(image[place : place + 1].double())[0]
-        weight = 1 - np.exp(distances[place, 0]) / np.exp(spread).sum()
-        assert score == pytest.approx(weight * distances[place, 0], rel=1e-4)
-
-
 @pytest.mark.parametrize(
     ("cuts", "order"),
     [((), None), ((1, 2, 3, 4, 5, 6, 7, 8), None), ((4,), [8, 1, 0, 3, 2, 7, 6, 5, 4])],
@@ -119,18 +104,6 @@ def test_a_coreset_of_wide_vectors_covers_them() -> None:
     noise = torch.randn(160, 300, generator=torch.Generator().manual_seed(1))
     found = coreset(centres.repeat(20, 1) + 0.1 * noise, 8, seed=0)
     assert sorted((found % 8).tolist()) == list(range(8))
-
-
-@pytest.mark.parametrize("grid", [(3, 4), (4, 3)])
-def test_the_neighbourhood_is_a_mean_with_zeros_beyond_the_border(grid: tuple[int, int]) -> None:
-    given = states()
-    padded = np.pad(given.numpy().reshape(-1, *grid, WIDTH), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    rows = [
-        padded[:, row : row + 3, column : column + 3].sum(axis=(1, 2)) / 9
-        for row in range(grid[0])
-        for column in range(grid[1])
-    ]
-    np.testing.assert_allclose(neighbourhood(given, grid), np.stack(rows, axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("dims", [3, 100])

@@ -113,16 +113,6 @@ CLASS_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 MEDIMETA_C = ("aml", "fundus", "mammo_calc", "mammo_mass", "oct", "pbc", "pneumonia")
 """The sets of MediMeta-C, all of which `CLASS_NAMES` knows."""
-
-MEDIMETA_C_CORRUPTIONS = (
-    "gaussian_noise",
-    "impulse_noise",
-    "motion_blur",
-    "zoom_blur",
-    "brightness",
-    "contrast",
-    "pixelate",
-)
 """What its files are called, in the order of the suite of that name."""
 
 _OTHER_WORDS: Mapping[str, str] = MappingProxyType(

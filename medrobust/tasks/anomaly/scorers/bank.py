@@ -20,9 +20,6 @@ from . import DISTANCES, Distance
 AT_ONCE = 1 << 24
 """Distances that are computed at a time: 64 MiB of them."""
 
-NEIGHBOURS = 9
-"""Of the nearest item, which weigh its distance."""
-
 PROJECTED = 128
 """Random directions in which a coreset is chosen."""
 
@@ -49,44 +46,17 @@ class MemoryBank:
         Args:
             states: (n, P, D), on the device of the bank.
         """
-        found, _ = self._nearest(self._prepared(states.flatten(0, 1)))
+        queries = prepared(states.flatten(0, 1).to(self.vectors.dtype), self.metric)
+        step = max(1, AT_ONCE // len(self.vectors))
+        starts = range(0, len(queries), step)
+        found = torch.cat([self._nearest(queries[start : start + step]) for start in starts])
         return found.view(states.shape[:2])
 
-    def image_scores(self, states: Tensor) -> Tensor:
-        """Return PatchCore's score of each image, float32 (n,).
-
-        The largest distance of a place, times 1 − exp(d) / Σ exp(d_b) over the distances d_b of
-        that place to the nine neighbours, in the bank, of the item nearest to it, itself among
-        them: less where normal places are rare anyway.
-        """
-        count, places, width = states.shape
-        queries = self._prepared(states.flatten(0, 1))
-        found, nearest = self._nearest(queries)
-        largest, place = found.view(count, places).max(dim=1)
-        rows = torch.arange(count, device=place.device)
-        item = nearest.view(count, places)[rows, place]
-        strangest = queries.view(count, places, width)[rows, place]
-        neighbours = self._between(self.vectors[item], self.vectors).topk(
-            min(NEIGHBOURS, len(self.vectors)), dim=1, largest=False
-        )
-        around = self._exact(strangest[:, None], self.vectors[neighbours.indices])
-        around[neighbours.indices == item[:, None]] = largest
-        return (1 - (largest - torch.logsumexp(around, dim=1)).exp()) * largest
-
-    def _prepared(self, states: Tensor) -> Tensor:
-        return prepared(states.to(self.vectors.dtype), self.metric)
-
-    def _nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return distance to, and row of, the nearest item of each query."""
-        step = max(1, AT_ONCE // len(self.vectors))
-        rows = torch.cat(
-            [self._between(some, self.vectors).argmin(dim=1) for some in _parts(queries, step)]
-        )
-        exact = [
-            self._exact(some, self.vectors[row])
-            for some, row in zip(_parts(queries, step), _parts(rows, step), strict=True)
-        ]
-        return torch.cat(exact), rows
+    def _nearest(self, queries: Tensor) -> Tensor:
+        """Return the distance to the nearest item of each query, from their difference."""
+        near = self.vectors[self._between(queries, self.vectors).argmin(dim=1)]
+        squared = (queries - near).square().sum(dim=-1)
+        return squared / 2 if self.metric == "cosine" else squared.sqrt()
 
     def _between(self, queries: Tensor, items: Tensor) -> Tensor:
         """Rank pairs, (q, M): in the order of their distances but for rounding."""
@@ -94,15 +64,6 @@ class MemoryBank:
         if self.metric == "cosine":
             return -products
         return (items * items).sum(dim=1) - 2 * products + (queries * queries).sum(dim=1)[:, None]
-
-    def _exact(self, queries: Tensor, items: Tensor) -> Tensor:
-        """Return distances of pairs, from their differences, over the last axis."""
-        squared = (queries - items).square().sum(dim=-1)
-        return squared / 2 if self.metric == "cosine" else squared.sqrt()
-
-
-def _parts(rows: Tensor, step: int) -> list[Tensor]:
-    return [rows[start : start + step] for start in range(0, len(rows), step)]
 
 
 def prepared(states: Tensor, metric: Distance) -> Tensor:
@@ -213,14 +174,3 @@ def coreset(vectors: Tensor, size: int, seed: int) -> Tensor:
         further = (vectors - vectors[chosen[-1]]).square().sum(dim=1)
         nearest = torch.minimum(nearest, further)
     return torch.tensor(sorted(chosen))
-
-
-def neighbourhood(states: Tensor, grid: tuple[int, int], size: int = 3) -> Tensor:
-    """Average each place with those around it, (n, P, D), as PatchCore does.
-
-    Beyond the border are zeros that count, as in its code: `AvgPool2d(size, 1, size // 2)`.
-    """
-    count, _, width = states.shape
-    maps = states.transpose(1, 2).reshape(count, width, *grid)
-    pooled = functional.avg_pool2d(maps, size, stride=1, padding=size // 2)
-    return pooled.flatten(2).transpose(1, 2)
