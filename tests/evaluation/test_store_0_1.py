@@ -1,6 +1,11 @@
-"""A store of release 0.1 goes on: resumed, reported and verified as that release left it."""
+"""A store of release 0.1 goes on: resumed, reported and verified as that release left it.
+
+Phantoms are painted with the sines of the processor class: elsewhere they are other data, and the
+last digits of a number are others.
+"""
 
 import csv
+import importlib.util
 import io
 import json
 import shutil
@@ -35,6 +40,17 @@ ADDED = {"rank"}
 """Aggregates of further losses that a later release has added to `summary.csv`."""
 
 
+@pytest.fixture(scope="module")
+def elsewhere() -> bool:
+    """Whether this is another class of machine than the one that made the store."""
+    folder = GIVEN.parent / "golden_run"
+    spec = importlib.util.spec_from_file_location("golden_run_make", folder / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recorded = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
+    return module.machine()["instructions"] != recorded["instructions"]
+
+
 @pytest.fixture
 def store(workplace: Path) -> Path:
     shutil.copy(GIVEN / "scans.npz", workplace)
@@ -61,7 +77,11 @@ def without_audit(file: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_kind_of_run_is_resumed_and_nothing_is_computed(store: Path, name: str) -> None:
+def test_every_kind_of_run_is_resumed_and_nothing_is_computed(
+    store: Path, name: str, elsewhere: bool
+) -> None:
+    if elsewhere and PHANTOMS[0] in RUNS[name]:
+        pytest.skip("another class of machine paints other phantoms")
     before = contents(store)
     assert medrobust(*RUNS[name], *COMMON, "hydra.run.dir=out") == 0
     run = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
@@ -70,7 +90,7 @@ def test_every_kind_of_run_is_resumed_and_nothing_is_computed(store: Path, name:
     assert contents(store) == before
 
 
-def test_a_report_says_what_that_release_said(store: Path) -> None:
+def test_a_report_says_what_that_release_said(store: Path, elsewhere: bool) -> None:
     report_store(
         *(store, Path("page")),
         reference="phantomclip_small",
@@ -78,20 +98,35 @@ def test_a_report_says_what_that_release_said(store: Path) -> None:
         interactive=False,
         figures=False,
     )
-    assert values(Path("page/results.csv")) == values(GIVEN / "report" / "results.csv")
-    before, now = values(GIVEN / "report" / "summary.csv"), values(Path("page/summary.csv"))
+    digits = 12 if elsewhere else 17
+    results, summary = (
+        [values(folder / name, digits) for folder in (GIVEN / "report", Path("page"))]
+        for name in ("results.csv", "summary.csv")
+    )
+    assert results[1] == results[0]
+    before, now = summary
     assert [row for row in now if row in before] == before
     assert {row["metric"] for row in now if row not in before} == ADDED
 
 
-def values(path: Path) -> list[dict[str, str]]:
-    """Rows of a table without bounds, which later statistics give otherwise, to the last digit."""
+def values(path: Path, digits: int) -> list[dict[str, str]]:
+    """Rows of a table without bounds, which later statistics give otherwise, to so many digits."""
     found = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
     assert found
     kept = [{n: v for n, v in row.items() if n not in ("low", "high")} for row in found]
+    for row in kept:
+        row["value"] = row["value"] and f"{float(row['value']):.{digits}g}"
     return [row for row in kept if row["metric"] not in MOVED]
 
 
-def test_its_cells_are_computed_again_to_the_same_numbers(store: Path, capsys) -> None:
-    assert medrobust("verify", "store", "--cells", "22", "dataset.file=scans.npz") == 0
-    assert "22 agree, 0 differ, 0 not computed" in capsys.readouterr().out
+def test_its_cells_are_computed_again_to_the_same_numbers(
+    store: Path, capsys, elsewhere: bool
+) -> None:
+    status = medrobust("verify", "store", "--cells", "22", "dataset.file=scans.npz")
+    said = capsys.readouterr().out
+    if elsewhere:
+        assert status == 1
+        assert "3 agree, 0 differ, 19 not computed" in said
+    else:
+        assert status == 0
+        assert "22 agree, 0 differ, 0 not computed" in said
