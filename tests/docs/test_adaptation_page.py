@@ -30,7 +30,7 @@ def gains(folder: str) -> dict[tuple[str, str], str]:
 
 def test_the_commands_of_the_page_end_in_gains(workplace: Path) -> None:
     given = EXPORT.words[1:]
-    small = [word.replace("per_class=10", "per_class=2") for word in given]
+    small = [word.replace("per_class=15", "per_class=2") for word in given]
     assert small != given
     done = answer(*small)
     assert done.returncode == 0, done.stderr
