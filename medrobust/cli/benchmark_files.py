@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     config = composed(as_typed(given))
     if "equalise" in config.severity:
         raise ConfigurationError(
-            "files of a benchmark hold published severities: leave severity=ssim out."
+            "files of a benchmark hold published severities: leave severity=ssim and 2.5 out."
         )
     dataset, corruption = built(config, "dataset"), built(config, "corruption")
     for source in getattr(dataset, "members", (dataset,)):

@@ -1,5 +1,6 @@
 """What people type, as text: rewritten, checked against conf/, explained. Knows no Hydra."""
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -37,6 +38,7 @@ LAUNCHERS = {
 """Launcher -> name of its Hydra plugin, and the extra of ours that installs it."""
 OF_JOBS = re.compile(r"hydra\.(?!mode$|sweeper\b)")
 """Keys of Hydra's that say how and where jobs run, not which there are."""
+IN_BETWEEN = re.compile(r"[0-4]\.\d*[1-9]\d*")
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
 BRACKETED = re.compile(r"^(?!['\"]).*\[[^\]]*,[^\]]*\]")
 """A list of several options, which Hydra lays one over another."""
@@ -186,6 +188,9 @@ def _launcher(name: str) -> str:
 def _severity(value: str, *, swept: bool) -> list[str]:
     bracketed = value.startswith("[") and value.endswith("]")
     parts = _range(value) or value.strip("[]").split(",")
+    if IN_BETWEEN.fullmatch(value):
+        at = [f"severity.levels=[{math.ceil(float(value))}]", f"severity.equalise.at={value}"]
+        return ["severity=between", *at]
     if swept and not bracketed:
         return ["severity=" + ",".join(f"s{_level(p)}" if _is_number(p) else p for p in parts)]
     if len(parts) == 1 and not bracketed:
@@ -232,6 +237,11 @@ def _level(text: str) -> int:
     if text == "0":
         raise ConfigurationError(
             "severity 0 is clean, which every run includes; corruption=clean runs it alone."
+        )
+    if IN_BETWEEN.fullmatch(text):
+        raise ConfigurationError(
+            f"severity {text} lies between the published ones, and a run has one of these alone: "
+            f"write severity={text}."
         )
     if text not in {str(level) for level in SEVERITIES}:
         raise ConfigurationError(f"severity {text} does not exist; there are 1, 2, 3, 4 and 5.")

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import Corruption, Suite
-from .continuous import Equalisation
+from .continuous import Between, Equalisation
 from .suites import suites
 from .texts import TextCorruption
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .training import RandomCorruption
 
 __all__ = [
+    "Between",
     "Corruption",
     "CorruptionTransform",
     "Equalisation",

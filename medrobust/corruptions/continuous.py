@@ -171,20 +171,43 @@ class Equalisation:
 
 
 @dataclass(frozen=True, slots=True)
+class Between:
+    """What `severity=2.5` asks for: all corruptions at one severity between the published ones.
+
+    Attributes:
+        at: Above 0, below 5, and no whole number. The level, and the draws, are those of the next
+            published severity.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+
+    at: float
+
+    def __post_init__(self) -> None:
+        between = type(self.at) is float and 0 < self.at < SEVERITIES[-1]
+        if not between or self.at.is_integer():
+            raise ConfigurationError(
+                f"severity.equalise.at={self.at}: write a severity between the published ones, as "
+                f"severity=2.5."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
-    """One level of an equalised corruption.
+    """One level of a corruption that lies at severities in between.
 
     Attributes:
         level: 1 to 5, as tables call it.
         severity: What it is in severities of the suite.
-        target: Median SSIM that was asked for.
+        target: Median SSIM that was asked for; None where a severity was.
         quantiles: SSIM that was reached: 5, 25, 50, 75, 95 % of the validation images.
     """
 
     level: int
     severity: float
-    target: float
-    quantiles: tuple[float, ...]
+    target: float | None = None
+    quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +274,7 @@ class ContinuousCorruption(InBetween):
 
     Attributes:
         levels: Where each level lies.
-        target: What was equalised, in the name of its suite.
+        target: What was equalised, or the severity, in the name of its suite.
     """
 
     levels: tuple[Level, ...] = field(compare=False)
@@ -259,7 +282,7 @@ class ContinuousCorruption(InBetween):
 
     @property
     def suite(self) -> str:
-        """The published suite and what was equalised: no table joins it with the published one."""
+        """The published suite and the target: no table joins it with the published one."""
         return f"{self.of.suite}@{self.target}"
 
     def lies_at(self, level: int) -> float:

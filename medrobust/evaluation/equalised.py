@@ -5,17 +5,19 @@ images is nearest to a stated target. Test images choose nothing.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from medrobust.corruptions import Corruption
 from medrobust.corruptions.continuous import (
     HARMLESS,
+    Between,
     ContinuousCorruption,
     Equalisation,
     Level,
@@ -64,6 +66,8 @@ def equalised(
     asked = experiment.data.equalise
     if asked is None or not columns:
         return tuple(columns)
+    if isinstance(asked, Between):
+        return _between(asked.at, experiment, columns)
     try:
         validation = resources.image_set(source, "val")
     except DatasetNotFoundError as error:
@@ -87,10 +91,39 @@ def equalised(
     return tuple(found)
 
 
+def _between(
+    at: float, experiment: "Experiment", columns: Sequence[Column]
+) -> tuple[ContinuousCorruption, ...]:
+    """Put all columns at one severity between the published ones.
+
+    Raises:
+        ConfigurationError: If a column has none, all of them named, or another level is asked for.
+    """
+    level = math.ceil(at)
+    if experiment.data.severities != (level,):
+        raise ConfigurationError(
+            f"severity.levels={list(experiment.data.severities)} beside severity {at:g}: a run has "
+            f"one severity between the published ones, of level {level}. Write severity={at:g}."
+        )
+    complaints = [reason for column in columns if (reason := _fixed(column))]
+    if complaints:
+        raise ConfigurationError(
+            f"severity={at:g}: {'; '.join(complaints)}. Leave these out (corruption=NAME, with -m "
+            f"a list), or choose published severities, as severity={level}."
+        )
+    placed = (Level(level, at),)
+    found = [ContinuousCorruption(one, placed, f"{at:g}") for one in columns if _published(one)]
+    for one in found:
+        log.info("%s", sentence(one))
+    return tuple(found)
+
+
 def sentence(column: ContinuousCorruption) -> str:
     """Say where the levels of a column lie."""
     levels = ", ".join(
-        f"{one.level} at {one.severity:.2f} (SSIM {one.quantiles[2]:.3f} of {one.target:g})"
+        f"{one.level} at {one.severity:g}"
+        if one.target is None
+        else f"{one.level} at {one.severity:.2f} (SSIM {one.quantiles[2]:.3f} of {one.target:g})"
         for one in column.levels
     )
     return f"{column.name} ({column.suite}): {levels}"
@@ -116,7 +149,23 @@ def _of_column(
     column: Column, validation: "ImageSet", asked: Equalisation, experiment: "Experiment"
 ) -> ContinuousCorruption | str:
     """Equalise one column, or say why it cannot be."""
-    if not isinstance(column, Corruption):
+    reason = _fixed(column)
+    if reason or not _published(column):
+        return reason
+    device = str(_device(experiment))
+    wanted = tuple(sorted(experiment.data.severities))
+    targets = tuple(asked.targets[level - 1] for level in wanted)
+    key = (validation.fingerprint, column, wanted, targets, asked.images, asked.tolerance)
+    return _solved(_Known(key, validation), experiment.data.seed, device)
+
+
+def _published(column: Column) -> TypeGuard[Corruption]:
+    return isinstance(column, Corruption)
+
+
+def _fixed(column: Column) -> str:
+    """Say why a column has no severities in between; empty where it has."""
+    if not _published(column):
         return f"{column.name} is read from files, whose severities are fixed"
     assert column.suite is not None
     if column.domain != "picture":
@@ -125,11 +174,7 @@ def _of_column(
         return f"{column.name} is in a region, whose share of the image differs"
     if find_entry(column.suite, column.name).kernel not in HARMLESS:
         return f"{column.name} has no severities between the published ones"
-    device = str(_device(experiment))
-    wanted = tuple(sorted(experiment.data.severities))
-    targets = tuple(asked.targets[level - 1] for level in wanted)
-    key = (validation.fingerprint, column, wanted, targets, asked.images, asked.tolerance)
-    return _solved(_Known(key, validation), experiment.data.seed, device)
+    return ""
 
 
 class _Known:

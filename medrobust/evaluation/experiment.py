@@ -14,7 +14,7 @@ from .run_wide import check_run_wide
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from medrobust.corruptions import Corruption, Equalisation
+    from medrobust.corruptions import Between, Corruption, Equalisation
     from medrobust.datasets.image_set import DatasetSource
     from medrobust.models.base import ModelSource
     from medrobust.models.prompts import PromptSet
@@ -49,7 +49,8 @@ class Data:
         sanity: Also run blank and noise images, and print what not looking at the image scores.
         audit: Look for repeated pictures, once for the same data.
         quality: Measures that are taken of the images, beside what models answer; None: none.
-        equalise: Move severities to where all corruptions change images as much; None: published.
+        equalise: Move severities to where all corruptions change images as much, or to one between
+            the published ones; None: published.
     """
 
     datasets: "tuple[DatasetSource, ...]"
@@ -60,7 +61,7 @@ class Data:
     sanity: bool = False
     audit: bool = True
     quality: "ImageQuality | None" = None
-    equalise: "Equalisation | None" = None
+    equalise: "Equalisation | Between | None" = None
 
 
 @dataclass(frozen=True, slots=True)

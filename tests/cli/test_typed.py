@@ -28,6 +28,14 @@ KNOWN = arguments.groups([conf_folder()])
         (["-m", "severity=s1,all"], ["-m", "severity=s1,all"]),
         (["-m", "severity=[1,5]"], ["-m", "severity=all", "severity.levels=[1,5]"]),
         (["severity.levels=[1,2]"], ["severity.levels=[1,2]"]),
+        (
+            ["severity=2.5"],
+            ["severity=between", "severity.levels=[3]", "severity.equalise.at=2.5"],
+        ),
+        (
+            ["-m", "severity=0.25"],
+            ["-m", "severity=between", "severity.levels=[1]", "severity.equalise.at=0.25"],
+        ),
         (["model=biomedclip"], ["model=biomedclip"]),
         (["model.adapter=a/b"], ["adapter=path", "adapter.path=a/b"]),
         (["hydra/launcher=joblib"], ["hydra/launcher=medrobust_joblib"]),
@@ -72,7 +80,8 @@ def test_a_launcher_whose_plugin_is_missing_names_what_to_install(
 
 
 @pytest.mark.parametrize(
-    "typed", ["severity=6", "severity=0", "severity=-1", "severity=1,6", "severity=2.5"]
+    "typed",
+    ["severity=6", "severity=0", "severity=-1", "severity=1,6", "severity=5.5", "severity=1,2.5"],
 )
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 def test_a_severity_outside_one_to_five_is_refused(typed: str, flags: list[str]) -> None:

@@ -9,8 +9,8 @@ from skimage.metrics import structural_similarity
 from tuning import experiment
 
 from medrobust.adapters import NoAdapter
-from medrobust.corruptions import Corruption, Equalisation, Suite
-from medrobust.evaluation.equalised import PARTS, nearest, records
+from medrobust.corruptions import Between, Corruption, Equalisation, Suite
+from medrobust.evaluation.equalised import PARTS, nearest, records, sentence
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
@@ -66,6 +66,39 @@ def test_levels_reach_their_targets_on_validation_images_by_scikit_image(tmp_pat
     others = [cell.key.fingerprint for cell in as_published.cells]
     assert fingerprints[0] == others[0]
     assert not set(fingerprints[1:]) & set(others[1:])
+
+
+def test_a_severity_in_between_has_parameters_in_between_and_a_table_of_its_own(
+    tmp_path: Path,
+) -> None:
+    import torch
+
+    given = asked(tmp_path, Corruption("gaussian_noise"), 3)
+    given = replace(given, data=replace(given.data, equalise=Between(2.5)))
+    (planned,) = plan(given, RESOURCES)
+    (column,) = planned.columns
+    assert column.suite == "imagenet_c@2.5"
+    assert sentence(column) == "gaussian_noise (imagenet_c@2.5): 3 at 2.5"
+    std = column.identity(3)["parameters"]["std"]
+    assert std == pytest.approx((0.12 + 0.18) / 2)  # of severities 2 and 3
+    image = torch.full((1, 1, 64, 64), 128, dtype=torch.uint8)
+    keyed = {"severity": 3, "seed": 0, "stream": "x", "index": torch.tensor([5])}
+    between, published = (
+        each(image, **keyed).double() - 128
+        for each in (column, Corruption("gaussian_noise", "imagenet_c"))
+    )
+    assert float((between / published.where(published.abs() > 20, torch.nan)).nanmean()) == (
+        pytest.approx(std / 0.18, abs=0.02)
+    )  # the same draws
+    for data, words in (
+        (replace(given.data, corruption=Corruption("snow")), "snow has no severities between"),
+        (replace(given.data, severities=(2,)), "Write severity=2.5"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            plan(replace(given, data=data), RESOURCES)
+    for at in (0.0, 3.0, 5.5, True, 2, float("nan")):
+        with pytest.raises(ConfigurationError, match="between the published ones"):
+            Between(at)
 
 
 @pytest.mark.parametrize(
