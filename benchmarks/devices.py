@@ -30,8 +30,13 @@ COLORED = ("histopathology", "fundus photography", "endoscopy", "dermatoscopy", 
 """Devices whose pictures are measured in color; the others are grey."""
 
 
-OTHERS = (("roodmri", "elastic"), ("histopathology_c", "bubble_blur"))
-"""Suite and corruption of kernels that serve other benchmarks alone, beside MedFM-Robust's."""
+OTHERS = (
+    *(("roodmri", "elastic"), ("histopathology_c", "bubble_blur"), ("histopathology_c", "hue")),
+    *(("medfm_robust", name) for name in ("rotation", "motion_blur", "brightness_contrast")),
+    *(("imagenet_c_original", "elastic_transform"), ("occlusion", "occlusion")),
+    *(("local_change", "local_erase"), ("local_change", "local_move")),
+)
+"""Suite and corruption of kernels that no other table of the page has."""
 
 
 def measured_corruptions() -> list[tuple[str, str]]:

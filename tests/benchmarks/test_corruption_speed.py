@@ -1,6 +1,7 @@
 """The benchmark of corruptions: what it would measure, and what it writes."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from benchmarks import corruptions as benchmark
 from benchmarks.environments import IMAGECORRUPTIONS, MEDMNISTC, MissingError, find_python
 from medrobust.corruptions import suites
 from medrobust.corruptions.config import REGISTRIES
+from medrobust.corruptions.kernels import KERNELS
+from medrobust.corruptions.suites import find_entry
 
 
 def test_every_corruption_of_both_packages_is_measured():
@@ -40,3 +43,18 @@ def test_benchmarks_are_found_by_name(capsys):
     assert "corruptions" in entry.find()
     assert entry.run(["nonsense"]) == 2
     assert "there are: " in capsys.readouterr().out
+
+
+def test_every_kernel_is_on_the_page() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "performance" / "corruptions.md"
+    lines = [
+        line.strip("| ").split(" | ") for line in page.read_text(encoding="utf-8").splitlines()
+    ]
+    listed = {frozenset(line[:2]) for line in lines if len(line) > 2}
+    shown = {
+        find_entry(suite, name).kernel
+        for suite in suites()
+        for name in suites(suite)
+        if {suite, name} in listed
+    }
+    assert shown == set(KERNELS)
