@@ -189,7 +189,7 @@ def _rows(matrix: Matrix, own: Sequence[Line], added: Sequence[Line]) -> list[di
             values = [each[metric] for each in numbers if metric in each]
             if not values or len(values) < len(line.draws):
                 continue
-            paired = base is not None and metric in base.numbers
+            paired, most = base is not None and metric in base.numbers, LIMITS[metric][1]
             gains = [base.numbers[metric] - value for value in values] if base and paired else []
             rows.append(
                 {
@@ -203,7 +203,7 @@ def _rows(matrix: Matrix, own: Sequence[Line], added: Sequence[Line]) -> list[di
                     "metric": metric,
                     "of": matrix.shown,
                     **_bounds("", values, over_images.value(metric), LIMITS[metric]),
-                    **_bounds("gain", gains, over_images.gain(metric), (-inf, inf)),
+                    **_bounds("gain", gains, over_images.gain(metric), (-most, most)),
                     "n": str(matrix.units(matrix.shown)),
                     "reference": (matrix.reference or "") if metric == "mCE" else "",
                 }

@@ -121,6 +121,17 @@ def test_without_bounds_a_gain_is_the_mean_over_draws_too(
     assert float(mce["value"]) == pytest.approx((24 + 30 + 36) / 90)
 
 
+def test_bounds_of_a_gain_end_where_a_gain_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for adapter in WRONG:
+        monkeypatch.setitem(WRONG, adapter, (0, 30) if adapter == "none" else (60, 30))
+    rows = draw_rows(report_of(tmp_path, written(tmp_path)).matrices)
+    (lost,) = [r for r in rows if (r["adaptation"], r["metric"]) == ("lora 10%", "clean error")]
+    assert (float(lost["gain"]), float(lost["gain_low"])) == (-1, -1)
+    assert -1 < float(lost["gain_high"]) < 0
+
+
 def test_what_no_image_moves_has_the_bounds_of_the_images_that_it_rests_on() -> None:
     """An order without a fault over 200 images, 20 of them abnormal, as a share of those 20."""
     terms = Terms(np.zeros(200), first_order=True, smallest=20)
