@@ -203,7 +203,7 @@ def section(report: Report) -> Section | None:
         html=_html(heads, lines, settings),
         files={"worst_pair.csv": csv_bytes(rows, COLUMNS)},
         rows={"worst_pair.csv": "a model and suite"},
-        tables=[TextTable(f"Worst pairs, severities {settings.total} together", heads, lines)],
+        tables=[TextTable(f"Worst pairs, severities up to {settings.total} in all", heads, lines)],
     )
 
 
