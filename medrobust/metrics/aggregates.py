@@ -192,6 +192,38 @@ def most_unseen(
     return wilson(0.0, units if smallest is None else smallest)[1]
 
 
+def bounded_interval(
+    terms: Float64Array,
+    groups: Int64Array | None,
+    *,
+    limits: Bounds,
+    most: float,
+    value: float | None = None,
+) -> Bounds:
+    """Return the interval of a mean of numbers that have limits, which is no point.
+
+    It is value +- t sqrt(V). Where no unit moves the mean, since all are alike or there is one,
+    those that none has seen may: by `most_unseen` of what all of them could.
+
+    Args:
+        terms: float64 (N,).
+        groups: int64 (N,) from 0, or None.
+        limits: Range of the number.
+        most: What it would move by if every unit were as different as can be.
+        value: The estimate, where `terms` are its influence values and not its parts.
+
+    Example:
+        >>> low, high = bounded_interval(np.ones(40), None, limits=(1.0, 11.0), most=10.0)
+        >>> round(low, 2), round(high, 2)
+        (1.0, 1.88)
+    """
+    low, high = mean_interval(terms, groups, limits=limits, value=value)
+    if low < high:
+        return low, high
+    may = most * most_unseen(len(terms), None, groups)
+    return max(limits[0], low - may), min(limits[1], high + may)
+
+
 def relative_mce_interval(
     own: Float64Array,
     own_influence: Float64Array,

@@ -15,9 +15,10 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate
+from medrobust.metrics.aggregates import bounded_interval
 from medrobust.metrics.consistency import agreement, cosine_within, kept_agreement
 from medrobust.metrics.estimates import with_bounds
-from medrobust.metrics.intervals import mean_interval, share_interval
+from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.joining import How
 from medrobust.metrics.scores import predictions
 from medrobust.readings.aggregation import GROUPS, Aggregation
@@ -262,7 +263,8 @@ def _mean(values: Float64Array, patients: Int64Array, limits: tuple[float, float
     known, groups = _known(values, patients)
     if not len(known):
         return Estimate(None)
-    return with_bounds(float(known.mean()), mean_interval(known, groups, limits=limits))
+    bounds = bounded_interval(known, groups, limits=limits, most=limits[1] - limits[0])
+    return with_bounds(float(known.mean()), bounds)
 
 
 def _known(values: Float64Array, patients: Int64Array) -> tuple[Float64Array, Int64Array | None]:

@@ -15,9 +15,10 @@ from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate
+from medrobust.metrics.aggregates import bounded_interval
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.feature_pairs import PairedImages, Pairing, paired_images
-from medrobust.metrics.intervals import mean_interval, share_interval
+from medrobust.metrics.intervals import share_interval
 from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import CELL_COLUMNS, ON_CLEAN, RowCells, rows_with_features
 from medrobust.reporting.aggregates import Place
@@ -201,7 +202,7 @@ def _numbers(
     if clean is None:
         return numbers | {"auroc_drop": Estimate(None)}
     drop = clean.auroc - found.auroc
-    bounds = mean_interval(drop, groups, limits=(-1.0, 1.0))
+    bounds = bounded_interval(drop, groups, limits=(-1.0, 1.0), most=1.0)
     return numbers | {"auroc_drop": with_bounds(float(drop.mean()), bounds)}
 
 

@@ -10,8 +10,9 @@ from run_entry import medrobust, rows
 from stores import data_record
 
 from medrobust.exceptions import ConfigurationError
+from medrobust.metrics.feature_pairs import Pairing, paired_images
 from medrobust.readings import Pairs
-from medrobust.readings.pairs import pairing_of
+from medrobust.readings.pairs import _numbers, pairing_of
 
 RUN = ("model=phantomclip_small", "corruption=gaussian_noise", "severity=5", "hydra.run.dir=out")
 SMALL = ("dataset=phantoms", "dataset.per_class=3", *RUN)
@@ -29,6 +30,15 @@ def test_phantoms_of_one_patient_stand_closer_and_less_so_under_noise(workplace)
     assert float(clean["pair_auroc_low"]) < float(clean["pair_auroc"])
     page = unescape(Path("out/report.html").read_text("utf-8"))
     assert "Pairs of images" in page
+
+
+def test_a_drop_of_nothing_is_bounded_by_what_no_patient_has_shown() -> None:
+    features = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    patients = np.arange(24) // 2
+    found = paired_images(features, Pairing(patients, patients))
+    drop = _numbers(found, found, patients)["auroc_drop"]
+    unseen = 3.841458820694124 / (12 + 3.841458820694124)
+    assert (drop.value, drop.low, drop.high) == pytest.approx((0, -unseen, unseen))
 
 
 def test_features_that_are_not_kept_and_columns_that_are_not_there_are_said(workplace) -> None:

@@ -116,6 +116,16 @@ def _with_split(data: SplitFacts, texts: Texts):
     return Opened(**{name: getattr(data, name) for name in names})
 
 
+def test_answers_that_share_nothing_rare_have_no_interval_of_no_width() -> None:
+    """All images have one report, of which nothing is rare: Wilson's bound of none of 40."""
+    data = facts(["the heart is normal"] * IMAGES)
+    corpus = merged([("the heart is normal", 1), ("a large mass", 1)])
+    cell = Cell("0" * 64, dict(Judge(data, corpus).arrays(np.zeros((IMAGES, 1), int))), {}, data)
+    found = TASK.scores(cell).estimates["cider_d"]
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(10 * 3.841458820694124 / (IMAGES + 3.841458820694124))
+
+
 def test_labels_of_a_text_are_those_of_at_least_half_of_its_images() -> None:
     values, pairs = np.array(["Clear.", "clear", " "]), [[0, 0], [1, 1], [2, 1], [3, 2]]
     sets = (("edema",), ("edema", "mass"), (), ("mass",))

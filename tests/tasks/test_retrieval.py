@@ -388,8 +388,41 @@ def _relative_recall() -> str:
 
 def test_where_nothing_was_found_there_is_no_relative_drop() -> None:
     assert relative_drop(np.zeros(5), np.zeros(5)).value is None
-    same = relative_drop(np.array([1.0, 0, 1, 1]), np.array([1.0, 0, 1, 1]))
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def unseen(units: int) -> float:
+    """Wilson's upper bound of none of so many."""
+    return 3.841458820694124 / (units + 3.841458820694124)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "groups", "drop", "low", "high"),
+    [
+        ([1, 0, 1, 1], [1, 0, 1, 1], None, 0, -unseen(4) / 0.75, unseen(4) / 0.75),
+        ([1, 0, 1, 1], [0, 0, 0, 0], None, 1, 1 - unseen(4) / 0.75, 1),
+        ([1, 1, 1, 1], [0.5] * 4, None, 0.5, 0.5 - unseen(4), 0.5 + unseen(4)),
+        ([1, 1, 1, 1], [1, 0, 0, 1], [0] * 4, 0.5, 0.5 - unseen(1), 1),
+        ([1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1], 0, -unseen(2), unseen(2)),
+    ],
+)
+def test_a_drop_that_no_query_moves_is_bounded_by_what_none_has_seen(
+    before, after, groups, drop, low, high
+) -> None:
+    found = relative_drop(
+        np.array(before, float), np.array(after, float), groups and np.array(groups)
+    )
+    assert (found.value, found.low, found.high) == pytest.approx((drop, low, high))
+
+
+def test_ranks_that_are_all_alike_have_an_interval() -> None:
+    features = unit(GENERATOR(0).normal(size=(IMAGES, 16)))
+    rank = TASK.scores(cell_of(features, features, facts())).estimates["image_to_text_mean_rank"]
+    assert (rank.value, rank.low) == (1, 1)
+    assert rank.high == pytest.approx(1 + (IMAGES - 1) * unseen(IMAGES))
+    alone = replace(cell_of(features, features.flip(0), facts()), patients=np.zeros(IMAGES, int))
+    rank = TASK.scores(alone).estimates["image_to_text_mean_rank"]
+    assert rank.low == 1
+    assert rank.high == pytest.approx(min(IMAGES, rank.value + (IMAGES - 1) * unseen(1)))
 
 
 def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(workplace) -> None:

@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from medrobust.metrics.aggregates import bounded_interval
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
-from medrobust.metrics.intervals import logit_interval, mean_interval, share_interval
+from medrobust.metrics.intervals import logit_interval, share_interval
 from medrobust.metrics.text_overlap import ORDER, bleu
 from medrobust.tasks.base import Cell, Scores, Terms
 from medrobust.types import Float64Array
@@ -38,7 +39,7 @@ def scores(cell: Cell) -> Scores:
     each = _each(cell)
     estimates = {name: _share(values, cell) for name, values in each.items()}
     cider = cell.arrays["cider_d"].astype(np.float64)
-    bounds = mean_interval(cider, cell.patients, limits=(0.0, 10.0))
+    bounds = bounded_interval(cider, cell.patients, limits=(0.0, 10.0), most=10.0)
     estimates["cider_d"] = with_bounds(float(cider.mean()), bounds)
     estimates |= {f"bleu_{size}": _bleu(cell, size) for size in range(1, ORDER + 1)}
     if "finding_f1" in each:

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medrobust.metrics.aggregates import group_codes
+from medrobust.metrics.aggregates import bounded_interval, group_codes
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
-from medrobust.metrics.intervals import mean_interval, share_interval
+from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.order import median_interval
 from medrobust.tasks.base import Cell, Scores, Terms
 from medrobust.types import Float64Array, Int64Array
@@ -167,7 +167,8 @@ def _estimates(found: Ranked) -> dict[str, Estimate]:
         for name, values in shares.items()
     }
     rank = found.rank.astype(np.float64)
-    bounds = mean_interval(rank, found.patients, limits=(1, found.among))
+    limits, most = (1.0, float(found.among)), found.among - 1.0
+    bounds = bounded_interval(rank, found.patients, limits=limits, most=most)
     estimates["mean_rank"] = with_bounds(float(rank.mean()), bounds)
     of_median = None if found.patients is not None else median_interval(rank)
     note = "" if of_median else NO_MEDIAN_INTERVAL

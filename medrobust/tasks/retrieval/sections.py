@@ -7,8 +7,8 @@ import numpy as np
 
 from medrobust.base.csv_text import csv_bytes, number
 from medrobust.base.wording import agreeing, counted, part_of
+from medrobust.metrics.aggregates import bounded_interval
 from medrobust.metrics.estimates import Estimate, with_bounds
-from medrobust.metrics.intervals import mean_interval
 from medrobust.reporting.markup import details, plain_table
 from medrobust.tasks.base import Cell, Section, Table, deciding
 from medrobust.tasks.text_sections import cut_texts_note
@@ -150,6 +150,8 @@ def _compared(
 def relative_drop(before: Float64Array, after: Float64Array, groups: Any = None) -> Estimate:
     """Return 1 - R_after / R_before of the same queries, with its interval by linearisation.
 
+    Where no query loses or gains anything, or all lose alike, as many may differ as none has seen.
+
     Args:
         before: float64 (Q,), 1 where something right is among the first.
         after: Likewise, or the mean over conditions.
@@ -168,7 +170,8 @@ def relative_drop(before: Float64Array, after: Float64Array, groups: Any = None)
         return Estimate(None)
     ratio = float(after.mean()) / whole
     influence = (after - ratio * before) / whole
-    low, high = mean_interval(influence, groups, limits=(0.0, float("inf")), value=ratio)
+    limits = 0.0, float("inf")
+    low, high = bounded_interval(influence, groups, limits=limits, most=1 / whole, value=ratio)
     return with_bounds(1 - ratio, (1 - high, 1 - low))
 
 
