@@ -47,7 +47,7 @@ def test_openi_shares_a_report_within_a_study_and_counts_what_has_no_text_or_no_
     assert texts_of(found) == [[both], [both], ["A large effusion."], [both]]
     assert found.target.pairs.tolist() == [[0, 0], [1, 0], [2, 1], [3, 2]]
     assert len(set(found.groups.tolist())) == 3
-    assert "1 row of test has no label and was left out" in said(found)
+    assert "1 row of test has no report and was left out" in said(found)
     assert "1 report has no image and is left out" in said(found)
     assert not any("CXR" in name for name in found.ids.tolist())
 
@@ -101,7 +101,7 @@ def test_mimic_takes_one_split_the_sections_and_the_positive_findings(tmp_path, 
     found = source.load()
     assert texts_of(found) == [["Clear lungs. No disease."]] * 2 + [["Edema."]]
     assert len(set(found.groups.tolist())) == 1
-    assert "1 row of test has no label" in said(found)
+    assert "1 row of test has no report" in said(found)
     assert texts_of(source.load("train")) == [["Mass. Mass."]]
     by_labels = judged_by(source, "texts and labels").load()
     assert by_labels.target.labels.tolist() == [0, 0, 1]
@@ -153,7 +153,7 @@ def test_roco_reads_captions_with_gaps_and_the_modality(tmp_path):
     assert texts_of(found) == [["CT scan, axial; a mass."], ["Chest X-ray showing nodules"]]
     assert found.target.labels.tolist() == [0, 1]
     assert found.groups is None
-    assert "1 row of test has no label" in said(found)
+    assert "1 row of test has no report" in said(found)
     assert found.channels == 3
     with pytest.raises(DatasetNotFoundError, match=r"train_captions.csv not found"):
         Roco(**cached(tmp_path)).load("train")

@@ -67,6 +67,7 @@ def judged_texts(
     key: bytes,
     *,
     study: str | None = None,
+    patients: Sequence[str] | None = None,
     labels: Columns | None = None,
 ) -> Texts:
     """Pair the images of a table with their reports.
@@ -77,6 +78,7 @@ def judged_texts(
         columns: Of the reports; of several, each that is filled is a text of its own.
         key: Of the data, for what a store keeps.
         study: Column of the studies, whose images share a report; None: equal reports are shared.
+        patients: Of the images; a study is one of its patient, however its number is used again.
         labels: Columns of the labels that texts are matched by; None where they are not.
 
     Raises:
@@ -88,6 +90,9 @@ def judged_texts(
     for row, name in zip(rows, studies or (), strict=False):
         if names_nobody(name):
             raise InvalidDataError(f"{table.place(row)}: the row names no study. Fill it in.")
+    if studies is not None and patients is not None:
+        both = zip(patients, studies, strict=True)
+        studies = [f"{patient}\0{name}" for patient, name in both]
     texts = read_texts(reports, key, studies)
     if labels is None:
         return texts

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
-from medrobust.base.given import names_given
+from medrobust.base.given import check_name, names_given
 from medrobust.base.once import say_once
 from medrobust.base.stored_planes import OpensPlanes
 from medrobust.base.targets import Labels, Texts
@@ -201,8 +201,16 @@ class OwnData(ABC):
         if self.target != "labels":
             key = data_key(self.folder, self.key_file)
             labels_of = self.label_column if self.target == "texts and labels" else None
-            given = table, rows, self._text_columns, key
-            return {"target": judged_texts(*given, study=self.study_column, labels=labels_of)}
+            texts = judged_texts(
+                table,
+                rows,
+                self._text_columns,
+                key,
+                study=self.study_column,
+                patients=self._patient_names(table, samples),
+                labels=labels_of,
+            )
+            return {"target": texts}
         labels = read_labels(
             table,
             self.label_column,
@@ -218,8 +226,10 @@ class OwnData(ABC):
         }
 
     def _dropped_rows(self, table: Table, split: str) -> tuple[Finding, ...]:
-        """Say, once in the log, how many rows have no label, or no split."""
-        found = dropped_rows(table, self.split_column, split)
+        """Say, once in the log, how many rows have no label or report, or no split."""
+        lacking = {"texts": "report", "texts and labels": "report or no label"}
+        what = lacking.get(self.target, "label")
+        found = dropped_rows(table, self.split_column, split, what)
         found += rows_of_no_split(table, self.split_column)
         for one in found:
             say_once(log, logging.INFO, f"{self.name}: {one}")
@@ -345,15 +355,19 @@ class OwnData(ABC):
         }
 
     def _check_roles(self) -> None:
-        """Refuse an identifying column where its values would be stored in clear."""
+        """Refuse an identifying column, or one of reports, where it would be stored in clear."""
         labels = [self.label_column] if isinstance(self.label_column, str) else self.label_column
-        for role, names in (("label_column", labels), ("metadata_columns", self.metadata_columns)):
-            for key, column in self._identifying().items():
-                if column in names:
-                    raise ConfigurationError(
-                        f"dataset.{role} names {column!r}, which is dataset.{key}: its values "
-                        f"would be stored in clear. Name another column."
-                    )
+        for key, column in self._identifying().items():
+            _check_hidden(key, column, "label_column", labels)
+            _check_hidden(key, column, "metadata_columns", self.metadata_columns)
+        if self.target in ("labels", "masks"):
+            return
+        check_name("dataset.study_column", self.study_column, null="equal reports are one")
+        texts = names_given("dataset.text_column", self._text_columns)
+        if not texts:
+            raise ConfigurationError("dataset.text_column=[] names no column of reports.")
+        for column in texts:
+            _check_hidden("text_column", column, "metadata_columns", self.metadata_columns)
 
     def _image_set(
         self,
@@ -395,4 +409,17 @@ class OwnData(ABC):
             metadata_columns=tuple(self.metadata_columns),
             stored=self._planes_of(samples),
             texts_of=self.texts_of if isinstance(judged["target"], Texts) else None,
+        )
+
+
+def _check_hidden(key: str, column: str, role: str, names: Sequence[str]) -> None:
+    """Refuse a column whose values are hidden where they would be stored as they are.
+
+    Raises:
+        ConfigurationError: If it is among the names.
+    """
+    if column in names:
+        raise ConfigurationError(
+            f"dataset.{role} names {column!r}, which is dataset.{key}: its values would be stored "
+            f"in clear. Name another column."
         )

@@ -111,19 +111,21 @@ def _refused(
     )
 
 
-def dropped_rows(table: Table, column: str, split: str) -> tuple[Finding, ...]:
-    """Say how many rows of a split have no label and were left out."""
+def dropped_rows(
+    table: Table, column: str, split: str, lacking: str = "label"
+) -> tuple[Finding, ...]:
+    """Say how many rows of a split have no label, or what else images need, and were left out."""
     if table.dropped is None:
         return ()
     splits = table.dropped.columns.get(column)
     number = len(table.dropped) if splits is None else list(splits).count(split)
-    return _left_out(number, f"of {split}") if number else ()
+    return _left_out(number, f"of {split}", lacking) if number else ()
 
 
-def _left_out(number: int, of: str) -> tuple[Finding, ...]:
+def _left_out(number: int, of: str, lacking: str = "label") -> tuple[Finding, ...]:
     rows = counted(number, "row")
     has, were = ("has", "was") if number == 1 else ("have", "were")
-    said = f"{rows} {of} {has} no label and {were} left out (dataset.unlabelled=drop)"
+    said = f"{rows} {of} {has} no {lacking} and {were} left out (dataset.unlabelled=drop)"
     return (Finding("further remarks", said),)
 
 
