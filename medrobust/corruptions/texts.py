@@ -199,10 +199,11 @@ class TextCorruption:
         given: Any = self.severities
         listed = isinstance(given, Sequence) and not isinstance(given, str)
         wrong = not listed or not given or any(type(level) is not int for level in given)
-        if wrong or not set(given) <= set(SEVERITIES):
+        if wrong or not set(given) <= set(SEVERITIES) or len(set(given)) < len(given):
             said = given if isinstance(given, str) or not listed else list(given)
             raise ConfigurationError(
-                f"severities={said} of {self.name!r}: give a list of some of 1 to 5, such as [1,5]."
+                f"severities={said} of {self.name!r}: give a list of some of 1 to 5, each once, "
+                f"such as [1,5]."
             )
 
     def __call__(self, text: str, severity: int) -> str:

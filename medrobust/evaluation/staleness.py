@@ -29,23 +29,24 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
         record: `cell.json` of the stored one.
 
     Returns:
-        Names of parts of the encoding, then "prompts" or "classifier", then "task" with what of it
-        differs, in that order.
+        Names of parts of the encoding, then "prompts", "texts" or "classifier", then "task" with
+        what of it differs, in that order.
     """
     before = record["encoding"]
     names = [*key.encoding, *(name for name in before if name not in key.encoding)]
     found = [name for name in names if key.encoding.get(name) != before.get(name)]
-    return found + _of_head(deciding(key.head), deciding(record["head"]), "name" in key.head)
+    read = "prompts" if "name" in key.head else "texts" if "texts" in key.head else None
+    return found + _of_head(deciding(key.head), deciding(record["head"]), read)
 
 
-def _of_head(planned: Mapping[str, Any], stored: Mapping[str, Any], has_prompts: bool) -> list[str]:
+def _of_head(planned: Mapping[str, Any], stored: Mapping[str, Any], read: str | None) -> list[str]:
     """Name what differs between heads: what answers, or how the task asks."""
     names = [*planned, *(name for name in stored if name not in planned)]
     unlike = [name for name in names if planned.get(name) != stored.get(name)]
-    if not has_prompts:
+    if read is None:
         return ["classifier"] if unlike else []
     asked = [name for name in unlike if name not in ANSWERS]
-    answers = ["prompts"] if len(asked) < len(unlike) else []
+    answers = [read] if len(asked) < len(unlike) else []
     return [*answers, *([f"task ({', '.join(asked)})"] if asked else [])]
 
 
@@ -65,7 +66,7 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
         spec = clean.spec
         place = (spec.model, spec.dataset, spec.suite, spec.corruption, spec.severity)
         for other in store.find(*place):
-            if other.spec != spec:
+            if other.spec != spec or other.task != clean.task:
                 continue
             encoded = {*clean.encoding, *other.record["encoding"]}
             same_name = other.record["head"].get("name") == clean.head.get("name")

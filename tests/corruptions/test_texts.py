@@ -130,7 +130,7 @@ def test_sentences_go_or_change_places_and_stay_whole():
 def test_what_does_not_exist_is_said_in_a_sentence():
     with pytest.raises(UnknownNameError, match="Did you mean 'typos'"):
         TextCorruption("typo")
-    for severities in ((0,), (), 3, None, "12", [[1]], [1.0], [True]):
+    for severities in ((0,), (), 3, None, "12", [[1]], [1.0], [True], [1, 1]):
         with pytest.raises(ConfigurationError, match="give a list of some of 1 to 5"):
             TextCorruption("typos", severities=severities)
     with pytest.raises(ConfigurationError, match=r"seed of 'typos'=\[1\] must be a whole number"):

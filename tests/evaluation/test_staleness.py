@@ -29,6 +29,12 @@ def test_a_changed_scorer_is_the_task_and_changed_sentences_are_prompts(
     assert differences(key, {"encoding": {"weights": "w"}, "head": HEAD}) == told
 
 
+def test_texts_that_are_ranked_are_no_prompts() -> None:
+    head = {"kind": "retrieval", "relevance": "text", "candidates": 3, "texts": "1"}
+    stored = {"encoding": {}, "head": {**head, "relevance": "pair", "texts": "2"}}
+    assert differences(CellKey(SPEC, {}, head, "d"), stored) == ["texts", "task (relevance)"]
+
+
 def test_a_classifier_without_sentences_is_called_so() -> None:
     key = CellKey(SPEC, {"weights": "w"}, {"kind": "probe", "weights": "1"}, "d")
     stored = {"encoding": {"weights": "v"}, "head": {"kind": "probe", "weights": "2"}}

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.once import say_once
 from medrobust.base.wording import part_of
 from medrobust.corruptions.texts import TextCorruption
 from medrobust.exceptions import ConfigurationError
@@ -61,12 +62,11 @@ def heads(
             head = as_read(texts, side.source)
             first = distinct.setdefault(fingerprint(deciding(head)), head)
             if first is not head:
-                log.info(
-                    "prompt sets %r and %r give %s the same sentences: they are one row.",
-                    first["name"],
-                    head["name"],
-                    data.name,
+                told = (
+                    f"prompt sets {first['name']!r} and {head['name']!r} give {data.name} the same "
+                    f"sentences: they are one row."
                 )
+                say_once(log, logging.INFO, told)
     return list(distinct.values())
 
 
@@ -89,7 +89,8 @@ def _corrupted(
         )
         moved = sum(a != b for a, b in zip(before, after, strict=True))
         said = part_of(moved, len(before), "sentence")
-        log.info("%s: %s %d changes %s of the classes", dataset, corruption.name, level, said)
+        told = f"{dataset}: {corruption.name} {level} changes {said} of the classes"
+        say_once(log, logging.INFO, told)
         yield found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.once import say_once
 from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.base import VisionLanguageModel
@@ -29,6 +30,7 @@ class RankHead:
         data: Facts of the split, whose target is texts.
         rule: Which texts count as one.
         change: What corrupts a text before the model reads it; None: nothing.
+        name: Of what corrupts, for the log.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class RankHead:
         data: Any,
         rule: Rule,
         change: Callable[[str], str] | None = None,
+        name: str = "",
     ) -> None:
         self._judged = relevance(data.target, rule)
         texts = self._judged.candidates.tolist()
@@ -44,7 +47,7 @@ class RankHead:
         if change is not None:
             same = sum(text == new for text, (new,) in zip(texts, sentences, strict=True))
             changed = part_of(len(texts) - same, len(texts), "text")
-            log.info("%s: the corruption of texts changes %s", data.name, changed)
+            say_once(log, logging.INFO, f"{data.name}: {name} changes {changed}")
         self._texts = text_features(model, sentences, data.name)
 
     def outputs(self, features: FeatureBatch) -> Mapping[str, NDArray[Any]]:

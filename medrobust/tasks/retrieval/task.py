@@ -1,11 +1,13 @@
 """Retrieval as a task: ranks in, recalls, ranks and precision out."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.once import say_once
 from medrobust.base.targets import Texts
 from medrobust.base.wording import agreeing, part_of
 from medrobust.corruptions.texts import TextCorruption
@@ -26,6 +28,8 @@ from medrobust.tasks.text_side import cut_texts, text_model
 from . import scores
 from .relevance import Rule, check_rule, relevance
 from .sections import CORRUPTED, sections
+
+log = logging.getLogger(__name__)
 
 AS_GIVEN = "texts as given"
 """Name of the row beside rows of corrupted texts."""
@@ -100,11 +104,14 @@ class Retrieval(Task):
             raise ConfigurationError(
                 f"task.relevance=pair needs to know whose report each is, and data set "
                 f"{data.name!r} took reports that read the same for one: name the column of the "
-                f"studies (+dataset.study_column=study; the images' own ids, if each has a report "
+                f"studies (dataset.study_column=study; the images' own ids, if each has a report "
                 f"of its own), or take task.relevance=text."
             )
         model = text_model(side, PURPOSE)
         judged = relevance(data.target, self.relevance)
+        if len(judged.candidates) == 1:
+            told = f"{data.name} has one text alone, which every image finds"
+            say_once(log, logging.WARNING, told)
         texts = [judged.candidates.tolist(), judged.of_text.tolist(), judged.pairs.tolist()]
         if judged.labels is not None:
             texts.append(judged.labels.tolist())
@@ -132,7 +139,8 @@ class Retrieval(Task):
         model = text_model(side, PURPOSE)
         if description.get(TUNES):
             return TunedTexts(model, data)
-        return RankHead(model, data, description["relevance"], _change(description))
+        change, name = _change(description), description.get("name", "")
+        return RankHead(model, data, description["relevance"], change, name)
 
     def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
         """Say which texts images are put beside while an adapter is tuned: their own.
