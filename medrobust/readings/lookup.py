@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from medrobust.base.given import check_kinds
 from medrobust.exceptions import ConfigurationError, unknown_name
-from medrobust.tasks.base import Section, in_order
+from medrobust.tasks.base import Section
 
 if TYPE_CHECKING:
     from medrobust.reporting import Report
@@ -27,10 +27,10 @@ class Reading(Protocol):
         ...
 
 
-def sections(report: "Report") -> tuple[Section, ...]:
-    """Return what all readings say of a report, in the order of the page."""
-    found = (reading.section(report) for reading in _readings())
-    return tuple(in_order(section for section in found if section is not None))
+def said(report: "Report") -> dict[str, Section]:
+    """Return what readings say of a report: name -> section, without those that say nothing."""
+    found = {_name(reading): reading.section(report) for reading in _readings()}
+    return {name: section for name, section in found.items() if section is not None}
 
 
 def asked(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -75,7 +75,11 @@ def check_values(chosen: Mapping[str, Mapping[str, Any]]) -> None:
 def _offered() -> dict[str, Any]:
     """Return the readings that speak only where they are asked for, by name."""
     modules: list[Any] = [module for module in _readings() if hasattr(module, "SETTINGS")]
-    return {module.__name__.rpartition(".")[2]: module for module in modules}
+    return {_name(module): module for module in modules}
+
+
+def _name(module: Any) -> str:
+    return str(module.__name__).rpartition(".")[2]
 
 
 def words(chosen: Mapping[str, Any]) -> list[str]:

@@ -233,7 +233,7 @@ def _left_out(report: "Report") -> list[str]:
         )
     if report.matrices and not any(row["metric"] == "feature_drift" for row in report.summary):
         lines.append("feature drift: no features were kept (run with store.features=true)")
-    return lines
+    return [*lines, report.silent_line] if report.silent_line else lines
 
 
 def _duration(seconds: Any) -> str:

@@ -11,8 +11,8 @@ from medrobust.base.whole_files import write_whole
 from medrobust.base.wording import counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
-from medrobust.readings.lookup import sections
-from medrobust.tasks.base import Section, joined
+from medrobust.readings.lookup import said
+from medrobust.tasks.base import Section, in_order, joined
 
 from .collapse import collapse_notes
 from .compare import COMPARISON_COLUMNS, Standing, compared, comparison_rows, standings
@@ -108,9 +108,25 @@ class Report:
         return tuple(dict.fromkeys(n for matrix in self.matrices for n in matrix.notices))
 
     @cached_property
+    def said(self) -> Mapping[str, Section]:
+        """What readings say: name -> section."""
+        return said(self)
+
+    @property
     def sections(self) -> tuple[Section, ...]:
         """What readings say, in the order of the page."""
-        return sections(self)
+        return tuple(in_order(self.said.values()))
+
+    @property
+    def silent_line(self) -> str:
+        """Which readings were asked for and say nothing; empty where all speak."""
+        silent = [name for name in self.readings if name not in self.said]
+        if not silent:
+            return ""
+        return (
+            f"readings={','.join(silent)}: nothing to say, for no table here holds the answers, "
+            f"labels or features that are read"
+        )
 
     @property
     def with_files(self) -> tuple[Section, ...]:
@@ -190,7 +206,7 @@ class Report:
         console = console or get_console()
         for matrix in self.matrices:
             print_matrix(matrix, console)
-        for line in filter(None, (self.missing_line, *self.notes)):
+        for line in filter(None, (self.missing_line, self.silent_line, *self.notes)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         for section in self.sections:
             print_section(section, console)

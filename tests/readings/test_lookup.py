@@ -11,7 +11,7 @@ from stores import data_record, write_matrix
 
 from medrobust.cli.report import _asked
 from medrobust.exceptions import ConfigurationError
-from medrobust.readings import lookup
+from medrobust.readings import Pairs, lookup
 from medrobust.reporting import Report
 from medrobust.reporting.from_store import report_store
 from medrobust.tasks.base import Section
@@ -33,13 +33,14 @@ def counted_models(report: Report) -> Section | None:
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    there, planted = lookup._readings(), SimpleNamespace(section=counted_models)
+    there, planted = lookup._readings(), SimpleNamespace(__name__="m.many", section=counted_models)
     monkeypatch.setattr(lookup, "_readings", lambda: (*there, planted))
 
 
-def report_of(folder: Path, models: dict[str, float]) -> Report:
+def report_of(folder: Path, models: dict[str, float], **asked: object) -> Report:
     write_matrix(folder / "store", data_record(), models, severities=(1,))
-    return report_store(folder / "store", folder / "report", interactive=False, figures=False)
+    given = {"interactive": False, "figures": False, "readings": asked}
+    return report_store(folder / "store", folder / "report", **given)
 
 
 def test_what_a_reading_says_is_written_listed_and_printed(tmp_path: Path, planted: None) -> None:
@@ -52,6 +53,18 @@ def test_what_a_reading_says_is_written_listed_and_printed(tmp_path: Path, plant
     terminal = Console(file=io.StringIO(), width=200)
     report.print(terminal)
     assert "There are two." in terminal.file.getvalue()
+
+
+def test_a_reading_that_was_asked_for_and_says_nothing_is_named(
+    tmp_path: Path, planted: None
+) -> None:
+    report = report_of(tmp_path, {"a": 1.0}, many=Pairs())
+    told = "readings=many: nothing to say, for no table here holds the answers, labels or features"
+    assert told in (tmp_path / "report" / "report.html").read_text("utf-8")
+    terminal = Console(file=io.StringIO(), width=200)
+    report.print(terminal)
+    assert told in terminal.file.getvalue()
+    assert report_of(tmp_path / "two", {"a": 1.0, "b": 0.5}, many=Pairs()).silent_line == ""
 
 
 def test_a_reading_without_anything_to_say_leaves_no_trace(tmp_path: Path, planted: None) -> None:
