@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import write_folder, write_table
+from dicoms import write_dicom
 
-from medrobust.datasets import Folder
+from medrobust.datasets import Dicom, Folder
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 
 ROWS = (
@@ -62,6 +64,21 @@ def test_columns_of_reports_that_are_none_or_would_be_stored_in_clear_are_refuse
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
         reports(tmp_path, **given).load()
+
+
+def test_patients_of_headers_keep_studies_apart_that_a_table_of_dicom_files_numbers_alike(
+    tmp_path: Path,
+) -> None:
+    lines = ["path,report,study"]
+    for place, patient in enumerate(("A", "A", "B")):
+        pixels = np.random.default_rng(place).integers(0, 4000, (40, 40)).astype(np.uint16)
+        write_dicom(tmp_path / f"{place}.dcm", pixels, PatientID=patient)
+        lines.append(f"{place}.dcm,Normal chest.,1")
+    table = tmp_path / "reports.csv"
+    table.write_text("\n".join(lines) + "\n")
+    given = {"target": "texts", "study_column": "study", "cache_dir": str(tmp_path / "cache")}
+    found = Dicom(csv=str(table), **given).load().target
+    assert found.pairs.tolist() == [[0, 0], [1, 0], [2, 1]]
 
 
 def test_a_row_without_a_report_or_a_study_is_refused_and_dropped_by_its_name(

@@ -22,11 +22,11 @@ from medrobust.datasets import MedMNIST
 from medrobust.datasets.image_set import judged_by
 from medrobust.evaluation.cells import head_fingerprint
 from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, NotFiniteError
 from medrobust.models.base import VisionLanguageModel
 from medrobust.reporting.from_store import report_store
 from medrobust.tasks.base import Cell, ModelSide
-from medrobust.tasks.retrieval import TASK, Retrieval
+from medrobust.tasks.retrieval import TASK, Retrieval, head
 from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
 from medrobust.tasks.retrieval.sections import _joined_note, relative_drop
 
@@ -441,6 +441,17 @@ def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(workpl
     shown = _relative_recall()
     assert "texts as given</td>" in shown
     assert f">{100 * (1 - min(recall.values()) / recall[plain]):.1f} (" in shown
+
+
+@pytest.mark.parametrize(("of", "told"), [(0, "images"), (1, "texts")])
+def test_features_that_are_no_numbers_are_refused(of: int, told: str, monkeypatch) -> None:
+    both = [unit(np.eye(3)), unit(np.eye(3))]
+    monkeypatch.setattr(head, "text_features", lambda *_: both[1])
+    ranks = head.RankHead(None, facts(3), "text")
+    assert ranks.outputs(both[0])["image_rank"].tolist() == [1, 1, 1]
+    both[of][2, 0] = float("nan")
+    with pytest.raises(NotFiniteError, match=f"features of 1 of 3 {told} are not finite"):
+        ranks.outputs(both[0])
 
 
 def test_heads_name_the_corruption_of_texts_only_where_there_is_one() -> None:
