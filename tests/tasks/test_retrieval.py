@@ -454,7 +454,7 @@ def test_features_that_are_no_numbers_are_refused(of: int, told: str, monkeypatc
         ranks.outputs(both[0])
 
 
-def test_heads_name_the_corruption_of_texts_only_where_there_is_one() -> None:
+def test_heads_name_the_corruption_of_texts_only_where_there_is_one(caplog) -> None:
     class Reads(VisionLanguageModel):
         _image_embedding = _text_embedding = NotImplemented
 
@@ -462,6 +462,9 @@ def test_heads_name_the_corruption_of_texts_only_where_there_is_one() -> None:
     plain = Retrieval().heads(facts(), side)
     several = Retrieval(text_corruption=TextCorruption("typos", (2, 3))).heads(facts(), side)
     assert "text_corruption" not in plain[0]
+    assert not caplog.records
+    Retrieval().heads(facts(), replace(side, prompt_sets=("one", "two")))
+    assert "task=retrieval reads reports and no prompts: 2 sets are not used" in caplog.text
     assert head_fingerprint(plain[0]) == head_fingerprint(several[0])
     assert head_fingerprint({**plain[0], "cut_texts": {"number": 3}}) == head_fingerprint(plain[0])
     assert [head["name"] for head in several] == ["texts as given", "typos 2", "typos 3"]
