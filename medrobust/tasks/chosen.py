@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medrobust.base.wording import agreeing, counted, part_of
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, NotFiniteError
 from medrobust.types import Int64Array
 
 
@@ -104,13 +104,20 @@ class Kept:
 
 
 def check_batch(index: Sequence[int], states: Tensor) -> None:
-    """Refuse states that are not one row an image.
+    """Refuse states that are not one row an image, or not numbers.
 
     Raises:
         ConfigurationError: Naming both shapes.
+        NotFiniteError: If some are not finite.
     """
     if states.ndim != 3 or len(states) != len(index):
         raise ConfigurationError(
             f"states of places must be ({len(index)}, P, D) for {counted(len(index), 'image')}; "
             f"these are {tuple(states.shape)}."
+        )
+    broken = int((~torch.isfinite(states).flatten(1).all(dim=1)).sum())
+    if broken:
+        raise NotFiniteError(
+            f"places of {part_of(broken, len(states), 'normal image')} are not finite: the "
+            f"weights, the precision or the preprocessing do not suit these images."
         )

@@ -13,6 +13,7 @@ from run_entry import medrobust, rows
 from medrobust.base.targets import MaskedLabels
 from medrobust.corruptions.config import Corruption
 from medrobust.evaluation.run.masks import MovedMasks
+from medrobust.exceptions import NotFiniteError
 from medrobust.metrics.pixels import PixelCurve, pixel_numbers
 from medrobust.models.patches import PatchFeatures, PatchLevel
 from medrobust.reporting.from_store import report_store
@@ -147,6 +148,13 @@ def test_combined_scorers_are_scaled_by_normal_images_and_never_by_those_they_ju
     ]
     torch.testing.assert_close(maps, torch.cat([part for part, _ in one_by_one]))
     torch.testing.assert_close(scores, torch.cat([part for _, part in one_by_one]))
+
+
+def test_values_of_normal_images_that_are_not_finite_make_no_scale() -> None:
+    places = torch.ones(2, 4, 3)
+    places[1, 0, 0] = torch.nan
+    with pytest.raises(NotFiniteError, match="normal validation images are not finite"):
+        scaled(DistanceScorer({1: Nearest(torch.zeros(3))}), [(places[:, 0], levels(places))])
 
 
 def test_a_head_keeps_few_maps_unless_all_are_asked_for() -> None:

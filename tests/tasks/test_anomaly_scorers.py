@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn import functional
 
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, NotFiniteError
 from medrobust.tasks.anomaly.scorers import bank as bank_module
 from medrobust.tasks.anomaly.scorers.bank import BankBuilder, MemoryBank, coreset
 from medrobust.tasks.anomaly.scorers.gaussian import GaussianBuilder
@@ -161,6 +161,10 @@ def test_images_that_are_missing_doubled_or_strange_are_named(builder: Any) -> N
         ConfigurationError, match=r"\(1, P, D\) for 1 image; these are \(2, 12, 7\)"
     ):
         builder(INDEX).add([40], given)
+    broken = states()[:2].clone()
+    broken[1, 3, 2] = torch.nan
+    with pytest.raises(NotFiniteError, match="places of 1 of 2 normal images are not finite"):
+        builder(INDEX[:2]).add([40, 3], {1: broken})
 
 
 def test_candidates_bound_what_is_kept_of_many_images() -> None:

@@ -127,9 +127,17 @@ def scaled(
         scorer: What is scaled.
         normal: Features and patch features of the images.
         scores: Whether scores of images are scaled, too, and not only maps.
+
+    Raises:
+        NotFiniteError: If a map or a score of theirs is not finite.
     """
     found = [scorer(features, patches.of(scorer.blocks)) for features, patches in normal]
     maps, whole = (torch.cat([part[side].flatten().cpu() for part in found]) for side in (0, 1))
+    if not bool(torch.isfinite(maps).all() & torch.isfinite(whole).all()):
+        raise NotFiniteError(
+            "maps or scores of normal validation images are not finite: the weights, the precision "
+            "or the preprocessing do not suit these images."
+        )
     return ScaledScorer(scorer, Scale.of(maps), Scale.of(whole) if scores else Scale(0.0, 1.0))
 
 
