@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.evaluation.store import StoredCell
+from medrobust.metrics.influence import Areas
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.measure import Measured, mean_of_terms, over_all
@@ -41,6 +42,10 @@ class Losing(Protocol):
         """Return terms of some images, (n,) or (n, L); None where these have no such loss."""
         ...
 
+    def smallest(self, chosen: NDArray[np.bool_]) -> float | None:
+        """Return how many units the loss rests on where no image moves it; None: all of them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
@@ -62,6 +67,9 @@ class Wrong:
         """Return terms of some images; None where it is over none of them."""
         found = self.terms[chosen[self.images]]
         return found if len(found) else None
+
+    def smallest(self, chosen: NDArray[np.bool_]) -> None:
+        """Return nothing: all images that it is over."""
 
 
 @dataclass
@@ -109,15 +117,25 @@ class OwnLoss:
         """Return the loss of some images plus the influence of each; None where it has none."""
         means = []
         for cells in self.columns:
-            parts = [self.rescored(cell, chosen).terms.get(self.loss) for cell in cells]
-            count = int(chosen.sum())
-            whole = [over_all(one, count) if isinstance(one, Terms) else one for one in parts]
-            found = mean_of_terms(whole)
+            found = mean_of_terms(self._parts(cells, chosen))
             if found is None:
                 return None
             means.append(found.values)
         total: Float64Array = np.mean(means, axis=0)
         return total
+
+    def smallest(self, chosen: NDArray[np.bool_]) -> float | None:
+        """Return that of the cell with the fewest; None where a cell rests on all images."""
+        parts = [part for cells in self.columns for part in self._parts(cells, chosen)]
+        known = [part.smallest for part in parts if part is not None]
+        return None if None in known else min((one for one in known if one), default=None)
+
+    def _parts(
+        self, cells: Sequence[StoredCell], chosen: NDArray[np.bool_]
+    ) -> list[Terms | Areas | None]:
+        found = (self.rescored(cell, chosen).terms.get(self.loss) for cell in cells)
+        count = int(chosen.sum())
+        return [over_all(one, count) if isinstance(one, Terms) else one for one in found]
 
 
 def conditions(matrix: Matrix, row: int, of: str, rescored: Rescored) -> list[Losing]:

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.targets import Labels
 from medrobust.evaluation.store import Store
+from medrobust.metrics.intervals import wilson
 from medrobust.metrics.pixels import PixelCurve, count_pixels, pixel_influence
+from medrobust.readings.subgroup_differences import within
+from medrobust.readings.subgroup_terms import OwnLoss
 from medrobust.readings.subgroups import FEWEST
 from medrobust.reporting.from_store import report_store
 from medrobust.tasks.anomaly.shown import no_maps
+from medrobust.tasks.base import Terms
 
 COUNT, COLUMNS, LEVELS = 240, SEVEN[:2], (1, 3)
 ROWS = np.arange(COUNT)
@@ -163,3 +168,22 @@ def test_differences_between_groups_are_those_of_their_own_numbers(made: Path) -
     assert -1 <= float(row["low"]) <= -rest <= float(row["high"]) <= 1
     assert all(0 <= float(row[name]) <= 1 for row in rows for name in ("value", "others"))
     assert (FAMILIES == "easy").sum() > FEWEST
+
+
+def test_a_share_that_no_image_moves_rests_on_those_that_it_is_over() -> None:
+    """Masks that leave their image: nine and six of thirty still show something, none is missed."""
+    rows = {"mild": np.arange(9), "hard": np.arange(3, 9)}
+    chosen = np.ones(30, bool)
+
+    def scored(cell: str, part: NDArray[np.bool_]) -> SimpleNamespace:
+        return SimpleNamespace(terms={"missed": Terms(np.zeros(len(rows[cell])), rows=rows[cell])})
+
+    mild, both = (
+        OwnLoss("mean", np.arange(30), "missed", [cells], scored)
+        for cells in (["mild"], ["mild", "hard"])
+    )
+    data = SimpleNamespace(groups=None)
+    for losing, images in ((mild, 9), (both, 6)):
+        found = within(losing, data, chosen)
+        assert found.value == 0
+        assert (found.low, found.high) == pytest.approx(wilson(0.0, images))
