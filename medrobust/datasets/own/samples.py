@@ -109,9 +109,12 @@ def place_named(sample: Sample) -> Iterator[None]:
     except MedRobustError as error:
         sentence = str(error)
         name = printable(sample.file.name)
+        placed = sample.place in sentence  # of another file of the same line, as its mask
         raise hiding(
-            type(error)(sentence.replace(name, f"{name} ({sample.place})", 1)),
-            sentence.replace(name, f"the file of {sample.place}"),
+            type(error)(
+                sentence if placed else sentence.replace(name, f"{name} ({sample.place})", 1)
+            ),
+            error.for_records.replace(name, f"the file of {sample.place}"),
         ) from error.__cause__
 
 
