@@ -180,6 +180,18 @@ def test_empty_masks_count_as_is_stated_and_their_shares_stand_apart() -> None:
     assert found.answers.tolist() == [1, 0, 0, 1, 0]
 
 
+def test_distances_that_are_all_the_same_have_no_interval() -> None:
+    truth, predicted = np.zeros((2, 6, 30, 30), np.uint8)
+    truth[:, 5:15, 5:15] = 1
+    predicted[:, 5:15, 7:17] = 1
+    alike = scores_of(truth, predicted, classes=2).estimates["hd95"]
+    assert (alike.value, alike.low, alike.high) == (2, None, None)
+    assert "all images have the same" in alike.note
+    predicted[0] = truth[0]
+    other = scores_of(truth, predicted, classes=2).estimates["hd95"]
+    assert other.low < other.value < other.high
+
+
 def test_an_image_counts_the_classes_that_it_has_and_the_worst_class_is_named_apart() -> None:
     truth, predicted = np.zeros((2, 2, 20, 20), np.uint8)
     truth[0, :4], truth[0, 10:14] = 1, 2

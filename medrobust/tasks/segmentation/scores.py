@@ -175,7 +175,10 @@ def _distance(
     value = float(own.mean())
     if (len(own) if units is None else len(np.unique(units))) < FEWEST:
         return {name: Estimate(value, note=f"fewer than {FEWEST} images or patients have it")}
-    return {name: with_bounds(value, mean_interval(own, units, limits=(0.0, float("inf"))))}
+    bounds = mean_interval(own, units, limits=(0.0, float("inf")))
+    if bounds[0] == bounds[1]:
+        return {name: Estimate(value, note="all images have the same: no interval tells of others")}
+    return {name: with_bounds(value, bounds)}
 
 
 def collapsed(cell: Cell) -> str | None:
