@@ -1,5 +1,6 @@
 """SAM 3 outlines what transformers' own finds, from the same pixels and sentences."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,45 +30,52 @@ def source(folder: Path, **options: Any) -> TransformersSam3:
     return TransformersSam3("sam3", "nobody/nothing", **given)
 
 
-@pytest.fixture(scope="module", params=["sam3", "sam3_video"])
-def sam3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp(request.param)
-    return request.param, folder, write_random_sam3(folder, request.param)
+class Small:
+    """A random checkpoint, what is loaded from it, and what the original library answers."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import CLIPTokenizer
+
+        self.folder = folder
+        self.original = write_random_sam3(folder, "sam3")
+        self.model = source(folder).load()
+        self.pixels = self.model.preprocess(pictures())
+        sentences = [sentence for sentences in TEXTS[1:] for sentence in sentences]
+        tokens = CLIPTokenizer.from_pretrained(folder)(
+            sentences, padding="max_length", max_length=32, return_tensors="pt"
+        )
+        self.answers = {}
+        with torch.no_grad():
+            for row, sentence in enumerate(sentences):
+                asked = {key: value[[row, row]] for key, value in tokens.items()}
+                self.answers[sentence] = self.original(pixel_values=self.pixels, **asked)
 
 
-def answered(original: Any, folder: Path, pixels: torch.Tensor, text: str) -> Any:
-    """Ask the original library, which pads sentences to 32 tokens."""
-    from transformers import CLIPTokenizer
-
-    tokens = CLIPTokenizer.from_pretrained(folder)(
-        [text] * len(pixels), padding="max_length", max_length=32, return_tensors="pt"
-    )
-    with torch.no_grad():
-        return original(pixel_values=pixels, **tokens)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return Small(tmp_path_factory.mktemp("sam3"))
 
 
-def test_instances_are_those_of_transformers_and_a_class_is_their_union(sam3: Any) -> None:
+def test_instances_are_those_of_transformers_and_a_class_is_their_union(small: Small) -> None:
     from transformers.models.sam3.image_processing_sam3 import Sam3ImageProcessor
 
-    kind, folder, original = sam3
-    answers = {}
-    pixels = source(folder).load().preprocess(pictures())
-    for text in ("a disc", "a picture of a disc", "a bar"):
-        answers[text] = answered(original, folder, pixels, text)
-    scores = [one.pred_logits.sigmoid() * one.presence_logits.sigmoid() for one in answers.values()]
-    threshold = float(torch.cat([*scores]).median())  # so that some count and some do not
-    model = source(folder, score_threshold=threshold).load()
-    assert len(model.report.dropped) == (2 if kind == "sam3_video" else 0)
-    decoder = model.mask_decoder(TEXTS)
+    scores = [
+        one.pred_logits.sigmoid() * one.presence_logits.sigmoid() for one in small.answers.values()
+    ]
+    threshold = float(torch.cat(scores).median())  # so that some count and some do not
+    decoder = replace(small.model.mask_decoder(TEXTS), score_threshold=threshold)
     with torch.no_grad():
-        found = decoder(*model.encode_image_and_patches(pixels, decoder.blocks), None)
+        encoded = small.model.encode_image_and_patches(small.pixels, decoder.blocks)
+        found = decoder(*encoded, None)
+        none = replace(decoder, score_threshold=0.999)(*encoded, None)
     assert not found[:, 0].any()
+    assert (none[:, 1:] == -torch.inf).all()
     counted = set()
     for place, sentences in enumerate(TEXTS[1:], 1):
         logits = torch.full_like(found[:, 0], -torch.inf)
         union = torch.zeros_like(logits, dtype=torch.bool)
         for sentence in sentences:
-            one = answers[sentence]
+            one = small.answers[sentence]
             kept = Sam3ImageProcessor().post_process_instance_segmentation(one, threshold)
             for image, instances in enumerate(kept):
                 counted.add(len(instances["masks"]))
@@ -82,38 +90,39 @@ def test_instances_are_those_of_transformers_and_a_class_is_their_union(sam3: An
     assert max(counted) > 1
     assert min(counted) < 5
     assert (found[:, 1] - found[:, 2]).nan_to_num().abs().max() > 0.01
-    none = source(folder, score_threshold=0.999).load().mask_decoder(TEXTS)
-    with torch.no_grad():
-        found = none(*model.encode_image_and_patches(pixels, decoder.blocks), None)
-    assert (found[:, 1:] == -torch.inf).all()
 
 
-@pytest.mark.parametrize("sam3", ["sam3"], indirect=True)
+def test_a_file_for_videos_holds_the_same_model_and_a_tracker(small: Small, tmp_path: Path) -> None:
+    write_random_sam3(tmp_path, "sam3_video")
+    model = source(tmp_path).load()
+    assert len(model.report.dropped) == 2
+    assert model.preprocess == small.model.preprocess
+    ours, theirs = model.state_dict(), small.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
 @pytest.mark.parametrize("side", [64, 104])
-def test_pixels_and_features_are_those_of_transformers(sam3: Any, side: int) -> None:
+def test_pixels_and_features_are_those_of_transformers(small: Small, side: int) -> None:
     """A resize of torchvision rounds a few greys otherwise than Pillow's, by one."""
     from transformers.models.sam3.image_processing_sam3 import Sam3ImageProcessor
 
-    _, folder, original = sam3
-    model = source(folder).load()
     images = pictures(side)
-    processor = Sam3ImageProcessor.from_pretrained(folder)
+    processor = Sam3ImageProcessor.from_pretrained(small.folder)
     wanted = processor(images=list(images), return_tensors="pt").pixel_values
-    found = model.preprocess(images)
+    found = small.model.preprocess(images)
     step = 2 / 255
     assert (found - wanted).abs().max() < (1e-5 if side == 64 else step + 1e-5)
     assert ((found - wanted).abs() > 1e-5).float().mean() < 0.02
     with torch.no_grad():
-        maps = original.vision_encoder(found).fpn_hidden_states
+        maps = small.original.vision_encoder(found).fpn_hidden_states
         torch.testing.assert_close(
-            model.embed_image(found), maps[2].mean(dim=(2, 3)), atol=1e-5, rtol=0
+            small.model.embed_image(found), maps[2].mean(dim=(2, 3)), atol=1e-5, rtol=0
         )
 
 
-@pytest.mark.parametrize("sam3", ["sam3"], indirect=True)
-def test_keys_that_do_not_fit_and_other_models_are_refused(sam3: Any, tmp_path: Path) -> None:
-    _, folder, _ = sam3
-    for file in folder.iterdir():
+def test_keys_that_do_not_fit_and_other_models_are_refused(small: Small, tmp_path: Path) -> None:
+    for file in small.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     state = load_file(tmp_path / "model.safetensors")
     checkpoints.save(
@@ -129,14 +138,13 @@ def test_keys_that_do_not_fit_and_other_models_are_refused(sam3: Any, tmp_path: 
     with pytest.raises(WeightsMismatchError, match="describes 'sam2', not 'sam3'"):
         source(tmp_path).load()
     with pytest.raises(ConfigurationError, match=r"model\.score_threshold=1"):
-        source(folder, score_threshold=1)
+        source(small.folder, score_threshold=1)
     with pytest.raises(ConfigurationError, match="of the background and of each class"):
-        source(folder).load().mask_decoder([["nothing"]])
+        small.model.mask_decoder([["nothing"]])
 
 
-@pytest.mark.parametrize("sam3", ["sam3"], indirect=True)
-def test_classes_are_outlined_by_their_names_in_a_run(sam3: Any, tmp_path: Path) -> None:
-    low = source(sam3[1], score_threshold=0.0)
+def test_classes_are_outlined_by_their_names_in_a_run(small: Small, tmp_path: Path) -> None:
+    low = source(small.folder, score_threshold=0.0)
     cells = segmented.run(tmp_path, TASK, source=low)
     head = cells["clean", 0].head
     assert head["segmenter"] == "own"
