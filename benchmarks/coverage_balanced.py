@@ -2,25 +2,27 @@
 
 Part of `python -m benchmarks coverage`, under `balanced`. Balanced error, CE and relative CE (a
 reference with three quarters of the error, half of the latent variance shared) and macro F1 of
-classes of stated sizes; and patients who fail as a whole, with an image of each class. Where tables
+classes of stated sizes; patients who fail as a whole, with an image of each class; and macro F1 of
+a model that answers mostly one of two classes, summed over the binomial distributions. Where tables
 have no interval, or a mark, a number stands in brackets.
 """
 
 from collections.abc import Iterator, Sequence
-from math import sqrt
+from math import comb, sqrt
 from statistics import NormalDist
 
 import numpy as np
 
 from medrobust.metrics.aggregates import error_influence, error_interval, mce_interval
 from medrobust.metrics.classification import macro_f1
-from medrobust.metrics.influence import f1_influence
-from medrobust.metrics.intervals import balanced_interval, logit_interval, share_interval
+from medrobust.metrics.f1_bounds import f1_interval
+from medrobust.metrics.intervals import balanced_interval, share_interval
 from medrobust.metrics.paired import FEWEST_UNITS
 from medrobust.tasks.classification.notes import FEWEST_OF_F1
 
 NORMAL = NormalDist()
 COLUMNS = ("classes", "units", "images of a unit", "error", "balanced error", "CE", "macro F1")
+ONE_SIDED = ("images of a class", "recalls", "macro F1", "covers", "width")
 WHOLE = ("patients", "fail", "plain error", "balanced error")
 SIZES: tuple[tuple[tuple[int, ...], int, float], ...] = (
     ((1,) * 20, 3, 0.5),
@@ -96,8 +98,7 @@ def rows(repetitions: int, seed: int = 0) -> Iterator[Sequence[str]]:
                 held[1] += low <= 4 / 3 <= high
             said = answers(labels, units, rng)
             value = macro_f1(said, labels)
-            moved = f1_influence(said, labels, groups)
-            low, high = logit_interval(value, moved, groups, smallest=rests)
+            low, high = f1_interval(value, said, labels, groups, smallest=rests)
             held[2] += low <= true <= high
         covers = [f"{100 * c:.1f}" for c in held / (repetitions, max(defined, 1), repetitions)]
         for place, fewest in ((1, FEWEST_UNITS), (2, FEWEST_OF_F1)):
@@ -122,7 +123,33 @@ def whole_rows(repetitions: int, seed: int = 0) -> Iterator[Sequence[str]]:
         yield str(count), f"{error:g}", *(f"{100 * c:.1f}" for c in held / repetitions)
 
 
+def one_sided_rows(repetitions: int, seed: int = 0) -> Iterator[Sequence[str]]:
+    """Yield a line for each size and pair of recalls: exact, so that nothing is repeated."""
+    for size in (5, 8, 15, 30):
+        labels, hits = np.repeat([0, 1], size), np.arange(size + 1)
+        found = []
+        for first, second in np.ndindex(size + 1, size + 1):
+            said = np.repeat([0, 1, 1, 0], [first, size - first, second, size - second])
+            value = macro_f1(said, labels)
+            assert value is not None
+            found.append(f1_interval(value, said, labels, None, smallest=size))
+        low, high = np.array(found).T.reshape(2, size + 1, size + 1)
+        ways = np.array([comb(size, hit) for hit in hits])
+        for recalls in ((0.98, 0.2), (0.98, 0.15), (0.98, 0.1), (0.85, 0.15), (0.9, 0.4)):
+            first, second = recalls
+            scores = 2 * first / (1 + first + 1 - second), 2 * second / (1 + second + 1 - first)
+            true = sum(scores) / 2
+            chance = np.multiply.outer(
+                *(ways * r**hits * (1 - r) ** (size - hits) for r in recalls)
+            )
+            covers = 100 * float(chance[(low <= true) & (true <= high)].sum())
+            width = 100 * float((chance * (high - low)).sum())
+            named = f"{first:g}, {second:g}"
+            yield str(size), named, f"{true:.3f}", f"{covers:.1f}", f"{width:.1f}"
+
+
 TABLES = {
     "Means over classes of few units": (COLUMNS, rows, 1.0),
     "Patients of several classes who fail as a whole": (WHOLE, whole_rows, 1.0),
+    "Macro F1 of a model that answers mostly one class": (ONE_SIDED, one_sided_rows, 1.0),
 }

@@ -16,6 +16,7 @@ from medrobust.metrics.aggregates import (
 from medrobust.metrics.classification import macro_f1
 from medrobust.metrics.comparisons import resample_counts
 from medrobust.metrics.curves import curves
+from medrobust.metrics.f1_bounds import f1_interval
 from medrobust.metrics.influence import (
     areas,
     balanced_influence,
@@ -264,6 +265,49 @@ def test_macro_f1_of_few_is_drawn_towards_each_of_them(patients):
     assert found == pytest.approx((mean + larger * (plain - mean)).ravel(), abs=1e-3)
     both = f1_influence(np.eye(4, dtype=int)[said], np.eye(4, dtype=int)[labels])
     assert both.sum() == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("recalls", [(0.98, 0.2), (0.98, 0.15), (0.98, 0.05), (0.9, 0.4)])
+@pytest.mark.parametrize("size", [5, 8])
+def test_macro_f1_of_a_model_that_answers_mostly_one_class_is_covered(size, recalls):
+    """Exactly: all answers to two classes of so many images, by their binomial chances."""
+    first, second = recalls
+    true = first / (2 + first - second) + second / (2 + second - first)
+    labels, covers = np.repeat([0, 1], size), 0.0
+    for hits in np.ndindex(size + 1, size + 1):
+        said = np.repeat([0, 1, 1, 0], [hits[0], size - hits[0], hits[1], size - hits[1]])
+        low, high = f1_interval(macro_f1(said, labels), said, labels, None, smallest=size)
+        covers += (low <= true <= high) * stats.binom.pmf(hits, size, recalls).prod()
+    assert covers >= 0.95
+
+
+def test_macro_f1_of_classes_that_are_answered_has_the_bounds_of_its_influence():
+    labels = np.repeat([0, 1], [10, 5])
+    said = np.r_[np.ones(4, int), np.zeros(6, int), np.ones(5, int)]
+    value, influence = macro_f1(said, labels), f1_influence(said, labels)
+    own = logit_interval(value, influence, None, smallest=5)
+    assert f1_interval(value, said, labels, None, smallest=5) == own
+    said[-1] = 0  # four answers of the class are right: the wider on each side
+    value, influence = macro_f1(said, labels), f1_influence(said, labels)
+    low, high = f1_interval(value, said, labels, None, smallest=5)
+    own = logit_interval(value, influence, None, smallest=5)
+    ends = np.array([wilson(6 / 11, 11), wilson(4 / 9, 9)])
+    ends = 2 * ends / (1 + ends)
+    scores = np.array([12 / 17, 8 / 13])
+    below, above = np.sqrt(((ends.T - scores) ** 2).sum(axis=1)) / 2
+    assert low == pytest.approx(min(own[0], value - below))
+    assert high == pytest.approx(max(own[1], value + above))
+
+
+def test_macro_f1_of_labels_that_are_hardly_found_reaches_as_far_as_that_of_classes():
+    labels, said = np.repeat([0, 1], 5), np.zeros(10, int)
+    classes = f1_interval(1 / 3, said, labels, None, smallest=5)
+    both = np.eye(2, dtype=int)[said], np.eye(2, dtype=int)[labels]
+    assert f1_interval(1 / 3, *both, None, smallest=5)[1] == pytest.approx(classes[1])
+    patients = f1_interval(1 / 3, said, labels, np.arange(10) // 5, smallest=1)
+    assert patients[1] > classes[1]  # two patients say less than ten images
+    none = f1_interval(0.0, 0 * both[0], both[0], None, smallest=5)
+    assert 0 == none[0] < none[1] < 1
 
 
 def test_a_rare_class_that_shows_no_variance_borrows_it():

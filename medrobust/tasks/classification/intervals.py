@@ -7,7 +7,8 @@ import numpy as np
 from medrobust.metrics.aggregates import error_interval
 from medrobust.metrics.calibration_bounds import calibration_bounds
 from medrobust.metrics.estimates import Estimate, with_bounds
-from medrobust.metrics.influence import f1_influence, kappa_influence, mean_precision
+from medrobust.metrics.f1_bounds import f1_interval
+from medrobust.metrics.influence import kappa_influence, mean_precision
 from medrobust.metrics.intervals import (
     Bounds,
     around_logit,
@@ -55,14 +56,14 @@ def _of_predictions(answers: Answers, values: dict[str, float | None]) -> dict[s
     plain = share_interval(mean_terms(right), answers.groups)
     balanced = error_interval(right, answers.labels, answers.groups)
     smallest = _smallest(answers)
-    influence = f1_influence(answers.predicted, answers.labels, answers.groups)
+    given = answers.predicted, answers.labels, answers.groups
     score = values["macro_f1"] or 0.0
     return {
         "accuracy": plain,
         "error": (1 - plain[1], 1 - plain[0]),
         "balanced_accuracy": balanced,
         "balanced_error": (1 - balanced[1], 1 - balanced[0]),
-        "macro_f1": logit_interval(score, influence, answers.groups, smallest=smallest),
+        "macro_f1": f1_interval(score, *given, smallest=smallest),
     }
 
 
