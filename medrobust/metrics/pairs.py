@@ -127,7 +127,7 @@ def compare_errors(
     few = too_few(parts)
     reason = f"no interval, no p-value: {few}" if few else ""
     whole = [
-        Comparison(float(d), float(a), float(b), p, "sign flips", reason=reason)
+        Comparison(float(d), float(a), float(b), p, "score", reason=reason)
         for d, a, b, p in zip(found.difference, low, high, by_score, strict=True)
     ]
     if reason:
@@ -162,12 +162,13 @@ def _stacked(found: Sequence[Scores]) -> Scores:
 
 
 def _tested(found: list[Comparison], scores: Scores, key: str) -> list[Comparison]:
-    """Join what sign flips say of a family to p-values that are there."""
+    """Join what sign flips say of a family to p-values that are there: the larger is kept."""
     alone, family = flip_tests(scores, key)
     result = []
     for one, flipped, adjusted in zip(found, alone, family, strict=True):
         p = max(float(one.p or 0.0), float(flipped))
-        result.append(replace(one, p=p, p_familywise=max(p, float(adjusted))))
+        test = "sign flips" if p > float(one.p or 0.0) else one.test
+        result.append(replace(one, p=p, test=test, p_familywise=max(p, float(adjusted))))
     return result
 
 
@@ -202,8 +203,7 @@ def compare_areas(
     values = np.array([area.value for area in areas])
     scores = area_scores(influence, values, pairs[tested], labels, groups)
     for place, one in zip(tested, _tested([found[k] for k in tested], scores, key), strict=True):
-        flipped = (one.p or 0.0) > (found[place].p or 0.0)
-        found[place] = replace(one, test="sign flips") if flipped else one
+        found[place] = one
     return found
 
 

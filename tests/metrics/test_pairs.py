@@ -168,6 +168,32 @@ def test_the_balanced_error_keeps_its_level_with_a_rare_class(sizes, recalls):
     assert np.mean([one.p < 0.05 for one in found]) <= 0.075
 
 
+def test_the_test_that_is_named_is_the_one_whose_p_is_shown():
+    """Patients of unequal sizes: sign flips, all turned by hand, are not always the larger."""
+    rng = np.random.default_rng(3)
+    named = set()
+    for _ in range(20):
+        sizes = rng.integers(1, 9, size=8)
+        groups = np.repeat(np.arange(8), sizes)
+        wrong = rng.random((2, len(groups))) < np.array([[0.5], [0.3]])
+        one = family(wrong, groups=groups)[0, 1]
+        parts = parts_of(None, groups, len(groups))
+        found = paired((wrong[:1].astype(float) - wrong[1:]), parts)
+        score = t_tail(score_statistic(found)[0], found.degrees[0])
+        flips = by_hand(wrong[0].astype(float) - wrong[1], groups)
+        assert one.p == pytest.approx(max(score, flips))
+        assert one.test == ("sign flips" if flips > score else "score")
+        named.add(one.test)
+    assert named == {"sign flips", "score"}
+
+
+def by_hand(difference, groups):
+    """Return the share of all turns of patients that differ as much."""
+    sums = np.bincount(groups, difference)
+    turned = np.abs(np.array(list(product((-1, 1), repeat=len(sums)))) @ sums)
+    return np.mean(turned >= abs(sums.sum()) - 1e-9)
+
+
 def test_a_p_value_below_five_percent_has_an_interval_without_zero():
     rng = np.random.default_rng(6)
     labels = np.arange(150) % 3

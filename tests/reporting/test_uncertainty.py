@@ -230,7 +230,7 @@ def test_patients_rule_mcnemar_out(tmp_path):
     data = data_record(groups=np.array([f"p{i % 18}" for i in range(60)]))
     store, cells = write_matrix(tmp_path, data, MODELS, corruptions=TWO[:1], severities=(1,))
     made = report(store, cells, tmp_path)
-    assert {row["test"] for row in made.comparisons} == {"sign flips", "DeLong"}
+    assert {row["test"] for row in made.comparisons} == {"sign flips", "score", "DeLong"}
 
 
 def test_ranks_and_effective_robustness_come_with_five_models(tmp_path):
