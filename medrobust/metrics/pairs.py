@@ -103,6 +103,7 @@ def compare_errors(
     labels: Int64Array | None,
     groups: Int64Array | None,
     key: str,
+    unbounded: str = "",
     single: Sequence[bool] = (),
 ) -> list[Comparison]:
     """Compare errors of models under conditions, pair by pair and as one family.
@@ -114,6 +115,7 @@ def compare_errors(
         labels: int64 (N,) or (N, L) for the balanced error, None for the plain one.
         groups: int64 (N,) from 0, or None.
         key: Of the turns of `flip_tests`.
+        unbounded: Why there is neither interval nor p-value; empty: there are.
         single: For each pair, whether McNemar's test is right: answers of one model to one image,
             images that stand alone.
     """
@@ -124,7 +126,7 @@ def compare_errors(
     found = _joined([paired(values[c[:, 0]] - values[c[:, 1]], parts) for c in chunks])
     low, high = bounds_of(found)
     by_score = t_tails(score_statistic(found), found.degrees).tolist()
-    few = too_few(parts)
+    few = unbounded or too_few(parts)
     reason = f"no interval, no p-value: {few}" if few else ""
     whole = [
         Comparison(float(d), float(a), float(b), p, "score", reason=reason)

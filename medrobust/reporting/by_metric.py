@@ -146,6 +146,8 @@ def _bounds(
     if len(known) < len(parts):
         area = mean_area([cell for cells in groups for cell in cells], measured, of)
         return (None, None) if area is None else (area.low, area.high)
+    if known[0].unbounded:
+        return None, None
     terms = np.mean([part.values for part in known], axis=0)
     strata, patients = known[0].strata, measured.groups(matrix.data, known[0])
     share, smallest = matrix.task.metrics[of].share, known[0].smallest

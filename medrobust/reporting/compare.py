@@ -169,6 +169,7 @@ def _compared(
         labels=terms[0].strata,
         groups=groups,
         key=key,
+        unbounded=terms[0].unbounded,
         single=[answers and groups is None and c == "clean" for _, _, c in asked],
     )
 

@@ -119,6 +119,7 @@ def _change(matrix: Matrix, row: int) -> str:
         labels=known[0].strata,
         groups=matrix.measured.groups(matrix.data, known[0]),
         key=f"medrobust turns/{matrix.data.fingerprint}",
+        unbounded=known[0].unbounded,
     )
     return f": {_points(matrix, found.difference, found.low, found.high)}"
 

@@ -201,7 +201,13 @@ def over_all(terms: Terms, count: int) -> Terms:
     among[terms.rows], values[terms.rows] = True, terms.values
     units = len(terms.rows) if terms.groups is None else len(np.unique(terms.groups))
     values = terms.value + share_influence(values, among)
-    return Terms(values, unit=terms.unit, first_order=True, smallest=float(units))
+    return Terms(
+        values,
+        unit=terms.unit,
+        first_order=True,
+        smallest=float(units),
+        unbounded=terms.unbounded,
+    )
 
 
 def scores_of(pairs: Sequence[tuple[Cell, Any]]) -> list[Scores]:

@@ -142,8 +142,13 @@ class Errors:
 
     @cached_property
     def too_few(self) -> str:
-        """Why ratios have no interval: a class of too few units; empty where none is."""
-        return too_few_of(self.strata, self.groups)
+        """Why ratios have no interval: a class of too few units, say; empty where they have."""
+        return self.unbounded or too_few_of(self.strata, self.groups)
+
+    @property
+    def unbounded(self) -> str:
+        """Why no number of the loss has an interval; empty where they have."""
+        return "" if self.like is None else self.like.unbounded
 
     @property
     def smallest(self) -> float | None:
@@ -190,6 +195,8 @@ class Errors:
         return zip(self.layout.corruptions, self.columns, strict=True)
 
     def _mean(self, wrong: Float64Array) -> Estimate:
+        if self.unbounded:
+            return Estimate(self.value(wrong), note=self.unbounded)
         share = self.of not in self.layout.unscaled
         bounds = error_interval(
             wrong, self.strata, self.groups, share=share, smallest=self.smallest
@@ -230,7 +237,8 @@ class Errors:
             mean, lost = (np.mean(each, axis=0) for each in zip(*found.values(), strict=True))
             yield self.made("weighted_mean", self._mean(mean), covers=found)
             bounds = mean_interval(lost, self.groups, limits=(-1.0, 1.0))
-            estimate = with_bounds(float(lost.mean()), bounds)
+            sure = None if self.unbounded else bounds
+            estimate = with_bounds(float(lost.mean()), sure, self.unbounded)
             yield self.made("weighted_degradation", estimate, covers=found)
 
     def _ratios(self) -> Iterator[Aggregate]:

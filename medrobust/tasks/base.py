@@ -64,6 +64,8 @@ class Terms:
         rows: int64 (U,), rising, which units of the split they are; None: all, or no units of it.
         groups: int64 (U,) from 0 without gaps, the patient of each unit, unless these are all units
             of the split; None where each stands alone.
+        unbounded: Why no number of this loss has an interval, be it of a cell, a mean, a ratio or a
+            difference; empty: they have.
     """
 
     values: NDArray[Any]
@@ -73,6 +75,7 @@ class Terms:
     smallest: float | None = None
     rows: Int64Array | None = None
     groups: Int64Array | None = None
+    unbounded: str = ""
 
     @property
     def value(self) -> float:

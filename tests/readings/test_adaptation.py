@@ -146,6 +146,15 @@ def test_what_no_image_moves_has_the_bounds_of_the_images_that_it_rests_on() -> 
     assert gained.gain("clean error") == pytest.approx((1 - top, 1 + top))
 
 
+def test_a_loss_that_has_no_interval_gives_its_means_ratios_and_gains_none() -> None:
+    wrong = (np.arange(20) % 4 == 0).astype(float)
+    terms = Terms(wrong, first_order=True, smallest=3, unbounded="fewer than 5 abnormal images")
+    draw = Draw({}, terms, np.roll(wrong, 1)[None], wrong[None])
+    over = OverImages(MATRIX, [draw, draw], replace(draw, clean=replace(terms, values=1 - wrong)))
+    for metric in METRICS:
+        assert (over.value(metric), over.gain(metric)) == (None, None)
+
+
 def test_few_images_of_a_class_have_no_ratio_whether_draws_err_as_the_reference_or_not() -> None:
     strata = np.repeat([0, 1], [17, 3])
     wrong = (np.arange(20) % 4 == 0).astype(float)

@@ -12,13 +12,15 @@ from stores import SEVEN, cell_key, data_record, write_cell
 
 from medrobust.base.targets import Labels
 from medrobust.evaluation.store import Store
+from medrobust.readings.cells.added_loss import added_loss
 from medrobust.reporting import ExpectedTable, Report, make_report
-from medrobust.reporting.by_metric import doubts, printed_estimates
+from medrobust.reporting.by_metric import doubts, mean_at, printed_estimates
 from medrobust.reporting.figures import interval_text
+from medrobust.reporting.measure import Measured
 from medrobust.reporting.reasons import COMPARED, REASON_COLUMNS, section_reasons
 from medrobust.reporting.sections import caption
 from medrobust.reporting.terminal import print_matrix
-from medrobust.tasks.base import Section
+from medrobust.tasks.base import Section, Terms
 
 BOUNDS = ("value", "low", "high")
 
@@ -184,3 +186,34 @@ def test_ratios_and_macro_f1_of_rare_classes_say_how_few_they_are(tmp_path):
         assert (f"{name} of error", "two") not in said
     assert said["macro_f1", "two"]["kind"] == "caution"
     assert said["macro_f1", "two"]["reason"].startswith(few(3))
+
+
+def test_what_is_made_of_a_loss_without_interval_has_none_for_the_same_reason(
+    tmp_path, monkeypatch
+):
+    """Means over severities and corruptions, all ratios and every paired difference."""
+    plain, why = Measured.terms, "fewer than 5 abnormal images or patients"
+
+    def terms(self, cell, loss):
+        found = plain(self, cell, loss)
+        return replace(found, unbounded=why) if isinstance(found, Terms) else found
+
+    monkeypatch.setattr(Measured, "terms", terms)
+    report = made(tmp_path, data_record(count=60), wrong=6, reference="one")
+    said = {(row["table"], row["line"]): row["reason"] for row in report.reasons}
+    ratios = ("CE", "mCE", "clean_error_ratio")
+    for line, row in enumerate(read(report, "summary.csv"), 2):
+        if row["of"] != "error" or (row["metric"] in ratios and row["model"] == "one"):
+            continue
+        if row["metric"] in ("clean", "severity_mean", "mean", *ratios):
+            assert (row["low"], row["high"]) == ("", "")
+            assert said["summary.csv", str(line)] == why
+    for line, row in enumerate(read(report, "comparisons.csv"), 2):
+        if row["of"] == "error":
+            assert (row["low"], row["p"], row["p_familywise"], row["test"]) == ("", "", "", "")
+            assert said["comparisons.csv", str(line)].endswith(why)
+    (matrix,) = report.matrices
+    assert mean_at(matrix, "error", 1, 0).low is None
+    clean, dark = (matrix.cells_of(1, condition) for condition in ("clean", "mean"))
+    added = added_loss(matrix.measured, clean, {1: dark}, "error")
+    assert added == {1: (pytest.approx(0), -1.0, 1.0)}

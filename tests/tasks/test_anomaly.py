@@ -193,10 +193,15 @@ def test_pixels_of_fewer_than_five_abnormal_patients_have_no_interval(patients: 
     score = draw.normal(size=30).astype(np.float32)
     arrays = {"score": score, **with_maps(data, 0.2, draw), **no_maps()}
     cell = Cell("0" * 64, arrays, dict(HEAD), data, np.arange(30) % patients)
-    found = TASK.scores(cell).estimates
+    scores = TASK.scores(cell)
+    found = scores.estimates
     for name in ("pixel_auroc", "aupro", "pixel_f1_max", "misranked_pixels", "missed_overlap"):
         assert (found[name].low is None) == (patients < 5)
         assert ("fewer than 5 abnormal" in found[name].note) == (patients < 5)
+        if name in scores.terms:
+            assert scores.terms[name].unbounded == found[name].note
+    assert {"misranked_pixels", "missed_overlap"} <= set(scores.terms)
+    assert scores.terms["misranked_pairs"].unbounded == ""
 
 
 def image_set(

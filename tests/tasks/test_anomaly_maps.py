@@ -201,6 +201,9 @@ def test_maps_are_pictures_of_a_wandb_run_but_never_those_of_own_images(workplac
     (matrix,) = report_store(
         Path("outputs/store"), Path("again"), figures=False, interactive=False
     ).matrices
+    for loss in ("misranked_pixels", "missed_overlap"):  # two abnormal patients tell no variance
+        for number in (matrix.estimate(loss, 0, "mean"), matrix.estimate(loss, 0, "clean")):
+            assert (number.low, number.note[:24]) == (None, "fewer than 5 abnormal im")
     (maps,) = (one.pictures for one in matrix.sections if one.pictures)
     captions = [caption for caption, _ in maps["maps"]]
     assert captions == ["phantomclip_small: clean s0", "phantomclip_small: contrast s5"]

@@ -31,7 +31,8 @@ class OverImages:
         self.strata, self.smallest = first.strata, first.smallest
         self.share = matrix.task.metrics[matrix.shown].share
         self.groups = matrix.measured.groups(matrix.data, first)
-        self.too_few = too_few_of(self.strata, self.groups)
+        self.unbounded = first.unbounded
+        self.too_few = self.unbounded or too_few_of(self.strata, self.groups)
         self.base = base
         columns = [draw.columns for draw in draws if draw.columns is not None]
         self.mean = Draw(
@@ -52,7 +53,7 @@ class OverImages:
             ratio = (*self._ratio(own), *self._ratio(reference))
             return mce_interval(*ratio, self.groups, smallest=self.smallest, labels=self.strata)
         wrong = self._wrong(self.mean, metric)
-        if wrong is None:
+        if wrong is None or self.unbounded:
             return None
         kind: Any = {"share": self.share, "smallest": self.smallest}
         return error_interval(wrong, self.strata, self.groups, **kind)

@@ -62,6 +62,8 @@ def difference(
     assert more is not None
     groups = measured.groups(after[0].data, more)
     value = more.value - less.value
+    if more.unbounded:
+        return value, -1.0, 1.0
     ends = [bound for terms in (less, more) for bound in (terms.values.min(), terms.values.max())]
     if more.first_order or min(ends) < 0 or max(ends) > 1:
         influence = error_influence(more.values, more.strata, groups)

@@ -210,16 +210,18 @@ def _of_pixels(
         return
     influence = cell.arrays["pixel_influence"].astype(np.float64)
     smallest = _units(found)
+    enough = smallest >= FEWEST_UNITS
+    note = "" if enough else f"fewer than {FEWEST_UNITS} abnormal images or patients"
     for place, (name, value) in enumerate(zip(NUMBERS, PixelCurve(counts).values, strict=True)):
         moved = _centered(_settled(influence[:, place], found.patients))
         bounds: Bounds = logit_interval(value, moved, found.patients, smallest=smallest)
-        enough = smallest >= FEWEST_UNITS
-        note = "" if enough else f"fewer than {FEWEST_UNITS} abnormal images or patients"
         estimates[name] = with_bounds(value, bounds if enough else None, note)
         loss = {"pixel_auroc": "misranked_pixels", "aupro": "missed_overlap"}.get(name)
         if loss is not None:
             estimates[loss] = _less(estimates[name])
-            terms[loss] = Terms(1 - value - moved, first_order=True, smallest=smallest)
+            terms[loss] = Terms(
+                1 - value - moved, first_order=True, smallest=smallest, unbounded=note
+            )
 
 
 def _settled(influence: Float64Array, patients: Int64Array | None) -> Float64Array:
