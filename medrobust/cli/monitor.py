@@ -84,7 +84,9 @@ def fit(arguments: Sequence[str]) -> int:
     parser.add_argument("--detector", default="ewma", help="shewhart, cusum, ewma, page_hinkley")
     parser.add_argument("--seed", type=int, default=0, help="of the draws that set the limit")
     parser.add_argument(
-        "--label", default="", help="column of what is right, the number of a score from 0"
+        "--label",
+        default="",
+        help="column of what is right, the number of a score from 0; scores must be probabilities",
     )
     for name, what in (("numeric", "measures"), ("categorical", "categories")):
         parser.add_argument(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.drift.kernels import median_bandwidth
@@ -41,6 +42,9 @@ SCORES = 30
 
 FOLDS = 5
 """Parts of the reference whose distances are measured without them."""
+
+SLACK = 1e-3
+"""By which the sum of the probabilities of a study may differ from 1."""
 
 LARGE = 1e30
 """Stands for an infinite threshold, which JSON has no word for."""
@@ -125,12 +129,21 @@ class Digester:
         Args:
             studies: With the streams of the reference.
             measured: Measures of the reference itself, to be taken as they are.
+
+        Raises:
+            InvalidDataError: If accuracy is to be estimated, and scores are no probabilities.
         """
         measures, texts, parts = _derived(studies, self.arrays, wider=measured is not None)
         measures |= measured or {}
         blocks = [_binned(measures[name], edges) for name, edges in self.edges.items()]
         blocks += [_one_hot(texts[name], known) for name, known in self.categories.items()]
         if self.confidence is not None:
+            if (self.edges["top score"] > 1 + SLACK).any():
+                raise InvalidDataError(
+                    "this monitor was fitted with labels to scores that are no probabilities, and "
+                    "what it says of accuracy is wrong: fit a new one, to the softmax of logits."
+                )
+            _check_probabilities(studies.vectors["scores"])
             top = studies.vectors["scores"].max(axis=1)
             parts.append(np.stack([top, top >= self.confidence.threshold], axis=1))
         return np.concatenate([*blocks, *parts], axis=1, dtype=np.float32)
@@ -251,13 +264,36 @@ def fit_digester(reference: Studies) -> tuple[Digester, Float32Array]:
 
 
 def _confidence(reference: Studies) -> Confidence | None:
-    """Return what labels say of the top scores; None without labels or scores."""
+    """Return what labels say of the top scores; None without labels or scores.
+
+    Raises:
+        InvalidDataError: If there are labels, and scores are no probabilities.
+    """
     if reference.labels is None or "scores" not in reference.vectors:
         return None
     scores = reference.vectors["scores"]
+    _check_probabilities(scores)
     right, top = scores.argmax(axis=1) == reference.labels, scores.max(axis=1).astype(np.float64)
     limit = float(np.clip(threshold(top, right), -LARGE, LARGE))
     return Confidence(float(right.mean()), float(top.mean()), limit)
+
+
+def _check_probabilities(scores: Float32Array) -> None:
+    """Refuse scores, float32 (N, K), whose largest is no confidence.
+
+    Raises:
+        InvalidDataError: If a row is no distribution over the K classes.
+    """
+    inside = ((scores >= -SLACK) & (scores <= 1 + SLACK)).all(axis=1)
+    bad = ~inside | (np.abs(scores.sum(axis=1, dtype=np.float64) - 1) > SLACK)
+    if bad.any():
+        row = scores[bad.argmax()].astype(np.float64)
+        raise InvalidDataError(
+            f"the scores of {counted(int(bad.sum()), 'study')} of {len(scores)} are no "
+            f"probabilities (one has {row.min():.3g} to {row.max():.3g}, sum {row.sum():.3g}), and "
+            f"accuracy is estimated from these: give the softmax of logits, each from 0 to 1 and "
+            f"their sum 1, or fit without --label, which watches any scores and estimates none."
+        )
 
 
 def _unseen_distances(

@@ -219,3 +219,32 @@ def test_accuracy_is_estimated_from_sums_as_from_studies():
     assert np.array_equal(again.digest(window), digester.digest(window))
     unlabelled, _ = fit_digester(replace(reference, labels=None))
     assert unlabelled.accuracy(rows[:1].astype(float), np.ones(1)) == {}
+
+
+def test_accuracy_is_estimated_from_probabilities_alone():
+    rng = np.random.default_rng(4)
+    made = stream(40, 5, rng)
+    logits = rng.normal(0, 3, (len(made), 3)).astype(np.float32)
+    chances = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    labels = rng.integers(0, 3, len(made))
+
+    def scored(scores, own=labels):
+        return replace(made, vectors={**made.vectors, "scores": scores}, labels=own)
+
+    digester, _ = fit_digester(scored(chances))
+    sigmoids = 1 / (1 + np.exp(-logits))
+    for scores in (logits, sigmoids, np.maximum(logits, 0)):
+        with pytest.raises(InvalidDataError, match=r"of 200 are no probabilities .* the softmax"):
+            fit_digester(scored(scores))
+        with pytest.raises(InvalidDataError, match=r"of 200 are no probabilities .* the softmax"):
+            digester.digest(scored(scores, None))
+    one = chances.copy()
+    one[7] = [0.5, 0.6, -0.1]  # sums to 1
+    with pytest.raises(InvalidDataError, match=r"of 1 study of 200 are .*one has -0\.1 to 0\.6"):
+        digester.digest(scored(one))
+    digester.digest(scored(np.round(chances, 4), None))
+    raw, rows = fit_digester(scored(logits, None))  # without labels any scores are watched
+    assert raw.accuracy(rows[:1].astype(float), np.ones(1)) == {}
+    former = replace(raw, confidence=digester.confidence)  # as monitors of before were fitted
+    with pytest.raises(InvalidDataError, match="fit a new one"):
+        former.digest(scored(chances, None))
