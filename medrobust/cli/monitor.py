@@ -165,28 +165,25 @@ def update(arguments: Sequence[str]) -> int:
     add_source(parser)
     given = parser.parse_args(arguments)
     from medrobust.monitor.folder import MonitorFolder
+    from medrobust.monitor.pictures import keep_pictures, pictures_of
     from medrobust.monitor.watch import update_monitor
 
     _check_wandb(given.wandb)
     if given.gap < 1:
         raise ConfigurationError(f"--gap {given.gap} must be 1 or more.")
+    if given.pictures < 0:
+        raise ConfigurationError(f"--pictures {given.pictures} must be 0 or more.")
 
     record = MonitorFolder(given.monitor).record()  # no monitor: said before tables are read
     key = known_key(given)
     check_columns(given.studies, given, record)
     given.numeric, given.categorical = record["numbers"], record["categories"]
     studies, model = read_studies(given.studies, given)
-    found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)
-    if given.pictures:
-        from medrobust.monitor.pictures import keep_pictures
-
+    made = []
+    if given.pictures:  # what is wrong with them is said before studies are taken in
         files = image_files(given.studies, studies, given.encode)
-        keep_pictures(given.monitor, studies, files, given.pictures)
-    if given.wandb:
-        from medrobust.monitor.wandb_runs import send_update
-
-        windows = MonitorFolder(given.monitor).read("windows.json")
-        send_update(given.wandb, given.monitor, found.status, windows)
+        made = pictures_of(given.monitor, studies, files, given.pictures)
+    found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)
     for remark in found.remarks:
         print(remark, file=sys.stderr)
     if given.json:
@@ -198,6 +195,13 @@ def update(arguments: Sequence[str]) -> int:
             f"{found.added} new {agreeing(found.added, 'study')}. {_said(found.status)}"
             f"{_guessed(found.status)}"
         )
+    if given.pictures:
+        keep_pictures(given.monitor, made)
+    if given.wandb:
+        from medrobust.monitor.wandb_runs import send_update
+
+        windows = MonitorFolder(given.monitor).read("windows.json")
+        send_update(given.wandb, given.monitor, found.status, windows)
     return ALARM if found.alarm else 0
 
 

@@ -7,6 +7,7 @@ A monitor keeps no picture by itself. Asked for, an update keeps small ones of i
 import base64
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .default_windows import digester_of
 from .folder import MonitorFolder, json_bytes
 from .streams import distances
 from .studies import Studies, day_text
+from .watch import check_vectors
 
 SIDE = 160
 """Pixels of the longer side."""
@@ -28,8 +30,25 @@ SIDE = 160
 INDEX = "pictures/index.json"
 
 
-def keep_pictures(place: Path, studies: Studies, files: Sequence[Path], count: int) -> None:
-    """Keep small pictures of the nearest and farthest studies.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small picture of one study.
+
+    Attributes:
+        png: The file.
+        side: "nearest" or "farthest".
+        away: How far the study lies from the reference.
+        day: Of the study.
+    """
+
+    png: bytes
+    side: str
+    away: float
+    day: str
+
+
+def pictures_of(place: Path, studies: Studies, files: Sequence[Path], count: int) -> list[Picture]:
+    """Make small pictures of the nearest and farthest studies; nothing is written.
 
     Args:
         place: Folder of the monitor, of the default recipe with an embedding.
@@ -39,25 +58,35 @@ def keep_pictures(place: Path, studies: Studies, files: Sequence[Path], count: i
 
     Raises:
         ConfigurationError: If the monitor has no embedding to measure by.
+        InvalidDataError: If the studies have none, or one of another size.
         InvalidImageError: If an image cannot be read.
-        StoreError: If the disk does not take them.
     """
     away = distances_of(place, studies)
     order = np.argsort(away, kind="stable")
     some = min(count, len(order))
     chosen = [("nearest", row) for row in order[:some]]
     chosen += [("farthest", row) for row in order[::-1][:some]]
-    made = [(_png(files[row]), side, row) for side, row in chosen]
+    return [
+        Picture(_png(files[row]), side, float(away[row]), day_text(int(studies.days[row])))
+        for side, row in chosen
+    ]
+
+
+def keep_pictures(place: Path, made: Sequence[Picture]) -> None:
+    """Keep pictures in place of those of the update before.
+
+    Raises:
+        StoreError: If the disk does not take them.
+    """
     folder = MonitorFolder(place)
     try:
         with folder.locked():
             shutil.rmtree(place / "pictures", ignore_errors=True)
             (place / "pictures").mkdir()
             index = []
-            for number, (png, side, row) in enumerate(made):
-                write_whole(place / "pictures" / f"{number:02d}.png", png, lasting=False)
-                day = day_text(int(studies.days[row]))
-                index.append([f"{number:02d}.png", side, float(away[row]), day])
+            for number, one in enumerate(made):
+                write_whole(place / "pictures" / f"{number:02d}.png", one.png, lasting=False)
+                index.append([f"{number:02d}.png", one.side, one.away, one.day])
             write_whole(place / INDEX, json_bytes(index), lasting=False)
     except OSError as error:
         raise StoreError(f"{place / 'pictures'} cannot be written ({error}).") from error
@@ -68,6 +97,7 @@ def distances_of(place: Path, studies: Studies) -> Float64Array:
 
     Raises:
         ConfigurationError: If the monitor has no embedding.
+        InvalidDataError: If the studies have none, or one of another size.
     """
     folder = MonitorFolder(place)
     record = folder.record()
@@ -75,6 +105,7 @@ def distances_of(place: Path, studies: Studies) -> Float64Array:
         raise ConfigurationError(
             f"{place} has no embedding of the default recipe: nothing says which pictures are near."
         )
+    check_vectors(studies, record)
     found = distances(studies.vectors["embedding"], digester_of(record, folder.reference()).arrays)
     return np.sqrt(found["embedding distance"])
 

@@ -230,13 +230,7 @@ def _checked(studies: Studies, record: Mapping[str, Any]) -> Studies:
     """Return the streams that the monitor has, of studies with possible dates."""
     check_names(studies.numbers, dict.fromkeys(record["numbers"]), "column of numbers")
     check_names(studies.categories, dict.fromkeys(record["categories"]), "column of categories")
-    check_names(studies.vectors, record["vectors"], "vectors:")
-    for name, size in record["vectors"].items():
-        if studies.vectors[name].shape[1] != size:
-            raise InvalidDataError(
-                f"{name} of these studies has {studies.vectors[name].shape[1]} columns, and that "
-                f"of the reference {size}: they come from another model."
-            )
+    check_vectors(studies, record)
     _check_zone(studies.zone, record.get("zone"))
     last = int(record["reference"]["last"])
     early = int((studies.days <= last).sum())
@@ -257,6 +251,21 @@ def _checked(studies: Studies, record: Mapping[str, Any]) -> Studies:
         vectors={name: studies.vectors[name] for name in record["vectors"]},
         labels=None,
     )
+
+
+def check_vectors(studies: Studies, record: Mapping[str, Any]) -> None:
+    """Refuse studies whose features or scores are not of the size of those of the reference.
+
+    Raises:
+        InvalidDataError: Naming what is missing, new or of another size.
+    """
+    check_names(studies.vectors, record["vectors"], "vectors:")
+    for name, size in record["vectors"].items():
+        if studies.vectors[name].shape[1] != size:
+            raise InvalidDataError(
+                f"{name} of these studies has {studies.vectors[name].shape[1]} columns, and that "
+                f"of the reference {size}: they come from another model."
+            )
 
 
 def _check_zone(zone: str | None, fitted: str | None) -> None:

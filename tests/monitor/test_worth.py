@@ -5,10 +5,12 @@ import pytest
 from PIL import Image
 
 from medrobust.cli.monitor import main
-from medrobust.exceptions import ConfigurationError, InvalidDataError
+from medrobust.exceptions import InvalidDataError, MedRobustError, StoreError
 from medrobust.monitor.page import page
 from medrobust.monitor.pictures import shown
 from medrobust.monitor.worth import delays_of, errors_of
+
+from .test_watch import content
 
 BENCH = """\
 change,severity,prevalence,statistic,detector,delay_days,delay_studies,accuracy_changed,wrong_before_alarm
@@ -93,7 +95,25 @@ def test_an_update_keeps_pictures_when_asked(tmp_path, capsys, monkeypatch):
         assert max(picture.size) == 160
     assert main(["report", "m"]) == 0
     assert "data:image/png;base64" in (tmp_path / "m" / "report.html").read_text()
-    plain = (tmp_path / "new.csv").read_text().replace("path", "other")
-    (tmp_path / "new.csv").write_text(plain)
-    with pytest.raises(ConfigurationError, match="needs a column 'path'"):
-        main(["update", "m", "new.csv", "--ignore", "other", "--pictures", "2"])
+    table("next.csv", 42, 2)
+    (tmp_path / "next.csv").write_text((tmp_path / "next.csv").read_text().replace("path", "other"))
+    table("lost.csv", 42, 2)
+    (tmp_path / "lost.csv").write_text((tmp_path / "lost.csv").read_text().replace(".png", ".gif"))
+    before = content(tmp_path / "m")
+    for update, said in (
+        (["next.csv", "--ignore", "other", "--pictures", "2"], "needs a column 'path'"),
+        (["lost.csv", "--ignore", "path", "--pictures", "2"], r"\d\.gif"),
+        (["new.csv", "--ignore", "path", "--pictures", "-1"], "--pictures -1 must be 0 or more"),
+    ):
+        with pytest.raises(MedRobustError, match=said):
+            main(["update", "m", *update])
+        assert content(tmp_path / "m") == before, update
+    monkeypatch.setattr("medrobust.monitor.pictures.write_whole", _full_disk)
+    capsys.readouterr()
+    with pytest.raises(StoreError, match="pictures cannot be written"):
+        main(["update", "m", "new.csv", "--ignore", "path", "--pictures", "2"])
+    assert "larm. 2026-02-11" in capsys.readouterr().out  # said before pictures are kept
+
+
+def _full_disk(*_arguments, **_options):
+    raise OSError("no space left")
