@@ -3,7 +3,7 @@
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medrobust.base.wording import agreeing
@@ -43,6 +43,19 @@ STATUS = """\
 Exit status of update: 0 if there is no alarm or it is acknowledged, 3 if the last window is above
 its limit, 1 for an error, 2 for arguments that do not exist."""
 
+SETTINGS: dict[str, tuple[type, str]] = {
+    "budget": (float, "days between false alarms (default 365)"),
+    "window": (int, "days of a window (default 7)"),
+    "fewest": (int, "studies that a window must have (default 30)"),
+    "block": (int, "days that are alike, kept together (default 7)"),
+    "confidence": (
+        float,
+        "share of references like this one that must keep the budget (default: their mean)",
+    ),
+    "detector": (str, "shewhart, cusum, ewma, page_hinkley (default ewma)"),
+}
+"""Options of the default recipe: what they are, and what help says of them."""
+
 ALARM = 3
 """Exit status of an alarm."""
 
@@ -71,17 +84,8 @@ def fit(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the monitor, made anew")
     parser.add_argument("--recipe", default="default", help="default, chexstray or mmc_plus")
-    parser.add_argument("--budget", type=float, default=365.0, help="days between false alarms")
-    parser.add_argument("--window", type=int, default=7, help="days of a window")
-    parser.add_argument("--fewest", type=int, default=30, help="studies that a window must have")
-    parser.add_argument("--block", type=int, default=7, help="days that are alike, kept together")
-    parser.add_argument(
-        "--confidence",
-        type=float,
-        default=0.0,
-        help="share of references like this one that must keep the budget (default: their mean)",
-    )
-    parser.add_argument("--detector", default="ewma", help="shewhart, cusum, ewma, page_hinkley")
+    for name, (kind, what) in SETTINGS.items():
+        parser.add_argument(f"--{name}", type=kind, help=what)
     parser.add_argument("--seed", type=int, default=0, help="of the draws that set the limit")
     parser.add_argument(
         "--label",
@@ -97,18 +101,14 @@ def fit(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     check_out_folder(given.out)
     from medrobust.datasets.own.pseudonyms import data_key
+    from medrobust.monitor.published import RECIPES
     from medrobust.monitor.watch import fit_monitor
     from medrobust.monitor.windows import Settings
 
-    settings = Settings(
-        given.window,
-        given.fewest,
-        given.block,
-        given.budget,
-        given.detector,
-        given.confidence,
-        given.seed,
-    )
+    typed = {n: getattr(given, n) for n in SETTINGS if getattr(given, n) is not None}
+    if given.recipe in RECIPES:
+        _check_published(given, typed)
+    settings = Settings(**typed, seed=given.seed)
     studies, model = read_studies(given.reference, given)
     key = data_key(given.out.parent, str(key_file(given, given.out)))
     record = fit_monitor(
@@ -125,6 +125,24 @@ def fit(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _check_published(given: Namespace, typed: Mapping[str, object]) -> None:
+    """Refuse what a published recipe does not use.
+
+    Raises:
+        ConfigurationError: Naming the first such option.
+    """
+    for name in typed:
+        raise ConfigurationError(
+            f"--{name} is for the default recipe, and {given.recipe} computes as it was published, "
+            f"without it: leave --{name} out."
+        )
+    if given.label:
+        raise ConfigurationError(
+            f"--label is for the default recipe, and {given.recipe} estimates no accuracy: pass "
+            f"--ignore {given.label} in its place, or that column becomes a stream."
+        )
+
+
 def _fitted(record: dict[str, object], given: Namespace) -> str:
     lines = [f"{given.out}: {len(record['streams'])} streams of {_reference(record)}."]  # type: ignore[arg-type]
     if record["recipe"] == "default":
@@ -134,7 +152,8 @@ def _fitted(record: dict[str, object], given: Namespace) -> str:
     elif record["limit"] is None:
         lines.append("no limit was published for this recipe: pass --limit to be alarmed.")
     else:
-        lines.append(f"limit {record['limit']}, as published: its false alarms are not bounded.")
+        whose = "as published" if given.limit is None else "by --limit"
+        lines.append(f"limit {record['limit']}, {whose}: its false alarms are not bounded.")
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """The studies that a monitor is given: what is typed for them, and how they are read."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -147,6 +148,8 @@ def read_studies(source: Path, given: Namespace) -> "tuple[Studies, Model]":
 
         return encoded(source, columns, given.encode)
     if source.is_dir():
+        if os.access(source, os.R_OK) and not any(source.iterdir()):
+            raise ConfigurationError(f"{source} is empty: give a table, a folder or a store.")
         if not is_store(source):
             raise ConfigurationError(
                 f"{source} is neither a table nor a store: images are encoded by --encode "

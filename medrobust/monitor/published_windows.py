@@ -36,7 +36,7 @@ def fit(
     if len(next(iter(series.values()), [])) < 2:
         raise InvalidDataError(
             f"the reference has fewer than two windows of {recipe.window + 1} days with "
-            f"{recipe.fewest} studies: {recipe.name} needs a longer one, or --fewest."
+            f"{recipe.fewest} studies: {recipe.name} needs a longer one, or more studies a day."
         )
     known = standard({name: np.array(values) for name, values in series.items()}, recipe)
     record = {

@@ -311,11 +311,18 @@ def _check_days(
     Raises:
         InvalidDataError: If an id comes with another day than before.
     """
+    known = np.isin(studies.ids, reference["ids"])
+    if known.any():
+        raise InvalidDataError(
+            f"{counted(int(known.sum()), 'row')} of {len(studies)} bear the id of a study of the "
+            f"reference, the first on {day_text(int(studies.days[known.argmax()]))}: ids must name "
+            f"one study each, or new studies are taken for known ones. Correct the ids, or give "
+            f"new studies alone."
+        )
     starts = np.unique(studies.ids, return_index=True)[1]
     first = studies.rows(np.sort(starts))
     day_of = dict(zip(first.ids.tolist(), first.days.tolist(), strict=True))
     moved = np.array([day_of[name] for name in studies.ids.tolist()]) != studies.days
-    moved |= np.isin(studies.ids, reference["ids"])
     for batch in batches:
         moved |= np.isin(studies.ids, batch["ids"]) & ~np.isin(studies.days, batch["days"])
     if moved.any():
@@ -323,8 +330,7 @@ def _check_days(
         raise InvalidDataError(
             f"{counted(int(moved.sum()), 'row')} of {len(studies)} bear the id of another day's "
             f"study, the first on {day_text(int(studies.days[row]))}: ids must name one study "
-            f"each, or new studies are taken for known ones. Correct the time stamps, or name "
-            f"another column by --id."
+            f"each, or new studies are taken for known ones. Correct the time stamps or the ids."
         )
 
 

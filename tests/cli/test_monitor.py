@@ -2,11 +2,12 @@
 
 import csv
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
-from medrobust.cli.monitor import ALARM, main
+from medrobust.cli.monitor import ALARM, _fitted, main
 from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
 
 
@@ -115,3 +116,35 @@ def test_labels_of_the_reference_give_an_estimate_of_accuracy(tmp_path, capsys):
     assert "Accuracy estimated without labels: " in capsys.readouterr().out
     main(["report", out])
     assert "Accuracy without labels" in (tmp_path / "labelled" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("recipe", ["chexstray", "mmc_plus"])
+def test_what_a_published_recipe_does_not_use_is_refused(tmp_path, recipe):
+    clean = table(tmp_path / "clean.csv", "2026-01-01", 40, 2, 0)
+    fit = ["fit", "--reference", clean, "--out", str(tmp_path / "m"), "--recipe", recipe]
+    typed = {"budget": "365", "window": "7", "fewest": "9", "block": "7", "confidence": ".9"}
+    for name, value in {**typed, "detector": "ewma"}.items():
+        with pytest.raises(ConfigurationError, match=f"--{name} is for the default .* {recipe} "):
+            main([*fit, f"--{name}", value])
+    with pytest.raises(ConfigurationError, match="no accuracy: pass --ignore view"):
+        main([*fit, "--label", "view"])
+    with pytest.raises(InvalidDataError, match=r"needs a longer one, or more studies a day\.$"):
+        main(fit)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_limit_that_was_typed_is_not_called_published(tmp_path, capsys):
+    clean = table(tmp_path / "clean.csv", "2026-01-01", 33, 6, 0)
+    fit = ["fit", "--reference", clean, "--recipe", "chexstray", "--ignore", "kvp"]
+    assert main([*fit, "--out", str(tmp_path / "m"), "--limit", "5"]) == 0
+    assert "limit 5.0, by --limit: its false" in capsys.readouterr().out
+    record = {"recipe": "mmc_plus", "streams": [], "limit": 10.0}
+    known = {"first": 1, "last": 2, "studies": 3, "patients": 3}
+    said = _fitted({**record, "reference": known}, Namespace(out="m", limit=None))
+    assert "limit 10.0, as published: its false" in said
+
+
+def test_an_empty_folder_is_called_empty(tmp_path, monitor):
+    (tmp_path / "today").mkdir()
+    with pytest.raises(ConfigurationError, match="today is empty: give"):
+        main(["update", monitor, str(tmp_path / "today")])

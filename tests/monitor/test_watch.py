@@ -350,8 +350,13 @@ def test_an_id_of_another_day_is_refused(monitor):
     before = content(monitor)
     of_reference = studies(0, 60, 12, 0).ids[:12]
     both = joined([replace(next_day, ids=studies(62, 1, 12, 3).ids), studies(62, 1, 12, 3)])
-    for given in (replace(next_day, ids=first.ids), replace(next_day, ids=of_reference), both):
-        with pytest.raises(InvalidDataError, match=f"12 rows of {len(given)} bear the id of"):
+    for given, whose in (
+        (replace(next_day, ids=first.ids), "another day's study, the first on 2026-03-03"),
+        (replace(next_day, ids=of_reference), "a study of the reference, the first on 2026-03-03"),
+        (both, "another day's study"),
+    ):
+        said = f"12 rows of {len(given)} bear the id of {whose}"
+        with pytest.raises(InvalidDataError, match=said):
             update_monitor(monitor, given, key=KEY)
     assert content(monitor) == before
 
