@@ -223,24 +223,32 @@ class Texts:
         texts = self.values.astype(np.str_) if self.kept is None else self.kept
         return {"texts": texts, "text_pairs": self.pairs}
 
-    def groups(self, of_images: Int64Array | None) -> Int64Array | None:
-        """Number the patients of texts: int64 (T,) from 0; None where each stands alone.
+    def groups(
+        self, of_images: Int64Array | None, same: Int64Array | None = None
+    ) -> Int64Array | None:
+        """Number the units of texts: int64 (T,) from 0; None where each stands alone.
 
         Texts that share a patient, or patients that share a text, are one group.
 
         Args:
             of_images: int64 (N,) from 0, the patient of each image; None where each stands alone.
+            same: int64 (T,) from 0, equal for texts that count as one, which are one group, too.
         """
-        if of_images is None:
+        count = len(self.values)
+        joins = [] if same is None else [np.column_stack([np.arange(count), same])]
+        if of_images is not None:
+            images, texts = self.pairs.T
+            first = 0 if same is None else int(same.max()) + 1
+            joins.append(np.column_stack([texts, first + of_images[images]]))
+        if not joins:
             return None
         from scipy.sparse import coo_array  # half a second that a missing file need not wait
         from scipy.sparse.csgraph import connected_components
 
-        images, texts = self.pairs.T
-        patients, count = of_images[images], len(self.values)
-        edges = np.ones(len(texts)), (texts, count + patients)
-        size = count + int(of_images.max()) + 1
-        joined = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1]
+        rows, shared = np.concatenate(joins).T
+        size = count + int(shared.max()) + 1
+        edges = coo_array((np.ones(len(rows)), (rows, count + shared)), shape=(size, size))
+        joined = connected_components(edges, directed=False)[1]
         numbered = np.unique(joined[:count], return_inverse=True)[1].astype(np.int64)
         return numbered if int(numbered.max()) + 1 < count else None
 

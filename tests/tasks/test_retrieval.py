@@ -23,11 +23,13 @@ from medrobust.datasets.image_set import judged_by
 from medrobust.evaluation.cells import head_fingerprint
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError, NotFiniteError
+from medrobust.metrics.intervals import share_interval
 from medrobust.models.base import VisionLanguageModel
 from medrobust.reporting.from_store import report_store
 from medrobust.tasks.base import Cell, ModelSide
 from medrobust.tasks.retrieval import TASK, Retrieval, head
 from medrobust.tasks.retrieval.ranks import Found, found_both_ways, found_by_labels
+from medrobust.tasks.retrieval.relevance import Rule, relevance
 from medrobust.tasks.retrieval.sections import _joined_note, relative_drop
 
 IMAGES = 40
@@ -281,6 +283,35 @@ def test_reports_belong_to_patients_wherever_they_are_counted(tmp_path: Path) ->
         if (line["model"], line["of"], line["metric"]) == ("m", MISS, "severity_mean")
     )
     assert [found[end] for end in ("low", "high")] == [known[MISS][end] for end in ("low", "high")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said", "units"),
+    [
+        ("text", ["Normal."] * 20, [0] * 20),
+        ("normalized", ["Normal.", " NORMAL"] * 10, [0] * 20),
+        ("text", ["Normal.", " NORMAL"] * 10, [0, 1] * 10),
+        ("pair", ["Normal."] * 20, [*range(20)]),
+    ],
+)
+def test_texts_that_count_as_one_are_one_unit(
+    rule: Rule, said: list[str], units: list[int]
+) -> None:
+    """Reports of thirty studies of a patient each: those that read alike have one answer."""
+    draw, data = GENERATOR(4), facts(30, [*said, *(f"report {row}" for row in range(10))])
+    judged = relevance(data.target, rule)
+    images = draw.normal(size=(30, 4))
+    texts = images[np.unique(judged.of_text, return_index=True)[1]]
+    noisy = texts + 0.7 * draw.normal(size=texts.shape)
+    found = found_both_ways(unit(images), unit(noisy), judged.pairs)
+    of_texts = Found(*(getattr(found[1], name)[judged.of_text] for name in Found.__slots__))
+    told = {"kind": "retrieval", "relevance": rule, "candidates": len(texts)}
+    for patients in (None, np.arange(30)):
+        cell = Cell("0" * 64, arrays((found[0], of_texts)), told, data, patients=patients)
+        estimate = TASK.scores(cell).estimates["text_to_image_recall_at_1"]
+        groups = None if rule == "pair" else np.array([*units, *range(20, 30)])
+        wanted = share_interval((of_texts.rank == 1).astype(float), groups)
+        assert (estimate.low, estimate.high) == pytest.approx(wanted)
 
 
 SMALL = ("dataset=phantoms", "dataset.per_class=2", "task=retrieval", "corruption=gaussian_noise")

@@ -2,6 +2,7 @@
 
 import string
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -65,17 +66,21 @@ def relevance(texts: Texts, rule: Rule) -> Relevance:
         raise ConfigurationError(
             "task.relevance=labels needs labels of the images: there are none."
         )
-    if rule in ("pair", "labels"):
-        names: list[str] = [str(row) for row in range(len(strings))]
-    else:
-        names = strings if rule == "text" else [normalized(one) for one in strings]
-    first: dict[str, int] = {}
-    of_text = np.array([first.setdefault(name, len(first)) for name in names], np.int64)
+    of_text = counted_as(strings, rule)
     firsts = np.unique(of_text, return_index=True)[1]
     merged = np.column_stack([texts.pairs[:, 0], of_text[texts.pairs[:, 1]]])
     labels = texts.labels if rule == "labels" else None
     pairs = np.unique(merged, axis=0).astype(np.int64)
     return Relevance(texts.values[firsts], of_text, pairs, labels)
+
+
+def counted_as(strings: Sequence[str], rule: Rule) -> Int64Array:
+    """Number what texts count as, in the order in which each is met first: int64 (T,)."""
+    if rule in ("pair", "labels"):
+        return np.arange(len(strings), dtype=np.int64)
+    names = strings if rule == "text" else [normalized(one) for one in strings]
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(name, len(first)) for name in names], np.int64)
 
 
 def check_rule(rule: str) -> None:

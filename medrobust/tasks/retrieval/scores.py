@@ -14,6 +14,8 @@ from medrobust.metrics.order import median_interval
 from medrobust.tasks.base import Cell, Scores, Terms
 from medrobust.types import Float64Array, Int64Array
 
+from .relevance import counted_as
+
 RECALLS = (1, 5, 10)
 PRECISIONS = (5, 10, 100)
 
@@ -77,7 +79,7 @@ class Ranked:
         among: How many candidates were looked through.
         right: int64 (Q,), how many of them are right.
         patients: int64 (Q,) from 0, the patient of each query; None where each stands alone.
-            Texts that share a patient, and patients that share a text, are one.
+            Texts that share a patient or count as one, and patients that share a text, are one.
     """
 
     rank: Int64Array
@@ -108,10 +110,22 @@ class Ranked:
         return 1 - float(self.right.mean()) / self.among
 
 
+def text_groups(cell: Cell) -> Int64Array | None:
+    """Number the units of a cell's texts: int64 (T,) from 0; None where each stands alone.
+
+    Texts that count as one have one answer; of own reports a store knows those that are equal.
+    """
+    written: list[str] = cell.data.target.arrays()["texts"].tolist()
+    found: Int64Array | None = cell.data.target.groups(
+        cell.patients, counted_as(written, cell.head["relevance"])
+    )
+    return found
+
+
 def ranked(cell: Cell) -> dict[str, Ranked]:
     """Put the arrays of a cell beside what they are ranks of: side -> what it has found."""
     among = {"image": len(cell.data), "text": int(cell.head["candidates"])}
-    patients = {"image": cell.patients, "text": cell.data.target.groups(cell.patients)}
+    patients = {"image": cell.patients, "text": text_groups(cell)}
     sides = {}
     for side, (asks, sought, _) in SIDES.items():
         right = cell.arrays[f"{asks}_right"].astype(np.int64)

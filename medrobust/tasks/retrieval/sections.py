@@ -14,7 +14,7 @@ from medrobust.tasks.base import Cell, Section, Table, deciding
 from medrobust.tasks.text_sections import cut_texts_note
 from medrobust.types import Float64Array
 
-from .scores import RECALLS, SIDES, ranked
+from .scores import RECALLS, SIDES, ranked, text_groups
 
 CORRUPTED = "text_corruption"
 """Key of a head whose texts are corrupted: how."""
@@ -66,7 +66,7 @@ def _shared_note(cell: Cell) -> str:
 
 def _joined_note(cell: Cell) -> str:
     """Say where shared reports make many patients one unit; nothing where they make none large."""
-    groups = cell.data.target.groups(cell.patients)
+    groups = text_groups(cell)
     if groups is None or cell.patients is None:
         return ""
     units = np.bincount(groups)
