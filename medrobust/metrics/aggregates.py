@@ -160,8 +160,8 @@ def mce_interval(
     Args: as `ratio_influence`; a ratio that no unit moves, of no errors or of the reference's own,
         may be off by Wilson's upper bound of an error that none has seen, over the reference's: of
         `smallest` units, or of all. `labels` are those of balanced errors, whose rare classes hide
-        some variance; with fewer than `FEWEST_UNITS` of a class (`paired.too_few`) no interval
-        holds.
+        some variance; with fewer than `FEWEST_UNITS` of a class, or patients (`paired.too_few`), no
+        interval holds.
     """
     value = float((own / reference).mean())
     influence = ratio_influence(own, own_influence, reference, reference_influence)

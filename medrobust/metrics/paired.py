@@ -26,7 +26,8 @@ FEWEST_DEGREES = 8.0
 """Degrees of freedom that a plain difference has at least: its variance is drawn, not free."""
 
 FEWEST_UNITS = 5
-"""Images (or patients) of a class that a difference or ratio of means over classes needs."""
+"""Images (or patients) of a class that a difference or ratio of means over classes needs, and
+patients that one of plain means does."""
 
 HALVINGS = 60
 
@@ -89,22 +90,26 @@ def _part(rows: Int64Array, column: int, groups: Int64Array | None) -> Part:
 
 
 def too_few(parts: Sequence[Part]) -> str:
-    """Say that a class has too few units to tell how they differ; empty where all have enough."""
-    fewest = min(len(part.units) for part in parts)
-    if len(parts) == 1 or fewest >= FEWEST_UNITS:
+    """Say that too few patients, or units of a class, tell how they differ; empty if enough do."""
+    fewest, apart = min(len(part.units) for part in parts), all(part.apart for part in parts)
+    if fewest >= FEWEST_UNITS or (len(parts) == 1 and apart):
         return ""
-    unit = "image" if all(part.apart for part in parts) else "patient"
-    return f"a class has {counted(fewest, unit)}, {FEWEST_UNITS} are needed"
+    among = "there are" if len(parts) == 1 else "a class has"
+    if len(parts) == 1 and fewest == 1:
+        among = "there is"
+    unit = "image" if apart else "patient"
+    return f"{among} {counted(fewest, unit)}, {FEWEST_UNITS} are needed"
 
 
 def too_few_of(labels: Int64Array | None, groups: Int64Array | None) -> str:
-    """Say what `too_few` says of the classes of a balanced mean.
+    """Say what `too_few` says of a mean: of its patients, or of the classes of a balanced one.
 
     Args:
-        labels: int64 (N,) or (N, L); None for the plain mean, whose units are never too few.
+        labels: int64 (N,) or (N, L); None for the plain mean, whose images are never too few.
         groups: int64 (N,) from 0, or None.
     """
-    return "" if labels is None else too_few(parts_of(labels, groups, len(labels)))
+    known = labels if labels is not None else groups
+    return "" if known is None else too_few(parts_of(labels, groups, len(known)))
 
 
 @dataclass(frozen=True, slots=True)

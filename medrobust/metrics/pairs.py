@@ -238,7 +238,11 @@ def _area_pair(
     least = min(one.least, two.least)
     if one.classes > 1 and least < FEWEST_UNITS:  # hardly any variance is seen of such a class
         unit = "image" if groups is None else "patient"
-        have = counted(int(least), unit) if least == int(least) else f"{least:.3g} {unit}s"
+        have = counted(int(least), unit)
+        if least != int(least):
+            have = (
+                f"an effective number of {least:.3g} {unit}s (1 / the sum of their squared shares)"
+            )
         reason = (
             f"no interval, no p-value: a class, or what is not of it, has {have}, "
             f"{FEWEST_UNITS} are needed"

@@ -107,7 +107,7 @@ def section(report: Report) -> Section | None:
 
 
 def _why_empty(matrices: Sequence[Matrix]) -> Mapping[str, Why]:
-    """Say why numbers are empty; of tables that have a class of too few units, for that."""
+    """Say why numbers are empty; of tables of too few patients, or units of a class, for that."""
     few = {}
     for matrix in matrices:
         cell = next(iter(matrix.cells.values()), None)

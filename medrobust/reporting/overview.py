@@ -12,7 +12,7 @@ from medrobust.metrics import Estimate, Metric
 
 from .matrix import Matrix
 from .modalities import modality
-from .uncertainty import joined
+from .uncertainty import OWN_REFERENCE, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _joined(parts: Sequence[Estimate]) -> Estimate:
     if all(one.low is None for one in parts):
         return joined(parts)
     exact = Estimate(1.0, 1.0, 1.0)
-    return joined([exact if one == Estimate(1.0) else one for one in parts])
+    return joined([exact if one.note == OWN_REFERENCE else one for one in parts])
 
 
 def whole(matrix: Matrix, of: str, row: int, metric: str) -> Estimate:

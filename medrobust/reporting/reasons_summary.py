@@ -67,8 +67,6 @@ def _of_average(average: Average) -> str:
 
 
 def _unbounded(row: Row, matrix: Matrix) -> str:
-    if row["metric"] in OVER_REFERENCE and row["model"] == matrix.reference:
-        return "the model is its own reference, which makes it 1 by definition"
     number = next(i for i, one in enumerate(matrix.rows) if one.label == row["label"])
     column = row["corruption"]
     place = matrix.table.corruptions.index(column) if column else None

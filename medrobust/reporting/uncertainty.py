@@ -31,6 +31,8 @@ from .aggregates import Aggregate, Groups, Place
 from .benchmark_ratios import benchmark_ratios
 from .measure import Measured
 
+OWN_REFERENCE = "the model is its own reference, which makes it 1 by definition"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -142,7 +144,7 @@ class Errors:
 
     @cached_property
     def too_few(self) -> str:
-        """Why ratios have no interval: a class of too few units, say; empty where they have."""
+        """Why ratios have no interval: too few patients, or units of a class, say; empty if not."""
         return self.unbounded or too_few_of(self.strata, self.groups)
 
     @property
@@ -275,7 +277,7 @@ class Errors:
         values = np.array([self.value(wrong) for wrong in own])
         below = np.array([self.value(wrong) for wrong in reference])
         if self.is_reference:
-            return Estimate(float((values / below).mean()))  # by definition: no interval
+            return Estimate(float((values / below).mean()), note=OWN_REFERENCE)
         value = float((values / below).mean())
         if self.too_few:
             return Estimate(value, note=self.too_few)

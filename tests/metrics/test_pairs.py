@@ -9,7 +9,14 @@ from scipy import optimize, stats
 from medrobust.metrics import compare_areas, compare_errors
 from medrobust.metrics.flips import error_scores, flip_tests
 from medrobust.metrics.influence import areas
-from medrobust.metrics.paired import bounds_of, paired, parts_of, score_statistic, tango
+from medrobust.metrics.paired import (
+    bounds_of,
+    paired,
+    parts_of,
+    score_statistic,
+    tango,
+    too_few_of,
+)
 from medrobust.metrics.pairs import t_tail
 
 Z = stats.norm.ppf(0.975)
@@ -153,6 +160,25 @@ def test_a_class_of_few_units_has_no_p_value_but_a_reason(sizes, groups, reason)
     assert (found.low, found.high, found.p, found.p_familywise) == (None,) * 4
     assert reason in found.reason
     assert family(wrong, groups=groups)[0, 1].p is not None  # the plain error has no classes
+
+
+def test_fewer_than_five_patients_have_no_difference_of_plain_errors_but_a_reason():
+    wrong = answers([0.3, 0.4], 40, np.random.default_rng(4))
+    few, enough = (family(wrong, groups=np.arange(40) % count)[0, 1] for count in (4, 5))
+    assert (few.low, few.high, few.p, few.p_familywise) == (None,) * 4
+    assert "there are 4 patients, 5 are needed" in few.reason
+    assert None not in (enough.low, enough.high, enough.p)
+    assert too_few_of(None, np.zeros(9, int)) == "there is 1 patient, 5 are needed"
+    assert too_few_of(None, None) == ""
+
+
+def test_patients_of_uneven_size_are_counted_by_an_effective_number_that_says_so():
+    labels = np.repeat([0, 1, 2], 20)
+    groups = np.r_[np.repeat([0, 1, 2, 3, 4], [10, 4, 3, 2, 1]), 5 + np.arange(40) // 4]
+    draws = np.random.default_rng(0).normal(size=(2, 60, 3))
+    own = [areas(one, labels, label_kind="multi-class", groups=groups) for one in draws]
+    pair = compare_areas(own, np.array([[0, 1]]), labels=labels, groups=groups, key="k")[0]
+    assert "has an effective number of 3.08 patients" in pair.reason  # 1 / (.5^2 + .2^2 + ...)
 
 
 @pytest.mark.parametrize("recalls", [((0.2, 0.2), (0.2, 0.2)), ((0.1, 0.8), (0.3, 0.6))])

@@ -61,7 +61,7 @@ class OverImages:
     def gain(self, metric: str) -> Bounds | None:
         """Return the interval of base minus adapted, image by image.
 
-        None without a base, or where a class has too few units.
+        None without a base, or of too few patients, or units of a class.
         """
         if self.too_few:
             return None

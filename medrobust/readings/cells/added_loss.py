@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.aggregates import error_influence
-from medrobust.metrics.paired import FEWEST_UNITS, parts_of
+from medrobust.metrics.paired import parts_of, too_few
 from medrobust.metrics.simultaneous import difference_interval, simultaneous_interval
 from medrobust.reporting.measure import Measured
 
@@ -73,8 +73,7 @@ def difference(
         change = more.values.astype(float) - less.values.astype(float)
         change = change.mean(axis=1) if more.strata is None and change.ndim == 2 else change
         parts = parts_of(more.strata, groups, len(change))
-        fewest = min(len(part.units) for part in parts)
-        if fewest < (2 if len(parts) == 1 else FEWEST_UNITS):  # too few tell how units differ
+        if too_few(parts) or min(len(part.units) for part in parts) < 2:
             return value, -1.0, 1.0
         low, high = difference_interval(change, parts, comparisons)
     return value, min(low, value), max(high, value)
