@@ -17,7 +17,7 @@ from medrobust.evaluation.run import CellRunner
 from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 from medrobust.models.own import OwnModel
-from medrobust.readings.adaptation import draw_rows, section
+from medrobust.readings.adaptation import METRICS, draw_rows, section
 from medrobust.readings.adapted.efforts import effort_rows
 from medrobust.reporting import make_report
 from medrobust.reporting.expected import ExpectedTable
@@ -226,6 +226,32 @@ def test_orders_are_draws_of_one_row_of_gains(tmp_path: Path) -> None:
     (effort,) = effort_rows(report.matrices)
     assert float(effort["used"]) == pytest.approx(np.mean(shares))
     assert float(effort["least"]) == min(shares)
+
+
+def test_streams_of_other_conditions_are_rows_of_their_own(tmp_path: Path) -> None:
+    tent = {"method": "tent", "protocol": "mixed"}
+    first, second = (
+        cells_of(evaluated(tmp_path, tent, severities=levels)) for levels in ((1,), (5,))
+    )
+    report = make_report(
+        [*first, *second],
+        expected=[ExpectedTable("phantoms_site_b", "test", "imagenet_c", ("brightness",), (1, 5))],
+        missing=[],
+        reference=None,
+        reference_cells=[],
+        notes=[],
+        folder=tmp_path,
+        run={},
+    )
+    (matrix,) = report.matrices
+    rows = {row["adaptation"]: row for row in draw_rows([matrix]) if row["metric"] == "clean error"}
+    apart = [row.label.removeprefix("phantomclip_small + ") for row in matrix.rows[1:]]
+    assert len(set(apart)) == 2
+    assert list(rows) == ["as published", *apart]
+    for label, clean in zip(apart, matrix.clean[matrix.shown][1:], strict=True):
+        assert float(rows[label]["value"]) == pytest.approx(clean)
+    whole = [row["adaptation"] for row in draw_rows([matrix]) if row["metric"] == METRICS[1]]
+    assert whole == ["as published"]  # neither stream has both severities
 
 
 def test_a_probe_is_not_adapted_so(tmp_path: Path) -> None:

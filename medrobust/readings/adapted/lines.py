@@ -1,7 +1,7 @@
 """Adaptations of a table: which rows are draws of one recipe, and what their gains count from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.reporting.aggregates import Groups, Place
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.reference import as_published, is_probe, without_adapter
-from medrobust.tasks.base import ONLINE, HeadDescription, Terms
+from medrobust.tasks.base import MIXED, ONLINE, HeadDescription, Terms
 from medrobust.types import Float64Array
 
 PUBLISHED = "as published"
@@ -43,7 +43,7 @@ class Line:
         model: Name of the base model.
         label: Of the recipe, or `PUBLISHED`.
         prompts: Name of the prompt set; empty for probes.
-        variant: Fingerprint of the row; of draws of one recipe, of what they share.
+        variant: Fingerprint of the row; of several draws of one recipe, of what they share.
         cell: A clean cell of it.
         draws: Draw (None: no draw of several) -> its numbers.
     """
@@ -67,8 +67,12 @@ class Line:
 
 
 def lines_of(matrix: Matrix) -> list[Line]:
-    """Join the rows of a matrix that are draws of one recipe under one prompt set."""
+    """Join the rows of a matrix that are draws of one recipe under one prompt set.
+
+    Where a method saw images of several conditions mixed, other conditions are another line.
+    """
     found: dict[tuple[str, ...], Line] = {}
+    alone: dict[tuple[str, ...], str] = {}
     for index, row in enumerate(matrix.rows):
         cell = matrix.cells.get(Place.clean(index))
         if cell is None:
@@ -78,11 +82,16 @@ def lines_of(matrix: Matrix) -> list[Line]:
         head = cell.record["head"]
         prompts = str(head.get("name", ""))
         draw = made.get("draw")
-        shared = fingerprint([without_adapter(cell), "" if is_probe(cell) else _any_order(head)])
+        parts = [without_adapter(cell), "" if is_probe(cell) else _any_order(head)]
+        shared = fingerprint([*parts, *filter(None, [cell.record["encoding"].get(MIXED)])])
         key = (row.model, label, prompts, row.variant if draw is None else shared)
         line = found.setdefault(key, Line(*key, cell=cell, draws={}))
         line.draws[draw] = _draw(matrix, index)
-    return list(found.values())
+        alone[key] = row.variant
+    return [
+        replace(line, variant=alone[key]) if len(line.draws) == 1 else line
+        for key, line in found.items()
+    ]
 
 
 def _any_order(head: HeadDescription) -> dict[str, Any]:
