@@ -39,6 +39,8 @@ LAUNCHERS = {
 OF_JOBS = re.compile(r"hydra\.(?!mode$|sweeper\b)")
 """Keys of Hydra's that say how and where jobs run, not which there are."""
 IN_BETWEEN = re.compile(r"[0-4]\.\d*[1-9]\d*")
+INFINITE = re.compile(r"(?<![^\s:,=\[{])\.inf(?=[\s,\]}]|$)", re.IGNORECASE)
+"""Infinity as YAML writes it, which overrides of Hydra take for a text."""
 SPECIAL = re.compile(r"[$()\[\]{}'\"\\]")
 BRACKETED = re.compile(r"^(?!['\"]).*\[[^\]]*,[^\]]*\]")
 """A list of several options, which Hydra lays one over another."""
@@ -171,7 +173,10 @@ def _readable(argument: str, *, swept: bool) -> str:
     if match is None:
         return argument
     setting = argument[: match.start("value")]
-    return setting + readable(match["key"], match["value"], swept=swept)
+    value = match["value"]
+    if not any(quote in value for quote in "'\""):
+        value = INFINITE.sub("inf", value)
+    return setting + readable(match["key"], value, swept=swept)
 
 
 def _launcher(name: str) -> str:

@@ -1,5 +1,6 @@
 """Parts of a configuration become objects; one that cannot be built is one sentence."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ OF_DOMAINS = ("domain", "left_out")
 
 
 def resolved(config: "DictConfig") -> dict[str, Any]:
-    """Return a configuration as plain values, interpolations resolved.
+    """Return a configuration as plain values, interpolations resolved, infinity as the text "inf".
 
     Raises:
         ConfigurationError: If a value is missing that must be given.
@@ -33,7 +34,30 @@ def resolved(config: "DictConfig") -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise _must_be_given(error) from error
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): _as_json_has(value) for key, value in plain.items()}
+
+
+def _as_json_has(value: Any) -> Any:
+    """Write infinity as text: JSON, which records and fingerprints are, has no number for it."""
+    if isinstance(value, dict):
+        return {key: _as_json_has(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_as_json_has(one) for one in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def with_infinity(value: Any) -> Any:
+    """Return what `resolved` returned with infinity as a number again.
+
+    Example:
+        >>> with_infinity({"prior": "inf", "names": ["a", "infinite"]})
+        {'prior': inf, 'names': ['a', 'infinite']}
+    """
+    if isinstance(value, Mapping):
+        return {key: with_infinity(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_infinity(one) for one in value]
+    return float(value) if value in ("inf", "-inf") else value
 
 
 def check_arguments(config: Any, place: str = "") -> None:

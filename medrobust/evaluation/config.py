@@ -10,7 +10,7 @@ from medrobust.base.former_names import present_record
 from medrobust.base.untuned import not_tunable, to_be_tuned
 from medrobust.exceptions import ConfigurationError
 
-from .building import built, resolved
+from .building import built, resolved, with_infinity
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -151,7 +151,7 @@ def experiment_from_record(recorded: Mapping[str, Any], changes: Mapping[str, st
             )
         if isinstance(value, str) and "${" in value:
             raise ConfigurationError(f"its record has an interpolation in {key}, and none is read.")
-    config = OmegaConf.create(present)
+    config = OmegaConf.create(with_infinity(present))
     known = {key for key, _ in _leaves(present)}
     for key, value in changes.items():
         if key not in known or key.endswith("_target_"):

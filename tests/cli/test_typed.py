@@ -13,6 +13,10 @@ KNOWN = arguments.groups([conf_folder()])
     ("given", "expected"),
     [
         (["severity=3"], ["severity=s3"]),
+        (["adapter.prior=.inf"], ["adapter.prior=inf"]),
+        (["-m", "adapter.prior=16,.inf"], ["-m", "adapter.prior=16,inf"]),
+        (["adapter.online=[{prior: .inf, steps: 0}]"], ["adapter.online=[{prior: inf, steps: 0}]"]),
+        (["dataset.csv=a.inf", "name='.inf'"], ["dataset.csv=a.inf", "name='.inf'"]),
         (["severity=s3"], ["severity=s3"]),
         (["severity=all"], ["severity=all"]),
         (["severity=1,3,5"], ["severity=all", "severity.levels=[1,3,5]"]),

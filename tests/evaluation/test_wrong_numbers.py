@@ -1,6 +1,7 @@
 """Numbers that must not reach a table: not finite, collapsed, out of range, of other weights."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,22 @@ def test_one_class_of_labels_says_nothing_of_a_collapse(tmp_path) -> None:
     store.write_data(data)
     store.write(cell_key(data, "m"), {"logits": np.zeros((60, 3), np.float32)}, {"status": "done"})
     assert collapse_notes(list(store.cells())) == []
+
+
+def test_an_infinite_prior_is_the_model_to_the_bit_however_it_is_typed(workplace) -> None:
+    run = (*RUN[:2], "severity=1", "dataset.per_class=1", RUN[-1])
+    memo = "adapter.online=[{{method: memo, prior: {}, steps: 0, views: 2}}]"
+    for infinite in (".inf", "inf"):
+        assert medrobust(*run, "adapter=bn_adapt", f"adapter.prior={infinite}") == 0
+        assert medrobust(*run, memo.format(infinite)) == 0
+        newest = max(Path("outputs/runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        said = json.loads((newest / "run.json").read_text(encoding="utf-8"))["config"]["adapter"]
+        assert said["online"][0]["prior"] == "inf"
+    store = Store(Path("outputs/store"))
+    found = {(c.spec.adapter, c.spec.severity): c.arrays["logits"] for c in store.cells()}
+    names = {"none", "bn_adapt prior=inf", "memo views=2 steps=0 prior=inf"}
+    assert set(found) == {(name, level) for name in names for level in (0, 1)}
+    assert len(cells()) == len(found)  # one cell, typed so or so
+    for (_, level), logits in found.items():
+        assert np.array_equal(logits, found["none", level])
+    assert medrobust("verify", "outputs/store") == 0

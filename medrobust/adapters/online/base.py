@@ -93,11 +93,16 @@ class Online(ABC):
         return self.needs.startswith("images")
 
     def parameters(self) -> dict[str, Any]:
-        """Return plain values of all fields but the order, and but `later` ones as ever."""
+        """Return plain values of all fields but the order, and but `later` ones as ever.
+
+        Infinity is the text "inf", for which JSON has no number.
+        """
         every = ((field.name, getattr(self, field.name)) for field in fields(self))
         named = (one for one in every if one not in self.later.items())
         return {
-            name: list(value) if isinstance(value, tuple) else value
+            name: list(value)
+            if isinstance(value, tuple)
+            else ("inf" if value == float("inf") else value)
             for name, value in named
             if name != "order"
         }
