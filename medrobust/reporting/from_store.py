@@ -1,9 +1,11 @@
 """A report from the store alone: every cell that is there, or those of some models and sets."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +212,7 @@ def report_store(
         notes=[
             *choice.note,
             *version_notes(expected),
+            *between_notes(expected),
             *(one.note(cells) for one in metadata),
             *([] if reference else without_reference(cells, whole, expected, typed, making)),
         ],
@@ -335,6 +338,21 @@ def version_notes(expected: Iterable[ExpectedTable]) -> list[str]:
         f"images, labels, limit or metadata columns): each has a table of its own"
         for name, versions in found.items()
     ]
+
+
+def between_notes(expected: Iterable[ExpectedTable]) -> list[str]:
+    """Say where levels lie that were computed between the published ones, as their run does.
+
+    Example:
+        >>> between_notes([ExpectedTable("toy", "test", "imagenet_c@2.5", ("contrast",), (3,))])
+        ['contrast (imagenet_c@2.5): 3 at 2.5']
+    """
+    notes: dict[str, None] = {}
+    for table in expected:
+        placed = re.search(r"@(\d+(\.\d+)?)$", table.suite)
+        for name, level in product(table.corruptions if placed else (), table.severities):
+            notes[f"{name} ({table.suite}): {level} at {table.suite.rpartition('@')[2]}"] = None
+    return list(notes)
 
 
 def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list[CellSpec]:

@@ -1,6 +1,7 @@
 """A report from the store alone: what is found, what is missing, which files there are."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -286,3 +287,16 @@ def test_a_report_without_reference_says_why_mce_is_empty_and_how_to_fill_it(tmp
     assert "--reference strong (or" in note
     assert "strong, weak" in note
     assert not any("mCE is empty" in note for note in named.notes)
+
+
+def test_a_report_says_where_severities_in_between_lie(tmp_path) -> None:
+    data = data_record()
+    store, _ = write_matrix(
+        tmp_path / "store", data, {"m": 1.0}, corruptions=TWO[:1], severities=(2, 3)
+    )
+    key = cell_key(data, "m", "contrast", 3, between=2.5)
+    write_cell(store, data, replace(key, spec=replace(key.spec, suite="imagenet_c@2.5")))
+    report = report_store(tmp_path / "store", tmp_path / "out", **LIGHT)
+    assert [note for note in report.notes if "contrast" in note] == [
+        "contrast (imagenet_c@2.5): 3 at 2.5"
+    ]
