@@ -239,6 +239,7 @@ def _range(value: str) -> list[str]:
 
 
 def _level(text: str) -> int:
+    text = re.sub(r"\.0*$", "", text)  # 3.0 is 3
     if text == "0":
         raise ConfigurationError(
             "severity 0 is clean, which every run includes; corruption=clean runs it alone."

@@ -13,6 +13,9 @@ KNOWN = arguments.groups([conf_folder()])
     ("given", "expected"),
     [
         (["severity=3"], ["severity=s3"]),
+        (["severity=3.0"], ["severity=s3"]),
+        (["-m", "severity=1.0,3."], ["-m", "severity=s1,s3"]),
+        (["severity=[1.0,3]"], ["severity=all", "severity.levels=[1,3]"]),
         (["adapter.prior=.inf"], ["adapter.prior=inf"]),
         (["-m", "adapter.prior=16,.inf"], ["-m", "adapter.prior=16,inf"]),
         (["adapter.online=[{prior: .inf, steps: 0}]"], ["adapter.online=[{prior: inf, steps: 0}]"]),
