@@ -152,7 +152,10 @@ def _header(start: bytes) -> tuple[tuple[int, ...], bool, Any]:
 
     stream = io.BytesIO(start)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    found = readers[npy.read_magic(stream)](stream)
+    try:
+        found = readers[npy.read_magic(stream)](stream)
+    except UNREADABLE as error:  # in words of numpy's parser
+        raise ValueError("its header is missing or damaged") from error
     if stream.read(1):
         raise ValueError("its header is longer than it says")
     return found

@@ -56,6 +56,22 @@ def test_an_array_that_is_none_is_one_kind_of_error(tmp_path: Path, content: byt
         whole_array(tmp_path / "x.npy")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, on names of types
+def test_a_flipped_bit_of_a_header_is_told_in_plain_words(tmp_path: Path) -> None:
+    file = tmp_path / "x.npy"
+    np.save(file, np.zeros((4, 2), np.float32))
+    content, told = file.read_bytes(), set()
+    for bit in range(0, 8 * 128, 3):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        try:
+            whole_array(file)
+        except ValueError as error:
+            told.add(str(error))
+    assert told == {"its header is missing or damaged", "its 160 bytes are not those of its header"}
+
+
 def test_whole_arrays_come_back(tmp_path: Path) -> None:
     for array in (np.zeros((0, 3)), np.array(["a", "bc"]), np.arange(6).reshape(2, 3)):
         np.save(tmp_path / "x.npy", array)
