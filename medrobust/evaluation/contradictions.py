@@ -8,6 +8,8 @@ cannot be changed; names that tables read are compared with it.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from medrobust.base.redaction import HIDDEN
 from medrobust.base.split_facts import SplitFacts
 from medrobust.corruptions.blank import SANITY_IMAGES
@@ -20,7 +22,8 @@ from medrobust.corruptions.suites import (
     load_suite,
     suites,
 )
-from medrobust.tasks.base import ONLINE
+from medrobust.tasks.base import ONLINE, unlike
+from medrobust.tasks.lookup import task_of
 
 from .cells import CellKey, CellSpec
 
@@ -46,14 +49,35 @@ def contradiction(
     own = key.fingerprint_of(of_encoding)
     if stated != (own, of_encoding):
         return f"its encoding and head are those of the cell {own[:12]}"
-    names = (key.spec.dataset, key.spec.split)
-    if names != (data.name, data.split):
-        return f"it is named after {'/'.join(map(str, names))}, and has data of {data.name}"
     if key.encoding.get("data", data.fingerprint) != data.fingerprint:
         return "its data is not that of its encoding"
+    if complaint := _misnamed(key.spec.dataset, key.spec.split, data):
+        return complaint
     if "corruption" in key.encoding and key.encoding.get("seed") != key.spec.seed:
         return "its seed is not that of its encoding"
     return _of_model(key, config) or _of_corruption(key.spec, key.encoding.get("corruption"))
+
+
+def misfit(record: Mapping[str, Any], data: SplitFacts) -> str | None:
+    """Say why a cell does not fit the facts of its split, by its record alone, or return None.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: If the record lacks a part.
+        UnknownNameError: If no task has the head's kind.
+    """
+    if complaint := _misnamed(record["cell"]["dataset"], record["cell"]["split"], data):
+        return complaint
+    arrays = {
+        name: np.broadcast_to(np.zeros((), stated["dtype"]), stated["shape"])
+        for name, stated in record["arrays"].items()
+    }
+    return unlike(task_of(str(record["head"]["kind"])).arrays, arrays, data)
+
+
+def _misnamed(dataset: Any, split: Any, data: SplitFacts) -> str | None:
+    if (dataset, split) == (data.name, data.split):
+        return None
+    return f"it is named after {dataset}/{split}, and has data of {data.name}/{data.split}"
 
 
 def _of_model(key: CellKey, config: Any) -> str | None:

@@ -18,6 +18,7 @@ those of `.claims/`, there while cells are computed, keep them from computing th
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -46,7 +47,7 @@ from .cells import head_fingerprint as head_fingerprint
 from .cells import safe_name as safe_name
 from .cells import texts_fingerprint as texts_fingerprint
 from .cells import unadapted_fingerprint as unadapted_fingerprint
-from .contradictions import contradiction
+from .contradictions import contradiction, misfit
 from .record_types import CELL, RECORD, mistyped
 from .store_files import damaged as damaged
 from .store_files import read_record, stored_array, with_arrays, write_folder
@@ -59,6 +60,9 @@ UNSEALED = (
     "checked, and a changed byte elsewhere in its records could pass. `medrobust verify STORE "
     "--seal` seals it."
 )
+
+UNFIT = (StoreError, UnknownNameError, KeyError, TypeError, ValueError, AttributeError)
+"""What a record that lacks a part may raise."""
 
 STRIPPED = (
     "its record has no seal, and others of this store have one, so that it may have been changed "
@@ -124,19 +128,41 @@ class Store:
             digests = dict(record["examples"]) if self._has_seal(record, folder) else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
-        complaint = mistyped(record["cell"], CELL) or mistyped(record, RECORD) or complaint
-        if complaint:
-            raise damaged(folder, complaint)
+        if mistaken := mistyped(record["cell"], CELL) or mistyped(record, RECORD):
+            raise damaged(folder, mistaken)
         if folder.parts[-len(place) :] != place:
-            raise damaged(folder, f"it holds the cell {spec}, whose place is another")
+            raise damaged(folder, complaint or f"it holds the cell {spec}, whose place is another")
+        if complaint:
+            raise self._refusal(folder, record, data, complaint)
         if not names_fit(declared, stated):
             raise damaged(folder, f"it holds {sorted(stated)}, not {sorted(declared)}")
         arrays = {name: stored_array(folder / f"{name}.npy", stated[name]) for name in stated}
         if complaint := unlike(declared, arrays, data):
-            raise damaged(folder, complaint)
+            raise self._refusal(folder, record, data, complaint)
         examples = tuple(folder / name for name in sorted(_pictures(folder, digests)))
         return StoredCell(
             spec, own_fingerprint, folder, arrays, data, record, examples, digests or {}
+        )
+
+    def _refusal(
+        self, folder: Path, record: Mapping[str, Any], data: SplitFacts, complaint: str
+    ) -> StoreError:
+        """Build the error for a cell, or for its data where no other of its cells fits it."""
+        found: dict[Path, str | None] = {}
+        for other in self.folders():
+            with suppress(*UNFIT):
+                theirs = record if other == folder else read_record(other / "cell.json")
+                if theirs["data"] == data.fingerprint:
+                    found[other] = misfit(theirs, data)
+        if found.pop(folder, None) != complaint or None in found.values():
+            return damaged(folder, complaint)
+        of_data = self.root / "data" / data.fingerprint
+        if found:
+            count = f"none of its {len(found) + 1} cells fits its data.json"
+            return damaged(of_data, f"{count} ({folder.name}: {complaint})")
+        return StoreError(
+            f"{folder} or its data, {of_data}, is damaged ({complaint}). Delete both, and run "
+            f"their job again."
         )
 
     def write(

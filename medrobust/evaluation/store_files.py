@@ -27,9 +27,7 @@ FREE = "Finished cells are kept; free the disk or point store.dir to another fol
 
 def damaged(folder: Path, what: str) -> StoreError:
     """Build the error for a folder of the store that must not be used."""
-    return StoreError(
-        f"{folder} is damaged: {what}. Delete that folder, or compute it again with resume=false."
-    )
+    return StoreError(f"{folder} is damaged: {what}. Delete that folder, and run its job again.")
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -162,6 +162,54 @@ def test_data_of_another_split_is_not_accepted(store: Store) -> None:
         list(Store(store.root).cells())
 
 
+def _of_val(body: dict) -> None:
+    body["facts"].update(split="val")
+
+
+def _a_third_class(body: dict) -> None:
+    body["facts"]["class_names"].append("maybe")
+
+
+@pytest.mark.parametrize(
+    ("change", "disagrees"),
+    [
+        (_of_val, "named after scans/test, and has data of scans/val"),
+        (_a_third_class, r"logits: \(3, 2\) is not \(3, 3\)"),
+    ],
+)
+def test_where_no_cell_fits_its_data_the_data_is_named(store: Store, change, disagrees) -> None:
+    for name in ("snow", "frost"):
+        encoding = {**KEY.encoding, "corruption": {"name": name, "kernel": name}}
+        spec = replace(KEY.spec, corruption=name)
+        store.write(replace(KEY, spec=spec, encoding=encoding), ARRAYS, {})
+    changed(store, "data.json", change)
+    folder = store.root / "data" / DATA.fingerprint
+    told = f"^{folder} is damaged: none of its 3 cells fits its data.json .*{disagrees}.*Delete"
+    with pytest.raises(StoreError, match=told):
+        list(Store(store.root).cells())
+    shutil.rmtree(folder)
+    Store(store.root).write_data(DATA)
+    assert len(list(Store(store.root).cells())) == 3
+
+
+def test_where_other_cells_fit_their_data_the_cell_is_named(store: Store) -> None:
+    (cell,) = store.folders()
+    encoding = {**KEY.encoding, "corruption": {"name": "snow", "kernel": "snow"}}
+    spec = replace(KEY.spec, corruption="snow")
+    store.write(replace(KEY, spec=spec, encoding=encoding), ARRAYS, {})
+    changed(store, "imagenet_c.fog/*/cell.json", lambda body: body["cell"].update(split="val"))
+    with pytest.raises(StoreError, match=f"^{cell} is damaged: it is named after scans/val"):
+        list(Store(store.root).cells())
+
+
+def test_where_one_cell_and_its_data_disagree_both_are_named(store: Store) -> None:
+    (cell,) = store.folders()
+    changed(store, "data.json", _of_val)
+    told = f"^{cell} or its data, .*{DATA.fingerprint}, is damaged .*Delete both"
+    with pytest.raises(StoreError, match=told):
+        list(Store(store.root).cells())
+
+
 def test_what_an_audit_adds_is_sealed_too(store: Store) -> None:
     store.write_data(replace(DATA, compared=("val",)))
     (file,) = store.root.rglob("data.json")
