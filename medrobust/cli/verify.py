@@ -16,7 +16,10 @@ from .parsing import subcommand_parser
 if TYPE_CHECKING:
     from medrobust.jobs.verification import Verdict
 
-ABOUT = "Compute a random sample of the cells of a store again, and compare."
+ABOUT = "Read all cells of a store; compute a random sample of them again, and compare."
+
+CELLS, SEED = 5, 0
+"""How many cells are drawn, and by which seed, where neither is said."""
 
 EXAMPLES = (
     "outputs/store",
@@ -26,15 +29,17 @@ EXAMPLES = (
 
 STATUS = """\
 Exit status: 0 if every cell of the sample was computed and agrees; 1 if one differs or could not be
-computed; 2 for arguments that do not exist."""
+computed, or if any cell of the store is damaged; 2 for arguments that do not exist."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Verify a store: 0 if every cell of the sample was computed and agrees, else 1."""
     parser = subcommand_parser("verify", ABOUT, *EXAMPLES, ends=STATUS)
     parser.add_argument("store", type=Path, help="folder of the store (store.dir)")
-    parser.add_argument("--cells", type=int, default=5, metavar="N", help="how many (default 5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
+    parser.add_argument(
+        "--cells", type=int, metavar="N", help=f"how many to compute again (default {CELLS})"
+    )
+    parser.add_argument("--seed", type=int, help=f"of the sample (default {SEED})")
     parser.add_argument(
         "--seal",
         action="store_true",
@@ -50,6 +55,12 @@ def main(arguments: Sequence[str]) -> int:
     changes = read_changes(given.changes)
     if not (given.store / "cells").is_dir():
         raise StoreError(f"{given.store} holds no cells. Pass the folder that store.dir names.")
+    chosen = [f"--{name}" for name in ("cells", "seed") if getattr(given, name) is not None]
+    if given.seal and (idle := [*chosen, *given.changes]):
+        raise ConfigurationError(
+            f"--seal computes no cell, so that {idle[0]} has nothing to choose. Leave one of the "
+            f"two out."
+        )
     if given.seal:
         return seal(given.store)
     from medrobust.datasets.cache_checks import all_checked
@@ -61,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     store = Store(given.store)
     resources = Resources()  # most of a sample share model and data
     verdicts = []
-    cells = sample(store, given.cells, given.seed)
+    count = CELLS if given.cells is None else given.cells
+    cells = sample(store, count, SEED if given.seed is None else given.seed)
     with all_checked():
         for cell, fitting in zip(cells, fitting_changes(cells, changes), strict=True):
             verdict = verify(cell, store, changes=fitting, resources=resources)

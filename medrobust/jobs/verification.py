@@ -80,17 +80,26 @@ def _has(config: Any, key: str) -> bool:
 def sample(store: Store, count: int, seed: int) -> list[StoredCell]:
     """Draw cells without replacement, the same ones for the same seed and the same store.
 
+    All cells are read, with their pictures, so that no damaged one is passed over.
+
     Raises:
         ConfigurationError: If none is asked for.
-        StoreError: If there is none, or one of them is damaged.
+        StoreError: If there is none, or a cell of the store is damaged, drawn or not.
     """
     if count < 1:
         raise ConfigurationError(f"--cells {count}: ask for at least one.")
     folders = list(store.folders())
     if not folders:
         raise StoreError(f"{store.root} holds no cells. Pass the folder that store.dir names.")
-    drawn = random.Random(seed).sample(range(len(folders)), min(count, len(folders)))
-    return [store.read_folder(folders[number]) for number in sorted(drawn)]
+    drawn = set(random.Random(seed).sample(range(len(folders)), min(count, len(folders))))
+    cells = []
+    for number, folder in enumerate(folders):
+        cell = store.read_folder(folder)
+        for picture in range(len(cell.examples)):
+            cell.picture(picture)
+        if number in drawn:
+            cells.append(cell)
+    return cells
 
 
 def verify(

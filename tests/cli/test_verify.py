@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from run_entry import medrobust
 
@@ -81,6 +82,31 @@ def test_the_sample_follows_its_seed(workplace, capsys) -> None:
     assert medrobust("verify", "outputs/store", "--cells", "0") == 1
     assert medrobust("verify", "nowhere") == 1
     assert "nowhere holds no cells" in capsys.readouterr().err
+
+
+def test_a_sample_passes_over_no_damaged_cell(workplace, capsys) -> None:
+    assert medrobust(*RUN) == 0
+    damaged, other, _ = folders()
+    file = damaged / "cell.json"
+    file.write_bytes(file.read_bytes().replace(b'"severity": 1', b'"severity": 2', 1))
+    capsys.readouterr()
+    for seed in "012":
+        assert medrobust("verify", "outputs/store", "--cells", "1", "--seed", seed) == 1
+        said = capsys.readouterr()
+        assert damaged.name in said.err
+        assert "agree" not in said.out
+    shutil.rmtree(damaged)
+    (other / "row-0.png").write_bytes(b"")
+    assert medrobust("verify", "outputs/store", "--cells", "1") == 1
+    assert f"{other.name} is damaged: row-0.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", ["--cells 2", "--seed 1", "dataset.root=x"])
+def test_what_chooses_cells_is_refused_beside_seal(workplace, capsys, more: str) -> None:
+    Path("store/cells").mkdir(parents=True)
+    assert medrobust("verify", "store", "--seal", *more.split()) == 1
+    told = f"--seal computes no cell, so that {more.split()[0]} has nothing to choose"
+    assert told in capsys.readouterr().err
 
 
 def test_own_data_is_asked_for_and_then_verified(workplace, capsys) -> None:
