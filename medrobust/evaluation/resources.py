@@ -69,6 +69,13 @@ class Resources:
     def _opened(self, source: DatasetSource, split: str | None) -> ImageSet:
         return replace(source.load(split), other_split=partial(self.image_set, source))
 
+    def close_data(self) -> None:
+        """Let go of all data sets: what their files hold by now is looked up at the next opening.
+
+        A job opens each once, and files may change between two jobs of a process.
+        """
+        self._image_sets.clear()
+
     def side(self, asked: AskedModel) -> ModelSide:
         """Return what the task may ask about the model."""
         return ModelSide(

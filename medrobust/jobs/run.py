@@ -39,7 +39,7 @@ from .searches import check_searches, run_searches
 log = logging.getLogger(__name__)
 
 RESOURCES = Resources()
-"""Kept between the jobs of one process."""
+"""Kept between the jobs of one process: models and heads; data sets are opened by each job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     Raises:
         MedRobustError: As planning, a cell or the report raises it; finished cells are kept.
     """
+    RESOURCES.close_data()
     check_licenses(experiment, RESOURCES)
     _check_units(experiment, job)
     if job.dry:

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from run_entry import medrobust
 from safetensors.torch import load_file, save_file
 from stores import cell_key, data_record
@@ -86,6 +88,36 @@ def test_changed_weights_data_or_prompts_leave_nothing_of_before_in_the_table(
     assert medrobust(*RUN, "prompts.templates=['a drawing of {}']") == 0
     assert "prompts changed since" in capfd.readouterr().err
     assert len(cells()) == 2 + 3 * 3
+
+
+@pytest.mark.parametrize("changed", ["masks", "images"])
+def test_files_that_change_between_two_jobs_of_a_process_are_read_again(
+    workplace, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    folder = workplace / "own"
+    folder.mkdir()
+    lines = ["path,split,mask"]
+    for row in range(4):
+        lesion = np.zeros((64, 64), np.uint8)
+        lesion[8 : 24 + 8 * row, 16:40] = 255
+        Image.fromarray(lesion // 2 + 40).save(folder / f"{row}.png")
+        Image.fromarray(lesion).save(folder / f"m{row}.png")
+        lines.append(f"{row}.png,test,m{row}.png")
+    (folder / "own.csv").write_text("\n".join(lines), encoding="utf-8")
+    asked = ("dataset=folder", "dataset.csv=own/own.csv", "dataset.modality=MRI")
+    task = ("task=segmentation", "task.segmenter=words", "model=phantomclip_small")
+    run = (*asked, *task, "corruption=brightness", "severity=1", "validation=false")
+    monkeypatch.setattr(jobs, "RESOURCES", Resources())
+    assert medrobust(*run) == 0
+    first = cells()
+    assert medrobust(*run) == 0
+    assert cells() == first, "nothing changed, and nothing is computed again"
+    for row in range(4):
+        file = folder / (f"m{row}.png" if changed == "masks" else f"{row}.png")
+        Image.fromarray(np.asarray(Image.open(file))[::-1].copy()).save(file)
+        os.utime(file, ns=(10**18, 10**18))
+    assert medrobust(*run) == 0
+    assert len(cells() - first) == len(first) == 2
 
 
 def test_pixels_outside_what_uint8_can_give_are_refused() -> None:
