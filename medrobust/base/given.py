@@ -33,19 +33,25 @@ def check_whole(key: str, value: object, *, least: int = 1, null: str = "") -> N
     raise ConfigurationError(f"{key}={value} must be a whole number, {least} or more{otherwise}.")
 
 
-def check_whole_list(key: str, value: object, *, null: str) -> None:
-    """Refuse what is no list of whole numbers from 1 on, each once, nor None.
+def check_whole_list(key: str, value: object, *, null: str = "") -> None:
+    """Refuse what is no list of whole numbers from 1 on, each once.
+
+    Args:
+        key: Of the setting.
+        value: Given for it.
+        null: What None stands for; empty where it stands for nothing.
 
     Raises:
         ConfigurationError: Naming key and value.
     """
-    if value is None:
+    if value is None and null:
         return
     listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
     if not listed or not all(_is_whole(one, 1) for one in listed) or len(set(listed)) < len(listed):
+        otherwise = f", or null: {null}" if null else ""
         raise ConfigurationError(
             f"{key}={listed or value} must be a list of whole numbers from 1 on, each once, such "
-            f"as [1,2], or null: {null}."
+            f"as [1,2]{otherwise}."
         )
 
 

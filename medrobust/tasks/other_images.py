@@ -46,7 +46,8 @@ def batches(images: Any, device: Any) -> Iterator[Tensor]:
     for start in range(0, len(images), READ):
         stored = np.asarray(images.images[start : start + READ])
         channels = stored[..., None] if stored.ndim == 3 else stored
-        yield torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, 1))).to(device)
+        own = np.array(np.moveaxis(channels, -1, 1), order="C")  # stored ones cannot be written to
+        yield torch.from_numpy(own).to(device)
 
 
 def on_device(side: ModelSide) -> Any:

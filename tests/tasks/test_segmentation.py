@@ -21,11 +21,12 @@ from medrobust.base.targets import Masks
 from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
 from medrobust.metrics.overlaps import dice
 from medrobust.metrics.surfaces import surface_distances
-from medrobust.models import OwnSegmenter
+from medrobust.models import OwnSegmenter, PhantomClip
 from medrobust.reporting.audit import CLASSES as CLASSES_ABSENT
 from medrobust.reporting.audit import findings
 from medrobust.tasks.base import Cell, ModelSide
 from medrobust.tasks.map_view import View
+from medrobust.tasks.other_images import batches
 from medrobust.tasks.patches import Truth
 from medrobust.tasks.segmentation import TASK, Segmentation
 from medrobust.tasks.segmentation.border_errors import border_errors
@@ -306,6 +307,23 @@ def test_a_probe_learns_what_stands_where_and_never_sees_the_test_split(tmp_path
     assert [one.get("outside") for one in heads] == [None, "left out"]  # no border, no other number
 
 
+def test_training_masks_that_show_nothing_are_refused_with_their_split() -> None:
+    source = PhantomClip(name="phantomclip_small", variant="small")
+    pool = segmented()
+    blank = replace(pool, other_split=lambda name: without_masks(segmented(name)))
+    for shots, told in ((None, "13 masks is 0"), (4, r"4 masks \(drawn by task.probe_shots\)")):
+        with pytest.raises(InvalidDataError, match=f"split 'train', have no .* {told}"):
+            Segmentation(probe_shots=shots).heads(blank, ModelSide(source, (), source.load))
+
+
+def test_stored_grey_images_are_read_for_a_probe_without_a_warning(recwarn) -> None:
+    stored = np.ascontiguousarray(segmented(count=2).images[..., 0])
+    stored.flags.writeable = False
+    (read,) = batches(replace(segmented(count=2), images=stored), "cpu")
+    assert read.tolist() == stored[:, None].tolist()
+    assert not recwarn.list
+
+
 def test_a_probe_is_fitted_to_images_as_if_their_borders_were_cut_off() -> None:
     random = np.random.default_rng(5)
 
@@ -343,7 +361,18 @@ def test_a_probe_is_fitted_to_images_as_if_their_borders_were_cut_off() -> None:
         ({"surface": "voxels"}, "surfels"),
         ({"unit": "cm"}, "mm"),
         ({"box": "loose"}, "jittered"),
-        ({"probe_shots": 0}, "at least 1"),
+        ({"probe_shots": 0}, "task.probe_shots=0 must be a whole number, 1 or more, or null: all"),
+        ({"probe_shots": 2.5}, "task.probe_shots=2.5 must be a whole number"),
+        ({"probe_seed": "x"}, "task.probe_seed=x must be a whole number, 0 or more"),
+        ({"probe_seed": -1}, "task.probe_seed=-1 must be a whole number, 0 or more"),
+        ({"blocks": 0}, "task.blocks=0 must be a list of whole numbers"),
+        ({"examples": 1.5}, "task.examples=1.5 must be a whole number"),
+        ({"prompt_severities": 3}, "task.prompt_severities=3 must be a list of whole numbers"),
+        ({"prompt_severities": None}, r"such as \[1,2\]\.$"),
+        ({"background": []}, "task.background has no words"),
+        ({"background": ""}, "task.background has no words"),
+        ({"background": 3}, "task.background=3 must be a list of names"),
+        ({"tolerance": "x"}, "task.tolerance=x must be a number"),
         ({"tolerance": 0}, "task.tolerance=0"),
         ({"probe_ridge": float("inf")}, "task.probe_ridge=inf"),
     ],

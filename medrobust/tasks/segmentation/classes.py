@@ -37,8 +37,12 @@ def mask_classes(data: Any) -> tuple[str, ...]:
     return tuple(data.class_names)
 
 
-def check_masks(data: Any) -> None:
+def check_masks(data: Any, drawn_by: str = "") -> None:
     """Refuse masks without any foreground, or with numbers that no class has.
+
+    Args:
+        data: A split, or some images of it.
+        drawn_by: Setting that they were drawn by; empty for the whole split.
 
     Raises:
         InvalidDataError: Naming the number, and how many masks have it.
@@ -46,10 +50,11 @@ def check_masks(data: Any) -> None:
     one_class = isinstance(data.target, MaskedLabels)
     largest = _largest(data.target, len(data))
     if not largest.any():
+        drawn = f" (drawn by {drawn_by})" if drawn_by else ""
         raise InvalidDataError(
             f"the masks of data set {data.name!r}, split {data.split!r}, have no foreground: every "
-            f"pixel of {counted(len(data), 'mask')} is 0. Check which files the masks are, or "
-            f"choose another split."
+            f"pixel of {counted(len(data), 'mask')}{drawn} is 0. Check which files the masks are, "
+            f"or choose another split."
         )
     wrong = largest >= len(data.class_names)
     if not one_class and wrong.any():

@@ -21,7 +21,7 @@ from medrobust.tasks.text_side import text_model
 from medrobust.tasks.tuning_head import TuningHead
 from medrobust.types import UInt8Array
 
-from .classes import has_outside
+from .classes import check_masks, has_outside
 from .examples import shown_examples
 from .head import SegmentationHead, Segments
 from .judging import Judge
@@ -106,6 +106,7 @@ def of_probe(
 
     Raises:
         ConfigurationError: If the model has no such blocks, or the set no train or val split.
+        InvalidDataError: If no training mask shows anything, as `check_masks` raises it.
     """
     count = int(side.model().patch_blocks)
     few = range(1, count + 1) if count <= FEW_BLOCKS else _later_blocks(count)
@@ -120,6 +121,8 @@ def of_probe(
         "train": _drawn(data, "train", shots, seed),
         "thresholds": _drawn(data, "val", THRESHOLDS_BY, 0),
     }
+    fewer = len(images["train"]) < len(other_split(data, "train", KIND))
+    check_masks(images["train"], "task.probe_shots" if fewer else "")
     named = {name: fingerprint([one.fingerprint, one.ids.tolist()]) for name, one in images.items()}
     said = {"shots": shots, "seed": seed, "ridge": ridge, **named}
     if any(has_outside(one) for one in images.values()):

@@ -8,7 +8,13 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from numpy.typing import NDArray
 
-from medrobust.base.given import check_switch
+from medrobust.base.given import (
+    check_number,
+    check_switch,
+    check_whole,
+    check_whole_list,
+    names_given,
+)
 from medrobust.base.once import say_once
 from medrobust.base.targets import Masks
 from medrobust.exceptions import ConfigurationError, unknown_name
@@ -90,7 +96,7 @@ class Segmentation(Task):
 
     Raises:
         UnknownNameError: If there is no such segmenter, box or surface.
-        ConfigurationError: If a number is none that can be.
+        ConfigurationError: If a setting is of the wrong kind, or a number none that can be.
     """
 
     kind = "segmentation"
@@ -131,13 +137,13 @@ class Segmentation(Task):
             raise unknown_name("surface of task=segmentation", surface, ELEMENTS)
         if unit not in (None, "mm", "px"):
             raise unknown_name("unit of task=segmentation", str(unit), ("mm", "px"))
-        if probe_shots is not None and probe_shots < 1:
-            raise ConfigurationError(
-                f"task.probe_shots={probe_shots} must be at least 1, or null for all."
-            )
-        if examples < 1:
-            raise ConfigurationError(f"task.examples={examples} must be at least 1.")
+        check_whole_list("task.blocks", blocks, null="those that fit the segmenter")
+        check_whole("task.probe_shots", probe_shots, null="all")
+        check_whole("task.probe_seed", probe_seed, least=0)
+        check_whole("task.examples", examples)
+        check_whole_list("task.prompt_severities", prompt_severities)
         for name, value in (("probe_ridge", probe_ridge), ("tolerance", tolerance)):
+            check_number(f"task.{name}", value)
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"task.{name}={value} must be a number above 0.")
         check_switch("store.maps", store_maps)
@@ -149,7 +155,11 @@ class Segmentation(Task):
         self.moves = moves_of(kinds or (), prompt_severities, probe_seed)
         for move in self.moves:
             replace(self.boxes, move=move)  # refuses a point that is to grow
-        self.background = list(background)
+        self.background = names_given("task.background", background)
+        if not self.background or not all(word.strip() for word in self.background):
+            raise ConfigurationError(
+                "task.background has no words: name what is no class, such as [background]."
+            )
         self._surfaces = {"of": surface, "tolerance": float(tolerance)}
         self.unit, self.store_maps = unit, store_maps
 
