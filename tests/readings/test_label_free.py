@@ -20,7 +20,7 @@ from medrobust.readings.cells.label_free_source import (
     thresholds,
 )
 from medrobust.readings.label_free import METHODS, beyond_no_change, estimates, mean_errors
-from medrobust.readings.lookup import asked, sections
+from medrobust.readings.lookup import asked, said
 from medrobust.reporting import ExpectedTable, make_report
 from medrobust.reporting.measure import variant
 
@@ -195,6 +195,6 @@ def test_without_a_validation_cell_nothing_is_said(tmp_path):
 
 def test_it_speaks_only_where_it_is_asked_and_of_what_is_asked(made):
     quiet = replace(made, readings={})
-    assert all(section.title != "Accuracy without labels" for section in sections(quiet))
+    assert all(section.title != "Accuracy without labels" for section in said(quiet).values())
     found = list(estimates(made.matrices[0], transport=False))
     assert {one.found.method for one in found} == set(METHODS) - {"cot", "cott"}

@@ -102,7 +102,7 @@ def test_draws_make_a_table_with_intervals(
             assert float(row["gain"]) == pytest.approx(gain, abs=1e-9)
     line = Path("sweep/adaptation.md").read_text().splitlines()[4]
     values = re.findall(r"[-+]?\d+\.\d", line)
-    assert len(values) > 9
+    assert len(values) == 9  # with one patient a class, mCE and gains have no bounds
     assert [value for value in values if value not in printed] == []
 
 
