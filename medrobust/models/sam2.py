@@ -4,14 +4,12 @@ References:
     Ravi et al., SAM 2: Segment Anything in Images and Videos, arXiv:2408.00714.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from medrobust.exceptions import WeightsMismatchError
 from medrobust.types import FeatureBatch, PixelBatch
@@ -19,9 +17,10 @@ from medrobust.types import FeatureBatch, PixelBatch
 from .base import ImagePreprocess, LoadReport
 from .hub import HubSource, Names, either
 from .loading import load_strict, read_checkpoint
-from .patches import PatchFeatures, PatchLevel, check_blocks
+from .patches import PatchFeatures
 from .preprocessor import read_preprocess
-from .segmenter import MaskDecoder, PromptedBy, SegmentationModel
+from .pyramid import LEVELS, PyramidModel
+from .segmenter import MaskDecoder, PromptedBy
 from .settings import built, read_settings
 
 KINDS = ("sam2", "sam2_video")
@@ -38,9 +37,6 @@ MEMORY = MappingProxyType(
     }
 )
 """Keys of the memory of earlier frames, which one image has none of."""
-
-LEVELS = 3
-"""Maps of an image, from the finest: two that the decoder refines masks by, and its embedding."""
 
 
 @dataclass
@@ -86,7 +82,7 @@ def _untyped(part: Any) -> Any:
     return {k: v for k, v in part.items() if k != "model_type"} if isinstance(part, dict) else part
 
 
-class Sam2(SegmentationModel):
+class Sam2(PyramidModel):
     """SAM 2 as a segmenter of single images. Its features are the mean of the image embedding.
 
     Its three maps stand as blocks 1 to 3, the finest first.
@@ -102,22 +98,9 @@ class Sam2(SegmentationModel):
         self.visual_encoder = model
         self.preprocess, self.side, self.report = preprocess, side, report
 
-    @property
-    def patch_blocks(self) -> int:
-        """Its maps."""
-        return LEVELS
-
-    @property
-    def branch_blocks(self) -> tuple[int, ...]:
-        """None."""
-        return ()
-
     def mask_decoder(self, texts: Any) -> MaskDecoder:
         """Return what segments what boxes or points name; there are no texts to be read."""
         return Sam2Decoder(self.visual_encoder, self.side)
-
-    def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        return self._maps(pixels)[-1].mean(dim=(2, 3))
 
     def _maps(self, pixels: PixelBatch) -> list[Tensor]:
         """Return the maps that the decoder reads, (N, D, h, w), from the finest."""
@@ -129,25 +112,6 @@ class Sam2(SegmentationModel):
             one.permute(1, 2, 0).reshape(len(pixels), -1, *size)
             for one, size in zip(found, sizes, strict=True)
         ]
-
-    def encode_image_and_patches(
-        self, pixels: PixelBatch, blocks: Sequence[int]
-    ) -> tuple[FeatureBatch, PatchFeatures]:
-        """Return features of unit norm, and the maps asked for, from one pass.
-
-        Raises:
-            ConfigurationError: If another block is asked for.
-        """
-        check_blocks(blocks, LEVELS, type(self).__name__)
-        with self.speed.context(pixels.device):
-            maps = [one.float() for one in self._maps(self.speed.arrange(pixels))]
-        features = functional.normalize(self._adjusted(maps[-1].mean(dim=(2, 3))), dim=-1)
-        levels = []
-        for number in sorted(set(blocks)):
-            one = maps[number - 1]
-            grid = (one.shape[2], one.shape[3])
-            levels.append(PatchLevel(number, one.flatten(2).transpose(1, 2), grid, tokens=False))
-        return features, PatchFeatures(levels)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.types import FeatureBatch, PixelBatch
@@ -19,9 +18,10 @@ from medrobust.types import FeatureBatch, PixelBatch
 from .base import ImagePreprocess, LoadReport
 from .hub import HubSource, Names, either
 from .loading import Rename, load_strict, read_checkpoint
-from .patches import PatchFeatures, PatchLevel, check_blocks
+from .patches import PatchFeatures
 from .preprocessor import read_preprocess
-from .segmenter import MaskDecoder, PromptedBy, SegmentationModel
+from .pyramid import LEVELS, PyramidModel
+from .segmenter import MaskDecoder, PromptedBy
 from .settings import built, read_settings
 from .tokenizer import Tokenize, read_clip_tokenizer
 
@@ -30,9 +30,6 @@ KINDS = ("sam3", "sam3_video")
 
 TRACKER = MappingProxyType({r"tracker_(model|neck)\..*": "of videos"})
 """Keys of what follows objects from frame to frame."""
-
-LEVELS = 3
-"""Maps of an image, from the finest; a fourth, coarser one is not decoded."""
 
 
 @dataclass
@@ -123,7 +120,7 @@ def _place(model: nn.Module) -> None:
                 part.register_buffer(name, frequencies.clone(), persistent=False)
 
 
-class Sam3(SegmentationModel):
+class Sam3(PyramidModel):
     """SAM 3 as a segmenter of single images. Its features are the mean of its coarsest map.
 
     Its three maps stand as blocks 1 to 3, the finest first.
@@ -143,16 +140,6 @@ class Sam3(SegmentationModel):
         self.visual_encoder = model
         self.tokenizer, self.preprocess, self.report = tokenizer, preprocess, report
         self.score_threshold = score_threshold
-
-    @property
-    def patch_blocks(self) -> int:
-        """Its maps."""
-        return LEVELS
-
-    @property
-    def branch_blocks(self) -> tuple[int, ...]:
-        """None."""
-        return ()
 
     @torch.no_grad()
     def mask_decoder(self, texts: Sequence[Sequence[str]]) -> MaskDecoder:
@@ -177,32 +164,10 @@ class Sam3(SegmentationModel):
             classes.append((found.pooler_output, mask))
         return Sam3Decoder(model, tuple(classes), self.score_threshold)
 
-    def _image_embedding(self, pixels: PixelBatch) -> Tensor:
-        return self._maps(pixels)[-1].mean(dim=(2, 3))
-
     def _maps(self, pixels: PixelBatch) -> list[Tensor]:
         """Return the maps that are decoded, (N, D, h, w), from the finest."""
         model: Any = self.visual_encoder
         return list(model.vision_encoder(pixels, return_dict=True).fpn_hidden_states[:LEVELS])
-
-    def encode_image_and_patches(
-        self, pixels: PixelBatch, blocks: Sequence[int]
-    ) -> tuple[FeatureBatch, PatchFeatures]:
-        """Return features of unit norm, and the maps asked for, from one pass.
-
-        Raises:
-            ConfigurationError: If another block is asked for.
-        """
-        check_blocks(blocks, LEVELS, type(self).__name__)
-        with self.speed.context(pixels.device):
-            maps = [one.float() for one in self._maps(self.speed.arrange(pixels))]
-        features = functional.normalize(self._adjusted(maps[-1].mean(dim=(2, 3))), dim=-1)
-        levels = []
-        for number in sorted(set(blocks)):
-            one = maps[number - 1]
-            grid = (one.shape[2], one.shape[3])
-            levels.append(PatchLevel(number, one.flatten(2).transpose(1, 2), grid, tokens=False))
-        return features, PatchFeatures(levels)
 
 
 @dataclass(frozen=True)
