@@ -113,7 +113,6 @@ CLASS_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 MEDIMETA_C = ("aml", "fundus", "mammo_calc", "mammo_mass", "oct", "pbc", "pneumonia")
 """The sets of MediMeta-C, all of which `CLASS_NAMES` knows."""
-"""What its files are called, in the order of the suite of that name."""
 
 _OTHER_WORDS: Mapping[str, str] = MappingProxyType(
     {
