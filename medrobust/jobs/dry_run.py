@@ -1,5 +1,6 @@
 """What a job would run, and how long it may take; nothing is kept of a short measurement."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,13 +79,14 @@ def _print_cells_of(
     console = Console()
     console.print(contents(dataset.record), markup=False, highlight=False, soft_wrap=True)
     to_run = []
+    rows = Counter(cell.key.spec for cell in dataset.cells)
     for cell in dataset.cells:
         skip = experiment.where.resume and store.has(cell.key)
         to_run += [] if skip else [cell]
-        prompts = cell.key.head.get("name") if experiment.model.further_prompts else None
+        name = cell.key.head.get("name") if rows[cell.key.spec] > 1 else None
         line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
         line += f" · {cell.key.spec.adapter}" if ONLINE in cell.key.head else ""
-        console.print(f"{line} · {prompts}" if prompts else line, highlight=False)
+        console.print(f"{line} · {name}" if name else line, highlight=False)
     return to_run
 
 

@@ -14,7 +14,7 @@ from .by_metric import printed_estimates
 from .figures import parts, printed_shares, title, with_range
 from .matrix import Matrix
 from .sections import intervals
-from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, in_markdown, one_line
+from .tables import SUMMARY_COLUMNS, in_markdown, one_line
 
 if TYPE_CHECKING:
     from .report import Report
@@ -116,7 +116,7 @@ def parquet_files(report: "Report") -> dict[str, bytes]:
         log.warning("Parquet files are left out: pip install pyarrow")
         return {}
     return {
-        "results.parquet": parquet(report.results, RESULT_COLUMNS),
+        "results.parquet": parquet(report.results, report.result_columns),
         "summary.parquet": parquet(report.summary, SUMMARY_COLUMNS),
     }
 

@@ -167,6 +167,7 @@ def series(report: "Report") -> dict[int, dict[str, float]]:
         if not row["value"]:
             continue
         model = row["model"] if row["adapter"] == "none" else f"{row['model']}+{row['adapter']}"
+        model = row.get("label", model)  # of several rows of a model each has its own
         parts = [row["dataset"], row["suite"], model, row["corruption"], row["metric"]]
         if row["seed"] not in ("", "0"):
             parts.append(f"seed{row['seed']}")

@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.tasks.base import Section
 
 from .measure import Measured
+from .tables import Labels, label_of
 
 REASON_COLUMNS = (
     "table", "line", "dataset", "split", "suite", "model", "place", "metric", "which", "kind",
@@ -18,7 +20,10 @@ COMPARED = ("difference", "low", "high", "p", "p_holm", "p_bh", "p_familywise")
 
 
 def reason_rows(
-    cells: Sequence[StoredCell], measured: Measured, comparisons: Sequence[Mapping[str, str]]
+    cells: Sequence[StoredCell],
+    measured: Measured,
+    comparisons: Sequence[Mapping[str, str]],
+    labels: Labels = MappingProxyType({}),
 ) -> Iterator[dict[str, str]]:
     """Yield a row for each number of results.csv and comparisons.csv of which something is said.
 
@@ -29,6 +34,7 @@ def reason_rows(
         cells: In the order of results.csv.
         measured: Their numbers.
         comparisons: Rows of comparisons.csv.
+        labels: From `tables.row_labels`.
     """
     line = 1
     for cell in cells:
@@ -37,14 +43,13 @@ def reason_rows(
             if not found.lacks and not found.note:
                 continue
             spec = cell.spec
-            model = spec.model if spec.adapter == "none" else f"{spec.model} + {spec.adapter}"
             yield {
                 "table": "results.csv",
                 "line": str(line),
                 "dataset": spec.dataset,
                 "split": spec.split,
                 "suite": spec.suite,
-                "model": model,
+                "model": label_of(cell, labels),
                 "place": f"{spec.corruption} s{spec.severity}" if spec.severity else "clean",
                 "metric": metric,
                 "which": ", ".join(found.lacks or ("low", "high")),

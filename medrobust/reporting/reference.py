@@ -14,6 +14,7 @@ from medrobust.evaluation.store import (
     unadapted_fingerprint,
 )
 from medrobust.tasks.base import AFTER, MIXED, ONLINE
+from medrobust.tasks.lookup import task_of
 
 from .measure import variant
 
@@ -98,7 +99,7 @@ def reference_title(reference: str, prompts: str | None) -> str:
 
 def head_name(cell: StoredCell) -> str:
     """Name of the cell's prompt set or probe."""
-    return str(cell.record["head"].get("name", ""))
+    return task_of(cell.task).head_name(cell.record["head"])
 
 
 def reference_cells(

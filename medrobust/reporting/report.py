@@ -27,12 +27,14 @@ from .reasons import REASON_COLUMNS, reason_rows, section_reasons
 from .reasons_summary import summary_reasons
 from .reference import References
 from .tables import (
+    LABELLED_COLUMNS,
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
     average_rows,
     csv_bytes,
     matrix_csv,
     result_rows,
+    row_labels,
     standing_rows,
     summary_rows,
 )
@@ -136,6 +138,12 @@ class Report:
             *self.sections,
         )
 
+    @property
+    def result_columns(self) -> tuple[str, ...]:
+        """Columns of results.csv, with the labels of its rows where a model has several."""
+        labelled = bool(self.results) and "label" in self.results[0]
+        return LABELLED_COLUMNS if labelled else RESULT_COLUMNS
+
     @cached_property
     def all_reasons(self) -> tuple[dict[str, str], ...]:
         """Rows of reasons.csv: why numbers are empty, which intervals to doubt."""
@@ -189,7 +197,7 @@ class Report:
         if self.matrices:
             files["matrix.png"] = matrix_png(self.matrices)
             files["matrix.csv"] = matrix_csv(self.matrices)
-        files["results.csv"] = csv_bytes(self.results, RESULT_COLUMNS)
+        files["results.csv"] = csv_bytes(self.results, self.result_columns)
         files["summary.csv"] = csv_bytes(self.summary, SUMMARY_COLUMNS)
         if self.comparisons:
             files["comparisons.csv"] = csv_bytes(self.comparisons, COMPARISON_COLUMNS)
@@ -281,12 +289,12 @@ def make_report(
     tables = [(matrix, summary_rows([matrix])) for matrix in matrices]
     places, over_sets = standing_rows(matrices, ranked), average_rows(means, _names(reference))
     summary = [*chain.from_iterable(rows for _, rows in tables), *places, *over_sets]
-    written = [*store_cells, *sanity]
+    written, labels = [*store_cells, *sanity], row_labels(matrices)
     lines = [comparison_rows(*each) for each in zip(matrices, pairs, strict=True)]
     comparisons = tuple(chain.from_iterable(lines))
     return Report(
         matrices=tuple(matrices),
-        results=tuple(result_rows(written, measured)),
+        results=tuple(result_rows(written, measured, labels)),
         summary=tuple(summary),
         missing=tuple(planned_missing),
         total=len([c for c in store_cells if c.data.unit == "image"]) + len(planned_missing),
@@ -295,7 +303,7 @@ def make_report(
         run=run,
         comparisons=comparisons,
         reasons=(
-            *reason_rows(written, measured, comparisons),
+            *reason_rows(written, measured, comparisons, labels),
             *summary_reasons(tables, places, means, over_sets),
         ),
         ranks=ranked,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medrobust.evaluation.store import CellSpec, StoredCell
+from medrobust.tasks.lookup import task_of
 
 from .measure import variant
 
@@ -64,7 +65,7 @@ def rows_of(cells: Sequence[StoredCell], gaps: Sequence[CellSpec]) -> list[Matri
     """List models in plan order; those with no finished cell come last."""
     heads: dict[tuple[str, str, str], str] = {}
     for cell in cells:
-        heads.setdefault(identity(cell), str(cell.record["head"].get("name", "")))
+        heads.setdefault(identity(cell), task_of(cell.task).head_name(cell.record["head"]))
     present = {key[:2] for key in heads}
     for gap in gaps:
         if (gap.model, gap.adapter) not in present:

@@ -3,6 +3,8 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
 
 from medrobust.base.csv_text import csv_bytes as csv_bytes
 from medrobust.base.csv_text import defused
@@ -21,11 +23,18 @@ from .expected import STANDARD_SEVERITIES
 from .matrix import Matrix, Mean, plain
 from .measure import Measured
 from .overview import Average
+from .rows import identity
+
+Labels: TypeAlias = Mapping[tuple[str, ...], str]
+"""Suite (or "" for any), data fingerprint, model, adapter and variant -> what a row is called."""
 
 RESULT_COLUMNS = (
     "model", "adapter", "dataset", "split", "suite", "corruption", "severity", "seed",
     "metric", "value", "low", "high", "n", "higher_is_better", "cell",
 )  # fmt: skip
+LABELLED_COLUMNS = (*RESULT_COLUMNS[:2], "label", *RESULT_COLUMNS[2:])
+"""Columns of results.csv where a model has several rows; labels are those of summary.csv."""
+
 SUMMARY_COLUMNS = (
     "model", "adapter", "label", "dataset", "split", "suite", "corruption", "metric", "of",
     "value", "low", "high", "n", "higher_is_better", "reference", "covers", "marks",
@@ -38,15 +47,43 @@ MATRIX_COLUMNS = (
 """What stands before the models in matrix.csv."""
 
 
-def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[str, str]]:
+def row_labels(matrices: Sequence[Matrix]) -> Labels:
+    """Return what each row of the matrices is called; nothing where model and adapter say it."""
+    if all(len({row.identity[:2] for row in one.rows}) == len(one.rows) for one in matrices):
+        return {}
+    found: dict[tuple[str, ...], str] = {}
+    for matrix in matrices:
+        for row in matrix.rows:
+            for suite in (matrix.table.suite, ""):
+                found.setdefault((suite, matrix.data.fingerprint, *row.identity), row.label)
+    return found
+
+
+def label_of(cell: StoredCell, labels: Labels) -> str:
+    """Return what the row of a cell is called: by `row_labels`, else by model and adapter."""
+    of = (cell.data.fingerprint, *identity(cell)) if labels else ()
+    spec = cell.spec
+    plain = spec.model if spec.adapter == "none" else f"{spec.model} + {spec.adapter}"
+    return labels.get((spec.suite, *of)) or labels.get(("", *of)) or plain
+
+
+def result_rows(
+    cells: Sequence[StoredCell], measured: Measured, labels: Labels = MappingProxyType({})
+) -> list[dict[str, str]]:
     """Return one row a cell and metric, in the order of `cells`, every value as text.
 
     A metric that is not defined has an empty value. Numbers are `repr` of a float64.
+
+    Args:
+        cells: Finished ones.
+        measured: Their numbers.
+        labels: From `row_labels`; where there are some, each row has its own.
     """
     return [
         {
             "model": cell.spec.model,
             "adapter": cell.spec.adapter,
+            **label,
             "dataset": cell.spec.dataset,
             "split": cell.spec.split,
             "suite": cell.spec.suite,
@@ -62,6 +99,7 @@ def result_rows(cells: Sequence[StoredCell], measured: Measured) -> list[dict[st
             "cell": cell.fingerprint,
         }
         for cell in cells
+        for label in [{"label": label_of(cell, labels)} if labels else {}]
         for metrics, scores in [(task_of(cell.task).metrics, measured.scores(cell))]
         for metric, found in scores.estimates.items()
     ]

@@ -19,7 +19,7 @@ from .compare import COMPARISON_COLUMNS
 from .figures import drawn_rows, printed_shares, shade
 from .matrix import Matrix
 from .reasons import REASON_COLUMNS
-from .tables import RESULT_COLUMNS, SUMMARY_COLUMNS, csv_bytes
+from .tables import SUMMARY_COLUMNS, csv_bytes
 from .wandb_environment import account_mode
 from .wandb_pictures import pictures
 from .wandb_readings import of_section
@@ -75,7 +75,7 @@ def send(
     )
     exit_code = 1
     try:
-        content = {"results": _table(report.results, RESULT_COLUMNS)}
+        content = {"results": _table(report.results, report.result_columns)}
         if kind != "job":
             content |= _tables(report)
             content |= pictures(report) if settings.images else {}
@@ -191,7 +191,7 @@ def _artifact(report: "Report", run: str) -> Any:
         metadata={"cells": len(cells), "fingerprint": fingerprint(cells), "adapters": adapters},
     )
     for name, rows, columns in (
-        ("results.csv", report.results, RESULT_COLUMNS),
+        ("results.csv", report.results, report.result_columns),
         ("summary.csv", report.summary, SUMMARY_COLUMNS),
         ("comparisons.csv", report.comparisons, COMPARISON_COLUMNS),
         ("reasons.csv", report.all_reasons, REASON_COLUMNS),

@@ -305,6 +305,14 @@ class Task(ABC):
         """
         raise ConfigurationError(f"{self.kind} cannot be asked of arrays in memory.")
 
+    def head_name(self, head: HeadDescription) -> str:
+        """Name a head among others of its model, whatever it was stored with; empty if it is one.
+
+        Args:
+            head: As it was planned, or as an older store keeps it.
+        """
+        return str(head.get("name", ""))
+
     def answers_untuned(self, side: ModelSide) -> bool:
         """Say whether the model answers without a trained head, so that gains can be counted."""
         return True

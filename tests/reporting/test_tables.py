@@ -14,6 +14,7 @@ from medrobust.reporting.export import latex, markdown
 from medrobust.reporting.matrices import build_matrices
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.tables import (
+    LABELLED_COLUMNS,
     MATRIX_COLUMNS,
     RESULT_COLUMNS,
     SUMMARY_COLUMNS,
@@ -21,6 +22,7 @@ from medrobust.reporting.tables import (
     csv_bytes,
     matrix_csv,
     result_rows,
+    row_labels,
     summary_rows,
 )
 
@@ -134,6 +136,15 @@ def test_several_prompt_sets_of_one_model_are_rows_of_their_own(tmp_path):
     cells.append(write_cell(store, data, cell_key(data, "weak", prompts="many")))
     (matrix,) = build_matrices(cells, expected=[ExpectedTable("toy", "test", "none", (), ())])
     assert [row.label for row in matrix.rows] == ["weak [plain]", "weak [many]"]
+    rows = result_rows(cells, Measured(), row_labels([matrix]))
+    assert list(rows[0]) == list(LABELLED_COLUMNS)
+    labels = {row["cell"]: row["label"] for row in rows}
+    assert labels == {
+        cell.fingerprint: f"weak [{name}]"
+        for cell, name in zip(cells, ("plain", "many"), strict=True)
+    }
+    (alone,) = build_matrices(cells[:1], expected=[ExpectedTable("toy", "test", "none", (), ())])
+    assert row_labels([alone]) == {}
 
 
 def test_adapters_are_named_in_the_label(tmp_path):

@@ -61,6 +61,9 @@ def test_prompts_of_phantoms_are_mistyped_by_one_command(workplace) -> None:
     (before,) = {row["cell"] for row in rows("plain/results.csv")}
     levels = "task.text_corruption.severities=[3,5]"
     assert medrobust(*SMALL, "text_corruption=typos", levels, "hydra.run.dir=out") == 0
+    assert {row["label"].partition(" ")[2] for row in rows("out/results.csv")} == {
+        "[phantoms]", "[phantoms, typos 3]", "[phantoms, typos 5]"
+    }  # fmt: skip
     errors = {
         row["cell"]: float(row["value"])
         for row in rows("out/results.csv")

@@ -228,6 +228,8 @@ def test_phantoms_are_answered_beside_a_constant_report_by_one_command(workplace
     assert "[best" in printed
     assert "[constant" in printed
     table = rows("out/results.csv")
+    named = {row["label"] for row in table}
+    assert named == {f"phantomclip_small [{name}]" for name in ("best match", "constant report")}
     found = {}
     for row in table:
         found.setdefault((row["metric"], row["severity"]), []).append(float(row["value"]))

@@ -143,6 +143,10 @@ class Retrieval(Task):
         change, name = _change(description), description.get("name", "")
         return RankHead(model, data, description["relevance"], change, name)
 
+    def head_name(self, head: HeadDescription) -> str:
+        """Name what corrupts texts; a store that was begun without that has texts as given, too."""
+        return str(head.get("name", AS_GIVEN))
+
     def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
         """Say which texts images are put beside while an adapter is tuned: their own.
 
