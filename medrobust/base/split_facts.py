@@ -1,9 +1,10 @@
 """SplitFacts: all that is known of a split but its images: what a set and its store share."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from .wording import counted
 
 OF_AUDITS = ("findings", "compared", "not_compared")
 """Facts that a later run on the same data replaces."""
+
+KEYED_HASH: Final = re.compile(r"[0-9a-f]{32}")
+"""What is stored of an identifier of own data."""
 
 Facts = TypeVar("Facts", bound="SplitFacts")
 
@@ -35,6 +39,17 @@ def spelled_as_before(facts: type[Facts]) -> type[Facts]:
 
     type.__setattr__(facts, "__init__", init)
     return facts
+
+
+def are_hashes(values: NDArray[np.str_]) -> bool:
+    """Say whether a column of metadata tells units apart by keyed hashes, and groups nothing.
+
+    Example:
+        >>> are_hashes(np.array(["0" * 32, "", "f" * 32])), are_hashes(np.array(["F", "M"]))
+        (True, False)
+    """
+    named = [value for value in np.unique(values).tolist() if value]
+    return bool(named) and all(map(KEYED_HASH.fullmatch, named))
 
 
 @spelled_as_before

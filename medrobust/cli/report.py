@@ -137,4 +137,4 @@ def _metadata(source: Any, words: tuple[str, ...]) -> "JoinedMetadata":
             f"{source.name!r} is none."
         )
     splits = {split: source.metadata_of(split) for split in source.splits_in_table()}
-    return JoinedMetadata(source.name, tuple(source.metadata_columns), splits, words)
+    return JoinedMetadata(source.name, source.kept_columns, splits, words)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from medrobust.base.program import program
+from medrobust.base.split_facts import are_hashes
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError
 
 from .image_set import DatasetSource, ImageSet
@@ -93,8 +94,12 @@ def command(image_set: ImageSet, folder: Path) -> str:
         parts.append("dataset.label_kind=ordinal-regression")
     if image_set.positive is not None:
         parts.append(f"dataset.positive={image_set.positive}")
-    if image_set.metadata_columns:
-        parts.append(f"dataset.metadata_columns=[{','.join(image_set.metadata_columns)}]")
+    kept = image_set.metadata
+    hashed = [] if kept is None else [are_hashes(values) for values in kept.T]
+    for key, wanted in (("metadata_columns", False), ("unit_columns", True)):
+        both = zip(image_set.metadata_columns, hashed, strict=True)
+        if named := [name for name, found in both if found is wanted]:
+            parts.append(f"dataset.{key}=[{','.join(named)}]")
     if image_set.modality:
         parts.append(f"dataset.modality={image_set.modality}")
     return " ".join([program(), *map(shlex.quote, parts)])

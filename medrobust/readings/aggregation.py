@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.missing import names_nobody
 from medrobust.base.split_facts import SplitFacts
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.evaluation.store import CellSpec, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.joining import NUMBERED, WAYS, How, family
@@ -105,7 +105,7 @@ class Aggregation:
             there = ", ".join(data.metadata_columns) or "none"
             return (
                 f"data set {data.name}/{data.split} has no metadata column {self.by!r} to join "
-                f"images by (it has: {there}): see dataset.metadata_columns and aggregate.by."
+                f"images by (it has: {there}): see dataset.unit_columns and aggregate.by."
             )
         return None
 
@@ -129,10 +129,12 @@ class Aggregation:
     def units(self, data: SplitFacts) -> Units:
         """Sort the images of a split into units, which stand in the order of their first images.
 
+        A unit is of one patient: study 1 of two patients is two, named after them.
+
         Raises:
             ConfigurationError: If images have no value in the column.
         """
-        values = self._values(data)
+        values = self.values(data)
         bare = np.array([names_nobody(str(value)) for value in np.unique(values).tolist()])
         empty = int(np.isin(values, np.unique(values)[bare]).sum())
         how = "empty" if (values == "").sum() == empty else "empty, -1 or a word for unknown"
@@ -142,13 +144,27 @@ class Aggregation:
                 f"{data.name}/{data.split}, so that nothing says which {self.unit} is shown: "
                 f"fill the column in."
             )
+        if (again := self.in_several(data)).any():
+            assert data.groups is not None
+            own = np.char.add(np.char.add(data.groups, "/"), values)
+            values = np.where(again, own, values)
         _, first, sorted_codes = np.unique(values, return_index=True, return_inverse=True)
         rank = np.argsort(np.argsort(first))
         codes = rank[sorted_codes.reshape(-1)].astype(np.int64)
         names = values[np.sort(first)].tolist()
         return Units(self.unit, names, codes, self.how)
 
-    def _values(self, data: SplitFacts) -> NDArray[np.str_]:
+    def in_several(self, data: SplitFacts) -> NDArray[np.bool_]:
+        """Say which images have a value of the column that images of another patient have: (N,)."""
+        if self.by == GROUPS or data.groups is None:
+            return np.zeros(len(data), bool)
+        values = self.values(data)
+        _, first, codes = np.unique(values, return_index=True, return_inverse=True)
+        other: NDArray[np.bool_] = data.groups != data.groups[first][codes]
+        return np.isin(codes, codes[other])
+
+    def values(self, data: SplitFacts) -> NDArray[np.str_]:
+        """Return what tells units apart, of each image: (N,)."""
         if self.by == GROUPS:
             assert data.groups is not None
             return data.groups
@@ -173,7 +189,7 @@ class _Joiner:
     way: Aggregation
     known: dict[str, tuple[SplitFacts, Units]] = field(default_factory=dict)
     clean: dict[tuple[str, str], StoredCell] = field(default_factory=dict)
-    alone: dict[str, None] = field(default_factory=dict)
+    said: dict[str, None] = field(default_factory=dict)
 
     def beside(self, parts: Parts) -> Parts:
         for cell in (*parts.cells, *parts.reference_cells, *parts.untuned):
@@ -191,7 +207,7 @@ class _Joiner:
             untuned=self.joined(parts.untuned),
             sanity=self.joined(parts.sanity),
             validation=validation,
-            notes=[*self._notes(cells), *self._lacking(parts.cells), *left_out, *self.alone],
+            notes=[*self._notes(cells), *self._lacking(parts.cells), *left_out, *self.said],
         )
 
     def joined(self, cells: Iterable[StoredCell]) -> list[StoredCell]:
@@ -203,7 +219,7 @@ class _Joiner:
             return True
         if (variant(cell), cell.data.fingerprint) in self.clean:
             return True
-        self.alone[
+        self.said[
             f"{cell.spec.model} on {cell.spec.dataset}: there is no clean cell, whose answers "
             f"aggregate.corrupted_views=one puts beside a corrupted view"
         ] = None
@@ -245,16 +261,28 @@ class _Joiner:
         of = cell.data.fingerprint
         if of not in self.known:
             units = self.way.units(cell.data)
+            self._say_taken_apart(cell.data)
             self.known[of] = (self._joined_facts(cell.data, cell.task, units), units)
         return self.known[of]
 
+    def _say_taken_apart(self, data: SplitFacts) -> None:
+        """Say how many values of the column are units of several patients, each one of its own."""
+        shared = len(np.unique(self.way.values(data)[self.way.in_several(data)]))
+        if shared:
+            self.said[
+                f"{self.way.named(data.name)}: {counted(shared, 'value')} of {self.way.by} "
+                f"{agreeing(shared, 'stands')} in several patients: a {self.way.unit} is that of "
+                f"its patient"
+            ] = None
+
     def _joined_facts(self, data: SplitFacts, task: str, units: Units) -> SplitFacts:
+        patients = None if self.way.by == GROUPS else data.groups
         return replace(
             data,
             fingerprint=fingerprint([data.fingerprint, units.word, units.codes.tolist()]),
             ids=np.array(units.names),
             target=task_of(task).joined_target(data, units),
-            groups=None if self.way.by == GROUPS else _patients(data, units),
+            groups=None if patients is None else patients[units.first],
             metadata=None,
             metadata_columns=(),
             unit=units.word,
@@ -300,22 +328,3 @@ class _Joiner:
     def _lacking(self, cells: Iterable[StoredCell]) -> list[str]:
         complaints = (self.way.lacking(cell.data, cell.task) for cell in cells)
         return list(dict.fromkeys(complaint for complaint in complaints if complaint))
-
-
-def _patients(data: SplitFacts, units: Units) -> NDArray[np.str_] | None:
-    """Return the patient of each unit; None where the set names none.
-
-    Raises:
-        ConfigurationError: If a unit has images of several patients.
-    """
-    if data.groups is None:
-        return None
-    own: NDArray[np.str_] = data.groups[units.first]
-    strange = data.groups != own[units.codes]
-    if strange.any():
-        name = units.names[int(units.codes[strange.argmax()])]
-        raise ConfigurationError(
-            f"{units.word} {name!r} of {data.name}/{data.split} has images of several patients: "
-            f"correct the column, or name another (aggregate.by=COLUMN)."
-        )
-    return own

@@ -4,7 +4,7 @@ Numbers of patients, eyes or lesions, from stored answers and, where kept, featu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -166,7 +166,7 @@ def _of_row(row: RowCells, settings: Consistency) -> RowConsistency | str:
     if settings.between is not None and settings.between not in data.metadata_columns:
         return f"{row.title}: there is no metadata column {settings.between!r} to compare between"
     try:
-        units = _within_patients(way.units(data), data)
+        units = way.units(data)
     except ConfigurationError as error:
         return f"{row.title}: {error}"
     sides = None
@@ -187,18 +187,6 @@ def _of_row(row: RowCells, settings: Consistency) -> RowConsistency | str:
     except ConfigurationError as error:
         return f"{row.title}: {error}"
     return RowConsistency(row, units, cells)
-
-
-def _within_patients(units: Units, data: SplitFacts) -> Units:
-    """Take units apart that several patients have: a left eye is that of one patient."""
-    if data.groups is None:
-        return units
-    patients = np.unique(data.groups, return_inverse=True)[1].reshape(-1)
-    both = patients * len(units.names) + units.codes
-    _, first, sorted_codes = np.unique(both, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    names = [units.names[code] for code in units.codes[np.sort(first)]]
-    return replace(units, names=names, codes=rank[sorted_codes.reshape(-1)].astype(np.int64))
 
 
 def _numbers(

@@ -155,7 +155,10 @@ def pairing_of(data: SplitFacts, settings: Pairs) -> Pairing:
     if settings.by != GROUPS:
         values = _column(data, settings.by, "by")
         empty = np.array([names_nobody(value) for value in values.tolist()])
-        pairs = np.where(empty, len(data) + alone, _codes(values))  # belongs to no other
+        pairs = _codes(values)
+        if data.groups is not None:  # a pair is of one patient: visit 1 of two patients is two
+            pairs = np.unique(np.stack([patients, pairs]), axis=1, return_inverse=True)[1]
+        pairs = np.where(empty, len(data) + alone, pairs.reshape(-1))  # belongs to no other
     if data.groups is None:
         patients = pairs
     between = None if settings.between is None else _column(data, settings.between, "between")

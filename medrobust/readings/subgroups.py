@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medrobust.base.csv_text import ends
 from medrobust.base.missing import MISSING
-from medrobust.base.split_facts import SplitFacts
+from medrobust.base.split_facts import SplitFacts, are_hashes
 from medrobust.base.wording import counted
 from medrobust.metrics import Estimate, Metric
 from medrobust.metrics.estimates import written
@@ -227,7 +227,7 @@ def _corrected(found: Sequence[Subgroup]) -> list[Subgroup]:
 def _tells_images_apart(values: NDArray[np.str_]) -> bool:
     """Say whether a column names lesions, files or the like, so that no value is a group."""
     counts = np.unique(values, return_counts=True)[1]
-    return bool(len(counts) > FEWEST > counts.max())
+    return bool(len(counts) > FEWEST > counts.max()) or are_hashes(values)
 
 
 def _too_little(data: SplitFacts, chosen: NDArray[np.bool_]) -> str:

@@ -17,6 +17,7 @@ from datasets import write_folder, write_table
 from PIL import Image
 
 from medrobust.base.once import one_job
+from medrobust.base.split_facts import are_hashes
 from medrobust.datasets import Folder
 from medrobust.datasets.own import folder as folder_module
 from medrobust.datasets.own.pseudonyms import read_key
@@ -388,6 +389,33 @@ def test_named_columns_are_kept_for_subgroups(tmp_path: Path) -> None:
     part = found.take([1, 4], fingerprint="x")
     assert part.metadata is not None
     assert part.metadata.tolist() == [["0", "M"], ["0", "F"]]
+
+
+def test_columns_that_tell_units_apart_are_kept_as_hashes_however_many_there_are(
+    tmp_path: Path,
+) -> None:
+    table = write_folder(tmp_path, per_class=20)
+    plain = folder(table).load()
+    lines = table.read_text().splitlines()
+    names = [f"S{row // 2 if row < 40 else row}" for row in range(60)]
+    names[4] = ""
+    studies = [f"{line},{name}" for line, name in zip(lines[1:], names, strict=True)]
+    table.write_text("\n".join([lines[0] + ",study", *studies]))
+    with pytest.raises(InvalidDataError, match=r"name it in dataset\.unit_columns"):
+        folder(table, metadata_columns=["study"]).load()
+    source = folder(table, unit_columns="study")
+    found = source.load()
+    assert (found.metadata_columns, source.kept_columns) == (("study",), ("study",))
+    hashes = found.metadata[:, 0].tolist()
+    assert hashes[4] == ""
+    assert are_hashes(found.metadata)
+    assert len(set(hashes)) == 16
+    assert all(hashes[row] == hashes[row + 1] for row in range(6, 30, 2))
+    ids, columns = source.metadata_of("test")
+    assert (ids.tolist(), columns.tolist()) == (found.ids.tolist(), found.metadata.tolist())
+    assert found.fingerprint != plain.fingerprint == folder(table).load().fingerprint
+    with pytest.raises(ConfigurationError, match=r"which is dataset\.unit_columns"):
+        folder(table, unit_columns=["study"], metadata_columns=["study"]).load()
 
 
 def test_what_points_to_a_patient_is_no_subgroup_and_no_label(tmp_path: Path) -> None:

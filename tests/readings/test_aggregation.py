@@ -240,7 +240,6 @@ def test_lesions_of_a_column_have_intervals_over_patients(tmp_path: Path) -> Non
         ({"groups": None}, "data set ward/test names no patients"),
         ({"column": True, "metadata_columns": ("site",)}, "no metadata column 'lesion_id'"),
         ({"empty": True}, "lesion_id is empty for 1 image of ward/test"),
-        ({"owners": True}, "lesion 'p0-0' of ward/test has images of several patients"),
     ],
 )
 def test_a_set_that_does_not_say_what_belongs_together_is_one_sentence(
@@ -250,12 +249,33 @@ def test_a_set_that_does_not_say_what_belongs_together_is_one_sentence(
     way = Aggregation() if "groups" in change else Aggregation("lesion", "lesion_id")
     if change.pop("empty", False):
         data.metadata[5, 0] = ""
-    if change.pop("owners", False):
-        change["groups"] = data.ids
     change.pop("column", None)
     store, cells = written(tmp_path, replace(data, **change))
     with pytest.raises(ConfigurationError, match=sentence):
         reported(store, cells, tmp_path / "out", way)
+
+
+def test_studies_that_patients_number_alike_are_those_of_their_patient(tmp_path: Path) -> None:
+    data = lesions(facts())
+    names = data.metadata[:, 0]
+    alike = np.array([str(int(name.split("-")[1]) % 2) for name in names])[:, None]
+    way = Aggregation("study", "lesion_id")
+    numbers, said = [], []
+    for metadata in (data.metadata, alike):
+        own = replace(data, metadata=metadata)
+        units = way.units(own)
+        assert len({*zip(units.codes.tolist(), names.tolist(), strict=True)}) == 21
+        assert len(set(units.names)) == units.codes.max() + 1 == 21
+        store, cells = written(tmp_path / str(len(said)), own)
+        report = reported(store, cells, tmp_path / str(len(said)) / "out", way)
+        numbers.append([row["value"] for row in table(report, "ward by study")])
+        said.append([note for note in report.notes if "in several patients" in note])
+    assert numbers[0] == numbers[1]
+    assert said == [
+        [],
+        ["ward by study: 2 values of lesion_id stand in several patients: a study is that of its "
+         "patient"],
+    ]  # fmt: skip
 
 
 def test_a_set_without_patients_beside_one_with_them_is_named_and_left_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from medrobust.base.missing import MISSING, is_missing, names_nobody, whole_numb
 from medrobust.base.wording import counted, listed, part_of
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 
+from .pseudonyms import keyed_hashes
 from .spellings import spellings
 from .table import Table
 
@@ -71,9 +72,33 @@ def read_metadata(
                 f"{table.file}: column {name!r} has {counted(found, 'value')} in "
                 f"{counted(len(table), 'row')}, which could point to a patient and is no "
                 f"subgroup. {_remedy(name, table.columns[name], edges, missing_codes)}, or take "
-                f"it off dataset.metadata_columns."
+                f"it off dataset.metadata_columns; where it says which images belong together, as "
+                f"a study does, name it in dataset.unit_columns, which keeps keyed hashes."
             )
     return np.ascontiguousarray(values)
+
+
+def read_units(table: Table, columns: Sequence[str], key: bytes) -> NDArray[np.str_] | None:
+    """Read the columns that say which images belong together: (N, M) of keyed hashes, or None.
+
+    What names nothing is stored empty.
+
+    Args:
+        table: Of the images.
+        columns: Names of them; None comes back for none.
+        key: Of the data.
+
+    Raises:
+        InvalidDataError: If a column is missing.
+    """
+    if not columns:
+        return None
+    found = []
+    for name in columns:
+        given = table.column(name, "unit_columns")
+        hashes = keyed_hashes(key, "unit", [f"{name}\n{value}" for value in given])
+        found.append(np.where([names_nobody(value) for value in given], "", hashes))
+    return np.stack(found, axis=1)
 
 
 def _remedy(

@@ -29,7 +29,7 @@ from medrobust.types import LabelKind
 
 from .judged import described, judged_texts, numbers, reported
 from .labels import classes_of_one, doubtful_classes, read_labels
-from .metadata import codes_said, metadata_findings, read_metadata
+from .metadata import codes_said, metadata_findings, read_metadata, read_units
 from .patients import check_patients, lone_patient, patients_alike, patients_elsewhere
 from .pictures import Fit
 from .pseudonyms import Identity, data_key, identities_of, keyed_hashes, sample_index
@@ -63,6 +63,8 @@ class OwnData(ABC):
             image is taken for a patient of its own.
         metadata_columns: Columns kept for subgroup tables (sex, site, age group). Their values are
             stored as they are: none may point to a patient.
+        unit_columns: Columns that say which images belong together (study, lesion, pair), for what
+            joins or compares them. They are metadata of which keyed hashes are stored.
         bins: Metadata column of numbers -> where its bins begin, such as {"age": [40, 60]}: the
             bins are stored, not the numbers.
         missing_codes: Values of metadata columns that say that nothing is known, such as 999.
@@ -98,6 +100,7 @@ class OwnData(ABC):
     split_column: str = SPLIT_COLUMN
     patient_column: str | None = PATIENT_COLUMN
     metadata_columns: Sequence[str] = ()
+    unit_columns: Sequence[str] = ()
     bins: Mapping[str, Sequence[float]] | None = None
     missing_codes: Sequence[float | str] = ()
     split: str = "test"
@@ -158,7 +161,7 @@ class OwnData(ABC):
             *self._dropped_rows(table, chosen),
             *classes_of_one(image_set.target, image_set.class_names, chosen),
             *(() if self.class_names else doubtful_classes(image_set.class_names, chosen)),
-            *metadata_findings(self.metadata_columns, image_set.metadata, chosen),
+            *metadata_findings(self.kept_columns, image_set.metadata, chosen),
             *codes_said(table, self.metadata_columns, self.bins, self.missing_codes),
             *self._shared_patients(table, chosen),
             *lone_patient(image_set.groups, chosen, "dataset.patient_column"),
@@ -175,7 +178,16 @@ class OwnData(ABC):
         return table, self._samples(table, rows)
 
     def _metadata(self, table: Table) -> NDArray[np.str_] | None:
-        return read_metadata(table, self.metadata_columns, self.bins, self.missing_codes)
+        plain = read_metadata(table, self.metadata_columns, self.bins, self.missing_codes)
+        units = names_given("dataset.unit_columns", self.unit_columns)
+        hashed = read_units(table, units, data_key(self.folder, self.key_file)) if units else None
+        found = [part for part in (plain, hashed) if part is not None]
+        return np.concatenate(found, axis=1) if found else None
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """Names of the columns of `metadata_of`: as they are, then those of units."""
+        return (*self.metadata_columns, *names_given("dataset.unit_columns", self.unit_columns))
 
     def _labelled_table(self, split: str) -> Table:
         table = self._read_table(split)
@@ -287,7 +299,9 @@ class OwnData(ABC):
         table, samples = self._listed(split)
         found = self._metadata(table)
         if found is None:
-            raise ConfigurationError("dataset.metadata_columns names no column to join.")
+            raise ConfigurationError(
+                "dataset.metadata_columns and dataset.unit_columns name no column to join."
+            )
         names = [sample.name for sample in samples]
         ids = keyed_hashes(data_key(self.folder, self.key_file), "sample", names)
         return ids, found[[sample.row for sample in samples]]
@@ -360,6 +374,8 @@ class OwnData(ABC):
         for key, column in self._identifying().items():
             _check_hidden(key, column, "label_column", labels)
             _check_hidden(key, column, "metadata_columns", self.metadata_columns)
+        for column in names_given("dataset.unit_columns", self.unit_columns):
+            _check_hidden("unit_columns", column, "metadata_columns", self.metadata_columns)
         if self.target in ("labels", "masks"):
             return
         check_name("dataset.study_column", self.study_column, null="equal reports are one")
@@ -390,7 +406,7 @@ class OwnData(ABC):
             "groups": None if groups is None else groups.tolist(),
         }
         if kept is not None:
-            deciding |= {"metadata": kept.tolist(), "metadata_columns": list(self.metadata_columns)}
+            deciding |= {"metadata": kept.tolist(), "metadata_columns": list(self.kept_columns)}
         return ImageSet(
             name=self.name,
             split=split,
@@ -406,7 +422,7 @@ class OwnData(ABC):
             license=self.license,
             findings=other_size(self.size),
             metadata=kept,
-            metadata_columns=tuple(self.metadata_columns),
+            metadata_columns=self.kept_columns,
             stored=self._planes_of(samples),
             texts_of=self.texts_of if isinstance(judged["target"], Texts) else None,
         )
