@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medrobust.base.once import one_job
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.evaluation.adaptation import adapted
 from medrobust.evaluation.audit_step import audited
 from medrobust.evaluation.equalised import records, sentences
@@ -88,6 +88,7 @@ def run_job(experiment: Experiment, job: Job) -> None:
     RESOURCES.close_data()
     check_licenses(experiment, RESOURCES)
     _check_units(experiment, job)
+    _say_unread_prompts(experiment, job)
     if job.dry:
         print_dry_job(experiment, RESOURCES)
         return
@@ -119,6 +120,17 @@ def _check_units(experiment: Experiment, job: Job) -> None:
     if job.aggregation is not None:
         sets = map(RESOURCES.image_set, experiment.data.datasets)
         job.aggregation.check([(one, experiment.model.task.kind) for one in sets])
+
+
+def _say_unread_prompts(experiment: Experiment, job: Job) -> None:
+    """Say that prompt sets were typed for a task that reads none."""
+    asked = experiment.model
+    typed = any(word.startswith("prompts=") for word in job.overrides)
+    if asked.task.reads_prompts or not (typed or asked.further_prompts):
+        return
+    names = [prompts.name for prompts in asked.prompt_sets]
+    told = f"prompts={','.join(names)} {agreeing(len(names), 'is')} not used"
+    log.warning("task=%s reads no prompts: %s", asked.task.kind, told)
 
 
 def _tuned(experiment: Experiment, job: Job) -> Experiment:

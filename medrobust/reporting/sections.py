@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.metrics import Estimate
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.estimates import written
@@ -179,7 +179,7 @@ def averaged(matrix: Matrix) -> str:
 def intervals(matrix: Matrix) -> str:
     """Say what intervals stand beside the numbers of a table, and what they are over."""
     clustered = group_codes(matrix.data.groups) is not None
-    units = "patients" if clustered else f"{matrix.data.unit}s"
+    units = "patients" if clustered else agreeing(2, matrix.data.unit)
     return f"95 % intervals over {units}"
 
 

@@ -202,6 +202,7 @@ class Task(ABC):
         ways: How answers of several images can be joined to one of their patient: families of ways,
             without their numbers.
         adapts_online: Whether `adapter.online` gives heads of its own.
+        reads_prompts: Whether it may ask for the prompt sets of a run.
         of_models: Whether models answer, so that they are compared with one another and with a
             reference.
     """
@@ -218,6 +219,7 @@ class Task(ABC):
     controls: Mapping[str, str] = MappingProxyType({})
     ways: tuple[How, ...] = ()
     adapts_online: bool = False
+    reads_prompts: bool = True
     of_models: bool = True
 
     @abstractmethod

@@ -1,18 +1,14 @@
 """Asking for a model that reads sentences, and how many it cannot read whole."""
 
-import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from medrobust.base.once import say_once
 from medrobust.exceptions import ConfigurationError
 
 from .base import CUT_TEXTS, ModelSide
 
 if TYPE_CHECKING:
     from medrobust.models.base import VisionLanguageModel
-
-log = logging.getLogger(__name__)
 
 
 def text_model(side: ModelSide, purpose: str) -> "VisionLanguageModel":
@@ -34,15 +30,6 @@ def text_model(side: ModelSide, purpose: str) -> "VisionLanguageModel":
             f"vision-language model."
         )
     return model
-
-
-def say_prompts_are_not_read(side: ModelSide, task: str) -> None:
-    """Warn where several prompt sets were chosen for a task that reads reports alone."""
-    if len(side.prompt_sets) > 1:
-        told = (
-            f"task={task} reads reports and no prompts: {len(side.prompt_sets)} sets are not used"
-        )
-        say_once(log, logging.WARNING, told)
 
 
 AT_ONCE = 1024

@@ -456,15 +456,25 @@ def test_ranks_that_are_all_alike_have_an_interval() -> None:
     assert rank.high == pytest.approx(min(IMAGES, rank.value + (IMAGES - 1) * unseen(1)))
 
 
-def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(workplace) -> None:
+def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(
+    workplace, capsys
+) -> None:
     run = (*SMALL[:3], "corruption=clean", "model=phantomclip_small", "hydra.run.dir=out")
-    assert medrobust(*run) == 0
+    assert medrobust(*run, "prompts=bare") == 0
+    said = capsys.readouterr().err
+    assert "task=retrieval reads no prompts: prompts=bare is not used" in said
     (plain,) = {r["cell"] for r in rows("out/results.csv")}
+    assert "label" not in rows("out/results.csv")[0]
     levels = "task.text_corruption.severities=[1,5]"
     assert medrobust(*run, "text_corruption=dropped_words", levels) == 0
+    assert "prompts" not in capsys.readouterr().err
     found = [r for r in rows("out/results.csv") if r["metric"] == "image_to_text_miss_at_1"]
     assert plain in {r["cell"] for r in found}
     assert len({r["cell"] for r in found}) == 3
+    labels = {r["cell"]: r["label"] for r in found}  # whatever was in the store before
+    assert labels[plain] == "phantomclip_small [texts as given]"
+    assert [*labels.values()][1:] == [f"phantomclip_small [dropped_words {s}]" for s in (1, 5)]
+    assert set(labels.values()) == {r["label"] for r in rows("out/summary.csv") if r["split"]}
     worst = max(found, key=lambda r: float(r["value"]))
     assert worst["cell"] != plain
     recalls = [r for r in rows("out/results.csv") if r["metric"] == RECALL]
@@ -494,8 +504,6 @@ def test_heads_name_the_corruption_of_texts_only_where_there_is_one(caplog) -> N
     several = Retrieval(text_corruption=TextCorruption("typos", (2, 3))).heads(facts(), side)
     assert "text_corruption" not in plain[0]
     assert not caplog.records
-    Retrieval().heads(facts(), replace(side, prompt_sets=("one", "two")))
-    assert "task=retrieval reads reports and no prompts: 2 sets are not used" in caplog.text
     assert head_fingerprint(plain[0]) == head_fingerprint(several[0])
     assert head_fingerprint({**plain[0], "cut_texts": {"number": 3}}) == head_fingerprint(plain[0])
     assert [head["name"] for head in several] == ["texts as given", "typos 2", "typos 3"]

@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.calibration import BINS, confidences
 from medrobust.metrics.intervals import share_interval
@@ -43,7 +43,7 @@ def classes(matrix: Table) -> str:
             lines.append((line.label, name, str(counts[k]), *cells))
     if not lines:
         return ""
-    units = f"{matrix.data.unit}s"
+    units = agreeing(2, matrix.data.unit)
     head = ("model", "class", units, "recall, clean", "recall, corrupted")
     return details("Classes", plain_table(head, lines, tight=True))
 

@@ -28,7 +28,7 @@ from medrobust.tasks.base import (
     Task,
     Terms,
 )
-from medrobust.tasks.text_side import cut_texts, say_prompts_are_not_read, text_model
+from medrobust.tasks.text_side import cut_texts, text_model
 
 PURPOSE = "compare images with reports"
 
@@ -40,6 +40,7 @@ class OwnReport(Task):
 
     kind = "own_report"
     level = "image"
+    reads_prompts = False
     target = "texts"
     arrays = MappingProxyType({"measures": ArraySpec("float64", ("image", "measure"))})
     metrics: Mapping[str, Metric] = MappingProxyType(
@@ -72,7 +73,6 @@ class OwnReport(Task):
                 f"{part_of(without, len(data), 'image')} of data set {data.name!r} "
                 f"{agreeing(without, 'has')} no text to be compared with: leave such rows out."
             )
-        say_prompts_are_not_read(side, self.kind)
         model = text_model(side, PURPOSE)
         described = {
             "kind": self.kind,

@@ -68,6 +68,7 @@ class QualityPrompts(Task):
 
     kind = "quality_prompts"
     level = "image"
+    reads_prompts = False
     arrays = MappingProxyType({"measures": ArraySpec("float64", ("image", "measure"))})
     metrics = MappingProxyType({name: Metric(title, False) for name, title in ASPECTS.items()})
     losses = tuple(ASPECTS)

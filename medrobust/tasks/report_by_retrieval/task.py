@@ -26,7 +26,7 @@ from medrobust.tasks.base import (
     Task,
 )
 from medrobust.tasks.text_sections import cut_texts_note
-from medrobust.tasks.text_side import cut_texts, say_prompts_are_not_read, text_model
+from medrobust.tasks.text_side import cut_texts, text_model
 
 from . import scores
 from .corpus import Corpus, corpus_of, findings_of, keep, planned
@@ -81,6 +81,7 @@ class ReportByRetrieval(Task):
 
     kind = "report_by_retrieval"
     level = "image"
+    reads_prompts = False
     target = "texts"
     arrays = CELL
     metrics = scores.METRICS
@@ -149,7 +150,6 @@ class ReportByRetrieval(Task):
                 f"none."
             )
         _check_reports(data)
-        say_prompts_are_not_read(side, self.kind)
         model = text_model(side, PURPOSE)
         of_images = self._labels and self._labeller is None
         corpus = corpus_of(data, self._corpus, self._column, labels=of_images)

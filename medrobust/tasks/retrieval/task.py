@@ -23,7 +23,7 @@ from medrobust.tasks.base import (
     Table,
     Task,
 )
-from medrobust.tasks.text_side import cut_texts, say_prompts_are_not_read, text_model
+from medrobust.tasks.text_side import cut_texts, text_model
 
 from . import scores
 from .relevance import Rule, check_rule, relevance
@@ -74,6 +74,7 @@ class Retrieval(Task):
 
     kind = "retrieval"
     level = "image"
+    reads_prompts = False
     target = "texts"
     arrays = CELL
     metrics = scores.METRICS
@@ -107,7 +108,6 @@ class Retrieval(Task):
                 f"studies (dataset.study_column=study; the images' own ids, if each has a report "
                 f"of its own), or take task.relevance=text."
             )
-        say_prompts_are_not_read(side, self.kind)
         model = text_model(side, PURPOSE)
         judged = relevance(data.target, self.relevance)
         if len(judged.candidates) == 1:
