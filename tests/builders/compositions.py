@@ -16,14 +16,16 @@ import pytest
 import yaml
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigSource
-from omegaconf import DictConfig, omegaconf
+from omegaconf import DictConfig, _utils, base, grammar_parser, omegaconf
 from omegaconf._utils import OmegaConfDumper
+from omegaconf.base import Box
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.cli import conf_files
-from medrobust.cli.former_files import FileConfigSource
 
 SHIPPED = str(conf_folder())
 
@@ -37,9 +39,12 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process read each file once, and compose each choice of options once."""
     _remember_options(patch)
     _remember_files(patch)
+    _remember_places(patch)
     _remember_lists(patch)
     _map_only_what_is_looked_up(patch)
     _remember_choices(patch)
+    _name_parents_once_a_composition(patch)
+    _parse_once(patch)
     _compose_for_the_mode_only_where_it_is_typed(patch)
     _copy_whole_configurations_by_pickle(patch)
     _write_yaml_in_c(patch)
@@ -61,17 +66,33 @@ def _remember_options(patch: pytest.MonkeyPatch) -> None:
 
 
 def _remember_files(patch: pytest.MonkeyPatch) -> None:
-    read, known = FileConfigSource.load_config, dict[tuple[str, str], bytes]()
+    read, known = ConfigRepository.load_config, dict[tuple[str, ...], bytes]()
 
-    def load_config(self: FileConfigSource, config_path: str) -> Any:
-        if self.path != SHIPPED:
+    def load_config(self: ConfigRepository, config_path: str) -> Any:
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None or not shipped([source]):
             return read(self, config_path)
-        key = (self.provider, config_path)
+        key = (source.provider, source.path, config_path)
         if key not in known:
             known[key] = pickle.dumps(read(self, config_path))
         return pickle.loads(known[key])
 
-    patch.setattr(FileConfigSource, "load_config", load_config)
+    patch.setattr(ConfigRepository, "load_config", load_config)
+
+
+def _remember_places(patch: pytest.MonkeyPatch) -> None:
+    """Each file below its package."""
+    load, known = ConfigLoaderImpl._load_single_config, dict[str, bytes]()
+
+    def load_single(self: ConfigLoaderImpl, default: Any, repo: Any) -> Any:
+        if not shipped(repo.get_sources()):
+            return load(self, default, repo)
+        key = repr(default)
+        if key not in known:
+            known[key] = pickle.dumps(load(self, default, repo))
+        return pickle.loads(known[key])
+
+    patch.setattr(ConfigLoaderImpl, "_load_single_config", load_single)
 
 
 def _remember_lists(patch: pytest.MonkeyPatch) -> None:
@@ -118,6 +139,27 @@ def _remember_choices(patch: pytest.MonkeyPatch) -> None:
         return pickle.loads(known[key])
 
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
+
+
+def _name_parents_once_a_composition(patch: pytest.MonkeyPatch) -> None:
+    """Each of 28 files that are merged names the parents of all nodes, who stay the same."""
+    name, merge = Box._re_parent, ConfigLoaderImpl._compose_config_from_defaults_list
+
+    def compose(self: ConfigLoaderImpl, defaults: Any, repo: Any) -> Any:
+        with pytest.MonkeyPatch.context() as within:
+            within.setattr(Box, "_re_parent", lambda self: None)
+            made = merge(self, defaults, repo)
+        name(made)
+        return made
+
+    patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
+
+
+def _parse_once(patch: pytest.MonkeyPatch) -> None:
+    """Make the reader of YAML once, not once a file, and parse each interpolation once."""
+    patch.setattr(_utils, "get_yaml_loader", cache(_utils.get_yaml_loader))
+    for module in (_utils, base):
+        patch.setattr(module, "parse", cache(grammar_parser.parse))
 
 
 def _compose_for_the_mode_only_where_it_is_typed(patch: pytest.MonkeyPatch) -> None:

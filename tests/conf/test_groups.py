@@ -1,6 +1,5 @@
 """Every file of conf/ composes and builds."""
 
-from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -82,29 +81,49 @@ APART = (
     *("aggregate", "logger", "quality", "speed", "trainer"),
 )
 """Groups that know nothing of the others."""
+BESIDE = "beside"
+"""Second place of a group of many files, in the same configuration."""
 
 
-def rows_of(apart: Sequence[str] = APART) -> list[tuple[Path, ...]]:
-    """Files to compose at once: one of each group that knows nothing of the others."""
-    columns = [[file for file in FILES if file.parent.as_posix() == group] for group in apart]
-    rows = [tuple(file for file in row if file) for row in zip_longest(*columns)]
-    return rows + [(file,) for file in FILES if file.parent.as_posix() not in apart]
+def rows_of() -> list[tuple[tuple[str, Path], ...]]:
+    """Where to put which files, to compose them at once.
+
+    One of each group that knows nothing of the others, and of a longer group than that of models
+    (which set keys of others, and have one place) another, if it refers to nothing outside it.
+    """
+    columns = {name: [file for file in FILES if file.parent.as_posix() == name] for name in APART}
+    rows = len(columns["model"])
+    for name in [name for name in APART if len(columns[name]) > rows]:
+        columns[name].sort(key=lambda file: "defaults:" not in (CONF / file).read_text())
+        columns[f"{name}_{BESIDE}"] = columns[name][rows:]
+        del columns[name][rows:]
+    named = [[(place, file) for file in files] for place, files in columns.items()]
+    together = [tuple(one for one in row if one) for row in zip_longest(*named)]
+    assert len(together) == rows
+    others = [file for file in FILES if file.parent.as_posix() not in APART]
+    return together + [((file.parent.as_posix(), file),) for file in others]
 
 
-@pytest.mark.parametrize("files", rows_of(), ids=lambda row: " ".join(map(str, row)))
-def test_every_file_composes_and_its_object_builds(files: tuple[Path, ...], tmp_path: Path) -> None:
-    (group, *_), (option, *_) = zip(*((f.parent.as_posix(), f.stem) for f in files), strict=True)
+@pytest.mark.parametrize("files", rows_of(), ids=lambda row: " ".join(str(f) for _, f in row))
+def test_every_file_composes_and_its_object_builds(
+    files: tuple[tuple[str, Path], ...], tmp_path: Path
+) -> None:
+    group, option = files[0][0], files[0][1].stem
     if group in LOCAL:
         return
     if group.startswith("hydra/"):
         pytest.importorskip("hydra_plugins.hydra_ray_launcher") if "ray" in option else None
         assert composed(f"{group}={option}").hydra[group.split("/")[1]]
         return
-    chosen = [f"{file.parent.as_posix()}={file.stem}" for file in files]
-    config = composed(*chosen, *(word for file in files for word in given(file, tmp_path)))
-    for file in files:
-        named = file.parent.as_posix()
-        OmegaConf.to_container(config.get(named), resolve=True) if named in config else None
+    chosen, more = list[str](), list[str]()
+    for place, file in files:
+        of = file.parent.as_posix()
+        chosen.append(f"{place}={file.stem}" if place == of else f"+{of}@{place}={file.stem}")
+        more += [word.replace(f"{of}.", f"{place}.", 1) for word in given(file, tmp_path)]
+    config = composed(*chosen, *more)
+    for place, _ in files:
+        OmegaConf.to_container(config.get(place), resolve=True) if place in config else None
+        assert not place.endswith(BESIDE) or built(config, place) is not None
     parts = ("model", "dataset", "corruption", "prompts", "adapter", "logger", "task", "speed")
     for part in parts:
         assert built_once(config, part) is not None
