@@ -55,7 +55,11 @@ def affine(
 
 
 def placed(
-    plane: Float64Array, angle: float, shift: tuple[float, float], scale: float = 1.0
+    plane: Float64Array,
+    angle: float,
+    shift: tuple[float, float],
+    scale: float = 1.0,
+    out: Float64Array | None = None,
 ) -> Float64Array:
     """Turn a plane about its middle, scale and shift it, linearly between pixels, black outside.
 
@@ -66,6 +70,7 @@ def placed(
         angle: In radians.
         shift: Down and to the right, as fractions of the sides.
         scale: Below 1 is smaller.
+        out: Memory of the same shape for the result; by default new.
 
     Example:
         >>> placed(np.array([[1.0, 2], [3, 4]]), 0, (0.5, 0)).tolist()
@@ -74,6 +79,6 @@ def placed(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
     middle = (np.array(plane.shape) - 1) / 2
     start = middle - turn @ (middle + np.array(shift) * plane.shape)
-    out = np.empty_like(plane)
+    out = np.empty_like(plane) if out is None else out
     read_linearly(np.ascontiguousarray(plane), turn, start, out)
     return out

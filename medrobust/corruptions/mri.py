@@ -275,13 +275,13 @@ def field_of(coefficients: Float64Array, order: int, size: tuple[int, int]) -> F
         [[0.37, 1.0, 2.72], [0.37, 1.0, 2.72]]
     """
     y, x = (np.linspace(-1, 1, side) for side in size)
-    exponent, given = np.zeros(size), iter(coefficients)
+    exponent, part, given = np.zeros(size), np.empty(size), iter(coefficients)
     for i in range(order + 1):
         row = np.zeros(size[1])
         for j in range(order + 1 - i):
             row += next(given) * x**j
-        exponent += (y**i)[:, None] * row
-    field: Float64Array = np.exp(exponent)
+        exponent += np.multiply((y**i)[:, None], row, out=part)
+    field: Float64Array = np.exp(exponent, out=exponent)
     return field
 
 

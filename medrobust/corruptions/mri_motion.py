@@ -1,10 +1,9 @@
 """Motion of the patient while k-space is filled."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Float64Array, UInt8Batch
 
 from .artifacts import Choice
@@ -35,6 +34,7 @@ def mr_motion(
 
     Raises:
         InvalidImageError: If `images` is not a uint8 batch with 1 or 3 channels.
+        ConfigurationError: If there is no move.
 
     References:
         Shaw et al., MIDL 2019, as TorchIO 1.2.1, `RandomMotion`, on a slice; there shifts are in
@@ -47,6 +47,8 @@ def mr_motion(
         [90]
     """
     check_planes(images)
+    if moves < 1:
+        raise ConfigurationError(f"moves={moves} is no motion. Give 1 or more.")
     axes, paths = along(axis), fractions(path, 4 * moves).reshape(len(images), moves, 4)
 
     def moving(plane: Float64Array, n: int) -> Float64Array:
@@ -64,21 +66,23 @@ def moved(
     plane is added how each position differs, filtered along that axis by the even part of its
     segment.
     """
-    from scipy.fft import irfft, rfft
-
     side = plane.shape[axis]
     edges = segment_edges(side, path[:, 3])
     centre = int(np.searchsorted(edges, side // 2, side="right")) - 1
     others = [segment for segment in range(len(path) + 1) if segment != centre]
-    filled: Any = 0
-    for segment, (turn, down, right, _) in zip(others, 2 * path - 1, strict=True):
-        position = placed(plane, np.deg2rad(degrees * turn), (shift * down, shift * right))
-        kept = np.zeros(side, bool)
-        kept[edges[segment] : edges[segment + 1]] = True
-        even = half_of(kept)
-        part = rfft(position - plane, axis=axis)
-        filled = filled + part * (even[:, None] if axis == 0 else even)
-    out: Float64Array = plane + irfft(filled, side, axis=axis)
+    positions, kept = np.empty((len(others), *plane.shape)), np.zeros((len(others), side), bool)
+    for n, (segment, (turn, down, right, _)) in enumerate(zip(others, 2 * path - 1, strict=True)):
+        move = (np.deg2rad(degrees * turn), (shift * down, shift * right))
+        placed(plane, *move, out=positions[n])
+        kept[n, edges[segment] : edges[segment + 1]] = True
+    positions -= plane
+    weights = np.array([half_of(of_segment) for of_segment in kept])
+    space = np.fft.rfft(positions, axis=axis + 1)
+    space *= weights[:, :, None] if axis == 0 else weights[:, None, :]
+    for part in space[1:]:
+        space[0] += part
+    out: Float64Array = np.fft.irfft(space[0], side, axis=axis, out=positions[0])
+    out += plane
     return out
 
 

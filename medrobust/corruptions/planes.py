@@ -13,6 +13,7 @@ from torch import Tensor, float64
 
 from medrobust.base.numba_threads import empty, run_native, run_native_into
 from medrobust.corruptions.numba.philox import make_words
+from medrobust.corruptions.numba.places import round_greys
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import Float64Array, Int64Array, UInt8Array, UInt8Batch
 
@@ -70,13 +71,14 @@ def by_plane(images: Planes, change: OnPlane) -> Planes:
         return run_native_into(exact, images, empty(images.shape, np.float64))
 
     def some(source: UInt8Array, target: UInt8Array, start: int, stop: int) -> None:
+        greys = np.empty(source.shape[2:])  # one for all planes: fresh memory costs page faults
         for n in range(start, stop):
             for c, plane in enumerate(source[n]):
                 if c and np.array_equal(plane, source[n, c - 1]):
                     target[n, c] = target[n, c - 1]
                 else:
-                    values = np.rint(change(plane.astype(np.float64), n))
-                    target[n, c] = values.clip(0, 255).astype(np.uint8)
+                    greys[:] = plane
+                    round_greys(np.ascontiguousarray(change(greys, n)), target[n, c])
 
     return run_native(some, images.cpu()).to(images.device)
 

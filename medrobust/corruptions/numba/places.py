@@ -1,4 +1,4 @@
-"""Planes read at other places, linearly between pixels."""
+"""Planes read at other places, linearly between pixels, and written as grey values."""
 
 from typing import Any
 
@@ -44,3 +44,11 @@ def read_linearly(plane: Any, turn: Any, start: Any, out: Any) -> None:
             total += flat[min(at + width, last)] * down * back
             total += flat[min(at + width + 1, last)] * down * right
             target[x] = total
+
+
+@native("void(float64[:,::1], uint8[:,::1])")
+def round_greys(values: Any, out: Any) -> None:
+    """Round to the nearest, half to even, and cut off at black and white."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = min(max(np.rint(values[y, x]), 0.0), 255.0)
