@@ -11,6 +11,7 @@ from medrobust.keys import Draws, Key, derive_key
 from medrobust.types import IndexBatch, UInt8Batch
 
 from .batches import check_batch, to_grey
+from .given import checked
 from .kernels import KERNELS, kernel_function, kernel_parameters
 from .suites import SEVERITIES, Entry, find_entry
 
@@ -47,14 +48,15 @@ def corrupt(
         index: int64 (N,), the row of each image in its source split; 0..N-1 by default.
         grey: For images of one channel: "convert" corrupts three equal channels and converts
             back by the 601 weights; "rgb" returns the three channels.
-        draws: Random arguments of the kernel by name, given instead of drawn.
+        draws: Random arguments of the kernel by name, given instead of drawn: (N, ...) tensors of
+            numbers as it draws them, see `given.GIVEN`.
 
     Returns:
         uint8 of the shape of `images` (three channels for grey images with grey="rgb").
 
     Raises:
         UnknownNameError: If the suite, or the corruption in it, does not exist.
-        ConfigurationError: If the severity, `grey` or a draw does not exist.
+        ConfigurationError: If the severity or `grey` does not exist, or a draw is of other numbers.
         InvalidImageError: If `images` or `index` is not as above.
 
     Example:
@@ -118,21 +120,21 @@ def run_kernel(
 
     Raises:
         UnknownNameError: If the kernel has no such draw.
+        ConfigurationError: If a draw that is given is not as the kernel draws it.
     """
     facts = KERNELS[kernel]
     arguments = dict(parameters)
     for number, draw in enumerate(facts.draws):
         arguments[draw] = Draws(key, rows, CHANNELS_A_DRAW * number)
+    function, as_it_is = kernel_function(kernel), facts.channelwise and grey == "convert"
+    colored = images.shape[1] == 3 or as_it_is
+    taken = images if colored else images.expand(-1, 3, -1, -1).contiguous()
     for draw, values in (draws or {}).items():
         if draw not in facts.draws:
             raise unknown_name(f"draw of {kernel!r}", draw, facts.draws)
-        arguments[draw] = values
-    function = kernel_function(kernel)
-    if images.shape[1] == 3 or (facts.channelwise and grey == "convert"):
-        out: UInt8Batch = function(images, **arguments)
-        return out
-    out = function(images.expand(-1, 3, -1, -1).contiguous(), **arguments)
-    return out if grey == "rgb" else to_grey(out)
+        arguments[draw] = checked(kernel, draw, values, taken, parameters)
+    out: UInt8Batch = function(taken, **arguments)
+    return out if colored or grey == "rgb" else to_grey(out)
 
 
 def check_severity(name: str, severity: int, allowed: tuple[int, ...]) -> None:

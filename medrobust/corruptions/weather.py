@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medrobust.exceptions import InvalidImageError
+from medrobust.exceptions import ConfigurationError, InvalidImageError
 from medrobust.keys import NORMAL_SCALE, Draws, normal_table
 from medrobust.types import UInt8Batch
 
@@ -212,7 +212,13 @@ def frost(
 def _placed(draw: Tensor | Draws, room: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Tensor:
     """Draw integers in [0, room), (N,): the share of a 32-bit word, so that rooms may differ."""
     if not isinstance(draw, Draws):
-        return draw.cpu()
+        given = draw.cpu()
+        if bool((given > torch.from_numpy(room)).any()):
+            raise ConfigurationError(
+                f"a crop of frost begins outside its texture: top and left are at most "
+                f"{room.tolist()} here."
+            )
+        return given
     return (draw.words(1)[:, 0] * torch.from_numpy(room)) >> 32
 
 
