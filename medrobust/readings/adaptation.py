@@ -277,9 +277,9 @@ def draw_html(
         f"<p>{escape(title)}</p>{plain_table(heads, lines, tight=True)}"
         for title, heads, lines in draw_tables(rows)
     )
-    for dataset in dict.fromkeys(row["dataset"] for row in efforts):
-        lines = effort_lines(efforts, dataset)
-        tables += f"<p>{escape(f'{dataset} · {TOOK}')}</p>{plain_table(HEADS, lines, tight=True)}"
+    for table in dict.fromkeys(row["table"] for row in efforts):
+        lines = effort_lines(efforts, table)
+        tables += f"<p>{escape(f'{table} · {TOOK}')}</p>{plain_table(HEADS, lines, tight=True)}"
     return (
         '\n<section aria-labelledby="adaptation"><h2 id="adaptation">Adaptations and their gains'
         f'</h2>{tables}<p class="soft small">{escape(note)}</p></section>'

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from medrobust.base.wording import counted
+from medrobust.base.wording import agreeing, counted, listed
 from medrobust.evaluation.store import BETWEEN, PAIRS, SANITY, CellSpec, Store, StoredCell
 from medrobust.exceptions import StoreError, UnknownNameError, unknown_name
 from medrobust.readings import lookup
@@ -213,6 +213,7 @@ def report_store(
             *choice.note,
             *version_notes(expected),
             *between_notes(expected),
+            *narrow_notes(cells, expected),
             *(one.note(cells) for one in metadata),
             *([] if reference else without_reference(cells, whole, expected, typed, making)),
         ],
@@ -362,18 +363,48 @@ def gaps(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list
     """
     missing: dict[CellSpec, None] = {}
     for table in expected:
-        rows: dict[tuple[str, ...], list[CellSpec]] = {}
-        for cell in cells:
-            spec = cell.spec
-            if table.is_of(cell):
-                key = (spec.model, spec.adapter, cell.data.fingerprint, variant(cell))
-                rows.setdefault(key, []).append(spec)
-        for specs in rows.values():
+        for specs in _rows(cells, table):
             ours = [s for s in specs if s.suite == table.suite and s.severity]
             if table.corruptions and not ours:
                 continue
             missing |= dict.fromkeys(_gaps(table, specs, ours))
     return list(missing)
+
+
+def _rows(cells: Sequence[StoredCell], table: ExpectedTable) -> list[list[CellSpec]]:
+    """Part the cells of a table by the row that they stand in."""
+    rows: dict[tuple[str, ...], list[CellSpec]] = {}
+    for cell in cells:
+        spec = cell.spec
+        if table.is_of(cell):
+            key = (spec.model, spec.adapter, cell.data.fingerprint, variant(cell))
+            rows.setdefault(key, []).append(spec)
+    return list(rows.values())
+
+
+def narrow_notes(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable]) -> list[str]:
+    """Say which rows have all cells of some severities alone, and what compares them there."""
+    notes = []
+    for table in expected:
+        narrow: dict[tuple[int, ...], list[str]] = {}
+        for specs in _rows(cells, table):
+            have = {(s.corruption, s.severity) for s in specs if s.suite == table.suite}
+            whole = tuple(
+                level
+                for level in table.severities
+                if all((name, level) in have for name in table.corruptions)
+            )
+            if table.corruptions and 0 < len(whole) < len(table.severities):
+                name = " + ".join([specs[0].model, *({specs[0].adapter} - {"none"})])
+                narrow.setdefault(whole, []).append(name)
+        notes += [
+            f"{table.dataset}/{table.split} {table.suite}: {listed(names)} "
+            f"{agreeing(len(names), 'has')} severity {','.join(map(str, whole))} of "
+            f"{','.join(map(str, table.severities))} alone, and so no means over this table: "
+            f"--severity {','.join(map(str, whole))} compares all rows there"
+            for whole, names in narrow.items()
+        ]
+    return notes
 
 
 def _gaps(

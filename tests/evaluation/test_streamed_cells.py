@@ -8,6 +8,7 @@ import pytest
 import torch
 from grouped import changed
 from online_jobs import RESOURCES, Classifier, cells_of, evaluated, named
+from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.estimate import alike, estimate
@@ -21,6 +22,7 @@ from medrobust.readings.adaptation import METRICS, draw_rows, section
 from medrobust.readings.adapted.efforts import effort_rows
 from medrobust.reporting import make_report
 from medrobust.reporting.expected import ExpectedTable
+from medrobust.reporting.from_store import report_store
 
 SOME = ("tent", "adabn", {"method": "sar", "margin": 0.9})
 OFF = (
@@ -252,6 +254,36 @@ def test_streams_of_other_conditions_are_rows_of_their_own(tmp_path: Path) -> No
         assert float(rows[label]["value"]) == pytest.approx(clean)
     whole = [row["adaptation"] for row in draw_rows([matrix]) if row["metric"] == METRICS[1]]
     assert whole == ["as published"]  # neither stream has both severities
+    efforts = effort_rows(report.matrices)
+    assert [row["adaptation"] for row in efforts] == apart
+    seconds = [[c.record["seconds"] for c in cells if c.spec.adapter != "none"] for cells in
+               (first, second)]  # fmt: skip
+    assert [float(row["seconds"]) for row in efforts] == pytest.approx(np.mean(seconds, axis=1))
+
+
+def test_rows_of_fewer_severities_have_no_means_and_the_report_says_what_compares_them(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "store"
+    data = data_record()
+    store, _ = write_matrix(root, data, {"m": 1.0}, corruptions=("contrast",), severities=(1, 3))
+    for key in (cell_key(data, "m", adapter="tent"),
+                cell_key(data, "m", "contrast", 3, seed=0, adapter="tent")):  # fmt: skip
+        write_cell(store, data, key)
+    light = {"interactive": False, "figures": False}
+    whole = report_store(root, tmp_path / "whole", **light)
+    (note,) = [note for note in whole.notes if "severity" in note]
+    assert note == (
+        "toy/test imagenet_c: m + tent has severity 3 of 1,3 alone, and so no means over this "
+        "table: --severity 3 compares all rows there"
+    )
+    means = {row.label: whole.matrices[0].mean(whole.matrices[0].shown, n).value
+             for n, row in enumerate(whole.matrices[0].rows)}  # fmt: skip
+    assert [value is None for value in means.values()] == [False, True]
+    part = report_store(root, tmp_path / "part", severities=("3",), **light)
+    assert not any("has severity" in note for note in part.notes)
+    (matrix,) = part.matrices
+    assert all(matrix.mean(matrix.shown, n).value is not None for n in range(2))
 
 
 def test_a_probe_is_not_adapted_so(tmp_path: Path) -> None:

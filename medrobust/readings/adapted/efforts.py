@@ -9,6 +9,8 @@ from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.tables import number
 from medrobust.tasks.base import ONLINE
 
+from .lines import lines_of, told_apart
+
 HEADS = ("model", "adaptation", "images used", "least in a cell", "seconds a cell")
 
 
@@ -23,15 +25,12 @@ def effort_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
     """
     rows = []
     for matrix in matrices:
-        found: dict[tuple[str, str], list[StoredCell]] = {}
-        for cell in matrix.cells.values():
-            if ONLINE in cell.record["head"]:
-                label = str(cell.record["adaptation"]["label"])
-                found.setdefault((cell.spec.model, label), []).append(cell)
-        rows += [
-            {"dataset": matrix.table.dataset, "model": model, "adaptation": label, **_effort(cells)}
-            for (model, label), cells in found.items()
-        ]
+        lines = lines_of(matrix)
+        for line in lines:
+            if ONLINE in line.cell.record["head"]:
+                named = {"model": line.model, "adaptation": told_apart(line, lines)}
+                cells = [c for place, c in matrix.cells.items() if place.row in line.rows]
+                rows.append({"table": matrix.name, **named, **_effort(cells)})
     return rows
 
 
@@ -45,8 +44,8 @@ def _effort(cells: Sequence[StoredCell]) -> dict[str, str]:
     }
 
 
-def effort_lines(rows: Sequence[Mapping[str, str]], dataset: str) -> list[list[str]]:
-    """Lay the rows of one data set out: a line each, shares in percent."""
+def effort_lines(rows: Sequence[Mapping[str, str]], table: str) -> list[list[str]]:
+    """Lay the rows of one table out: a line each, shares in percent."""
     return [
         [
             row["model"],
@@ -55,7 +54,7 @@ def effort_lines(rows: Sequence[Mapping[str, str]], dataset: str) -> list[list[s
             f"{float(row['seconds']):.2g}",
         ]
         for row in rows
-        if row["dataset"] == dataset
+        if row["table"] == table
     ]
 
 

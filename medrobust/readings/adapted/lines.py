@@ -46,6 +46,7 @@ class Line:
         variant: Fingerprint of the row; of several draws of one recipe, of what they share.
         cell: A clean cell of it.
         draws: Draw (None: no draw of several) -> its numbers.
+        rows: Rows of the matrix that it joins.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Line:
     variant: str
     cell: StoredCell
     draws: dict[Any, Draw]
+    rows: list[int]
 
     @property
     def adapted(self) -> bool:
@@ -85,8 +87,9 @@ def lines_of(matrix: Matrix) -> list[Line]:
         parts = [without_adapter(cell), "" if is_probe(cell) else _any_order(head)]
         shared = fingerprint([*parts, *filter(None, [cell.record["encoding"].get(MIXED)])])
         key = (row.model, label, prompts, row.variant if draw is None else shared)
-        line = found.setdefault(key, Line(*key, cell=cell, draws={}))
+        line = found.setdefault(key, Line(*key, cell=cell, draws={}, rows=[]))
         line.draws[draw] = _draw(matrix, index)
+        line.rows.append(index)
         alone[key] = row.variant
     return [
         replace(line, variant=alone[key]) if len(line.draws) == 1 else line
