@@ -320,7 +320,8 @@ def test_patients_that_differ_in_case_or_zeros_alone_are_said_with_their_lines(
 def test_one_patient_for_all_images_is_said(tmp_path: Path) -> None:
     file = table(tmp_path, ["a", "b"] * 2, patient=["2024-01-01"] * 4)
     (said,) = folder(file).load().marks
-    assert said.startswith("all 4 images of test are of one patient, so that intervals and tests")
+    assert said.startswith("all 4 images of test are of one patient, so that intervals are ")
+    assert "those of one answer, or empty, and tests over patients are impossible: name" in said
     assert folder(table(tmp_path, ["a", "b"] * 2, patient=list("1112"))).load().marks == ()
     arrays = {"images": random_images(4, 224, 1), "labels": np.arange(4) % 2}
     np.savez(tmp_path / "a.npz", **arrays, who=np.zeros(4, int))

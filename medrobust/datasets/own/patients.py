@@ -70,7 +70,7 @@ def _check_written(table: Table, patients: Sequence[str]) -> None:
 
 
 def lone_patient(groups: NDArray[np.str_] | None, split: str, key: str) -> tuple[Finding, ...]:
-    """Say that all images of a split are of one patient, so that no interval can be given.
+    """Say that all images of a split are of one patient, whose one answer bounds next to nothing.
 
     Args:
         groups: Patient of each image; None where nobody names them.
@@ -80,8 +80,9 @@ def lone_patient(groups: NDArray[np.str_] | None, split: str, key: str) -> tuple
     if groups is None or len(groups) < FEWEST or len(np.unique(groups)) > 1:
         return ()
     said = (
-        f"all {counted(len(groups), 'image')} of {split} are of one patient, so that intervals and "
-        f"tests over patients are impossible: name the column of the patients, or pass {key}=null"
+        f"all {counted(len(groups), 'image')} of {split} are of one patient, so that intervals are "
+        f"those of one answer, or empty, and tests over patients are impossible: name the column "
+        f"of the patients, or pass {key}=null"
     )
     say_once(log, logging.WARNING, said)
     return (Finding("further remarks", said),)
