@@ -14,7 +14,9 @@ from .estimates import label_parts
 from .influence import balanced_influence, unseen_variance
 from .intervals import (
     Bounds,
+    Spread,
     balanced_interval,
+    logit_interval,
     mean_interval,
     mean_of_shares_interval,
     perfect_interval,
@@ -101,6 +103,7 @@ def error_interval(
     *,
     share: bool = True,
     smallest: float | None = None,
+    spread: Spread | None = None,
 ) -> Bounds:
     """Return the interval of a mean of errors over conditions.
 
@@ -112,7 +115,20 @@ def error_interval(
         share: False for a mean without natural scale, such as a distance: no interval of a share
             holds it.
         smallest: How many units a share rests on that none of them moves; None: all.
+        spread: Of a share that is no mean of images, and whose `wrong` is its influence around it:
+            its interval goes over the logit, as that of one cell does. None: of all others.
     """
+    if spread is not None:
+        value = float(np.clip(wrong.mean(), 0.0, 1.0))
+        still = float(np.ptp(wrong)) <= 1e-9
+        return logit_interval(
+            value,
+            np.zeros_like(wrong) if still else wrong - wrong.mean(),
+            groups,
+            smallest=len(wrong) if smallest is None else smallest,
+            degrees=spread.degrees,
+            unseen=0.0 if still else spread.unseen,
+        )
     if not share:
         return mean_interval(error_terms(wrong, labels, groups), groups)
     if smallest is not None and float(np.ptp(wrong)) <= 1e-9:

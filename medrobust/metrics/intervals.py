@@ -12,6 +12,7 @@ averaged within the image first, and `groups` says which images belong to one pa
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import exp, log, sqrt
 
 import numpy as np
@@ -25,6 +26,27 @@ PLENTY = 10
 """Errors (and hits) in every part from which on the first of the two intervals holds alone."""
 
 Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What the interval of a share-like number needs, beside the influence of its images.
+
+    Attributes:
+        degrees: Of freedom, where they are known to be fewer than the kurtosis tells.
+        unseen: Variance that the influence values cannot show.
+    """
+
+    degrees: float = float("inf")
+    unseen: float = 0.0
+
+    @classmethod
+    def of_mean(cls, parts: Sequence["Spread"]) -> "Spread":
+        """Return that of the mean of numbers of the same images."""
+        return cls(
+            float(np.median([part.degrees for part in parts])),
+            float(np.mean([part.unseen for part in parts])),
+        )
 
 
 def wilson(share: float, count: float, quantile: float = Z) -> Bounds:

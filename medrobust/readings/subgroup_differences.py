@@ -88,7 +88,8 @@ def within(
     own = chosen[losing.images]
     strata = None if losing.strata is None else losing.strata[own]
     groups = group_codes(None if data.groups is None else data.groups[losing.images[own]])
-    bounds = error_interval(terms, strata, groups, share=share, smallest=losing.smallest(chosen))
+    smallest, spread = losing.smallest(chosen), losing.spread(chosen)
+    bounds = error_interval(terms, strata, groups, share=share, smallest=smallest, spread=spread)
     return with_bounds(mean_error(terms, strata), bounds)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics.influence import Areas
+from medrobust.metrics.intervals import Spread
 from medrobust.reporting.aggregates import Place
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.measure import Measured, mean_of_terms, over_all
@@ -46,6 +47,10 @@ class Losing(Protocol):
         """Return how many units the loss rests on where no image moves it; None: all of them."""
         ...
 
+    def spread(self, chosen: NDArray[np.bool_]) -> Spread | None:
+        """Return what its interval goes by over the logit; None where it does not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
@@ -70,6 +75,9 @@ class Wrong:
 
     def smallest(self, chosen: NDArray[np.bool_]) -> None:
         """Return nothing: all images that it is over."""
+
+    def spread(self, chosen: NDArray[np.bool_]) -> None:
+        """Return nothing: it is a mean."""
 
 
 @dataclass
@@ -129,6 +137,13 @@ class OwnLoss:
         parts = [part for cells in self.columns for part in self._parts(cells, chosen)]
         known = [part.smallest for part in parts if part is not None]
         return None if None in known else min((one for one in known if one), default=None)
+
+    def spread(self, chosen: NDArray[np.bool_]) -> Spread | None:
+        """Return that of the mean over the cells; None where a cell has none."""
+        parts = [part for cells in self.columns for part in self._parts(cells, chosen)]
+        known = [getattr(part, "spread", None) for part in parts]
+        spreads = [one for one in known if one is not None]
+        return Spread.of_mean(spreads) if len(spreads) == len(known) else None
 
     def _parts(
         self, cells: Sequence[StoredCell], chosen: NDArray[np.bool_]

@@ -6,6 +6,7 @@ cells' bounds, which is as wide as if all cells erred together, the most that th
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from medrobust.metrics.estimates import DOUBTFUL, with_bounds
 
 from .aggregates import Place
 from .matrix import Matrix, plain
+from .measure import mean_of_terms
 from .uncertainty import mean_area, mean_error
 
 
@@ -132,28 +134,27 @@ def mean_at(matrix: Matrix, of: str, row: int, place: int) -> Estimate:
     level = matrix.table.severities[place]
     groups = [matrix.groups[Place(row, name, level)] for name in matrix.table.corruptions]
     if of in matrix.losses:
-        return Estimate(value, *_bounds(matrix, of, groups))
+        return _bounded_mean(matrix, of, value, groups)
     columns = range(len(matrix.table.corruptions))
     return _mean_of_bounds(value, [at_severity(matrix, of, row, c, place) for c in columns])
 
 
-def _bounds(
-    matrix: Matrix, of: str, groups: Sequence[Sequence[StoredCell]]
-) -> tuple[float | None, float | None]:
+def _bounded_mean(
+    matrix: Matrix, of: str, value: float, groups: Sequence[Sequence[StoredCell]]
+) -> Estimate:
+    """Give a mean of a loss over groups of cells its interval, or why it has none."""
     measured = matrix.measured
-    parts = [measured.mean_terms(cells, of) for cells in groups]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
+    mean = mean_of_terms([measured.mean_terms(cells, of) for cells in groups])
+    if mean is None:
         area = mean_area([cell for cells in groups for cell in cells], measured, of)
-        return (None, None) if area is None else (area.low, area.high)
-    if known[0].unbounded:
-        return None, None
-    terms = np.mean([part.values for part in known], axis=0)
-    strata, patients = known[0].strata, measured.groups(matrix.data, known[0])
-    share, smallest = matrix.task.metrics[of].share, known[0].smallest
-    bounds = error_interval(terms, strata, patients, share=share, smallest=smallest)
-    found = with_bounds(mean_error(terms, strata), bounds)
-    return found.low, found.high
+        return Estimate(value) if area is None else Estimate(value, area.low, area.high)
+    if mean.unbounded:
+        return Estimate(value, note=mean.unbounded)
+    patients, share = measured.groups(matrix.data, mean), matrix.task.metrics[of].share
+    kind: Any = {"share": share, "smallest": mean.smallest, "spread": mean.spread}
+    bounds = error_interval(mean.values, mean.strata, patients, **kind)
+    found = with_bounds(mean_error(mean.values, mean.strata), bounds)
+    return Estimate(value, found.low, found.high)
 
 
 def without_mce(matrix: Matrix, of: str) -> str:

@@ -15,6 +15,7 @@ from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.aggregates import group_codes, share_influence
 from medrobust.metrics.influence import Areas
+from medrobust.metrics.intervals import Spread
 from medrobust.tasks.base import AFTER, Cell, Scores, Terms, deciding
 from medrobust.tasks.lookup import task_of
 from medrobust.types import Float32Array, Int64Array
@@ -185,7 +186,8 @@ def mean_of_terms(parts: Sequence[Terms | Areas | None]) -> Terms | None:
     total /= len(known)
     if known[0].strata is None and total.ndim == 2:
         total = total.mean(axis=1)
-    return replace(known[0], values=total)
+    spreads = [part.spread for part in known if part.spread is not None]
+    return replace(known[0], values=total, spread=Spread.of_mean(spreads) if spreads else None)
 
 
 def over_all(terms: Terms, count: int) -> Terms:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from medrobust.metrics.aggregates import (
 from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import (
     Bounds,
+    Spread,
     logit_interval,
     mean_interval,
     recovered,
@@ -30,6 +32,9 @@ from medrobust.types import Float64Array, Int64Array
 from .aggregates import Aggregate, Groups, Place
 from .benchmark_ratios import benchmark_ratios
 from .measure import Measured
+
+CLEAN = "clean"
+"""Place of what is no column."""
 
 OWN_REFERENCE = "the model is its own reference, which makes it 1 by definition"
 
@@ -110,9 +115,10 @@ class Errors:
     def __init__(self, layout: Layout, measured: Measured, row: int, of: str) -> None:
         self.layout, self.measured, self.row, self.of = layout, measured, row, of
         self.like: Terms | None = None
+        self._spreads: dict[str, Spread] = {}
         clean = layout.groups.get(Place.clean(row))
-        self.clean = None if clean is None else self._wrong(clean)
-        self.columns = self._columns(layout.groups)
+        self.clean = None if clean is None else self._wrong(clean, CLEAN)
+        self.columns = self._columns(layout.groups, own=True)
         reference_clean = layout.reference.get(Place.clean(row))
         self.reference_clean = None if reference_clean is None else self._wrong(reference_clean)
         self.reference = self._columns(layout.reference)
@@ -121,15 +127,21 @@ class Errors:
             for key, cells in layout.reference.items()
         )
 
-    def _columns(self, groups: Groups) -> list[Float64Array | None]:
-        cells = [self.layout.column(groups, self.row, c) for c in self.layout.corruptions]
-        return [None if column is None else self._wrong(column) for column in cells]
+    def _columns(self, groups: Groups, *, own: bool = False) -> list[Float64Array | None]:
+        names = self.layout.corruptions
+        cells = [self.layout.column(groups, self.row, name) for name in names]
+        return [
+            None if column is None else self._wrong(column, name if own else None)
+            for name, column in zip(names, cells, strict=True)
+        ]
 
-    def _wrong(self, cells: Sequence[StoredCell]) -> Float64Array | None:
+    def _wrong(self, cells: Sequence[StoredCell], place: str | None = None) -> Float64Array | None:
         found = self.measured.mean_terms(cells, self.of)
         if found is None:
             return None
         self.like = found
+        if place is not None and found.spread is not None:
+            self._spreads[place] = found.spread
         return found.values
 
     @property
@@ -169,12 +181,12 @@ class Errors:
     def all(self) -> Iterator[Aggregate]:
         """Yield them in the order of the tables."""
         if self.clean is not None:
-            yield self.made("clean", self._mean(self.clean))
+            yield self.made("clean", self._mean(self.clean, [CLEAN]))
         whole = {name: wrong for name, wrong in self.named() if wrong is not None}
         for name, wrong in whole.items():
-            yield self.made("severity_mean", self._mean(wrong), name)
+            yield self.made("severity_mean", self._mean(wrong, [name]), name)
         if (mean := self.over_columns) is not None:
-            yield self.made("mean", self._mean(mean), covers=whole)
+            yield self.made("mean", self._mean(mean, whole), covers=whole)
         yield from self._severity_areas()
         yield from self._weighted(whole)
         if self.of in self.layout.ratios:
@@ -196,13 +208,15 @@ class Errors:
         """Yield each column with its terms, None where a severity is missing."""
         return zip(self.layout.corruptions, self.columns, strict=True)
 
-    def _mean(self, wrong: Float64Array) -> Estimate:
+    def _mean(self, wrong: Float64Array, places: Iterable[str] = ()) -> Estimate:
+        """Bound the mean of terms that stand for the mean over places: `CLEAN` or columns."""
         if self.unbounded:
             return Estimate(self.value(wrong), note=self.unbounded)
         share = self.of not in self.layout.unscaled
-        bounds = error_interval(
-            wrong, self.strata, self.groups, share=share, smallest=self.smallest
-        )
+        spreads = [self._spreads[place] for place in places if place in self._spreads]
+        spread = Spread.of_mean(spreads) if spreads else None
+        kind: Any = {"share": share, "smallest": self.smallest, "spread": spread}
+        bounds = error_interval(wrong, self.strata, self.groups, **kind)
         return with_bounds(self.value(wrong), bounds)
 
     def value(self, wrong: Float64Array) -> float:
@@ -219,7 +233,7 @@ class Errors:
                 continue
             ends = self._wrong(last)
             assert ends is not None
-            area = self._mean((self.clean / 2 + 5 * wrong - ends / 2) / 5)
+            area = self._mean((self.clean / 2 + 5 * wrong - ends / 2) / 5, [CLEAN, name])
             yield self.made("severity_area", area, name)
 
     def _weighted(self, whole: Iterable[str]) -> Iterator[Aggregate]:

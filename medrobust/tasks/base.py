@@ -17,6 +17,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.metrics import Estimate, Metric
 from medrobust.metrics.aggregates import group_codes
 from medrobust.metrics.influence import Areas
+from medrobust.metrics.intervals import Spread
 from medrobust.metrics.joining import How
 from medrobust.types import Int64Array
 
@@ -64,6 +65,8 @@ class Terms:
         rows: int64 (U,), rising, which units of the split they are; None: all, or no units of it.
         groups: int64 (U,) from 0 without gaps, the patient of each unit, unless these are all units
             of the split; None where each stands alone.
+        spread: Of a loss of first order whose interval goes over the logit, as that of one cell
+            does; None: of all others.
         unbounded: Why no number of this loss has an interval, be it of a cell, a mean, a ratio or a
             difference; empty: they have.
     """
@@ -75,6 +78,7 @@ class Terms:
     smallest: float | None = None
     rows: Int64Array | None = None
     groups: Int64Array | None = None
+    spread: Spread | None = None
     unbounded: str = ""
 
     @property

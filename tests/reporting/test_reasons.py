@@ -238,7 +238,7 @@ def test_what_is_made_of_a_loss_without_interval_has_none_for_the_same_reason(
             assert (row["low"], row["p"], row["p_familywise"], row["test"]) == ("", "", "", "")
             assert said["comparisons.csv", str(line)].endswith(why)
     (matrix,) = report.matrices
-    assert mean_at(matrix, "error", 1, 0).low is None
+    assert (mean_at(matrix, "error", 1, 0).low, mean_at(matrix, "error", 1, 0).note) == (None, why)
     clean, dark = (matrix.cells_of(1, condition) for condition in ("clean", "mean"))
     added = added_loss(matrix.measured, clean, {1: dark}, "error")
     assert added == {1: (pytest.approx(0), -1.0, 1.0)}

@@ -169,6 +169,28 @@ def test_bounds_of_what_no_image_moves_are_those_of_the_images_that_it_rests_on(
     assert ratio == pytest.approx(wide)
 
 
+@pytest.mark.parametrize("patients", [None, 10, 20])
+def test_a_loss_alone_and_as_a_mean_of_one_cell_has_one_interval(patients: int | None) -> None:
+    """Results and tables show the same number by two ways; one minus it is the AUROC's."""
+    draw, data = np.random.default_rng(5), facts()
+    own = None if patients is None else np.arange(IMAGES) // 2 % patients
+    score = (3 * data.labels + draw.normal(size=IMAGES)).astype(np.float32)
+    arrays = {"score": score, **with_maps(data, 0.4, draw), **no_maps()}
+    found = TASK.scores(Cell("0" * 64, arrays, dict(HEAD), data, own))
+    for loss, other in (
+        ("misranked_pairs", "image_auroc"),
+        ("misranked_pixels", "pixel_auroc"),
+        ("missed_overlap", "aupro"),
+    ):
+        terms, known = found.terms[loss], found.estimates[loss]
+        given = {"smallest": terms.smallest, "spread": terms.spread}
+        assert error_interval(terms.values, None, own, **given) == pytest.approx(
+            (known.low, known.high)
+        )
+        upside_down = found.estimates[other]
+        assert (1 - upside_down.high, 1 - upside_down.low) == pytest.approx((known.low, known.high))
+
+
 def test_rounding_that_is_left_of_patients_alike_makes_no_point_of_an_interval() -> None:
     """Each patient has the same images: their influence cancels but for single precision."""
     data = facts(labels=np.arange(30) % 2)
@@ -335,6 +357,11 @@ def test_phantoms_with_lesions_are_told_apart_by_one_command(workplace, capsys) 
     assert "pairs misranked" in " ".join(capsys.readouterr().out.split())
     found = {(r["metric"], r["severity"]): r for r in rows("out/results.csv")}
     clean, dark = (found["misranked_pairs", level] for level in "05")
+    for row in rows("out/summary.csv"):
+        level = {"clean": "0", "severity_mean": "5"}.get(row["metric"])
+        for end in ("value", "low", "high") if level else ():
+            there, here = row[end], found[row["of"], level][end]
+            assert here == there == "" or float(here) == pytest.approx(float(there), abs=1e-9)
     assert clean["n"] == "24"
     assert float(clean["value"]) < 0.2 < float(dark["value"])
     assert float(found["missed_abnormal_rate", "5"]["value"]) > 0.5

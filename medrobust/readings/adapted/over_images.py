@@ -14,7 +14,7 @@ from medrobust.metrics.aggregates import (
     ratio_influence,
 )
 from medrobust.metrics.influence import unseen_variance
-from medrobust.metrics.intervals import Bounds, mean_interval
+from medrobust.metrics.intervals import Bounds, Spread, mean_interval
 from medrobust.metrics.paired import too_few_of
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.uncertainty import mean_error
@@ -29,6 +29,8 @@ class OverImages:
     def __init__(self, matrix: Matrix, draws: Sequence[Draw], base: Draw | None) -> None:
         first = draws[0].clean
         self.strata, self.smallest = first.strata, first.smallest
+        spreads = [draw.clean.spread for draw in draws if draw.clean.spread is not None]
+        self.spread = Spread.of_mean(spreads) if spreads else None
         self.share = matrix.task.metrics[matrix.shown].share
         self.groups = matrix.measured.groups(matrix.data, first)
         self.unbounded = first.unbounded
@@ -55,7 +57,7 @@ class OverImages:
         wrong = self._wrong(self.mean, metric)
         if wrong is None or self.unbounded:
             return None
-        kind: Any = {"share": self.share, "smallest": self.smallest}
+        kind: Any = {"share": self.share, "smallest": self.smallest, "spread": self.spread}
         return error_interval(wrong, self.strata, self.groups, **kind)
 
     def gain(self, metric: str) -> Bounds | None:

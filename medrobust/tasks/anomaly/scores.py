@@ -15,7 +15,7 @@ from medrobust.metrics.curves import curves
 from medrobust.metrics.detection import OperatingPoint, operating_point
 from medrobust.metrics.estimates import Estimate, Metric, with_bounds
 from medrobust.metrics.influence import Areas, mean_area, mean_precision
-from medrobust.metrics.intervals import Bounds, logit_interval, share_interval
+from medrobust.metrics.intervals import Bounds, Spread, logit_interval, share_interval
 from medrobust.metrics.paired import FEWEST_UNITS
 from medrobust.metrics.pixels import NUMBERS, PixelCounts, PixelCurve
 from medrobust.tasks.base import Cell, Scores, Terms
@@ -148,7 +148,10 @@ def _of_images(
     estimates["misranked_pairs"] = _less(estimates["image_auroc"])
     terms["image_auroc"] = area
     values = 1 - area.value - _centered(area.influence)
-    terms["misranked_pairs"] = Terms(values, first_order=True, smallest=area.smallest)
+    spread = Spread(area.degrees, area.unseen)
+    terms["misranked_pairs"] = Terms(
+        values, first_order=True, smallest=area.smallest, spread=spread
+    )
     enough = precision.smallest >= FEWEST_ABNORMAL
     for name, value, influence in (
         ("image_aupr", precision.value, precision.influence),
@@ -220,7 +223,11 @@ def _of_pixels(
         if loss is not None:
             estimates[loss] = _less(estimates[name])
             terms[loss] = Terms(
-                1 - value - moved, first_order=True, smallest=smallest, unbounded=note
+                1 - value - moved,
+                first_order=True,
+                smallest=smallest,
+                spread=Spread(),
+                unbounded=note,
             )
 
 
