@@ -115,6 +115,12 @@ class ImageModel(nn.Module, ABC):
         return self._blocks().modules
 
     @property
+    def joint_blocks(self) -> tuple[int, ...]:
+        """Blocks whose places can be compared with texts: see `PatchLevel.joint`."""
+        blocks = range(1, self.patch_blocks + 1)
+        return tuple(block for block in blocks if self._patch_projection(block) is not None)
+
+    @property
     def branch_blocks(self) -> tuple[int, ...]:
         """Blocks that an adapter has given branches: see `medrobust.models.blocks.BRANCHES`."""
         try:

@@ -56,6 +56,8 @@ def test_states_are_those_of_the_original_library(name: str, shelf: Any) -> None
         assert level.states.shape[1] == level.grid[0] * level.grid[1]
         if level.has_joint:
             assert level.joint().shape == (2, level.states.shape[1], features.shape[1])
+    joint = tuple(block for block, level in patches.items() if level.has_joint)
+    assert joint == model.joint_blocks
 
 
 @pytest.mark.parametrize(
