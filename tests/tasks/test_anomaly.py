@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.split_facts import SplitFacts
-from medrobust.base.targets import Labels
+from medrobust.base.targets import Labels, MaskedLabels
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError, NotFiniteError, UnknownNameError
 from medrobust.metrics.aggregates import error_interval, mce_interval
@@ -25,7 +25,13 @@ from medrobust.models.prompts import PromptSet
 from medrobust.tasks.anomaly import TASK, Anomaly
 from medrobust.tasks.anomaly.head import StateHead
 from medrobust.tasks.anomaly.shown import no_maps, no_pixels
-from medrobust.tasks.anomaly.states import abnormal, check_both_states, normal_classes
+from medrobust.tasks.anomaly.states import (
+    abnormal,
+    check_both_states,
+    normal_classes,
+    say_masks_of_other_states,
+    say_positive,
+)
 from medrobust.tasks.base import Cell, ModelSide
 
 IMAGES, LEVELS = 60, 64
@@ -342,6 +348,90 @@ def test_of_a_set_without_masks_it_is_said_that_no_pixel_has_a_number(
     with caplog.at_level(logging.INFO), pytest.raises(ConfigurationError, match="toy"):
         TASK.heads(images, side)
     assert "data set 'scans' has no masks: nothing says where" in caplog.text
+
+
+def masked(lesions: list[bool], labels: list[int], **further: object) -> ImageSet:
+    masks = np.zeros((len(labels), 4, 4), np.uint8)
+    masks[lesions, 1, 2] = 1
+    target = MaskedLabels(np.array(labels, np.int64), masks, "masks")
+    data = image_set(("normal", "scar"), np.array(labels), kind="binary-class", **further)
+    return replace(data, target=target)
+
+
+def test_lesions_of_normal_images_and_abnormal_ones_without_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        say_masks_of_other_states(masked([False, True, True], [0, 1, 1], positive=1), ["normal"])
+        assert not caplog.text
+        data = masked([True, False, False, True], [0, 0, 1, 1], positive=1)
+        say_masks_of_other_states(data, ["normal"])
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2
+    assert "1 of 2 abnormal images without a pixel of a lesion in its masks: all their" in said[0]
+    assert "1 of 2 normal images with pixels of lesions in its masks: these count" in said[1]
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_a_normal_class_that_is_the_positive_one_has_no_part(
+    caplog: pytest.LogCaptureFixture, positive: int
+) -> None:
+    data = image_set(("normal", "scar"), np.array([0, 1]), kind="binary-class", positive=positive)
+    with caplog.at_level(logging.INFO):
+        say_positive(data, ["normal"])
+    told = "whatever its positive class is: 'normal' is normal"
+    assert (told in caplog.text) == (positive == 0)
+
+
+@pytest.mark.parametrize(("lesions", "why"), [(0, "no lesion"), (30, "no normal pixel")])
+def test_numbers_of_pixels_without_lesions_or_normal_ones_are_empty_with_a_reason(
+    lesions: int, why: str
+) -> None:
+    counts = np.arange(LEVELS)
+    arrays = {
+        **no_maps(),
+        "score": np.arange(30, dtype=np.float32),
+        "normal_pixels": counts * (lesions == 0),
+        "lesion_pixels": counts * (lesions > 0),
+        "region_overlap": np.eye(1, LEVELS)[0] * lesions,
+        "pixel_influence": np.zeros((30, 3), np.float32),
+    }
+    found = TASK.scores(Cell("0" * 64, arrays, dict(HEAD), facts(labels=np.arange(30) % 2)))
+    for name in ("pixel_auroc", "aupro", "pixel_f1_max", "misranked_pixels", "missed_overlap"):
+        assert found.estimates[name].value is None
+        assert found.estimates[name].note == f"masks show {why}"
+        assert name not in found.terms
+
+
+def test_maps_of_sentences_without_normal_validation_images_name_the_way_out() -> None:
+    model = SimpleNamespace(patch_blocks=4, joint_blocks=(1, 2, 3, 4))
+    side = ModelSide(SimpleNamespace(name="toy"), (), lambda: model)
+    data = masked([False, True], [0, 1], positive=1)
+    with pytest.raises(ConfigurationError, match=r"val split .*: task\.maps=false asks for scores"):
+        TASK.heads(data, side)
+    with pytest.raises(ConfigurationError, match=r"val split .* pass a data set with splits\.$"):
+        Anomaly(scorer="gaussian").heads(data, side)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "joint", "blocks"),
+    [
+        ("prompts", (1, 2, 3, 4), [1, 2, 3, 4]),
+        ("prompts", (4,), [4]),
+        ("combined", (4,), [4]),
+        ("memory_bank", (4,), [1, 2, 3, 4]),
+    ],
+)
+def test_sentences_read_blocks_that_can_be_compared_with_texts(
+    scorer: str, joint: tuple[int, ...], blocks: list[int]
+) -> None:
+    model = SimpleNamespace(patch_blocks=4, joint_blocks=joint)
+    side = ModelSide(SimpleNamespace(name="toy"), (), lambda: model)
+    assert Anomaly(scorer=scorer)._blocks(side, 4) == blocks
+    model.joint_blocks = ()
+    if scorer != "memory_bank":
+        with pytest.raises(ConfigurationError, match="asks them for scores alone"):
+            Anomaly(scorer=scorer)._blocks(side, 4)
 
 
 def test_windows_are_those_of_one_block(workplace, capsys) -> None:

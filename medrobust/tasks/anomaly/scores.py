@@ -48,6 +48,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 """Every metric of a cell, in the order of the tables."""
 
+OF_PIXELS = ("misranked_pixels", "missed_overlap", *NUMBERS)
+"""Those that need lesions and normal pixels."""
+
 LOSSES = (
     "misranked_pairs",
     "false_alarm_rate",
@@ -210,6 +213,8 @@ def _of_pixels(
 ) -> None:
     counts = pixel_counts(cell.arrays)
     if not counts.defined:
+        note = "masks show no normal pixel" if counts.regions else "masks show no lesion"
+        estimates.update(dict.fromkeys(OF_PIXELS, Estimate(None, note=note)))
         return
     influence = cell.arrays["pixel_influence"].astype(np.float64)
     smallest = _units(found)

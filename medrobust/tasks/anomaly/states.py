@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.base.once import say_once
+from medrobust.base.once import found_once, say_once
+from medrobust.base.targets import LESION, MaskedLabels
+from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
 
 log = logging.getLogger(__name__)
+
+READ = 64
+"""Masks that are read at a time."""
 
 NORMAL_NAMES = ("normal", "healthy", "good", "no finding")
 """Names of a class that count as normal without being asked."""
@@ -85,3 +90,45 @@ def check_both_states(data: Any, normal: Sequence[str]) -> None:
         logging.WARNING,
         f"{said}: no threshold can be set on it, and false alarms are not counted",
     )
+
+
+def say_positive(data: Any, normal: Sequence[str]) -> None:
+    """Say that the positive class of a set has no part in the task, where that is a normal one."""
+    if data.positive is not None and (name := data.class_names[data.positive]) in normal:
+        say_once(
+            log,
+            logging.INFO,
+            f"task=anomaly looks for what is not normal in data set {data.name!r}, whatever its "
+            f"positive class is: {name!r} is normal",
+        )
+
+
+def say_masks_of_other_states(data: Any, normal: Sequence[str]) -> None:
+    """Say of how many abnormal images no pixel is a lesion, and of how many normal ones some is.
+
+    Args:
+        data: Images with masks.
+        normal: From `normal_classes`.
+    """
+    marked = found_once(("images with lesions", data.fingerprint), lambda: _marked(data.target))
+    other = abnormal(data, normal)
+    for state, wrong, among, then in (
+        ("abnormal", ~marked & other, other, "all their pixels count as normal"),
+        ("normal", marked & ~other, ~other, "these count as lesions"),
+    ):
+        if not wrong.any():
+            continue
+        images = part_of(int(wrong.sum()), int(among.sum()), f"{state} image")
+        have = "without a pixel of a lesion" if state == "abnormal" else "with pixels of lesions"
+        said = f"split {data.split!r} of data set {data.name!r} has {images} {have} in its masks"
+        say_once(log, logging.WARNING, f"{said}: {then}")
+
+
+def _marked(target: MaskedLabels) -> NDArray[np.bool_]:
+    """Say of each image whether any pixel of it is of a lesion, a few at a time."""
+    count = len(target.values)
+    parts = [
+        (target.pixels(slice(start, start + READ)) == LESION).any(axis=(1, 2))
+        for start in range(0, count, READ)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)

@@ -35,7 +35,12 @@ from .map_pictures import maps_over_images
 from .scorers import DISTANCES, Distance
 from .sections import false_alarms, what_levels_hide
 from .shown import no_maps, no_pixels
-from .states import check_both_states, normal_classes
+from .states import (
+    check_both_states,
+    normal_classes,
+    say_masks_of_other_states,
+    say_positive,
+)
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +144,12 @@ class Anomaly(Task):
         """
         normal = normal_classes(data)
         check_both_states(data, normal)
+        say_positive(data, normal)
         if self.maps and not isinstance(data.target, MaskedLabels):
             said = f"data set {data.name!r} has no masks: nothing says where its images are not"
             say_once(log, logging.INFO, f"{said} normal, and there are no numbers of pixels")
+        elif self.maps:
+            say_masks_of_other_states(data, normal)
         shared = {
             "kind": self.kind,
             "scorer": self.scorer,
@@ -163,14 +171,8 @@ class Anomaly(Task):
         branched = getattr(side.model(), "branch_blocks", ())
         if self.scorer == "prompts" and not branched and not (self.maps and masked):
             return {}
-        from medrobust.tasks.other_images import other_split
-
-        from .normals import KIND, SCALED_BY, drawn
-
         count = int(side.model().patch_blocks)
-        spread = sorted({-(-count * part // 4) for part in (1, 2, 3, 4)})
-        spread = [count] if self.scorer in WINDOWED else list(branched or spread)
-        blocks = list(self.blocks or spread)
+        blocks = list(self.blocks or branched or self._blocks(side, count))
         if self.scorer in WINDOWED and len(blocks) != 1:
             does = "averages" if self.scorer == "windows" else "reads"
             raise ConfigurationError(
@@ -185,9 +187,49 @@ class Anomaly(Task):
                 f"task.blocks names block {wrong[0]}; model {side.source.name!r} has blocks 1 to "
                 f"{count}."
             )
-        scale = drawn(other_split(data, "val", KIND), list(normal), SCALED_BY, 0)
+        scale = self._scale(data, list(normal), alone=not branched)
         kept = {"kept": "all"} if self.store_maps else {}
         return {"maps": {"blocks": blocks, "scaled_by": _named(scale), **kept}}
+
+    def _blocks(self, side: ModelSide, count: int) -> list[int]:
+        """Return the blocks that are read unless they are named, or branches say so.
+
+        Raises:
+            ConfigurationError: If no place of the model can be compared with sentences.
+        """
+        spread = sorted({-(-count * part // 4) for part in (1, 2, 3, 4)})
+        if self.scorer in WINDOWED:
+            return [count]
+        if self.scorer not in ("prompts", "combined"):
+            return spread
+        joint = side.model().joint_blocks
+        if not joint:
+            raise ConfigurationError(
+                f"no place of model {side.source.name!r} can be compared with sentences, so that "
+                f"these make no maps: task.maps=false asks them for scores alone, "
+                f"task.scorer=memory_bank or gaussian reads no sentences."
+            )
+        return [block for block in spread if block in joint] or [joint[-1]]
+
+    def _scale(self, data: Any, normal: list[str], *, alone: bool) -> Any:
+        """Return the normal validation images that maps are scaled by.
+
+        Raises:
+            ConfigurationError: If there are none; where sentences score images alone, too, how.
+        """
+        from medrobust.tasks.other_images import other_split
+
+        from .normals import KIND, SCALED_BY, drawn
+
+        try:
+            return drawn(other_split(data, "val", KIND), normal, SCALED_BY, 0)
+        except ConfigurationError as error:
+            if self.scorer != "prompts" or not alone:
+                raise
+            raise ConfigurationError(
+                f"{error} Maps are scaled by normal validation images: task.maps=false asks for "
+                f"scores alone."
+            ) from error
 
     def _of_normals(self, data: Any, normal: Sequence[str]) -> dict[str, Any]:
         """Say which normal images others are compared with; nothing where none are."""
