@@ -99,7 +99,17 @@ def names_given(key: str, value: object) -> tuple[str, ...]:
     listed = [value] if isinstance(value, str) else value
     if isinstance(listed, Sequence) and all(isinstance(name, str) for name in listed):
         return tuple(listed)
-    raise ConfigurationError(f"{key}={value} must be a list of names, such as [first,second].")
+    quoted = (
+        f"; numbers that are names stand in quotes: '{key}=[\"0\"]'" if _has_number(value) else ""
+    )
+    raise ConfigurationError(
+        f"{key}={value} must be a list of names, such as [first,second]{quoted}."
+    )
+
+
+def _has_number(value: object) -> bool:
+    listed = value if isinstance(value, Sequence) else [value]
+    return any(isinstance(one, int | float) and not isinstance(one, bool) for one in listed)
 
 
 def check_kinds(key: str, settings: type, given: Mapping[str, object]) -> None:
