@@ -229,7 +229,7 @@ def _left_out(report: "Report") -> list[str]:
         names = [f"{name} ({why[name]})" if name in why else name for name in sets]
         lines.append(
             f"{metrics} need clean validation images under the same model and texts, and there are "
-            f"none of: {', '.join(names)}"
+            f"none, or none that they can be fitted on, of: {', '.join(names)}"
         )
     if report.matrices and not any(row["metric"] == "feature_drift" for row in report.summary):
         lines.append("feature drift: no features were kept (run with store.features=true)")
