@@ -176,7 +176,9 @@ def test_every_set_is_read_in_both_of_its_trees(tmp_path: Path, name: str) -> No
         assert np.bincount(train.labels).tolist() == [2]
 
 
-def test_lists_of_few_shots_part_the_validation_split(tmp_path: Path) -> None:
+def test_lists_of_few_shots_part_the_validation_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = write_bmad(tmp_path, "Brain_AD", masks=True)
     (tmp_path / "fewshot_seed/Brain").mkdir(parents=True)
     lines = (
@@ -188,6 +190,7 @@ def test_lists_of_few_shots_part_the_validation_split(tmp_path: Path) -> None:
     assert np.bincount(train.labels).tolist() == [2, 2]
     assert np.bincount(val.labels).tolist() == [1, 1]
     assert not set(train.ids) & set(val.ids)
+    assert "left out" not in caplog.text + " ".join(train.marks)  # published so, and no oversight
     other = replace(source, draw=2).load("train")
     assert np.bincount(other.labels).tolist() == [1, 1]
     with (tmp_path / "fewshot_seed/Brain/2-shot.txt").open("a") as file:
