@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+from medrobust.base.given import check_switch
 from medrobust.exceptions import ConfigurationError
 
 from .kernels import KERNELS
@@ -67,6 +68,7 @@ class Corruption:
             raise ConfigurationError(
                 f"corruption.region_of={self.region_of!r} is none of {', '.join(REGIONS)}."
             )
+        check_switch("corruption.force", self.force)
         if self.domain not in ("picture", "stored"):
             raise ConfigurationError(
                 f"corruption.domain={self.domain!r} is none of picture, stored."

@@ -16,7 +16,10 @@ from medrobust.evaluation.image_cells import image_plans
 from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
+from medrobust.readings.lookup import asked
 from medrobust.tasks.base import ONLINE
+
+from .worst_pair import check_pairs
 
 
 def print_dry_job(experiment: Experiment, resources: Resources) -> None:
@@ -67,8 +70,10 @@ def _print_cells(experiment: Experiment, resources: Resources, store: Store) -> 
         line = "Cells between severities are known once those are computed: 3 to 9 a corruption."
         console.print(line, highlight=False, soft_wrap=True)
     if "worst_pair" in readings:
-        count = counted(readings["worst_pair"]["budget"], "pair")
-        line = f"Then {count} of corruptions are tried for each row."
+        settings = asked(readings)["worst_pair"]
+        check_pairs(settings, tables)
+        count = counted(settings.budget, "pair")
+        line = f"Then up to {count} of corruptions are tried for each row."
         console.print(line, highlight=False, soft_wrap=True)
 
 

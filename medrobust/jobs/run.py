@@ -35,6 +35,7 @@ from .job_files import write_json
 from .publish import log_report, publish
 from .records import Tally, expected_tables, plan_record
 from .searches import check_searches, run_searches
+from .worst_pair import check_pairs
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,8 @@ def prepare(experiment: Experiment, job: Job, ranks: Ranks) -> Prepared:
     store = Store(experiment.where.store)
     known = known_to_all(experiment, RESOURCES, store, ranks)
     plans, further = plan(known, RESOURCES), beside(known, RESOURCES)
+    if "worst_pair" in (readings := _readings(known)):
+        check_pairs(readings["worst_pair"], plans)
     runner = CellRunner(known, RESOURCES, store, ranks)
     if ranks.rank != 0:
         return Prepared(known, tuple(plans), further, runner)

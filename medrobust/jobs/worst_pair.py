@@ -7,10 +7,34 @@ from medrobust.corruptions.config import Corruption
 from medrobust.evaluation.cells_of_searches import whole_images
 from medrobust.evaluation.plan import DatasetPlan
 from medrobust.evaluation.store import StoredCell
+from medrobust.exceptions import ConfigurationError
 from medrobust.readings.cells.added_loss import difference
 from medrobust.readings.cells.curves import Curves, by_row, shown_loss
 from medrobust.readings.worst_pair import Pair, WorstPair, tried_of
 from medrobust.reporting.measure import Measured
+
+
+def check_pairs(settings: WorstPair, plans: Sequence[DatasetPlan]) -> None:
+    """Refuse a search where there is nothing to search.
+
+    Args:
+        settings: What is asked.
+        plans: Of the tables.
+
+    Raises:
+        ConfigurationError: If no two corruptions of a data set may come together.
+    """
+    for planned in plans:
+        columns = whole_images(planned.columns)
+        severities = sorted({cell.key.spec.severity for cell in planned.cells} - {0})
+        suites = {suite: [n for own, n in columns if own == suite] for suite, _ in columns}
+        if not any(settings.pairs(names, severities) for names in suites.values()):
+            raise ConfigurationError(
+                f"readings=worst_pair finds no two corruptions of one suite on "
+                f"{planned.record.name} whose severities add up to at most "
+                f"total={settings.total}: name a suite (corruption=medimeta_c), lower severities, "
+                f"or raise readings.worst_pair.total."
+            )
 
 
 def next_pairs(

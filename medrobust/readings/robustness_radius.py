@@ -5,10 +5,11 @@ them (`medrobust.jobs.searches`) until the severity is known to a stated resolut
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import ClassVar
 
+from medrobust.base.given import check_kinds
 from medrobust.base.wording import listed
 from medrobust.evaluation.store import BETWEEN, StoredCell
 from medrobust.exceptions import ConfigurationError
@@ -53,6 +54,7 @@ class RobustnessRadius:
     ends: bool = True
 
     def __post_init__(self) -> None:
+        check_kinds("readings.robustness_radius", RobustnessRadius, asdict(self))
         if not 0 < self.tolerance < 100:
             raise ConfigurationError(
                 f"robustness_radius.tolerance={self.tolerance} must lie between 0 and 100 points."

@@ -7,11 +7,12 @@ chosen, whatever the search did.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from itertools import permutations, product
 from typing import ClassVar, NamedTuple, TypeVar
 
+from medrobust.base.given import check_kinds
 from medrobust.evaluation.store import PAIRS, StoredCell
 from medrobust.exceptions import ConfigurationError
 from medrobust.reporting.markup import plain_table
@@ -76,6 +77,7 @@ class WorstPair:
     budget: int = 24
 
     def __post_init__(self) -> None:
+        check_kinds("readings.worst_pair", WorstPair, asdict(self))
         if not 2 <= self.total <= 10:
             raise ConfigurationError(f"worst_pair.total={self.total} must lie between 2 and 10.")
         if self.budget < 1:

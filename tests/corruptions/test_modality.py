@@ -101,3 +101,11 @@ def test_corruptions_of_any_image_ask_nothing(caplog):
 def test_physics_of_no_device_is_refused_with_the_suites_there_are(words, said):
     with pytest.raises(ConfigurationError, match=rf"{said}.*mri_physics.*dataset\.modality"):
         Suite("physics").expand(None, words)
+
+
+@pytest.mark.parametrize("force", ["maybe", 1, None])
+def test_what_is_neither_true_nor_false_forces_nothing(force) -> None:
+    with pytest.raises(ConfigurationError, match="corruption.force="):
+        Suite("mri_physics", force=force).expand(None, "CT")
+    with pytest.raises(ConfigurationError, match="corruption.force="):
+        Corruption("spike", "mri_physics", force=force)

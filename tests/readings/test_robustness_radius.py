@@ -129,3 +129,13 @@ def test_numbers_that_cannot_be_are_refused() -> None:
         RobustnessRadius(tolerance=0)
     with pytest.raises(ConfigurationError, match="resolution=2"):
         RobustnessRadius(resolution=2)
+    with pytest.raises(ConfigurationError, match="tolerance=x must be a number"):
+        RobustnessRadius(tolerance="x")
+
+
+def test_a_tolerance_that_is_reached_but_for_the_last_bits_of_a_float_is_reached() -> None:
+    added = {at: (share - 0.13, -1.0, 1.0) for at, share in ((1, 0.17), (1.75, 0.18), (2, 0.24))}
+    assert added[1.75][0] < 0.05
+    found = RobustnessRadius(tolerance=5).found(added)
+    assert (found.radius.below, found.radius.reached, found.radius.crossing) == (1, 1.75, 1.75)
+    assert found.below_again == ()

@@ -128,3 +128,16 @@ def test_numbers_that_cannot_be_are_refused() -> None:
         WorstPair(total=1)
     with pytest.raises(ConfigurationError, match="budget=0"):
         WorstPair(budget=0)
+    with pytest.raises(ConfigurationError, match="budget=x must be a whole number"):
+        WorstPair(budget="x")
+
+
+@pytest.mark.parametrize(
+    "words", [["corruption=contrast"], ["corruption=medimeta_c", "severity=5"]]
+)
+def test_a_search_with_nothing_to_search_is_refused(words, workplace, capsys) -> None:
+    rest = [word for word in RUN if not word.startswith(("corruption", "severity"))]
+    for dry in ([], ["dry_run=true"]):
+        assert medrobust(*rest, *words, *dry) == 1
+        assert "finds no two corruptions of one suite on phantoms" in capsys.readouterr().err
+    assert not Path("outputs/store/cells").exists()

@@ -43,6 +43,13 @@ def read_besides(method: Any, data: Any) -> dict[str, Any]:
     return {SOURCE: _other_split(method, data).fingerprint}
 
 
+READS_NONE = {
+    "eata": "Choose eta, which reads none.",
+    "norm_swap": "Name one by split, or set images: 0, which reads none.",
+}
+"""Method that reads clean images -> what to do where there are none."""
+
+
 def _other_split(method: Any, data: Any) -> Any:
     split, _ = method.source()
     try:
@@ -50,7 +57,7 @@ def _other_split(method: Any, data: Any) -> Any:
     except (DatasetNotFoundError, UnknownNameError) as error:
         raise ConfigurationError(
             f"adapter.online={method.method} reads clean images of {split!r}, which {data.name!r} "
-            f"has not ({error}). Choose eta, which reads none."
+            f"has not ({error}). {READS_NONE.get(method.method, 'Name one by split.')}"
         ) from error
 
 
