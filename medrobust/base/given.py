@@ -86,6 +86,19 @@ def check_name(key: str, value: object, *, null: str = "") -> None:
         raise ConfigurationError(f"{key}={value} must be one name{otherwise}.")
 
 
+def check_words(key: str, value: object, example: str) -> None:
+    """Refuse what is no text; an empty one says that nothing is known.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"{key}={value} must be a few words, such as {example!r}; leave it out where they are "
+            f"not known."
+        )
+
+
 def names_given(key: str, value: object) -> tuple[str, ...]:
     """Return the names that a setting lists; one alone may stand without brackets.
 

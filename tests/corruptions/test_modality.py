@@ -9,7 +9,16 @@ from medrobust.base.once import begin_again
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.corruptions.kernels import KERNELS
 from medrobust.corruptions.modality import PHYSICS, WORDS, device_of, modality_of, say_unchecked
-from medrobust.datasets import Folder, MedIMeta, MedMNIST, OpenI, PhantomLesions, Phantoms, Roco
+from medrobust.datasets import (
+    Folder,
+    MedIMeta,
+    MedMNIST,
+    Npz,
+    OpenI,
+    PhantomLesions,
+    Phantoms,
+    Roco,
+)
 from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
 from medrobust.datasets.published.medmnist_facts import FACTS as MEDMNIST
 from medrobust.exceptions import ConfigurationError
@@ -105,7 +114,18 @@ def test_physics_of_no_device_is_refused_with_the_suites_there_are(words, said):
 
 @pytest.mark.parametrize("force", ["maybe", 1, None])
 def test_what_is_neither_true_nor_false_forces_nothing(force) -> None:
-    with pytest.raises(ConfigurationError, match="corruption.force="):
+    with pytest.raises(ConfigurationError, match=r"corruption\.force="):
         Suite("mri_physics", force=force).expand(None, "CT")
-    with pytest.raises(ConfigurationError, match="corruption.force="):
+    with pytest.raises(ConfigurationError, match=r"corruption\.force="):
         Corruption("spike", "mri_physics", force=force)
+
+
+@pytest.mark.parametrize("modality", [["MRI", "CT"], None, 3])
+def test_a_modality_that_is_no_words_is_refused_before_anything_is_opened(
+    modality, tmp_path
+) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\n", "utf-8")
+    with pytest.raises(ConfigurationError, match=r"dataset\.modality=.* must be a few words"):
+        Folder(csv=str(tmp_path / "labels.csv"), name="own", modality=modality).check_files()
+    with pytest.raises(ConfigurationError, match=r"dataset\.modality=.* must be a few words"):
+        Npz(file=str(tmp_path / "set.npz"), name="own", class_names=["a", "b"], modality=modality)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from medrobust.base.findings import Finding
+from medrobust.base.given import check_words
 from medrobust.base.targets import Boxes, Target
 from medrobust.base.wording import part_of
 from medrobust.datasets.image_set import ImageSet
@@ -98,7 +99,9 @@ class Lesions(Folder):
 
         Raises:
             DatasetNotFoundError: If one is missing.
+            ConfigurationError: If the modality is no words.
         """
+        check_words("dataset.modality", self.modality, "chest x-ray")
         check_table(Path(self.csv or self.boxes).expanduser())
         check_table(Path(self.boxes).expanduser())
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.former_keywords import formerly_made_with
-from medrobust.base.given import names_given
+from medrobust.base.given import check_words, names_given
 from medrobust.base.missing import is_missing, names_nobody
 from medrobust.base.once import say_once
 from medrobust.base.targets import Labels
@@ -94,6 +94,7 @@ class Npz:
     def __post_init__(self) -> None:
         """Refuse choices that do not exist."""
         Framing(self.size, self.fit)
+        check_words("dataset.modality", self.modality, "chest x-ray")
         check_unlabelled(self.unlabelled)
         if not isinstance(self.unpack_limit, int | float) or not self.unpack_limit > 0:
             raise ConfigurationError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.findings import Finding
-from medrobust.base.given import check_name, names_given
+from medrobust.base.given import check_name, check_words, names_given
 from medrobust.base.once import say_once
 from medrobust.base.stored_planes import OpensPlanes
 from medrobust.base.targets import Labels, Texts
@@ -134,7 +134,9 @@ class OwnData(ABC):
 
         Raises:
             DatasetNotFoundError: If it is missing.
+            ConfigurationError: If the modality is no words.
         """
+        check_words("dataset.modality", self.modality, "chest x-ray")
         check_table(Path(self.csv).expanduser())
 
     def load(self, split: str | None = None) -> ImageSet:
