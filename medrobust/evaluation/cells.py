@@ -125,6 +125,8 @@ class StoredCell:
         record: The whole of `cell.json`: configuration, versions, device, seconds, load report.
         examples: Example pictures, at most eight: see `picture`.
         digests: SHA-256 of each, by its name; empty in a cell without a seal.
+        unread: Why its task does not read its arrays, though they are as they were written: it
+            declares others by now, or is not installed. Empty where it reads them.
     """
 
     spec: CellSpec
@@ -135,6 +137,7 @@ class StoredCell:
     record: dict[str, Any]
     examples: tuple[Path, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    unread: str = ""
 
     @property
     def head(self) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def _data_numbers(store: Store, folder: Path) -> Any:
 
 
 def _cell_numbers(store: Store, folder: Path) -> Any:
-    cell = store.read_folder(folder)
+    cell = store.intact(folder)
     for number in range(len(cell.examples)):
         cell.picture(number)
     record = cell.record

@@ -38,7 +38,7 @@ def _splits(store: Store) -> Iterator[Path]:
 
 
 def _cells(store: Store) -> Iterator[Path]:
-    for cell in store.cells():
+    for cell in map(store.intact, store.folders()):
         if is_sealed(cell.record):
             continue
         pictures = {path.name: cell.picture(n) for n, path in enumerate(cell.examples)}

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medrobust.base.former_names import FIRST
 from medrobust.tasks.base import READ_AS, deciding
 
 from .plan import DatasetPlan
@@ -31,11 +32,20 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
     Returns:
         Names of parts of the encoding, then "prompts", "texts" or "classifier", then "task" with
         what of it differs, in that order.
+
+    Example:
+        >>> from medrobust.evaluation.cells import CellSpec
+        >>> spec = CellSpec("m", "none", "d", "test", "none", "clean", 0, None)
+        >>> key = CellKey(spec, {}, {"kind": "neighbours", "version": 2}, "d")
+        >>> differences(key, {"encoding": {}, "head": {"kind": "neighbours", "version": 1}})
+        ['task (version)']
     """
     before = record["encoding"]
     names = [*key.encoding, *(name for name in before if name not in key.encoding)]
     found = [name for name in names if key.encoding.get(name) != before.get(name)]
     read = "prompts" if "name" in key.head else "texts" if "texts" in key.head else None
+    if read is None and key.task == FIRST:
+        return found + (["classifier"] if deciding(key.head) != deciding(record["head"]) else [])
     return found + _of_head(deciding(key.head), deciding(record["head"]), read)
 
 
@@ -43,10 +53,8 @@ def _of_head(planned: Mapping[str, Any], stored: Mapping[str, Any], read: str | 
     """Name what differs between heads: what answers, or how the task asks."""
     names = [*planned, *(name for name in stored if name not in planned)]
     unlike = [name for name in names if planned.get(name) != stored.get(name)]
-    if read is None:
-        return ["classifier"] if unlike else []
-    asked = [name for name in unlike if name not in ANSWERS]
-    answers = [read] if len(asked) < len(unlike) else []
+    asked = [name for name in unlike if read is None or name not in ANSWERS]
+    answers = [str(read)] if len(asked) < len(unlike) else []
     return [*answers, *([f"task ({', '.join(asked)})"] if asked else [])]
 
 
@@ -65,7 +73,7 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
             continue
         spec = clean.spec
         place = (spec.model, spec.dataset, spec.suite, spec.corruption, spec.severity)
-        for other in store.find(*place):
+        for other in map(store.intact, store.places(*place)):
             if other.spec != spec or other.task != clean.task:
                 continue
             encoded = {*clean.encoding, *other.record["encoding"]}

@@ -17,7 +17,7 @@ those of `.claims/`, there while cells are computed, keep them from computing th
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -31,12 +31,13 @@ from medrobust.base.seals import ends_sealed, is_sealed
 from medrobust.base.split_facts import OF_AUDITS as OF_AUDITS
 from medrobust.base.split_facts import SplitFacts
 from medrobust.base.temporary_names import is_temporary
+from medrobust.base.wording import counted
 from medrobust.corruptions.suites import BETWEEN as BETWEEN
 from medrobust.corruptions.suites import PAIRS as PAIRS
 from medrobust.corruptions.suites import SANITY as SANITY
 from medrobust.exceptions import StoreError, UnknownNameError
-from medrobust.tasks.base import ArraySpec, names_fit, unlike
-from medrobust.tasks.lookup import task_of
+from medrobust.tasks.base import ArraySpec, redeclared, unlike
+from medrobust.tasks.lookup import task_name, task_of
 from medrobust.types import Float32Array
 
 from .cells import CellKey as CellKey
@@ -78,10 +79,14 @@ class Store:
         root: Folder of the store; made when the first thing is written.
         sealing: Whether records without a seal are taken beside those with one, and without a
             word: they are about to be sealed.
+
+    Attributes:
+        left_out: Sentences on the cells that `cells` has passed over, one a task.
     """
 
     root: Path
     sealing: bool = False
+    left_out: list[str] = field(default_factory=list, init=False, repr=False)
     _data: dict[str, SplitFacts] = field(default_factory=dict, repr=False)
     _sealed: bool | None = field(default=None, init=False, repr=False)
 
@@ -89,7 +94,7 @@ class Store:
         """Say whether the cell is finished and undamaged.
 
         Raises:
-            StoreError: If the cell is there but damaged.
+            StoreError: If the cell is there but damaged, or its task declares other arrays by now.
         """
         if not self.holds(key.spec, key.fingerprint):
             return False
@@ -104,7 +109,8 @@ class Store:
         """Read one cell and check that its arrays are those that its JSON speaks of.
 
         Raises:
-            StoreError: If it is missing or damaged; the message names the folder.
+            StoreError: If it is missing, damaged, or nothing that its task reads; the message names
+                the folder.
         """
         folder = self.root / cell_folder(spec, fingerprint_)
         cell = self.read_folder(folder)
@@ -114,6 +120,17 @@ class Store:
 
     def read_folder(self, folder: Path) -> StoredCell:
         """Read the cell that lies in `folder`, as `read` does."""
+        cell = self.intact(folder)
+        if cell.unread:
+            raise self._not_read(cell)
+        return cell
+
+    def intact(self, folder: Path) -> StoredCell:
+        """Read the cell that lies in `folder`, be it one that its task does not read (`unread`).
+
+        Raises:
+            StoreError: If it is missing or damaged; the message names the folder.
+        """
         record = read_record(folder / "cell.json")
         try:
             spec = CellSpec(**record["cell"])
@@ -124,7 +141,7 @@ class Store:
             fingerprints = (own_fingerprint, str(record["encoding_fingerprint"]))
             complaint = contradiction(key, data, fingerprints, record.get("config"))
             place = cell_parts(spec, own_fingerprint)
-            declared = _declared(str(key.head["kind"]), folder)
+            declared, unread = _declared(str(key.head["kind"])), _unread(record)
             digests = dict(record["examples"]) if self._has_seal(record, folder) else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"cell.json lacks a part ({error})") from error
@@ -134,14 +151,34 @@ class Store:
             raise damaged(folder, complaint or f"it holds the cell {spec}, whose place is another")
         if complaint:
             raise self._refusal(folder, record, data, complaint)
-        if not names_fit(declared, stated):
-            raise damaged(folder, f"it holds {sorted(stated)}, not {sorted(declared)}")
+        if declared and unread and digests is None:
+            raise damaged(folder, unread)  # no seal says that it was written so
+        if strange := [name for name in stated if Path(name).name != name]:
+            raise damaged(folder, f"{strange[0]!r} is no name of an array")
         arrays = {name: stored_array(folder / f"{name}.npy", stated[name]) for name in stated}
-        if complaint := unlike(declared, arrays, data):
+        if declared and not unread and (complaint := unlike(declared, arrays, data)):
             raise self._refusal(folder, record, data, complaint)
         examples = tuple(folder / name for name in sorted(_pictures(folder, digests)))
         return StoredCell(
-            spec, own_fingerprint, folder, arrays, data, record, examples, digests or {}
+            spec, own_fingerprint, folder, arrays, data, record, examples, digests or {}, unread
+        )
+
+    def _not_read(self, cell: StoredCell) -> StoreError:
+        """Build the error for a cell that its task does not read: one for all that are like it."""
+        if _declared(str(cell.head["kind"])) is None:
+            return StoreError(f"{cell.folder} cannot be read: {cell.unread}.")
+        count = 0
+        for folder in self.folders():
+            with suppress(*UNFIT):
+                record = read_record(folder / "cell.json")
+                same = task_name(str(record["head"]["kind"])) == cell.task
+                count += same and bool(_unread(record))
+        others = f" ({counted(count, 'cell')} of this store in all)" if count > 1 else ""
+        return StoreError(
+            f"{cell.folder} is whole, but of another version of task={cell.task}{others}: "
+            f"{cell.unread}. Run this job once with resume=false, which computes its cells again "
+            f"in place of those; or let what `heads` of the task returns hold a version, raised "
+            f"with every such change, which gives new cells names of their own."
         )
 
     def _refusal(
@@ -152,7 +189,7 @@ class Store:
         for other in self.folders():
             with suppress(*UNFIT):
                 theirs = record if other == folder else read_record(other / "cell.json")
-                if theirs["data"] == data.fingerprint:
+                if theirs["data"] == data.fingerprint and not _unread(theirs):
                     found[other] = misfit(theirs, data)
         if found.pop(folder, None) != complaint or None in found.values():
             return damaged(folder, complaint)
@@ -216,8 +253,8 @@ class Store:
         place = self.root / key.folder
         column = f"*.{safe_name(key.spec.corruption)}"
         for folder in sorted(place.parent.parent.glob(f"{column}/{place.name}")):
-            twin = self.read_folder(folder)
-            if twin.fingerprint != key.fingerprint:
+            twin = self.intact(folder)
+            if twin.unread or twin.fingerprint != key.fingerprint:
                 continue
             pictures = {path.name: twin.picture(n) for n, path in enumerate(twin.examples)}
             own = {"cell": asdict(key.spec), "head": dict(key.head)}
@@ -331,10 +368,23 @@ class Store:
     def find(
         self, model: str, dataset: str, suite: str, corruption: str, severity: int
     ) -> Iterator[StoredCell]:
-        """Yield the finished cells of that place, whatever their fingerprint, by folder name."""
+        """Yield the finished cells of that place as `readable` does, by the names of folders."""
+        return self.readable(self.places(model, dataset, suite, corruption, severity))
+
+    def places(
+        self, model: str, dataset: str, suite: str, corruption: str, severity: int
+    ) -> list[Path]:
+        """List the folders of the finished cells of that place, whatever their fingerprint."""
         place = self.root / cell_place(model, dataset, suite, corruption)
-        for folder in sorted(place.glob(f"s{severity}-*")):
-            yield self.read_folder(folder)
+        return sorted(place.glob(f"s{severity}-*"))
+
+    def readable(self, folders: Iterable[Path]) -> Iterator[StoredCell]:
+        """Yield the cells of folders that nobody asked for by fingerprint, without `unread` ones.
+
+        Raises:
+            StoreError: If one is damaged.
+        """
+        return (cell for cell in map(self.intact, folders) if not cell.unread)
 
     def folders(self) -> Iterator[Path]:
         """Yield the folder of every finished cell, in the order of their names.
@@ -352,9 +402,23 @@ class Store:
                             raise damaged(cell, "it holds a cell, and no cell has such a name")
 
     def cells(self) -> Iterator[StoredCell]:
-        """Yield every finished cell, in the order of the folder names."""
-        for folder in self.folders():
-            yield self.read_folder(folder)
+        """Yield every finished cell, in the order of the folder names, and warn of `unread` ones.
+
+        Raises:
+            StoreError: If one is damaged.
+        """
+        passed: dict[str, list[str]] = {}
+        for cell in map(self.intact, self.folders()):
+            if cell.unread:
+                passed.setdefault(cell.task, []).append(cell.unread)
+            else:
+                yield cell
+        self.left_out = [
+            f"{counted(len(each), 'cell')} of task={task} left out: {each[0]}"
+            for task, each in passed.items()
+        ]
+        for sentence in self.left_out:
+            say_once(log, logging.WARNING, f"{self.root.name}: {sentence}")
 
 
 def _inside(folder: Path, *, hidden: bool = False) -> list[Path]:
@@ -367,13 +431,24 @@ def _inside(folder: Path, *, hidden: bool = False) -> list[Path]:
         raise StoreError(f"{folder} cannot be read ({error.strerror}).") from error
 
 
-def _declared(kind: str, folder: Path) -> Mapping[str, ArraySpec]:
+def _declared(kind: str) -> Mapping[str, ArraySpec] | None:
+    """Return the arrays of a head's task, or None where it is not installed."""
     try:
         return task_of(kind).arrays
-    except UnknownNameError as error:
-        raise StoreError(
-            f"{folder} holds the answers of a task that is not installed here: {error}"
-        ) from error
+    except UnknownNameError:
+        return None
+
+
+def _unread(record: Mapping[str, Any]) -> str:
+    """Say why its task does not read the arrays of a record; "" where it does.
+
+    Raises:
+        KeyError, TypeError, ValueError: If the record lacks a part.
+    """
+    kind = str(record["head"]["kind"])
+    if (declared := _declared(kind)) is None:
+        return f"it is of a task that is not installed here: {kind!r}"
+    return redeclared(declared, record["arrays"])
 
 
 def _pictures(folder: Path, digests: Mapping[str, str] | None) -> list[str]:

@@ -94,7 +94,7 @@ def sample(store: Store, count: int, seed: int) -> list[StoredCell]:
     drawn = set(random.Random(seed).sample(range(len(folders)), min(count, len(folders))))
     cells = []
     for number, folder in enumerate(folders):
-        cell = store.read_folder(folder)
+        cell = store.intact(folder)
         for picture in range(len(cell.examples)):
             cell.picture(picture)
         if number in drawn:
@@ -110,6 +110,8 @@ def verify(
     resources: Resources,
 ) -> Verdict:
     """Compute one cell again from what its record says, and compare its arrays."""
+    if cell.unread:
+        return Verdict("not computed", f"it is not damaged, but {cell.unread}")
     try:
         with tempfile.TemporaryDirectory(prefix="medrobust-") as scratch:
             again, device = compute_again(cell, store, Path(scratch), changes, resources)

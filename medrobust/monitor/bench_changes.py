@@ -112,8 +112,7 @@ def corrupted_cells(store: Store, clean: StoredCell) -> list[StoredCell]:
     spec = clean.spec
     found: dict[tuple[str, int], StoredCell] = {}
     pattern = f"{clean.folder.parts[-4]}/{clean.folder.parts[-3]}/*/s[1-9]-*"
-    for path in sorted((store.root / "cells").glob(pattern)):
-        cell = store.read_folder(path)
+    for cell in store.readable(sorted((store.root / "cells").glob(pattern))):
         same = cell.data.fingerprint == clean.data.fingerprint and cell.spec.split == spec.split
         if same and variant(cell) == variant(clean):
             found.setdefault((cell.spec.corruption, cell.spec.severity), cell)

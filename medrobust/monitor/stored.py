@@ -57,7 +57,7 @@ def clean_cell(store: Store, choice: Choice) -> StoredCell:
         ConfigurationError: If there is none, or several.
     """
     pattern = f"{choice.model or '*'}/{choice.dataset or '*'}/none.clean/s0-*"
-    cells = [store.read_folder(path) for path in sorted((store.root / "cells").glob(pattern))]
+    cells = list(store.readable(sorted((store.root / "cells").glob(pattern))))
     fitting = [
         cell
         for cell in cells
@@ -192,8 +192,7 @@ def _of_model(store: Store, cell: StoredCell) -> dict[str, Float64Array]:
     """Return what the same model's sentences, or reports, say of the same images."""
     spec = cell.spec
     found: dict[str, Float64Array] = {}
-    for path in sorted(cell.folder.parent.glob(f"s{spec.severity}-*")):
-        other = store.read_folder(path)
+    for other in store.readable(sorted(cell.folder.parent.glob(f"s{spec.severity}-*"))):
         if encoding_of(other) != encoding_of(cell) or other.arrays.keys() != {"measures"}:
             continue
         rows = rows_by_id(cell.data.ids, other.data.ids)
@@ -213,8 +212,7 @@ def _of_images(store: Store, cell: StoredCell) -> dict[str, Float64Array]:
     """Return measures of the images alone."""
     spec, (dataset, corruption) = cell.spec, cell.folder.parts[-3:-1]
     pattern = f"cells/{IMAGES}/{dataset}/{corruption}/s{spec.severity}-*"
-    for path in sorted(store.root.glob(pattern)):
-        other = store.read_folder(path)
+    for other in store.readable(sorted(store.root.glob(pattern))):
         same = other.data.fingerprint == cell.data.fingerprint and other.spec.seed == spec.seed
         if other.task == "image_quality" and same and other.spec.split == spec.split:
             rows = zip(other.head["measures"], other.arrays["measures"].T, strict=True)

@@ -210,6 +210,7 @@ def report_store(
         sanity=[c for c in chosen if c.spec.suite == SANITY],
         missing=missing,
         notes=[
+            *store.left_out,
             *choice.note,
             *version_notes(expected),
             *between_notes(expected),

@@ -84,6 +84,34 @@ def unlike(
     return None
 
 
+def redeclared(declared: Mapping[str, ArraySpec], stated: Mapping[str, Any]) -> str:
+    """Say how stored arrays are not those of a declaration, whatever the split; "" if they are.
+
+    Args:
+        declared: `Task.arrays`.
+        stated: Name -> `shape` and `dtype` of an array, as a record has them.
+
+    Example:
+        >>> declared = {"rank": ArraySpec("int32", ("image",))}
+        >>> redeclared(declared, {"order": {"shape": [9], "dtype": "<i4"}})
+        "it holds ['order'], not ['rank']"
+        >>> redeclared(declared, {"rank": {"shape": [9], "dtype": "<i8"}})
+        "its array 'rank' is int64 (9,), not int32 (image)"
+    """
+    if not names_fit(declared, stated):
+        return f"it holds {sorted(stated)}, not {sorted(declared)}"
+    for name, found in stated.items():
+        spec, dtype, shape = declared[name], np.dtype(found["dtype"]), tuple(found["shape"])
+        fixed = len(shape) == len(spec.axes) and all(
+            isinstance(axis, str) or axis == size
+            for axis, size in zip(spec.axes, shape, strict=True)
+        )
+        if not fixed or dtype != np.dtype(spec.dtype):
+            axes = ", ".join(map(str, spec.axes))
+            return f"its array {name!r} is {dtype} {shape}, not {spec.dtype} ({axes})"
+    return ""
+
+
 def names_fit(declared: Mapping[str, ArraySpec], names: Iterable[str]) -> bool:
     """Say whether arrays have the names that a task declares, optional ones there or not.
 

@@ -24,7 +24,7 @@ from medrobust.types import Int64Array
 from .agreement import ALLOWED, Agreement, agreement_of_arrays
 from .agreement import Move as Move
 from .arrays import ArraySpec as ArraySpec
-from .arrays import names_fit as names_fit
+from .arrays import redeclared as redeclared
 from .arrays import unlike as unlike
 from .heads import AFTER as AFTER
 from .heads import CUT_TEXTS as CUT_TEXTS

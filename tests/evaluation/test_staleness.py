@@ -39,3 +39,9 @@ def test_a_classifier_without_sentences_is_called_so() -> None:
     key = CellKey(SPEC, {"weights": "w"}, {"kind": "probe", "weights": "1"}, "d")
     stored = {"encoding": {"weights": "v"}, "head": {"kind": "probe", "weights": "2"}}
     assert differences(key, stored) == ["weights", "classifier"]
+
+
+def test_a_head_of_another_task_without_sentences_is_no_classifier() -> None:
+    key = CellKey(SPEC, {"weights": "w"}, {"kind": "anomaly", "version": 2, "margin": 0.1}, "d")
+    stored = {"encoding": {"weights": "w"}, "head": {"kind": "anomaly", "version": 1}}
+    assert differences(key, stored) == ["task (version, margin)"]

@@ -1,6 +1,7 @@
 """The store: whole cells or none, damage refused by name."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -10,12 +11,16 @@ import pytest
 from small_store import unsealed
 
 from medrobust.base.findings import Finding
+from medrobust.base.once import begin_again
 from medrobust.base.seals import sealed_json
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation import store_files
+from medrobust.evaluation.merge import merge
+from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import CellKey, CellSpec, Store, safe_name
 from medrobust.evaluation.store_files import described
 from medrobust.exceptions import StoreError
+from medrobust.jobs.verification import sample, verify
 from medrobust.tasks.base import ArraySpec
 from medrobust.tasks.lookup import given as given_task
 
@@ -301,3 +306,94 @@ def test_a_cell_of_a_task_that_is_not_installed_is_named(store: Store) -> None:
     with pytest.raises(StoreError, match=r"not installed here.*'matching'"):
         store.read(SPEC, MATCHING.fingerprint)
     assert store.read(SPEC, key().fingerprint).task == "classification"
+
+
+class Remade(Matching):
+    """The same task, once it keeps other arrays."""
+
+    arrays: ClassVar = {"order": ArraySpec("int32", ("image",))}
+
+
+class Widened(Matching):
+    """The same task, once an array of it has another type."""
+
+    arrays: ClassVar = {**Matching.arrays, "rank": ArraySpec("int64", ("image",))}
+
+
+@pytest.fixture
+def of_before(store: Store) -> Store:
+    """A store with two cells of an earlier declaration beside one of classification."""
+    with given_task(Matching()):
+        store.write(MATCHING, matches(), {})
+        store.write(replace(MATCHING, encoding={"weights": "v"}), matches(), {})
+    return Store(store.root)
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (Remade(), r"it holds \['first', .*\], not \['order'\]"),
+        (Widened(), r"its array 'rank' is int32 \(6,\), not int64 \(image\)"),
+    ],
+)
+def test_a_cell_of_an_earlier_declaration_is_refused_as_such_where_it_is_asked_for(
+    of_before: Store, task: Matching, told: str
+) -> None:
+    with given_task(task):
+        with pytest.raises(StoreError, match=told) as refused:
+            of_before.has(MATCHING)
+        said = str(refused.value)
+        assert "another version of task=matching (2 cells of this store in all)" in said
+        assert "resume=false" in said
+        assert "Delete" not in said
+
+
+@pytest.mark.parametrize("task", [Remade(), Widened(), None])
+def test_a_cell_that_its_task_does_not_read_stops_nobody_who_asks_for_others(
+    of_before: Store, task: Matching | None, caplog
+) -> None:
+    place = (SPEC.model, SPEC.dataset, SPEC.suite, SPEC.corruption, SPEC.severity)
+    with given_task(task) if task else nullcontext():
+        assert [cell.task for cell in of_before.find(*place)] == ["classification"]
+        begin_again()
+        assert [cell.task for cell in of_before.cells()] == ["classification"]
+        (told,) = of_before.left_out
+        assert told.startswith("2 cells of task=matching left out: it")
+        assert told in caplog.text
+        assert of_before.adopt(replace(MATCHING, spec=replace(SPEC, suite="another"))) is False
+        again = replace(MATCHING, encoding={"weights": "w"})
+        if isinstance(task, Remade):
+            of_before.write(again, {"order": np.arange(6, dtype=np.int32)}, {}, replace=True)
+            assert of_before.has(again)
+
+
+@pytest.mark.parametrize("harm", ["array", "seal", "name"])
+def test_a_damaged_cell_of_an_earlier_declaration_is_refused_as_any_other(
+    of_before: Store, harm: str
+) -> None:
+    folder = of_before.root / MATCHING.folder
+    if harm == "array":
+        np.save(folder / "rank.npy", np.arange(1, 7, dtype=np.int32))
+    elif harm == "seal":
+        unsealed(of_before.root)
+    else:
+        body = json.loads((folder / "cell.json").read_text())
+        body["arrays"] |= {"../rank": body["arrays"]["rank"]}
+        (folder / "cell.json").write_bytes(sealed_json(body))
+    with given_task(Remade()), pytest.raises(StoreError, match=r"is damaged: .*Delete that folder"):
+        list(Store(of_before.root).cells())
+
+
+def test_a_cell_of_an_earlier_declaration_is_verified_to_its_bytes_and_merged(
+    of_before: Store, tmp_path: Path
+) -> None:
+    with given_task(Remade()):
+        cells = sample(of_before, 3, seed=0)
+        (one, two) = (cell for cell in cells if cell.task == "matching")
+        for cell in (one, two):
+            verdict = verify(cell, of_before, changes={}, resources=Resources())
+            assert verdict.kind == "not computed"
+            assert verdict.sentence.startswith("it is not damaged, but it holds ['first'")
+        assert merge([of_before.root], tmp_path / "joint").copied == 4  # a split, three cells
+    with given_task(Matching()):
+        assert Store(tmp_path / "joint").has(MATCHING)
