@@ -1,10 +1,11 @@
 """Rows of a memory-mapped array, or windows of them, that are read when they are asked for."""
 
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
 
 
@@ -76,6 +77,42 @@ class WindowRows:
     def take(self, rows: Int64Array) -> "WindowRows":
         """Return some windows, in this order."""
         return WindowRows(picked(self.whole, rows), self.windows[rows])
+
+
+class UnreadRows:
+    """Stands for the images of a split where nothing may depend on them: whoever reads is refused.
+
+    Args:
+        split: The set itself, with its images.
+        why: What the error says.
+    """
+
+    def __init__(self, split: Any, why: str) -> None:
+        self.split, self.why = split, why
+        self.dtype, self.shape, self.ndim = (
+            getattr(split.images, name) for name in ("dtype", "shape", "ndim")
+        )
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, key: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(self.why)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        """Refuse, as `__getitem__` does."""
+        raise ConfigurationError(self.why)
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse `mean`, `astype` and all that arrays have, as `__getitem__` does."""
+        if name.startswith("_") or "why" not in vars(self):
+            raise AttributeError(name)
+        raise ConfigurationError(self.why)
 
 
 def windows_of(images: UInt8Array | WindowRows) -> WindowRows | None:

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.lazy_rows import UnreadRows
 from medrobust.base.split_facts import SplitFacts
 from medrobust.datasets.image_set import DatasetSource, ImageSet
 from medrobust.tasks.base import Head, HeadDescription, ModelSide
@@ -21,6 +23,13 @@ Thing = TypeVar("Thing")
 
 MODEL_MEMORY = 0.25
 """Share of the machine's memory that loaded models may take between jobs."""
+
+PIXELS = (
+    "`head` of a task makes what answers every split of which `heads` says the same, and may not "
+    "read the images of one: compute what depends on them in `outputs_of(features, data)` of what "
+    "it returns, which gets the split of each cell."
+)
+"""Why a head is made without them."""
 
 DATA_SETS_KEPT = 16
 HEADS_KEPT = 512
@@ -99,10 +108,18 @@ class Resources:
         }
 
     def head(self, asked: AskedModel, description: HeadDescription, data: SplitFacts) -> Head:
-        """Return what a cell's head describes, its texts encoded once."""
+        """Return what a cell's head describes, its texts encoded once for all splits.
+
+        Raises:
+            ConfigurationError: If it is made from the images of this one.
+        """
         key = fingerprint([self._model_key(asked), description])
         task, side = task_of(str(description["kind"])), self.side(asked)
-        return _kept(self._heads, key, lambda: task.head(side, description, data), HEADS_KEPT)
+
+        def made() -> Head:
+            return task.head(side, description, _without_pixels(data))
+
+        return _kept(self._heads, key, made, HEADS_KEPT)
 
     def _model_key(self, asked: AskedModel) -> str:
         return fingerprint(
@@ -113,6 +130,15 @@ class Resources:
                 asked.speed.description() if asked.speed else {},
             ]
         )
+
+
+def _without_pixels(data: SplitFacts) -> SplitFacts:
+    """Return a split whose images cannot be read: one head serves others, too."""
+    if not isinstance(data, ImageSet):
+        return data
+    known = copy(data)  # `replace` would check all of it again
+    object.__setattr__(known, "images", UnreadRows(data, PIXELS))
+    return known
 
 
 def _where_paths_begin() -> list[str | None]:

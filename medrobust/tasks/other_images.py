@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medrobust.base.lazy_rows import UnreadRows
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, UnknownNameError
 from medrobust.tasks.base import ModelSide
 
@@ -26,7 +27,8 @@ def other_split(data: Any, name: str, task: str) -> Any:
         ConfigurationError: If there is only the one at hand, or the set has no such split.
     """
     if data.split == name:
-        return data
+        images = getattr(data, "images", None)
+        return images.split if isinstance(images, UnreadRows) else data
     if data.other_split is None:
         raise ConfigurationError(
             f"task={task} needs the {name} split of data set {data.name!r}, and only split "
