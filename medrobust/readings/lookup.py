@@ -1,13 +1,21 @@
-"""Which readings there are: every file beside this one that has a function `section`."""
+"""Which readings there are: every file beside this one that has a function `section`.
 
-from collections.abc import Mapping
+An installed package of somebody else brings one by an entry point that names such a module:
+
+    [project.entry-points."medrobust.readings"]
+    hard_images = "their_package.hard_images"
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from medrobust.base.given import check_kinds
+from medrobust.base.reasons import reason_of
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.tasks.base import Section
 
@@ -15,8 +23,12 @@ if TYPE_CHECKING:
     from medrobust.reporting import Report
 
 
+GROUP = "medrobust.readings"
+"""Of the entry points."""
+
+
 class Reading(Protocol):
-    """What a file of this folder gives.
+    """What a file of this folder gives, or a module of another package.
 
     One that speaks only where it is asked for also has `SETTINGS`, the class of what may be asked;
     it finds its own under its name in `Report.readings`.
@@ -102,4 +114,29 @@ def words(chosen: Mapping[str, Any]) -> list[str]:
 def _readings() -> tuple[Reading, ...]:
     names = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
     modules = (import_module(f"{__package__}.{name}") for name in names if name != "lookup")
-    return tuple(cast("Reading", module) for module in modules if hasattr(module, "section"))
+    own = [module for module in modules if hasattr(module, "section")]
+    return tuple(cast("Reading", module) for module in (*own, *_of_others(set(map(_name, own)))))
+
+
+def _of_others(taken: set[str]) -> Iterator[Any]:
+    """Import the readings that installed packages name, in the order of their names.
+
+    Raises:
+        ConfigurationError: If one cannot be imported, is no reading, or has the name of another.
+    """
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            module = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(
+                f"the reading {entry.name!r} of an installed package cannot be imported, from "
+                f"{entry.value}: {reason_of(error)}. Mend that package or uninstall it."
+            ) from error
+        if not hasattr(module, "section") or _name(module) != entry.name or entry.name in taken:
+            raise ConfigurationError(
+                f"the entry point {entry.name!r} = {entry.value!r} in {GROUP!r} must name a module "
+                f"that has a function `section`, {entry.name!r} as its last name, and the name of "
+                f"no other reading."
+            )
+        taken.add(entry.name)
+        yield module

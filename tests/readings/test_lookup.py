@@ -1,7 +1,9 @@
 """A reading is one file: what it says reaches the page, the folder and the terminal."""
 
 import io
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,8 +35,9 @@ def counted_models(report: Report) -> Section | None:
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    there, planted = lookup._readings(), SimpleNamespace(__name__="m.many", section=counted_models)
-    monkeypatch.setattr(lookup, "_readings", lambda: (*there, planted))
+    """It alone is asked: others may have something to say of any report."""
+    planted = SimpleNamespace(__name__="m.many", section=counted_models)
+    monkeypatch.setattr(lookup, "_readings", lambda: (planted,))
 
 
 def report_of(folder: Path, models: dict[str, float], **asked: object) -> Report:
@@ -85,6 +88,67 @@ def test_a_reading_without_anything_to_say_leaves_no_trace(tmp_path: Path, plant
         for path in [tmp_path / "again" / name]
         if path.exists()
     ]
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Let an installed package name a reading."""
+
+    def name(one: str, value: str) -> None:
+        entry = EntryPoint(one, value, lookup.GROUP)
+        monkeypatch.setattr(lookup, "entry_points", lambda **wanted: EntryPoints([entry]))
+        lookup._readings.cache_clear()
+
+    yield name
+    lookup._readings.cache_clear()
+
+
+def test_another_package_brings_a_reading_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Callable[[str, str], None]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = """
+from dataclasses import dataclass
+from medrobust.tasks.base import Section
+
+@dataclass
+class SETTINGS:
+    limit: int = 3
+
+def section(report):
+    if (asked := report.readings.get("theirs_of_a_test")) is None:
+        return None
+    return Section("Theirs", order=45, html=f"<p>limit {asked.limit}</p>")
+"""
+    (tmp_path / "theirs_of_a_test.py").write_text(text, encoding="utf-8")
+    named("theirs_of_a_test", "theirs_of_a_test")
+    assert "theirs_of_a_test" not in lookup.said(report_of(tmp_path / "bare", {"a": 1.0}))
+    asked = lookup.asked({"theirs_of_a_test": {"limit": 5}})
+    assert lookup.words(asked) == ["readings=theirs_of_a_test", "readings.theirs_of_a_test.limit=5"]
+    report_of(tmp_path / "asked", {"a": 1.0}, **asked)
+    page = (tmp_path / "asked" / "report" / "report.html").read_text("utf-8")
+    assert "<p>limit 5</p>" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "gone",
+            "no_such_package.gone",
+            "'gone' of an installed package cannot be imported",
+        ),
+        ("other", "medrobust.readings.pairs", "'other' as its last name"),
+        ("wording", "medrobust.base.wording", "has a function `section`"),
+        ("pairs", "medrobust.readings.pairs", "the name of no other reading"),
+    ],
+)
+def test_an_entry_point_that_names_no_reading_of_its_own_is_refused(
+    named: Callable[[str, str], None], name: str, value: str, told: str
+) -> None:
+    named(name, value)
+    with pytest.raises(ConfigurationError, match=told):
+        lookup._readings()
 
 
 PARTS_OF_OTHERS = {"lookup", "aggregation", "group_order", "subgroup_differences", "subgroup_terms"}
