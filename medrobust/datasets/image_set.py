@@ -14,9 +14,12 @@ from medrobust.base.lazy_rows import picked
 from medrobust.base.split_facts import SplitFacts, spelled_as_before
 from medrobust.base.stored_planes import OpensPlanes
 from medrobust.base.targets import MaskedLabels, Masks, Target, Texts
-from medrobust.base.wording import counted
+from medrobust.base.wording import counted, listed
 from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array, UInt8Array
+
+JUDGED_BY = ("labels", "texts", "texts and labels", "masks", "boxes")
+"""What images can be judged by: the words that `Task.target` is made of."""
 
 STANDARD_SIZE = 224
 """Pixels a side at which the severities of every suite are defined."""
@@ -192,14 +195,20 @@ def judged_by(source: "DatasetSource", target: str) -> "DatasetSource":
             it is the first that the set can give, and labels where these bring their masks along.
 
     Raises:
-        ConfigurationError: If the data set has none of it.
+        ConfigurationError: If the data set has none of it, or nothing is judged by that.
     """
+    if strange := [one for one in target.split(" or ") if one not in JUDGED_BY]:
+        raise ConfigurationError(
+            f"`target` of the task is {strange[0]!r}, and images are judged by one of these: "
+            f"{_quoted(JUDGED_BY)}. What a task computes from the images itself is an array of "
+            f"its cells, and `target` names what data sets must have besides."
+        )
     given = source.targets if isinstance(source, SeveralTargets) else ("labels",)
     wanted = [one for one in target.split(" or ") if one in given]
     if not wanted:
         raise ConfigurationError(
-            f"data set {source.name!r} has no {target}, which the task judges images by: it has "
-            f"{' and '.join(given)}. Choose another data set or another task."
+            f"data set {source.name!r} has no {target}, which the task judges images by; it can be "
+            f"judged by {_quoted(given)}. Choose another data set or another task."
         )
     if "labels" in wanted and getattr(source, "labels_with_masks", False):
         wanted = ["labels"]
@@ -207,6 +216,10 @@ def judged_by(source: "DatasetSource", target: str) -> "DatasetSource":
         return source
     judged: DatasetSource = replace(cast("Any", source), target=wanted[0])
     return judged
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return listed(list(map(repr, words)))
 
 
 class CorruptedFiles(Protocol):

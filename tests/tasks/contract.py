@@ -110,10 +110,12 @@ class TaskContract:
     def test_its_own_arrays_agree_with_it_and_those_of_another_skill_do_not(self) -> None:
         cell, other = self.cell(), self.cell(skill=0.2)
         for move in ALLOWED:
-            assert self.task.agreement(cell, dict(cell.arrays), move).agrees
+            same = self.task.agreement(cell, dict(cell.arrays), move)
+            assert same.agrees, f"{move}: its own arrays do not agree with it: {same.sentence}"
             found = self.task.agreement(cell, other.arrays, move)
-            assert not found.agrees
-            assert "allowed)" in found.sentence
+            told = f"{move}: arrays of skill 0.2 pass for those of 0.7: {found.sentence}"
+            assert not found.agrees, f"{told} (`Task.agreement` may allow less)"
+            assert "allowed)" in found.sentence, found.sentence
 
     def test_units_of_one_image_answer_as_their_image_does(self) -> None:
         cell = self.cell()
