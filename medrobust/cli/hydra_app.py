@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -190,6 +191,8 @@ def job(config: "DictConfig") -> None:
             else:  # the others go on
                 log.error("job %d failed: %s", number, said)
                 _leave(named_reason(error), hydra, number)
+    if FAILURES and number is None:
+        _remove_if_empty(hydra)
 
 
 def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
@@ -205,6 +208,20 @@ def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
         if number is not None and (launcher := _launcher(hydra)) != "basic":
             experiment = beside_others(experiment, launcher, number)
         run_job(experiment, as_job(config, hydra, hydra.runtime.output_dir, number))
+
+
+def _remove_if_empty(hydra: Any) -> None:
+    """Remove the folder of a run that has written nothing, unless it was named or is the current.
+
+    What Hydra itself has put there is what was typed.
+    """
+    folder = Path(hydra.runtime.output_dir).absolute()
+    named = any(word.partition("=")[0] == "hydra.run.dir" for word in hydra.overrides.hydra)
+    if named or folder == Path.cwd():
+        return
+    written = (path for path in folder.glob("*") if path.name != ".hydra" and path.stat().st_size)
+    if not any(written):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _leave(reason: str, hydra: Any, number: int) -> None:

@@ -223,6 +223,16 @@ def test_a_job_that_breaks_leaves_its_traceback_in_its_folder(workplace: Path, m
     assert len(list(Path("sweep").glob("*/traceback.txt"))) == 2
 
 
+def test_a_run_that_is_refused_before_it_has_written_anything_leaves_no_folder(
+    workplace: Path,
+) -> None:
+    refused = ("dataset=folder", "dataset.csv=nowhere.csv")
+    assert answer(*refused).returncode == 1
+    assert list(Path("outputs/runs").iterdir()) == []
+    assert answer(*refused, "hydra.run.dir=mine").returncode == 1
+    assert Path("mine/.hydra/overrides.yaml").is_file()
+
+
 def test_a_home_that_is_not_there_is_replaced_and_one_that_is_stays(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
     surroundings.prepare()
