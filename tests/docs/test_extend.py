@@ -6,10 +6,17 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from pages import ROOT, blocks
+
+from medrobust.readings import lookup as readings
+from medrobust.tasks import lookup as tasks
+from medrobust.tasks.base import SplitHead
 
 BLOCKS = blocks(ROOT / "docs" / "extend.md")
 
@@ -46,7 +53,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("run.py", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
     for block in BLOCKS:
-        if block.mark != "run in a copy":
+        if block.mark.startswith(("file: ", "end of: ", "below: ")):
             put(block.mark, block.text, root)
     return root
 
@@ -83,9 +90,11 @@ def test_the_pieces_make_all_that_the_page_promises(copy: Path) -> None:
     assert hard[1].startswith("phantoms,test,test/")
 
 
-PROGRAM = """
+TESTS = [block.mark.removeprefix("file: ") for block in BLOCKS if ": tests/" in block.mark]
+
+PROGRAM = f"""
 import sys, pytest
-status = pytest.main(['tests/tasks/test_neighbours.py', '-q', '-p', 'no:cacheprovider'])
+status = pytest.main([*{TESTS}, '-q', '-p', 'no:cacheprovider'])
 import torch
 from medrobust.cli import entry
 from medrobust.corruptions import corrupt
@@ -130,3 +139,31 @@ def test_the_task_keeps_the_contract_in_one_folder_and_reaches_matrix_and_page(
         "file: conf/task/neighbours.yaml",
         "file: tests/tasks/test_neighbours.py",
     ]
+
+
+class Images(list):
+    """A split that is nothing but its images."""
+
+    @property
+    def images(self) -> np.ndarray:
+        return np.array(self, np.uint8)
+
+
+def test_what_depends_on_images_is_computed_for_the_split_of_each_cell() -> None:
+    (text,) = [block.text for block in BLOCKS if block.mark == "part of a head"]
+    parts: dict[str, Any] = {"np": np, "outputs": lambda self, features: {"nearest": features}}
+    exec(text, parts)
+    head = type("OfAPage", (), parts)()
+    assert isinstance(head, SplitHead)
+    for grey in (51, 204):
+        outputs = head.outputs_of(np.array([1, 0]), Images([np.full((4, 4, 3), grey)] * 2))
+        assert outputs["nearest"].tolist() == [1, 0]
+        np.testing.assert_allclose(outputs["brightness"], [grey / 255] * 2, rtol=1e-6)
+
+
+def test_another_package_names_its_parts_under_the_groups_that_are_looked_up() -> None:
+    (text,) = [block.text for block in BLOCKS if block.mark.startswith("in pyproject.toml")]
+    groups = tomllib.loads(text)["project"]["entry-points"]
+    assert groups.keys() == {tasks.GROUP, readings.GROUP}
+    assert groups[tasks.GROUP]["neighbours"].endswith(":TASK")
+    assert groups[readings.GROUP]["hard_images"].endswith(".hard_images")
