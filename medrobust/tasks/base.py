@@ -245,8 +245,9 @@ class Task(ABC):
         Args:
             side: The model that answers.
             description: One of `heads`.
-            data: Facts and target of the split; what of them decides the head, the description
-                names, so that one head serves all splits of which it says the same.
+            data: Facts and target of the split, whose images cannot be read; what of them decides
+                the head, the description names, so that one head serves all splits of which it says
+                the same. What depends on images comes from `SplitHead.outputs_of`.
         """
 
     @abstractmethod
