@@ -134,21 +134,22 @@ def font(smallest: int, largest: int) -> tuple[UInt8Array, Int64Array]:
     phases = np.arange(PHASES)[:, None] * STEPS // PHASES
     columns = (np.arange(width) - BEARING) * STEPS - phases - RIGHT
     out = np.zeros((len(sizes), len(LETTERS), PHASES, height, width), np.uint8)
-    for size, letter in np.ndindex(*out.shape[:2]):
-        rows = (ascents[size] - np.arange(height)) * STEPS - LIFT
-        blank = _blank(LETTERS[letter][1], int(sizes[size]), rows, columns)
-        out[size, letter] = (((1 << _BITS) - blank) * 255 + (1 << _BITS - 1)) >> _BITS
+    rows = (ascents[:, None] - np.arange(height)) * STEPS - LIFT
+    for letter, (_, strokes) in enumerate(LETTERS):
+        blank = _blank(strokes, sizes, rows, columns)
+        out[:, letter] = (((1 << _BITS) - blank) * 255 + (1 << _BITS - 1)) >> _BITS
     return out, ascents
 
 
 def _blank(
-    strokes: Sequence[Stroke], size: int, rows: Int64Array, columns: Int64Array
+    strokes: Sequence[Stroke], sizes: Int64Array, rows: Int64Array, columns: Int64Array
 ) -> Int64Array:
-    """Give the share of paper left blank, of 2^15, at rows (h,) and columns (PHASES, w)."""
-    left = np.full((PHASES, len(rows), columns.shape[1]), 1 << _BITS, np.int64)
+    """Give the share of paper left blank, of 2^15, at rows (sizes, h) and columns (PHASES, w)."""
+    shape = (len(sizes), PHASES, rows.shape[1], columns.shape[1])
+    left, size = np.full(shape, 1 << _BITS, np.int64), sizes[:, None, None, None]
     area = REACH * REACH
     for x, y in _presses(strokes):
-        down = abs(rows[:, None] - y * size * GRID // 100)
+        down = abs(rows[:, None, :, None] - y * size * GRID // 100)
         for tip in _TIPS:
             along = abs(columns[:, None] - (x + 100 * tip) * size * GRID // 100)
             away = down * down + along * along + down * along * CORNER // 100
