@@ -51,16 +51,20 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Refuse the network, keep the caches of tests out of the user's, compose nothing twice."""
+    """Refuse the network, keep the caches of tests out of the user's, make nothing twice."""
     import compositions
+    import drawn_once
 
+    own = tmp_path_factory.getbasetemp()
+    drawn = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "drawn"  # of this run
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("MEDROBUST_CACHE", str(tmp_path_factory.getbasetemp().parent / "cache"))
+        patch.setenv("MEDROBUST_CACHE", str(own.parent / "cache"))
         patch.delenv("MEDROBUST_DATA", raising=False)
         patch.setattr(os, "fsync", lambda opened: None)  # no test pulls the plug
         compositions.remember(patch)
+        drawn_once.remember(patch, drawn)
         # wandb's models read their docstrings out of every module that there is: 4 s a process.
         patch.setattr(f"{FIELDS}.extract_docstrings_from_cls", lambda *_, **__: {}, raising=False)
         yield
