@@ -1,6 +1,7 @@
 """Tiny files in exactly the published layouts, for tests of any room."""
 
 import csv
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def write_medmnist(
     """Write `<flag>_224.npz` (28: `<flag>.npz`) as published, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / (f"{flag}.npz" if size == 28 else f"{flag}_{size}.npz")
-    np.savez_compressed(file, **medmnist_arrays(flag, counts, size, seed))
+    save_packed(file, **medmnist_arrays(flag, counts, size, seed))
     return file
 
 
@@ -237,6 +238,14 @@ def shifted(images: np.ndarray, number: int) -> np.ndarray:
     return (images.astype(np.int64) + 7 * number).astype(np.uint8)
 
 
+def save_packed(file: Path, **arrays: Any) -> None:
+    """Write what `numpy.savez_compressed` does, packed in a third of the time."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
 def write_medmnist_c(root: Path, flag: str, names: Sequence[str], clean: Mapping[str, Any]) -> None:
     """Write files of MedMNIST-C beside nothing else: severity s of name n is shifted by 10 n + s.
 
@@ -249,7 +258,7 @@ def write_medmnist_c(root: Path, flag: str, names: Sequence[str], clean: Mapping
     (root / flag).mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
         blocks = [shifted(clean["test_images"], 10 * number + s) for s in range(1, 6)]
-        np.savez_compressed(
+        save_packed(
             root / flag / f"{name}.npz",
             test_images=np.concatenate(blocks),
             test_labels=np.concatenate([clean["test_labels"]] * 5),
@@ -268,10 +277,10 @@ def write_robustmedclip(
     """Write `<root>/<flag>/<split>/`: clean.npz and `<name>_severity_<s>.npz`, shifted as above."""
     folder = root / flag / split
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "clean.npz", images=images, labels=labels)
+    save_packed(folder / "clean.npz", images=images, labels=labels)
     for number, name in enumerate(names):
         for severity in range(1, 6):
-            np.savez_compressed(
+            save_packed(
                 folder / f"{name}_severity_{severity}.npz",
                 images=shifted(images, 10 * number + severity),
                 labels=labels,

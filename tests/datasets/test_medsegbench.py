@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from datasets import save_packed
 from zenodo import serve_zenodo
 
 from medrobust.datasets import MedSegBench
@@ -35,7 +36,7 @@ def write(folder: Path, flag: str, size: int = 128, **changed: np.ndarray) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     if flag == "idrib":
         arrays = {k: v for k, v in arrays.items() if "images_C" not in k}
-    np.savez_compressed(folder / f"{flag}_{size}.npz", **arrays | changed)
+    save_packed(folder / f"{flag}_{size}.npz", **arrays | changed)
     return folder / f"{flag}_{size}.npz"
 
 
