@@ -92,7 +92,7 @@ def test_of_equal_parts_the_fit_is_the_linear_probe() -> None:
     means = torch.randn(3, 8, generator=draw)
     features = functional.normalize(means[labels] + torch.randn(30, 8, generator=draw), dim=1)
     probe = LinearProbe(inverse_penalty=5.0).fit(features, labels, KIND, 3)
-    recipe = AttentionProbe(inverse_penalty=5.0, steps=1500, rate=0.05)
+    recipe = AttentionProbe(inverse_penalty=5.0, steps=600, rate=0.05)
     head = recipe.fit(features[:, None].expand(-1, 4, -1).contiguous(), labels, KIND, 3)
     np.testing.assert_allclose(head.weight.numpy(), probe.weight.numpy(), atol=2e-2)
     np.testing.assert_allclose(

@@ -132,10 +132,10 @@ def test_a_cell_alone_equals_the_same_cell_as_the_last_of_a_job(tmp_path: Path) 
         runner.complain()
         return read_cells(store, plans)
 
-    some = Suite("medimeta_c")
+    some = Suite("local_change")
     many = cells("many", corruption=some)
     name = many[-1].spec.corruption
-    alone = cells("alone", corruption=Corruption(name, suite="medimeta_c"), batch_size=7)
+    alone = cells("alone", corruption=Corruption(name, suite="local_change"), batch_size=7)
     for cell, twin in zip(alone, (many[0], many[-1]), strict=True):
         assert cell.fingerprint == twin.fingerprint
         assert np.array_equal(cell.arrays["logits"], twin.arrays["logits"])

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,13 @@ from medrobust.adapters import Tuned
 from medrobust.adapters.robustmedclip import peft_files
 from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.models import MedClip, OpenClip
+
+
+def copies(load: Callable[[], Any]) -> Callable[[], Any]:
+    """Read the files once: the tokenizer takes longer than all that is done to the model."""
+    once = cache(load)
+    return lambda: deepcopy(once())
+
 
 SENTENCES = ["a medical image of a lymphocyte", "a medical image of an eosinophil"]
 
@@ -45,7 +54,7 @@ def vit(folder: Path) -> Released:
     at_100 = base | {"logit_scale": torch.tensor(100.0).log()}
     torch.save(at_100, folder / "base/open_clip_pytorch_model.bin")
     biomedclip = OpenClip("biomedclip", "nobody/nothing", local_dir=str(folder / "base"))
-    return Released(folder, source.load, biomedclip.load, 160)
+    return Released(folder, source.load, copies(biomedclip.load), 160)
 
 
 def resnet(folder: Path) -> Released:
@@ -68,7 +77,7 @@ def resnet(folder: Path) -> Released:
         config=str(folder / "base/architecture.json"),
         inputs="robustmedclip",
     )
-    return Released(folder, source.load, medclip.load, 32)
+    return Released(folder, source.load, copies(medclip.load), 32)
 
 
 def logits(model: Any, size: int) -> Tensor:
