@@ -5,6 +5,7 @@ Each writer returns the model of the original library that holds the same weight
 
 import json
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_clip_tokenizer(folder: Path) -> None:
     """Write the vocabulary that open_clip bundles in the form of transformers."""
+    for name, content in _clip_tokenizer_files().items():
+        (folder / name).write_bytes(content)
+
+
+@cache
+def _clip_tokenizer_files() -> dict[str, bytes]:
+    """Make the files once: reading 49,408 tokens takes longer than all else of a small model."""
     from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPTokenizer
 
@@ -76,12 +84,13 @@ def write_clip_tokenizer(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "vocab.json").write_text(json.dumps(vocab))
         Path(scratch, "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+        listed = {name: Path(scratch, name).read_bytes() for name in ("vocab.json", "merges.txt")}
         tokenizer = CLIPTokenizer(
             vocab=f"{scratch}/vocab.json", merges=f"{scratch}/merges.txt", model_max_length=77
         )
-    tokenizer.save_pretrained(folder)
-    (folder / "vocab.json").write_text(json.dumps(vocab))
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()} | listed
 
 
 def write_bert_tokenizer(folder: Path, size: int = BERT_TINY["vocab_size"]) -> None:
