@@ -35,9 +35,10 @@ def squared_distances(first: Float64Array, second: Float64Array) -> Float64Array
     x, y = first.astype(np.float64), second.astype(np.float64)
     center = x.mean(axis=0)
     x, y = x - center, y - center  # far from the origin the difference of squares loses digits
-    found = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * (x @ y.T)
-    distances: Float64Array = np.maximum(found, 0.0)
-    return distances
+    distances: Float64Array = x @ y.T
+    distances *= 2
+    np.subtract((x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1), distances, out=distances)
+    return np.maximum(distances, 0.0, out=distances)
 
 
 def median_bandwidth(reference: Float64Array) -> float:

@@ -58,24 +58,35 @@ def transport_cost(cost: Float64Array) -> float:
     """Return the least mean cost of moving M equal weights onto N equal weights, solved exactly.
 
     Args:
-        cost: float64 (M, N).
+        cost: float64 (M, N), finite.
+
+    Raises:
+        InvalidDataError: If a cost is no finite number.
 
     Example:
         >>> transport_cost(np.array([[0.0, 4.0], [1.0, 1.0]]))
         0.5
     """
+    rows, columns = cost.shape
+    if rows == columns:
+        return float(cost[_assigned(cost), np.arange(columns)].sum() / max(columns, 1))
     return float((cost * transport_plan(cost)).sum())
 
 
 def transport_plan(cost: Float64Array) -> Float64Array:
-    """Return how much of each row goes to each column: float64 (M, N), rows sum to 1 / M."""
-    from scipy import optimize, sparse
+    """Return how much of each row goes to each column: float64 (M, N), rows sum to 1 / M.
 
+    Raises:
+        InvalidDataError: If a cost is no finite number.
+    """
     rows, columns = cost.shape
     if rows == columns:
         plan = np.zeros(cost.shape)
-        plan[optimize.linear_sum_assignment(cost)] = 1 / rows
+        plan[_assigned(cost), np.arange(columns)] = 1 / rows
         return plan
+    from scipy import optimize, sparse
+
+    _check_finite(cost)
     outgoing = sparse.kron(sparse.eye(rows), np.ones((1, columns)))
     incoming = sparse.kron(np.ones((1, rows)), sparse.eye(columns))
     given = np.r_[np.full(rows, 1 / rows), np.full(columns, 1 / columns)]
@@ -85,6 +96,21 @@ def transport_plan(cost: Float64Array) -> Float64Array:
     if not solved.success:
         raise InvalidDataError(f"the transport was not solved ({solved.message}).")
     return np.asarray(solved.x, dtype=np.float64).reshape(cost.shape)
+
+
+def _assigned(cost: Float64Array) -> NDArray[np.int64]:
+    """Return the row that each column of a square cost goes to at the least total: int64 (N,)."""
+    from .assignment_numba import assign
+
+    _check_finite(cost)
+    found = np.empty(len(cost), np.int64)
+    assign(np.ascontiguousarray(cost, np.float64), found)
+    return found
+
+
+def _check_finite(cost: Float64Array) -> None:
+    if not np.isfinite(cost).all():
+        raise InvalidDataError("a cost of the transport is no finite number: leave its row out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.drift.kernels import (
@@ -28,6 +28,7 @@ from medrobust.metrics.drift.transport import (
     random_directions,
     sliced_wasserstein,
     transport_cost,
+    transport_plan,
 )
 from medrobust.metrics.drift.univariate import energy_distance, wasserstein
 
@@ -157,6 +158,26 @@ def test_transport_is_the_best_of_all_permutations_and_of_unequal_sizes():
     first, second = rng.normal(size=6), rng.normal(size=9)
     apart = np.abs(first[:, None] - second[None])
     assert transport_cost(apart) == pytest.approx(wasserstein(first, second))
+
+
+@pytest.mark.parametrize("kind", ["numbers", "ties", "equal", "copies", "large", "negative"])
+def test_the_least_total_of_an_assignment_is_that_of_scipy(kind):
+    rng = np.random.default_rng(3)
+    for size in (1, 2, 7, 63, 64, 65, 130):
+        rows, columns = rng.normal(size=(size, 3)), rng.normal(size=(size, 3))
+        if kind == "copies":  # as draws with replacement have them
+            rows = columns = rows[rng.integers(0, max(size // 2, 1), size)]
+        cost = squared_distances(rows, columns)
+        cost = np.round(cost) if kind == "ties" else np.ones_like(cost) if kind == "equal" else cost
+        cost = cost * 1e12 if kind == "large" else cost - 9 if kind == "negative" else cost
+        plan = transport_plan(cost)
+        assert (plan.sum(axis=0) == 1 / size).all()
+        assert (plan.sum(axis=1) == 1 / size).all()
+        best = cost[optimize.linear_sum_assignment(cost)].mean()
+        assert transport_cost(cost) == pytest.approx(best, rel=1e-12, abs=1e-12)
+        assert (cost * plan).sum() == pytest.approx(best, rel=1e-12, abs=1e-12)
+    with pytest.raises(InvalidDataError, match="no finite number"):
+        transport_cost(np.array([[1.0, np.nan], [2.0, 3.0]]))
 
 
 def test_large_transport_is_subsampled_with_a_stated_error():
