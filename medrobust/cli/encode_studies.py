@@ -149,7 +149,7 @@ def _of_headers(folder: Path, columns: "Columns") -> dict[str, list[str]]:
     found, passed = headers(folder)
     for sentence in passed_sentences(passed):
         print(sentence, file=sys.stderr)
-    known = columns.numeric is not None and columns.categorical is not None
+    known = columns.fitted
     return {
         columns.id: [one.instance for one in found],
         columns.time: [one.time for one in found],

@@ -19,6 +19,7 @@ from .monitor_studies import (
     read_studies,
 )
 from .parsing import check_out_file, check_out_folder, listed, run_job, subcommand_parser
+from .steps_bar import steps_bar
 
 ABOUT = """\
 Watch a deployed model for drift: fit a monitor to clean studies, update it with new ones, and look
@@ -97,6 +98,7 @@ def fit(arguments: Sequence[str]) -> int:
             f"--{name}", action="append", default=[], help=f"columns of {what}: A,B"
         )
     parser.add_argument("--limit", type=float, help="of a published recipe, where it has none")
+    _add_gap(parser)
     add_source(parser)
     given = parser.parse_args(arguments)
     check_out_folder(given.out)
@@ -105,22 +107,27 @@ def fit(arguments: Sequence[str]) -> int:
     from medrobust.monitor.watch import fit_monitor
     from medrobust.monitor.windows import Settings
 
+    _check_gap(given.gap)
     typed = {n: getattr(given, n) for n in SETTINGS if getattr(given, n) is not None}
     if given.recipe in RECIPES:
         _check_published(given, typed)
     settings = Settings(**typed, seed=given.seed)
     studies, model = read_studies(given.reference, given)
     key = data_key(given.out.parent, str(key_file(given, given.out)))
-    record = fit_monitor(
-        given.out,
-        studies,
-        key=key,
-        recipe=given.recipe,
-        settings=settings,
-        limit=given.limit,
-        model=model,
-        columns=kept_columns(given.reference, given),
-    )
+    steps = "windows" if given.recipe in RECIPES else "drawn references"
+    with steps_bar("fit", steps) as on_step:
+        record = fit_monitor(
+            given.out,
+            studies,
+            key=key,
+            recipe=given.recipe,
+            settings=settings,
+            limit=given.limit,
+            model=model,
+            columns=kept_columns(given.reference, given),
+            gap=given.gap,
+            on_step=on_step,
+        )
     print(_fitted(record, given))
     return 0
 
@@ -174,9 +181,7 @@ def update(arguments: Sequence[str]) -> int:
     parser.add_argument("monitor", type=Path, help="folder of the monitor")
     parser.add_argument("studies", type=Path, metavar="TABLE|FOLDER|STORE", help="new studies")
     parser.add_argument("--json", action="store_true", help="print status.json on one line")
-    parser.add_argument(
-        "--gap", type=int, default=92, help="days without studies that are no wrong time stamp"
-    )
+    _add_gap(parser)
     parser.add_argument(
         "--pictures", type=int, default=0, metavar="N", help="keep N nearest and N farthest ones"
     )
@@ -188,8 +193,7 @@ def update(arguments: Sequence[str]) -> int:
     from medrobust.monitor.watch import update_monitor
 
     _check_wandb(given.wandb)
-    if given.gap < 1:
-        raise ConfigurationError(f"--gap {given.gap} must be 1 or more.")
+    _check_gap(given.gap)
     if given.pictures < 0:
         raise ConfigurationError(f"--pictures {given.pictures} must be 0 or more.")
 
@@ -202,7 +206,10 @@ def update(arguments: Sequence[str]) -> int:
     if given.pictures:  # what is wrong with them is said before studies are taken in
         files = image_files(given.studies, studies, given.encode)
         made = pictures_of(given.monitor, studies, files, given.pictures)
-    found = update_monitor(given.monitor, studies, key=key, model=model, gap=given.gap)
+    with steps_bar("update", "windows") as on_step:
+        found = update_monitor(
+            given.monitor, studies, key=key, model=model, gap=given.gap, on_step=on_step
+        )
     for remark in found.remarks:
         print(remark, file=sys.stderr)
     if given.json:
@@ -367,6 +374,18 @@ def _turns(given: Sequence[str]) -> list[tuple[str, str]]:
         if not column or not value:
             raise ConfigurationError(f"--turn {text}: write COLUMN=VALUE, as in view=lateral.")
     return [(column, value) for column, value in found]
+
+
+def _add_gap(parser: ArgumentParser) -> None:
+    """Let a job say how long a site may have been closed."""
+    parser.add_argument(
+        "--gap", type=int, default=92, help="days without studies that are no wrong time stamp"
+    )
+
+
+def _check_gap(days: int) -> None:
+    if days < 1:
+        raise ConfigurationError(f"--gap {days} must be 1 or more.")
 
 
 def _add_wandb(parser: ArgumentParser) -> None:

@@ -142,6 +142,7 @@ def read_studies(source: Path, given: Namespace) -> "tuple[Studies, Model]":
         numeric=None if numeric is None else tuple(numeric),
         categorical=None if categorical is None else tuple(categorical),
         ignored=tuple(listed(given.ignore)),
+        open=hasattr(given, "reference"),
     )
     if given.encode:
         from .encode_studies import encoded

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.steps import OnStep, nothing
 from medrobust.metrics.drift.detectors import detector_of
 
 from .folder import Arrays
@@ -29,14 +30,22 @@ from .windows import (
 ARRAYS = ("mean", "components", "waves")
 
 
-def fit(reference: Studies, settings: Settings) -> tuple[dict[str, Any], Arrays]:
+def fit(
+    reference: Studies, settings: Settings, on_step: OnStep = nothing
+) -> tuple[dict[str, Any], Arrays]:
     """Learn streams, clean windows and the limit; return the record and the arrays to keep.
+
+    Args:
+        reference: Clean studies.
+        settings: Window, budget, detector.
+        on_step: Told of each reference that is drawn.
 
     Raises:
         InvalidDataError: If the reference is too short.
     """
     digester, rows = fit_digester(reference)
-    standard = fit_standard(digester, rows, reference.days, reference.patient_codes, settings)
+    patients = reference.patient_codes
+    standard = fit_standard(digester, rows, reference.days, patients, settings, on_step)
     record = {
         "digester": digester.record(),
         "standard": standard.record(),
@@ -67,6 +76,7 @@ def windows(
     batches: Sequence[Mapping[str, NDArray[Any]]],
     _known: Any,
     resets: Sequence[str] = (),
+    _on_step: OnStep = nothing,
 ) -> list[dict[str, Any]]:
     """Return every window since the reference, one a day.
 

@@ -15,6 +15,7 @@ from medrobust.reporting.markup import details, plain_table
 from .folder import MonitorFolder
 from .limit_words import limit_words
 from .pictures import shown
+from .streams import NO_CONFIDENCE, above_one
 from .studies import day_text
 from .worth import Errors, delays_of, errors_of
 
@@ -210,6 +211,8 @@ def _accuracy(record: Mapping[str, Any], windows: Windows, errors: Mapping[str, 
     known = record.get("digester", {}).get("confidence")
     if not known:
         return ""
+    if above_one(dict(record["digester"].get("edges", ()))):
+        return f"<h2>Accuracy without labels</h2><p>{NO_CONFIDENCE.capitalize()}</p>"
     days = [str(one["day"]) for one in windows]
     parts = [
         f"<h3>{title}</h3>"

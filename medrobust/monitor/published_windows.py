@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.steps import OnStep, nothing
 from medrobust.exceptions import InvalidDataError
 
 from .folder import Arrays
@@ -16,28 +17,38 @@ from .studies import DAY, Studies, day_text, joined
 
 
 def fit(
-    reference: Studies, recipe: Published, limit: float | None
+    reference: Studies, recipe: Published, limit: float | None, on_step: OnStep = nothing
 ) -> tuple[dict[str, Any], Arrays]:
     """Standardise by windows of the reference period; return the record and the arrays to keep.
+
+    Args:
+        reference: Clean studies.
+        recipe: Which.
+        limit: None: as published.
+        on_step: Told of each window.
 
     Raises:
         InvalidDataError: If the reference has fewer than two windows.
     """
+    if not (reference.numbers or reference.categories or reference.vectors):
+        raise InvalidDataError(
+            "the reference has no stream: give features, scores or columns of metadata."
+        )
     recipe = replace(recipe, limit=recipe.limit if limit is None else limit)
     first, last = int(reference.days.min()), int(reference.days.max())
     start = first + (recipe.window if recipe.name == "mmc_plus" else 0)
     series: dict[str, list[float]] = {}
-    for day in range(start, last + 1):
-        rows = window_of(reference, day, recipe)
-        if len(rows) >= recipe.fewest:
-            found = statistics(reference, reference.rows(rows), recipe)
-            for name, value in found.items():
-                series.setdefault(name, []).append(value)
-    if len(next(iter(series.values()), [])) < 2:
+    every = [window_of(reference, day, recipe) for day in range(start, last + 1)]
+    every = [rows for rows in every if len(rows) >= recipe.fewest]
+    if len(every) < 2:
         raise InvalidDataError(
             f"the reference has fewer than two windows of {recipe.window + 1} days with "
             f"{recipe.fewest} studies: {recipe.name} needs a longer one, or more studies a day."
         )
+    for done, rows in enumerate(every, start=1):
+        for name, value in statistics(reference, reference.rows(rows), recipe).items():
+            series.setdefault(name, []).append(value)
+        on_step(done, len(every))
     known = standard({name: np.array(values) for name, values in series.items()}, recipe)
     record = {
         "published": asdict(recipe),
@@ -59,6 +70,7 @@ def windows(
     batches: Sequence[Mapping[str, NDArray[Any]]],
     known: Any,
     resets: Sequence[str] = (),
+    on_step: OnStep = nothing,
 ) -> list[dict[str, Any]]:
     """Return every window since the reference; one that has not changed is not computed again.
 
@@ -70,6 +82,7 @@ def windows(
         batches: What updates have brought.
         known: The windows of the last update, or None.
         resets: None: nothing is remembered from window to window.
+        on_step: Told of each window.
     """
     if not batches:
         return []
@@ -79,7 +92,11 @@ def windows(
     base = _studies(record, reference)
     every = joined([base, *(_studies(record, batch) for batch in batches)]).in_content_order()
     first, last = int(record["reference"]["last"]) + 1, int(every.days.max())
-    return [_window(record, recipe, base, every, day, old) for day in range(first, last + 1)]
+    found = []
+    for day in range(first, last + 1):
+        found.append(_window(record, recipe, base, every, day, old))
+        on_step(len(found), last + 1 - first)
+    return found
 
 
 def _window(

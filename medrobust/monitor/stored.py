@@ -130,9 +130,9 @@ def studies_of_cell(
         metadata.pop(name, None)
     numbers, categories = {}, {}
     for name, values in metadata.items():
-        if columns.numeric is not None and columns.categorical is not None:
-            measured = name in columns.numeric
-            if not measured and name not in columns.categorical:
+        if columns.fitted:
+            measured = name in (columns.numeric or ())
+            if not measured and name not in (columns.categorical or ()):
                 continue  # no stream of the monitor
         else:
             measured = name in (columns.numeric or ()) or _measures(values.tolist())
@@ -164,8 +164,7 @@ def _check_named(columns: Columns, there: Sequence[str]) -> None:
     Raises:
         InvalidDataError: Naming what is there.
     """
-    fitted = columns.numeric is not None and columns.categorical is not None
-    for option in ("ignore",) if fitted else ("ignore", "numeric", "categorical"):
+    for option in ("ignore",) if columns.fitted else ("ignore", "numeric", "categorical"):
         named = columns.ignored if option == "ignore" else getattr(columns, option) or ()
         for name in named:
             if name not in there:
@@ -204,7 +203,7 @@ def _of_model(store: Store, cell: StoredCell) -> dict[str, Float64Array]:
 
 def _wanted(found: dict[str, Float64Array], columns: Columns) -> dict[str, Float64Array]:
     """Leave out what is no stream of the monitor."""
-    wanted = found if columns.numeric is None or columns.categorical is None else columns.numeric
+    wanted = columns.numeric or () if columns.fitted else found
     return {n: v for n, v in found.items() if n in wanted and n not in columns.ignored}
 
 

@@ -11,7 +11,7 @@ reference within and outside the components. Statistics are scaled so that they 
 number of studies of an unchanged stream.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -45,6 +45,12 @@ FOLDS = 5
 
 SLACK = 1e-3
 """By which the sum of the probabilities of a study may differ from 1."""
+
+NO_CONFIDENCE = (
+    "this monitor was fitted with labels to scores that are no probabilities, and estimates no "
+    "accuracy: fit a new one, to the softmax of logits."
+)
+"""Said of monitors that were fitted before such scores were refused."""
 
 LARGE = 1e30
 """Stands for an infinite threshold, which JSON has no word for."""
@@ -121,6 +127,11 @@ class Digester:
             yield Stream(name, kind, start, start + size)
             start += size
 
+    @property
+    def misled(self) -> bool:
+        """Whether labels were given with scores that are no probabilities, as once was possible."""
+        return self.confidence is not None and above_one(self.edges)
+
     def digest(
         self, studies: Studies, measured: Mapping[str, Float64Array] | None = None
     ) -> Float32Array:
@@ -138,11 +149,8 @@ class Digester:
         blocks = [_binned(measures[name], edges) for name, edges in self.edges.items()]
         blocks += [_one_hot(texts[name], known) for name, known in self.categories.items()]
         if self.confidence is not None:
-            if (self.edges["top score"] > 1 + SLACK).any():
-                raise InvalidDataError(
-                    "this monitor was fitted with labels to scores that are no probabilities, and "
-                    "what it says of accuracy is wrong: fit a new one, to the softmax of logits."
-                )
+            if self.misled:
+                raise InvalidDataError(NO_CONFIDENCE)
             _check_probabilities(studies.vectors["scores"])
             top = studies.vectors["scores"].max(axis=1)
             parts.append(np.stack([top, top >= self.confidence.threshold], axis=1))
@@ -182,28 +190,35 @@ class Digester:
         Args:
             rows: float32 (N, F) whose shares categories are weighted by.
         """
-        shares = np.maximum(rows.mean(axis=0, dtype=np.float64), 1e-9)
+        from .windows_numba import squared_sizes
+
+        shares = np.sqrt(np.maximum(rows.mean(axis=0, dtype=np.float64), 1e-9))
 
         def sizes(off: Float64Array) -> Float64Array:
-            found, known = np.empty_like(off), self.streams[-1].stop
-            found[:, known:] = off[:, known:] ** 2
-            for stream in self.streams:
-                own = slice(stream.start, stream.stop)
-                part = off[:, own].cumsum(axis=1) if stream.kind == "ordered" else off[:, own]
-                part = part / np.sqrt(shares[own]) if stream.kind == "category" else part
-                found[:, own] = (part**2).sum(axis=1, keepdims=True)
+            found = np.empty_like(off)
+            squared_sizes(off, self.places, shares, found)
             return found
 
         return sizes
 
+    @property
+    def places(self) -> Int64Array:
+        """Kind, as kernels number them, first column and column after the last: int64 (S, 3)."""
+        from .windows_numba import KINDS
+
+        return np.array([(KINDS[one.kind], one.start, one.stop) for one in self.streams])
+
     def accuracy(self, sums: Float64Array, counts: Float64Array) -> dict[str, Float64Array]:
         """Estimate the accuracy in windows without labels: "doc", "atc" -> float64 (T,).
+
+        Nothing is estimated without labels of the reference, or from scores that are no
+        probabilities.
 
         Args:
             sums: float64 (T, F), sum of the rows of each window.
             counts: float64 (T,), above 0.
         """
-        if self.confidence is None:
+        if self.confidence is None or self.misled:
             return {}
         mean, above = (sums[:, -2:] / counts[:, None]).T
         known = self.confidence
@@ -217,6 +232,11 @@ class Digester:
             "scores": self.scores,
             "confidence": None if self.confidence is None else asdict(self.confidence),
         }
+
+
+def above_one(edges: Mapping[str, Iterable[float]]) -> bool:
+    """Say whether the largest scores of a reference pass 1, which no probability does."""
+    return max(edges.get("top score", ()), default=0.0) > 1 + SLACK
 
 
 def read_digester(record: Mapping[str, Any], arrays: Mapping[str, Float64Array]) -> Digester:
@@ -339,8 +359,8 @@ def _components(embedding: Float32Array) -> dict[str, Float64Array]:
     count = min(COMPONENTS, embedding.shape[1], len(embedding) // STUDIES_PER_COMPONENT)
     if count < 1:
         raise InvalidDataError(
-            f"a reference of {len(embedding)} studies is too small for an embedding: give "
-            f"{STUDIES_PER_COMPONENT} or more."
+            f"a reference of {counted(len(embedding), 'study')} is too small for an embedding: "
+            f"give {STUDIES_PER_COMPONENT} or more."
         )
     mean = embedding.mean(axis=0, dtype=np.float64)
     components = _whitened(embedding, mean, count)
@@ -360,7 +380,10 @@ def _whitened(embedding: Float32Array, mean: Float64Array, count: int) -> Float6
     values, axes = values[::-1], axes[:, ::-1]
     kept = values > max(values[0] * 1e-8, 1e-30)
     if not kept.any():
-        raise InvalidDataError("the embedding is the same for every study of the reference.")
+        raise InvalidDataError(
+            "the embedding is the same for every study of the reference: no change could be seen. "
+            "Encode the images again, or leave the features out."
+        )
     axes = axes[:, kept] * np.where(axes[:, kept].sum(axis=0) < 0, -1.0, 1.0)
     found: Float64Array = axes / np.sqrt(values[kept])
     return found

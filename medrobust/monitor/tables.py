@@ -46,6 +46,10 @@ class Columns:
         numeric: Measures; None: found in the reference.
         categorical: Categories; None: found in the reference.
         ignored: No streams.
+        open: Other columns are streams, too, where both kinds are named.
+
+    Raises:
+        InvalidDataError: If a column is to be both.
     """
 
     id: str = "id"
@@ -55,6 +59,18 @@ class Columns:
     numeric: tuple[str, ...] | None = None
     categorical: tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
+    open: bool = False
+
+    def __post_init__(self) -> None:
+        for name in sorted({*(self.numeric or ())} & {*(self.categorical or ())}):
+            raise InvalidDataError(
+                f"{name!r} is named by --numeric and by --categorical: name it once."
+            )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the streams are those of a monitor, and no others."""
+        return not self.open and self.numeric is not None and self.categorical is not None
 
 
 def studies_of_table(file: Path, columns: Columns) -> Studies:
@@ -211,8 +227,8 @@ def _streams(
     table: Table, columns: Columns, taken: set[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Say which columns are measures and which categories."""
-    if columns.numeric is not None and columns.categorical is not None:
-        return columns.numeric, columns.categorical
+    if columns.fitted:
+        return columns.numeric or (), columns.categorical or ()
     named = {*(columns.numeric or ()), *(columns.categorical or ())}
     known = {columns.id, columns.time, columns.patient, columns.label, *columns.ignored, *taken}
     numeric, categorical = list(columns.numeric or ()), list(columns.categorical or ())

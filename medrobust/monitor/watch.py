@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.steps import OnStep, nothing
 from medrobust.base.wording import counted, listed
 from medrobust.datasets.own.pseudonyms import keyed_hashes
 from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_name
@@ -59,6 +61,8 @@ def fit_monitor(
     limit: float | None = None,
     model: Model = UNNAMED,
     columns: Mapping[str, str] | None = None,
+    gap: int = GAP,
+    on_step: OnStep = nothing,
 ) -> dict[str, Any]:
     """Write a new monitor; return its record.
 
@@ -71,10 +75,12 @@ def fit_monitor(
         limit: Of a published recipe; None: the published one, if there is one.
         model: What made features and scores, which updates must come from.
         columns: "id", "time", "patient" -> column of the table; None: there was none.
+        gap: Days without studies after which a time stamp is taken for wrong.
+        on_step: Told of each step of what takes long.
 
     Raises:
         ConfigurationError: If the default recipe, which sets its own limit, is given one.
-        InvalidDataError: If the reference is too short or has a study twice.
+        InvalidDataError: If the reference is too short, has a study twice or a wrong time stamp.
         UnknownNameError: If there is no such recipe.
         StoreError: If there is a monitor already.
     """
@@ -84,6 +90,8 @@ def fit_monitor(
         raise ConfigurationError(
             f"--limit {limit:g} is for published recipes: the default one has --budget."
         )
+    if limit is not None and not 0 < limit < inf:
+        raise ConfigurationError(f"--limit {limit:g} must be a number above 0.")
     known = hidden(reference, key).in_content_order()
     ids, counts = np.unique(known.ids, return_counts=True)
     if len(ids) < len(known):
@@ -92,6 +100,7 @@ def fit_monitor(
             f"once: give each one row."
         )
     days = known.days
+    _check_gaps(days, gap)
     body: dict[str, Any] = {
         "recipe": recipe,
         "settings": asdict(settings or Settings()),
@@ -112,16 +121,23 @@ def fit_monitor(
     if columns is not None:
         body["columns"] = dict(columns)
     if recipe == DEFAULT:
-        part, arrays = default_windows.fit(known, settings or Settings())
+        part, arrays = default_windows.fit(known, settings or Settings(), on_step)
     else:
         seed = (settings or Settings()).seed
-        part, arrays = published_windows.fit(known, replace(RECIPES[recipe], seed=seed), limit)
+        published = replace(RECIPES[recipe], seed=seed)
+        part, arrays = published_windows.fit(known, published, limit, on_step)
     MonitorFolder(place).create({**body, **part}, {**arrays, "ids": known.ids})
     return {**body, **part}
 
 
 def update_monitor(
-    place: Path, studies: Studies, *, key: bytes, model: Model = UNNAMED, gap: int = GAP
+    place: Path,
+    studies: Studies,
+    *,
+    key: bytes,
+    model: Model = UNNAMED,
+    gap: int = GAP,
+    on_step: OnStep = nothing,
 ) -> Updated:
     """Add new studies and make windows and status anew.
 
@@ -131,6 +147,7 @@ def update_monitor(
         key: The one that the monitor was fitted with.
         model: What made features and scores.
         gap: Days without studies after which a time stamp is taken for wrong.
+        on_step: Told of each window of a published recipe, which takes long.
 
     Raises:
         InvalidDataError: If streams are missing, or time stamps cannot be right.
@@ -154,7 +171,7 @@ def update_monitor(
             _say_late(fresh, before, remarks)
             folder.add(_recipe(record).kept(fresh, record, reference))
             batches = folder.batches()
-        status = _made_anew(folder, record, reference, batches)
+        status = _made_anew(folder, record, reference, batches, on_step)
         if len(fresh) and (new := [d for d in status["missing_days"] if d > day_text(before)]):
             remarks.append(_missing(new))
     return Updated(len(fresh), status, tuple(remarks))
@@ -176,10 +193,11 @@ def _made_anew(
     record: Mapping[str, Any],
     reference: Arrays,
     batches: list[dict[str, NDArray[Any]]],
+    on_step: OnStep = nothing,
 ) -> dict[str, Any]:
     """Write windows and status; return the status."""
     notes, known = notes_of(folder), folder.read("windows.json")
-    windows = _recipe(record).windows(record, reference, batches, known, resets(notes))
+    windows = _recipe(record).windows(record, reference, batches, known, resets(notes), on_step)
     status = status_of(record, windows, batches, notes)
     folder.list_batches(batches)
     folder.write("windows.json", windows)

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.steps import OnStep, nothing
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.drift.clean_streams import CleanPeriod, Days, clean_period
@@ -24,6 +26,9 @@ STREAMS = 12
 
 SHORTEST, LONGEST = 240, 1460
 """Days of a clean stream; between them, four budgets: few streams end before their alarm."""
+
+LONGEST_BUDGET = 50_000
+"""Days: sixteen false alarms or more on all clean streams together."""
 
 POOL, INNER, GATHERED = 600, 200, 40
 """Blocks drawn of the reference, and of each drawn reference; streams that a standard is set on."""
@@ -57,8 +62,13 @@ class Settings:
         if not 0 <= self.confidence < 1:
             raise InvalidDataError(f"--confidence {self.confidence} must be a share below 1.")
         for name in ("window", "fewest", "block", "budget"):
-            if not getattr(self, name) >= 1:
+            if not 1 <= getattr(self, name) < inf:
                 raise InvalidDataError(f"--{name} {getattr(self, name)} must be 1 or more.")
+        if self.budget > LONGEST_BUDGET:
+            raise InvalidDataError(
+                f"--budget {self.budget:g} is longer than {LONGEST_BUDGET:,} days, more than can "
+                f"be told of the clean streams that are drawn: ask for a smaller one."
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,9 +182,9 @@ def drawn_path(
     settings: Settings,
 ) -> Float64Array:
     """Return `window_statistics` of blocks of days that follow each other: float64 (T, S)."""
-    from .windows_numba import KINDS, drawn_statistics
+    from .windows_numba import drawn_statistics
 
-    streams = np.array([(KINDS[s.kind], s.start, s.stop) for s in digester.streams])
+    streams = digester.places
     found = np.empty((len(blocks) * pool.counts.shape[1], len(streams)))
     window, fewest = settings.window, float(settings.fewest)
     drawn_statistics(pool.sums, pool.counts, blocks, window, fewest, *reference, streams, found)
@@ -187,6 +197,7 @@ def fit_standard(
     days: Int64Array,
     patients: Int64Array,
     settings: Settings,
+    on_step: OnStep = nothing,
 ) -> Standard:
     """Learn what clean windows look like, and set the limit, on streams drawn from the reference.
 
@@ -201,11 +212,12 @@ def fit_standard(
         days: int64 (N,).
         patients: int64 (N,), whose study it is.
         settings: Window, budget, detector.
+        on_step: Told of each reference that is drawn.
 
     Raises:
         InvalidDataError: If the reference is too short, or has too few studies a day.
     """
-    own, series = clean_series(digester, rows, days, patients, settings)
+    own, series = clean_series(digester, rows, days, patients, settings, on_step)
     found = detector_of(settings.detector).path(series)
     limit = limit_over_references(found, settings.budget, confidence=settings.confidence)
     return replace(own, limit=limit)
@@ -217,6 +229,7 @@ def clean_series(
     days: Int64Array,
     patients: Int64Array,
     settings: Settings,
+    on_step: OnStep = nothing,
 ) -> tuple[Standard, Float64Array]:
     """Return a standard without a limit, and unified series of clean streams to set one on.
 
@@ -226,6 +239,7 @@ def clean_series(
         days: int64 (N,).
         patients: int64 (N,).
         settings: Window, budget; the detector does not count.
+        on_step: Told of each reference that is drawn.
 
     Returns:
         The standard, and float64 (days, REFERENCES, STREAMS), each reference by its own standard.
@@ -245,7 +259,10 @@ def clean_series(
     blocks = len(period.patients)
     pool = period.drawn(max(POOL, 4 * blocks), rng)
     own = _look(digester, pool, blocks, settings, rng, streams=3 * GATHERED)
-    series = [_watched(digester, period, pool, settings, rng) for _ in range(REFERENCES)]
+    series = []
+    for done in range(1, REFERENCES + 1):
+        series.append(_watched(digester, period, pool, settings, rng))
+        on_step(done, REFERENCES)
     return replace(own, studies=len(rows) / length), np.stack(series, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Kernel: statistics of the windows of a clean stream that is drawn block by block.
+"""Kernels: statistics of the windows of a clean stream that is drawn block by block, and sizes.
 
 As `Digester.statistics` of `window_sums`, in one pass and without copies: `fit` looks at a few
 hundred thousand windows. Tests hold the two against each other.
@@ -83,3 +83,31 @@ def drawn_statistics(
                         off = own[column] * each - reference[column] * known
                         total += off * off / max(pooled, each)
             found[day, stream] = np.sqrt(scale * total)
+
+
+@native("void(float64[:,::1], int64[:,::1], float64[::1], float64[:,::1])")
+def squared_sizes(off: Any, streams: Any, shares: Any, found: Any) -> None:
+    """Square differences of mean rows; all columns of a stream have what it sums up to.
+
+    Args:
+        off: (K, F).
+        streams: (S, 3), kind, first column and column after the last; what follows stands alone.
+        shares: (F,), roots of the shares that categories are weighted by.
+        found: (K, F), written.
+    """
+    for row in range(len(off)):
+        for stream in range(len(streams)):
+            kind, start, stop = streams[stream]
+            total, reached = 0.0, 0.0
+            for column in range(start, stop):
+                part = off[row, column]
+                if kind == ORDERED:
+                    reached += part
+                    part = reached
+                elif kind == CATEGORY:
+                    part /= shares[column]
+                total += part * part
+            for column in range(start, stop):
+                found[row, column] = total
+        for column in range(streams[-1, 2], off.shape[1]):
+            found[row, column] = off[row, column] * off[row, column]

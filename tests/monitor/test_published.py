@@ -157,6 +157,21 @@ def test_mmc_plus_leaves_windows_out_that_reach_before_the_reference():
         fit(REFERENCE, few, None)
     record, _ = fit(REFERENCE, replace(few, name="chexstray", fewest=6), 3.0)
     assert record["limit"] == 3.0
+    nothing = replace(REFERENCE, numbers={}, categories={}, vectors={})
+    with pytest.raises(InvalidDataError, match="has no stream"):
+        fit(nothing, few, None)
+
+
+def test_every_window_of_a_published_recipe_is_told_when_it_is_done(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "chexstray", CHEXSTRAY)
+    told = []
+    tell = lambda done, total: told.append((done, total))  # noqa: E731
+    fit_monitor(tmp_path / "m", REFERENCE, key=b"k" * 32, recipe="chexstray", on_step=tell)
+    total = told[0][1]
+    assert told == [(done, total) for done in range(1, total + 1)]
+    told.clear()
+    update_monitor(tmp_path / "m", table(12, 6, 5, 1), key=b"k" * 32, on_step=tell)
+    assert told == [(done, 6) for done in range(1, 7)]
 
 
 @pytest.mark.parametrize("name", ["chexstray", "mmc_plus"])

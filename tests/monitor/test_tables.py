@@ -37,6 +37,15 @@ def test_columns_find_their_kinds(tmp_path):
     named = studies_of_table(write(tmp_path, lines(20)), Columns(numeric=("age",)))
     assert list(named.numbers) == ["age"]
     assert "is" in str(unlike(found, few))
+    head, own = HEAD.replace("feature_1", "odd"), Columns(numeric=("age",), categorical=("view",))
+    known = studies_of_table(write(tmp_path, lines(20), head), own)  # as a monitor: no others
+    assert list(known.categories) == ["view"]
+    some = studies_of_table(
+        write(tmp_path, lines(20)), Columns(numeric=("age",), categorical=(), open=True)
+    )
+    assert (list(some.numbers), list(some.categories)) == (["age"], ["view"])
+    with pytest.raises(InvalidDataError, match="'age' is named by --numeric and by --categorical"):
+        Columns(numeric=("age",), categorical=("view", "age"))
 
 
 def test_columns_of_vectors_stand_in_the_order_of_their_numbers(tmp_path):

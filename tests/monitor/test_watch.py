@@ -371,6 +371,12 @@ def test_a_reference_that_is_too_short_or_doubled_is_refused(tmp_path):
         fit_monitor(tmp_path / "m", short, key=KEY, recipe="mmcplus")
     with pytest.raises(ConfigurationError, match="--limit 5 is for published recipes"):
         fit_monitor(tmp_path / "m", short, key=KEY, limit=5.0)
+    for odd in (float("nan"), float("inf"), 0.0, -1.0):
+        with pytest.raises(ConfigurationError, match=r"--limit .* above 0"):
+            fit_monitor(tmp_path / "m", short, key=KEY, recipe="chexstray", limit=odd)
+    clocks = joined([short, replace(studies(400, 1, 1, 1), labels=None)])
+    with pytest.raises(InvalidDataError, match=r"381 days: correct .* or pass --gap 381"):
+        fit_monitor(tmp_path / "m", clocks, key=KEY)
     assert not (tmp_path / "m").exists()
 
 

@@ -11,7 +11,7 @@ from medrobust.metrics.drift.clean_streams import clean_period
 from medrobust.metrics.drift.detectors import DETECTORS, detector_of
 from medrobust.metrics.drift.run_length import first_alarms, limit_over_references
 from medrobust.metrics.drift.univariate import chi2_test
-from medrobust.monitor import windows
+from medrobust.monitor import page, windows
 from medrobust.monitor.streams import BINS, fit_digester, read_digester
 from medrobust.monitor.studies import DAY, Studies
 from medrobust.monitor.windows import (
@@ -127,6 +127,25 @@ def test_windows_of_drawn_blocks_are_those_of_their_days_one_after_the_other():
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+def test_sizes_are_squares_of_what_each_stream_compares():
+    rng = np.random.default_rng(6)
+    reference = stream(30, 12, rng, dimension=3)
+    digester, rows = fit_digester(reference)
+    off = rng.normal(size=(5, rows.shape[1] + 2))  # two columns of no stream stand alone
+    wider = np.c_[rows, np.ones((len(rows), 2), np.float32)]
+    found = digester.sizes_near(wider)(off)
+    assert found[:, -2:] == pytest.approx(off[:, -2:] ** 2)
+    for one in digester.streams:
+        part = off[:, one.start : one.stop]
+        if one.kind == "ordered":
+            part = part.cumsum(axis=1)
+        if one.kind == "category":
+            shares = rows[:, one.start : one.stop].mean(axis=0, dtype=float)
+            part = part / np.sqrt(np.maximum(shares, 1e-9))
+        expected = np.broadcast_to((part**2).sum(axis=1)[:, None], part.shape)
+        np.testing.assert_allclose(found[:, one.start : one.stop], expected, rtol=1e-12)
+
+
 def run_lengths(images, seed, monkeypatch):
     """Run lengths of each detector on fresh clean streams of one fitted site."""
     rng = np.random.default_rng(seed)
@@ -182,6 +201,9 @@ def test_a_shift_is_seen_within_days():
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(InvalidDataError, match="--window 0"):
         Settings(window=0)
+    for odd in (0.0, -1.0, float("nan"), float("inf"), 1e9):
+        with pytest.raises(InvalidDataError, match="--budget"):
+            Settings(budget=odd)
     with pytest.raises(UnknownNameError, match="ewma"):
         Settings(detector="ewna")
     reference = stream(40, 3, np.random.default_rng(0))
@@ -248,3 +270,12 @@ def test_accuracy_is_estimated_from_probabilities_alone():
     former = replace(raw, confidence=digester.confidence)  # as monitors of before were fitted
     with pytest.raises(InvalidDataError, match="fit a new one"):
         former.digest(scored(chances, None))
+    rows = digester.digest(scored(chances, None))
+    sums, counts = rows.sum(axis=0, dtype=float)[None], np.array([200.0])
+    assert set(digester.accuracy(sums, counts)) == {"doc", "atc"}
+    assert former.accuracy(sums, counts) == {}
+    window = {"day": "2026-01-01", "accuracy": {"doc": 1.0, "atc": 1.0}}
+    shown = [page._accuracy({"digester": one.record()}, [window], {}) for one in (digester, former)]
+    assert "Reference:" in shown[0]
+    assert "This monitor was fitted with labels to scores that are no prob" in shown[1]
+    assert "Reference:" not in shown[1]

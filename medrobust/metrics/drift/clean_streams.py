@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
-from .sums_numba import add_rows
-
 FEWEST = 4
 """Blocks that a clean period must have: fewer say nothing of how blocks differ."""
 
@@ -81,15 +79,18 @@ class CleanPeriod:
             blocks: How many.
             rng: Source of the draws.
         """
+        from .sums_numba import add_rows
+
         source, rows, block, _ = self._rows(blocks, rng)
         length = self.effects.shape[1]
         day = block * length + self.offsets[rows]
         counts = np.bincount(day, minlength=blocks * length).astype(np.float64)
         sums = counts[:, None] * self.mean
         add_rows(self.rows, rows, day, sums)
-        counts = counts.reshape(blocks, length)
-        scale = counts.sum(axis=1) / self.counts[source]
-        sums = sums.reshape(blocks, length, -1) + scale[:, None, None] * self.effects[source]
+        sums, counts = sums.reshape(blocks, length, -1), counts.reshape(blocks, length)
+        scales = counts.sum(axis=1) / self.counts[source]
+        for own, of, scale in zip(sums, source, scales, strict=True):
+            own += scale * self.effects[of]
         return Days(sums, counts)
 
     def drawn_studies(
@@ -107,7 +108,9 @@ class CleanPeriod:
         scale = counts.reshape(blocks, length).sum(axis=1) / self.counts[source]
         effects = (scale[:, None, None] * self.effects[source]).reshape(blocks * length, -1)
         effects = self.mean + effects / np.maximum(counts, 1)[:, None]
-        return self.rows[rows] + effects[days].astype(np.float32), days, patients
+        found = self.rows[rows]
+        found += effects.astype(np.float32)[days]
+        return found, days, patients
 
     def _rows(
         self, blocks: int, rng: np.random.Generator
@@ -166,12 +169,12 @@ def clean_period(
     units = np.bincount(place[starts[:-1]], minlength=len(counts))
     earlier = units.cumsum() - units
     spread = np.sqrt(units / np.maximum(units - 1, 1))
-    residuals = np.empty_like(rows)
+    residuals = rows  # of which they are made in place
     within = np.zeros_like(means)
     firsts = np.searchsorted(place, np.arange(len(counts) + 1))
     for number, (first, end) in enumerate(pairwise(firsts)):
         own = residuals[first:end]
-        np.subtract(rows[first:end], means[number].astype(np.float32), out=own)
+        own -= means[number].astype(np.float32)
         own *= np.float32(spread[number])
         deviations = _sums(own, whose[first:end] - earlier[number], units[number])
         within[number] = sizes(deviations).sum(axis=0)
@@ -217,6 +220,8 @@ def _components(
 
 def _sums(rows: Float32Array, place: Int64Array, count: int) -> Float64Array:
     """Sum rows by place: float64 (count, F)."""
+    from .sums_numba import add_rows
+
     found = np.zeros((count, rows.shape[1]))
     add_rows(np.ascontiguousarray(rows), np.arange(len(rows)), place, found)
     return found
