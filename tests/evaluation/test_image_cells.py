@@ -24,7 +24,8 @@ from medrobust.tasks.base import Cell
 from medrobust.tasks.image_quality import TASK
 
 COMMAND = (
-    *("model=phantomclip_small", "dataset.limit=6", "corruption=gaussian_noise", "severity=1,5"),
+    *("model=phantomclip_small", "corruption=gaussian_noise", "severity=1,5"),
+    *("model.micro_batch=6", "dataset.per_class=1", "dataset.limit=6"),
     *("validation=false", "audit=false", "quality.measures=[psnr,ssim,noise_sigma,snr]"),
 )
 
@@ -75,7 +76,7 @@ def test_every_condition_of_the_run_has_a_cell_without_a_model(ran: Path) -> Non
 
 
 def test_the_stored_numbers_are_those_of_the_images_that_the_model_saw(ran: Path) -> None:
-    images = Phantoms(limit=6).load("test")
+    images = Phantoms(per_class=1, limit=6).load("test")
     clean = torch.from_numpy(np.array(images.images)).permute(0, 3, 1, 2).contiguous()
     noisy = corrupt(
         clean, "gaussian_noise", severity=5, stream=images.stream,
@@ -142,7 +143,7 @@ def test_no_model_can_be_asked_for_it() -> None:
 
 def test_images_too_small_for_a_measure_are_refused_before_anything_runs() -> None:
     quality = ImageQuality(["ms_ssim", "entropy"])
-    data = Data((Phantoms(limit=2),), Corruption("contrast"), (1,), quality=quality)
+    data = Data((Phantoms(per_class=1, limit=2),), Corruption("contrast"), (1,), quality=quality)
     small = np.zeros((2, 64, 80, 3), np.uint8)
     planned = SimpleNamespace(image_set=SimpleNamespace(images=small))
     with pytest.raises(InvalidImageError, match=r"ms_ssim takes images of at least 176 .* 64 x 80"):
