@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import WeightsMismatchError
 from medrobust.types import PixelBatch
 
 from .base import LoadReport, VisionLanguageModel
@@ -16,7 +15,7 @@ from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .patches import Projection
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import built, check_towers, read_settings
+from .settings import built, check_towers, read_settings_of
 from .tokenizer import Tokenize, altered_without_ftfy, read_clip_tokenizer
 
 
@@ -44,12 +43,7 @@ class TransformersClip(HubSource):
 
         files = self.files()
         settings, pictures, words, weights = files.values()
-        values = read_settings(settings)
-        if values.get("model_type") != "clip":
-            raise WeightsMismatchError(
-                f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
-                f"not 'clip'."
-            )
+        values = read_settings_of(settings, self.name, "clip")
         check_towers(values, settings.name)
         config = built(lambda: CLIPConfig.from_dict(values), settings.name)
         with torch.device("meta"):

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import ConfigurationError, WeightsMismatchError
 from medrobust.types import FeatureBatch
 
 from .base import LoadReport
@@ -21,8 +20,8 @@ from .loading import POSITION_IDS, load_strict, read_checkpoint
 from .patches import PatchFeatures
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .segmenter import MaskDecoder, PromptedBy, SegmentationModel
-from .settings import built, check_towers, read_settings
+from .segmenter import MaskDecoder, PromptedBy, SegmentationModel, check_prompts
+from .settings import built, check_towers, read_settings_of
 from .tokenizer import Tokenize, read_clip_tokenizer
 
 
@@ -48,12 +47,7 @@ class TransformersClipseg(HubSource):
 
         files = self.files()
         settings, pictures, words, weights = files.values()
-        values = read_settings(settings)
-        if values.get("model_type") != "clipseg":
-            raise WeightsMismatchError(
-                f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
-                f"not 'clipseg'."
-            )
+        values = read_settings_of(settings, self.name, "clipseg")
         check_towers(values, settings.name)
         config = built(lambda: CLIPSegConfig.from_dict(values), settings.name)
         with torch.device("meta"):
@@ -97,11 +91,7 @@ class ClipsegModel(ClipModel, SegmentationModel):
         Raises:
             ConfigurationError: If there is no class beside the background.
         """
-        if len(texts) < 2:
-            raise ConfigurationError(
-                "a segmenter that is prompted by texts needs sentences of the background and of "
-                "each class."
-            )
+        check_prompts(texts)
         embeddings = [self.embed_text(list(sentences)).mean(dim=0) for sentences in texts[1:]]
         return ClipsegDecoder(self.decoder, torch.stack(embeddings), self.decoded_blocks)
 

@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import WeightsMismatchError
 from medrobust.types import UInt8Batch
 
 from .hub import HubSource, Names
 from .loading import POSITION_IDS, load_strict, read_checkpoint
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import built, check_towers, read_settings
+from .settings import built, check_towers, read_settings_of
 from .tokenizer import Tokenize, read_clip_tokenizer
 
 
@@ -44,12 +43,7 @@ class TransformersOwlViT(HubSource):
         from transformers import OwlViTConfig, OwlViTForObjectDetection
 
         settings, pictures, words, weights = self.files().values()
-        values = read_settings(settings)
-        if values.get("model_type") != "owlvit":
-            raise WeightsMismatchError(
-                f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
-                f"not 'owlvit'."
-            )
+        values = read_settings_of(settings, self.name, "owlvit")
         check_towers(values, settings.name)
         config = built(lambda: OwlViTConfig.from_dict(values), settings.name)
         with torch.device("meta"):

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import WeightsMismatchError
 from medrobust.types import FeatureBatch, PixelBatch
 
 from .base import ImagePreprocess, LoadReport
@@ -21,7 +20,7 @@ from .patches import PatchFeatures
 from .preprocessor import read_preprocess
 from .pyramid import LEVELS, PyramidModel
 from .segmenter import MaskDecoder, PromptedBy
-from .settings import built, read_settings
+from .settings import built, read_settings_of
 
 KINDS = ("sam2", "sam2_video")
 """`model_type` of what is read: the published files are of the model for videos."""
@@ -60,12 +59,7 @@ class TransformersSam2(HubSource):
 
         files = self.files()
         settings, pictures, weights = files.values()
-        values = read_settings(settings)
-        if values.get("model_type") not in KINDS:
-            raise WeightsMismatchError(
-                f"model {self.name!r}: {settings.name} describes {values.get('model_type')!r}, not "
-                f"'sam2' or 'sam2_video'."
-            )
+        values = read_settings_of(settings, self.name, *KINDS)
         own = {name: _untyped(values.get(name)) for name in PARTS}
         config = built(lambda: Sam2Config(**own), settings.name)
         with torch.device("meta"):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import ConfigurationError, WeightsMismatchError
+from medrobust.exceptions import ConfigurationError
 from medrobust.types import FeatureBatch, PixelBatch
 
 from .base import ImagePreprocess, LoadReport
@@ -21,8 +21,8 @@ from .loading import Rename, load_strict, read_checkpoint
 from .patches import PatchFeatures
 from .preprocessor import read_preprocess
 from .pyramid import LEVELS, PyramidModel
-from .segmenter import MaskDecoder, PromptedBy
-from .settings import built, read_settings
+from .segmenter import MaskDecoder, PromptedBy, check_prompts
+from .settings import built, read_settings_of
 from .tokenizer import Tokenize, read_clip_tokenizer
 
 KINDS = ("sam3", "sam3_video")
@@ -76,14 +76,8 @@ class TransformersSam3(HubSource):
 
         files = self.files()
         settings, pictures, words, weights = files.values()
-        values = read_settings(settings)
-        kind = values.get("model_type")
-        if kind not in KINDS:
-            raise WeightsMismatchError(
-                f"model {self.name!r}: {settings.name} describes {kind!r}, not 'sam3' or "
-                f"'sam3_video'."
-            )
-        video = kind == "sam3_video"
+        values = read_settings_of(settings, self.name, *KINDS)
+        video = values["model_type"] == "sam3_video"
         own = values.get("detector_config") if video else values
         config = built(lambda: Sam3Config.from_dict(own), settings.name)
         with torch.device("meta"):
@@ -151,11 +145,7 @@ class Sam3(PyramidModel):
         Raises:
             ConfigurationError: If there is no class beside the background.
         """
-        if len(texts) < 2:
-            raise ConfigurationError(
-                "a segmenter that is prompted by texts needs sentences of the background and of "
-                "each class."
-            )
+        check_prompts(texts)
         model: Any = self.visual_encoder
         classes = []
         for sentences in texts[1:]:

@@ -97,6 +97,33 @@ class SegmentationModel(ImageModel):
         raise ConfigurationError(f"{type(self).__name__} is not prompted by examples.")
 
 
+class OneLevel(SegmentationModel):
+    """A segmenter of a single level, which stands as its only block."""
+
+    @property
+    def patch_blocks(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def branch_blocks(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+
+def check_prompts(texts: Sequence[Sequence[str]]) -> None:
+    """Refuse sentences that name no class beside the background.
+
+    Raises:
+        ConfigurationError: If there are fewer than two.
+    """
+    if len(texts) < 2:
+        raise ConfigurationError(
+            "a segmenter that is prompted by texts needs sentences of the background and of each "
+            "class."
+        )
+
+
 class LogitsAsTheyCome:
     """Decodes nothing: the only level holds logits of places already."""
 
@@ -110,24 +137,14 @@ class LogitsAsTheyCome:
         return level.states.transpose(1, 2).reshape(len(level.states), -1, *level.grid)
 
 
-class OwnSegmentation(SegmentationModel):
-    """A module from pixels to logits. Its features are the mean logits of an image."""
+class OwnSegmentation(OneLevel):
+    """A module from pixels to logits, its only level. Its features are their means."""
 
     def __init__(self, module: nn.Module, preprocess: ImagePreprocess, report: LoadReport) -> None:
         super().__init__()
         self.visual_encoder = module
         self.preprocess = preprocess
         self.report = report
-
-    @property
-    def patch_blocks(self) -> int:
-        """One: the logits."""
-        return 1
-
-    @property
-    def branch_blocks(self) -> tuple[int, ...]:
-        """None."""
-        return ()
 
     @property
     def device(self) -> torch.device:

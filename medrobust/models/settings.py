@@ -92,6 +92,27 @@ def read_settings(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_settings_of(path: Path, model: str, *kinds: str) -> dict[str, Any]:
+    """Read the `config.json` of a model in the layout of transformers.
+
+    Args:
+        path: The file.
+        model: Name of the model, for messages.
+        kinds: Values of `model_type` that can be read.
+
+    Raises:
+        WeightsMismatchError: If it describes another kind of model, or as `read_settings`.
+    """
+    values = read_settings(path)
+    kind = values.get("model_type")
+    if kind not in kinds:
+        wanted = " or ".join(map(repr, kinds))
+        raise WeightsMismatchError(
+            f"model {model!r}: {path.name} describes {kind!r}, not {wanted}."
+        )
+    return values
+
+
 def check_towers(values: Mapping[str, Any], file: str) -> None:
     """Look at what a configuration of transformers states of its two towers.
 

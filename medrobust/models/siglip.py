@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medrobust.exceptions import MissingDependencyError, WeightsMismatchError
+from medrobust.exceptions import MissingDependencyError
 from medrobust.types import PixelBatch
 
 from .base import LoadReport, VisionLanguageModel
@@ -20,7 +20,7 @@ from .loading import POSITION_IDS, load_strict, multiplier, read_checkpoint
 from .patches import Projection
 from .preprocess import Preprocess
 from .preprocessor import read_preprocess
-from .settings import built, check_towers, read_settings
+from .settings import built, check_towers, read_settings_of
 from .tokenizer import Tokenize, check_size, check_special
 
 UNKNOWN, END = "<unk>", "</s>"
@@ -61,12 +61,7 @@ class TransformersSiglip(HubSource):
 
         files = self.files()
         settings, pictures, words, weights = files.values()
-        values = read_settings(settings)
-        if values.get("model_type") != "siglip":
-            raise WeightsMismatchError(
-                f"model {self.name!r}: config.json describes {values.get('model_type')!r}, "
-                f"not 'siglip'."
-            )
+        values = read_settings_of(settings, self.name, "siglip")
         check_towers(values, settings.name)
         config = built(lambda: SiglipConfig.from_dict(values), settings.name)
         preprocess = read_preprocess(pictures, config.vision_config.image_size)

@@ -21,7 +21,7 @@ from .hub import HubSource, Wanted
 from .loading import Rename, load_strict, read_checkpoint
 from .patches import PatchFeatures, PatchLevel, check_blocks
 from .preprocess import Preprocess
-from .segmenter import Examples, MaskDecoder, PromptedBy, SegmentationModel
+from .segmenter import Examples, MaskDecoder, OneLevel, PromptedBy
 
 SIDE = 128
 """Of images and masks, in pixels."""
@@ -155,7 +155,7 @@ def _preprocess() -> ImagePreprocess:
     )
 
 
-class Universeg(SegmentationModel):
+class Universeg(OneLevel):
     """UniverSeg as a segmenter. Its tower is the image itself, its features how light it is.
 
     The image stands as the only block: what becomes of it depends on the examples from the first
@@ -168,16 +168,6 @@ class Universeg(SegmentationModel):
         super().__init__()
         self.visual_encoder = network
         self.preprocess, self.report = preprocess, report
-
-    @property
-    def patch_blocks(self) -> int:
-        """One: the image."""
-        return 1
-
-    @property
-    def branch_blocks(self) -> tuple[int, ...]:
-        """None."""
-        return ()
 
     def mask_decoder(self, texts: Sequence[Sequence[str]]) -> MaskDecoder:
         """Refuse: there is nothing to go by.
