@@ -1,8 +1,11 @@
 """`medrobust monitor`: from tables to an alarm's exit status and a page."""
 
 import csv
+import io
 import json
+import shutil
 from argparse import Namespace
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -25,14 +28,21 @@ def table(file, first, days, per_day, seed, shift=0.0):
     return str(file)
 
 
-@pytest.fixture
-def monitor(tmp_path, capsys):
-    clean = table(tmp_path / "clean.csv", "2026-01-01", 60, 12, 0)
-    out = str(tmp_path / "monitor")
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fitted")
+    clean = table(folder / "clean.csv", "2026-01-01", 60, 12, 0)
     options = ["--budget", "200", "--window", "3", "--fewest", "10", "--model", "m"]
-    assert main(["fit", "--reference", clean, "--out", out, *options]) == 0
-    assert "one false alarm in 20" in capsys.readouterr().out
-    return out
+    with redirect_stdout(io.StringIO()) as said:
+        assert main(["fit", "--reference", clean, "--out", str(folder / "monitor"), *options]) == 0
+    assert "one false alarm in 20" in said.getvalue()
+    return folder
+
+
+@pytest.fixture
+def monitor(fitted, tmp_path):
+    shutil.copytree(fitted, tmp_path, dirs_exist_ok=True)
+    return str(tmp_path / "monitor")
 
 
 def test_clean_studies_end_with_0_and_an_alarm_with_3(monitor, tmp_path, capsys):
