@@ -115,27 +115,31 @@ def test_the_patients_of_several_classes_have_the_mean_of_their_images_probabili
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("how", WAYS)
 def test_one_image_a_patient_gives_the_numbers_of_images_to_the_bit(
-    tmp_path: Path, kind: str, how: str
+    tmp_path: Path, kind: str
 ) -> None:
     data = facts(kind, each=1)
     data = replace(data, groups=data.ids)
     store, cells = written(tmp_path, data)
-    way = Aggregation(how=how)
+    ways = [Aggregation(how=how) for how in WAYS]
     clean = by_variant([cell for cell in cells if cell.spec.severity == 0])
-    report = reported(store, cells, tmp_path / "out", way, validation=clean)
-    images, units = table(report, "ward"), table(report, way.named("ward"))
-    changed = ("dataset", "cell")
-    assert [{**row, **dict.fromkeys(changed)} for row in images] == [
-        {**row, **dict.fromkeys(changed)} for row in units
-    ]
+    report = reported(store, cells, tmp_path / "out", *ways, validation=clean)
+    names = [way.named("ward") for way in ways]
+    assert len({"ward", *names}) == 6
+
+    def without(rows: list[dict[str, str]], *changed: str) -> list[dict[str, str | None]]:
+        return [{**row, **dict.fromkeys(changed)} for row in rows]
+
+    images = without(table(report, "ward"), "dataset", "cell")
+    assert images
     aggregates = [row for row in report.summary if row["metric"] not in KEYED]
     by_set = {
-        name: [{**row, "dataset": ""} for row in aggregates if row["dataset"] == name]
-        for name in ("ward", way.named("ward"))
+        name: without([row for row in aggregates if row["dataset"] == name], "dataset")
+        for name in ("ward", *names)
     }
-    assert by_set["ward"] == by_set[way.named("ward")]
+    for name in names:
+        assert without(table(report, name), "dataset", "cell") == images
+        assert by_set[name] == by_set["ward"]
     assert any(row["metric"] == "mCE" and row["value"] for row in by_set["ward"]) or (
         report.matrices[0].ratios == ()
     )
