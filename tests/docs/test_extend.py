@@ -46,8 +46,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with every piece of the page in its place."""
     root = tmp_path_factory.mktemp("copy")
     for name in ("medrobust", "conf"):
-        ignored = shutil.ignore_patterns("*.pyc")  # compiled kernels of unchanged files serve
-        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+        shutil.copytree(ROOT / name, root / name)  # what is compiled of unchanged files serves
     for name in ("tests/builders", "tests/tasks"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("run.py", "pyproject.toml"):
