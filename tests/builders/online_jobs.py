@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tuning import experiment
 
 from medrobust.adapters import NoAdapter
+from medrobust.datasets import Phantoms
 from medrobust.evaluation.experiment import Experiment
 from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
@@ -19,7 +20,9 @@ RESOURCES = Resources()
 
 def evaluated(folder: Path, *online: Any, orders: Any = (0,), **options: Any) -> Experiment:
     adapter = NoAdapter(online=online, orders=orders)
-    return changed(experiment(folder, adapter=NoAdapter(), tuning=None), adapter=adapter, **options)
+    few = (Phantoms(name="phantoms_site_b", site="b", per_class=1),)
+    given = experiment(folder, adapter=NoAdapter(), tuning=None, datasets=few)
+    return changed(given, adapter=adapter, **options)
 
 
 def cells_of(job: Experiment) -> list[Any]:

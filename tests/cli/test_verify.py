@@ -16,8 +16,8 @@ from medrobust.jobs.verification import compare, move
 from medrobust.tasks.agreement import ALLOWED
 
 RUN = (
-    *("model=phantomclip_small", "corruption=brightness", "severity=1,2", "dataset.per_class=2"),
-    "validation=false",
+    *("model=phantomclip_small", "corruption=brightness", "severity=1,2", "dataset.per_class=1"),
+    *("model.micro_batch=4", "validation=false"),
 )
 
 

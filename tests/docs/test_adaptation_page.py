@@ -34,7 +34,7 @@ def test_the_commands_of_the_page_end_in_gains(workplace: Path) -> None:
     assert small != given
     done = answer(*small)
     assert done.returncode == 0, done.stderr
-    whole = RUN.words[2:]
+    whole = [*RUN.words[2:], "model.micro_batch=8"]
     assert run([*whole, "task.epochs=1", "hydra.sweep.dir=sweep"]) == 0
     found = gains("sweep")
     assert {label for label, _ in found} == {"as published", "lora 50%"}

@@ -47,7 +47,7 @@ def test_each_step_of_the_first_report_works(
         return
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as done:
-        cli.main([*given[1:], "hydra.run.dir=last", "hydra.sweep.dir=last"])
+        cli.main([*given[1:], "model.micro_batch=3", "hydra.run.dir=last", "hydra.sweep.dir=last"])
     assert done.value.code == 0
     if "dry_run=true" not in given:
         page = (folders / "last" / "report.html").read_text(encoding="utf-8")

@@ -11,7 +11,10 @@ from run_entry import medrobust, rows
 from medrobust.corruptions.blank import NotAnImage
 from medrobust.evaluation.store import Store
 
-SMALL = ("model=phantomclip", "corruption=pixelate", "severity=2", "dataset.per_class=2")
+SMALL = (
+    *("model=phantomclip", "corruption=pixelate", "severity=2", "dataset.per_class=2"),
+    "model.micro_batch=8",
+)
 
 
 def test_a_run_fits_its_operating_point_on_validation_images_of_its_own(workplace, capsys) -> None:

@@ -319,4 +319,4 @@ def test_a_dry_run_times_a_micro_batch_of_each_method_once(tmp_path: Path) -> No
         patch.setattr("medrobust.evaluation.estimate._time_corruptions", lambda *given: [0.0])
         found = estimate(job, RESOURCES, [(planned, planned.cells)])
     assert timed == ["none", "tent", "adabn"]
-    assert found.seconds == 5 * (2 * 1 + 8 * 3)  # 40 images, 8 a micro-batch
+    assert found.seconds == 3 * (2 * 1 + 8 * 3)  # 20 images, 8 a micro-batch

@@ -26,7 +26,7 @@ PLANTED = {
     "StudyDescription": "Plantedstudy",
     "OtherPatientIDs": "PLANTEDOTHER",
 }
-OWN = ("dataset=dicom", "dataset.modality=ct", "dataset.positive=b")
+OWN = ("dataset=dicom", "dataset.modality=ct", "dataset.positive=b", "model.micro_batch=4")
 SECRETS = ("Planted", "PLANTED", "19610813", UID, "Typedfolder")
 
 
