@@ -20,12 +20,16 @@ OF_HYDRA = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 OF_DOMAINS = ("domain", "left_out")
 """Keys of `dataset` that say which of its images are judged, whatever its class."""
 
+INFINITE = "prior"
+"""The one key whose number may be infinite, of adapters: elsewhere "inf" is a text, as of a class.
+"""
+
 
 def resolved(config: "DictConfig") -> dict[str, Any]:
     """Return a configuration as plain values, interpolations resolved, infinity as the text "inf".
 
     Raises:
-        ConfigurationError: If a value is missing that must be given.
+        ConfigurationError: If a value is missing that must be given, or is no number (nan).
     """
     from omegaconf import MissingMandatoryValue, OmegaConf
 
@@ -34,30 +38,37 @@ def resolved(config: "DictConfig") -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise _must_be_given(error) from error
     assert isinstance(plain, dict)
-    return {str(key): _as_json_has(value) for key, value in plain.items()}
+    return {str(key): _as_json_has(value, str(key)) for key, value in plain.items()}
 
 
-def _as_json_has(value: Any) -> Any:
+def _as_json_has(value: Any, place: str) -> Any:
     """Write infinity as text: JSON, which records and fingerprints are, has no number for it."""
     if isinstance(value, dict):
-        return {key: _as_json_has(one) for key, one in value.items()}
+        return {key: _as_json_has(one, f"{place}.{key}") for key, one in value.items()}
     if isinstance(value, list):
-        return [_as_json_has(one) for one in value]
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
+        return [_as_json_has(one, f"{place}[{number}]") for number, one in enumerate(value)]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    if math.isnan(value):
+        raise ConfigurationError(
+            f"{place} is nan, which is no number: give one; a text is written \"'nan'\"."
+        )
+    return str(value)
 
 
 def with_infinity(value: Any) -> Any:
-    """Return what `resolved` returned with infinity as a number again.
+    """Return what `resolved` returned with an infinite prior as a number again.
 
     Example:
-        >>> with_infinity({"prior": "inf", "names": ["a", "infinite"]})
-        {'prior': inf, 'names': ['a', 'infinite']}
+        >>> with_infinity({"prior": "inf", "class_names": ["inf", "nan"]})
+        {'prior': inf, 'class_names': ['inf', 'nan']}
     """
     if isinstance(value, Mapping):
-        return {key: with_infinity(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [with_infinity(one) for one in value]
-    return float(value) if value in ("inf", "-inf") else value
+        return {
+            key: float(one) if key == INFINITE and one == "inf" else with_infinity(one)
+            for key, one in value.items()
+        }
+    return [with_infinity(one) for one in value] if isinstance(value, list) else value
 
 
 def check_arguments(config: Any, place: str = "") -> None:
