@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medrobust.base.former_names import FIRST
+from medrobust.exceptions import StoreError
 from medrobust.tasks.base import READ_AS, deciding
+from medrobust.tasks.lookup import task_name
 
 from .plan import DatasetPlan
-from .store import CellKey, Store
+from .store import CellKey, CellSpec, Store, damaged
+from .store_files import read_record
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ def _of_head(planned: Mapping[str, Any], stored: Mapping[str, Any], read: str | 
 def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
     """Warn where the store has a clean cell of that name made with other weights, data or prompts.
 
-    Its cells stay in the store and are in no table of this run.
+    Its cells stay in the store and are in no table of this run, so that a damaged one is named and
+    stops nothing.
 
     Returns:
         What was logged, one sentence a data set.
@@ -73,16 +77,13 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
             continue
         spec = clean.spec
         place = (spec.model, spec.dataset, spec.suite, spec.corruption, spec.severity)
-        for other in map(store.intact, store.places(*place)):
-            if other.spec != spec or other.task != clean.task:
+        for folder in store.places(*place):
+            try:
+                changed = _changed(clean, read_record(folder / "cell.json"))
+            except (StoreError, KeyError, TypeError, AttributeError) as error:
+                said = error if isinstance(error, StoreError) else damaged(folder, str(error))
+                found.append(f"{said} This run does not use it")
                 continue
-            encoded = {*clean.encoding, *other.record["encoding"]}
-            same_name = other.record["head"].get("name") == clean.head.get("name")
-            changed = [
-                DATA if name == "data" else name
-                for name in differences(clean, other.record)
-                if name in SAID or (name not in encoded and same_name)
-            ]
             if changed:
                 found.append(
                     f"{spec.model} on {spec.dataset}/{spec.split}: {' and '.join(changed)} changed "
@@ -91,3 +92,17 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
     for sentence in dict.fromkeys(found):
         log.warning("%s", sentence)
     return list(dict.fromkeys(found))
+
+
+def _changed(clean: CellKey, record: Mapping[str, Any]) -> list[str]:
+    """Say what nobody chose differs between a clean cell and a stored one of its name and task."""
+    head = record["head"]
+    if CellSpec(**record["cell"]) != clean.spec or task_name(str(head["kind"])) != clean.task:
+        return []
+    encoded = {*clean.encoding, *record["encoding"]}
+    same_name = head.get("name") == clean.head.get("name")
+    return [
+        DATA if name == "data" else name
+        for name in differences(clean, record)
+        if name in SAID or (name not in encoded and same_name)
+    ]

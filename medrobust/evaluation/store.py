@@ -366,10 +366,29 @@ class Store:
         write_folder(self.adapter_folder(fingerprint_), files, replace=replace)
 
     def find(
-        self, model: str, dataset: str, suite: str, corruption: str, severity: int
+        self,
+        model: str,
+        dataset: str,
+        suite: str,
+        corruption: str,
+        severity: int,
+        *,
+        data: str | None = None,
     ) -> Iterator[StoredCell]:
-        """Yield the finished cells of that place as `readable` does, by the names of folders."""
-        return self.readable(self.places(model, dataset, suite, corruption, severity))
+        """Yield the finished cells of that place as `readable` does, by the names of folders.
+
+        Args:
+            model: Name of the model.
+            dataset: Name of the data set.
+            suite: Where the parameters come from.
+            corruption: Name of the corruption.
+            severity: 0 for clean.
+            data: Fingerprint of the split that they are of: others are not read; None: of any.
+        """
+        found = self.places(model, dataset, suite, corruption, severity)
+        if data is not None:
+            found = [one for one in found if read_record(one / "cell.json").get("data") == data]
+        return self.readable(found)
 
     def places(
         self, model: str, dataset: str, suite: str, corruption: str, severity: int

@@ -271,7 +271,8 @@ def _look_up(
 ) -> dict[tuple[Any, ...], dict[str, StoredCell]]:
     spec = cell.spec
     place = (reference, spec.dataset, spec.suite, spec.corruption, spec.severity)
-    return conditions([c for c in store.find(*place) if _is_reference(c, reference)])
+    there = store.find(*place, data=cell.data.fingerprint)
+    return conditions([c for c in there if _is_reference(c, reference)])
 
 
 def _is_reference(cell: StoredCell, reference: str) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,26 @@ def test_changed_weights_data_or_prompts_leave_nothing_of_before_in_the_table(
     assert medrobust(*RUN, "prompts.templates=['a drawing of {}']") == 0
     assert "prompts changed since" in capfd.readouterr().err
     assert len(cells()) == 2 + 3 * 3
+
+
+@pytest.mark.parametrize("resume", ["true", "false"])
+def test_cells_of_another_job_whose_data_are_gone_or_damaged_stop_no_other(
+    workplace, capfd, resume: str
+) -> None:
+    job = ("model=phantomclip", *RUN[1:2], "severity=1", RUN[-1], "reference=phantomclip_small")
+    for model in ("phantomclip", "phantomclip_small"):
+        assert medrobust(f"model={model}", *job[1:], "dataset.per_class=1") == 0
+    (data,) = Path("outputs/store/data").iterdir()
+    shutil.rmtree(data)
+    (record,) = Path("outputs/store/cells/phantomclip").glob("*/none.clean/*/cell.json")
+    record.write_bytes(record.read_bytes()[:-9])
+    capfd.readouterr()
+    assert medrobust(*job, "dataset.per_class=2", f"resume={resume}") == 0
+    said = capfd.readouterr().err
+    assert f"{record.parent} is damaged" in said
+    assert "This run does not use it" in said
+    assert medrobust("report", "outputs/store") == 1
+    assert medrobust(*job, "dataset.per_class=1") == 1
 
 
 @pytest.mark.parametrize("changed", ["masks", "images"])
@@ -202,3 +223,18 @@ def test_an_infinite_prior_is_the_model_to_the_bit_however_it_is_typed(workplace
     for (_, level), logits in found.items():
         assert np.array_equal(logits, found["none", level])
     assert medrobust("verify", "outputs/store") == 0
+
+
+def test_classes_called_inf_and_nan_are_rebuilt_as_they_are_called(workplace, capfd) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (6, 64, 64), np.uint8)
+    np.savez("own.npz", test_images=images, test_labels=np.arange(6)[:, None] % 2)
+    own = ("model=phantomclip_small", "dataset=npz", "dataset.file=own.npz", "prompts=bare")
+    run = (*own, *RUN[1:2], "severity=1", "validation=false", "dataset.license=own")
+    for names, positive in (("['inf','nan']", "'inf'"), ("['-inf','.inf']", "'-inf'")):
+        named = (f"dataset.class_names={names}", f"dataset.positive={positive}")
+        assert medrobust(*run, *named) == 0
+    assert len(cells()) == 4
+    assert medrobust("verify", "outputs/store", "dataset.file=own.npz") == 0
+    capfd.readouterr()
+    assert medrobust(*run, "dataset.class_names=[nan,a]") == 1
+    assert "dataset.class_names[0] is nan, which is no number" in capfd.readouterr().err
