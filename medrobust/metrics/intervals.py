@@ -25,6 +25,9 @@ from .variances import BORROWED, Z, t_quantile, variance_of_mean
 PLENTY = 10
 """Errors (and hits) in every part from which on the first of the two intervals holds alone."""
 
+HALF_DRAWN = 0.5
+"""Degrees of freedom that parts whose dependence halves the variance count as."""
+
 Bounds = tuple[float, float]
 
 
@@ -187,9 +190,10 @@ def mean_of_shares_interval(
     degrees = variance**2 / weights if weights > 0 else float("inf")
     if of_part is not None and sum(units) > len(np.unique(np.concatenate(of_part))):
         degrees = min(degrees, resting_on([np.unique(own) for own in of_part]))
-    factor = _dependence(lines, parts, shares, groups)
+    factor, known = _dependence(lines, parts, shares, groups)
+    degrees = min(max(degrees, 8.0), known)
     whole = mean * (1 - mean) / (variance * factor / len(parts) ** 2)
-    low, high = wilson(mean, whole, t_quantile(max(degrees, 8.0)))
+    low, high = wilson(mean, whole, t_quantile(degrees))
     if min(min(s, 1 - s) * count for s, count in zip(shares, units, strict=True)) >= PLENTY:
         return low, high
     apart = [
@@ -261,18 +265,28 @@ def _dependence(
     parts: Sequence[NDArray[np.bool_]],
     shares: Sequence[float],
     groups: Int64Array | None,
-) -> float:
-    """Return the variance of the mean of shares over that of independent parts; at least 1/2."""
+) -> tuple[float, float]:
+    """Return the variance of the mean of shares over that of independent parts, and its degrees.
+
+    Units whose errors in different parts exclude each other make it small: below 1/2 it is drawn
+    to that by `HALF_DRAWN` degrees of freedom, and known with no more than those of the mean.
+    """
     if groups is None and int(np.sum(parts, axis=0).max()) <= 1:  # no two overlap
-        return 1.0
+        return 1.0, float("inf")
     total, apart = np.zeros(len(lines[0])), 0.0
     for line, mask, share in zip(lines, parts, shares, strict=True):
         own = (line - share) / (np.count_nonzero(mask) / len(mask))
         own *= mask
         total += own
         apart += variance_of_mean(own, groups)[0]
-    together = variance_of_mean(total, groups)[0]
-    return max(together / apart, 0.5) if apart > 0 else 1.0
+    if apart == 0:
+        return 1.0, float("inf")
+    together, degrees, _ = variance_of_mean(total, groups)
+    ratio = together / apart
+    if ratio >= 0.5:
+        return ratio, float("inf")
+    free = degrees + HALF_DRAWN
+    return (degrees * ratio + HALF_DRAWN / 2) / free, free if degrees > 0 else float("inf")
 
 
 def balanced_interval(

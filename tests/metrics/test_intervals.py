@@ -29,6 +29,7 @@ from medrobust.metrics.intervals import (
     balanced_interval,
     logit_interval,
     mean_interval,
+    mean_of_shares_interval,
     recovered,
     resting_on,
     share_interval,
@@ -233,6 +234,23 @@ def test_sensitivity_and_specificity_rest_on_patients_not_on_what_each_has_of_ev
     one = Fit(given).estimates(failed)["sensitivity"]
     plain = share_interval((groups > 0).astype(float), groups)
     assert (one.value, one.low) == pytest.approx((0.9, plain[0]), abs=0.02)
+
+
+def test_errors_of_a_patient_that_exclude_each_other_make_the_mean_over_classes_surer():
+    def draw(sets, rng):  # an image of each of four classes a patient
+        own = rng.normal(size=(sets, 60, 1, 4)) + 0.5 * rng.normal(size=(sets, 60, 4, 4))
+        said = (own + np.eye(4)).argmax(axis=3)[..., None]
+        return ((said == np.arange(4)) == np.eye(4)).astype(float).reshape(sets, 240, 4)
+
+    sides = np.tile(np.eye(4) == 0, (60, 1))
+    groups = np.repeat(np.arange(60), 4)
+    specificity = (draw(1000, np.random.default_rng(5)) * sides).sum(axis=1).mean(axis=1) / 180
+    bounds = [
+        mean_of_shares_interval(right, list(sides.T), groups)
+        for right in draw(25, np.random.default_rng(6))
+    ]
+    length = np.mean([high - low for low, high in bounds])
+    assert length == pytest.approx(2 * 1.96 * specificity.std(), rel=0.25)  # it was 1.5 times
 
 
 def test_ratios_of_balanced_errors_count_the_patients_of_a_class():
