@@ -3,10 +3,10 @@
     python -m benchmarks coverage [REPETITIONS] [grid] [pairs] [small] [balanced] [seed=NUMBER]
 
 `grid` is what follows; `pairs` are differences between models, tests and families
-(`coverage_pairs`, `coverage_least`), `small` few images and uneven patients (`coverage_small`,
-`coverage_few`), `balanced` means over classes of few units (`coverage_balanced`,
-`coverage_points`), as Markdown tables. Another seed draws other data: what was chosen on the
-simulations of one is confirmed on another.
+(`coverage_pairs`, `coverage_least`), `small` few images and few or uneven patients
+(`coverage_small`, `coverage_few`, `coverage_patients`), `balanced` means over classes of few units
+(`coverage_balanced`, `coverage_points`), as Markdown tables. Another seed draws other data: what
+was chosen on the simulations of one is confirmed on another.
 
 Asked: 93 to 97 % where the smallest class expects five errors (patients where images are
 grouped), at least 93 % elsewhere.
@@ -34,6 +34,7 @@ from benchmarks import (
     coverage_balanced,
     coverage_least,
     coverage_pairs,
+    coverage_patients,
     coverage_points,
     coverage_small,
 )
@@ -285,7 +286,8 @@ def main(arguments: Sequence[str]) -> int:
     coverage_pairs.fewer_turns()
     of_pairs = coverage_pairs.TABLES | coverage_least.TABLES
     of_classes = coverage_balanced.TABLES | coverage_points.TABLES
-    parts = {"small": coverage_small.TABLES, "balanced": of_classes}
+    of_few = coverage_small.TABLES | coverage_patients.TABLES
+    parts = {"small": of_few, "balanced": of_classes}
     for name, tables in ({"pairs": of_pairs} | parts).items():
         if not asked or name in asked:
             for title, (columns, rows, share) in tables.items():

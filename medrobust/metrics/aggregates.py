@@ -24,6 +24,7 @@ from .intervals import (
     share_interval,
     wilson,
 )
+from .paired import bounds_of, paired, parts_of
 
 
 def error_influence(
@@ -206,6 +207,18 @@ def most_unseen(
         return perfect_interval(0.0, class_parts(labels), groups)[1]
     units = count if groups is None else len(np.unique(groups))
     return wilson(0.0, units if smallest is None else smallest)[1]
+
+
+def change_interval(differences: Float64Array, groups: Int64Array | None) -> Bounds:
+    """Return the score interval of a plain mean of paired differences, as of two models' errors.
+
+    Args:
+        differences: float64 (N,) in [-1, 1].
+        groups: int64 (N,) from 0, or None.
+    """
+    found = paired(differences[None], parts_of(None, groups, len(differences)))
+    low, high = bounds_of(found)
+    return float(low[0]), float(high[0])
 
 
 def bounded_interval(

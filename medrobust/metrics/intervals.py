@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from medrobust.types import Float64Array, Int64Array
 
-from .variances import BORROWED, Z, t_quantile, variance_of_mean
+from .variances import BORROWED, Z, few_quantile, t_quantile, variance_of_mean
 
 PLENTY = 10
 """Errors (and hits) in every part from which on the first of the two intervals holds alone."""
@@ -324,9 +324,9 @@ def mean_interval(
         >>> round(low, 3), round(high, 3)
         (1.787, 2.213)
     """
-    variance, degrees, _ = variance_of_mean(terms, groups)
+    variance, degrees, units = variance_of_mean(terms, groups)
     center = float(terms.mean()) if value is None else value
-    half = t_quantile(degrees) * sqrt(variance + unseen)
+    half = few_quantile(degrees, units) * sqrt(variance + unseen)
     return max(limits[0], center - half), min(limits[1], center + half)
 
 

@@ -26,8 +26,8 @@ FEWEST_DEGREES = 8.0
 """Degrees of freedom that a plain difference has at least: its variance is drawn, not free."""
 
 FEWEST_UNITS = 5
-"""Images (or patients) of a class that a difference or ratio of means over classes needs, and
-patients that one of plain means does."""
+"""Images (or patients) of a class that a difference or ratio of means over classes needs, patients
+that a difference of plain means does, and images or patients that a ratio of these does."""
 
 HALVINGS = 60
 
@@ -90,9 +90,17 @@ def _part(rows: Int64Array, column: int, groups: Int64Array | None) -> Part:
 
 
 def too_few(parts: Sequence[Part]) -> str:
-    """Say that too few patients, or units of a class, tell how they differ; empty if enough do."""
+    """Say that too few patients, or units of a class, tell how they differ; empty if enough do.
+
+    Single images of a plain mean are never too few: its interval is one of counts.
+    """
+    plain = len(parts) == 1 and parts[0].apart
+    return "" if plain else _fewer(parts)
+
+
+def _fewer(parts: Sequence[Part]) -> str:
     fewest, apart = min(len(part.units) for part in parts), all(part.apart for part in parts)
-    if fewest >= FEWEST_UNITS or (len(parts) == 1 and apart):
+    if fewest >= FEWEST_UNITS:
         return ""
     among = "there are" if len(parts) == 1 else "a class has"
     if len(parts) == 1 and fewest == 1:
@@ -101,15 +109,15 @@ def too_few(parts: Sequence[Part]) -> str:
     return f"{among} {counted(fewest, unit)}, {FEWEST_UNITS} are needed"
 
 
-def too_few_of(labels: Int64Array | None, groups: Int64Array | None) -> str:
-    """Say what `too_few` says of a mean: of its patients, or of the classes of a balanced one.
+def too_few_of(labels: Int64Array | None, groups: Int64Array | None, count: int) -> str:
+    """Say that a ratio of means, or a gain, has too few images, patients, or units of a class.
 
     Args:
-        labels: int64 (N,) or (N, L); None for the plain mean, whose images are never too few.
+        labels: int64 (N,) or (N, L); None for plain means.
         groups: int64 (N,) from 0, or None.
+        count: N.
     """
-    known = labels if labels is not None else groups
-    return "" if known is None else too_few(parts_of(labels, groups, len(known)))
+    return _fewer(parts_of(labels, groups, count))
 
 
 @dataclass(frozen=True, slots=True)

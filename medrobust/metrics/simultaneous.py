@@ -33,8 +33,9 @@ def simultaneous_interval(
         >>> [round(bound, 2) for bound in (*alone, *of_many)]
         [0.4, 0.6, 0.32, 0.68]
     """
-    variance, degrees, _ = variance_of_mean(influence, groups)
-    quantile = stats.t.ppf(1 - MISSED / (2 * comparisons), max(degrees, FEWEST))
+    variance, degrees, units = variance_of_mean(influence, groups)
+    least = min(FEWEST, max(units - 1, 1))
+    quantile = stats.t.ppf(1 - MISSED / (2 * comparisons), max(degrees, least))
     half = float(quantile) * sqrt(variance)
     return value - half, value + half
 

@@ -12,6 +12,8 @@ LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 FEWEST = 4.0
 """Degrees of freedom are taken to be at least this, so that one odd image cannot blow up t."""
+OF_FEW = {2: 12.706205, 3: 4.302653, 4: 3.182446}
+"""Units -> upper 97.5 % point of Student's t with one degree of freedom less."""
 BORROWED = 4.0
 """Units at the mean of all parts that the variance of a part is computed with."""
 SHORT = 4096
@@ -35,6 +37,16 @@ def t_quantile(degrees: float) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + sum(term / d ** (power + 1) for power, term in enumerate(terms))
+
+
+def few_quantile(degrees: float, units: int) -> float:
+    """Return `t_quantile`, exact where fewer than five units give one to three degrees.
+
+    Example:
+        >>> few_quantile(3, 4), few_quantile(10, 40) == t_quantile(10)
+        (3.182446, True)
+    """
+    return OF_FEW.get(units) or t_quantile(degrees)
 
 
 def variance_of_mean(

@@ -115,7 +115,7 @@ def _why_empty(matrices: Sequence[Matrix]) -> Mapping[str, Why]:
         if terms is not None:
             table, groups = matrix.table, matrix.measured.groups(matrix.data, terms)
             place = (table.dataset, table.split, table.suite, matrix.shown)
-            few[place] = terms.unbounded or too_few_of(terms.strata, groups)
+            few[place] = terms.unbounded or too_few_of(terms.strata, groups, len(terms.values))
 
     def why(column: str, row: Mapping[str, str]) -> str:
         place = (row["dataset"], row["split"], row["suite"], row["of"])

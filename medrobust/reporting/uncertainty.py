@@ -10,6 +10,8 @@ import numpy as np
 from medrobust.evaluation.store import StoredCell
 from medrobust.metrics import Estimate, Metric, feature_drift
 from medrobust.metrics.aggregates import (
+    bounded_interval,
+    change_interval,
     error_influence,
     error_interval,
     mce_interval,
@@ -20,7 +22,6 @@ from medrobust.metrics.intervals import (
     Bounds,
     Spread,
     logit_interval,
-    mean_interval,
     recovered,
     share_interval,
 )
@@ -156,8 +157,9 @@ class Errors:
 
     @cached_property
     def too_few(self) -> str:
-        """Why ratios have no interval: too few patients, or units of a class, say; empty if not."""
-        return self.unbounded or too_few_of(self.strata, self.groups)
+        """Why ratios have no interval: too few units, or units of a class, say; empty if not."""
+        count = 0 if self.like is None else len(self.like.values)
+        return self.unbounded or too_few_of(self.strata, self.groups, count)
 
     @property
     def unbounded(self) -> str:
@@ -252,9 +254,8 @@ class Errors:
         if found:
             mean, lost = (np.mean(each, axis=0) for each in zip(*found.values(), strict=True))
             yield self.made("weighted_mean", self._mean(mean), covers=found)
-            bounds = mean_interval(lost, self.groups, limits=(-1.0, 1.0))
-            sure = None if self.unbounded else bounds
-            estimate = with_bounds(float(lost.mean()), sure, self.unbounded)
+            bounds = None if self.too_few else change_interval(lost, self.groups)
+            estimate = with_bounds(float(lost.mean()), bounds, self.too_few)
             yield self.made("weighted_degradation", estimate, covers=found)
 
     def _ratios(self) -> Iterator[Aggregate]:
@@ -377,7 +378,7 @@ def _changes(
             known = [array for array in kept if array is not None]
             drifts = [feature_drift(features, array) for array in known]
             terms = np.mean([drift_terms(features, array) for array in known], axis=0)
-            bounds = mean_interval(terms, groups, limits=(0.0, 2.0))
+            bounds = bounded_interval(terms, groups, limits=(0.0, 2.0), most=2.0)
             drift = with_bounds(float(np.mean(drifts)), bounds)
             yield Aggregate(row, of, "feature_drift", drift, name, (name,))
 

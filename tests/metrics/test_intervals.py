@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from medrobust.metrics import Reading, cell_estimates, cell_metrics
 from medrobust.metrics.aggregates import (
+    change_interval,
     error_influence,
     error_interval,
     group_codes,
@@ -35,10 +36,11 @@ from medrobust.metrics.intervals import (
     share_interval,
     wilson,
 )
+from medrobust.metrics.paired import bounds_of, paired, parts_of
 from medrobust.metrics.variances import t_quantile, variance_of_mean
 from medrobust.tasks.classification.answers import metrics_of
 from medrobust.tasks.classification.fits import Fit
-from medrobust.tasks.classification.intervals import precision_interval
+from medrobust.tasks.classification.intervals import cost_interval, precision_interval
 
 TASKS = ("multi-class", "ordinal-regression", "binary-class", "multi-label, binary-class")
 
@@ -567,3 +569,55 @@ def test_the_auc_over_patients_of_uneven_size_holds_the_truth():
         )
         held += low <= 0.75 <= high
     assert held / 300 >= 0.93
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 40])
+def test_means_of_few_units_have_the_interval_of_scipys_t_test(count):
+    sums = np.random.default_rng(count).normal(size=count)
+    true = stats.ttest_1samp(sums, 0.0).confidence_interval()
+    for groups in (None, np.repeat(np.arange(count), 3)):
+        terms = sums if groups is None else np.repeat(sums, 3)
+        known = 1e-6 if count < 5 else 2e-2  # degrees of more come from the kurtosis
+        assert mean_interval(terms, groups) == pytest.approx(tuple(true), rel=known, abs=known)
+
+
+@pytest.mark.parametrize("count", [5, 20])
+def test_scores_and_losses_of_few_patients_hold_the_truth(count):
+    def draw(times, patients, rng):
+        own = np.repeat(1.3 * rng.normal(size=(times, patients)), 5, axis=1)
+        return own + 0.7 * rng.normal(size=own.shape)
+
+    def loss(own):
+        return 1 / (1 + np.exp(3 - own))
+
+    many, few = (
+        draw(1, 50_000, np.random.default_rng(1)),
+        draw(250, count, np.random.default_rng(2)),
+    )
+    groups = np.repeat(np.arange(count), 5)
+    brier = np.array([share_interval(one**2, groups) for one in loss(few)]).T
+    costs = np.array([cost_interval(one, groups) for one in np.log1p(np.exp(few))]).T
+    lost = bounds_of(paired(loss(few), parts_of(None, groups, len(groups))))
+    alone = change_interval(loss(few)[0], groups)
+    assert alone == pytest.approx((lost[0][0], lost[1][0]))
+    true = (loss(many) ** 2).mean(), np.log1p(np.exp(many)).mean(), loss(many).mean()
+    for truth, (low, high) in zip(true, (brier, costs, lost), strict=True):
+        assert ((low <= truth) & (truth <= high)).mean() >= 0.92
+
+
+def test_the_brier_score_of_patients_has_the_interval_of_a_share_and_the_nll_of_few_none():
+    for kind, most in (("multi-class", 2), ("binary-class", 1)):
+        few, some = (reading(kind, 60, groups=np.arange(60) % count) for count in (4, 9))
+        low, high = share_interval(some.brier_terms / most, some.groups)
+        found = cell_estimates(some)["brier"]
+        assert (found.low, found.high) == pytest.approx((low * most, high * most))
+        nll = Fit(few).estimates(few)["nll_calibrated"]
+        assert (nll.low, nll.note) == (None, "4 patients, and 5 are needed")
+        assert Fit(some).estimates(some)["nll_calibrated"].low > 0
+
+
+def test_a_loss_that_no_image_moves_is_no_point():
+    low, high = change_interval(np.zeros(50), None)
+    assert low < -0.05
+    assert high > 0.05
+    assert cost_interval(np.ones(20), np.arange(20) // 2) is None

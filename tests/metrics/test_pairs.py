@@ -168,8 +168,9 @@ def test_fewer_than_five_patients_have_no_difference_of_plain_errors_but_a_reaso
     assert (few.low, few.high, few.p, few.p_familywise) == (None,) * 4
     assert "there are 4 patients, 5 are needed" in few.reason
     assert None not in (enough.low, enough.high, enough.p)
-    assert too_few_of(None, np.zeros(9, int)) == "there is 1 patient, 5 are needed"
-    assert too_few_of(None, None) == ""
+    assert too_few_of(None, np.zeros(9, int), 9) == "there is 1 patient, 5 are needed"
+    assert too_few_of(None, None, 4) == "there are 4 images, 5 are needed"
+    assert too_few_of(None, None, 5) == ""
 
 
 def test_patients_of_uneven_size_are_counted_by_an_effective_number_that_says_so():

@@ -34,7 +34,7 @@ class OverImages:
         self.share = matrix.task.metrics[matrix.shown].share
         self.groups = matrix.measured.groups(matrix.data, first)
         self.unbounded = first.unbounded
-        self.too_few = self.unbounded or too_few_of(self.strata, self.groups)
+        self.too_few = self.unbounded or too_few_of(self.strata, self.groups, len(first.values))
         self.base = base
         columns = [draw.columns for draw in draws if draw.columns is not None]
         self.mean = Draw(

@@ -9,11 +9,11 @@ from medrobust.metrics.calibration import fit_temperature, likelihood_terms
 from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.detection import operating_point
 from medrobust.metrics.estimates import Estimate, with_bounds
-from medrobust.metrics.intervals import mean_interval, mean_of_shares_interval
+from medrobust.metrics.intervals import mean_of_shares_interval
 from medrobust.types import Float64Array
 
 from .answers import Answers
-from .intervals import unless_point
+from .intervals import cost_interval
 from .notes import noted
 
 FITTED = {
@@ -62,8 +62,7 @@ class Fit:
             costs = likelihood_terms(
                 given.logits, given.labels, given.label_kind, temperature=self.temperature
             )
-            limits = (0.0, float("inf"))
-            around = unless_point(mean_interval(costs, given.groups, limits=limits))
+            around = cost_interval(costs, given.groups)
             found["nll_calibrated"] = with_bounds(float(costs.mean()), around)
         return noted(found, given)
 

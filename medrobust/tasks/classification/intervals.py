@@ -15,11 +15,13 @@ from medrobust.metrics.intervals import (
     drawn_share,
     logit_interval,
     mean_interval,
+    ratio_interval,
     share_interval,
     wilson,
 )
+from medrobust.metrics.paired import FEWEST_UNITS
 from medrobust.metrics.variances import FEWEST, t_quantile, variance_of_mean
-from medrobust.types import Float64Array
+from medrobust.types import Float64Array, Int64Array
 
 from .answers import METRICS, Answers, metrics_of
 from .notes import FEWEST_POSITIVES, noted
@@ -30,8 +32,9 @@ def cell_estimates(answers: Answers) -> dict[str, Estimate]:
 
     Accuracy and error: Wilson, with patients its clustered form. Balanced: MOVER over classes.
     AUC: DeLong over the logit. AUPRC: the infinitesimal jackknife over the logit. Macro F1, kappa,
-    calibration errors, Brier score and grade error: the infinitesimal jackknife. Intervals bring
-    the sampling of images (or patients) alone, not seeds or prompts.
+    calibration errors, Brier score and grade error: the infinitesimal jackknife; of patients the
+    Brier score has that of a share. Intervals bring the sampling of images (or patients) alone, not
+    seeds or prompts.
 
     Args:
         answers: Of the cell.
@@ -119,11 +122,34 @@ def precision_interval(answers: Answers) -> Bounds | None:
 
 def _of_chances(answers: Answers) -> dict[str, Bounds | None]:
     groups = answers.groups
-    bounds: dict[str, Bounds | None] = {
-        "brier": unless_point(mean_interval(answers.brier_terms, groups, limits=(0.0, 2.0)))
-    }
+    most = 2.0 if answers.label_kind in ("multi-class", "ordinal-regression") else 1.0
+    around = unless_point(mean_interval(answers.brier_terms, groups, limits=(0.0, most)))
+    if around is not None and groups is not None:
+        low, high = share_interval(answers.brier_terms / most, groups)
+        around = low * most, high * most
+    bounds: dict[str, Bounds | None] = {"brier": around}
     errors = answers.calibration.items()
     return bounds | {name: calibration_bounds(found, groups) for name, found in errors}
+
+
+def cost_interval(costs: Float64Array, groups: Int64Array | None) -> Bounds | None:
+    """Return the interval of a mean of costs without upper limit, such as an NLL.
+
+    Of patients, whose few means are skewed, it goes over the logarithm.
+
+    Args:
+        costs: float64 (N,), 0 or more.
+        groups: int64 (N,) from 0, or None.
+
+    Returns:
+        None with fewer than five patients, or where all are alike.
+    """
+    if groups is None:
+        return unless_point(mean_interval(costs, None, limits=(0.0, float("inf"))))
+    if np.count_nonzero(np.bincount(groups)) < FEWEST_UNITS:
+        return None
+    value = float(costs.mean())
+    return unless_point(ratio_interval(value, costs - value, groups, top=0.0))
 
 
 def unless_point(bounds: Bounds) -> Bounds | None:

@@ -5,6 +5,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.metrics.calibration_bounds import FEWEST_CALIBRATED, FEWEST_RARE, rare_answers
 from medrobust.metrics.estimates import Estimate
+from medrobust.metrics.paired import FEWEST_UNITS
 
 from .answers import Answers
 
@@ -68,6 +69,8 @@ def _unbounded(name: str, given: Answers) -> str:
     count = len(sizes) if given.groups is None else int(np.count_nonzero(sizes))
     if name.endswith("ece") and count < FEWEST_CALIBRATED:
         return f"{counted(count, units)}, and {FEWEST_CALIBRATED} are needed"
+    if name == "nll_calibrated" and count < FEWEST_UNITS and given.groups is not None:
+        return f"{counted(count, units)}, and {FEWEST_UNITS} are needed"
     return f"nothing varies between {counted(count, units)}"
 
 
