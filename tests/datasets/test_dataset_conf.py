@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.datasets.published.medmnist_facts import FACTS
@@ -33,10 +34,32 @@ OWN |= {
 OPTIONS = [file.stem for file in option_files(conf_folder(), "dataset")]
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_dataset_config_builds_without_opening_a_file(name: str) -> None:
+def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose(overrides=[f"+dataset={name}", *OWN.get(name, [])])
+        return compose(overrides=[*overrides])
+
+
+@pytest.fixture(scope="module")
+def beside() -> DictConfig:
+    """Those that have a place of their own in a configuration, composed at once."""
+    names = [name for name in OPTIONS if "@package" not in file_of(name).read_text()]
+    given = [(name, key) for name in names for key in OWN.get(name, [])]
+    return composed(
+        *(f"+dataset@{name}={name}" for name in names),
+        *(key.replace("dataset", name, 1) for name, key in given),
+    )
+
+
+def file_of(name: str) -> Path:
+    return conf_folder() / "dataset" / f"{name}.yaml"
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_dataset_config_builds_without_opening_a_file(name: str, beside: DictConfig) -> None:
+    if name in beside:
+        config = OmegaConf.create({"dataset": OmegaConf.to_container(beside[name])})
+    else:
+        config = composed(f"+dataset={name}", *OWN.get(name, []))
     source = instantiate(config.dataset, _convert_="all")
     assert source.name in (name, f"{name}_kvasir"), "medsegbench names its set, too"
     assert source.split == "test"
@@ -47,9 +70,9 @@ def test_every_dataset_config_builds_without_opening_a_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_dataset_config_says_in_its_first_line_what_it_is(name: str) -> None:
-    file = conf_folder() / "dataset" / f"{name}.yaml"
-    assert file.read_text().startswith("# ")
-    assert isinstance(yaml.safe_load(file.read_text()), dict)
+    text = file_of(name).read_text()
+    assert text.startswith("# ")
+    assert isinstance(yaml.safe_load(text), dict)
 
 
 def test_importing_the_room_imports_nothing_heavy() -> None:
