@@ -256,6 +256,7 @@ def test_streams_of_other_conditions_are_rows_of_their_own(tmp_path: Path) -> No
     assert whole == ["as published"]  # neither stream has both severities
     efforts = effort_rows(report.matrices)
     assert [row["adaptation"] for row in efforts] == apart
+    assert {row["table"] for row in efforts} == {"phantoms_site_b/test · imagenet_c"}
     seconds = [[c.record["seconds"] for c in cells if c.spec.adapter != "none"] for cells in
                (first, second)]  # fmt: skip
     assert [float(row["seconds"]) for row in efforts] == pytest.approx(np.mean(seconds, axis=1))

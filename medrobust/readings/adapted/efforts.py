@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from medrobust.evaluation.store import StoredCell
+from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.matrix import Matrix
 from medrobust.reporting.tables import number
 from medrobust.tasks.base import ONLINE
@@ -30,8 +31,13 @@ def effort_rows(matrices: Sequence[Matrix]) -> list[dict[str, str]]:
             if ONLINE in line.cell.record["head"]:
                 named = {"model": line.model, "adaptation": told_apart(line, lines)}
                 cells = [c for place, c in matrix.cells.items() if place.row in line.rows]
-                rows.append({"table": matrix.name, **named, **_effort(cells)})
+                rows.append({"table": _title(matrix.table), **named, **_effort(cells)})
     return rows
+
+
+def _title(table: ExpectedTable) -> str:
+    parts = (f"{table.dataset}/{table.split}", table.version[:6], table.suite)
+    return " · ".join(filter(None, parts))
 
 
 def _effort(cells: Sequence[StoredCell]) -> dict[str, str]:
