@@ -402,7 +402,7 @@ def narrow_notes(cells: Sequence[StoredCell], expected: Iterable[ExpectedTable])
             f"{table.dataset}/{table.split} {table.suite}: {listed(names)} "
             f"{agreeing(len(names), 'has')} severity {','.join(map(str, whole))} of "
             f"{','.join(map(str, table.severities))} alone, and so no means over this table: "
-            f"--severity {','.join(map(str, whole))} compares all rows there"
+            f"--severity {','.join(map(str, whole))} compares rows there"
             for whole, names in narrow.items()
         ]
     return notes

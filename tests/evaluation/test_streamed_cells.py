@@ -276,7 +276,7 @@ def test_rows_of_fewer_severities_have_no_means_and_the_report_says_what_compare
     (note,) = [note for note in whole.notes if "severity" in note]
     assert note == (
         "toy/test imagenet_c: m + tent has severity 3 of 1,3 alone, and so no means over this "
-        "table: --severity 3 compares all rows there"
+        "table: --severity 3 compares rows there"
     )
     means = {row.label: whole.matrices[0].mean(whole.matrices[0].shown, n).value
              for n, row in enumerate(whole.matrices[0].rows)}  # fmt: skip
