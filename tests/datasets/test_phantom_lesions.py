@@ -96,6 +96,9 @@ def test_phantoms_give_lesions_where_a_task_wants_masks(tmp_path) -> None:
     assert isinstance(found.target, MaskedLabels)
     own = PhantomLesions(name="phantoms", per_class=8, cache_dir=str(tmp_path)).load()
     assert found.fingerprint == own.fingerprint
+    other = PhantomLesions(per_class=8, cache_dir=str(tmp_path)).load()
+    np.testing.assert_array_equal(other.images, own.images)
+    assert other.fingerprint != own.fingerprint  # a store knows a split by one name alone
     assert judged_by(plain, "labels") is plain
 
 

@@ -24,6 +24,9 @@ from .splits import check_asked, known_split, write_drawn
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other pixels or masks."""
 
+NAME = "phantoms_lesions"
+"""Of the set, unless another is given."""
+
 FAMILIES = tuple(family for family in ALL_FAMILIES if family.lesions)
 STATES = ("normal", "abnormal")
 """Classes, in label order."""
@@ -114,7 +117,7 @@ class PhantomLesions:
 
     targets: ClassVar[tuple[str, ...]] = ("masks", "labels")
 
-    name: str = "phantoms_lesions"
+    name: str = NAME
     site: str = "a"
     split: str = "test"
     size: int = STANDARD_SIZE
@@ -168,6 +171,8 @@ class PhantomLesions:
         groups = np.array([f"{chosen}/{at.family.name}/p{at.patient:04d}" for at in rows])
         ids = np.array([f"{group}/{at.image}" for group, at in zip(groups, rows, strict=True)])
         facts: dict[str, Any] = {**key, "masks": masks.digest}
+        if self.name != NAME:  # a store knows a split of data by one name alone
+            facts["name"] = self.name
         image_set = ImageSet(
             name=self.name,
             split=chosen,
