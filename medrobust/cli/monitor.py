@@ -114,7 +114,7 @@ def fit(arguments: Sequence[str]) -> int:
     settings = Settings(**typed, seed=given.seed)
     studies, model = read_studies(given.reference, given)
     key = data_key(given.out.parent, str(key_file(given, given.out)))
-    steps = "windows" if given.recipe in RECIPES else "drawn references"
+    steps = "windows" if given.recipe in RECIPES else "references"
     with steps_bar("fit", steps) as on_step:
         record = fit_monitor(
             given.out,
