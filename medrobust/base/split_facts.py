@@ -144,9 +144,10 @@ class SplitFacts:
 
     @property
     def counted(self) -> str:
-        """What there is, in words: "normal 74, pneumonia 46", or "120 texts"."""
+        """What there is beside images, in words: "normal 74, pneumonia 46", or "120 texts"."""
         if not isinstance(self.target, Labels):
-            return ", ".join(f"{count} {name}" for name, count in self.sizes.items() if count)
+            others = {name: count for name, count in self.sizes.items() if name != "image"}
+            return ", ".join(counted(count, name) for name, count in others.items() if count)
         both = zip(self.class_names, self.class_counts, strict=True)
         return ", ".join(f"{name} {count}" for name, count in both)
 

@@ -100,4 +100,4 @@ def contents(data: SplitFacts) -> str:
     parts = [counted(len(data), "image")]
     if data.groups is not None:
         parts.append(counted(len(np.unique(data.groups)), "patient"))
-    return f"{data.name}/{data.split}: {', '.join((*parts, data.counted))}"
+    return f"{data.name}/{data.split}: {', '.join(filter(None, (*parts, data.counted)))}"

@@ -51,6 +51,7 @@ def test_texts_follow_their_images_and_shared_ones_stay_shared() -> None:
     assert pairs_by_name(part.target, part.ids.tolist()) == expected
     assert part.target.values.tolist() == ["nodule", "effusion"]
     assert part.sizes == {"image": 3, "class": 3, "text": 2}
+    assert part.counted == "3 classes, 2 texts"
 
 
 def test_boxes_follow_their_images() -> None:

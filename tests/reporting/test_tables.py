@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stores import SEVEN, cell_key, data_record, write_cell, write_matrix
 from medrobust.exceptions import ConfigurationError
 from medrobust.reporting.expected import ExpectedTable, expected_from_cells
 from medrobust.reporting.export import latex, markdown
+from medrobust.reporting.loggers import series
 from medrobust.reporting.matrices import build_matrices
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.tables import (
@@ -143,6 +145,9 @@ def test_several_prompt_sets_of_one_model_are_rows_of_their_own(tmp_path):
         cell.fingerprint: f"weak [{name}]"
         for cell, name in zip(cells, ("plain", "many"), strict=True)
     }
+    drawn = series(SimpleNamespace(results=rows))[0]
+    errors = {key: value for key, value in drawn.items() if key.endswith("/error")}
+    assert [key.split("/")[2] for key in errors] == ["weak [plain]", "weak [many]"]
     (alone,) = build_matrices(cells[:1], expected=[ExpectedTable("toy", "test", "none", (), ())])
     assert row_labels([alone]) == {}
 
