@@ -398,6 +398,7 @@ def _add_wandb(parser: ArgumentParser) -> None:
 def _check_wandb(project: str) -> None:
     """Refuse, before anything is computed, what is exported as W&B does not take it."""
     if project:
-        from medrobust.reporting.wandb_environment import check_exported
+        from medrobust.reporting.wandb_environment import check_exported, check_project
 
         check_exported(os.environ)
+        check_project(project, os.environ)

@@ -16,7 +16,12 @@ import numpy as np
 
 from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.comparisons import generator
-from medrobust.metrics.drift.detectors import DETECTORS, PageHinkley, detector_of
+from medrobust.metrics.drift.detectors import (
+    DETECTORS,
+    PageHinkley,
+    check_budget,
+    detector_of,
+)
 from medrobust.metrics.drift.run_length import limit_for
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
@@ -25,6 +30,9 @@ from .windows import window_sums
 
 SETTLING = PageHinkley().fewest
 """Clean days that pass first: sums gather, and Page-Hinkley is silent for so long."""
+
+LONGEST_BUDGET = 36_500
+"""Days: a limit is set on twelve budgets of clean days."""
 
 LARGEST = "largest of all"
 """The statistic of the default recipe: the largest standardised distance of all streams."""
@@ -62,10 +70,15 @@ class Bench:
         for name in ("per_day", "reference", "window", "budget", "days", "streams", "clean"):
             if not getattr(self, name) >= 1:
                 raise ConfigurationError(f"{name}={getattr(self, name)} must be 1 or more.")
+        if self.budget > LONGEST_BUDGET:
+            raise ConfigurationError(
+                f"budget={self.budget:g} is longer than {LONGEST_BUDGET:,} days: more clean "
+                f"streams would be drawn than can be followed."
+            )
         if not all(0 < share <= 1 for share in self.prevalences):
             raise ConfigurationError("a prevalence is a share above 0 and at most 1.")
         for name in self.detectors:
-            detector_of(name)
+            check_budget(name, self.budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,17 @@ def clean_cell(store: Store, choice: Choice) -> StoredCell:
     Raises:
         ConfigurationError: If there is none, or several.
     """
+    if not is_store(store.root):
+        raise ConfigurationError(f"{store.root} is no store: name the folder of one (store.dir).")
     pattern = f"{choice.model or '*'}/{choice.dataset or '*'}/none.clean/s0-*"
-    cells = list(store.readable(sorted((store.root / "cells").glob(pattern))))
+    paths = [*(store.root / "cells").glob(pattern)] or store.root.glob("cells/*/*/none.clean/s0-*")
+    cells = list(store.readable(sorted(paths)))
     fitting = [
         cell
         for cell in cells
         if cell.task == "classification"
+        and choice.model in ("", cell.folder.parts[-4])
+        and choice.dataset in ("", cell.folder.parts[-3])
         and choice.split in ("", cell.spec.split)
         and choice.prompts in ("", str(cell.head.get("name", "")))
     ]

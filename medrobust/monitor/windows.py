@@ -12,7 +12,7 @@ from medrobust.base.steps import OnStep, nothing
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.drift.clean_streams import CleanPeriod, Days, clean_period
-from medrobust.metrics.drift.detectors import detector_of
+from medrobust.metrics.drift.detectors import check_budget, detector_of
 from medrobust.metrics.drift.run_length import Limit, limit_over_references
 from medrobust.types import Float32Array, Float64Array, Int64Array
 
@@ -69,6 +69,7 @@ class Settings:
                 f"--budget {self.budget:g} is longer than {LONGEST_BUDGET:,} days, more than can "
                 f"be told of the clean streams that are drawn: ask for a smaller one."
             )
+        check_budget(self.detector, self.budget)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

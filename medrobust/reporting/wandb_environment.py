@@ -65,6 +65,31 @@ def check_exported(environment: Mapping[str, str], mode: str | None = None) -> N
                 raise _refused(name, f"there is no file {file}")
 
 
+def check_project(project: str, environment: Mapping[str, str]) -> None:
+    """Refuse a name of a project that W&B does not take, and runs online without an account.
+
+    Args:
+        project: As it is typed.
+        environment: Names and values, as `os.environ`.
+
+    Raises:
+        ConfigurationError: With what W&B says of it.
+    """
+    import wandb
+
+    known = environment.get(API_KEY) or environment.get("WANDB_IDENTITY_TOKEN_FILE")
+    if environment.get("WANDB_MODE") == "online" and not (known or _in_netrc()):
+        raise ConfigurationError(
+            "WANDB_MODE is online, and no account is known here: run `wandb login`, export "
+            "WANDB_API_KEY, or unset WANDB_MODE to keep runs offline."
+        )
+
+    try:
+        wandb.Settings(project=project)
+    except (ValueError, wandb.errors.UsageError) as error:
+        raise ConfigurationError(f"--wandb {project!r}: {_said(error).rstrip('.')}.") from error
+
+
 def _check_key(key: str) -> None:
     """Refuse a key as W&B does before it asks its server; web tokens of three parts pass."""
     secret = key.partition("-")[2] or key

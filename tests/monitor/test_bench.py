@@ -117,7 +117,14 @@ def test_choices_that_cannot_be_are_refused(store, tmp_path):
         Bench(prevalences=(0.0,))
     with pytest.raises(UnknownNameError, match="ewma"):
         Bench(detectors=("ewna",))
-    with pytest.raises(ConfigurationError, match="no clean cell fits"):
+    with pytest.raises(ConfigurationError, match=r"silent for its first 30 days.*take 60"):
+        Bench(budget=59)
+    with pytest.raises(ConfigurationError, match="longer than 36,500 days"):
+        Bench(budget=float("inf"))
+    with pytest.raises(ConfigurationError, match=r"is no store: name the folder"):
+        main(["bench", str(tmp_path / "none")])
+    Bench(budget=59, detectors=("ewma", "cusum", "shewhart"))
+    with pytest.raises(ConfigurationError, match="no clean cell fits; there are: m toy"):
         main(["bench", str(store.root), "--dataset", "none", "--out", str(tmp_path)])
     alone = Store(tmp_path / "alone")
     data = data_record("alone")

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from medrobust.cli.monitor import main
+from medrobust.exceptions import ConfigurationError
 from medrobust.monitor import wandb_runs
 from medrobust.monitor.bench import Noticed
 
@@ -23,6 +25,19 @@ def runs(monkeypatch):
 
     monkeypatch.setattr(wandb, "init", init)
     return opened
+
+
+def test_what_wandb_would_refuse_at_the_end_is_refused_before_anything_is_read(
+    monkeypatch, tmp_path
+):
+    update = ["update", str(tmp_path / "none"), str(tmp_path / "none.csv"), "--wandb"]
+    with pytest.raises(ConfigurationError, match=r"--wandb 'a/b': Invalid project name"):
+        main([*update, "a/b"])
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="online, and no account is known"):
+        main([*update, "demo"])
 
 
 def test_an_update_is_a_run_with_its_last_window_and_all_windows(runs, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medrobust.exceptions import InvalidDataError, UnknownNameError
+from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
 from medrobust.metrics.drift.clean_streams import clean_period
 from medrobust.metrics.drift.detectors import DETECTORS, detector_of
 from medrobust.metrics.drift.run_length import first_alarms, limit_over_references
@@ -204,6 +204,8 @@ def test_settings_that_cannot_be_are_refused():
     for odd in (0.0, -1.0, float("nan"), float("inf"), 1e9):
         with pytest.raises(InvalidDataError, match="--budget"):
             Settings(budget=odd)
+    with pytest.raises(ConfigurationError, match="silent for its first 30 days"):
+        Settings(detector="page_hinkley", budget=30)
     with pytest.raises(UnknownNameError, match="ewma"):
         Settings(detector="ewna")
     reference = stream(40, 3, np.random.default_rng(0))

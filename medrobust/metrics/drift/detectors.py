@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from medrobust.exceptions import unknown_name
+from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import Float64Array
 
 
@@ -130,6 +130,24 @@ def detector_of(name: str) -> Detector:
         raise unknown_name("detector", name, DETECTORS)
     found: Detector = DETECTORS[name]()
     return found
+
+
+def check_budget(name: str, budget: float) -> None:
+    """Refuse a budget that a detector keeps by its silence: any limit would do, even 0.
+
+    Args:
+        name: Of a detector.
+        budget: Steps between false alarms.
+
+    Raises:
+        ConfigurationError: If Page-Hinkley is silent for more than half of it.
+    """
+    silent = getattr(detector_of(name), "fewest", 0)
+    if budget < 2 * silent:
+        raise ConfigurationError(
+            f"--budget {budget:g} is too small for {name}, which is silent for its first {silent} "
+            f"days and keeps such a budget by that: take {2 * silent} or more, or another detector."
+        )
 
 
 def _cumulated(steps: Float64Array) -> Float64Array:
