@@ -8,6 +8,7 @@ from typing import Any
 from medrobust.base.fingerprints import fingerprint
 from medrobust.datasets.sampling import FewShots
 
+from .shot_facts import repeats_pairs
 from .stage import Stage
 
 FORMAT = 1
@@ -82,6 +83,8 @@ def adapter_fingerprint(
         drawn: Shots and selection part of each data set.
         heads: What the class texts of each data set are; their names decide nothing.
     """
+    settings = None if stage.recipe.trains_head else stage.how.objectives
+    repeated = settings is not None and any(repeats_pairs(settings, d.shots) for d in drawn)
     return fingerprint(
         [
             FORMAT,
@@ -89,5 +92,6 @@ def adapter_fingerprint(
             *stage.description(),
             [[d.shots.fingerprint, d.selection and d.selection.fingerprint] for d in drawn],
             [{k: v for k, v in head.items() if k != "name"} for head in heads],
+            *(["pairs of a patient"] if repeated else []),  # they were pairs across patients
         ]
     )

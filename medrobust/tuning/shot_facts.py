@@ -28,9 +28,36 @@ def codes_of(settings: Settings, one: ImageSet) -> dict[str, Tensor]:
         found["same_patient"] = _numbered(one.groups)
         _check_partners(found["same_patient"], "same_patient", "patient", one.name)
     if "same_pair" in settings.weights:
-        found["same_pair"] = _numbered(_column(one, str(settings.pair_column), "pair_column"))
+        found["same_pair"] = _of_patients(one, _pairs(settings, one))
         _check_partners(found["same_pair"], "same_pair", "pair", one.name)
     return found
+
+
+def repeats_pairs(settings: Settings, one: ImageSet) -> bool:
+    """Say whether a number of a pair stands in several patients, so that it is a pair of each."""
+    if "same_pair" not in settings.weights or settings.pair_column not in one.metadata_columns:
+        return False
+    return _in_several(one, _pairs(settings, one))
+
+
+def _pairs(settings: Settings, one: ImageSet) -> Tensor:
+    return _numbered(_column(one, str(settings.pair_column), "pair_column", "unit_columns"))
+
+
+def _in_several(one: ImageSet, codes: Tensor) -> bool:
+    if one.groups is None:
+        return False
+    _, first, of = np.unique(codes.numpy(), return_index=True, return_inverse=True)
+    return bool((one.groups != one.groups[first][of.reshape(-1)]).any())
+
+
+def _of_patients(one: ImageSet, codes: Tensor) -> Tensor:
+    """Tell pairs of different patients apart that are numbered alike."""
+    if not _in_several(one, codes):
+        return codes
+    patients = np.unique(one.groups, return_inverse=True)[1].reshape(-1)
+    both = np.stack([patients, codes.numpy()])
+    return torch.from_numpy(np.unique(both, axis=1, return_inverse=True)[1].reshape(-1))
 
 
 def _check_partners(codes: Tensor, objective: str, unit: str, name: str) -> None:
@@ -74,7 +101,7 @@ def measures_of(settings: Settings, one: ImageSet) -> Tensor:
 
 def _numbers(one: ImageSet, name: str) -> np.ndarray[Any, Any]:
     found = []
-    for value in _column(one, name, "measures").tolist():
+    for value in _column(one, name, "measures", "metadata_columns").tolist():
         try:
             found.append(float("nan") if names_nobody(value) else float(value))
         except ValueError as error:
@@ -86,12 +113,12 @@ def _numbers(one: ImageSet, name: str) -> np.ndarray[Any, Any]:
     return np.array(found)
 
 
-def _column(one: ImageSet, name: str, key: str) -> np.ndarray[Any, Any]:
+def _column(one: ImageSet, name: str, key: str, named_by: str) -> np.ndarray[Any, Any]:
     if name not in one.metadata_columns:
         there = ", ".join(one.metadata_columns) or "none"
         raise ConfigurationError(
             f"tuning.{key}: {one.name!r} has no metadata column {name!r} (it has: {there}): see "
-            f"dataset.metadata_columns."
+            f"dataset.{named_by}."
         )
     assert one.metadata is not None
     return one.metadata[:, one.metadata_columns.index(name)]

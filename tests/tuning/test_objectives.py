@@ -22,6 +22,8 @@ from medrobust.tuning import Tuning
 from medrobust.tuning import weighted as objectives
 from medrobust.tuning.minimised import Settings, weights_of
 from medrobust.tuning.objective import Seen
+from medrobust.tuning.planned import adapter_fingerprint
+from medrobust.tuning.shot_facts import codes_of, repeats_pairs
 from medrobust.tuning.shots import ShotBatch, ShotOrder, ShotPart
 from medrobust.tuning.stage import Stage
 from medrobust.tuning.weighted import Objectives, asked_objectives
@@ -145,6 +147,31 @@ def test_losses_are_weighted_and_added_with_what_is_known_of_each_image() -> Non
     assert [tuple(p.shape) for p in found.parameters()] == [(1, 3), (1,)]
 
 
+def test_a_pair_is_of_one_patient_and_moves_an_artifact_where_patients_share_a_number() -> None:
+    settings = Settings({"same_pair": 1.0}, pair_column="pair")
+
+    def partners(pairs: str, groups: str | None) -> list[list[int]]:
+        metadata = np.array([["" if one == "-" else one, ""] for one in pairs])
+        named = None if groups is None else np.array(list(groups))
+        one = shots(groups=named, metadata=metadata)
+        codes = codes_of(settings, one)["same_pair"]
+        assert repeats_pairs(settings, one) == (pairs in ("1111", "1-11") and groups == "pprr")
+        return [torch.nonzero(codes == code).flatten().tolist() for code in codes]
+
+    assert partners("1111", "pprr") == [[0, 1], [0, 1], [2, 3], [2, 3]]
+    assert partners("1-11", "pprr") == [[0], [1], [2, 3], [2, 3]]
+    assert partners("1--1", "ppqp") == [[0, 3], [1], [2], [0, 3]]
+    assert partners("1111", None) == [[0, 1, 2, 3]] * 4
+    how = Tuning(torch.optim.AdamW, shots=4, objective="same_pair", pair_column="pair")
+    names = set()
+    for pair in ("1122", "1111"):
+        one = shots(groups=np.array(list("pprr")), metadata=np.array([[n, ""] for n in pair]))
+        drawn = SimpleNamespace(shots=one, selection=None)  # of one fingerprint
+        recipe = SimpleNamespace(trains_head=False, description=dict)
+        names.add(adapter_fingerprint({}, Stage(recipe, how), [drawn], []))
+    assert len(names) == 2
+
+
 def test_of_several_reports_an_image_is_put_beside_another_one_in_every_epoch() -> None:
     pairs = TextPairs(torch.eye(3), np.array([[0, 0], [0, 2], [1, 1]]), 2.0)
     rows_ = torch.tensor([0, 1])
@@ -183,7 +210,7 @@ TEXTS = Texts(np.array(["a", "b"]), np.array([[0, 0], [1, 1], [2, 0], [3, 1]]))
     [
         ({"consistency": 1}, {}, "by tuning.corrupt how they are corrupted"),
         ({"same_pair": 1}, {}, "needs tuning.pair_column"),
-        ({"same_pair": 1}, {"pair_column": "visit"}, "has no metadata column 'visit'"),
+        ({"same_pair": 1}, {"pair_column": "visit"}, r"column 'visit'.*dataset\.unit_columns"),
         ({"measures": 1}, {}, r"needs tuning.measures=\[COLUMN"),
         ({"measures": 1}, {"measures": ("pair",)}, "'a' in column 'pair' of 'toy' is no number"),
     ],
