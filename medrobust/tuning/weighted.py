@@ -330,3 +330,14 @@ def _check_texts(wanted: Mapping[str, float], head: nn.Module, one: ImageSet) ->
             f"tuning.objective=image_text pairs an image of {one.name!r} with a report or the text "
             f"of its one class: it has neither."
         )
+    if "image_text" in wanted and len(set(_texts_of(one))) == 1:
+        raise ConfigurationError(
+            f"tuning.objective=image_text tells texts apart, and all {len(one)} shots of "
+            f"{one.name!r} have the same one: take more (tuning.shots), or leave image_text out."
+        )
+
+
+def _texts_of(one: ImageSet) -> list[Any]:
+    """Return reports, or the class of each image, whose text it has."""
+    found = one.target.values if isinstance(one.target, Texts) else one.labels
+    return list(found.tolist())

@@ -203,6 +203,7 @@ def test_weights_stand_in_the_fingerprint_and_the_recipe_of_before_in_none() -> 
 
 
 TEXTS = Texts(np.array(["a", "b"]), np.array([[0, 0], [1, 1], [2, 0], [3, 1]]))
+ONE_TEXT = Texts(np.array(["a", "a"]), TEXTS.pairs)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +231,8 @@ def test_data_without_patients_classes_or_texts_are_refused() -> None:
             "needs two images of one patient",
         ),
         ("image_text", shots(), IdentityHead(), "it has neither"),
+        ("image_text", shots(target=Labels(np.ones(4, np.int64))), head(), "have the same one"),
+        ("image_text", shots(target=ONE_TEXT, label_kind=None), head(), "have the same one"),
         ("class_texts", replace(shots(), target=TEXTS, label_kind=None), head(), "take image_text"),
     ):
         with pytest.raises(ConfigurationError, match=told):
