@@ -16,7 +16,7 @@ from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.aggregates import group_codes, share_influence
 from medrobust.metrics.influence import Areas
 from medrobust.metrics.intervals import Spread
-from medrobust.tasks.base import AFTER, Cell, Scores, Terms, deciding
+from medrobust.tasks.base import AFTER, APART, Cell, Scores, Terms, deciding
 from medrobust.tasks.lookup import task_of
 from medrobust.types import Float32Array, Int64Array
 
@@ -221,7 +221,8 @@ def variant(cell: StoredCell) -> str:
     """Fingerprint what the cells of one row share: all but data, corruption, seed and names."""
     changing = ("corruption", "data", "seed", "stream", AFTER)
     encoding = {k: v for k, v in cell.record["encoding"].items() if k not in changing}
-    return fingerprint([encoding, deciding(cell.record["head"])])
+    head = {k: v for k, v in deciding(cell.record["head"]).items() if k != APART}  # of the split
+    return fingerprint([encoding, head])
 
 
 def encoding_of(cell: StoredCell) -> str:

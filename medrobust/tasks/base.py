@@ -27,6 +27,7 @@ from .arrays import ArraySpec as ArraySpec
 from .arrays import redeclared as redeclared
 from .arrays import unlike as unlike
 from .heads import AFTER as AFTER
+from .heads import APART as APART
 from .heads import CUT_TEXTS as CUT_TEXTS
 from .heads import FOR_PEOPLE as FOR_PEOPLE
 from .heads import MIXED as MIXED

@@ -27,6 +27,10 @@ ONLINE = "online"
 CUT_TEXTS = "cut_texts"
 """Key of a head: how many of its texts are longer than the model's context, and cut."""
 
+APART = "apart"
+"""Key of a head that pools the images of a unit: by which column the split numbers units of several
+patients alike, which are told apart. A split where none are has no such key."""
+
 FOR_PEOPLE = frozenset({"name", CUT_TEXTS})
 """Keys of a head that decide no number, and stand in no fingerprint."""
 

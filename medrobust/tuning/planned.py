@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medrobust.base.bags import numbered_alike
 from medrobust.base.fingerprints import fingerprint
 from medrobust.datasets.sampling import FewShots
 
@@ -93,5 +94,17 @@ def adapter_fingerprint(
             [[d.shots.fingerprint, d.selection and d.selection.fingerprint] for d in drawn],
             [{k: v for k, v in head.items() if k != "name"} for head in heads],
             *(["pairs of a patient"] if repeated else []),  # they were pairs across patients
+            *_told_apart(stage, drawn),
         ]
     )
+
+
+def _told_apart(stage: Stage, drawn: Sequence[FewShots]) -> list[Any]:
+    """Say of which data sets units of several patients are numbered alike; nothing where of none.
+
+    Raises:
+        ConfigurationError: If shots of a data set do not say what belongs together.
+    """
+    by = stage.recipe.description().get("by", "groups")
+    alike = [one.shots.name for one in drawn if by != "groups" and numbered_alike(one.shots, by)]
+    return [alike] if alike else []

@@ -14,11 +14,17 @@ from torch.nn import functional
 from medrobust.adapters import AttentionMil, AttentionProbe, LinearProbe
 from medrobust.adapters.attention import Pooled, bags, objective, pooled, pooled_of
 from medrobust.base.bags import labels_of, patients_of
+from medrobust.base.fingerprints import fingerprint
 from medrobust.base.targets import Boxes, Labels, WindowLabels
+from medrobust.datasets.sampling import FewShots
 from medrobust.exceptions import ConfigurationError, NotFiniteError
+from medrobust.reporting.measure import variant
+from medrobust.tasks.classification.heads import heads
 from medrobust.tasks.classification.logits import BagHead, PlacesHead
 from medrobust.tasks.heads import SplitHead
 from medrobust.tasks.patches import PatchHead
+from medrobust.tuning.planned import adapter_fingerprint
+from medrobust.tuning.stage import Stage
 
 KIND: Any = "multi-class"
 SHOTS, PARTS, WIDTH, CLASSES, HIDDEN = 6, 5, 4, 3, 7
@@ -167,6 +173,63 @@ def test_labels_of_patients_are_positive_where_a_lesion_is() -> None:
         patients_of(replace(data, groups=None), "")
     with pytest.raises(ConfigurationError, match="no metadata column"):
         patients_of(data, "image")
+
+
+def numbered(studies: list[str]) -> Any:
+    """Two patients of six images, whose studies have these numbers."""
+    plain = bag_data(each=6)
+    return replace(plain, metadata=np.array(studies)[:, None], metadata_columns=("study",))
+
+
+ALIKE = list("112233112222")
+DISTINCT = list("112233445555")
+
+
+def test_a_unit_is_of_one_patient_however_it_is_numbered() -> None:
+    data = numbered(ALIKE)
+    codes = patients_of(data, "study")
+    expected = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9, 10, 11]]
+    assert sorted(np.flatnonzero(codes == code).tolist() for code in range(5)) == expected
+    assert codes.max() == 4
+    assert labels_of(data, codes)[codes].tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1]
+    head = fitted()
+    head.by = torch.tensor(list(b"study"), dtype=torch.uint8)
+    features = functional.normalize(torch.randn(12, WIDTH), dim=1)
+    logits = BagHead(head).outputs_of(features, data)["logits"]
+    alone = head.logits(features[:2][None])[0]
+    np.testing.assert_allclose(logits[:2], alone.expand(2, -1), rtol=1e-5, atol=1e-6)
+    plain = patients_of(numbered(DISTINCT), "study")
+    assert plain.tolist() == np.unique(DISTINCT, return_inverse=True)[1].tolist()
+    named = patients_of(replace(data, groups=None), "study")
+    assert named.tolist() == np.unique(ALIKE, return_inverse=True)[1].tolist()
+    with pytest.raises(ConfigurationError, match=r"empty, .* for 2 images of wide/test"):
+        patients_of(numbered(["", "unknown", *"2233112222"]), "study")
+
+
+def test_fingerprints_move_where_patients_number_alike_and_nowhere_else() -> None:
+    head = fitted()
+    trained = SimpleNamespace(head=lambda *_: head, head_description=lambda *_: {"kind": "probe"})
+    side: Any = SimpleNamespace(trained=trained)
+    recipe = AttentionMil(by="study")
+    how: Any = SimpleNamespace(seed=0)
+
+    def named(studies: list[str], recipe: Any = recipe) -> str:
+        shots = FewShots(numbered(studies), None, ())
+        return adapter_fingerprint({}, Stage(recipe, how), [shots], [])
+
+    plain = numbered(DISTINCT)
+    before = fingerprint([1, {}, recipe.description(), [0], [[plain.fingerprint, None]], []])
+    assert named(DISTINCT) == before != named(ALIKE)
+    patients = AttentionMil()
+    assert named(DISTINCT, patients) == named(ALIKE, patients)
+    assert heads(numbered(ALIKE), side) == [{"kind": "probe"}], "by patients"
+    head.by = torch.tensor(list(b"study"), dtype=torch.uint8)
+    assert heads(plain, side) == [{"kind": "probe"}]
+    (apart,) = heads(numbered(ALIKE), side)
+    assert apart == {"kind": "probe", "apart": "study"}
+    both = {"kind": "probe"}, apart
+    rows: Any = [SimpleNamespace(record={"encoding": {}, "head": one}) for one in both]
+    assert variant(rows[0]) == variant(rows[1]), "a validation split may number otherwise"
 
 
 def test_one_positive_instance_is_found_among_many() -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from medrobust.base.bags import numbered_alike
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.once import say_once
 from medrobust.base.wording import part_of
 from medrobust.corruptions.texts import TextCorruption
 from medrobust.exceptions import ConfigurationError
-from medrobust.tasks.base import READ_AS, HeadDescription, ModelSide, deciding
+from medrobust.tasks.base import APART, READ_AS, HeadDescription, ModelSide, deciding
 
 if TYPE_CHECKING:
     from medrobust.models.prompts import PromptSet
@@ -47,6 +48,11 @@ def heads(
     if probe is None and not has_text_side(side):
         check_classifies(side)
         probe = {"kind": ITSELF}
+    elif probe is not None:
+        assert side.trained is not None
+        column = getattr(side.trained.head(data.name, data.class_names), "column", "")
+        if numbered_alike(data, column):
+            probe = {**probe, APART: column}
     if probe is not None:
         if corruption is not None:
             raise ConfigurationError(
