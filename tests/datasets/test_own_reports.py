@@ -8,6 +8,7 @@ import pytest
 from datasets import write_folder, write_table
 from dicoms import write_dicom
 
+from medrobust.base.once import begin_again
 from medrobust.datasets import Dicom, Folder
 from medrobust.exceptions import ConfigurationError, InvalidDataError
 
@@ -41,11 +42,18 @@ def reports(root: Path, **options: Any) -> Folder:
     ],
 )
 def test_images_share_a_report_within_a_study_of_one_patient(
-    tmp_path: Path, study: str | None, patient: str | None, pairs: list[int]
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    study: str | None,
+    patient: str | None,
+    pairs: list[int],
 ) -> None:
+    begin_again()
     found = reports(tmp_path, study_column=study, patient_column=patient).load().target
     assert found.pairs.tolist() == [[image, text] for image, text in enumerate(pairs)]
     assert found.merged == (study is None)
+    told = {"patient": "1 of 3 studies has", None: "1 of 2 studies has"}[patient]
+    assert (f"{told} images with different reports" in caplog.text) == (study is not None)
 
 
 @pytest.mark.parametrize(

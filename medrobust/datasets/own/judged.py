@@ -1,5 +1,6 @@
 """What own images are judged by beside labels: reports, which a store keeps as keyed hashes."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,14 +9,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from medrobust.base.missing import is_missing, names_nobody
+from medrobust.base.once import say_once
 from medrobust.base.targets import Boxes, MaskedLabels, Masks, Texts
-from medrobust.base.wording import agreeing
+from medrobust.base.wording import agreeing, part_of
 from medrobust.exceptions import InvalidDataError
 from medrobust.types import Int64Array
 
 from .pseudonyms import keyed_hashes
 from .table import Table, few
 from .unlabelled import Unlabelled, check_unlabelled
+
+log = logging.getLogger(__name__)
 
 Columns: TypeAlias = str | Sequence[str]
 """One column of a table, or several."""
@@ -77,7 +81,8 @@ def judged_texts(
         rows: Of the images.
         columns: Of the reports; of several, each that is filled is a text of its own.
         key: Of the data, for what a store keeps.
-        study: Column of the studies, whose images share a report; None: equal reports are shared.
+        study: Column of the studies, whose images share equal reports; None: all images do. Studies
+            whose images differ in their reports are counted in the log.
         patients: Of the images; a study is one of its patient, however its number is used again.
         labels: Columns of the labels that texts are matched by; None where they are not.
 
@@ -93,11 +98,26 @@ def judged_texts(
     if studies is not None and patients is not None:
         both = zip(patients, studies, strict=True)
         studies = [f"{patient}\0{name}" for patient, name in both]
+    if studies is not None:
+        _say_unlike(table, reports, studies)
     texts = read_texts(reports, key, studies)
     if labels is None:
         return texts
     found_sets, named = label_sets(table, rows, labels)
     return replace(texts, labels=found_sets, label_sets=named)
+
+
+def _say_unlike(table: Table, reports: Sequence[Sequence[str]], studies: Sequence[str]) -> None:
+    """Say how many studies have images with different reports: each image has its own alone."""
+    first: dict[str, set[str]] = {}
+    both = zip(studies, map(set, reports), strict=True)
+    unlike = {study for study, own in both if first.setdefault(study, own) != own}
+    if unlike:
+        told = (
+            f"{part_of(len(unlike), len(first), 'study')} {agreeing(len(unlike), 'has')} images "
+            f"with different reports: each image has its own alone"
+        )
+        say_once(log, logging.WARNING, f"{table.file}: {told}")
 
 
 def read_texts(

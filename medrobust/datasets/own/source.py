@@ -56,7 +56,7 @@ class OwnData(ABC):
         label_column: Column of the labels; a list of columns of 0 and 1 makes a multi-label set.
         text_column: Column of the reports, where images are judged by those; of several columns,
             each that is filled is a text of its own.
-        study_column: Column of the studies, whose images share their reports; None: images with
+        study_column: Column of the studies, whose images share equal reports; None: images with
             equal reports do.
         split_column: Column of the splits; without it the whole table is the evaluated split.
         patient_column: Column of the patients, named in every row; it may be missing. None: every

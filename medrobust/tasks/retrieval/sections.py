@@ -78,7 +78,8 @@ def _joined_note(cell: Cell) -> str:
     return (
         f'<p class="small">Reports that they share make {counted(len(patients), "patient")}, with '
         f"{part_of(held, len(groups), 'report')}, one unit, so that intervals over reports are "
-        f"wide: dataset.study_column keeps reports of different studies apart.</p>"
+        f"wide: dataset.study_column with task.relevance=pair keeps reports of different "
+        f"studies apart.</p>"
     )
 
 
