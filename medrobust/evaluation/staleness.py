@@ -7,7 +7,7 @@ from typing import Any
 from medrobust.base.former_names import FIRST
 from medrobust.exceptions import StoreError
 from medrobust.tasks.base import READ_AS, deciding
-from medrobust.tasks.lookup import task_name
+from medrobust.tasks.lookup import task_name, task_of
 
 from .plan import DatasetPlan
 from .store import CellKey, CellSpec, Store, damaged
@@ -33,7 +33,8 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
         record: `cell.json` of the stored one.
 
     Returns:
-        Names of parts of the encoding, then "prompts", "texts" or "classifier", then "task" with
+        Names of parts of the encoding, then "prompts", "texts" (of a task that reads no prompts) or
+        "classifier", then "task" with
         what of it differs, in that order.
 
     Example:
@@ -46,7 +47,9 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
     before = record["encoding"]
     names = [*key.encoding, *(name for name in before if name not in key.encoding)]
     found = [name for name in names if key.encoding.get(name) != before.get(name)]
-    read = "prompts" if "name" in key.head else "texts" if "texts" in key.head else None
+    read = "texts" if "texts" in key.head else None
+    if "name" in key.head and task_of(key.task).reads_prompts:
+        read = "prompts"
     if read is None and key.task == FIRST:
         return found + (["classifier"] if deciding(key.head) != deciding(record["head"]) else [])
     return found + _of_head(deciding(key.head), deciding(record["head"]), read)
@@ -77,6 +80,7 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
             continue
         spec = clean.spec
         place = (spec.model, spec.dataset, spec.suite, spec.corruption, spec.severity)
+        changes: list[list[str]] = []
         for folder in store.places(*place):
             try:
                 changed = _changed(clean, read_record(folder / "cell.json"))
@@ -84,11 +88,14 @@ def warn_of_changes(plans: Sequence[DatasetPlan], store: Store) -> list[str]:
                 said = error if isinstance(error, StoreError) else damaged(folder, str(error))
                 found.append(f"{said} This run does not use it")
                 continue
-            if changed:
-                found.append(
-                    f"{spec.model} on {spec.dataset}/{spec.split}: {' and '.join(changed)} changed "
-                    f"since cells of that name were stored; this run uses none of them"
-                )
+            if changed and changed not in changes:
+                changes.append(changed)
+        found += [
+            f"{spec.model} on {spec.dataset}/{spec.split}: {' and '.join(changed)} changed "
+            f"since cells of that name were stored; this run uses none of them"
+            for changed in changes
+            if not any(set(changed) < set(other) for other in changes)  # of rows of one run
+        ]
     for sentence in dict.fromkeys(found):
         log.warning("%s", sentence)
     return list(dict.fromkeys(found))
