@@ -92,6 +92,11 @@ class Aggregation:
         remarks = list(filter(None, (own, "one corrupted" * (self.corrupted_views == "one"))))
         return f"{dataset} by {self.unit}" + (f" ({', '.join(remarks)})" if remarks else "")
 
+    @property
+    def _asked(self) -> str:
+        """Begin a sentence with the column that tells units apart, which may not be their name."""
+        return "" if self.by in (GROUPS, self.unit) else f"aggregate.by={self.by}: "
+
     def lacking(self, data: SplitFacts, task: str) -> str | None:
         """Say why images of a split cannot be joined, or return None."""
         if family(self.how) not in task_of(task).ways:
@@ -124,7 +129,10 @@ class Aggregation:
             raise ConfigurationError(str(complaints[0]))
         for (data, task), complaint in zip(pairs, complaints, strict=True):
             if complaint is None:
-                task_of(task).joined_target(data, self.units(data))
+                try:
+                    task_of(task).joined_target(data, self.units(data))
+                except ConfigurationError as error:
+                    raise ConfigurationError(f"{self._asked}{error}") from error
 
     def units(self, data: SplitFacts) -> Units:
         """Sort the images of a split into units, which stand in the order of their first images.

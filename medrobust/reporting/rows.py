@@ -63,13 +63,14 @@ class MatrixRow:
 
 def rows_of(cells: Sequence[StoredCell], gaps: Sequence[CellSpec]) -> list[MatrixRow]:
     """List models in plan order; those with no finished cell come last."""
-    heads: dict[tuple[str, str, str], str] = {}
+    heads: dict[tuple[str, str, str], tuple[str, str]] = {}
     for cell in cells:
-        heads.setdefault(identity(cell), task_of(cell.task).head_name(cell.record["head"]))
+        task, head = task_of(cell.task), cell.record["head"]
+        heads.setdefault(identity(cell), (task.head_name(head), task.head_detail(head)))
     present = {key[:2] for key in heads}
     for gap in gaps:
         if (gap.model, gap.adapter) not in present:
-            heads.setdefault((gap.model, gap.adapter, ""), "")
+            heads.setdefault((gap.model, gap.adapter, ""), ("", ""))
     return [
         MatrixRow(model, adapter, _label((model, adapter, own), heads), own)
         for model, adapter, own in heads
@@ -81,14 +82,16 @@ def identity(cell: StoredCell) -> tuple[str, str, str]:
     return (cell.spec.model, cell.spec.adapter, variant(cell))
 
 
-def _label(key: tuple[str, str, str], heads: Mapping[tuple[str, str, str], str]) -> str:
+def _label(key: tuple[str, str, str], heads: Mapping[tuple[str, str, str], tuple[str, str]]) -> str:
     """Name a row by no more than tells it apart from the others."""
     model, adapter, own_variant = key
     label = model if adapter == "none" else f"{model} + {adapter}"
     twins = [head for other, head in heads.items() if other[:2] == key[:2]]
     if len(twins) == 1:
         return label
-    head = heads[key]
-    if twins.count(head) == 1:
+    head, detail = heads[key]
+    if [name for name, _ in twins].count(head) == 1:
         return f"{label} [{head}]"
+    if detail and twins.count((head, detail)) == 1:
+        return f"{label} [{head}, {detail}]".replace("[, ", "[")
     return f"{label} [{head} {own_variant[:6]}]".replace("[ ", "[")

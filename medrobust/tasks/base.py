@@ -31,6 +31,7 @@ from .heads import APART as APART
 from .heads import CUT_TEXTS as CUT_TEXTS
 from .heads import FOR_PEOPLE as FOR_PEOPLE
 from .heads import MIXED as MIXED
+from .heads import ONE_ANSWER as ONE_ANSWER
 from .heads import ONLINE as ONLINE
 from .heads import READ_AS as READ_AS
 from .heads import Head as Head
@@ -320,6 +321,10 @@ class Task(ABC):
             head: As it was planned, or as an older store keeps it.
         """
         return str(head.get("name", ""))
+
+    def head_detail(self, head: HeadDescription) -> str:
+        """Say what else tells a head from others of its model and name; empty if nothing short."""
+        return ""
 
     def answers_untuned(self, side: ModelSide) -> bool:
         """Say whether the model answers without a trained head, so that gains can be counted."""

@@ -31,7 +31,10 @@ APART = "apart"
 """Key of a head that pools the images of a unit: by which column the split numbers units of several
 patients alike, which are told apart. A split where none are has no such key."""
 
-FOR_PEOPLE = frozenset({"name", CUT_TEXTS})
+ONE_ANSWER = "one_answer"
+"""Key of a head that has one answer for every image, whatever is asked: true, or not there."""
+
+FOR_PEOPLE = frozenset({"name", CUT_TEXTS, ONE_ANSWER})
 """Keys of a head that decide no number, and stand in no fingerprint."""
 
 

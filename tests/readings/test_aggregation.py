@@ -343,6 +343,16 @@ def test_patients_of_several_classes_are_refused_before_anything_is_computed(
     assert not list(Path("store").glob("cells/**/cell.json"))
 
 
+def test_units_of_keyed_hashes_are_named_by_the_column_that_was_asked_for() -> None:
+    data = facts()
+    values = np.array([[f"{number % 2:032x}"] for number in range(len(data))])
+    data = replace(data, groups=None, metadata=values, metadata_columns=("patient",))
+    way = Aggregation("study", "patient")
+    told = r"^aggregate\.by=patient: images of one study of .* are of several classes"
+    with pytest.raises(ConfigurationError, match=told):
+        way.check([(data, "classification")])
+
+
 def test_a_way_that_there_is_not_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"aggregate.how='median' is none of mean, max"):
         Aggregation(how="median")

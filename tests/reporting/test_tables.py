@@ -15,6 +15,7 @@ from medrobust.reporting.export import latex, markdown
 from medrobust.reporting.loggers import series
 from medrobust.reporting.matrices import build_matrices
 from medrobust.reporting.measure import Measured
+from medrobust.reporting.rows import rows_of
 from medrobust.reporting.tables import (
     LABELLED_COLUMNS,
     MATRIX_COLUMNS,
@@ -150,6 +151,19 @@ def test_several_prompt_sets_of_one_model_are_rows_of_their_own(tmp_path):
     assert [key.split("/")[2] for key in errors] == ["weak [plain]", "weak [many]"]
     (alone,) = build_matrices(cells[:1], expected=[ExpectedTable("toy", "test", "none", (), ())])
     assert row_labels([alone]) == {}
+
+
+def test_rules_of_relevance_tell_rows_of_one_name_apart() -> None:
+    def cell(relevance: str, name: str) -> SimpleNamespace:
+        head = {"kind": "retrieval", "relevance": relevance, "name": name, "texts": relevance}
+        spec = SimpleNamespace(model="m", adapter="none")
+        record = {"encoding": {}, "head": head | {"text_corruption": name}}
+        return SimpleNamespace(spec=spec, task="retrieval", record=record)
+
+    each = [("text", "texts as given"), ("pair", "texts as given"), ("pair", "typos 3")]
+    assert [row.label for row in rows_of([cell(*one) for one in each], [])] == [
+        "m [texts as given, text]", "m [texts as given, pair]", "m [typos 3]"
+    ]  # fmt: skip
 
 
 def test_adapters_are_named_in_the_label(tmp_path):

@@ -240,6 +240,22 @@ def test_phantoms_are_answered_beside_a_constant_report_by_one_command(workplace
     assert found["bleu_4", "0"][0] > found["bleu_4", "5"][0]
 
 
+def test_one_report_alone_is_said_of_the_corpus_and_is_no_fault_of_the_model(
+    workplace, capfd
+) -> None:
+    Path("one.txt").write_text("Clear lungs.\n")
+    Path("two.txt").write_text("Clear lungs.\nLarge mass.\n")
+    run = (*SMALL, "model=phantomclip_small", "corruption=clean", "hydra.run.dir=out")
+    assert medrobust(*run, "task.corpus=one.txt") == 0
+    said = capfd.readouterr()
+    assert "one report alone, which is the answer to every image" in said.err
+    assert "check weights" not in said.out + said.err
+    assert medrobust(*run, "task.corpus=two.txt", "dataset.per_class=3") == 0
+    told = [line for line in capfd.readouterr().err.splitlines() if "changed since" in line]
+    assert len(told) == 1
+    assert "metadata columns) and texts and task (corpus) changed" in told[0]
+
+
 LONG = "A rib is broken." + " No other fracture is seen." * 12
 REPORTS = ("No acute finding of the heart.", "Large effusion at the left base.", LONG)
 

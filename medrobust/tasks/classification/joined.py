@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.split_facts import KEYED_HASH
 from medrobust.base.targets import Labels, WindowLabels
 from medrobust.base.wording import listed
 from medrobust.exceptions import ConfigurationError
@@ -60,7 +61,10 @@ def _any_positive(labels: Int64Array, positive: int, units: Units) -> Int64Array
 def _several_answers(data: Any, units: Units, code: int) -> ConfigurationError:
     """Name a unit whose images do not share their label."""
     labels = np.unique(data.labels[units.codes == code], axis=0)
-    named = f"{units.word} {units.names[code]!r} of {data.name}/{data.split}"
+    name = units.names[code]
+    hashed = all(map(KEYED_HASH.fullmatch, name.split("/")))  # says nothing to anyone
+    of = f"one {units.word}" if hashed else f"{units.word} {name!r}"
+    named = f"{of} of {data.name}/{data.split}"
     if labels.ndim == 2:
         return ConfigurationError(
             f"images of {named} have different labels, and {units.how} needs the same ones: "

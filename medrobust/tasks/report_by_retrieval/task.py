@@ -15,6 +15,7 @@ from medrobust.base.wording import agreeing, counted, part_of
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.metrics.text_overlap import ORDER, words_of
 from medrobust.tasks.base import (
+    ONE_ANSWER,
     ArraySpec,
     Cell,
     Head,
@@ -176,6 +177,9 @@ class ReportByRetrieval(Task):
             self._check_sentences(corpus)
             name = f"best {counted(self._sentences, 'sentence')}"
             found = [plain | {"answer": "sentences", "count": self._sentences, "name": name}]
+        answers = corpus if self._sentences is None else corpus.sentences()
+        if len(answers.texts) == 1:  # said of the corpus, and no fault of the model
+            found = [head | {ONE_ANSWER: True} for head in found]
         constant = plain | {"answer": "constant", "name": CONSTANT}
         return [*found, constant] if self._baseline else found
 
@@ -223,7 +227,8 @@ class ReportByRetrieval(Task):
 
     def collapsed(self, cell: Cell) -> str | None:
         """Name answers that are the same for every image, where they are not meant to be."""
-        return None if cell.head.get("answer") == "constant" else scores.collapsed(cell)
+        meant = cell.head.get("answer") == "constant" or cell.head.get(ONE_ANSWER)
+        return None if meant else scores.collapsed(cell)
 
 
 def _check_reports(data: Any) -> None:

@@ -147,6 +147,10 @@ class Retrieval(Task):
         """Name what corrupts texts; a store that was begun without that has texts as given, too."""
         return str(head.get("name", AS_GIVEN))
 
+    def head_detail(self, head: HeadDescription) -> str:
+        """Name the rule by which a text is right."""
+        return str(head.get("relevance", ""))
+
     def tuned_head(self, data: Any, side: ModelSide, *, trains_head: bool) -> HeadDescription:
         """Say which texts images are put beside while an adapter is tuned: their own.
 
