@@ -237,8 +237,9 @@ def _fetched(part: str, here: Sequence[str], what: str, otherwise: str) -> Findi
 
 
 def _hub_models() -> Iterator[tuple[str, str]]:
+    quick = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for file in option_files(conf_folder(), "model"):
-        content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), quick)
         hub_id = content.get("model", content).get("hub_id")
         if hub_id:
             yield file.stem, hub_id

@@ -12,6 +12,9 @@ from medrobust.exceptions import ConfigurationError
 
 PREFIX = "WANDB_"
 API_KEY = "WANDB_API_KEY"
+TAKEN = {"WANDB_ERROR_REPORTING": ("false",), "WANDB_MODE": ("online", "offline", "disabled")}
+"""Values that W&B is known to take, the one that medrobust exports among them: it is not asked."""
+
 LEAST_KEY = 40
 """Characters of a key, behind the prefix of a server of one's own."""
 
@@ -49,7 +52,11 @@ def check_exported(environment: Mapping[str, str], mode: str | None = None) -> N
     key = environment.get(API_KEY, "")
     if key and (mode or environment.get("WANDB_MODE") or "online") == "online":
         _check_key(key)
-    exported = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    exported = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and value not in TAKEN.get(name, ())
+    }
     if not exported:
         return
     import wandb

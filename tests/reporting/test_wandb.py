@@ -3,10 +3,12 @@
 import json
 import logging
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import wandb
 from stores import data_record, write_matrix
 from validated import write_validated
 from wandb_files import read_records
@@ -23,7 +25,7 @@ from medrobust.reporting import (
 )
 from medrobust.reporting.from_store import report_store
 from medrobust.reporting.wandb import _tables, job_type, run_id
-from medrobust.reporting.wandb_environment import check_exported
+from medrobust.reporting.wandb_environment import TAKEN, check_exported
 
 CONFIG = {"dataset": {"root": "/home/somebody/scans"}, "seed": 0}
 
@@ -247,6 +249,19 @@ def test_a_key_that_wandb_refuses_is_refused_before_anything_runs(
     with pytest.raises(ConfigurationError, match=rf"^WANDB_API_KEY is exported as W&B.*{why}"):
         WandbLogger(mode="online")
     WandbLogger(mode="offline")
+
+
+def test_wandb_is_not_asked_for_values_that_it_is_known_to_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, values in TAKEN.items():
+        for value in values:
+            wandb.Settings().update_from_env_vars({name: value})
+            with monkeypatch.context() as without:
+                without.setitem(sys.modules, "wandb", None)
+                check_exported({name: value})
+                with pytest.raises(ImportError):
+                    check_exported({name: "x"})
 
 
 def test_what_wandb_takes_of_the_environment_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
