@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medrobust.base.reasons import reason_of
+from medrobust.base.redaction import KEYS
 from medrobust.exceptions import ConfigurationError
 
 LARGEST = 1 << 20
@@ -41,6 +42,15 @@ HARMLESS = frozenset(
     {"oc.select", "oc.dict.keys", "oc.dict.values", "oc.deprecated", "medrobust.folder", "now"}
 )
 """Resolvers that read nothing but keys of the configuration, and the clock."""
+
+PRIVATE = frozenset({*KEYS, "override_dirname"})
+"""Keys of the configuration that hold paths of this machine, or what was typed with them."""
+
+FOLDERS = PRIVATE | {"subdir"}
+"""Keys that may be made of such: they name places, and no table or store has them."""
+
+WHOLE = frozenset({"adapter", "dataset", "loop", "model", "quality", "store", "trainer", "tuning"})
+"""Tables of the configuration that hold such keys."""
 
 OF_RUN = r"(job\.(num|name|id|override_dirname)|runtime\.choices\b)"
 """What `${hydra:...}` may read: names of the job and of what was chosen."""
@@ -104,6 +114,8 @@ def _check_file(
         for text in (key, value):
             if isinstance(text, str) and (found := _reading(text, trusted)) is not None:
                 raise _reads(file, place, text, found)
+            if isinstance(text, str) and "${" in text and key not in FOLDERS and _places(text):
+                raise _tells(file, place, text)
         if parent in OF_HYDRA and key is not None and key not in OF_HYDRA[parent]:
             raise _refused(file, f"sets {parent}.{key}")
         if key is not None and re.search(r"@.*hydra", str(key)):
@@ -137,6 +149,39 @@ def _reading(text: str, trusted: Sequence[str]) -> str | None:
     return None
 
 
+def _places(text: str) -> bool:
+    """Say whether a text interpolates a key that holds a path of this machine, or may hold one.
+
+    Interpolations within others are taken for any name, so that what a key is called at its end
+    must be written out.
+
+    Example:
+        >>> [_places(f"a {{}} of {part}") for part in ("${model.name}", "${dataset.csv}")]
+        [False, True]
+        >>> _places("${model.${x}.name}"), _places("${dataset.${x}}"), _places("${..dataset}")
+        (False, True, True)
+    """
+    while found := re.search(r"\$\{([^{}$]*)\}", text):
+        resolver, colon, inside = found[1].rpartition(":")
+        keys = inside.split(",") if colon else [found[1]]
+        keys = keys[:1] if resolver.strip() == "oc.select" else keys
+        keys = [f"hydra.{key}" for key in keys] if resolver.strip() == "hydra" else keys
+        if resolver.strip() != "now" and any(map(_is_place, keys)):
+            return True
+        text = f"{text[: found.start()]}\0{text[found.end() :]}"
+    return "${" in text
+
+
+def _is_place(key: str) -> bool:
+    """Say whether a key may name a path or a table with one."""
+    parts = re.findall(r"[^.\[\]\s'\"]+", key)
+    if not parts:
+        return False
+    if parts[0] == "hydra":
+        return "override_dirname" in parts or not re.match(OF_RUN, ".".join(parts[1:]))
+    return "\0" in parts[-1] or "\\" in key or not PRIVATE.isdisjoint(parts) or parts[-1] in WHOLE
+
+
 def _nodes(content: Any, file: Path) -> Iterator[tuple[str, Any, Any, Any]]:
     """Yield (dotted place, key of the table around, key, value) of every value.
 
@@ -162,6 +207,13 @@ def _reads(file: Path, place: str, text: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"{file} has {text!r:.100} at {place or 'its top'}, which may bring what only this machine "
         f"knows, secrets too, into reports. If it is meant to, {named}write the options into conf/."
+    )
+
+
+def _tells(file: Path, place: str, text: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{file} has {text!r:.100} at {place or 'its top'}, which may bring a path of this machine "
+        f"into store and report. Write the words out, or write the options into conf/."
     )
 
 
