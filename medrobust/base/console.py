@@ -1,5 +1,6 @@
 """Standard output and error that never stop a job: full, closed, or of few characters."""
 
+import codecs
 import errno
 import logging
 import os
@@ -9,6 +10,20 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 NAMES = ("stdout", "stderr")
+
+PLAIN = {"–": "-", "−": "-", "†": "*", "‡": "#", "§": "!", "·": "-", "≥": ">", "≤": "<"}
+"""What ranges, signs and marks become on a stream that lacks them, one for one; others are `?`."""
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what a codec cannot encode, as a handler of its errors."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(one, "?") for one in lacking), error.end
+
+
+codecs.register_error("medrobust.plain", _plain)
 
 
 class PatientStream:
@@ -36,7 +51,7 @@ class PatientStream:
             self._stream.write(text)
         except UnicodeEncodeError:
             encoding = self._stream.encoding or "ascii"
-            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.write(text.encode(encoding, "medrobust.plain").decode(encoding))
 
     def writelines(self, lines: list[str]) -> None:
         """Write lines as they are."""

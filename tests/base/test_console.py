@@ -28,6 +28,14 @@ def test_characters_that_a_console_lacks_are_replaced_one_for_one(encoding: str)
     assert stream.lost is None
 
 
+def test_ranges_signs_and_marks_can_still_be_read_in_ascii() -> None:
+    raw = io.BytesIO()
+    stream = PatientStream(io.TextIOWrapper(raw, "ascii", newline=""))
+    stream.write("61.5–90.4† −3.0‡ 7.1§ ✓")
+    stream.flush()
+    assert raw.getvalue() == b"61.5-90.4* -3.0# 7.1! ?"
+
+
 class Full(io.RawIOBase):
     """A device without room."""
 
@@ -92,7 +100,7 @@ def test_handlers_of_the_root_logger_write_to_the_patient_streams_meanwhile(monk
         assert handler.stream is out
     finally:
         logging.getLogger().removeHandler(handler)
-    assert raw.getvalue() == b"a ? b\n"
+    assert raw.getvalue() == b"a - b\n"
 
 
 def test_a_second_use_within_the_first_changes_nothing() -> None:
