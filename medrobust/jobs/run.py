@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -192,11 +193,13 @@ def record(prepared: Prepared, job: Job, tally: Tally) -> dict[str, Any]:
     experiment = prepared.experiment
     command = command_line(job.overrides, packs=job.packs)
     failed = {str(spec): reason for spec, reason in prepared.runner.failed.items()}
+    task = experiment.model.task
+    remarks = (task.remarks(plan.image_set) for plan in prepared.plans)
     run = {
         **tally.record(experiment.where.reference, command, experiment.config),
         "without_validation": prepared.further.without_validation,
         "warnings": list(prepared.warnings),
-        "protocol": list(experiment.model.adapter.tuned_how),
+        "protocol": [*experiment.model.adapter.tuned_how, *chain.from_iterable(remarks)],
         "failed_cells": failed,
     }
     if equalised := [each for p in prepared.plans for each in records(p.columns, p.record.name)]:

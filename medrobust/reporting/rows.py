@@ -90,8 +90,11 @@ def _label(key: tuple[str, str, str], heads: Mapping[tuple[str, str, str], tuple
     if len(twins) == 1:
         return label
     head, detail = heads[key]
-    if [name for name, _ in twins].count(head) == 1:
+    details = [other for name, other in twins if name == head]
+    if len(details) == 1:
         return f"{label} [{head}]"
-    if detail and twins.count((head, detail)) == 1:
-        return f"{label} [{head}, {detail}]".replace("[, ", "[")
+    if detail and len(set(details)) > 1:
+        head = f"{head}, {detail}".removeprefix(", ")
+        if details.count(detail) == 1:
+            return f"{label} [{head}]"
     return f"{label} [{head} {own_variant[:6]}]".replace("[ ", "[")

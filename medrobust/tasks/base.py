@@ -326,6 +326,14 @@ class Task(ABC):
         """Say what else tells a head from others of its model and name; empty if nothing short."""
         return ""
 
+    def remarks(self, data: Any) -> Sequence[str]:
+        """Say what the reader of a page must know of what this task takes from a split.
+
+        Args:
+            data: The split that is evaluated.
+        """
+        return ()
+
     def answers_untuned(self, side: ModelSide) -> bool:
         """Say whether the model answers without a trained head, so that gains can be counted."""
         return True

@@ -81,7 +81,7 @@ def draw_shots(
 
 
 def _fewer(stage: Stage, drawn: Sequence[FewShots]) -> Iterator[str]:
-    """Say of which data sets fewer shots were used than their name says."""
+    """Say of which data sets shots are fewer than their name says, or none is left to choose by."""
     for one in drawn:
         counts = one.shots.class_counts
         if stage.how.shots is not None and counts and min(counts) < stage.how.shots:
@@ -89,6 +89,11 @@ def _fewer(stage: Stage, drawn: Sequence[FewShots]) -> Iterator[str]:
                 f"{stage.recipe.name}: {one.shots.name} has fewer than the {stage.how.shots} shots "
                 f"a class that were asked for: {counted(len(one.shots), 'image')} used "
                 f"({one.shots.counted})"
+            )
+        if one.selection is None and stage.how.choose == "best" and not stage.recipe.trains_head:
+            yield (
+                f"{stage.recipe.name}: no image of {one.shots.name} is left to choose the epoch "
+                f"by; without any, the last one is kept. tuning.select_from=val chooses by others"
             )
 
 

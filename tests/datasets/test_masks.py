@@ -131,7 +131,7 @@ def test_masks_of_another_size_and_no_images_are_refused_with_their_line(tmp_pat
         own(tmp_path).load()
     assert str(found.value).count("line 3") == 1
     assert "one.png" not in found.value.for_records
-    assert "the mask the file of t.csv, line 3 and its image" in found.value.for_records
+    assert "the mask of t.csv, line 3 and its image" in found.value.for_records
     (tmp_path / "one.png").write_bytes(b"no picture")
     with pytest.raises(InvalidImageError, match="cannot be read"):
         own(tmp_path).load()

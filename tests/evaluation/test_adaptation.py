@@ -433,6 +433,12 @@ def test_repeats_are_counted_or_left_out_or_not_looked_for(tmp_path: Path) -> No
         plan_adaptation(out, RESOURCES, Store(tmp_path))
     silent = changed(kept, tuning=tuning())
     assert plan_adaptation(silent, RESOURCES, Store(tmp_path)).protocol == ()
+    spent = changed(kept, datasets=(one,), tuning=tuning(shots=1000))
+    few, none_left = plan_adaptation(spent, RESOURCES, Store(tmp_path)).protocol
+    assert "has fewer than the 1000 shots" in few
+    assert "no image of phantoms_site_b is left to choose the epoch by" in none_left
+    last = changed(spent, tuning=tuning(shots=1000, choose="last"))
+    assert len(plan_adaptation(last, RESOURCES, Store(tmp_path)).protocol) == 1
     with pytest.raises(ConfigurationError, match="write true, false or count"):
         tuning(leave_out_repeats="maybe")
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,14 +23,15 @@ from medrobust.exceptions import ConfigurationError, NotFiniteError, UnknownName
 from medrobust.metrics.aggregates import error_interval, mce_interval
 from medrobust.metrics.pixels import PixelCurve, count_pixels, pixel_influence
 from medrobust.models.prompts import PromptSet
+from medrobust.reporting.rows import rows_of
 from medrobust.tasks.anomaly import TASK, Anomaly
 from medrobust.tasks.anomaly.head import StateHead
 from medrobust.tasks.anomaly.shown import no_maps, no_pixels
 from medrobust.tasks.anomaly.states import (
     abnormal,
     check_both_states,
+    masks_of_other_states,
     normal_classes,
-    say_masks_of_other_states,
     say_positive,
 )
 from medrobust.tasks.base import Cell, ModelSide
@@ -358,15 +360,14 @@ def masked(lesions: list[bool], labels: list[int], **further: object) -> ImageSe
     return replace(data, target=target)
 
 
-def test_lesions_of_normal_images_and_abnormal_ones_without_are_counted(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.INFO):
-        say_masks_of_other_states(masked([False, True, True], [0, 1, 1], positive=1), ["normal"])
-        assert not caplog.text
-        data = masked([True, False, False, True], [0, 0, 1, 1], positive=1)
-        say_masks_of_other_states(data, ["normal"])
-    said = [record.message for record in caplog.records]
+def test_lesions_of_normal_images_and_abnormal_ones_without_are_counted() -> None:
+    right = masked([False, True, True], [0, 1, 1], positive=1)
+    assert not [*masks_of_other_states(right, ["normal"])]
+    said = [
+        *masks_of_other_states(
+            masked([True, False, False, True], [0, 0, 1, 1], positive=1), ["normal"]
+        )
+    ]
     assert len(said) == 2
     assert "1 of 2 abnormal images without a pixel of a lesion in its masks: all their" in said[0]
     assert "1 of 2 normal images with pixels of lesions in its masks: these count" in said[1]
@@ -460,3 +461,35 @@ def test_phantoms_with_lesions_are_told_apart_by_one_command(workplace, capsys) 
     alarms, passed = (re.findall(r"<td>([\d.]+)</td>", part) for part in shown.split("lets pass:"))
     for rates, loss in ((alarms, "false_alarm_rate"), (passed, "missed_abnormal_rate")):
         assert rates == [f"{100 * float(found[loss, level]['value']):.1f}" for level in "05"]
+
+
+def row_labels(*heads: tuple[str, str]) -> list[str]:
+    """Label the rows of one model whose heads have these names and scorers."""
+    cells = [
+        SimpleNamespace(
+            task="anomaly",
+            spec=SimpleNamespace(model="vit", adapter="none"),
+            record={"head": {"name": name, "scorer": scorer, "n": n}, "encoding": {}},
+        )
+        for n, (name, scorer) in enumerate(heads)
+    ]
+    return [row.label for row in rows_of(cast(Any, cells), [])]
+
+
+def test_rows_that_differ_in_their_scorer_alone_are_named_by_it() -> None:
+    assert row_labels(("states", "windows")) == ["vit"]
+    assert row_labels(("states", "prompts"), ("plain", "prompts")) == [
+        "vit [states]",
+        "vit [plain]",
+    ]
+    assert row_labels(("states", "prompts"), ("states", "windows"), ("gaussian", "gaussian")) == [
+        "vit [states, prompts]",
+        "vit [states, windows]",
+        "vit [gaussian]",
+    ]
+    same = row_labels(("states", "prompts"), ("states", "prompts"), ("states", "windows"))
+    assert same[2] == "vit [states, windows]"
+    assert same[0] != same[1]
+    assert all(one.startswith("vit [states, prompts ") for one in same[:2])
+    alike = row_labels(("memory_bank", "memory_bank"), ("memory_bank", "memory_bank"))
+    assert all(one.startswith("vit [memory_bank ") for one in alike)

@@ -1,12 +1,10 @@
 """Normal images that a head is made from: which they are, and what is said where there are few."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from medrobust.base.once import one_job
 from medrobust.base.targets import Labels
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError, UnknownNameError
@@ -60,12 +58,20 @@ def test_shots_are_of_as_many_patients_as_there_are_and_the_fewer_among_the_more
         assert each.max() - each.min() <= 1
 
 
-def test_fewer_shots_than_asked_for_are_all_used_and_it_is_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.WARNING), one_job():
-        assert len(shots(TEST, NORMAL, 16, seed=0)) == 5
-    assert "task.normal_shots=16: the train split of data set 'scans' has 5 normal" in caplog.text
+def test_fewer_shots_than_asked_for_are_all_used_and_it_is_said() -> None:
+    assert len(shots(TEST, NORMAL, 16, seed=0)) == 5
+    for scorer in ("memory_bank", "combined", "gaussian"):
+        (said,) = Anomaly(scorer, normal_shots=16, maps=False).remarks(TEST)
+        assert said.startswith("task.normal_shots=16: the train split of data set 'scans' has 5")
+    assert not Anomaly("memory_bank", normal_shots=5).remarks(TEST)
+    assert not Anomaly("prompts", normal_shots=16).remarks(TEST)
+
+
+def test_a_gaussian_of_one_image_is_said_to_have_no_covariance() -> None:
+    (said,) = Anomaly("gaussian", normal_shots=1).remarks(TEST)
+    assert "no covariance" in said
+    assert not Anomaly("gaussian", normal_shots=2).remarks(TEST)
+    assert not Anomaly("memory_bank", normal_shots=1).remarks(TEST)
 
 
 def test_labels_of_abnormal_training_images_decide_nothing_but_that_they_are_left_out() -> None:

@@ -114,8 +114,22 @@ def place_named(sample: Sample) -> Iterator[None]:
             type(error)(
                 sentence if placed else sentence.replace(name, f"{name} ({sample.place})", 1)
             ),
-            error.for_records.replace(name, f"the file of {sample.place}"),
+            _unnamed(error.for_records, name, sample.place),
         ) from error.__cause__
+
+
+def _unnamed(sentence: str, name: str, place: str) -> str:
+    """Put the line of a table for the name of a file.
+
+    Example:
+        >>> _unnamed("the mask a.png cannot be read", "a.png", "t.csv, line 3")
+        'the mask of t.csv, line 3 cannot be read'
+        >>> _unnamed("a.png cannot be read", "a.png", "t.csv, line 3")
+        'the file of t.csv, line 3 cannot be read'
+    """
+    for thing in ("mask", "image"):
+        sentence = sentence.replace(f"{thing} {name}", f"{thing} of {place}")
+    return sentence.replace(name, f"the file of {place}")
 
 
 def each_sample(

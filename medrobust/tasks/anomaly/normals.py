@@ -1,19 +1,16 @@
 """Normal images that a head is made from: shots to compare with, and images that give a scale."""
 
-import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from medrobust.base.once import say_once
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.other_images import other_split
 from medrobust.types import Int64Array
 
 from .states import abnormal
-
-log = logging.getLogger(__name__)
 
 KIND = "anomaly"
 """Of the task, for messages."""
@@ -65,12 +62,25 @@ def shots(data: Any, normal: list[str], count: int | None, seed: int) -> Any:
         count: How many; None: all.
         seed: Of the draw.
     """
-    found = drawn(other_split(data, "train", KIND), normal, count, seed, by_patient=True)
-    if count is not None and len(found) < count:
-        say_once(
-            log,
-            logging.WARNING,
-            f"task.normal_shots={count}: the train split of data set {data.name!r} has "
-            f"{counted(len(found), 'normal image')}; all are used",
+    return drawn(other_split(data, "train", KIND), normal, count, seed, by_patient=True)
+
+
+def few(images: Any, count: int | None, scorer: str) -> Iterator[str]:
+    """Say that normal training images are fewer than asked for, or too few for a covariance.
+
+    Args:
+        images: From `shots`.
+        count: How many were asked for; None: all.
+        scorer: What compares others with them.
+    """
+    if count is not None and len(images) < count:
+        yield (
+            f"task.normal_shots={count}: the train split of data set {images.name!r} has "
+            f"{counted(len(images), 'normal image')}; all are used"
         )
-    return found
+    if scorer == "gaussian" and len(images) == 1:
+        yield (
+            f"task.scorer=gaussian has one normal training image of data set {images.name!r}, "
+            f"which has no covariance: its distances are Euclidean. Two are needed; raise "
+            f"task.normal_shots"
+        )

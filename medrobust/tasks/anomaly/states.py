@@ -1,7 +1,7 @@
 """Which images count as normal: classes that a data set, or whoever asks, says so of."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ def say_positive(data: Any, normal: Sequence[str]) -> None:
         )
 
 
-def say_masks_of_other_states(data: Any, normal: Sequence[str]) -> None:
+def masks_of_other_states(data: Any, normal: Sequence[str]) -> Iterator[str]:
     """Say of how many abnormal images no pixel is a lesion, and of how many normal ones some is.
 
     Args:
@@ -121,7 +121,7 @@ def say_masks_of_other_states(data: Any, normal: Sequence[str]) -> None:
         images = part_of(int(wrong.sum()), int(among.sum()), f"{state} image")
         have = "without a pixel of a lesion" if state == "abnormal" else "with pixels of lesions"
         said = f"split {data.split!r} of data set {data.name!r} has {images} {have} in its masks"
-        say_once(log, logging.WARNING, f"{said}: {then}")
+        yield f"{said}: {then}"
 
 
 def _marked(target: MaskedLabels) -> NDArray[np.bool_]:

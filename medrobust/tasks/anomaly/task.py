@@ -37,8 +37,8 @@ from .sections import false_alarms, what_levels_hide
 from .shown import no_maps, no_pixels
 from .states import (
     check_both_states,
+    masks_of_other_states,
     normal_classes,
-    say_masks_of_other_states,
     say_positive,
 )
 
@@ -149,7 +149,8 @@ class Anomaly(Task):
             said = f"data set {data.name!r} has no masks: nothing says where its images are not"
             say_once(log, logging.INFO, f"{said} normal, and there are no numbers of pixels")
         elif self.maps:
-            say_masks_of_other_states(data, normal)
+            for said in masks_of_other_states(data, normal):
+                say_once(log, logging.WARNING, said)
         shared = {
             "kind": self.kind,
             "scorer": self.scorer,
@@ -235,10 +236,29 @@ class Anomaly(Task):
         """Say which normal images others are compared with; nothing where none are."""
         if self.scorer in ("prompts", *WINDOWED):
             return {}
-        from .normals import shots
+        from .normals import few, shots
 
         found = shots(data, list(normal), self.shots, self._normals["seed"])
+        for said in few(found, self.shots, self.scorer):
+            say_once(log, logging.WARNING, said)
         return {"normals": {"shots": self.shots, "images": _named(found), **self._normals}}
+
+    def head_detail(self, head: HeadDescription) -> str:
+        """Name the scorer where it is not the name already: several may read one prompt set."""
+        scorer = str(head.get("scorer", ""))
+        return "" if scorer == head.get("name") else scorer
+
+    def remarks(self, data: Any) -> Sequence[str]:
+        """Say which masks contradict the states of their images, and that normal ones are few."""
+        normal = normal_classes(data)
+        masked = self.maps and isinstance(data.target, MaskedLabels)
+        found = list(masks_of_other_states(data, normal)) if masked else []
+        if self.scorer in ("prompts", *WINDOWED):
+            return found
+        from .normals import few, shots
+
+        images = shots(data, list(normal), self.shots, self._normals["seed"])
+        return [*found, *few(images, self.shots, self.scorer)]
 
     def head(self, side: ModelSide, description: HeadDescription, data: Any) -> Head:
         """Encode the sentences of both states, or normal images, once."""
