@@ -14,12 +14,6 @@ from numpy.typing import NDArray
 
 from medrobust.types import Float64Array, Int64Array
 
-TRANSPORTED = 500
-"""Images that one exact transport takes; more are taken in parts, evenly from their order."""
-
-PARTS = 8
-"""Parts that are taken at most."""
-
 RIDGE = 1e-4
 """Weight of the squared coefficients of Mandoline."""
 
@@ -129,26 +123,27 @@ class Transport:
     when images or labels are drawn anew: the potentials of the assignment.
 
     Attributes:
-        order: int64 (M,), which image each row is of: all, or those of some parts.
-        costs: float64 (M,), of each image.
-        images: float64 (M,), what an image adds.
+        costs: float64 (N,), of each image.
+        images: float64 (N,), what an image adds.
         classes: float64 (K,), what a class adds; 0 for one without a share.
     """
 
-    order: Int64Array
     costs: Float64Array
     images: Float64Array
     classes: Float64Array
 
 
 def transport(chances: Float64Array, marginal: Float64Array) -> Transport:
-    """Assign classes to images; of many images in parts, of very many of some parts alone.
+    """Assign classes to images.
 
     The transport between one-hot labels and probability vectors under half the L1 distance, which
-    is 1 - p, solved exactly; shares are rounded to whole images. COT is 1 minus its mean cost, with
-    the shares of the source exactly, where the published code samples its labels. COTT is ATC with
-    the costs as scores; its code takes the largest one as threshold where nothing is wrong, and
-    here all are then right.
+    is 1 - p, solved exactly over all images; shares are rounded to whole images. COT is 1 minus its
+    mean cost, with the shares of the source exactly, where the published code samples its labels.
+    COTT is ATC with the costs as scores; its code takes the largest one as threshold where nothing
+    is wrong, and here all are then right.
+
+    Where image i has class k, potentials g allow no other class l to be better: g_l - g_k is at
+    most the least c_il - c_ik. The shortest ways between classes under these bounds are such g.
 
     Args:
         chances: float64 (N, K).
@@ -157,32 +152,13 @@ def transport(chances: Float64Array, marginal: Float64Array) -> Transport:
     References:
         Lu et al., arXiv:2305.17640.
     """
-    parts = -(-len(chances) // TRANSPORTED)
-    rows = [np.arange(len(chances))[part::parts] for part in range(min(parts, PARTS))]
-    found = [_assigned(chances[own], marginal) for own in rows]
-    costs, images, classes = zip(*found, strict=True)
-    return Transport(
-        np.concatenate(rows),
-        np.concatenate(costs),
-        np.concatenate(images),
-        np.mean(classes, axis=0),
-    )
+    from .class_assignment_numba import assign_classes
 
-
-def _assigned(
-    chances: Float64Array, marginal: Float64Array
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return costs and potentials of images, and potentials of classes.
-
-    Where image i has class k, potentials g allow no other class l to be better: g_l - g_k is at
-    most the least c_il - c_ik. The shortest ways between classes under these bounds are such g.
-    """
-    from scipy import optimize
-
-    labels = np.repeat(np.arange(len(marginal)), whole_shares(marginal, len(chances)))
-    rows, columns = optimize.linear_sum_assignment(1 - chances[:, labels])
-    taken = labels[columns]
-    costs: Float64Array = 1 - chances[rows, taken]
+    costed = np.ascontiguousarray(1 - chances, np.float64)
+    taken = np.empty(len(chances), np.int64)
+    assign_classes(costed, whole_shares(marginal, len(chances)), taken)
+    rows = np.arange(len(chances))
+    costs: Float64Array = costed[rows, taken]
     used, place = np.unique(taken, return_inverse=True)
     ways = np.full((len(used), len(used)), np.inf)
     np.minimum.at(ways, place, chances[rows, taken][:, None] - chances[:, used])
@@ -190,7 +166,7 @@ def _assigned(
         np.minimum(ways, ways[:, [middle]] + ways[[middle]], out=ways)
     classes = np.zeros(len(marginal))
     classes[used] = np.minimum(ways.min(axis=0), 0.0)
-    return costs, costs - classes[taken], classes
+    return Transport(costs, costs - classes[taken], classes)
 
 
 def whole_shares(shares: Float64Array, count: int) -> Int64Array:

@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.optimize import linear_sum_assignment
+from scipy import sparse
+from scipy.optimize import linear_sum_assignment, linprog
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
@@ -40,7 +41,7 @@ def honest(count, rng, sharpness=2.0):
 def by_transport(source, target, marginal):
     """COTT by hand: ATC with costs as scores."""
     known, own = (transport(one.chances, marginal) for one in (source, target))
-    return thresholded_confidence(-known.costs, source.right[known.order], -own.costs)
+    return thresholded_confidence(-known.costs, source.right, -own.costs)
 
 
 def test_honest_chances_give_the_accuracy_by_every_method():
@@ -123,12 +124,44 @@ def test_potentials_add_up_to_the_cost_and_follow_it_when_images_are_drawn_anew(
     assert np.corrcoef(first, exact)[0, 1] > 0.98
 
 
-def test_many_images_are_transported_in_parts_to_nearly_the_same():
-    target, labels = honest(1500, np.random.default_rng(4))
-    shares = class_shares(labels, 3)
-    costs = 1 - target.chances[:, np.repeat(np.arange(3), whole_shares(shares, 1500))]
-    whole = costs[linear_sum_assignment(costs)].mean()
-    assert transport(target.chances, shares).costs.mean() == pytest.approx(whole, abs=0.01)
+def sorted_by_class(count, rng, classes=20):
+    """Chances whose surest class runs 0, 1, .., as in a table that goes through its classes."""
+    labels = np.arange(count) % classes
+    logits = rng.normal(size=(count, classes)) + 3 * np.eye(classes)[labels]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("count", [600, 1100])
+def test_many_images_in_order_of_their_classes_are_transported_whole(count):
+    rng = np.random.default_rng(count)
+    chances, shares = sorted_by_class(count, rng), np.full(20, 1 / 20)
+    costs = 1 - chances[:, np.repeat(np.arange(20), whole_shares(shares, count))]
+    found = transport(chances, shares).costs
+    assert found.sum() == pytest.approx(costs[linear_sum_assignment(costs)].sum())
+    order = rng.permutation(count)
+    assert transport(chances[order], shares).costs == pytest.approx(found[order])
+
+
+@pytest.mark.slow  # linear programming takes seconds
+@pytest.mark.parametrize("count", [600, 1100])
+def test_many_images_in_order_of_their_classes_cost_what_linear_programming_says(count):
+    chances = sorted_by_class(count, np.random.default_rng(count))
+    shares, images, classes = np.full(20, 1 / 20), sparse.eye(count), sparse.eye(20)
+    sums = [sparse.kron(images, np.ones((1, 20))), sparse.kron(np.ones((1, count)), classes)]
+    each = np.r_[np.ones(count), whole_shares(shares, count)]
+    solved = linprog((1 - chances).ravel(), A_eq=sparse.vstack(sums).tocsr(), b_eq=each)
+    assert transport(chances, shares).costs.sum() == pytest.approx(solved.fun, rel=1e-9)
+
+
+def test_uneven_and_tied_transports_cost_what_a_square_assignment_says():
+    rng = np.random.default_rng(4)
+    for count, classes in ((1, 2), (7, 3), (300, 2), (211, 9), (40, 60)):
+        shares = rng.dirichlet(np.ones(classes) / 2)
+        chances = rng.dirichlet(np.ones(classes), count)
+        for own in (chances, chances.round(1), np.eye(classes)[chances.argmax(axis=1)]):
+            costs = 1 - own[:, np.repeat(np.arange(classes), whole_shares(shares, count))]
+            whole = costs[linear_sum_assignment(costs)].sum()
+            assert transport(own, shares).costs.sum() == pytest.approx(whole, abs=1e-9)
 
 
 def test_isotonic_calibration_is_sklearns():

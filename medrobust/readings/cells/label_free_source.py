@@ -84,8 +84,7 @@ class Source:
         self.moved = transport
         if transport:
             own = label_free.transport(chances, self.marginal)
-            right, counts = self.right[own.order], self.counts[:, own.order]
-            self.known["costs"] = self._known(-own.costs, right, counts)
+            self.known["costs"] = self._known(-own.costs, self.right, self.counts)
             self._shares = _means(self.counts, truth.astype(float))
         self.areas = _areas(chances, truth)
         (self.area_draws,) = _areas_drawn(chances, [truth], self.counts)
@@ -163,10 +162,9 @@ class Source:
         if not self.moved:
             return
         own = label_free.transport(target.chances, self.marginal)
-        some = counts[:, own.order]
-        drawn = 1 - _means(some, own.images) - self._shares @ own.classes
+        drawn = 1 - _means(counts, own.images) - self._shares @ own.classes
         yield "cot", 1 - float(own.costs.mean()), drawn
-        yield self._thresholded("cott", "costs", -own.costs, some)
+        yield self._thresholded("cott", "costs", -own.costs, counts)
 
     def _slices(self, answers: Answers) -> Float64Array:
         """Return slices of confidence and answers: float64 (N, D), -1 or 1."""
