@@ -134,7 +134,7 @@ class Store:
         record = read_record(folder / "cell.json")
         try:
             spec = CellSpec(**record["cell"])
-            data = self.data(record["data"])
+            data = self.data(record["data"], str(record["cell"]["dataset"]))
             key = CellKey(spec, record["encoding"], record["head"], data.fingerprint)
             own_fingerprint = str(record["fingerprint"])
             stated = dict(record["arrays"])
@@ -262,14 +262,23 @@ class Store:
             return True
         return False
 
-    def data(self, fingerprint_: str) -> SplitFacts:
+    def data(self, fingerprint_: str, name: str = "") -> SplitFacts:
         """Read labels and names of a data fingerprint (kept in memory afterwards).
+
+        Args:
+            fingerprint_: Of the data.
+            name: Of the data set, where it is known, for the sentence that says what is missing.
 
         Raises:
             StoreError: If they are missing or damaged.
         """
         if fingerprint_ not in self._data:
             folder = self.root / "data" / fingerprint_
+            if not folder.exists():
+                raise StoreError(
+                    f"{folder} is missing, which has labels and ids of {name or 'its cells'}. Run "
+                    f"a job of these cells again: it writes that folder anew, and keeps the cells."
+                )
             data, record = read_split(folder)
             self._has_seal(record, folder)
             self._data[fingerprint_] = data
@@ -283,10 +292,20 @@ class Store:
         """
         folder = self.root / "data" / data.fingerprint
         if not folder.exists():
+            if self._has_cells_of(data):
+                log.warning("%s was missing, and has been written anew.", folder)
             write_split(folder, data, sealed=self.sealed)
         elif self.data(data.fingerprint).remarks != data.remarks:
             write_remarks(folder, data)
             self._data.pop(data.fingerprint, None)
+
+    def _has_cells_of(self, data: SplitFacts) -> bool:
+        """Say whether cells that the store has are of these data."""
+        for file in self.root.glob(f"cells/*/{safe_name(data.name)}/*/s*/cell.json"):
+            with suppress(*UNFIT):
+                if read_record(file).get("data") == data.fingerprint:
+                    return True
+        return False
 
     @property
     def sealed(self) -> bool:

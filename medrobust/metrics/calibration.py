@@ -311,6 +311,16 @@ def fit_temperature(
     return 1 / float(np.sqrt(low * high))
 
 
+def at_limit(temperature: float) -> bool:
+    """Say whether a fitted temperature is where its search ends, and no optimum.
+
+    Example:
+        >>> at_limit(1e4), at_limit(1e-4), at_limit(100.0)
+        (True, True, False)
+    """
+    return max(temperature * LOWEST, 1 / (temperature * HIGHEST)) > 0.999
+
+
 def smoothed_targets(labels: Int64Array, classes: int, label_kind: LabelKind) -> Float64Array:
     """Return the chances that `fit_temperature` fits to: float64 (N, K).
 

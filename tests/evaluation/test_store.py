@@ -1,6 +1,7 @@
 """The store: whole cells or none, damage refused by name."""
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from small_store import unsealed
+from small_store import DATA, KEY, unsealed, write_small_store
 
 from medrobust.base.findings import Finding
 from medrobust.base.once import begin_again
@@ -94,6 +95,22 @@ def test_columns_for_subgroups_come_back_and_older_stores_have_none(tmp_path: Pa
     file.write_text(json.dumps(body))
     found = Store(tmp_path).data(before.fingerprint)
     assert (found.metadata, found.metadata_columns) == (None, ())
+
+
+def test_a_missing_folder_of_data_is_said_to_be_missing_and_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_small_store(tmp_path / "store")
+    shutil.rmtree(root / "data" / DATA.fingerprint)
+    with pytest.raises(StoreError, match=rf"is missing, .* of {KEY.spec.dataset}\. Run a job"):
+        list(Store(root).cells())
+    again = Store(root)
+    again.write_data(DATA)
+    assert f"{DATA.fingerprint} was missing, and has been written anew" in caplog.text
+    assert [cell.spec for cell in again.cells()] == [KEY.spec]
+    caplog.clear()
+    again.write_data(replace(DATA, fingerprint="e" * 64))
+    assert "missing" not in caplog.text
 
 
 def test_sentences_of_the_first_release_are_read_and_not_rewritten(store: Store) -> None:

@@ -143,6 +143,17 @@ def test_the_average_precision_of_a_perfect_order_is_one_whatever_its_sums_round
         assert 1 - 1e-12 < found <= 1.0
 
 
+def test_a_temperature_at_its_upper_limit_leaves_the_nll_of_guessing_without_bounds():
+    labels = np.arange(300) % 3
+    wrong = np.eye(3, dtype=np.float32)[(labels + 1) % 3] * 4
+    fit = Fit(Reading(wrong, labels, "multi-class"))
+    found = fit.estimates(Reading(wrong, labels, "multi-class"))["nll_calibrated"]
+    assert fit.temperature == pytest.approx(1e4)
+    assert found.value == pytest.approx(np.log(3), abs=1e-3)
+    assert found.lacks == ("low", "high")
+    assert "upper limit, 10,000" in found.note
+
+
 @pytest.mark.parametrize(
     "truth", [np.zeros(4, bool), np.ones(4, bool)], ids=["no positives", "no negatives"]
 )

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from medrobust.metrics.calibration import fit_temperature, likelihood_terms
+from medrobust.metrics.calibration import at_limit, fit_temperature, likelihood_terms
 from medrobust.metrics.classification import one_versus_rest
 from medrobust.metrics.detection import operating_point
 from medrobust.metrics.estimates import Estimate, with_bounds
@@ -64,7 +64,19 @@ class Fit:
             )
             around = cost_interval(costs, given.groups)
             found["nll_calibrated"] = with_bounds(float(costs.mean()), around)
-        return noted(found, given)
+        found = noted(found, given)
+        if given.thresholded and at_limit(self.temperature):
+            found["nll_calibrated"] = Estimate(found["nll_calibrated"].value, note=self._limit())
+        return found
+
+    def _limit(self) -> str:
+        """Say why the NLL has no interval where the temperature is at the end of its search."""
+        if self.temperature < 1:
+            return f"the temperature is at its lower limit, {self.temperature:g}"
+        return (
+            f"the temperature is at its upper limit, {self.temperature:,.0f}, since on clean "
+            f"validation images equal chances fit better than any answer of the model"
+        )
 
 
 def _columns(given: Answers) -> tuple[Float64Array, NDArray[np.bool_]]:
