@@ -10,7 +10,7 @@ from medrobust.exceptions import ConfigurationError
 
 from .kernels import KERNELS
 from .modality import MEDFM, check_device, device_of, physics_suite
-from .suites import REGISTRIES, SEVERITIES, find_entry, suites
+from .suites import REGISTRIES, SEVERITIES, find_entry, place_of, suites
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,13 +76,8 @@ class Corruption:
 
     @property
     def place(self) -> str:
-        """What the name of the suite ends with: no table joins a part with the whole image.
-
-        Nor what is done to stored values with what is done to pictures.
-        """
-        where = {"mask": "inside", "outside": "outside"}
-        part = "" if self.region is None else f"@{where[self.region]}_{self.region_of}"
-        return part if self.domain == "picture" else f"@{self.domain}{part}"
+        """What the name of the suite ends with."""
+        return place_of(self.domain, self.region, self.region_of)
 
     @property
     def needs_masks(self) -> bool:

@@ -48,6 +48,27 @@ THEN = "+"
 """Between the names of the two."""
 
 
+def place_of(domain: str, region: str | None, region_of: str) -> str:
+    """Say how a suite ends whose corruptions do not change the whole picture as it is shown.
+
+    No table joins a part with the whole image, nor stored values with pictures.
+
+    Args:
+        domain: "picture" or "stored".
+        region: None, "mask" or "outside".
+        region_of: What the mask is of.
+
+    Example:
+        >>> place_of("picture", None, "disc"), place_of("stored", "mask", "foreground")
+        ('', '@stored@inside_foreground')
+    """
+    first = "" if domain == "picture" else f"@{domain}"
+    if region is None:
+        return first
+    where = {"mask": "inside"}.get(region, region)
+    return f"{first}@{where}_{region_of}"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One corruption of a suite.

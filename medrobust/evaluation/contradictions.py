@@ -20,6 +20,7 @@ from medrobust.corruptions.suites import (
     SANITY,
     SEVERITIES,
     load_suite,
+    place_of,
     suites,
 )
 from medrobust.tasks.base import ONLINE, unlike
@@ -156,12 +157,11 @@ def _of_suite(spec: CellSpec, identity: Mapping[str, Any]) -> str | None:
 
 def _ending(identity: Mapping[str, Any], stated: str) -> str:
     """Give what the name of the suite must end with, where parameters are not all there is."""
-    if "region" in identity:
-        where, of = identity["region"][:2]
-        return f"@{'inside' if where == 'mask' else where}_{of}"
+    region, of = identity.get("region", [None, ""])[:2]
+    place = place_of(identity.get("domain", ["picture"])[0], region, of)
     if "at" in identity:
-        return BETWEEN
-    return f"@{stated}" if "severity" in identity else ""
+        return f"{place}{BETWEEN}"
+    return f"@{stated}" if "severity" in identity else place
 
 
 def _comparable(parameters: Mapping[str, Any]) -> dict[str, Any]:

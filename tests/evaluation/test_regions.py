@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import write_folder, write_medmnist, write_table
+from dicoms import write_dicom
 from PIL import Image
 from run_entry import medrobust, rows
 
@@ -99,6 +100,29 @@ def test_a_run_keeps_regions_apart_from_the_whole_image_and_from_each_other(
     assert {row["suite"] for row in rows("run/results.csv") if row["severity"] != "0"} == {
         "imagenet_c@inside_foreground"
     }
+
+
+def test_runs_on_stored_values_and_on_parts_of_them_are_read_back_and_verified(
+    workplace: Path,
+) -> None:
+    drawn = np.random.default_rng(0).integers(-200, 300, (4, SIZE, SIZE)).astype(np.int16)
+    for number, pixels in enumerate(drawn):
+        tags = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0}
+        shown = {"WindowCenter": 40, "WindowWidth": 400, "PatientID": f"{number}"}
+        write_dicom(Path(f"{number}.dcm"), pixels, **tags, **shown)
+    write_table(Path("labels.csv"), [{"path": f"{n}.dcm", "label": "ab"[n % 2]} for n in range(4)])
+    short = ("dataset=dicom", "dataset.csv=labels.csv", "dataset.modality=CT", "audit=false")
+    short = (*short, "dataset.size=64", "model=phantomclip_small", "validation=false")
+    short = (*short, "corruption=low_dose", "corruption.domain=stored", "severity=3")
+    for words in ((), ("corruption.region=mask",)):
+        assert medrobust(*short, *words, "hydra.run.dir=run") == 0
+    cells = [cell for cell in Store(Path("outputs/store")).cells() if cell.spec.severity]
+    suites = {cell.spec.suite for cell in cells}
+    assert suites == {"ct_physics@stored", "ct_physics@stored@inside_foreground"}
+    assert {row["suite"] for row in rows("run/results.csv") if row["severity"] != "0"} == {
+        "ct_physics@stored@inside_foreground"
+    }
+    assert medrobust("verify", "outputs/store", "dataset.csv=labels.csv") == 0
 
 
 def test_equalised_levels_and_regions_exclude_each_other(

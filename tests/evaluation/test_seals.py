@@ -11,6 +11,10 @@ from small_store import DATA, everything, unsealed, write_small_store
 
 from medrobust.base.seals import plain_json
 from medrobust.base.temporary_names import temporary_name
+from medrobust.corruptions import Corruption
+from medrobust.corruptions.at_severity import CorruptionAt
+from medrobust.corruptions.config import GivenMasks, GivenPlanes
+from medrobust.corruptions.continuous import ContinuousCorruption, Level
 from medrobust.corruptions.suites import find_entry
 from medrobust.evaluation.cells import cell_folder
 from medrobust.evaluation.contradictions import contradiction
@@ -83,6 +87,37 @@ def test_of_an_unsealed_cell_what_names_and_fingerprints_decide_is_checked(
     changed(store, "cell.json", change, moved=moved)
     with pytest.raises(StoreError, match="damaged"):
         list(Store(store.root).cells())
+
+
+MADE = Corruption("ring_artifact", suite="ct_physics")
+MASKS, PLANES = GivenMasks("m", lambda index: None), GivenPlanes("p", lambda index: [])
+PLACES = [("", ""), ("@inside_disc", "mask"), ("@outside_masks", "outside")]
+ENDINGS = {
+    f"{'' if domain == 'picture' else '@stored'}{ending}": replace(
+        MADE, domain=domain, region=region or None, region_of=ending.rpartition("_")[2] or "disc"
+    )
+    .expand(None)[0]
+    .with_masks(MASKS)
+    .with_planes(PLANES)
+    for domain in ("picture", "stored")
+    for ending, region in PLACES
+}
+ENDINGS["@between"] = CorruptionAt(MADE, 2.5)
+ENDINGS["@2.5"] = ContinuousCorruption(MADE, (Level(3, 2.5),), "2.5")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_suite_ends_as_what_was_made_says_and_no_other_way(ending: str) -> None:
+    column = ENDINGS[ending]
+    assert column.suite == f"ct_physics{ending}"
+    encoding = {**KEY.encoding, "corruption": column.identity(3)}
+    for other in ENDINGS:
+        spec = replace(KEY.spec, suite=f"ct_physics{other}", corruption="ring_artifact", severity=3)
+        key = replace(KEY, spec=spec, encoding=encoding)
+        said = contradiction(key, DATA, (key.fingerprint, key.encoding_fingerprint))
+        if ending == "@2.5" and other:  # what was equalised is not in the encoding
+            continue
+        assert said == (None if other == ending else "its suite is not that of its encoding")
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
