@@ -19,8 +19,8 @@ def first_look(config: Any) -> None:
         config: As composed by Hydra.
 
     Raises:
-        ConfigurationError: If a value is missing or of the wrong kind, a key does not exist, or
-            the logger refuses what is exported.
+        ConfigurationError: If a value is missing or of the wrong kind, a key does not exist, the
+            logger refuses what is exported, or a reading what is asked.
         UnknownNameError: If a corruption is not defined for the data.
         DatasetNotFoundError: If a file of the data is not there.
         WeightsNotFoundError: If a folder of weights is not there.
@@ -44,3 +44,5 @@ def first_look(config: Any) -> None:
     for source in sources:
         if hasattr(source, "check_files"):
             source.check_files()
+    if plain.get("readings"):
+        built(config, "readings")

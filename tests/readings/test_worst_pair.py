@@ -8,6 +8,8 @@ import pytest
 import torch
 from run_entry import medrobust
 
+from medrobust.cli.first_look import first_look
+from medrobust.cli.hydra_app import composed
 from medrobust.corruptions import Corruption
 from medrobust.corruptions.composed import ComposedCorruption
 from medrobust.exceptions import ConfigurationError
@@ -141,3 +143,10 @@ def test_a_search_with_nothing_to_search_is_refused(words, workplace, capsys) ->
         assert medrobust(*rest, *words, *dry) == 1
         assert "finds no two corruptions of one suite on phantoms" in capsys.readouterr().err
     assert not Path("outputs/store/cells").exists()
+
+
+@pytest.mark.parametrize("asked", ["total=1", "budget=0"])
+def test_a_search_that_cannot_be_is_refused_at_the_first_look(asked: str) -> None:
+    config = composed(["readings=worst_pair", f"readings.worst_pair.{asked}"])
+    with pytest.raises(ConfigurationError, match=f"worst_pair.{asked} must"):
+        first_look(config)
