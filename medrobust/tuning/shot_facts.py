@@ -37,27 +37,21 @@ def repeats_pairs(settings: Settings, one: ImageSet) -> bool:
     """Say whether a number of a pair stands in several patients, so that it is a pair of each."""
     if "same_pair" not in settings.weights or settings.pair_column not in one.metadata_columns:
         return False
-    return _in_several(one, _pairs(settings, one))
+    codes = _pairs(settings, one)
+    return _of_patients(one, codes) is not codes
 
 
 def _pairs(settings: Settings, one: ImageSet) -> Tensor:
     return _numbered(_column(one, str(settings.pair_column), "pair_column", "unit_columns"))
 
 
-def _in_several(one: ImageSet, codes: Tensor) -> bool:
-    if one.groups is None:
-        return False
-    _, first, of = np.unique(codes.numpy(), return_index=True, return_inverse=True)
-    return bool((one.groups != one.groups[first][of.reshape(-1)]).any())
-
-
 def _of_patients(one: ImageSet, codes: Tensor) -> Tensor:
-    """Tell pairs of different patients apart that are numbered alike."""
-    if not _in_several(one, codes):
+    """Tell pairs of different patients apart that are numbered alike; none are: the same codes."""
+    if one.groups is None:
         return codes
-    patients = np.unique(one.groups, return_inverse=True)[1].reshape(-1)
-    both = np.stack([patients, codes.numpy()])
-    return torch.from_numpy(np.unique(both, axis=1, return_inverse=True)[1].reshape(-1))
+    patients = torch.from_numpy(np.unique(one.groups, return_inverse=True)[1].reshape(-1))
+    both, apart = torch.stack([patients, codes]).unique(dim=1, return_inverse=True)
+    return apart if both.shape[1] > len(codes.unique()) else codes
 
 
 def _check_partners(codes: Tensor, objective: str, unit: str, name: str) -> None:
