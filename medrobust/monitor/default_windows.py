@@ -56,7 +56,7 @@ def fit(
 
 
 def kept(studies: Studies, record: Mapping[str, Any], reference: Arrays) -> Arrays:
-    """Return what is kept of new studies: hashed names, and sums of each day."""
+    """Return what is kept of new studies: hashed names, their days, and sums of each day."""
     ordered = studies.in_content_order()  # sums round alike, whatever hides the names
     rows = digester_of(record, reference).digest(ordered)
     days = np.unique(studies.days)
@@ -64,6 +64,7 @@ def kept(studies: Studies, record: Mapping[str, Any], reference: Arrays) -> Arra
     sums, counts = daily_sums(rows, ordered.days, first, int(days[-1]) - first + 1)
     return {
         "ids": studies.ids,
+        "id_days": studies.days,
         "days": days,
         "sums": sums[days - first],
         "counts": counts[days - first],

@@ -100,7 +100,7 @@ def fit_monitor(
             f"once: give each one row."
         )
     days = known.days
-    _check_gaps(days, gap)
+    _check_gaps(days, [], gap)
     body: dict[str, Any] = {
         "recipe": recipe,
         "settings": asdict(settings or Settings()),
@@ -165,9 +165,13 @@ def update_monitor(
         batches = folder.batches()
         fresh = _fresh(studies, reference, batches, remarks)
         if len(fresh):
-            _check_gaps(np.concatenate([fresh.days, *(b["days"] for b in batches)]), gap)
+            before = int(record["reference"]["last"])
+            _check_gaps(fresh.days, [np.array([before]), *(b["days"] for b in batches)], gap)
             last = max((int(batch["days"].max()) for batch in batches), default=None)
-            before = int(record["reference"]["last"]) if last is None else last
+            if last is None:
+                _say_forgotten(fresh, before, remarks)
+            else:
+                before = last
             _say_late(fresh, before, remarks)
             folder.add(_recipe(record).kept(fresh, record, reference))
             batches = folder.batches()
@@ -210,12 +214,16 @@ def _recipe(record: Mapping[str, Any]) -> Any:
     return default_windows if record["recipe"] == DEFAULT else published_windows
 
 
-def _check_gaps(days: NDArray[np.int64], most: int) -> None:
-    """Refuse days that lie far from all others: one wrong clock would empty windows for years."""
-    known = np.unique(days)
-    far = np.flatnonzero(np.diff(known) > most)
+def _check_gaps(days: NDArray[np.int64], known: Sequence[NDArray[np.int64]], most: int) -> None:
+    """Refuse days that lie far from all others: one wrong clock would empty windows for years.
+
+    What lies between two days that are known was said when they came.
+    """
+    every = np.unique(np.concatenate([days, *known]))
+    new = ~np.isin(every, np.concatenate([[], *known]))
+    far = np.flatnonzero((np.diff(every) > most) & (new[:-1] | new[1:]))
     if len(far):
-        before, after = int(known[far[-1]]), int(known[far[-1] + 1])
+        before, after = int(every[far[-1]]), int(every[far[-1] + 1])
         raise InvalidDataError(
             f"no study between {day_text(before)} and {day_text(after)}, {after - before} days: "
             f"correct the time stamps, or pass --gap {after - before} if the site was closed."
@@ -323,8 +331,9 @@ def _check_days(
 ) -> None:
     """Refuse ids that name several studies: passed over, they would make a monitor blind.
 
-    An update keeps its days, and not which study is of which: a study that is given again belongs
-    to one of them. No study of an update is dated within the reference.
+    Updates of the default recipe by former versions keep their days, and not which study is of
+    which: a study that is given again belongs to one of them. No study of an update is dated within
+    the reference.
 
     Raises:
         InvalidDataError: If an id comes with another day than before.
@@ -342,13 +351,31 @@ def _check_days(
     day_of = dict(zip(first.ids.tolist(), first.days.tolist(), strict=True))
     moved = np.array([day_of[name] for name in studies.ids.tolist()]) != studies.days
     for batch in batches:
-        moved |= np.isin(studies.ids, batch["ids"]) & ~np.isin(studies.days, batch["days"])
+        own = batch.get("id_days", batch["days"])
+        if len(own) == len(batch["ids"]):
+            day_of = dict(zip(batch["ids"].tolist(), own.tolist(), strict=True))
+            pairs = zip(studies.ids.tolist(), studies.days.tolist(), strict=True)
+            moved |= np.array([day_of.get(name, day) != day for name, day in pairs])
+        else:
+            moved |= np.isin(studies.ids, batch["ids"]) & ~np.isin(studies.days, own)
     if moved.any():
         row = int(moved.argmax())
         raise InvalidDataError(
             f"{counted(int(moved.sum()), 'row')} of {len(studies)} bear the id of another day's "
             f"study, the first on {day_text(int(studies.days[row]))}: ids must name one study "
             f"each, or new studies are taken for known ones. Correct the time stamps or the ids."
+        )
+
+
+def _say_forgotten(fresh: Studies, last: int, remarks: list[str]) -> None:
+    """Name the days between the reference and the first update."""
+    first = int(fresh.days.min())
+    if first == last + 2:
+        remarks.append(_missing([day_text(last + 1)]))
+    elif first > last + 2:
+        remarks.append(
+            f"no study from {day_text(last + 1)} to {day_text(first - 1)}, between the reference "
+            f"and this first update: were some forgotten? They are taken in when they come."
         )
 
 

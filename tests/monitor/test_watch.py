@@ -221,7 +221,11 @@ def test_late_studies_are_taken_in_and_said(monitor, tmp_path):
     for part in (first, second):
         update_monitor(in_order, part, key=KEY)
     skipped = update_monitor(monitor, second, key=KEY)
-    assert "no study" not in " ".join(skipped.remarks)  # the stream begins with its first study
+    assert skipped.remarks == (
+        "no study from 2026-03-02 to 2026-03-05, between the reference and this first update: were "
+        "some forgotten? They are taken in when they come.",
+    )
+    assert skipped.status["missing_days"] == []  # the stream begins with its first study
     late = update_monitor(monitor, first, key=KEY)
     assert "48 studies came late: windows from 2026-03-02 on" in late.remarks[0]
     assert content(monitor) == content(in_order)
@@ -359,6 +363,26 @@ def test_an_id_of_another_day_is_refused(monitor):
         with pytest.raises(InvalidDataError, match=said):
             update_monitor(monitor, given, key=KEY)
     assert content(monitor) == before
+
+
+def test_an_id_of_another_day_of_one_update_is_refused(monitor):
+    given = studies(60, 3, 12, 1)
+    update_monitor(monitor, given, key=KEY)
+    before = content(monitor)
+    third = replace(studies(62, 1, 12, 2), ids=given.ids[given.days == START + 60])
+    with pytest.raises(InvalidDataError, match="12 rows of 12 bear the id of another day's study"):
+        update_monitor(monitor, third, key=KEY)
+    assert content(monitor) == before
+
+
+def test_a_wrong_clock_is_refused_in_the_first_update_and_a_closed_site_said_once(monitor):
+    closed = studies(60 + 100, 1, 12, 1)
+    with pytest.raises(InvalidDataError, match=r"between 2026-03-01 and 2026-06-10, 101 days"):
+        update_monitor(monitor, closed, key=KEY)
+    assert update_monitor(monitor, closed, key=KEY, gap=101).added == 12
+    assert update_monitor(monitor, studies(161, 1, 12, 2), key=KEY).added == 12
+    with pytest.raises(InvalidDataError, match="pass --gap 139"):
+        update_monitor(monitor, studies(300, 1, 12, 3), key=KEY)
 
 
 def test_a_reference_that_is_too_short_or_doubled_is_refused(tmp_path):
