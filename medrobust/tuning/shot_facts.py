@@ -49,9 +49,11 @@ def _of_patients(one: ImageSet, codes: Tensor) -> Tensor:
     """Tell pairs of different patients apart that are numbered alike; none are: the same codes."""
     if one.groups is None:
         return codes
-    patients = torch.from_numpy(np.unique(one.groups, return_inverse=True)[1].reshape(-1))
-    both, apart = torch.stack([patients, codes]).unique(dim=1, return_inverse=True)
-    return apart if both.shape[1] > len(codes.unique()) else codes
+    patients = np.unique(one.groups, return_inverse=True)[1].reshape(-1)
+    pairs = np.stack([patients, codes.numpy()])
+    both, apart = np.unique(pairs, axis=1, return_inverse=True)
+    several = both.shape[1] > len(set(codes.tolist()))
+    return torch.from_numpy(apart.reshape(-1)) if several else codes
 
 
 def _check_partners(codes: Tensor, objective: str, unit: str, name: str) -> None:
