@@ -153,9 +153,11 @@ def _check_published(given: Namespace, typed: Mapping[str, object]) -> None:
 def _fitted(record: dict[str, object], given: Namespace) -> str:
     lines = [f"{given.out}: {len(record['streams'])} streams of {_reference(record)}."]  # type: ignore[arg-type]
     if record["recipe"] == "default":
-        from medrobust.monitor.limit_words import limit_words
+        from medrobust.monitor.limit_words import limit_words, silent_words
 
         lines.append(f"limit {record['limit']:.3g}: {limit_words(record)}")
+        if silent := silent_words(record):
+            lines.append(silent)
     elif record["limit"] is None:
         lines.append("no limit was published for this recipe: pass --limit to be alarmed.")
     else:
@@ -225,9 +227,12 @@ def update(arguments: Sequence[str]) -> int:
         keep_pictures(given.monitor, made)
     if given.wandb:
         from medrobust.monitor.wandb_runs import send_update
+        from medrobust.reporting.wandb_environment import account_mode
 
         windows = MonitorFolder(given.monitor).read("windows.json")
         send_update(given.wandb, given.monitor, found.status, windows)
+        if "offline" in (account_mode(), os.environ.get("WANDB_MODE")):
+            print(f"W&B: the run lies in {given.monitor / 'wandb'}.", file=sys.stderr)
     return ALARM if found.alarm else 0
 
 

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from math import log
 from typing import Any
 
+from medrobust.metrics.drift.detectors import detector_of
+
+from .studies import day_text
+
 WIDEST = 10.0
 """Factor between the run lengths of eight in ten references above which a reference is short."""
 
@@ -23,6 +27,9 @@ def limit_words(record: Mapping[str, Any]) -> str:
     length, low, high = (limit[name] for name in ("run_length", "low", "high"))
     cost = f"one false alarm in {length:.0f} days, about {length * a_day:,.0f} studies, on clean "
     cost += "streams drawn from the reference"
+    if high <= low * (1 + 1e-9):  # alarms of single references differ as chance alone has them
+        sure = ", and --confidence changes nothing" if record["settings"]["confidence"] else ""
+        return f"{cost}; how far references of this length differ in that is not known{sure}."
     factor = high / low
     if factor <= WIDEST:
         return (
@@ -37,3 +44,26 @@ def limit_words(record: Mapping[str, Any]) -> str:
         f"days, {needed * a_day:,.0f} studies, would narrow that to a factor of {WIDEST:.0f}"
         f"{sure}."
     )
+
+
+def silent_words(record: Mapping[str, Any]) -> str:
+    """Say for how long a detector that has to gather first is silent; "" of any other one.
+
+    Args:
+        record: Of a monitor.
+    """
+    name = record["settings"]["detector"]
+    days = silent_days(record)
+    if not days:
+        return ""
+    return (
+        f"{name} is silent until {day_text(record['reference']['last'] + days + 1)}: it raises no "
+        f"alarm in its first {days} days, and in as many after every reset."
+    )
+
+
+def silent_days(record: Mapping[str, Any]) -> int:
+    """Return on how many first days a monitor cannot raise an alarm."""
+    if "limit" not in record.get("standard", {}):  # a published recipe has no detector
+        return 0
+    return max(getattr(detector_of(record["settings"]["detector"]), "fewest", 1) - 1, 0)

@@ -1,4 +1,4 @@
-"""Updates and benches as Weights & Biases runs: numbers alone, no study, no path, no picture.
+"""Updates and benches as Weights & Biases runs: numbers alone, no study, no picture.
 
 Kept offline without an account, as the runs of reports are. The files of a monitor stay the source
 of truth: nothing is read back.

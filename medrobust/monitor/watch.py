@@ -16,6 +16,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_n
 
 from . import default_windows, published_windows
 from .folder import Arrays, MonitorFolder, check_names
+from .limit_words import silent_days
 from .models import UNNAMED, Model, check_same
 from .notes import Note, in_status, notes_of, resets
 from .published import RECIPES
@@ -178,7 +179,20 @@ def update_monitor(
         status = _made_anew(folder, record, reference, batches, on_step)
         if len(fresh) and (new := [d for d in status["missing_days"] if d > day_text(before)]):
             remarks.append(_missing(new))
+        if until := _silent_until(record, status):
+            remarks.append(f"{record['settings']['detector']} is silent until {until}.")
     return Updated(len(fresh), status, tuple(remarks))
+
+
+def _silent_until(record: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
+    """Return the first day on which there can be an alarm, while it lies ahead of the last one."""
+    silent = silent_days(record)
+    if not silent or status["day"] is None:
+        return None
+    last = day_text(int(record["reference"]["last"]))
+    begun = max([last, *(note["day"] for note in status["notes"] if note["reset"])])
+    until = str(np.datetime64(begun) + np.timedelta64(silent + 1, "D"))
+    return until if status["day"] < until else None
 
 
 def refresh(place: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medrobust.monitor.limit_words import limit_words
+from medrobust.monitor.limit_words import limit_words, silent_words
 
 
 def said(low, high, confidence=0.0):
@@ -20,6 +20,21 @@ def test_a_long_reference_is_told_by_its_range():
         "one false alarm in 365 days, about 7,300 studies, on clean streams drawn from the "
         "reference; eight in ten references of this length would have one in 200 to 1900 days."
     )
+
+
+def test_no_range_is_printed_where_none_was_found():
+    assert said(365, 365).endswith(
+        "; how far references of this length differ in that is not known."
+    )
+    assert said(365, 365, 0.9).endswith("is not known, and --confidence changes nothing.")
+
+
+def test_a_detector_that_gathers_first_says_until_when_it_is_silent():
+    """The reference ends on the 51st day after 1970-01-01; the thirtieth day after it is judged."""
+    known = {"reference": {"last": 51}, "standard": {"limit": {}}}
+    found = silent_words({**known, "settings": {"detector": "page_hinkley"}})
+    assert "silent until 1970-03-23: it raises no alarm in its first 29 days" in found
+    assert silent_words({**known, "settings": {"detector": "ewma"}}) == ""
 
 
 @pytest.mark.parametrize(

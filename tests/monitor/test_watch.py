@@ -412,6 +412,22 @@ def test_an_empty_update_makes_windows_anew(monitor):
     assert content(monitor) == before
 
 
+def test_an_update_says_until_when_page_hinkley_is_silent():
+    record = {
+        "reference": {"last": 51},
+        "settings": {"detector": "page_hinkley"},
+        "standard": {"limit": {}},
+    }
+    notes = [{"day": "1970-04-01", "reset": True}, {"day": "1970-04-09", "reset": False}]
+    for day, known, until in (
+        ("1970-03-22", [], "1970-03-23"),
+        ("1970-03-23", [], None),
+        ("1970-04-30", notes, "1970-05-01"),
+        ("1970-05-01", notes, None),
+    ):
+        assert watch._silent_until(record, {"day": day, "notes": known}) == until
+
+
 def test_status_names_the_first_day_of_the_present_alarm():
     windows = [
         {"day": f"d{i}", "statistic": 1.0, "alarm": alarm, "z": {"a": 1.0, "b": None}}
