@@ -11,7 +11,7 @@ from typing import Any
 
 NAMES = ("stdout", "stderr")
 
-PLAIN = {"–": "-", "−": "-", "†": "*", "‡": "#", "§": "!", "·": "-", "≥": ">", "≤": "<"}
+PLAIN = {"–": "-", "−": "-", "†": "*", "‡": "#", "§": "!", "·": "-"}
 """What ranges, signs and marks become on a stream that lacks them, one for one; others are `?`."""
 
 
