@@ -34,8 +34,7 @@ def differences(key: CellKey, record: Mapping[str, Any]) -> list[str]:
 
     Returns:
         Names of parts of the encoding, then "prompts", "texts" (of a task that reads no prompts) or
-        "classifier", then "task" with
-        what of it differs, in that order.
+        "classifier", then "task" with what of it differs, in that order.
 
     Example:
         >>> from medrobust.evaluation.cells import CellSpec
