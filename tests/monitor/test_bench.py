@@ -85,12 +85,11 @@ def test_every_stream_and_detector_has_its_row_and_its_false_alarms(found):
     assert early == pytest.approx(SMALL.onset / SMALL.budget, abs=0.1)
 
 
-def test_what_changes_nothing_is_noticed_by_chance_alone(store):
-    data = data_record("same", count=240)
+def test_what_changes_nothing_is_noticed_by_chance_alone(tmp_path):
+    made, data = Store(tmp_path), data_record("same", count=240)
     for name, level in [("clean", 0), ("contrast", 1)]:
-        write_cell(store, data, cell_key(data, "m", name, level), logits=logits(data, 0))
-    cell = clean_cell(store, Choice(dataset="same"))
-    found = list(bench_store(store, cell, SMALL))
+        write_cell(made, data, cell_key(data, "m", name, level), logits=logits(data, 0))
+    found = list(bench_store(made, clean_cell(made, Choice()), SMALL))
     powers = [one.power for one in found if one.change == "contrast"]
     assert np.mean(powers) == pytest.approx(1 - np.exp(-30 / 60), abs=0.15)
 
