@@ -116,7 +116,7 @@ def test_choices_that_cannot_be_are_refused(store, tmp_path):
         Bench(prevalences=(0.0,))
     with pytest.raises(UnknownNameError, match="ewma"):
         Bench(detectors=("ewna",))
-    with pytest.raises(ConfigurationError, match=r"silent for its first 30 days.*take 60"):
+    with pytest.raises(ConfigurationError, match=r"silent before its day 30.*take 60"):
         Bench(budget=59)
     with pytest.raises(ConfigurationError, match="longer than 36,500 days"):
         Bench(budget=float("inf"))

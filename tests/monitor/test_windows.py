@@ -204,7 +204,7 @@ def test_settings_that_cannot_be_are_refused():
     for odd in (0.0, -1.0, float("nan"), float("inf"), 1e9):
         with pytest.raises(InvalidDataError, match="--budget"):
             Settings(budget=odd)
-    with pytest.raises(ConfigurationError, match="silent for its first 30 days"):
+    with pytest.raises(ConfigurationError, match="silent before its day 30"):
         Settings(detector="page_hinkley", budget=30)
     with pytest.raises(UnknownNameError, match="ewma"):
         Settings(detector="ewna")

@@ -145,8 +145,8 @@ def check_budget(name: str, budget: float) -> None:
     silent = getattr(detector_of(name), "fewest", 0)
     if budget < 2 * silent:
         raise ConfigurationError(
-            f"--budget {budget:g} is too small for {name}, which is silent for its first {silent} "
-            f"days and keeps such a budget by that: take {2 * silent} or more, or another detector."
+            f"--budget {budget:g} is too small for {name}, which is silent before its day {silent} "
+            f"and keeps such a budget by that: take {2 * silent} or more, or another detector."
         )
 
 
