@@ -7,6 +7,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.types import Int64Array
 
 from .missing import names_nobody
+from .numbering import numbered
 from .split_facts import SplitFacts
 from .targets import WindowLabels
 from .wording import counted
@@ -25,11 +26,10 @@ def patients_of(data: SplitFacts, column: str) -> Int64Array:
         ConfigurationError: If the set has no such column, values of it are missing, or the set
             names no patients.
     """
-    values = _codes(_values(data, column))
+    values = _values(data, column)
     if not column or data.groups is None:
-        return values
-    pairs = np.stack([values, _codes(data.groups)])  # by value first: the order that they had
-    return np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return numbered(values)
+    return numbered(values, data.groups)  # by value first: the order that they had
 
 
 def numbered_alike(data: SplitFacts, column: str) -> bool:
@@ -40,7 +40,7 @@ def numbered_alike(data: SplitFacts, column: str) -> bool:
     """
     if not column or data.groups is None:
         return False
-    return bool(patients_of(data, column).max() > _codes(_values(data, column)).max())
+    return bool(patients_of(data, column).max() > numbered(_values(data, column)).max())
 
 
 def _values(data: SplitFacts, column: str) -> NDArray[np.str_]:
@@ -66,10 +66,6 @@ def _values(data: SplitFacts, column: str) -> NDArray[np.str_]:
             f"belongs together: fill the column in."
         )
     return values
-
-
-def _codes(values: NDArray[np.str_]) -> Int64Array:
-    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def labels_of(data: SplitFacts, codes: Int64Array) -> Int64Array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
+from medrobust.base.numbering import numbered
 from medrobust.base.targets import Labels
 from medrobust.base.wording import part_of
 from medrobust.exceptions import ConfigurationError
@@ -231,10 +232,10 @@ class _Draw:
         """Return each image's turn within its stratum, from 0, and the size of that stratum."""
         by_patient = [self.place, self.group, self.group_place]
         if not self.whole_patients:  # one image of every patient first, then a second one
-            pairs = np.unique(np.stack([kinds, self.group]), axis=1, return_inverse=True)[1]
-            by_patient.append(_turns_within(pairs.reshape(-1), np.lexsort((self.place,))))
+            pairs = numbered(kinds, self.group)
+            by_patient.append(_turns_within(pairs, np.lexsort((self.place,))))
         order = np.lexsort(by_patient)
-        of_stratum = np.unique(kinds, return_inverse=True)[1].reshape(-1)
+        of_stratum = numbered(kinds)
         sizes = np.bincount(of_stratum).astype(np.int64)
         return _turns_within(of_stratum, order), sizes[of_stratum]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from medrobust.base.csv_text import ends
 from medrobust.base.missing import names_nobody
+from medrobust.base.numbering import numbered
 from medrobust.base.split_facts import SplitFacts
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import ConfigurationError
@@ -150,25 +151,24 @@ def pairing_of(data: SplitFacts, settings: Pairs) -> Pairing:
             "it names no patients: name them, or a metadata column (readings.pairs.by=COLUMN)"
         )
     alone = np.arange(len(data), dtype=np.int64)
-    patients = alone if data.groups is None else _codes(data.groups)
+    patients = alone if data.groups is None else numbered(data.groups)
     pairs = patients
     if settings.by != GROUPS:
         values = _column(data, settings.by, "by")
         empty = np.array([names_nobody(value) for value in values.tolist()])
-        pairs = _codes(values)
-        if data.groups is not None:  # a pair is of one patient: visit 1 of two patients is two
-            pairs = np.unique(np.stack([patients, pairs]), axis=1, return_inverse=True)[1]
-        pairs = np.where(empty, len(data) + alone, pairs.reshape(-1))  # belongs to no other
+        # a pair is of one patient: visit 1 of two patients is two
+        pairs = numbered(patients, values) if data.groups is not None else numbered(values)
+        pairs = np.where(empty, len(data) + alone, pairs)  # belongs to no other
     if data.groups is None:
         patients = pairs
     between = None if settings.between is None else _column(data, settings.between, "between")
     within = None if settings.within is None else _within(data, settings.within)
-    return Pairing(pairs, patients, None if between is None else _codes(between), within)
+    return Pairing(pairs, patients, None if between is None else numbered(between), within)
 
 
 def _within(data: SplitFacts, name: str) -> Int64Array:
     if name != LABELS:
-        return _codes(_column(data, name, "within"))
+        return numbered(_column(data, name, "within"))
     if data.label_kind is None:
         raise ConfigurationError("it has no labels (readings.pairs.within=labels)")
     return np.unique(data.labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
@@ -182,10 +182,6 @@ def _column(data: SplitFacts, name: str, key: str) -> np.ndarray[tuple[int], np.
         )
     assert data.metadata is not None
     return data.metadata[:, data.metadata_columns.index(name)]
-
-
-def _codes(values: np.ndarray[tuple[int, ...], np.dtype[np.str_]]) -> Int64Array:
-    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _numbers(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from medrobust.base.missing import names_nobody
+from medrobust.base.numbering import numbered
 from medrobust.datasets.image_set import ImageSet
 from medrobust.exceptions import ConfigurationError
 
@@ -25,7 +26,7 @@ def codes_of(settings: Settings, one: ImageSet) -> dict[str, Tensor]:
             raise ConfigurationError(
                 f"tuning.objective=same_patient needs patients, and {one.name!r} names none."
             )
-        found["same_patient"] = _numbered(one.groups)
+        found["same_patient"] = _of_each(one.groups)
         _check_partners(found["same_patient"], "same_patient", "patient", one.name)
     if "same_pair" in settings.weights:
         found["same_pair"] = _of_patients(one, _pairs(settings, one))
@@ -42,18 +43,16 @@ def repeats_pairs(settings: Settings, one: ImageSet) -> bool:
 
 
 def _pairs(settings: Settings, one: ImageSet) -> Tensor:
-    return _numbered(_column(one, str(settings.pair_column), "pair_column", "unit_columns"))
+    return _of_each(_column(one, str(settings.pair_column), "pair_column", "unit_columns"))
 
 
 def _of_patients(one: ImageSet, codes: Tensor) -> Tensor:
     """Tell pairs of different patients apart that are numbered alike; none are: the same codes."""
     if one.groups is None:
         return codes
-    patients = np.unique(one.groups, return_inverse=True)[1].reshape(-1)
-    pairs = np.stack([patients, codes.numpy()])
-    both, apart = np.unique(pairs, axis=1, return_inverse=True)
-    several = both.shape[1] > len(set(codes.tolist()))
-    return torch.from_numpy(apart.reshape(-1)) if several else codes
+    apart = numbered(one.groups, codes.numpy())
+    several = apart.max() >= len(set(codes.tolist()))
+    return torch.from_numpy(apart) if several else codes
 
 
 def _check_partners(codes: Tensor, objective: str, unit: str, name: str) -> None:
@@ -70,9 +69,9 @@ def _check_partners(codes: Tensor, objective: str, unit: str, name: str) -> None
         )
 
 
-def _numbered(values: np.ndarray[Any, Any]) -> Tensor:
+def _of_each(values: np.ndarray[Any, Any]) -> Tensor:
     """Number values; one that names nothing belongs to no other."""
-    codes = np.unique(values, return_inverse=True)[1].reshape(-1)
+    codes = numbered(values)
     empty = np.array([names_nobody(str(value)) for value in values.tolist()])
     alone = len(values) + np.arange(len(values))
     return torch.from_numpy(np.where(empty, alone, codes).astype(np.int64))
