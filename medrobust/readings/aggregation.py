@@ -32,6 +32,17 @@ GROUPS = "groups"
 CLEAN = "clean"
 
 
+def check_way(key: str, how: object) -> None:
+    """Refuse a way of joining that there is not.
+
+    Raises:
+        ConfigurationError: Naming key and value.
+    """
+    if not isinstance(how, str) or family(how) is None:
+        numbered = ", ".join(f"{name}_NUMBER" for name in NUMBERED)
+        raise ConfigurationError(f"{key}={how!r} is none of {', '.join(WAYS)}, {numbered}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregation:
     """Which images belong together, and how their answers become one.
@@ -57,11 +68,7 @@ class Aggregation:
         Raises:
             ConfigurationError: Naming the key.
         """
-        if not isinstance(self.how, str) or family(self.how) is None:
-            numbered = ", ".join(f"{name}_NUMBER" for name in NUMBERED)
-            raise ConfigurationError(
-                f"aggregate.how={self.how!r} is none of {', '.join(WAYS)}, {numbered}."
-            )
+        check_way("aggregate.how", self.how)
         if self.corrupted_views not in ("all", "one"):
             raise ConfigurationError(
                 f"aggregate.corrupted_views={self.corrupted_views!r} is none of all, one."

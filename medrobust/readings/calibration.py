@@ -85,9 +85,11 @@ class Calibration:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.scaling not in SCALINGS:
-            raise unknown_name("scaling", self.scaling, list(SCALINGS))
+            raise unknown_name("readings.calibration.scaling", self.scaling, list(SCALINGS))
         if not 2 <= self.bins <= MOST_BINS:
-            raise ConfigurationError(f"calibration.bins={self.bins} must be from 2 to {MOST_BINS}.")
+            raise ConfigurationError(
+                f"readings.calibration.bins={self.bins} must be from 2 to {MOST_BINS}."
+            )
 
 
 SETTINGS = Calibration

@@ -59,17 +59,18 @@ class Guidance:
         """Refuse what cannot be."""
         if not 0 < self.step <= self.highest <= 100:
             raise ConfigurationError(
-                f"guidance.highest={self.highest} and guidance.step={self.step}: write a step "
-                f"above 0, and a highest gamma from there to 100."
+                f"readings.guidance.highest={self.highest} and readings.guidance.step={self.step}: "
+                f"write a step above 0, and a highest gamma from there to 100."
             )
         if self.highest / self.step > MOST_GAMMAS:
             raise ConfigurationError(
-                f"guidance.step={self.step} makes more than {MOST_GAMMAS} gammas up to "
+                f"readings.guidance.step={self.step} makes more than {MOST_GAMMAS} gammas up to "
                 f"{self.highest:g}: write a larger step."
             )
         if self.expert is not None and self.expert == self.generic:
             raise ConfigurationError(
-                f"guidance.expert and guidance.generic are both {self.expert!r}: name two sets."
+                f"readings.guidance.expert and readings.guidance.generic are both "
+                f"{self.expert!r}: name two sets."
             )
 
     @property

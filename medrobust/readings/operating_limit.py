@@ -63,16 +63,18 @@ class OperatingLimit:
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 100:
             raise ConfigurationError(
-                f"operating_limit.tolerance={self.tolerance} must lie between 0 and 100 points."
+                f"readings.operating_limit.tolerance={self.tolerance} must lie between 0 and 100 "
+                f"points."
             )
         if self.sensitivity is not None and not 1 <= self.sensitivity < 100:
             raise ConfigurationError(
-                f"operating_limit.sensitivity={self.sensitivity} must be from 1 to below 100: it "
-                f"is in percent, such as 90."
+                f"readings.operating_limit.sensitivity={self.sensitivity} must be from 1 to below "
+                f"100: it is in percent, such as 90."
             )
         if self.classes is not None and (isinstance(self.classes, str) or not self.classes):
             raise ConfigurationError(
-                f"operating_limit.classes={self.classes!r}: write names of classes as a list."
+                f"readings.operating_limit.classes={self.classes!r}: write names of classes as a "
+                f"list."
             )
 
 

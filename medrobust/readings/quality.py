@@ -65,7 +65,7 @@ class Quality:
 
     def __post_init__(self) -> None:
         if self.shown < 1:
-            raise ConfigurationError(f"quality.shown={self.shown} must be at least 1.")
+            raise ConfigurationError(f"readings.quality.shown={self.shown} must be at least 1.")
 
 
 SETTINGS = Quality

@@ -57,12 +57,13 @@ class RobustnessRadius:
         check_kinds("readings.robustness_radius", RobustnessRadius, asdict(self))
         if not 0 < self.tolerance < 100:
             raise ConfigurationError(
-                f"robustness_radius.tolerance={self.tolerance} must lie between 0 and 100 points."
+                f"readings.robustness_radius.tolerance={self.tolerance} must lie between 0 and 100 "
+                f"points."
             )
         if not 1 / 64 <= self.resolution <= 1:
             raise ConfigurationError(
-                f"robustness_radius.resolution={self.resolution} must lie between 1/64 and 1 of a "
-                f"severity."
+                f"readings.robustness_radius.resolution={self.resolution} must lie between 1/64 "
+                f"and 1 of a severity."
             )
 
     def found(self, added: Mapping[float, Added]) -> "Found":

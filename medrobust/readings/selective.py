@@ -97,14 +97,14 @@ class Selective:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.score not in ALL_SCORES:
-            raise unknown_name("score", self.score, ALL_SCORES)
+            raise unknown_name("readings.selective.score", self.score, ALL_SCORES)
         if not 0 < self.coverage <= 1:
             raise ConfigurationError(
-                f"selective.coverage={self.coverage} must be above 0 and at most 1."
+                f"readings.selective.coverage={self.coverage} must be above 0 and at most 1."
             )
         for name, value in (("risk", self.risk), ("reader_error", self.reader_error)):
             if value is not None and not 0 <= value <= 1:
-                raise ConfigurationError(f"selective.{name}={value} must lie from 0 to 1.")
+                raise ConfigurationError(f"readings.selective.{name}={value} must lie from 0 to 1.")
 
 
 SETTINGS = Selective

@@ -20,7 +20,7 @@ from medrobust.metrics.estimates import with_bounds
 from medrobust.metrics.intervals import share_interval
 from medrobust.metrics.joining import How
 from medrobust.metrics.scores import predictions
-from medrobust.readings.aggregation import Aggregation
+from medrobust.readings.aggregation import Aggregation, check_way
 from medrobust.readings.cells.pages import part_of_page
 from medrobust.readings.cells.rows import (
     CELL_COLUMNS,
@@ -75,7 +75,7 @@ class Views:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        Aggregation("study", self.by, self.how)
+        check_way("readings.views.how", self.how)
 
 
 SETTINGS = Views

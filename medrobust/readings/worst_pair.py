@@ -79,9 +79,11 @@ class WorstPair:
     def __post_init__(self) -> None:
         check_kinds("readings.worst_pair", WorstPair, asdict(self))
         if not 2 <= self.total <= 10:
-            raise ConfigurationError(f"worst_pair.total={self.total} must lie between 2 and 10.")
+            raise ConfigurationError(
+                f"readings.worst_pair.total={self.total} must lie between 2 and 10."
+            )
         if self.budget < 1:
-            raise ConfigurationError(f"worst_pair.budget={self.budget} must be 1 or more.")
+            raise ConfigurationError(f"readings.worst_pair.budget={self.budget} must be 1 or more.")
 
     def pairs(self, names: Sequence[str], severities: Sequence[int]) -> list[Pair]:
         """List all pairs of a table: ordered, with the highest sum of severities allowed."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from stores import data_record, write_matrix
 
 from medrobust.cli.report import _asked
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, UnknownNameError
 from medrobust.readings import Pairs, lookup
 from medrobust.reporting import Report
 from medrobust.reporting.from_store import report_store
@@ -179,13 +179,36 @@ def test_every_other_file_of_the_folder_is_a_reading() -> None:
         ("operating_limit", "tolerance", "five", "a number"),
         ("operating_limit", "sensitivity", 0.9, "in percent"),
         ("operating_limit", "classes", [1], "a list such as"),
+        ("operating_limit", "classes", [], "as a list"),
+        ("operating_limit", "tolerance", 0, "between 0 and 100"),
+        ("conformal", "alpha", 1, "between 0 and 1"),
+        ("conformal", "penalty", -1, "not be below 0"),
+        ("guidance", "highest", 0, "above 0"),
+        ("selective", "coverage", 0, "above 0"),
+        ("selective", "reader_error", 2, "from 0 to 1"),
+        ("quality", "shown", 0, "at least 1"),
+        ("robustness_radius", "tolerance", 0, "between 0 and 100"),
+        ("robustness_radius", "resolution", 2, "between 1/64 and 1"),
+        ("worst_pair", "total", 1, "between 2 and 10"),
+        ("worst_pair", "budget", 0, "1 or more"),
+        ("views", "how", "sum", "none of"),
+        ("lesions", "iou", 0, "above 0"),
     ],
 )
 def test_values_of_another_kind_are_refused_by_key(
     name: str, key: str, value: object, told: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=rf"{name}\.{key}.*{told}"):
+    with pytest.raises(ConfigurationError, match=rf"^readings\.{name}\.{key}.*{told}"):
         lookup.asked({name: {key: value}})
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("calibration", "scaling"), ("conformal", "method"), ("selective", "score")],
+)
+def test_a_choice_that_there_is_not_is_refused_by_key(name: str, key: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"^unknown readings\.{name}\.{key} 'none'"):
+        lookup.asked({name: {key: "none"}})
 
 
 def test_the_usual_values_of_every_reading_are_of_their_kind() -> None:

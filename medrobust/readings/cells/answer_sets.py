@@ -73,11 +73,16 @@ class Conformal:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
+            raise unknown_name("readings.conformal.method", self.method, METHODS)
         if not 0 < self.alpha < 1:
-            raise ConfigurationError(f"conformal.alpha={self.alpha} must lie between 0 and 1.")
+            raise ConfigurationError(
+                f"readings.conformal.alpha={self.alpha} must lie between 0 and 1."
+            )
         if self.penalty < 0 or self.allowed < 0:
-            raise ConfigurationError("conformal.penalty and conformal.allowed are not below 0.")
+            raise ConfigurationError(
+                f"readings.conformal.penalty={self.penalty} and "
+                f"readings.conformal.allowed={self.allowed} must not be below 0."
+            )
 
 
 @dataclass(frozen=True, slots=True)
