@@ -19,7 +19,11 @@ _PIECE = r"""(?:'[^']*'|"[^"]*"|[^\s'"])"""
 _WORD = re.compile(rf"(?P<switch>(?:--out|--config-dir|-cd)[ =])?(?P<word>{_PIECE}+)")
 
 _NAMED = rf"[\w.+]*\b(?:{'|'.join(KEYS)})|--config-dir"
-_TYPED = re.compile(rf"(?:(?P<key>{_NAMED})={_PIECE}+|'(?P<quoted>{_NAMED})=[^']*'{_PIECE}*)")
+_WHOLE = r"""(?=["']*(?:\S*[,\[])?(?:[/~]|[A-Za-z]:[\\/]))"""
+"""What comes before a value of any key that is a whole path, or a list with one in it."""
+
+_KEY = rf"{_NAMED}(?==)|[\w.+@]+(?=={_WHOLE})"
+_TYPED = re.compile(rf"(?:(?P<key>{_KEY})={_PIECE}+|'(?P<quoted>{_KEY})=[^']*'{_PIECE}*)")
 
 
 def without_paths(value: Any, key: str = "") -> Any:
@@ -41,11 +45,13 @@ def without_paths(value: Any, key: str = "") -> Any:
 
 
 def command_without_paths(command: str) -> str:
-    """Replace the values of path keys in a command line, and the places that a report is between.
+    """Replace paths in a command line: of path keys, whole ones, and where a report is between.
 
     Example:
         >>> command_without_paths("python run.py dataset.csv=ward/l.csv 'model.local_dir=a b' -m")
         'python run.py dataset.csv=<path> model.local_dir=<path> -m'
+        >>> command_without_paths("python run.py -m corruption.suite=mine.yaml,/home/me/b.yaml")
+        'python run.py -m corruption.suite=<path>'
         >>> command_without_paths("python run.py --config-dir=/home/me/mine model=ours")
         'python run.py --config-dir=<path> model=ours'
         >>> command_without_paths("Name one: medrobust report '/home/o b/store' --out p --light")

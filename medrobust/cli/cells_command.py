@@ -10,7 +10,7 @@ from medrobust.base.conf_folder import conf_folder
 from medrobust.base.fingerprints import canonical_json
 from medrobust.base.former_names import FIRST, present_record
 from medrobust.base.program import program
-from medrobust.base.redaction import HIDDEN
+from medrobust.base.redaction import HIDDEN, KEYS
 from medrobust.evaluation.store import StoredCell
 from medrobust.exceptions import MedRobustError, UnknownNameError
 
@@ -149,9 +149,10 @@ class CellsCommand:
         for key, value in recorded.items():
             given = self._given(f"{group}.{key}") if value == HIDDEN else None
             usual = plain.get(key)
+            placed = key in KEYS and usual not in (None, "???")
             if given is not None:
                 words.append(given)
-            elif value == HIDDEN and (key == "cache_dir" or usual not in (None, "???")):
+            elif value == HIDDEN and (key == "cache_dir" or placed):
                 continue
             elif value == HIDDEN:
                 words.append(f"{group}.{key}={PLACEHOLDER}")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -334,6 +335,9 @@ def folder_name(*parts: Any) -> str:
     Example:
         >>> folder_name(3, "corruption=pixelate", "dataset.root=data/mnist")
         '3,corruption=pixelate,dataset.root=data-mnist'
+        >>> folder_name(0, "corruption.suite=/home/me/mine.yaml,severity=s3")
+        '0,corruption.suite=mine.yaml,severity=s3'
     """
     joined = ",".join(str(part) for part in parts if str(part))
+    joined = re.sub(r"=[/~][^,]*/", "=", joined)  # of a whole path its last part
     return "".join(c if c.isalnum() or c in "=,._-+" else "-" for c in joined)[:150]

@@ -6,14 +6,14 @@ from typing import Any
 
 from .config import Corruption
 from .continuous import HARMLESS, InBetween, identity_at
-from .suites import BETWEEN, find_entry
+from .suites import BETWEEN
 
 
 def has_severities_between(column: object) -> bool:
     """Say whether a column of a table can be computed at any severity: parameters interpolate."""
     if not isinstance(column, Corruption) or column.place or column.suite is None:
         return False
-    return find_entry(column.suite, column.name).kernel in HARMLESS
+    return column.entry.kernel in HARMLESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,17 @@ from medrobust.exceptions import ConfigurationError
 
 from .kernels import KERNELS
 from .modality import MEDFM, check_device, device_of, physics_suite
-from .suites import REGISTRIES, SEVERITIES, find_entry, place_of, suites
+from .suites import (
+    REGISTRIES,
+    SEVERITIES,
+    Entry,
+    entry_of,
+    find_entry,
+    load_suite,
+    place_of,
+    suite_name,
+    suites,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +43,8 @@ class Corruption:
     Attributes:
         computed: Always: from the clean images.
         name: As its suite calls it.
-        suite: Suite, path of a suite file, or None for the registry of the data set at hand.
+        suite: Suite, path of a suite file, or None for the registry of the data set at hand; once
+            expanded, the name that tables have.
         grey: "convert" or "rgb", see `corrupt`.
         force: Compute artifacts of a device on images of another, too.
         region: None corrupts the whole image; "mask" only the pixels of a mask, "outside" only the
@@ -53,6 +64,7 @@ class Corruption:
     region: Literal["mask", "outside"] | None = None
     region_of: str = "foreground"
     domain: Literal["picture", "stored"] = "picture"
+    _entry: Entry | None = field(default=None, init=False, repr=False, compare=False)
     _masks: "GivenMasks | None" = field(default=None, init=False, repr=False, compare=False)
     _planes: "GivenPlanes | None" = field(default=None, init=False, repr=False, compare=False)
 
@@ -93,14 +105,18 @@ class Corruption:
         return self._with(_planes=planes)
 
     def _with(self, **parts: Any) -> "Corruption":
-        """Return the same with what a split gives it, beside what it has of one already."""
-        given = replace(self)
-        for name, part in ({"_masks": self._masks, "_planes": self._planes} | parts).items():
+        """Return the same with what a suite or a split gives it, beside what it has already."""
+        given = replace(self, suite=parts.pop("suite", self.suite))
+        known = {"_entry": self._entry, "_masks": self._masks, "_planes": self._planes}
+        for name, part in (known | parts).items():
             object.__setattr__(given, name, part)
         return given
 
     def expand(self, registry: str | None, modality: str | None = None) -> "tuple[Corruption, ...]":
         """Resolve the suite for a data set and check that the corruption is in it and suits it.
+
+        What a file of one's own says is read here and kept: a file that changes under a run changes
+        none of its pixels.
 
         Args:
             registry: Registry of MedMNIST-C of the data set, or None.
@@ -118,19 +134,27 @@ class Corruption:
                 f"corruption {self.name!r} takes the registry of a MedMNIST data set, and this "
                 f"data set has none. Choose one by corruption.suite=NAME: {', '.join(having)}."
             )
-        plain = suite.removesuffix(self.place)
-        found = replace(self, suite=plain + self.place)
-        check_device(self.name, found.device, modality, force=self.force)
+        plain, entry = suite.removesuffix(self.place), self._entry
+        if entry is None:
+            entries = load_suite(plain)
+            entry = entry_of(entries, plain, self.name)
+            plain = suite_name(plain, entries)
+        check_device(self.name, KERNELS[entry.kernel].device, modality, force=self.force)
         if self.domain == "stored":
             from .stored import refuse_without_form
 
-            refuse_without_form(self.name, find_entry(plain, self.name).kernel)
-        return (found,)
+            refuse_without_form(self.name, entry.kernel)
+        return (self._with(suite=plain + self.place, _entry=entry),)
+
+    @property
+    def entry(self) -> Entry:
+        """What its suite says of it: as it was read when it was expanded."""
+        return self._entry or find_entry(self._resolved(), self.name)
 
     @property
     def device(self) -> str:
         """Whose artifact it is; "" for corruptions of any image."""
-        return KERNELS[find_entry(self._resolved(), self.name).kernel].device
+        return KERNELS[self.entry.kernel].device
 
     def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Give the plain values that decide the pixels, besides seed, stream and index.
@@ -146,7 +170,7 @@ class Corruption:
 
         if self.name == "clean":
             return {"name": "clean"}
-        entry = find_entry(self._resolved(), self.name)
+        entry = self.entry
         part: dict[str, Any] = {}
         if self.region is not None:
             part["region"] = [self.region, *self._mask_identity()]
@@ -165,7 +189,7 @@ class Corruption:
 
     def random(self, severity: int) -> bool:
         """Say whether draws are used at this severity: only then do seed and stream matter."""
-        return severity > 0 and find_entry(self._resolved(), self.name).random
+        return severity > 0 and self.entry.random
 
     def images(self, clean: Images, severity: int) -> Images:
         """Return what is read to be corrupted: the clean images."""
@@ -199,7 +223,7 @@ class Corruption:
         from .stored import corrupt_stored
 
         check_severity(self.name, severity, SEVERITIES)
-        entry = find_entry(self._resolved(), self.name)
+        entry = self.entry
         return corrupt_stored(
             images,
             self._stored().read(index),
@@ -212,19 +236,13 @@ class Corruption:
     def _of_picture(
         self, images: "UInt8Batch", severity: int, seed: int, stream: str, index: "IndexBatch"
     ) -> "UInt8Batch":
-        from .shell import corrupt
+        from .shell import corrupt, corrupt_by
 
-        suite = "imagenet_c" if self.name == "clean" else self._resolved()
-        return corrupt(
-            images,
-            self.name,
-            severity=severity,
-            suite=suite,
-            seed=seed,
-            stream=stream,
-            index=index,
-            grey=self.grey,
-        )
+        keyed: dict[str, Any] = {"severity": severity, "seed": seed, "stream": stream}
+        if self.name == "clean":
+            return corrupt(images, self.name, index=index, grey=self.grey, **keyed)
+        suite = self._resolved()
+        return corrupt_by(self.entry, images, suite=suite, index=index, grey=self.grey, **keyed)
 
     def _stored(self) -> "GivenPlanes":
         if self._planes is None:

@@ -17,7 +17,7 @@ import numpy as np
 from medrobust.exceptions import ConfigurationError
 
 from .config import Corruption
-from .suites import SEVERITIES, Entry, find_entry
+from .suites import SEVERITIES, Entry
 
 if TYPE_CHECKING:
     from medrobust.types import IndexBatch, UInt8Batch
@@ -106,6 +106,7 @@ def parameters_at(entry: Entry, severity: float) -> dict[str, Any]:
         ConfigurationError: If the corruption has no severities in between.
 
     Example:
+        >>> from medrobust.corruptions.suites import find_entry
         >>> round(parameters_at(find_entry("imagenet_c", "gaussian_noise"), 1.5)["std"], 6)
         0.1
         >>> parameters_at(find_entry("imagenet_c", "shot_noise"), 0.5)
@@ -300,8 +301,7 @@ def identity_at(corruption: Corruption, severity: float, level: int) -> dict[str
     """
     from medrobust import keys
 
-    assert corruption.suite is not None
-    entry = find_entry(corruption.suite, corruption.name)
+    entry = corruption.entry
     return {
         "name": corruption.name,
         "kernel": entry.kernel,
@@ -336,8 +336,7 @@ def corrupt_at(
     from .shell import rows_of, run_kernel
 
     check_batch(images)
-    assert corruption.suite is not None
-    entry = find_entry(corruption.suite, corruption.name)
+    entry = corruption.entry
     seed, stream, level = keyed
     return run_kernel(
         images,

@@ -64,20 +64,63 @@ def corrupt(
         >>> corrupt(images, "brightness", severity=5).unique().tolist()
         [127]
     """
+    if name != "clean":
+        return corrupt_by(
+            find_entry(suite, name),
+            images,
+            severity=severity,
+            suite=suite,
+            seed=seed,
+            stream=stream,
+            index=index,
+            grey=grey,
+            draws=draws,
+        )
     check_batch(images)
     check_grey(grey)
-    if name == "clean":
-        check_severity(name, severity, (0,))
-        return images
-    entry = find_entry(suite, name)
-    check_severity(name, severity, SEVERITIES)
+    check_severity(name, severity, (0,))
+    return images
+
+
+def corrupt_by(
+    entry: Entry,
+    images: UInt8Batch,
+    *,
+    severity: int,
+    suite: str,
+    seed: int = 0,
+    stream: str = "",
+    index: IndexBatch | None = None,
+    grey: Grey = "convert",
+    draws: Mapping[str, Tensor] | None = None,
+) -> UInt8Batch:
+    """Corrupt a batch by an entry that was read from a suite; otherwise as `corrupt`.
+
+    Args:
+        entry: What the suite says.
+        images: uint8 (N, C, H, W).
+        severity: 1 to 5.
+        suite: What a refusal calls it.
+        seed: Seed of the draws.
+        stream: Data set and split, in training also the epoch.
+        index: int64 (N,); 0..N-1 by default.
+        grey: "convert" or "rgb".
+        draws: Random arguments of the kernel that are given instead of drawn.
+
+    Raises:
+        ConfigurationError: As `corrupt` does.
+        InvalidImageError: If `images` or `index` is not as there.
+    """
+    check_batch(images)
+    check_grey(grey)
+    check_severity(entry.name, severity, SEVERITIES)
     parameters = entry.parameters(severity)
     check_parameters(suite, entry, parameters)
     return run_kernel(
         images,
         entry.kernel,
         parameters,
-        key=key_of(entry.kernel, seed, stream, name, severity),
+        key=key_of(entry.kernel, seed, stream, entry.name, severity),
         rows=rows_of(images, index),
         grey=grey,
         draws=draws,

@@ -34,7 +34,7 @@ from .ct import grey_attenuation
 from .dispatch import kernels_of
 from .kernels import KERNELS
 from .shell import run_kernel
-from .suites import find_entry
+from .suites import load_suite, suite_name
 from .xray import DENSITY, greys_of, intensity
 
 _LOG = logging.getLogger(__name__)
@@ -142,15 +142,17 @@ def having_form(suite: str, names: Sequence[str]) -> list[str]:
     Raises:
         ConfigurationError: If none has.
     """
-    kept = [name for name in names if has_stored_form(find_entry(suite, name).kernel)]
+    entries = load_suite(suite)
+    kept = [name for name in names if has_stored_form(entries[name].kernel)]
     left = [name for name in names if name not in kept]
     if not kept:
-        refuse_without_form(left[0], find_entry(suite, left[0]).kernel)
+        refuse_without_form(left[0], entries[left[0]].kernel)
     if left:
+        named = suite_name(suite, entries)
         say_once(
             _LOG,
             logging.INFO,
-            f"corruption.domain=stored: {', '.join(left)} of {suite} have no form on stored values "
+            f"corruption.domain=stored: {', '.join(left)} of {named} have no form on stored values "
             f"and are left out",
         )
     return kept

@@ -1,5 +1,10 @@
-"""Suites: which corruptions there are, in which order, with which parameters; tables in suites/."""
+"""Suites: which corruptions there are, in which order, with which parameters; tables in suites/.
 
+A suite of one's own is a YAML file. Its path finds it; tables, folders and pages have its name
+(`suite_name`), which is that of the file and a digest of what the file says.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -46,6 +51,12 @@ PAIRS = "@pairs"
 
 THEN = "+"
 """Between the names of the two."""
+
+FILE = ".yaml"
+"""How the path of a suite of one's own ends."""
+
+LONGEST = 32
+"""Letters of a file's name that the name of its suite takes, so that names of folders hold it."""
 
 
 def place_of(domain: str, region: str | None, region_of: str) -> str:
@@ -96,11 +107,12 @@ class Entry:
 
     def described(self, severity: int) -> dict[str, Any]:
         """Give the parameters as a fingerprint takes them: a folder of pictures by its content."""
-        parameters = self.parameters(severity)
-        for key in FOLDERS & parameters.keys():
-            if parameters[key] is not None:
-                parameters[key] = _folder_digest(Path(parameters[key]))
-        return parameters
+        return _by_content(self.parameters(severity))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Its table, a folder of pictures by its content."""
+        return _by_content(dict(self.table))
 
     def version_at(self, severity: int, shape: tuple[int, int]) -> int:
         """Return the version of the pixels of images of (height, width): the first with these."""
@@ -133,7 +145,7 @@ def suites(suite: str | None = None) -> list[str]:
 @cache
 def _own_suites() -> tuple[str, ...]:
     folder = files("medrobust.corruptions") / "suites"
-    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")))
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(FILE)))
 
 
 def find_entry(suite: str, name: str) -> Entry:
@@ -147,7 +159,11 @@ def find_entry(suite: str, name: str) -> Entry:
         >>> find_entry("imagenet_c", "brightness").parameters(5)
         {'shift': 0.5}
     """
-    entries = load_suite(suite)
+    return entry_of(load_suite(suite), suite, name)
+
+
+def entry_of(entries: Mapping[str, Entry], suite: str, name: str) -> Entry:
+    """Look up a corruption in a suite that is read already, as `find_entry` does."""
     if name in entries:
         return entries[name]
     others = [other for other in suites() if name in load_suite(other)]
@@ -159,9 +175,36 @@ def find_entry(suite: str, name: str) -> Entry:
     raise unknown_name("corruption", name, entries)
 
 
-@lru_cache(maxsize=64)
+def suite_name(suite: str, entries: Mapping[str, Entry]) -> str:
+    """Name a suite as tables do: one's own by its file's name and what decides its pixels.
+
+    So a file is one suite wherever it lies, and another one once an entry of it is another.
+    Comments, the order of entries and parameters for training alone are no part of it.
+
+    Args:
+        suite: Name of a suite, or path of a file.
+        entries: From `load_suite`.
+
+    Raises:
+        ConfigurationError: If a folder of pictures does not exist.
+
+    Example:
+        >>> suite_name("imagenet_c", {})
+        'imagenet_c'
+        >>> suite_name("/home/me/my suite.yaml", {"dim": Entry("dim", "contrast", 1, {})})
+        'my-suite-78f56d11'
+    """
+    if not suite.endswith(FILE):
+        return suite
+    decides = {name: [one.kernel, one.version, one.content] for name, one in entries.items()}
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", Path(suite).name.removesuffix(FILE))[:LONGEST]
+    return f"{stem.strip('.-') or 'suite'}-{fingerprint(decides)[:8]}"
+
+
 def load_suite(suite: str) -> Mapping[str, Entry]:
     """Read and check the table of a suite: corruption -> entry, in order.
+
+    A file of one's own is read each time, since it may be another by then.
 
     Raises:
         UnknownNameError: If there is no such suite.
@@ -171,16 +214,32 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
         >>> list(load_suite("medimeta_c"))[:2]
         ['gaussian_noise', 'impulse_noise']
     """
-    if suite.endswith(".yaml"):
-        path = Path(suite)
-        if not path.is_file():
-            raise UnknownNameError(f"suite file {suite!r} not found. Give the path of a YAML file.")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    elif suite in suites():
-        resource = files("medrobust.corruptions") / "suites" / f"{suite}.yaml"
-        content = yaml.safe_load(resource.read_text(encoding="utf-8"))
-    else:
+    if not suite.endswith(FILE):
+        return _packaged(suite)
+    path = Path(suite)
+    if not path.is_file():
+        raise UnknownNameError(f"suite file {suite!r} not found. Give the path of a YAML file.")
+    try:
+        return _entries(suite, _parsed(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        told = " ".join(str(error).split())
+        raise ConfigurationError(f"suite file {suite!r} is no YAML: {told}. Correct it.") from error
+
+
+@cache
+def _packaged(suite: str) -> Mapping[str, Entry]:
+    if suite not in suites():
         raise unknown_name("suite", suite, suites())
+    resource = files("medrobust.corruptions") / "suites" / f"{suite}{FILE}"
+    return _entries(suite, _parsed(resource.read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
+def _entries(suite: str, content: Any) -> Mapping[str, Entry]:
     if not isinstance(content, dict) or not content.keys() <= {"take", "corruptions"}:
         raise ConfigurationError(
             f"suite {suite!r} must be a mapping with the keys 'corruptions' (name -> kernel, "
@@ -192,6 +251,11 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
         for name in names
     }
     for name, table in content.get("corruptions", {}).items():
+        if not (isinstance(name, str) and isinstance(table, dict)):
+            raise ConfigurationError(
+                f"suite {suite!r}, corruption {name!r}: write its name, in quotes where YAML reads "
+                f"another value, and a mapping of its parameters."
+            )
         entries[name] = _entry(suite, name, dict(table))
     return entries
 
@@ -213,6 +277,17 @@ def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
             f"Give values of its parameters: {', '.join(table)}."
         )
     return Entry(name, kernel, version, table, beyond)
+
+
+def _by_content(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Put the digest of its pictures in the place of a folder."""
+    return parameters | {key: _digest(parameters[key]) for key in FOLDERS & parameters.keys()}
+
+
+def _digest(folder: Any) -> Any:
+    if isinstance(folder, list):  # one a severity
+        return [_digest(one) for one in folder]
+    return None if folder is None else _folder_digest(Path(folder))
 
 
 def _folder_digest(folder: Path) -> str:

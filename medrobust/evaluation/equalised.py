@@ -23,7 +23,7 @@ from medrobust.corruptions.continuous import (
     Level,
     corrupt_at,
 )
-from medrobust.corruptions.suites import SEVERITIES, find_entry
+from medrobust.corruptions.suites import SEVERITIES
 from medrobust.exceptions import ConfigurationError, DatasetNotFoundError
 from medrobust.types import Float64Array
 
@@ -167,12 +167,11 @@ def _fixed(column: Column) -> str:
     """Say why a column has no severities in between; empty where it has."""
     if not _published(column):
         return f"{column.name} is read from files, whose severities are fixed"
-    assert column.suite is not None
     if column.domain != "picture":
         return f"{column.name} is on stored values, which have no severities in between"
     if column.region is not None:
         return f"{column.name} is in a region, whose share of the image differs"
-    if find_entry(column.suite, column.name).kernel not in HARMLESS:
+    if column.entry.kernel not in HARMLESS:
         return f"{column.name} has no severities between the published ones"
     return ""
 

@@ -251,8 +251,7 @@ class Store:
             StoreError: If that cell is damaged, or the store cannot be written.
         """
         place = self.root / key.folder
-        column = f"*.{safe_name(key.spec.corruption)}"
-        for folder in sorted(place.parent.parent.glob(f"{column}/{place.name}")):
+        for folder in sorted(place.parent.parent.glob(f"*/{place.name}")):
             twin = self.intact(folder)
             if twin.unread or twin.fingerprint != key.fingerprint:
                 continue

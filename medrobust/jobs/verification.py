@@ -153,7 +153,7 @@ def compute_again(
         return images
     plans = [*tables, *beside(experiment, resources).plans]
     plans += plans_like(cell, experiment, resources, tables)
-    near = None
+    near: list[PlannedCell] = []
     for dataset in plans:
         for planned in dataset.cells:
             if _is_of(planned, cell):
@@ -163,11 +163,12 @@ def compute_again(
                 runner.complain()
                 (found,) = read_cells(runner.store, alone)
                 return found.arrays, str(found.record["device"])
-            if planned.key.spec == cell.spec:
-                near = near or planned
-    if near is None:
+            if replace(planned.key.spec, suite=cell.spec.suite) == cell.spec:
+                near.append(planned)
+    if not near:
         raise ConfigurationError("its recorded configuration makes no cell of that name.")
-    changed = " and ".join(differences(near.key, cell.record)) or "the version of the format"
+    nearest = next((one for one in near if one.key.spec == cell.spec), near[0])
+    changed = " and ".join(differences(nearest.key, cell.record)) or "the version of the format"
     raise ConfigurationError(f"{changed} differ from what the cell was made with.")
 
 

@@ -1,7 +1,7 @@
 """What tuning may choose: the recipe that a file in conf/tuning builds, apart from the adapter."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -43,9 +43,10 @@ class CorruptedShots:
     columns: Sequence[Corruption | Suite]
     probability: float = 0.75
     severities: Sequence[int] = (1, 2, 3, 4, 5)
+    _expanded: tuple[Corruption, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what could not be drawn.
+        """Refuse what could not be drawn; read suites of one's own, once for the whole tuning.
 
         Raises:
             ConfigurationError: Naming the key.
@@ -57,18 +58,16 @@ class CorruptedShots:
                 f"tuning.corrupt.severities={list(self.severities)} must be of 1 to 5 and "
                 f"tuning.corrupt.probability={self.probability} in [0, 1]."
             )
-        if not self.expanded(None):
+        expanded = tuple(one for column in self.columns for one in column.expand(None))
+        if not expanded:
             raise ConfigurationError("tuning.corrupt.columns names no corruption.")
-
-    def expanded(self, registry: str | None) -> tuple[Corruption, ...]:
-        """Return the corruptions for a data set with that registry of MedMNIST-C."""
-        return tuple(one for column in self.columns for one in column.expand(registry))
+        object.__setattr__(self, "_expanded", expanded)
 
     def description(self) -> dict[str, Any]:
         """Return what decides the pixels."""
         return {
             "columns": [
-                [one.identity(level) for level in self.severities] for one in self.expanded(None)
+                [one.identity(level) for level in self.severities] for one in self._expanded
             ],
             "probability": self.probability,
         }
@@ -84,7 +83,7 @@ class CorruptedShots:
             stream: Data set, split and epoch ("bloodmnist/train/7").
             seed: Of the training.
         """
-        columns = self.expanded(None)
+        columns = self._expanded
         draws = Draws(derive_key(seed, stream, "which corruption", 0), index.cpu())
         chance = draws.uniform(1)[:, 0]
         number = len(columns) * len(self.severities)

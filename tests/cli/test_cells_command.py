@@ -116,6 +116,15 @@ def test_paths_that_no_record_keeps_are_taken_from_what_was_typed_or_named(recor
     assert "PATH" not in typed("biomedclip", cells)
 
 
+def test_a_suite_of_ones_own_is_asked_for_where_its_path_was_hidden(recorded, tmp_path):
+    cells = recorded("dataset=phantoms", "corruption=medimeta_c")
+    for cell in cells:
+        cell.record["config"]["corruption"]["suite"] = "<path>"
+    named = CellsCommand(tmp_path)("biomedclip", cells)
+    assert " corruption.suite=PATH " in named
+    assert named.endswith("(corruption.suite=PATH: no record keeps paths)")
+
+
 def test_a_model_without_a_file_and_cells_of_arrays_get_no_command(recorded, tmp_path):
     cells = recorded("dataset=phantoms")
     making = CellsCommand(tmp_path)

@@ -80,6 +80,7 @@ def test_the_pieces_make_all_that_the_page_promises(copy: Path) -> None:
     suite, corruption, metric, task, model = (run(copy, text) for text in texts)
     assert "faint_noise" in suite
     assert "soft_focus" in suite
+    assert ",test,suite-" in suite
     assert ",lens,falloff,5," in corruption
     assert ",top2_accuracy," in metric
     assert ",strangers," in task
