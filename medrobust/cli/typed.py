@@ -286,8 +286,26 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
             )
         for option in options:
             if option not in known[group]:
+                if group == "corruption":
+                    refuse_lone_suite(option)
                 former = FORMER_TASKS if group == "task" else ()
                 raise unknown_name(group, option, [*known[group], *former])
+
+
+def refuse_lone_suite(name: str) -> None:
+    """Refuse the name of a suite that is no option of `corruption`, and say how it is chosen.
+
+    Raises:
+        ConfigurationError: If it is such a suite.
+    """
+    from medrobust.corruptions import suites
+
+    if name in suites():
+        option = "medfm_robust" if name.startswith("medfm_robust") else "medimeta_c"
+        raise ConfigurationError(
+            f"{name!r} is a suite without an option of its own: write corruption={option} "
+            f"corruption.suite={name}."
+        )
 
 
 def subcommand(arguments: Sequence[str]) -> str | None:

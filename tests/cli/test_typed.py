@@ -121,6 +121,24 @@ def test_an_unknown_option_names_the_nearest() -> None:
         arguments.check_options(["task=zeroshot"], known)
 
 
+@pytest.mark.parametrize(
+    ("suite", "option"),
+    [
+        ("medfm_robust_mri", "medfm_robust"),
+        ("bloodmnist", "medimeta_c"),
+        ("overlays", "medimeta_c"),
+    ],
+)
+def test_a_suite_without_an_option_says_how_it_is_chosen(suite: str, option: str) -> None:
+    known = arguments.groups([conf_folder()])
+    how = f"write corruption={option} corruption.suite={suite}"
+    with pytest.raises(ConfigurationError, match=how):
+        arguments.check_options([f"corruption={suite}"], known)
+    with pytest.raises(UnknownNameError, match="Did you mean 'mri_physics'"):
+        arguments.check_options(["corruption=mri_physic"], known)
+    arguments.check_options([f"corruption={option}", f"corruption.suite={suite}"], known)
+
+
 def test_several_options_without_multirun_ask_for_m() -> None:
     known = {"model": {"a": "", "b": ""}}
     with pytest.raises(ConfigurationError, match="add -m"):

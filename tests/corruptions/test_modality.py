@@ -4,7 +4,9 @@ import logging
 from dataclasses import replace
 
 import pytest
+import yaml
 
+from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.base.once import begin_again
 from medrobust.corruptions import Corruption, Suite, suites
 from medrobust.corruptions.kernels import KERNELS
@@ -22,6 +24,8 @@ from medrobust.datasets import (
 from medrobust.datasets.published.medimeta_facts import FACTS as MEDIMETA
 from medrobust.datasets.published.medmnist_facts import FACTS as MEDMNIST
 from medrobust.exceptions import ConfigurationError
+
+CONF = conf_folder()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,23 @@ def test_corruptions_of_any_image_ask_nothing(caplog):
 def test_physics_of_no_device_is_refused_with_the_suites_there_are(words, said):
     with pytest.raises(ConfigurationError, match=rf"{said}.*mri_physics.*dataset\.modality"):
         Suite("physics").expand(None, words)
+
+
+def test_what_a_refusal_names_is_a_key_of_every_option_that_is_refused():
+    options = [yaml.safe_load(file.read_text("utf-8")) for file in option_files(CONF, "corruption")]
+    checked = 0
+    for option in options:
+        kind = {
+            "medrobust.corruptions.Suite": Suite,
+            "medrobust.corruptions.Corruption": Corruption,
+        }
+        given = {k: v for k, v in option.items() if k in ("name", "suite", "registry")}
+        if "force" in option or option.get("suite") is None:
+            continue
+        asked = kind[option["_target_"]](**given)
+        assert {column.device for column in asked.expand("bloodmnist", "")} <= {""}, given
+        checked += 1
+    assert checked > 20
 
 
 @pytest.mark.parametrize("force", ["maybe", 1, None])
