@@ -7,6 +7,7 @@ import pytest
 
 from medrobust.base.conf_folder import conf_folder, option_files
 from medrobust.cli.hydra_app import composed
+from medrobust.corruptions import suites
 from medrobust.evaluation.building import built
 
 PRESETS = option_files(conf_folder(), "experiment")
@@ -70,3 +71,16 @@ def test_the_numbers_of_the_heads_are_those_of_the_pages() -> None:
     assert [row[0] for row in rows] == ["mvfa", "lora"]
     for name, value, low, high in rows:
         assert re.search(rf"`{name}` .* {value} \({low} to {high}\)", page)
+
+
+def test_the_numbers_of_heads_of_methods_online_stand_in_tables_of_all_corruptions() -> None:
+    page = (PAGES / "adaptation.md").read_text("utf-8")
+    files = {file.stem: file for file in PRESETS}
+    for name, count in (("tta_bakeoff", 3), ("tta_bakeoff_model", 1), ("norm_swap_mri", 2)):
+        head = told(files[name])
+        rows = re.findall(r"(\d+\.\d) \((\d+\.\d) to (\d+\.\d)\)", head["Expect"])
+        assert len(rows) == count
+        for value, low, high in rows:
+            assert f"| {value} [{low}, {high}] |" in page
+    assert len(suites("mri_physics")) == 8
+    assert "under the eight artifacts of `mri_physics`" in page
