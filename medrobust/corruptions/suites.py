@@ -4,6 +4,7 @@ A suite of one's own is a YAML file. Its path finds it; tables, folders and page
 (`suite_name`), which is that of the file and a digest of what the file says.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,8 +53,11 @@ PAIRS = "@pairs"
 THEN = "+"
 """Between the names of the two."""
 
-FILE = ".yaml"
+FILE = (".yaml", ".yml")
 """How the path of a suite of one's own ends."""
+
+CLEAN = "clean"
+"""What is no corruption: images as they are."""
 
 LONGEST = 32
 """Letters of a file's name that the name of its suite takes, so that names of folders hold it."""
@@ -130,7 +134,7 @@ def suites(suite: str | None = None) -> list[str]:
     """List the suites, or the corruptions of one suite in their published order.
 
     Args:
-        suite: Name of a suite, or path of a YAML file of one's own (ends in ".yaml").
+        suite: Name of a suite, or path of a YAML file of one's own (ends in ".yaml" or ".yml").
 
     Raises:
         UnknownNameError: If there is no such suite; the message names the nearest.
@@ -145,7 +149,7 @@ def suites(suite: str | None = None) -> list[str]:
 @cache
 def _own_suites() -> tuple[str, ...]:
     folder = files("medrobust.corruptions") / "suites"
-    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(FILE)))
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
 def find_entry(suite: str, name: str) -> Entry:
@@ -197,7 +201,7 @@ def suite_name(suite: str, entries: Mapping[str, Entry]) -> str:
     if not suite.endswith(FILE):
         return suite
     decides = {name: [one.kernel, one.version, one.content] for name, one in entries.items()}
-    stem = re.sub(r"[^A-Za-z0-9._]+", "-", Path(suite).name.removesuffix(FILE))[:LONGEST]
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", Path(suite).stem)[:LONGEST]
     return f"{stem.strip('.-') or 'suite'}-{fingerprint(decides)[:8]}"
 
 
@@ -230,7 +234,7 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
 def _packaged(suite: str) -> Mapping[str, Entry]:
     if suite not in suites():
         raise unknown_name("suite", suite, suites())
-    resource = files("medrobust.corruptions") / "suites" / f"{suite}{FILE}"
+    resource = files("medrobust.corruptions") / "suites" / f"{suite}.yaml"
     return _entries(suite, _parsed(resource.read_text(encoding="utf-8")))
 
 
@@ -240,10 +244,10 @@ def _parsed(text: str) -> Any:
 
 
 def _entries(suite: str, content: Any) -> Mapping[str, Entry]:
-    if not isinstance(content, dict) or not content.keys() <= {"take", "corruptions"}:
+    if not _is_suite(content):
         raise ConfigurationError(
             f"suite {suite!r} must be a mapping with the keys 'corruptions' (name -> kernel, "
-            f"version, parameters) or 'take' (suite -> names)."
+            f"version, parameters) or 'take' (suite -> list of names), and name a corruption."
         )
     entries = {
         name: find_entry(source, name)
@@ -251,13 +255,22 @@ def _entries(suite: str, content: Any) -> Mapping[str, Entry]:
         for name in names
     }
     for name, table in content.get("corruptions", {}).items():
-        if not (isinstance(name, str) and isinstance(table, dict)):
+        if not isinstance(name, str) or not isinstance(table, dict) or name == CLEAN:
             raise ConfigurationError(
-                f"suite {suite!r}, corruption {name!r}: write its name, in quotes where YAML reads "
-                f"another value, and a mapping of its parameters."
+                f"suite {suite!r}, corruption {name!r}: write a name (not {CLEAN}; in quotes where "
+                f"YAML reads another value) and a mapping of its parameters."
             )
         entries[name] = _entry(suite, name, dict(table))
     return entries
+
+
+def _is_suite(content: Any) -> bool:
+    if not isinstance(content, dict) or not content.keys() <= {"take", "corruptions"}:
+        return False
+    parts = [content.get(part, {}) for part in ("take", "corruptions")]
+    if not all(isinstance(part, dict) for part in parts) or not any(parts):
+        return False
+    return all(isinstance(names, list) for names in parts[0].values())
 
 
 def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
@@ -266,6 +279,11 @@ def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
     if kernel not in KERNELS:
         raise unknown_name(f"kernel (of {name!r} in suite {suite!r})", kernel, KERNELS)
     for key, value in table.items():
+        if not all(map(_is_plain, value if isinstance(value, list) else [value])):
+            raise ConfigurationError(
+                f"suite {suite!r}, corruption {name!r}: {key!r} is {value}. Give finite numbers, "
+                f"words, true, false or null."
+            )
         if isinstance(value, list) and len(value) != len(SEVERITIES):
             raise ConfigurationError(
                 f"suite {suite!r}, corruption {name!r}: {key!r} has {len(value)} values. "
@@ -279,6 +297,11 @@ def _entry(suite: str, name: str, table: dict[str, Any]) -> Entry:
     return Entry(name, kernel, version, table, beyond)
 
 
+def _is_plain(value: Any) -> bool:
+    number = isinstance(value, int | float) and math.isfinite(value)
+    return number or value is None or isinstance(value, str)
+
+
 def _by_content(parameters: dict[str, Any]) -> dict[str, Any]:
     """Put the digest of its pictures in the place of a folder."""
     return parameters | {key: _digest(parameters[key]) for key in FOLDERS & parameters.keys()}
@@ -287,7 +310,7 @@ def _by_content(parameters: dict[str, Any]) -> dict[str, Any]:
 def _digest(folder: Any) -> Any:
     if isinstance(folder, list):  # one a severity
         return [_digest(one) for one in folder]
-    return None if folder is None else _folder_digest(Path(folder))
+    return None if folder is None else _folder_digest(Path(str(folder)))
 
 
 def _folder_digest(folder: Path) -> str:

@@ -16,6 +16,7 @@ from medrobust.base.process_state import left_as_found
 from medrobust.base.program import check_current_folder
 from medrobust.base.torch_settings import plain_torch
 from medrobust.corruptions import Corruption, Suite, suites
+from medrobust.corruptions.suites import FILE
 from medrobust.datasets.image_set import ImageSet
 from medrobust.evaluation.experiment import AskedModel, Data, Experiment, How, Where
 from medrobust.evaluation.first_batch import check_images
@@ -63,7 +64,8 @@ def evaluate(
         images: uint8 (N, H, W) or (N, H, W, 3), all of one size; severity is defined at 224.
         labels: (N,) integers from 0, or (N, L) of zeros and ones for multi-label data.
         class_names: In label order.
-        corruptions: A suite ("medimeta_c", "imagenet_c", "clean") or the name of one corruption.
+        corruptions: A suite ("medimeta_c", "imagenet_c", "clean"; path of a file of one's own) or
+            the name of one corruption.
         severities: Levels from 1 to 5, or one of them.
         templates: Prompt templates with `{}` for the class name; unused by classifiers.
         name: Of the data, in tables.
@@ -164,7 +166,7 @@ def _columns(corruptions: str) -> Corruption | Suite:
             f"of one's own choice are a call each, with the same store=FOLDER, which keeps what "
             f"is computed."
         )
-    whole = corruptions in (*suites(), "clean")
+    whole = corruptions in (*suites(), "clean") or corruptions.endswith(FILE)
     return Suite(corruptions) if whole else Corruption(corruptions)
 
 

@@ -1,6 +1,7 @@
 """Suites and the objects that configuration builds from them."""
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 
 from medrobust.corruptions import Corruption, Suite, corrupt, suites
 from medrobust.corruptions.kernels import KERNELS, kernel_function
-from medrobust.corruptions.suites import REGISTRIES, find_entry
+from medrobust.corruptions.suites import REGISTRIES, Entry, find_entry, load_suite, suite_name
 from medrobust.exceptions import ConfigurationError, UnknownNameError
 
 SEVEN = [
@@ -175,6 +176,67 @@ def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path):
     assert corrupt(images, "faint", severity=5, suite=str(path)).float().std() > 0
 
 
+@pytest.mark.parametrize(
+    ("file", "stem"),
+    [
+        ("mine.yaml", "mine"),
+        ("mine.yml", "mine"),
+        ("mine.v2.yaml", "mine.v2"),
+        ("my own@2.5+x.yaml", "my-own-2.5-x"),
+        ("../.größe/.hidden.yaml", "hidden"),
+        ("größe.yaml", "gr-e"),
+        ("噪.yaml", "suite"),
+        (f"{'a' * 90}.yaml", "a" * 32),
+        ("imagenet_c.yaml", "imagenet_c"),
+    ],
+)
+def test_a_suite_of_ones_own_has_a_plain_name(file, stem):
+    entries = {"dim": Entry("dim", "contrast", 1, {"factor": 0.5})}
+    name = suite_name(file, entries)
+    assert re.fullmatch(rf"{re.escape(stem)}-[0-9a-f]{{8}}", name)
+    assert name not in suites()
+
+
+def test_what_decides_pixels_decides_the_name(tmp_path):
+    def name(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return suite_name(str(path), load_suite(str(path)))
+
+    entry = "  {}: {{kernel: contrast, factor: [0.9, 0.8, 0.7, 0.6, {}]{}}}\n"
+    a, b = entry.format("a", 0.5, ""), entry.format("b", 0.5, "")
+    whole = name(f"corruptions:\n{a}{b}")
+    assert name(f"# said of it\ncorruptions:\n{b}\n{a}") == whole
+    assert name(f"corruptions:\n{a}{entry.format('b', 0.5, ', version: 1')}") == whole
+    assert name(f"corruptions:\n{a}{entry.format('b', 0.5, ', beyond: {factor: 0.1}')}") == whole
+    others = [
+        name(f"corruptions:\n{text}")
+        for text in (
+            a,
+            a + entry.format("c", 0.5, ""),
+            a + entry.format("b", 0.4, ""),
+            a + entry.format("b", 0.5, ", version: 2"),
+            a + b.replace("contrast", "contrast_factor"),
+        )
+    ]
+    assert len({whole, *others}) == 6
+
+
+def test_pictures_of_ones_own_decide_the_name_by_their_content(tmp_path):
+    (tmp_path / "ink").mkdir()
+    (tmp_path / "ink" / "a.png").write_bytes(b"one")
+    table = {"masks": str(tmp_path / "ink")}
+    dirt = {"dirt": Entry("dirt", "stain_deposit", 1, table)}
+    first = suite_name("mine.yaml", dirt)
+    (tmp_path / "ink").rename(tmp_path / "moved")
+    moved = Entry("dirt", "stain_deposit", 1, {"masks": str(tmp_path / "moved")})
+    assert suite_name("mine.yaml", {"dirt": moved}) == first
+    (tmp_path / "moved" / "a.png").write_bytes(b"another")
+    assert suite_name("mine.yaml", {"dirt": moved}) != first
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        suite_name("mine.yaml", dirt)
+
+
 def test_pictures_of_ones_own_are_identified_by_their_content(tmp_path):
     (tmp_path / "ink").mkdir()
     (tmp_path / "ink" / "a.png").write_bytes(b"one")
@@ -204,6 +266,17 @@ def test_pictures_of_ones_own_are_identified_by_their_content(tmp_path):
         ("faint: 3\n", "must be a mapping"),
         ("corruptions:\n  f: {kernel: contrast, factor: 0.9, beyond: {std: 1}}\n", "'beyond'"),
         ("take:\n  imagenet_c: [contras]\n", "Did you mean 'contrast'"),
+        ("take:\n  imagenet_c: contrast\n", "list of names"),
+        ("take: [imagenet_c]\n", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("corruptions:\n", "must be a mapping"),
+        ("corruptions: {}\n", "name a corruption"),
+        ("corruptions:\n  f: {kernel: contrast, factor: [0.9\n", "is no YAML: while parsing"),
+        ("corruptions:\n  no: {kernel: contrast, factor: 0.9}\n", "corruption False: write a name"),
+        ("corruptions:\n  clean: {kernel: contrast, factor: 0.9}\n", "not clean"),
+        ("corruptions:\n  faint: 3\n", "a mapping of its parameters"),
+        ("corruptions:\n  f: {kernel: contrast, factor: .nan}\n", "'factor' is nan"),
+        ("corruptions:\n  f: {kernel: contrast, factor: 2020-01-01}\n", "finite numbers"),
     ],
 )
 def test_a_damaged_suite_is_refused(tmp_path, text, message):

@@ -132,12 +132,13 @@ def test_cells_that_are_named_by_a_path_are_read_and_taken_over(tmp_path, monkey
         ({}, ""),
         ({"region": "mask"}, "@inside_foreground"),
         ({"region": "outside", "region_of": "disc"}, "@outside_disc"),
+        ({"domain": "stored", "region": "mask"}, "@stored@inside_foreground"),
     ],
 )
 def test_endings_follow_the_name(tmp_path, options, ending) -> None:
-    mine = written(tmp_path / "here", DIM)
-    (plain,) = Corruption("dim", mine).expand(None)
-    (placed,) = Corruption("dim", mine, **options).expand(None)
+    mine = written(tmp_path / "here", "corruptions:\n  dose: {kernel: low_dose, photons: 9000}\n")
+    (plain,) = Corruption("dose", mine).expand(None)
+    (placed,) = Suite(mine, **options).expand(None, "CT")
     assert placed.suite == f"{plain.suite}{ending}"
     assert placed.expand(None) == (placed,)
 
