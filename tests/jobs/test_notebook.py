@@ -91,6 +91,18 @@ def test_a_model_of_ones_own_is_judged_by_what_it_really_answers(images, model) 
     assert {row["model"] for row in report.results} == {"own"}
 
 
+def test_a_suite_file_that_was_edited_meanwhile_is_another_suite(images, tmp_path: Path) -> None:
+    file, suites = tmp_path / "mine.yaml", []
+    for shift, wrong in ((0.1, 1), (0.5, 4)):
+        file.write_text(f"corruptions:\n  light: {{kernel: brightness, shift: {shift}}}\n")
+        asked: dict[str, Any] = {"corruptions": str(file), "store": tmp_path / "store"}
+        report = evaluate(Brightness(), images, LABELS, NAMES, severities=2, **asked)
+        assert values(report, "error") == {0: 0.0, 2: pytest.approx(wrong / 6)}
+        suites += [row["suite"] for row in report.results if row["severity"] == "2"][:1]
+    assert len({*suites}) == 2
+    assert all(suite.startswith("mine-") for suite in suites)
+
+
 def test_a_published_model_and_a_suite_make_the_whole_matrix(images) -> None:
     report = evaluate(PhantomClip(), images, LABELS, NAMES, severities=[3])
     (matrix,) = report.matrices
