@@ -113,6 +113,8 @@ def _verdict(status: Mapping[str, Any]) -> str:
         return f"alarm since {status['since']}, acknowledged"
     if status["alarm"]:
         return f"ALARM since {status['since']}"
+    if status.get("silent_until"):
+        return f"silent until {status['silent_until']}"
     return f"no alarm on {status['day']}"
 
 

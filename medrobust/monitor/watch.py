@@ -179,8 +179,9 @@ def update_monitor(
         status = _made_anew(folder, record, reference, batches, on_step)
         if len(fresh) and (new := [d for d in status["missing_days"] if d > day_text(before)]):
             remarks.append(_missing(new))
-        if until := _silent_until(record, status):
-            remarks.append(f"{record['settings']['detector']} is silent until {until}.")
+        if status["silent_until"]:
+            name = record["settings"]["detector"]
+            remarks.append(f"{name} is silent until {status['silent_until']}.")
     return Updated(len(fresh), status, tuple(remarks))
 
 
@@ -424,7 +425,7 @@ def status_of(
         if not one["alarm"]:
             break
         since = one["day"]
-    return {
+    found = {
         "format": 1,
         "alarm": bool(last and last["alarm"]),
         "since": since,
@@ -444,6 +445,7 @@ def status_of(
     }
 
 
+    return {**found, "silent_until": _silent_until(record, found)}
 def _since(judged: list[dict[str, Any]], since: str | None) -> dict[str, float | None]:
     """Return z of the last window; in an alarm the largest of each stream since it began.
 

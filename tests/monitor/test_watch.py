@@ -24,6 +24,7 @@ from medrobust.exceptions import (
 from medrobust.monitor import watch
 from medrobust.monitor.folder import MonitorFolder
 from medrobust.monitor.models import Model, check_same, typed_model
+from medrobust.monitor.page import _verdict
 from medrobust.monitor.studies import DAY, Studies, joined, seconds_of
 from medrobust.monitor.watch import fit_monitor, update_monitor
 from medrobust.monitor.windows import Settings
@@ -435,3 +436,7 @@ def test_status_names_the_first_day_of_the_present_alarm():
     ]
     status = watch.status_of({"limit": 0.5}, windows, [])
     assert (status["since"], status["alarm"], len(status["alarms"])) == ("d2", True, 3)
+    windows = [{"day": "1970-03-22", "statistic": 0.0, "alarm": False, "z": {"a": 1.0}}]
+    status = watch.status_of({**record, "limit": 2.0}, windows, [])
+    assert (status["alarm"], status["silent_until"]) == (False, "1970-03-23")
+    assert _verdict(status) == "silent until 1970-03-23"
