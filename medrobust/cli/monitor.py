@@ -227,12 +227,10 @@ def update(arguments: Sequence[str]) -> int:
         keep_pictures(given.monitor, made)
     if given.wandb:
         from medrobust.monitor.wandb_runs import send_update
-        from medrobust.reporting.wandb_environment import account_mode
 
         windows = MonitorFolder(given.monitor).read("windows.json")
         send_update(given.wandb, given.monitor, found.status, windows)
-        if "offline" in (account_mode(), os.environ.get("WANDB_MODE")):
-            print(f"W&B: the run lies in {given.monitor / 'wandb'}.", file=sys.stderr)
+        _say_offline(given.monitor)
     return ALARM if found.alarm else 0
 
 
@@ -372,6 +370,7 @@ def _turns(given: Sequence[str]) -> list[tuple[str, str]]:
     """Read --turn COLUMN=VALUE.
 
     Raises:
+        _say_offline(given.out)
         ConfigurationError: If one has no column or value.
     """
     found = [tuple(text.partition("=")[::2]) for text in given]
@@ -407,3 +406,11 @@ def _check_wandb(project: str) -> None:
 
         check_exported(os.environ)
         check_project(project, os.environ)
+def _say_offline(folder: Path) -> None:
+    """Say where a run lies that was not sent."""
+    from medrobust.reporting.wandb_environment import account_mode
+
+    if "offline" in (account_mode(), os.environ.get("WANDB_MODE")):
+        print(f"W&B: the run lies in {folder / 'wandb'}.", file=sys.stderr)
+
+

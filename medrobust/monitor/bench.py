@@ -73,6 +73,11 @@ class Bench:
         if self.budget > LONGEST_BUDGET:
             raise ConfigurationError(
                 f"budget={self.budget:g} is longer than {LONGEST_BUDGET:,} days: more clean "
+        if self.window > self.onset + self.days:
+            raise ConfigurationError(
+                f"window={self.window} is longer than the streams of the bench, "
+                f"{self.onset + self.days} days: give a shorter one."
+            )
                 f"streams would be drawn than can be followed."
             )
         if not all(0 < share <= 1 for share in self.prevalences):

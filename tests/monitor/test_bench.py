@@ -156,6 +156,8 @@ def test_a_stream_may_turn_into_images_of_another_view(tmp_path):
         list(bench_store(made, clean, small, turns=[("scanner", "B")]))
 
 
+    with pytest.raises(ConfigurationError, match=r"window=1000 is longer .* 90 days: give"):
+        Bench(window=1000)
 def test_a_stream_may_turn_into_another_site(store):
     data = data_record("site_b", count=150)
     cell = write_cell(store, data, cell_key(data, "m"), logits=logits(data, 5))
