@@ -191,10 +191,12 @@ def limit_over_references(paths: Float64Array, budget: float, *, confidence: flo
 
     Returns:
         The limit; `run_length` is 1 over the mean of false alarms a step; `low` and `high` are
-        where eight in ten references lie, supposed log-normal.
+        where eight in ten references lie, supposed log-normal, and alike where references differ
+        by no more than chance has it.
 
     Raises:
-        InvalidDataError: If the streams are too short to tell.
+        InvalidDataError: If the streams are too short to tell, or nothing tells a limit for the
+            confidence.
     """
     from scipy import special
 
@@ -207,6 +209,11 @@ def limit_over_references(paths: Float64Array, budget: float, *, confidence: flo
     value = _lowest(highest, budget)
     if confidence > 0:
         spread = _spread(highest, value)
+        if spread == 0:
+            raise InvalidDataError(
+                f"references like this one differ in their false alarms by no more than chance has "
+                f"it, so that nothing tells a limit for --confidence {confidence:g}: leave it out."
+            )
         more = special.ndtri(confidence) * spread - spread**2 / 2
         value = _lowest(highest, budget * float(np.exp(more)))
     rates, alarms = alarm_rates(highest, value)
@@ -242,15 +249,26 @@ def alarm_rates(highest: Float64Array, value: float) -> tuple[Float64Array, Int6
     Returns:
         float64 and int64 (references,).
     """
+    alarms, total, without = _left_out(highest, value)
+    streams = without.shape[1]
+    if streams == 1:
+        return alarms / total, alarms
+    rates = streams * alarms / total - (streams - 1) * without.mean(axis=1)
+    return rates, alarms
+
+
+def _left_out(highest: Float64Array, value: float) -> tuple[Int64Array, Int64Array, Float64Array]:
+    """Return alarms and steps watched (references,), and rates without each stream.
+
+    The last is float64 (references, streams), NaN of a single stream.
+    """
     before = (highest <= value).sum(axis=0)  # (references, streams) steps without an alarm
     alarmed = before < len(highest)
     watched = np.minimum(before + 1, len(highest))
-    alarms, total, streams = alarmed.sum(axis=1), watched.sum(axis=1), alarmed.shape[1]
-    if streams == 1:
-        return alarms / total, alarms
-    without = (alarms[:, None] - alarmed) / (total[:, None] - watched)
-    rates = streams * alarms / total - (streams - 1) * without.mean(axis=1)
-    return rates, alarms
+    alarms, total = alarmed.sum(axis=1), watched.sum(axis=1)
+    if alarmed.shape[1] == 1:
+        return alarms, total, np.full(alarmed.shape, np.nan)
+    return alarms, total, (alarms[:, None] - alarmed) / (total[:, None] - watched)
 
 
 def _spread(highest: Float64Array, value: float) -> float:
@@ -258,8 +276,22 @@ def _spread(highest: Float64Array, value: float) -> float:
     rates, alarms = alarm_rates(highest, value)
     known = np.maximum(alarms, 0.5)
     logs = np.log(np.maximum(rates, 0.5 / highest[:, 0].size))
-    beyond = float(np.var(logs, ddof=1)) - float(np.mean(1 / known))
+    beyond = float(np.var(logs, ddof=1)) - float(np.mean(_chance(highest, value) / known))
     return float(np.sqrt(max(beyond, 0.0)))
+
+
+def _chance(highest: Float64Array, value: float) -> float:
+    """Return the variance of rates by the jackknife over streams, in that of pure chance.
+
+    At most 1, which it passes by its own bias where alarms come by pure chance. It is less where a
+    detector has to gather first: its run lengths scatter by less than their mean.
+    """
+    alarms, total, without = _left_out(highest, value)
+    streams = without.shape[1]
+    if streams == 1 or not alarms.any():
+        return 1.0
+    scatter = (streams - 1) * without.var(axis=1)
+    return min(1.0, float(scatter.sum() / (alarms / total**2).sum()))
 
 
 def online_mmd_limits(

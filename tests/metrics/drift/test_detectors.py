@@ -179,6 +179,29 @@ def test_rates_of_alarms_are_right_for_few_streams_whether_alarms_come_by_chance
     rng = np.random.default_rng(8)
     lengths = silent + rng.exponential(60 - silent, (1500, streams))
     highest = np.arange(1, 301)[:, None, None] >= lengths + 0.5
+@pytest.mark.parametrize("scatter", [0.4, 1.0])
+def test_eight_in_ten_references_lie_in_the_range_also_where_a_detector_gathers_first(scatter):
+    """Run lengths of spread `scatter` times their mean; 1: pure chance. Means differ by a third."""
+    rng = np.random.default_rng(9)
+    covered = []
+    for _ in range(24):
+        means = 60 * np.exp(0.3 * rng.normal(size=548))
+        lengths = means[:48, None] * rng.gamma(scatter**-2, scatter**2, (48, 12))
+        paths = (np.arange(1, 241)[:, None, None] >= lengths).astype(float)
+        found = limit_over_references(paths, 50)
+        covered.append(((means >= found.low) & (means <= found.high)).mean())
+    assert np.mean(covered) == pytest.approx(0.8, abs=0.1)
+
+
+def test_a_confidence_is_refused_where_nothing_tells_how_references_differ():
+    lengths = np.tile(np.arange(1, 13) * 20.0, (48, 1))  # every reference the same
+    paths = (np.arange(1, 401)[:, None, None] >= lengths).astype(float)
+    found = limit_over_references(paths, 50)
+    assert found.low == found.high
+    with pytest.raises(InvalidDataError, match=r"a limit for --confidence 0\.9: leave it out"):
+        limit_over_references(paths, 50, confidence=0.9)
+
+
     rates, alarms = alarm_rates(highest.astype(float), 0.5)
     assert 1 / rates.mean() == pytest.approx(60, rel=0.03)
     assert alarms.sum() == (lengths <= 299.5).sum()
