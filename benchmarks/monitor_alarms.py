@@ -87,18 +87,22 @@ def rates(design: Design, rng: np.random.Generator, seed: int) -> list[float]:
     settings = Settings(window=design.window, budget=BUDGET, seed=seed)
     reference = design.drawn(design.days, rng)
     digester, rows = fit_digester(reference)
-    own, clean = clean_series(digester, rows, reference.days, reference.patient_codes, settings)
+    columns = [digester.column(name) for name in DETECTORS]
+    own, clean = clean_series(
+        digester, rows, reference.days, reference.patient_codes, settings, columns=columns
+    )
     known = (rows.sum(axis=0, dtype=np.float64), float(len(rows)))
     fresh = []
     for _ in range(STREAMS):
         studies = design.drawn(WATCHED, rng)
         sums, counts = daily_sums(digester.digest(studies), studies.days, 0, WATCHED)
         statistics = window_statistics(digester, sums, counts, known, settings)
-        fresh.append(own.unified(own.z(statistics)))
-    watched = np.stack(fresh, axis=1)[:, None]
+        fresh.append(own.z(statistics))
+    z = np.stack(fresh, axis=1)[:, None]
     found = []
-    for name in DETECTORS:
-        limit = limit_over_references(detector_of(name).path(clean), BUDGET).value
+    for name, column, series in zip(DETECTORS, columns, clean, strict=True):
+        limit = limit_over_references(detector_of(name).path(series), BUDGET).value
+        watched = own.unified(z, column)
         highest = np.maximum.accumulate(detector_of(name).path(watched), axis=0)
         found.append(float(alarm_rates(highest, limit)[0][0]))
     return found

@@ -4,7 +4,9 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medrobust.base.wording import agreeing
 from medrobust.exceptions import ConfigurationError
@@ -20,6 +22,9 @@ from .monitor_studies import (
 )
 from .parsing import check_out_file, check_out_folder, listed, run_job, subcommand_parser
 from .steps_bar import steps_bar
+
+if TYPE_CHECKING:
+    from medrobust.evaluation.store import Store, StoredCell
 
 ABOUT = """\
 Watch a deployed model for drift: fit a monitor to clean studies, update it with new ones, and look
@@ -53,7 +58,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
         float,
         "share of references like this one that must keep the budget (default: their mean)",
     ),
-    "detector": (str, "shewhart, cusum, ewma, page_hinkley (default ewma)"),
+    "detector": (str, "shewhart, cusum, ewma, page_hinkley, online_mmd (default ewma)"),
 }
 """Options of the default recipe: what they are, and what help says of them."""
 
@@ -153,11 +158,10 @@ def _check_published(given: Namespace, typed: Mapping[str, object]) -> None:
 def _fitted(record: dict[str, object], given: Namespace) -> str:
     lines = [f"{given.out}: {len(record['streams'])} streams of {_reference(record)}."]  # type: ignore[arg-type]
     if record["recipe"] == "default":
-        from medrobust.monitor.limit_words import limit_words, silent_words
+        from medrobust.monitor.limit_words import followed_words, limit_words, silent_words
 
         lines.append(f"limit {record['limit']:.3g}: {limit_words(record)}")
-        if silent := silent_words(record):
-            lines.append(silent)
+        lines += filter(None, (followed_words(record), silent_words(record)))
     elif record["limit"] is None:
         lines.append("no limit was published for this recipe: pass --limit to be alarmed.")
     else:
@@ -343,15 +347,18 @@ def bench(arguments: Sequence[str]) -> int:
         prevalences = tuple(map(float, shares))
     except ValueError as error:
         raise ConfigurationError(f"--prevalence {','.join(shares)}: {error}.") from error
+    named = listed(given.detector)
     chosen = Bench(
         per_day=given.per_day,
         window=given.window,
         budget=given.budget,
         prevalences=prevalences,
-        detectors=tuple(listed(given.detector)) or tuple(DETECTORS),
+        detectors=tuple(named or DETECTORS),
     )
     store = Store(given.store)
     cell = clean_cell(store, Choice(given.model, given.dataset, given.split, given.prompts))
+    if not named:
+        chosen = replace(chosen, detectors=tuple(_possible(store, cell)))
     others = [
         clean_cell(store, Choice(cell.spec.model, name, given.split, given.prompts))
         for name in listed(given.into)
@@ -363,14 +370,26 @@ def bench(arguments: Sequence[str]) -> int:
         from medrobust.monitor.wandb_runs import send_bench
 
         send_bench(given.wandb, given.out, found, about)
+        _say_offline(given.out)
     return 0
+
+
+def _possible(store: "Store", cell: "StoredCell") -> list[str]:
+    """Return the detectors that a store has something for, and say which it does not."""
+    from medrobust.metrics.drift.detectors import DETECTORS, LARGEST, detector_of
+
+    if store.has_features(str(cell.record["encoding_fingerprint"])):
+        return list(DETECTORS)
+    found = [name for name in DETECTORS if detector_of(name).follows == LARGEST]
+    left = ", ".join(name for name in DETECTORS if name not in found)
+    print(f"no {left}: it follows the embedding, and no features were kept.", file=sys.stderr)
+    return found
 
 
 def _turns(given: Sequence[str]) -> list[tuple[str, str]]:
     """Read --turn COLUMN=VALUE.
 
     Raises:
-        _say_offline(given.out)
         ConfigurationError: If one has no column or value.
     """
     found = [tuple(text.partition("=")[::2]) for text in given]
@@ -399,13 +418,6 @@ def _add_wandb(parser: ArgumentParser) -> None:
     )
 
 
-def _check_wandb(project: str) -> None:
-    """Refuse, before anything is computed, what is exported as W&B does not take it."""
-    if project:
-        from medrobust.reporting.wandb_environment import check_exported, check_project
-
-        check_exported(os.environ)
-        check_project(project, os.environ)
 def _say_offline(folder: Path) -> None:
     """Say where a run lies that was not sent."""
     from medrobust.reporting.wandb_environment import account_mode
@@ -414,3 +426,10 @@ def _say_offline(folder: Path) -> None:
         print(f"W&B: the run lies in {folder / 'wandb'}.", file=sys.stderr)
 
 
+def _check_wandb(project: str) -> None:
+    """Refuse, before anything is computed, what is exported as W&B does not take it."""
+    if project:
+        from medrobust.reporting.wandb_environment import check_exported, check_project
+
+        check_exported(os.environ)
+        check_project(project, os.environ)

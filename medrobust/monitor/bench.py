@@ -18,6 +18,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.comparisons import generator
 from medrobust.metrics.drift.detectors import (
     DETECTORS,
+    LARGEST,
     PageHinkley,
     check_budget,
     detector_of,
@@ -33,9 +34,6 @@ SETTLING = PageHinkley().fewest
 
 LONGEST_BUDGET = 36_500
 """Days: a limit is set on twelve budgets of clean days."""
-
-LARGEST = "largest of all"
-"""The statistic of the default recipe: the largest standardised distance of all streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +71,12 @@ class Bench:
         if self.budget > LONGEST_BUDGET:
             raise ConfigurationError(
                 f"budget={self.budget:g} is longer than {LONGEST_BUDGET:,} days: more clean "
+                f"streams would be drawn than can be followed."
+            )
         if self.window > self.onset + self.days:
             raise ConfigurationError(
                 f"window={self.window} is longer than the streams of the bench, "
                 f"{self.onset + self.days} days: give a shorter one."
-            )
-                f"streams would be drawn than can be followed."
             )
         if not all(0 < share <= 1 for share in self.prevalences):
             raise ConfigurationError("a prevalence is a share above 0 and at most 1.")
@@ -94,7 +92,7 @@ class Noticed:
         change: Corruption, or what else has changed.
         severity: 0 for what is no corruption.
         prevalence: Share of studies that it struck.
-        statistic: A stream, or `LARGEST`.
+        statistic: A stream, or `LARGEST`; of a detector that follows one stream, this alone.
         detector: Name.
         power: Share of streams in which it was noticed in time.
         delay: Days to the alarm, median over streams; None where fewer than half noticed.
@@ -165,6 +163,7 @@ class Site:
     bench: Bench
     key: str
     names: tuple[str, ...] = field(init=False)
+    places: dict[str, slice] = field(init=False)
     means: Float64Array = field(init=False)
     spreads: Float64Array = field(init=False)
     centers: Float64Array = field(init=False)
@@ -173,6 +172,10 @@ class Site:
 
     def __post_init__(self) -> None:
         bench = self.bench
+        columns = {name: self.digester.column(name) for name in bench.detectors}
+        self.places = {
+            name: slice(None) if at is None else slice(at, at + 1) for name, at in columns.items()
+        }
         self.names = (*(stream.name for stream in self.digester.streams), LARGEST)
         length = max(bench.days + bench.onset, 2 * SETTLING) + SETTLING
         count = max(bench.clean, int(np.ceil(12 * bench.budget / (length - SETTLING))))
@@ -191,10 +194,10 @@ class Site:
         steps = (z - self.centers) / self.scales
         self.limits = {}
         for name in bench.detectors:
-            paths = detector_of(name).path(steps)
+            paths = detector_of(name).path(steps[..., self.places[name]])
             found = [
-                limit_for(paths[..., s], bench.budget, settling=SETTLING)
-                for s in range(len(self.names))
+                limit_for(each, bench.budget, settling=SETTLING)
+                for each in np.moveaxis(paths, -1, 0)
             ]
             self.limits[name] = np.array([one.value for one in found])
 
@@ -211,8 +214,9 @@ class Site:
         steps = (z - self.centers) / self.scales
         accuracy, changed = self._accuracies(change, prevalence)
         for name in bench.detectors:
-            above = detector_of(name).path(steps) > self.limits[name]
-            for place, statistic in enumerate(self.names):
+            places = self.places[name]
+            above = detector_of(name).path(steps[..., places]) > self.limits[name]
+            for place, statistic in enumerate(self.names[places]):
                 yield self._noticed(
                     above[..., place], change, prevalence, (statistic, name), (accuracy, changed)
                 )
@@ -301,9 +305,9 @@ def _quantile(delays: Float64Array, share: float) -> float | None:
 
 
 def summary(found: Sequence[Noticed], detector: str) -> Mapping[tuple[str, int, float], Noticed]:
-    """Return what the default statistic noticed, by change, severity and prevalence."""
+    """Return what a monitor with a detector noticed, by change, severity and prevalence."""
     return {
         (one.change, one.severity, one.prevalence): one
         for one in found
-        if one.statistic == LARGEST and one.detector == detector
+        if one.statistic == detector_of(detector).follows and one.detector == detector
     }

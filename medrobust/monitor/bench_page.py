@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from medrobust.base.whole_files import write_whole
+from medrobust.metrics.drift.detectors import LARGEST
 from medrobust.reporting.markup import plain_table
 from medrobust.reporting.tables import csv_bytes, number
 
-from .bench import LARGEST, Bench, Noticed, summary
+from .bench import Bench, Noticed, summary
 from .page import document
 
 COLUMNS = (
@@ -117,7 +118,7 @@ def _compared(found: Sequence[Noticed], detectors: Sequence[str]) -> str:
             own = [one for one in found if (one.statistic, one.detector) == (name, detector)]
             seen = [one.delay for one in own if one.delay is not None]
             shown = f"; {np.median(seen):.0f} d" if seen else ""
-            cells.append(f"{100 * len(seen) / len(own):.0f} %{shown}")
+            cells.append(f"{100 * len(seen) / len(own):.0f} %{shown}" if own else "–")
         rows.append([name, *cells])
     note = "Share of all changes that half of the streams noticed; median delay of these."
     table = plain_table(("statistic", *detectors), rows, tight=True)

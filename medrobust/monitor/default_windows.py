@@ -99,10 +99,10 @@ def windows(
         counts[batch["days"] - first] += batch["counts"]
     known = (reference["sums"], float(record["reference"]["studies"]))
     z = standard.z(window_statistics(digester, sums, counts, known, settings))
-    unified = standard.unified(z)
+    detector = detector_of(settings.detector)
+    unified = standard.unified(z, digester.column(settings.detector))
     days = [day_text(first + step) for step in range(total)]
     ends = sorted({0, total, *(days.index(day) + 1 for day in resets if day in days)})
-    detector = detector_of(settings.detector)
     paths = np.concatenate([detector.path(unified[a:b]) for a, b in pairwise(ends)])
     sizes = np.round(window_sums(counts, settings.window)).astype(int)
     guessed = digester.accuracy(window_sums(sums, settings.window), np.maximum(sizes, 1.0))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import log
 from typing import Any
 
-from medrobust.metrics.drift.detectors import detector_of
+from medrobust.metrics.drift.detectors import LARGEST, detector_of
 
 from .studies import day_text
 
@@ -46,6 +46,18 @@ def limit_words(record: Mapping[str, Any]) -> str:
     )
 
 
+def followed_words(record: Mapping[str, Any]) -> str:
+    """Say what alone can raise an alarm; "" where every stream can.
+
+    Args:
+        record: Of a monitor.
+    """
+    stream = followed_stream(record)
+    if stream is None:
+        return ""
+    return f"{record['settings']['detector']} follows {stream} alone: no other stream alarms."
+
+
 def silent_words(record: Mapping[str, Any]) -> str:
     """Say for how long a detector that has to gather first is silent; "" of any other one.
 
@@ -60,6 +72,14 @@ def silent_words(record: Mapping[str, Any]) -> str:
         f"{name} is silent until {day_text(record['reference']['last'] + days + 1)}: it raises no "
         f"alarm in its first {days} days, and in as many after every reset."
     )
+
+
+def followed_stream(record: Mapping[str, Any]) -> str | None:
+    """Return the only stream that can raise an alarm; None where every one can."""
+    if "limit" not in record.get("standard", {}):  # a published recipe has no detector
+        return None
+    stream = detector_of(record["settings"]["detector"]).follows
+    return None if stream == LARGEST else stream
 
 
 def silent_days(record: Mapping[str, Any]) -> int:

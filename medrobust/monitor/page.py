@@ -13,7 +13,7 @@ from medrobust.exceptions import StoreError
 from medrobust.reporting.markup import details, plain_table
 
 from .folder import MonitorFolder
-from .limit_words import limit_words, silent_words
+from .limit_words import followed_words, limit_words, silent_words
 from .pictures import shown
 from .streams import NO_CONFIDENCE, above_one
 from .studies import day_text
@@ -127,6 +127,7 @@ def _about(record: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     )
     if "limit" in record["standard"]:
         text += f"Limit {record['limit']:.3g}: {limit_words(record)} "
+        text += f"{followed_words(record)} ".lstrip()
         text += f"{silent_words(record)} ".lstrip()
     if status:
         text += f"Studies since: {status['studies']}. "

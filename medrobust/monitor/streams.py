@@ -20,6 +20,7 @@ import numpy as np
 from medrobust.base.wording import counted
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.comparisons import generator
+from medrobust.metrics.drift.detectors import LARGEST, SHAPE, detector_of
 from medrobust.metrics.drift.kernels import median_bandwidth
 from medrobust.metrics.drift.univariate import MISSING
 from medrobust.metrics.label_free import threshold
@@ -121,11 +122,27 @@ class Digester:
         sizes += [(n, "category", len(c) + 1) for n, c in self.categories.items()]
         if self.arrays:
             sizes.append(("embedding mean", "mean", self.arrays["components"].shape[1]))
-            sizes.append(("embedding shape", "mean", WAVES))
+            sizes.append((SHAPE, "mean", WAVES))
         start = 0
         for name, kind, size in sizes:
             yield Stream(name, kind, start, start + size)
             start += size
+
+    def column(self, detector: str) -> int | None:
+        """Return the column of `statistics` that a detector follows; None: the largest of all.
+
+        Raises:
+            InvalidDataError: If these studies have no such stream.
+        """
+        follows, names = detector_of(detector).follows, [one.name for one in self.streams]
+        if follows == LARGEST:
+            return None
+        if follows not in names:
+            raise InvalidDataError(
+                f"{detector} follows the stream {follows!r}, and there is no embedding here: give "
+                f"features, or choose another --detector."
+            )
+        return names.index(follows)
 
     @property
     def misled(self) -> bool:

@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_n
 
 from . import default_windows, published_windows
 from .folder import Arrays, MonitorFolder, check_names
-from .limit_words import silent_days
+from .limit_words import followed_stream, silent_days
 from .models import UNNAMED, Model, check_same
 from .notes import Note, in_status, notes_of, resets
 from .published import RECIPES
@@ -419,6 +419,8 @@ def status_of(
     days = np.unique(np.concatenate([b["days"] for b in batches])) if batches else np.array([], int)
     every = np.arange(days[0], days[-1] + 1) if len(days) else days
     judged = [one for one in windows if one["statistic"] is not None]
+    if (alone := followed_stream(record)) is not None:  # others contribute to no alarm
+        judged = [{**one, "z": {alone: one["z"][alone]}} for one in judged]
     last = judged[-1] if judged else None
     since = None
     for one in reversed(judged):
@@ -443,9 +445,9 @@ def status_of(
             if one["alarm"]
         ],
     }
-
-
     return {**found, "silent_until": _silent_until(record, found)}
+
+
 def _since(judged: list[dict[str, Any]], since: str | None) -> dict[str, float | None]:
     """Return z of the last window; in an alarm the largest of each stream since it began.
 

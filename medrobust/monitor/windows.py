@@ -1,6 +1,6 @@
 """Windows of days as sums of rows, their standardised statistics, and the limit they alarm at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
@@ -98,12 +98,17 @@ class Standard:
         found: Float64Array = (statistics - self.means) / self.spreads
         return found
 
-    def unified(self, z: Float64Array) -> Float64Array:
-        """Return the largest of each window (...), 0 and spread 1 when nothing has changed.
+    def unified(self, z: Float64Array, column: int | None = None) -> Float64Array:
+        """Return one number of each window (...), 0 and spread 1 when nothing has changed.
 
         A window without enough studies (NaN) counts as one in which nothing has changed.
+
+        Args:
+            z: float64 (..., S).
+            column: Whose number it is; None: the largest of all.
         """
-        found: Float64Array = (z.max(axis=-1) - self.center) / self.spread
+        largest = (z.max(axis=-1) - self.center) / self.spread
+        found: Float64Array = largest if column is None else z[..., column]
         return np.where(np.isnan(found), 0.0, found)
 
     def record(self) -> dict[str, Any]:
@@ -216,10 +221,13 @@ def fit_standard(
         on_step: Told of each reference that is drawn.
 
     Raises:
-        InvalidDataError: If the reference is too short, or has too few studies a day.
+        InvalidDataError: If the reference is too short, has too few studies a day, or lacks what
+            the detector follows.
     """
-    own, series = clean_series(digester, rows, days, patients, settings, on_step)
-    found = detector_of(settings.detector).path(series)
+    detector = detector_of(settings.detector)
+    columns = (digester.column(settings.detector),)
+    own, series = clean_series(digester, rows, days, patients, settings, on_step, columns=columns)
+    found = detector.path(series[0])
     limit = limit_over_references(found, settings.budget, confidence=settings.confidence)
     return replace(own, limit=limit)
 
@@ -231,7 +239,9 @@ def clean_series(
     patients: Int64Array,
     settings: Settings,
     on_step: OnStep = nothing,
-) -> tuple[Standard, Float64Array]:
+    *,
+    columns: Sequence[int | None] = (None,),
+) -> tuple[Standard, list[Float64Array]]:
     """Return a standard without a limit, and unified series of clean streams to set one on.
 
     Args:
@@ -241,9 +251,11 @@ def clean_series(
         patients: int64 (N,).
         settings: Window, budget; the detector does not count.
         on_step: Told of each reference that is drawn.
+        columns: What detectors follow, as `Digester.column` has it.
 
     Returns:
-        The standard, and float64 (days, REFERENCES, STREAMS), each reference by its own standard.
+        The standard, and for each column float64 (days, REFERENCES, STREAMS), each reference by its
+        own standard.
 
     Raises:
         InvalidDataError: If the reference is too short, or has too few studies a day.
@@ -262,9 +274,10 @@ def clean_series(
     own = _look(digester, pool, blocks, settings, rng, streams=3 * GATHERED)
     series = []
     for done in range(1, REFERENCES + 1):
-        series.append(_watched(digester, period, pool, settings, rng))
+        series.append(_watched(digester, period, pool, settings, rng, columns))
         on_step(done, REFERENCES)
-    return replace(own, studies=len(rows) / length), np.stack(series, axis=1)
+    each = [np.stack(found, axis=1) for found in zip(*series, strict=True)]
+    return replace(own, studies=len(rows) / length), each
 
 
 def _watched(
@@ -273,8 +286,13 @@ def _watched(
     pool: Days,
     settings: Settings,
     rng: np.random.Generator,
-) -> Float64Array:
-    """Draw a reference, learn its standard, and unify clean streams: float64 (days, STREAMS)."""
+    columns: Sequence[int | None],
+) -> list[Float64Array]:
+    """Draw a reference, learn its standard, and unify clean streams by each column.
+
+    Returns:
+        For each float64 (days, STREAMS).
+    """
     blocks, block = len(period.patients), settings.block
     rows, days, patients = period.drawn_studies(blocks, rng)
     drawn = clean_period(
@@ -286,8 +304,9 @@ def _watched(
     found = []
     for _ in range(STREAMS):
         stream = rng.integers(0, len(pool.counts), length)
-        found.append(look.unified(look.z(drawn_path(digester, pool, stream, known, settings))))
-    return np.stack(found, axis=1)
+        z = look.z(drawn_path(digester, pool, stream, known, settings))
+        found.append([look.unified(z, column) for column in columns])
+    return [np.stack(each, axis=1) for each in zip(*found, strict=True)]
 
 
 def _look(

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medrobust.exceptions import InvalidDataError
-
-from .bench import LARGEST
+from medrobust.metrics.drift.detectors import detector_of
 
 ESTIMATES = {"atc": "atc_mc", "doc": "doc", "no change": "no_change"}
 """Estimate of a monitor -> method of label_free.csv."""
@@ -62,13 +61,14 @@ def delays_of(file: Path, detector: str) -> list[tuple[str, ...]]:
 
     Args:
         file: Written by `medrobust monitor bench`.
-        detector: Of the monitor; all rows are of the statistic that alarms.
+        detector: Of the monitor; all rows are of the statistic that it follows.
 
     Raises:
         InvalidDataError: If it is no such table, or does not have the detector.
     """
     rows = _rows(file, ("change", "statistic", "detector", "delay_days", "accuracy_changed"))
-    own = [r for r in rows if r["statistic"] == LARGEST and r["detector"] == detector]
+    follows = detector_of(detector).follows
+    own = [r for r in rows if r["statistic"] == follows and r["detector"] == detector]
     if not own:
         raise InvalidDataError(
             f"{file} has no row of {detector}, which this monitor runs: medrobust monitor bench "

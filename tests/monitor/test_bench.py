@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from stores import cell_key, data_record, write_cell
 
 from medrobust.cli.monitor import main
 from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError, UnknownNameError
-from medrobust.monitor.bench import LARGEST, Bench, summary
+from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
+from medrobust.metrics.drift.detectors import LARGEST, SHAPE
+from medrobust.monitor.bench import Bench, summary
 from medrobust.monitor.bench_changes import bench_store
 from medrobust.monitor.bench_page import COLUMNS, bench_html
 from medrobust.monitor.stored import Choice, clean_cell
@@ -25,7 +28,7 @@ SMALL = Bench(
     streams=12,
     clean=120,
     prevalences=(0.2, 1.0),
-    detectors=("ewma", "shewhart"),
+    detectors=("ewma", "shewhart", "online_mmd"),
 )
 LEVELS = (1, 5)
 
@@ -79,17 +82,27 @@ def test_accuracy_lost_is_that_of_the_cells(store, found):
 def test_every_stream_and_detector_has_its_row_and_its_false_alarms(found):
     names = {one.statistic for one in found}
     assert {LARGEST, "embedding mean", "score 0", "predicted class"} <= names
-    assert {one.detector for one in found} == {"ewma", "shewhart"}
+    assert {one.detector for one in found} == {"ewma", "shewhart", "online_mmd"}
     assert {one.change for one in found} == {"contrast", "hard studies", "label shift"}
     early = np.mean([one.false_alarms / SMALL.streams for one in found])
     assert early == pytest.approx(SMALL.onset / SMALL.budget, abs=0.1)
+
+
+def test_the_online_mmd_is_tried_on_the_embedding_alone(found):
+    own = [replace(one, detector="shewhart") for one in found if one.detector == "online_mmd"]
+    same = [one for one in found if (one.statistic, one.detector) == (SHAPE, "shewhart")]
+    assert own == same
+    assert summary(found, "online_mmd")["contrast", 5, 1.0].delay <= 3
+    page = bench_html(found, SMALL, "m on toy.")
+    assert re.search(r"largest of all</td>(<td>\d+ %[^<]*</td>){2}<td>–</td></tr>", page)
 
 
 def test_what_changes_nothing_is_noticed_by_chance_alone(tmp_path):
     made, data = Store(tmp_path), data_record("same", count=240)
     for name, level in [("clean", 0), ("contrast", 1)]:
         write_cell(made, data, cell_key(data, "m", name, level), logits=logits(data, 0))
-    found = list(bench_store(made, clean_cell(made, Choice()), SMALL))
+    small = replace(SMALL, detectors=("ewma", "shewhart"))  # there are no features
+    found = list(bench_store(made, clean_cell(made, Choice()), small))
     powers = [one.power for one in found if one.change == "contrast"]
     assert np.mean(powers) == pytest.approx(1 - np.exp(-30 / 60), abs=0.15)
 
@@ -107,6 +120,31 @@ def test_the_command_writes_table_and_page(store, tmp_path, capsys):
     assert "not seen" in page or " d (" in page
 
 
+def test_the_command_says_what_it_leaves_out_and_where_a_run_lies(
+    found, tmp_path, capsys, monkeypatch
+):
+    made, data = Store(tmp_path / "store"), data_record("plain", count=240)
+    for name, level in [("clean", 0), ("contrast", 1)]:
+        write_cell(made, data, cell_key(data, "m", name, level), logits=logits(data, 0))
+    out = tmp_path / "bench"
+    bench = ["bench", str(made.root), "--out", str(out)]
+    with pytest.raises(InvalidDataError, match="online_mmd follows the stream 'embedding shape'"):
+        main([*bench, "--detector", "online_mmd"])
+    tried = []
+    monkeypatch.setattr(
+        "medrobust.monitor.bench_changes.bench_store",
+        lambda store, cell, chosen, *_: tried.extend(chosen.detectors) or found[:1],
+    )
+    monkeypatch.setattr("medrobust.monitor.wandb_runs.send_bench", lambda *_: None)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main([*bench, "--wandb", "demo"]) == 0
+    assert tried == ["shewhart", "cusum", "ewma", "page_hinkley"]
+    assert capsys.readouterr().err.splitlines() == [
+        "no online_mmd: it follows the embedding, and no features were kept.",
+        f"W&B: the run lies in {out / 'wandb'}.",
+    ]
+
+
 def test_the_page_tells_what_chance_notices(found):
     assert "39 % by chance" in bench_html(found, SMALL, "m on toy.")
 
@@ -118,6 +156,8 @@ def test_choices_that_cannot_be_are_refused(store, tmp_path):
         Bench(detectors=("ewna",))
     with pytest.raises(ConfigurationError, match=r"silent before its day 30.*take 60"):
         Bench(budget=59)
+    with pytest.raises(ConfigurationError, match=r"window=1000 is longer .* 90 days: give"):
+        Bench(window=1000)
     with pytest.raises(ConfigurationError, match="longer than 36,500 days"):
         Bench(budget=float("inf"))
     with pytest.raises(ConfigurationError, match=r"is no store: name the folder"):
@@ -133,8 +173,6 @@ def test_choices_that_cannot_be_are_refused(store, tmp_path):
 
 
 def test_a_stream_may_turn_into_images_of_another_view(tmp_path):
-    from dataclasses import replace
-
     made = Store(tmp_path / "store")
     data = data_record("toy", count=240)
     views = np.array([["lateral" if i % 4 == 0 else "frontal"] for i in range(240)])
@@ -156,8 +194,6 @@ def test_a_stream_may_turn_into_images_of_another_view(tmp_path):
         list(bench_store(made, clean, small, turns=[("scanner", "B")]))
 
 
-    with pytest.raises(ConfigurationError, match=r"window=1000 is longer .* 90 days: give"):
-        Bench(window=1000)
 def test_a_stream_may_turn_into_another_site(store):
     data = data_record("site_b", count=150)
     cell = write_cell(store, data, cell_key(data, "m"), logits=logits(data, 5))

@@ -24,7 +24,7 @@ from medrobust.exceptions import (
 from medrobust.monitor import watch
 from medrobust.monitor.folder import MonitorFolder
 from medrobust.monitor.models import Model, check_same, typed_model
-from medrobust.monitor.page import _verdict
+from medrobust.monitor.page import _verdict, page
 from medrobust.monitor.studies import DAY, Studies, joined, seconds_of
 from medrobust.monitor.watch import fit_monitor, update_monitor
 from medrobust.monitor.windows import Settings
@@ -88,6 +88,28 @@ def test_clean_studies_raise_no_alarm_and_shifted_ones_do(monitor):
     }
     kept = json.loads((monitor / "status.json").read_text())
     assert kept == drifted.status
+
+
+def test_the_online_mmd_alarms_for_the_embedding_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("medrobust.monitor.windows.REFERENCES", 8)
+    place = tmp_path / "monitor"
+    settings = replace(SETTINGS, detector="online_mmd", budget=60)
+    fit_monitor(place, studies(0, 60, 12, 0), key=KEY, settings=settings)
+    other = studies(60, 6, 12, 1)
+    other = replace(other, numbers={"kvp": other.numbers["kvp"] + 40})
+    found = update_monitor(place, other, key=KEY)
+    windows = json.loads((place / "windows.json").read_text())
+    assert windows[-1]["z"]["kvp"] > 10
+    assert windows[-1]["statistic"] == pytest.approx(windows[-1]["z"]["embedding shape"], abs=1e-6)
+    assert not found.status["alarms"]
+    drifted = update_monitor(place, studies(66, 4, 12, 2, shift=0.8), key=KEY)
+    assert drifted.alarm
+    assert [name for name, _ in drifted.status["contributions"]] == ["embedding shape"]
+    before = content(place)
+    update_monitor(place, studies(66, 4, 12, 2, shift=0.8), key=KEY)
+    assert content(place) == before
+    text = page(MonitorFolder(place).record(), windows, drifted.status)
+    assert "online_mmd follows embedding shape alone: no other stream alarms." in text
 
 
 def test_the_same_studies_twice_change_nothing(monitor):
@@ -427,6 +449,10 @@ def test_an_update_says_until_when_page_hinkley_is_silent():
         ("1970-05-01", notes, None),
     ):
         assert watch._silent_until(record, {"day": day, "notes": known}) == until
+    windows = [{"day": "1970-03-22", "statistic": 0.0, "alarm": False, "z": {"a": 1.0}}]
+    status = watch.status_of({**record, "limit": 2.0}, windows, [])
+    assert (status["alarm"], status["silent_until"]) == (False, "1970-03-23")
+    assert _verdict(status) == "silent until 1970-03-23"
 
 
 def test_status_names_the_first_day_of_the_present_alarm():
@@ -436,7 +462,3 @@ def test_status_names_the_first_day_of_the_present_alarm():
     ]
     status = watch.status_of({"limit": 0.5}, windows, [])
     assert (status["since"], status["alarm"], len(status["alarms"])) == ("d2", True, 3)
-    windows = [{"day": "1970-03-22", "statistic": 0.0, "alarm": False, "z": {"a": 1.0}}]
-    status = watch.status_of({**record, "limit": 2.0}, windows, [])
-    assert (status["alarm"], status["silent_until"]) == (False, "1970-03-23")
-    assert _verdict(status) == "silent until 1970-03-23"

@@ -9,13 +9,14 @@ from scipy import stats
 from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNameError
 from medrobust.metrics.drift.clean_streams import clean_period
 from medrobust.metrics.drift.detectors import DETECTORS, detector_of
-from medrobust.metrics.drift.run_length import first_alarms, limit_over_references
+from medrobust.metrics.drift.run_length import first_alarms, limit_over_references, online_mmd
 from medrobust.metrics.drift.univariate import chi2_test
 from medrobust.monitor import page, windows
 from medrobust.monitor.streams import BINS, fit_digester, read_digester
 from medrobust.monitor.studies import DAY, Studies
 from medrobust.monitor.windows import (
     Settings,
+    clean_series,
     daily_sums,
     drawn_path,
     fit_standard,
@@ -67,6 +68,38 @@ def test_statistics_of_sums_are_those_of_studies():
     covariance = np.cov(embeddings[0].T, bias=True)
     squared = off @ np.linalg.solve(covariance, off)
     assert named["embedding mean"] == pytest.approx(scale * np.sqrt(squared), rel=1e-3)
+
+
+def test_what_the_online_mmd_follows_is_the_mmd_of_the_windows_vectors():
+    rng = np.random.default_rng(7)
+    reference, window = stream(40, 10, rng), stream(1, 50, rng, shift=0.3)
+    digester, rows = fit_digester(reference)
+    found = digester.statistics(
+        digester.digest(window).sum(axis=0, dtype=float)[None],
+        np.array([50.0]),
+        rows.sum(axis=0, dtype=float),
+        float(len(rows)),
+    )[0, digester.column("online_mmd")]
+    arrays, wider = digester.arrays, np.sqrt(400 / (400 - 8 - 1))
+    x, y = (s.vectors["embedding"] - arrays["mean"] for s in (reference, window))
+    both = np.concatenate([x * wider, y]) @ arrays["components"] @ arrays["waves"]
+    kernel = np.cos(both[:, None] - both[None]).mean(axis=-1)  # 1 on the diagonal
+    unbiased = online_mmd(kernel, np.arange(400), np.arange(400, 450), 50)[0]
+    own, others = (
+        (part.sum() - len(part)) / (len(part) * (len(part) - 1))
+        for part in (kernel[400:, 400:], kernel[:400, :400])
+    )
+    biased = unbiased + (1 - own) / 50 + (1 - others) / 400
+    assert found**2 / 32 == pytest.approx(biased * 50 * 400 / 450, rel=1e-4)
+
+
+def test_the_online_mmd_needs_an_embedding():
+    reference = stream(40, 10, np.random.default_rng(1))
+    digester, rows = fit_digester(replace(reference, vectors={}))
+    with pytest.raises(InvalidDataError, match=r"online_mmd follows .* choose another --detector"):
+        fit_standard(
+            digester, rows, reference.days, reference.patient_codes, Settings(detector="online_mmd")
+        )
 
 
 def test_a_digester_is_read_back_with_its_columns_in_order():
@@ -146,31 +179,26 @@ def test_sizes_are_squares_of_what_each_stream_compares():
         np.testing.assert_allclose(found[:, one.start : one.stop], expected, rtol=1e-12)
 
 
-def run_lengths(images, seed, monkeypatch):
+def run_lengths(images, seed):
     """Run lengths of each detector on fresh clean streams of one fitted site."""
     rng = np.random.default_rng(seed)
     settings = Settings(window=5, fewest=20, budget=40)
     reference = stream(210, 16, rng, images=images, dimension=4)
     digester, rows = fit_digester(reference)
-    seen = []
-
-    class Kept:
-        def path(self, series):
-            seen.append(series)
-            return detector_of("ewma").path(series)
-
-    monkeypatch.setattr(windows, "detector_of", lambda name: Kept())
-    patients = reference.patient_codes
-    standard = fit_standard(digester, rows, reference.days, patients, settings)
+    columns = [digester.column(name) for name in DETECTORS]
+    standard, clean = clean_series(
+        digester, rows, reference.days, reference.patient_codes, settings, columns=columns
+    )
     known = (rows.sum(axis=0, dtype=float), float(len(rows)))
     fresh = stream(10 * 200, 16, rng, images=images, dimension=4)
     sums, counts = daily_sums(digester.digest(fresh), fresh.days, 0, 2000)
     parts = [slice(200 * k, 200 * (k + 1)) for k in range(10)]
     found = [window_statistics(digester, sums[p], counts[p], known, settings) for p in parts]
-    series = np.stack([standard.unified(standard.z(one)) for one in found], axis=1)
+    z = standard.z(np.stack(found, axis=1))
     lengths = []
-    for name in DETECTORS:
-        limit = limit_over_references(detector_of(name).path(seen[0]), 40).value
+    for name, column, known in zip(DETECTORS, columns, clean, strict=True):
+        limit = limit_over_references(detector_of(name).path(known), 40).value
+        series = standard.unified(z, column)
         alarms = first_alarms(detector_of(name).path(series), limit)
         lengths.append(np.minimum(alarms, 200).sum() / max((alarms <= 200).sum(), 1))
     return lengths
@@ -179,7 +207,7 @@ def run_lengths(images, seed, monkeypatch):
 @pytest.mark.parametrize("images", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_false_alarms_keep_to_the_budget_with_overlapping_windows_and_patients(images, monkeypatch):
     monkeypatch.setattr(windows, "REFERENCES", 16)
-    rates = 1 / np.array([run_lengths(images, seed, monkeypatch) for seed in range(6)])
+    rates = 1 / np.array([run_lengths(images, seed) for seed in range(6)])
     error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates))
     assert (np.abs(rates.mean(axis=0) - 1 / 40) < 3 * error + 0.15 / 40).all()
 

@@ -16,6 +16,7 @@ BENCH = """\
 change,severity,prevalence,statistic,detector,delay_days,delay_studies,accuracy_changed,wrong_before_alarm
 contrast,5,0.3,largest of all,ewma,4.0,160.0,0.75,12.4
 contrast,1,0.3,largest of all,ewma,,,0.95,
+contrast,5,0.3,embedding shape,online_mmd,7.0,280.0,0.75,20.0
 contrast,5,0.3,score 0,ewma,9.0,360.0,0.75,30.0
 """
 FREE = """\
@@ -40,6 +41,7 @@ def test_delays_are_those_of_the_statistic_and_detector_that_alarm(tmp_path):
         ("contrast", "5", "30 %", "4 d", "160", "25.0 %", "12"),
         ("contrast", "1", "30 %", "not seen", "–", "5.0 %", "–"),
     ]
+    assert [row[3] for row in delays_of(file, "online_mmd")] == ["7 d"]
     with pytest.raises(InvalidDataError, match="no row of cusum"):
         delays_of(file, "cusum")
     with pytest.raises(InvalidDataError, match="no column 'change'"):

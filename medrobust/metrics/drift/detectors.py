@@ -7,16 +7,28 @@ at least 0 or grows with drift, and alarms above the limit.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from medrobust.exceptions import ConfigurationError, unknown_name
 from medrobust.types import Float64Array
 
+LARGEST = "largest of all"
+"""What most detectors follow: the largest standardised distance of all streams of a window."""
+
+SHAPE = "embedding shape"
+"""The stream that holds the MMD of a window's embeddings from those of the reference."""
+
 
 class Detector(Protocol):
-    """Turns a series into the statistic that is compared with a limit."""
+    """Turns a series into the statistic that is compared with a limit.
+
+    Attributes:
+        follows: The stream whose series it is given, or `LARGEST`.
+    """
+
+    follows: ClassVar[str]
 
     def path(self, series: Float64Array) -> Float64Array:
         """Return the statistic after each step: float64 (T, ...) of a series (T, ...)."""
@@ -32,6 +44,7 @@ class Shewhart:
     """
 
     two_sided: bool = False
+    follows: ClassVar[str] = LARGEST
 
     def path(self, series: Float64Array) -> Float64Array:
         """Return the values, or their sizes."""
@@ -52,6 +65,7 @@ class Cusum:
 
     slack: float = 0.5
     two_sided: bool = False
+    follows: ClassVar[str] = LARGEST
 
     def path(self, series: Float64Array) -> Float64Array:
         """Return the sum after each step."""
@@ -73,6 +87,7 @@ class Ewma:
 
     weight: float = 0.1
     two_sided: bool = False
+    follows: ClassVar[str] = LARGEST
 
     def path(self, series: Float64Array) -> Float64Array:
         """Return the average after each step."""
@@ -101,6 +116,7 @@ class PageHinkley:
     slack: float = 0.005
     forgetting: float = 0.9999
     fewest: int = 30
+    follows: ClassVar[str] = LARGEST
 
     def path(self, series: Float64Array) -> Float64Array:
         """Return the rise over the lowest sum so far."""
@@ -116,7 +132,32 @@ class PageHinkley:
         return found
 
 
-DETECTORS = {"shewhart": Shewhart, "cusum": Cusum, "ewma": Ewma, "page_hinkley": PageHinkley}
+@dataclass(frozen=True, slots=True)
+class OnlineMmd:
+    """The MMD of a sliding window's vectors from the reference, and of nothing else.
+
+    The window forgets by itself, so nothing is gathered: an alarm is a value above the limit, which
+    is set so that the run time on clean streams is the expected one. Windows slide by days here,
+    and their kernel is one of random waves, so that sums of days are enough.
+
+    References:
+        Cobb, Van Looveren and Klaise, AISTATS 2022, arXiv:2108.00883.
+    """
+
+    follows: ClassVar[str] = SHAPE
+
+    def path(self, series: Float64Array) -> Float64Array:
+        """Return the values."""
+        return series.copy()
+
+
+DETECTORS = {
+    "shewhart": Shewhart,
+    "cusum": Cusum,
+    "ewma": Ewma,
+    "page_hinkley": PageHinkley,
+    "online_mmd": OnlineMmd,
+}
 """Name -> class, as options have them."""
 
 
