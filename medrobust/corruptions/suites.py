@@ -84,6 +84,19 @@ def place_of(domain: str, region: str | None, region_of: str) -> str:
     return f"{first}@{where}_{region_of}"
 
 
+def placed_at(suite: str, level: int) -> float:
+    """Return what a level of the tables of a suite is in published severities.
+
+    Of levels that were equalised (`severity=ssim`) no severity is known: they stay as they are.
+
+    Example:
+        >>> placed_at("imagenet_c@2.5", 3), placed_at("imagenet_c", 3)
+        (2.5, 3.0)
+    """
+    found = re.search(r"@(\d+(\.\d+)?)$", suite)
+    return float(found[1] if found else level)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One corruption of a suite.

@@ -35,6 +35,7 @@ from medrobust.base.wording import counted
 from medrobust.corruptions.suites import BETWEEN as BETWEEN
 from medrobust.corruptions.suites import PAIRS as PAIRS
 from medrobust.corruptions.suites import SANITY as SANITY
+from medrobust.corruptions.suites import placed_at as placed_at
 from medrobust.exceptions import StoreError, UnknownNameError
 from medrobust.tasks.base import ArraySpec, redeclared, unlike
 from medrobust.tasks.lookup import task_name, task_of

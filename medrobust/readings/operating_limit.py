@@ -120,11 +120,11 @@ def _rows(matrix: Matrix, tolerance: float, images: Sequence[Matrix]) -> Iterato
             added = _added(matrix, row, column, of)
             if added is None:
                 continue
-            limit, earliest, latest = limits(table.severities, added, tolerance)
+            limit, earliest, latest = limits(table.placed, added, tolerance)
             values = (
                 named.model, named.adapter, named.label, table.dataset, table.split, table.suite,
                 column, of, number(100 * tolerance), number(float(matrix.clean[of][row])),
-                number(limit), number(earliest), number(latest), str(max(table.severities)),
+                number(limit), number(earliest), number(latest), f"{max(table.placed):g}",
             )  # fmt: skip
             quality = _quality(matrix, images, column, limit)
             yield {**dict(zip(COLUMNS, values, strict=False)), **quality}
@@ -148,13 +148,13 @@ def _of_classes(
         if any(one is None for one in found):
             continue
         shares = [one for one in found if one is not None]
-        limit, earliest, latest = falls_below(table.severities, shares, settings.sensitivity / 100)
+        limit, earliest, latest = falls_below(table.placed, shares, settings.sensitivity / 100)
         named = matrix.rows[row]
         values = (
             named.model, named.adapter, named.label, table.dataset, table.split, table.suite,
             column, name, str(int(_own(matrix, k).sum())), number(settings.sensitivity),
             number(shares[0][0]), number(limit), number(earliest), number(latest),
-            str(max(table.severities)),
+            f"{max(table.placed):g}",
         )  # fmt: skip
         quality = _quality(matrix, images, column, limit)
         yield {**dict(zip(OF_CLASSES, values, strict=False)), **quality}
@@ -180,7 +180,7 @@ def _sensitivity(matrix: Matrix, place: Place, k: int) -> tuple[float, float, fl
 
 
 def falls_below(
-    severities: Sequence[int], shares: Sequence[tuple[float, float, float]], least: float
+    severities: Sequence[float], shares: Sequence[tuple[float, float, float]], least: float
 ) -> tuple[float | None, float | None, float | None]:
     """Return where a share first falls below what it must be: likely, at the earliest, at latest.
 
@@ -229,7 +229,7 @@ def _added(
 
 
 def limits(
-    severities: Sequence[int], added: Sequence[tuple[float, float, float]], tolerance: float
+    severities: Sequence[float], added: Sequence[tuple[float, float, float]], tolerance: float
 ) -> tuple[float | None, float | None, float | None]:
     """Return where the added error first exceeds the tolerance: likely, at the earliest, at latest.
 
@@ -251,7 +251,7 @@ def limits(
     return value, high, low
 
 
-def _crossing(severities: Sequence[int], added: Sequence[float], level: float) -> float | None:
+def _crossing(severities: Sequence[float], added: Sequence[float], level: float) -> float | None:
     place, before = 0.0, 0.0
     for severity, value in zip(severities, added, strict=True):
         if value >= level:
@@ -285,7 +285,7 @@ def _quality(
         known = name in beside.values
         means = beside.values[name][0, place] if known else np.full(len(table.severities), np.nan)
         clean = float(beside.clean[name][0]) if known else np.nan
-        at = [0.0, *map(float, table.severities)]
+        at = [0.0, *table.placed]
         if np.isnan(clean):  # PSNR of unchanged images is infinite
             at, means = at[1:], means
             value = np.nan if limit < at[0] else np.interp(limit, at, means)

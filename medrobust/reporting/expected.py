@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from medrobust.evaluation.store import CellSpec, StoredCell
+from medrobust.evaluation.store import CellSpec, StoredCell, placed_at
 
 STANDARD_SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -34,6 +34,11 @@ class ExpectedTable:
     in_store: int = 0
     task: str = ""
     unit: str = "image"
+
+    @property
+    def placed(self) -> list[float]:
+        """Where its levels lie in published severities."""
+        return [placed_at(self.suite, level) for level in self.severities]
 
     def is_of(self, cell: StoredCell) -> bool:
         """Say whether a cell is of the data and the task of this table."""

@@ -1,6 +1,5 @@
 """A report from the store alone: every cell that is there, or those of some models and sets."""
 
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -351,9 +350,10 @@ def between_notes(expected: Iterable[ExpectedTable]) -> list[str]:
     """
     notes: dict[str, None] = {}
     for table in expected:
-        placed = re.search(r"@(\d+(\.\d+)?)$", table.suite)
-        for name, level in product(table.corruptions if placed else (), table.severities):
-            notes[f"{name} ({table.suite}): {level} at {table.suite.rpartition('@')[2]}"] = None
+        levels = zip(table.severities, table.placed, strict=True)
+        for name, (level, at) in product(table.corruptions, levels):
+            if at != level:
+                notes[f"{name} ({table.suite}): {level} at {at:g}"] = None
     return list(notes)
 
 

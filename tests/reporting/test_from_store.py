@@ -1,5 +1,6 @@
 """A report from the store alone: what is found, what is missing, which files there are."""
 
+import csv
 import re
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ from run_entry import answer
 from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.exceptions import StoreError, UnknownNameError
+from medrobust.readings.operating_limit import OperatingLimit
+from medrobust.readings.robustness_radius import RobustnessRadius
 from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.figures import title
 from medrobust.reporting.from_store import Choice, report_store
@@ -294,9 +297,16 @@ def test_a_report_says_where_severities_in_between_lie(tmp_path) -> None:
     store, _ = write_matrix(
         tmp_path / "store", data, {"m": 1.0}, corruptions=TWO[:1], severities=(2, 3)
     )
-    key = cell_key(data, "m", "contrast", 3, between=2.5)
+    key = cell_key(data, "m", "contrast", 3, seed=0)
+    between = {"name": "contrast", "kernel": "contrast", "severity": 3, "parameters": {"factor": 1}}
+    key = replace(key, encoding=key.encoding | {"corruption": between})
     write_cell(store, data, replace(key, spec=replace(key.spec, suite="imagenet_c@2.5")))
-    report = report_store(tmp_path / "store", tmp_path / "out", **LIGHT)
+    asked = {"robustness_radius": RobustnessRadius(), "operating_limit": OperatingLimit()}
+    report = report_store(tmp_path / "store", tmp_path / "out", readings=asked, **LIGHT)
     assert [note for note in report.notes if "contrast" in note] == [
         "contrast (imagenet_c@2.5): 3 at 2.5"
     ]
+    for name in asked:
+        rows = csv.DictReader((tmp_path / "out" / f"{name}.csv").read_text("utf-8").splitlines())
+        highest = {row["suite"]: row["highest_severity"] for row in rows}
+        assert highest == {"imagenet_c": "3", "imagenet_c@2.5": "2.5"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from medrobust.evaluation.store import BETWEEN, StoredCell
+from medrobust.evaluation.store import BETWEEN, StoredCell, placed_at
 from medrobust.reporting.matrix import Matrix, ratios
 from medrobust.reporting.measure import Measured
 from medrobust.reporting.rows import identity
@@ -22,7 +22,7 @@ Curves: TypeAlias = Mapping[ColumnKey, Mapping[float, Sequence[StoredCell]]]
 def severity_of(cell: StoredCell) -> float:
     """Return the severity of a cell: published, or between the published ones."""
     corruption = cell.record["encoding"].get("corruption", {})
-    return float(corruption.get("at", cell.spec.severity))
+    return float(corruption.get("at", placed_at(cell.spec.suite, cell.spec.severity)))
 
 
 def by_row(cells: Sequence[StoredCell]) -> dict[RowKey, Curves]:
