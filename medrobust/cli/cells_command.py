@@ -26,6 +26,9 @@ OTHERS = ("clip_vit_b16", "biomedclip")
 
 DEMONSTRATIONS = ("phantomclip_small", "phantomclip")
 
+PLACED = "severity.equalise"
+"""Key that says where levels lie that are no published severities."""
+
 RUN_WIDE = {
     "seed": 0,
     "store.features": False,
@@ -99,11 +102,20 @@ class CellsCommand:
         groups_of_it = ["dataset", *(["task"] if _kind(config) != FIRST else []), "corruption"]
         for group in groups_of_it:
             yield from self._of_group(group, config[group])
-        yield f"severity={','.join(map(str, levels))}"
+        yield from self._severities(config, levels)
         for key, usual in RUN_WIDE.items():
             value = _at(config, key)
             if value not in (None, usual):
                 yield f"{key}={override_value(value)}"
+
+    def _severities(self, config: Mapping[str, Any], levels: Sequence[int]) -> list[str]:
+        """Choose the levels; where they lie elsewhere than published ones, where they lie."""
+        placed = _at(config, PLACED)
+        if placed is None:
+            return [f"severity={','.join(map(str, levels))}"]
+        if "at" in placed:
+            return [f"severity={placed['at']:g}"]
+        return self._of_group("severity", {"levels": list(levels), "equalise": placed})
 
     def _sentences(self, model: str, config: Mapping[str, Any]) -> list[str]:
         """Choose the sentences of the runs where the model's own have their name but differ.
@@ -173,7 +185,7 @@ def _runs(cells: Sequence[StoredCell]) -> list[tuple[Mapping[str, Any], list[int
         config = _config(cell)
         if not (config.get("dataset") and config.get("corruption") and cell.spec.severity):
             continue
-        keys = ("dataset", "task", "corruption", *RUN_WIDE)
+        keys = ("dataset", "task", "corruption", PLACED, *RUN_WIDE)
         name = canonical_json({key: _at(config, key) for key in keys})
         found.setdefault(name, (config, set()))[1].add(cell.spec.severity)
     return [(config, sorted(levels)) for config, levels in found.values()]

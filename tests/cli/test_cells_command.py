@@ -75,6 +75,8 @@ def recorded(workplace: Path, tmp_path: Path):
         "dataset=medmnist dataset.limit=9 corruption=all seed=7",
         "dataset=phantoms_site_b corruption=bubble corruption.suite=bloodmnist",
         "dataset=skinl_photo dataset.label_order=published",
+        "corruption=contrast severity=0.5",
+        "corruption=contrast severity=ssim_mild severity.equalise.images=9",
         'dataset=npz dataset.file=a.npz \'dataset.class_names=["01", "chest: x, ray"]\'',
     ],
 )
@@ -87,7 +89,7 @@ def test_the_command_for_a_reference_asks_for_the_same_cells(recorded, tmp_path,
     found, wanted = resolved(composed(typed)), cells[0].record["config"]
     for group in ("dataset", "corruption", "seed", "task"):
         assert found[group] == wanted[group] or found[group] == {**wanted[group], "file": "PATH"}
-    assert found["severity"]["levels"] == [1]
+    assert found["severity"] == {**wanted["severity"], "levels": [1]}
     assert found["model"]["name"] == "biomedclip"
     assert found["store"]["dir"] == str(tmp_path / "store")
 
