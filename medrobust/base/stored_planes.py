@@ -37,14 +37,18 @@ class StoredPlane:
     Attributes:
         codes: uint16 (H, W).
         facts: Its record of `FACTS`.
+        changed: Values that a corruption has left of it, float64 (H, W).
     """
 
     codes: NDArray[np.uint16]
     facts: Any
+    changed: Float64Array | None = None
 
     @property
     def values(self) -> Float64Array:
         """Values after the modality transformation, float64 (H, W): Hounsfield units for CT."""
+        if self.changed is not None:
+            return self.changed
         found: Float64Array = self.facts["first"] + self.facts["step"] * self.codes.astype(float)
         return found
 

@@ -11,7 +11,7 @@ from .suites import BETWEEN
 
 def has_severities_between(column: object) -> bool:
     """Say whether a column of a table can be computed at any severity: parameters interpolate."""
-    if not isinstance(column, Corruption) or column.place or column.suite is None:
+    if not isinstance(column, Corruption) or column.region is not None or column.suite is None:
         return False
     return column.entry.kernel in HARMLESS
 

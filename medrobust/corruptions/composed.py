@@ -16,8 +16,8 @@ Images = TypeVar("Images")
 class ComposedCorruption:
     """The second corruption of what the first one leaves; in no table.
 
-    Each has the draws that it has alone, so that a composed picture begins as the picture of the
-    first one does.
+    Both are of pictures, or both of stored values. Each has the draws that it has alone, so that a
+    composed picture begins as the picture of the first one does.
 
     Attributes:
         computed: Always: from the clean images.
@@ -78,7 +78,11 @@ class ComposedCorruption:
         stream: str = "",
         index: "IndexBatch",
     ) -> "UInt8Batch":
-        """Corrupt a batch twice; see `corrupt`."""
+        """Corrupt a batch twice; see `corrupt`. Stored values are shown once, at the end."""
+        if self.first.domain == "stored":
+            pair = zip((self.first, self.second), self.levels, strict=True)
+            steps = [one.step(level, seed=seed, stream=stream) for one, level in pair]
+            return self.first.of_stored(images, steps, index)
         for one, level in zip((self.first, self.second), self.levels, strict=True):
             images = one(images, severity=level, seed=seed, stream=stream, index=index)
         return images

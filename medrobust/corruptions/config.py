@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from medrobust.types import IndexBatch, UInt8Batch
 
     from .shell import Grey
+    from .stored import Step
 
 Images = TypeVar("Images")
 
@@ -171,14 +172,7 @@ class Corruption:
         if self.name == "clean":
             return {"name": "clean"}
         entry = self.entry
-        part: dict[str, Any] = {}
-        if self.region is not None:
-            part["region"] = [self.region, *self._mask_identity()]
-        if self.domain == "stored":
-            from .stored import VERSION
-
-            part["domain"] = ["stored", VERSION, self._stored().digest]
-        return part | {
+        return self.place_identity() | {
             "name": self.name,
             "kernel": entry.kernel,
             "parameters": entry.described(severity),
@@ -186,6 +180,17 @@ class Corruption:
             "grey": self.grey,
             "keys": keys.FORMAT,
         }
+
+    def place_identity(self) -> dict[str, Any]:
+        """Give what decides the pixels where it is not the whole picture that is changed."""
+        part: dict[str, Any] = {}
+        if self.region is not None:
+            part["region"] = [self.region, *self._mask_identity()]
+        if self.domain == "stored":
+            from .stored import VERSION
+
+            part["domain"] = ["stored", VERSION, self._stored().digest]
+        return part
 
     def random(self, severity: int) -> bool:
         """Say whether draws are used at this severity: only then do seed and stream matter."""
@@ -206,7 +211,8 @@ class Corruption:
     ) -> "UInt8Batch":
         """Corrupt a batch; see `corrupt`."""
         if self.domain == "stored" and self.name != "clean":
-            corrupted = self._of_stored(images, severity, seed, stream, index)
+            step = self.step(severity, seed=seed, stream=stream)
+            corrupted = self.of_stored(images, [step], index)
         else:
             corrupted = self._of_picture(images, severity, seed, stream, index)
         if self.region is None or self.name == "clean":
@@ -215,23 +221,29 @@ class Corruption:
 
         return within(images, corrupted, self._mask(images, index), self.region)
 
-    def _of_stored(
-        self, images: "UInt8Batch", severity: int, seed: int, stream: str, index: "IndexBatch"
-    ) -> "UInt8Batch":
-        """Corrupt the stored values of images, and show them as the images are."""
-        from .shell import check_severity, key_of, rows_of
-        from .stored import corrupt_stored
+    def step(self, severity: int, *, seed: int, stream: str) -> "Step":
+        """Give the kernel, its parameters and the key of its draws at a published severity.
+
+        Raises:
+            ConfigurationError: If there is no such severity.
+        """
+        from .shell import check_severity, key_of
+        from .stored import Step
 
         check_severity(self.name, severity, SEVERITIES)
         entry = self.entry
-        return corrupt_stored(
-            images,
-            self._stored().read(index),
-            entry.kernel,
-            entry.parameters(severity),
-            key=key_of(entry.kernel, seed, stream, self.name, severity),
-            rows=rows_of(images, index),
-        )
+        key = key_of(entry.kernel, seed, stream, self.name, severity)
+        return Step(entry.kernel, entry.parameters(severity), key)
+
+    def of_stored(
+        self, images: "UInt8Batch", steps: Sequence["Step"], index: "IndexBatch"
+    ) -> "UInt8Batch":
+        """Corrupt the stored values of images by some steps, and show them as the images are."""
+        from .shell import rows_of
+        from .stored import corrupt_stored
+
+        planes = self._stored().read(index)
+        return corrupt_stored(images, planes, steps, rows=rows_of(images, index))
 
     def _of_picture(
         self, images: "UInt8Batch", severity: int, seed: int, stream: str, index: "IndexBatch"

@@ -302,7 +302,7 @@ def identity_at(corruption: Corruption, severity: float, level: int) -> dict[str
     from medrobust import keys
 
     entry = corruption.entry
-    return {
+    return corruption.place_identity() | {
         "name": corruption.name,
         "kernel": entry.kernel,
         "parameters": parameters_at(entry, severity),
@@ -338,11 +338,19 @@ def corrupt_at(
     check_batch(images)
     entry = corruption.entry
     seed, stream, level = keyed
+    parameters, key = (
+        parameters_at(entry, severity),
+        derive_key(seed, stream, corruption.name, level),
+    )
+    if corruption.domain == "stored":
+        from .stored import Step
+
+        return corruption.of_stored(images, [Step(entry.kernel, parameters, key)], index)
     return run_kernel(
         images,
         entry.kernel,
-        parameters_at(entry, severity),
-        key=derive_key(seed, stream, corruption.name, level),
+        parameters,
+        key=key,
         rows=rows_of(images, index),
         grey=corruption.grey,
     )

@@ -17,6 +17,7 @@ then what is shown; one that was brought to it moves by as much as what is shown
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -65,6 +66,21 @@ Back: TypeAlias = Callable[[StoredPlane, Float64Array, Float64Array], Float64Arr
 """Plane, greys before, greys after -> values."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One corruption of stored values.
+
+    Attributes:
+        kernel: One that has such a form.
+        parameters: All but its draws, which are those of the picture.
+        key: From `shell.key_of`.
+    """
+
+    kernel: str
+    parameters: Mapping[str, Any]
+    key: Key
+
+
 def has_stored_form(kernel: str) -> bool:
     """Say whether a kernel can act on stored values.
 
@@ -78,10 +94,8 @@ def has_stored_form(kernel: str) -> bool:
 def corrupt_stored(
     images: UInt8Batch,
     planes: Sequence[StoredPlane],
-    kernel: str,
-    parameters: Mapping[str, Any],
+    steps: Sequence[Step],
     *,
-    key: Key,
     rows: Tensor,
 ) -> UInt8Batch:
     """Corrupt stored values and show what it changes, uint8 of the shape of `images`.
@@ -92,33 +106,31 @@ def corrupt_stored(
     Args:
         images: uint8 (N, C, H, W) of equal channels, as the data set shows its planes.
         planes: Of the N images.
-        kernel: One that has such a form.
-        parameters: All but its draws, which are those of the picture.
-        key: From `shell.key_of`.
+        steps: Each of the values that the one before leaves.
         rows: int64 (N,), what the draws are keyed by.
     """
-    corrupted = corrupted_values(planes, kernel, parameters, key=key, rows=rows)
+    after = planes
+    for step in steps:
+        left = corrupted_values(after, step, rows=rows)
+        after = [replace(one, changed=new) for one, new in zip(after, left, strict=True)]
     moved = [
-        plane.shown(values).astype(np.int16) - plane.shown(plane.values)
-        for plane, values in zip(planes, corrupted, strict=True)
+        last.shown(last.values).astype(np.int16) - first.shown(first.values)
+        for first, last in zip(planes, after, strict=True)
     ]
     added = images.cpu() + torch.from_numpy(np.stack(moved))[:, None]
     return added.clip(0, 255).to(torch.uint8).to(images.device)
 
 
 def corrupted_values(
-    planes: Sequence[StoredPlane],
-    kernel: str,
-    parameters: Mapping[str, Any],
-    *,
-    key: Key,
-    rows: Tensor,
+    planes: Sequence[StoredPlane], step: Step, *, rows: Tensor
 ) -> list[Float64Array]:
     """Corrupt stored values of images of one size, float64 (H, W) each; see `corrupt_stored`."""
+    kernel = step.kernel
     to_greys, back = MAPS["window" if kernel == "window_error" else KERNELS[kernel].device]
     greys = np.stack([to_greys(plane) for plane in planes])
     with kernels_of("torch"):  # compiled forms take whole greys alone
-        batch = run_kernel(torch.from_numpy(greys)[:, None], kernel, parameters, key=key, rows=rows)
+        taken = torch.from_numpy(greys)[:, None]
+        batch = run_kernel(taken, kernel, step.parameters, key=step.key, rows=rows)
     changed = batch[:, 0].numpy()
     return [back(*one) for one in zip(planes, greys, changed, strict=True)]
 

@@ -47,7 +47,7 @@ def whole_images(columns: Iterable[Column]) -> dict[tuple[str, str], Corruption]
     return {
         (str(one.suite), one.name): one
         for one in columns
-        if isinstance(one, Corruption) and not one.place
+        if isinstance(one, Corruption) and one.region is None
     }
 
 

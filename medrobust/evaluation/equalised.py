@@ -152,6 +152,8 @@ def _of_column(
     reason = _fixed(column)
     if reason or not _published(column):
         return reason
+    if column.domain != "picture":
+        return f"{column.name} is on stored values, which are set to no SSIM"
     device = str(_device(experiment))
     wanted = tuple(sorted(experiment.data.severities))
     targets = tuple(asked.targets[level - 1] for level in wanted)
@@ -167,8 +169,6 @@ def _fixed(column: Column) -> str:
     """Say why a column has no severities in between; empty where it has."""
     if not _published(column):
         return f"{column.name} is read from files, whose severities are fixed"
-    if column.domain != "picture":
-        return f"{column.name} is on stored values, which have no severities in between"
     if column.region is not None:
         return f"{column.name} is in a region, whose share of the image differs"
     if column.entry.kernel not in HARMLESS:

@@ -163,8 +163,8 @@ def _dataset_plan(
     from .regions import with_masks, with_planes
 
     image_set = resources.image_set(source)
-    columns = equalised(experiment, resources, source, columns)
     columns = with_planes(with_masks(columns, image_set), image_set)
+    columns = equalised(experiment, resources, source, columns)
     for column in columns:
         if isinstance(column, MovedWindows):
             column.check(image_set)

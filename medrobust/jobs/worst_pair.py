@@ -26,6 +26,12 @@ def check_pairs(settings: WorstPair, plans: Sequence[DatasetPlan]) -> None:
     """
     for planned in plans:
         columns = whole_images(planned.columns)
+        if planned.columns and not columns:
+            raise ConfigurationError(
+                f"readings=worst_pair joins corruptions of whole images at published severities, "
+                f"and there is none on {planned.record.name}: leave corruption.region out, and "
+                f"choose severities as severity=2,3."
+            )
         severities = sorted({cell.key.spec.severity for cell in planned.cells} - {0})
         suites = {suite: [n for own, n in columns if own == suite] for suite, _ in columns}
         if not any(settings.pairs(names, severities) for names in suites.values()):

@@ -10,7 +10,7 @@ from medrobust.evaluation.store import Store, StoredCell
 
 from .rows import identity
 
-SHARED = ("kernel", "grey", "keys")
+SHARED = ("kernel", "grey", "keys", "domain")
 """What a corruption between published severities shares with the published one."""
 
 
@@ -81,7 +81,8 @@ def _corruption(cell: StoredCell) -> Mapping[str, Any]:
 
 
 def _of_any_severity(cell: StoredCell) -> tuple[Any, ...]:
-    return (cell.spec.corruption, *(_corruption(cell).get(name) for name in SHARED))
+    shared = {name: _corruption(cell).get(name) for name in SHARED}
+    return (cell.spec.corruption, canonical_json(shared))
 
 
 def _row(cell: StoredCell, ending: str, seed: Any) -> tuple[Any, ...]:

@@ -11,7 +11,10 @@ from dicoms import item, write_dicom
 
 from medrobust.base.stored_planes import FACTS, StoredPlane
 from medrobust.corruptions import Corruption, Suite
-from medrobust.corruptions.stored import corrupted_values
+from medrobust.corruptions.at_severity import CorruptionAt
+from medrobust.corruptions.composed import ComposedCorruption
+from medrobust.corruptions.continuous import ContinuousCorruption, Level
+from medrobust.corruptions.stored import Step, corrupted_values
 from medrobust.corruptions.suites import suites
 from medrobust.datasets import Dicom, Phantoms
 from medrobust.evaluation.regions import with_planes
@@ -32,7 +35,7 @@ def plane(codes: Any, **facts: Any) -> StoredPlane:
 
 def values(one: StoredPlane, kernel: str, **parameters: Any) -> np.ndarray:
     key, rows = derive_key(0, "", kernel, 1), torch.tensor([4])
-    return corrupted_values([one], kernel, parameters, key=key, rows=rows)[0]
+    return corrupted_values([one], Step(kernel, parameters, key), rows=rows)[0]
 
 
 def test_exposure_scales_linear_values_and_shifts_logarithms() -> None:
@@ -124,8 +127,8 @@ def source(table: Path, **options: Any) -> Dicom:
     return Dicom(csv=str(table), **({"size": 32, "modality": "CT"} | options))
 
 
-def column(name: str = "low_dose", suite: str = "ct_physics") -> Corruption:
-    (found,) = Corruption(name, suite=suite, domain="stored").expand(None, "CT")
+def column(name: str = "low_dose", suite: str = "ct_physics", modality: str = "CT") -> Corruption:
+    (found,) = Corruption(name, suite=suite, domain="stored").expand(None, modality)
     return found
 
 
@@ -196,3 +199,37 @@ def test_what_has_no_stored_form_is_refused_and_suites_take_what_has() -> None:
         Suite("imagenet_c", domain="stored").expand(None)
     with pytest.raises(ConfigurationError, match="which a run has and this use has not"):
         column().identity(1)
+
+
+def test_severities_in_between_and_pairs_are_of_stored_values(tmp_path: Path) -> None:
+    """Exposure scales values that are linear in it: closed forms, where a window clips most."""
+    codes = np.random.default_rng(1).integers(0, 1200, (32, 32)).astype(np.uint16)
+    linear = {"PixelIntensityRelationship": "LIN", "PixelIntensityRelationshipSign": 1}
+    shown = {"WindowCenter": 400, "WindowWidth": 200, "BitsStored": 12, "HighBit": 11}
+    table = written(tmp_path, codes, Modality="DX", **linear, **shown)
+    image_set = source(table, modality="DX").load()
+    names = ("xray_underexposure", "xray_overexposure")
+    columns = [column(name, "xray_physics", "DX") for name in names]
+    under, over = with_planes(columns, image_set)
+    images = torch.from_numpy(np.array(image_set.images))[:, None]
+    keyed = {"seed": 0, "stream": "", "index": torch.from_numpy(np.array(image_set.index))}
+    (own, _) = image_set.stored().read(np.arange(2))
+    less, more = (
+        [one.identity(level)["parameters"]["factor"] for level in range(1, 6)]
+        for one in (under, over)
+    )
+
+    between = ContinuousCorruption(under, (Level(3, 2.5),), "2.5")
+    assert between.suite == "xray_physics@stored@2.5"
+    assert between.identity(3)["domain"] == under.identity(3)["domain"]
+    expected = own.shown(codes * ((less[1] + less[2]) / 2))
+    assert np.array_equal(between(images, severity=3, **keyed)[0, 0], expected)
+    whole = CorruptionAt(under, 3.0)(images, severity=3, **keyed)
+    assert torch.equal(whole, under(images, severity=3, **keyed))
+
+    pair = ComposedCorruption(under, over, (4, 2))
+    expected = own.shown(codes * less[3] * more[1])
+    assert np.array_equal(pair(images, severity=4, **keyed)[0, 0], expected)
+    assert not np.array_equal(
+        expected, over(under(images, severity=4, **keyed), severity=2, **keyed)[0, 0]
+    )

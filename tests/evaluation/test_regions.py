@@ -113,16 +113,21 @@ def test_runs_on_stored_values_and_on_parts_of_them_are_read_back_and_verified(
     write_table(Path("labels.csv"), [{"path": f"{n}.dcm", "label": "ab"[n % 2]} for n in range(4)])
     short = ("dataset=dicom", "dataset.csv=labels.csv", "dataset.modality=CT", "audit=false")
     short = (*short, "dataset.size=64", "model=phantomclip_small", "validation=false")
-    short = (*short, "corruption=low_dose", "corruption.domain=stored", "severity=3")
-    for words in ((), ("corruption.region=mask",)):
+    short = (*short, "corruption=ring_artifact", "corruption.domain=stored", "severity=3")
+    radius = ("readings=robustness_radius", "readings.robustness_radius.resolution=1")
+    for words in (radius, ("corruption.region=mask",)):
         assert medrobust(*short, *words, "hydra.run.dir=run") == 0
     cells = [cell for cell in Store(Path("outputs/store")).cells() if cell.spec.severity]
     suites = {cell.spec.suite for cell in cells}
-    assert suites == {"ct_physics@stored", "ct_physics@stored@inside_foreground"}
+    assert suites == {
+        "ct_physics@stored",
+        "ct_physics@stored@between",
+        "ct_physics@stored@inside_foreground",
+    }
     assert {row["suite"] for row in rows("run/results.csv") if row["severity"] != "0"} == {
         "ct_physics@stored@inside_foreground"
     }
-    assert medrobust("verify", "outputs/store", "dataset.csv=labels.csv") == 0
+    assert medrobust("verify", "outputs/store", "--cells", "9", "dataset.csv=labels.csv") == 0
 
 
 def test_equalised_levels_and_regions_exclude_each_other(

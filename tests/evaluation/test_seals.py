@@ -103,6 +103,7 @@ ENDINGS = {
     for ending, region in PLACES
 }
 ENDINGS["@between"] = CorruptionAt(MADE, 2.5)
+ENDINGS["@stored@between"] = CorruptionAt(ENDINGS["@stored"], 2.5)
 ENDINGS["@2.5"] = ContinuousCorruption(MADE, (Level(3, 2.5),), "2.5")
 
 

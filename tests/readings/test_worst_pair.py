@@ -134,14 +134,26 @@ def test_numbers_that_cannot_be_are_refused() -> None:
         WorstPair(budget="x")
 
 
+NOTHING = "finds no two corruptions of one suite on phantoms"
+
+
 @pytest.mark.parametrize(
-    "words", [["corruption=contrast"], ["corruption=medimeta_c", "severity=5"]]
+    ("words", "said"),
+    [
+        (["corruption=contrast"], NOTHING),
+        (["corruption=medimeta_c", "severity=5"], NOTHING),
+        (["corruption=contrast", "severity=2.5"], "at published severities, and there is none on"),
+        (
+            ["corruption=medimeta_c", "severity=2", "corruption.region=mask"],
+            "joins corruptions of whole images",
+        ),
+    ],
 )
-def test_a_search_with_nothing_to_search_is_refused(words, workplace, capsys) -> None:
+def test_a_search_with_nothing_to_search_is_refused(words, said, workplace, capsys) -> None:
     rest = [word for word in RUN if not word.startswith(("corruption", "severity"))]
     for dry in ([], ["dry_run=true"]):
         assert medrobust(*rest, *words, *dry) == 1
-        assert "finds no two corruptions of one suite on phantoms" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
     assert not Path("outputs/store/cells").exists()
 
 
