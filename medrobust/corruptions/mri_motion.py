@@ -9,6 +9,7 @@ from medrobust.types import Float64Array, UInt8Batch
 from .artifacts import Choice
 from .geometry import placed
 from .mri import along
+from .numba import mri as native
 from .planes import by_plane, check_planes, fractions
 
 
@@ -70,33 +71,43 @@ def moved(
     edges = segment_edges(side, path[:, 3])
     centre = int(np.searchsorted(edges, side // 2, side="right")) - 1
     others = [segment for segment in range(len(path) + 1) if segment != centre]
-    positions, kept = np.empty((len(others), *plane.shape)), np.zeros((len(others), side), bool)
-    for n, (segment, (turn, down, right, _)) in enumerate(zip(others, 2 * path - 1, strict=True)):
+    weights = even_parts(edges)
+    shape = (weights.shape[1], plane.shape[1]) if axis == 0 else (len(plane), weights.shape[1])
+    differs, space = np.empty_like(plane), np.empty(shape, np.complex128)
+    total = np.zeros_like(space)
+    for segment, (turn, down, right, _) in zip(others, 2 * path - 1, strict=True):
         move = (np.deg2rad(degrees * turn), (shift * down, shift * right))
-        placed(plane, *move, out=positions[n])
-        kept[n, edges[segment] : edges[segment + 1]] = True
-    positions -= plane
-    weights = np.array([half_of(of_segment) for of_segment in kept])
-    space = np.fft.rfft(positions, axis=axis + 1)
-    space *= weights[:, :, None] if axis == 0 else weights[:, None, :]
-    for part in space[1:]:
-        space[0] += part
-    out: Float64Array = np.fft.irfft(space[0], side, axis=axis, out=positions[0])
+        placed(plane, *move, out=differs)
+        differs -= plane
+        np.fft.rfft(differs, axis=axis, out=space)
+        native.add_weighted(
+            *(values.view(np.float64) for values in (space, total)), weights[segment], axis
+        )
+    out: Float64Array = np.fft.irfft(total, side, axis=axis, out=differs)
     out += plane
     return out
 
 
-def half_of(kept: NDArray[np.bool_]) -> Float64Array:
-    """Give the even part of a centred mask at frequencies 0 to N // 2: float64.
+def even_parts(edges: NDArray[np.int64]) -> Float64Array:
+    """Give the even parts of segments of centred k-space at frequencies 0 to N // 2.
+
+    Args:
+        edges: From `segment_edges`.
+
+    Returns:
+        float64 (segments, N // 2 + 1): of frequencies f and -f none, one or both are in a segment.
 
     Example:
-        >>> half_of(np.array([True, True, False, False])).tolist()
-        [0.0, 0.5, 1.0]
+        >>> even_parts(np.array([0, 2, 4])).tolist()
+        [[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]]
     """
-    weights = np.fft.ifftshift(kept).astype(np.float64)
-    half = len(kept) // 2 + 1
-    even: Float64Array = (weights[:half] + np.roll(weights[::-1], 1)[:half]) / 2
-    return even
+    side = int(edges[-1])
+    frequencies = np.arange(side // 2 + 1)
+    first, last = edges[:-1, None], edges[1:, None]
+    both = [(side // 2 + f) % side for f in (frequencies, -frequencies)]
+    held = [(first <= place) & (place < last) for place in both]
+    parts: Float64Array = np.add(*held, dtype=np.float64) / 2
+    return parts
 
 
 def segment_edges(side: int, jitter: Float64Array) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
 """Artifacts of magnetic resonance against sums by hand over the spectrum, before any rounding."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -159,6 +161,24 @@ def test_motion_by_whole_pixels_is_a_spectrum_of_shifted_pictures(axis):
         expected[first:last] = other[first:last]
     found = mri_motion.moved(plane, 0, 0.1, axis, path)
     assert np.abs(found - back(np.moveaxis(expected, 0, axis))).max() < 1e-9
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("moves", [1, 4, 60])  # of 60 some have no plane of 36 or 25
+def test_motion_shows_the_real_part_of_segments_at_their_positions(moves, axis):
+    plane = planes((36, 25)).astype(np.float64)
+    path = np.random.default_rng(moves).random((moves, 4))
+    edges = mri_motion.segment_edges(plane.shape[axis], path[:, 3])
+    spectrum = np.moveaxis(centred(plane), axis, 0).copy()
+    positions = iter(2 * path - 1)
+    for first, last in pairwise(edges):
+        if first <= plane.shape[axis] // 2 < last:
+            continue
+        turn, down, right, _ = next(positions)
+        other = placed(plane, np.deg2rad(30 * turn), (0.2 * down, 0.2 * right))
+        spectrum[first:last] = np.moveaxis(centred(other), axis, 0)[first:last]
+    found = mri_motion.moved(plane, 30, 0.2, axis, path)
+    assert np.abs(found - back(np.moveaxis(spectrum, 0, axis))).max() < 1e-9
 
 
 def test_motion_turns_about_the_middle():

@@ -126,3 +126,24 @@ def rice(
                         a = source[at + 1] + normals[first[j] >> _HALF]
                         b = normals[second[j] >> _HALF]
                         target[at + 1] = _grey(np.sqrt(a * a + b * b))
+
+
+@native("void(float64[:,::1], float64[:,::1], float64[::1], int64)")
+def add_weighted(space: Any, total: Any, weights: Any, axis: int) -> None:
+    """Add frequencies, weighted along rows (0) or columns (1), to `total`.
+
+    Real and imaginary parts lie one after the other, (H, 2 W).
+    """
+    if axis == 0:
+        for y in range(space.shape[0]):
+            weight = weights[y]
+            if weight != 0:
+                for x in range(space.shape[1]):
+                    total[y, x] += space[y, x] * weight
+        return
+    both = np.empty(space.shape[1])
+    for x in range(len(weights)):
+        both[2 * x] = both[2 * x + 1] = weights[x]
+    for y in range(space.shape[0]):
+        for x in range(space.shape[1]):
+            total[y, x] += space[y, x] * both[x]
