@@ -293,14 +293,15 @@ def check_options(arguments: Sequence[str], known: Mapping[str, Mapping[str, str
 
 
 def refuse_lone_suite(name: str) -> None:
-    """Refuse the name of a suite that is no option of `corruption`, and say how it is chosen.
+    """Refuse a suite, or the file of one, that is no option of `corruption`: say how it is chosen.
 
     Raises:
         ConfigurationError: If it is such a suite.
     """
     from medrobust.corruptions import suites
+    from medrobust.corruptions.suites import FILE
 
-    if name in suites():
+    if name in suites() or name.endswith(FILE):
         option = "medfm_robust" if name.startswith("medfm_robust") else "medimeta_c"
         raise ConfigurationError(
             f"{name!r} is a suite without an option of its own: write corruption={option} "

@@ -245,6 +245,10 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
 
 @cache
 def _packaged(suite: str) -> Mapping[str, Entry]:
+    if re.fullmatch(r".*-[0-9a-f]{8}", suite):
+        raise UnknownNameError(
+            f"{suite!r} is what tables call a suite file: give its path, such as FOLDER/mine.yaml."
+        )
     if suite not in suites():
         raise unknown_name("suite", suite, suites())
     resource = files("medrobust.corruptions") / "suites" / f"{suite}.yaml"

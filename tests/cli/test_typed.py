@@ -127,6 +127,7 @@ def test_an_unknown_option_names_the_nearest() -> None:
         ("medfm_robust_mri", "medfm_robust"),
         ("bloodmnist", "medimeta_c"),
         ("overlays", "medimeta_c"),
+        ("ward/mine.yaml", "medimeta_c"),
     ],
 )
 def test_a_suite_without_an_option_says_how_it_is_chosen(suite: str, option: str) -> None:

@@ -197,6 +197,11 @@ def test_a_suite_of_ones_own_has_a_plain_name(file, stem):
     assert name not in suites()
 
 
+def test_the_name_of_a_suite_file_in_tables_is_no_place_to_read_it_from():
+    with pytest.raises(UnknownNameError, match="'mine-1a2b3c4d' is what tables call a suite file"):
+        suites("mine-1a2b3c4d")
+
+
 def test_what_decides_pixels_decides_the_name(tmp_path):
     def name(text):
         path = tmp_path / "mine.yaml"
