@@ -9,7 +9,7 @@ from typing import Any
 
 from medrobust.base.whole_files import write_whole
 from medrobust.base.wording import counted
-from medrobust.exceptions import StoreError
+from medrobust.exceptions import InvalidDataError, StoreError
 from medrobust.reporting.markup import details, plain_table
 
 from .folder import MonitorFolder
@@ -39,11 +39,21 @@ def write_page(
         label_free: label_free.csv of its cells: how far estimates of accuracy erred there.
 
     Raises:
-        InvalidDataError: If a table is not what it should be.
+        InvalidDataError: If a table is not what it should be, or says nothing of this monitor.
         StoreError: If there is no monitor, or the disk does not take the page.
     """
     folder = MonitorFolder(place)
     record = folder.record()
+    if bench and record["recipe"] != "default":
+        raise InvalidDataError(
+            f"a bench is of the default recipe, and {place} runs {record['recipe']}: leave --bench "
+            f"out."
+        )
+    if label_free and not record.get("digester", {}).get("confidence"):
+        raise InvalidDataError(
+            f"{place} estimates no accuracy, having no labels of its reference: leave --label-free "
+            f"out."
+        )
     windows: Windows = folder.read("windows.json") or []
     status: Mapping[str, Any] = folder.read("status.json") or {}
     body = page(

@@ -6,7 +6,8 @@ from PIL import Image
 
 from medrobust.cli.monitor import main
 from medrobust.exceptions import InvalidDataError, MedRobustError, StoreError
-from medrobust.monitor.page import page
+from medrobust.monitor.folder import MonitorFolder
+from medrobust.monitor.page import page, write_page
 from medrobust.monitor.pictures import shown
 from medrobust.monitor.worth import delays_of, errors_of
 
@@ -64,6 +65,20 @@ def test_errors_of_estimates_are_over_corrupted_cells(tmp_path):
     text = page(record, windows, {}, errors=found, delays=[("x", *"123456")])
     assert "On 2 corrupted cells it erred by 15.0 points" in text
     assert "How soon would I notice?" in text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option", "said"),
+    [
+        ("mmc_plus", "bench", r"of the default recipe, and .* runs mmc_plus: leave --bench out"),
+        ("default", "label_free", "estimates no accuracy, .*: leave --label-free out"),
+    ],
+)
+def test_a_table_that_says_nothing_of_a_monitor_is_refused(tmp_path, recipe, option, said):
+    MonitorFolder(tmp_path / "m").create({"recipe": recipe}, {})
+    with pytest.raises(InvalidDataError, match=said):
+        write_page(tmp_path / "m", tmp_path / "out.html", **{option: written(tmp_path, FREE)})
+    assert not (tmp_path / "out.html").exists()
 
 
 def test_an_update_keeps_pictures_when_asked(tmp_path, capsys, monkeypatch):
