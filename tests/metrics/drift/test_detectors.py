@@ -145,9 +145,9 @@ def test_online_mmd_runs_as_long_as_asked():
         kernel = gaussian_kernel(reference, reference, sigma)
         limits = online_mmd_limits(kernel, window, budget, rng, replicas=1000)
         for _ in range(runs // 6):
-            rows = np.concatenate([reference, rng.normal(size=(400, 2))])
+            rows = np.concatenate([reference, rng.normal(size=(250, 2))])
             both = gaussian_kernel(rows, rows, sigma)
-            path = online_mmd(both, np.arange(300), np.arange(300, 700), window)
+            path = online_mmd(both, np.arange(300), np.arange(300, 550), window)
             over = path > np.r_[limits, np.full(len(path) - window, limits[-1])]
             lengths.append(int(over.argmax()) + 1 if over.any() else len(path))
     error = np.std(lengths) / np.sqrt(runs)
