@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partialmethod
 from pathlib import Path
@@ -19,6 +20,9 @@ from medrobust.base.parted_torchmetrics import part_torchmetrics
 
 part_torchmetrics()  # as a job does
 gc.disable()  # until all is collected: what imports make stays, and walking it took a third of them
+
+COLLECTED = Counter[str]()
+"""How many cases of each test were collected so far."""
 
 FIELDS = "pydantic._internal._fields"
 
@@ -39,6 +43,17 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
     """Look for examples in the package alone: no test has one."""
     found = yield
     return [one for one in found if type(one) is pytest.Module]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Of a test marked `every_nth(n)`, call all cases slow but the first, the n-th after it, ..."""
+    if (mark := item.get_closest_marker("every_nth")) is None:
+        return
+    test = item.nodeid.partition("[")[0]
+    number = COLLECTED[test]
+    COLLECTED[test] += 1
+    if number % mark.args[0]:
+        item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

@@ -51,6 +51,7 @@ def test_an_extra_s_row_says_which_extra() -> None:
         assert why[name(line)].startswith(f"`{extra}`: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "license_"), [(r[0], r[2]) for r in ROWS if r[2] != "license"])
 def test_the_license_is_the_one_that_the_installed_package_states(package, license_) -> None:
     try:

@@ -26,6 +26,7 @@ def test_a_wheel_has_every_group_of_conf_but_ones_own() -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_the_package_imports_is_declared() -> None:
     imported = set()
     for path in (ROOT / "medrobust").rglob("*.py"):

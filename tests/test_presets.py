@@ -145,6 +145,7 @@ def plant(data: Path) -> list[str]:
     return [str(int(stem)) for stem in ids[:3]]
 
 
+@pytest.mark.slow
 def test_test_images_of_other_sets_are_taken_out_of_the_pools_and_counted(
     place: Path, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

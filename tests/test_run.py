@@ -84,6 +84,7 @@ def test_a_job_that_fails_leaves_its_reason_and_the_others_their_matrix(workplac
     assert {r["model"] for r in rows(Path("sweep/results.csv"))} == {"phantomclip"}
 
 
+@pytest.mark.slow
 def test_a_sweep_into_the_folder_of_another_reports_its_own_jobs_only(workplace) -> None:
     sweep = ("-m", "model=phantomclip", "corruption=pixelate", *SMALL, "hydra.sweep.dir=sweep")
     assert medrobust(*sweep, "severity=1,2") == 0
@@ -92,6 +93,7 @@ def test_a_sweep_into_the_folder_of_another_reports_its_own_jobs_only(workplace)
     assert severities == {"0", "2", "3"}
 
 
+@pytest.mark.slow
 def test_a_sweep_over_suites_that_share_parameters_fills_the_table_of_each(workplace) -> None:
     suites = ("-m", "model=phantomclip", "corruption=medimeta_c,gaussian_noise", "severity=1")
     assert medrobust(*suites, *SMALL, "hydra.sweep.dir=sweep") == 0
@@ -100,6 +102,7 @@ def test_a_sweep_over_suites_that_share_parameters_fills_the_table_of_each(workp
     assert all(text.split(" ")[0] == text.split(" ")[2] for text in covers)
 
 
+@pytest.mark.slow
 def test_every_data_set_of_a_sweep_keeps_its_own_reference(workplace, capsys) -> None:
     write_medmnist(Path("data"), "bloodmnist")
     sets = ("-m", "model=phantomclip_small", "prompts=medical", "dataset=phantoms,bloodmnist")
@@ -165,6 +168,7 @@ def test_killed_in_the_middle_and_run_again_the_table_is_the_same(workplace) -> 
         assert Path("resumed", name).read_bytes() == Path("whole", name).read_bytes()
 
 
+@pytest.mark.slow
 def test_logits_are_bit_identical_for_every_batch_size_and_worker_count(workplace) -> None:
     variants = [(1, 0), (16, 0), (64, 0), (16, 2)]
     for size, workers in variants:
@@ -179,6 +183,7 @@ def test_logits_are_bit_identical_for_every_batch_size_and_worker_count(workplac
     assert all(other == logits[0] for other in logits[1:])
 
 
+@pytest.mark.slow
 def test_the_reference_makes_mce_and_a_lone_run_names_the_command(workplace, capsys) -> None:
     chosen = ("corruption=brightness", "severity=5", *SMALL)
     assert medrobust("model=phantomclip", *chosen) == 0
@@ -195,6 +200,7 @@ def test_the_reference_makes_mce_and_a_lone_run_names_the_command(workplace, cap
     assert mce["error"] == pytest.approx(wrong["phantomclip"] / wrong["phantomclip_small"])
 
 
+@pytest.mark.slow
 def test_the_command_for_the_reference_knows_what_an_experiment_sets(workplace, capsys) -> None:
     Path("mine/experiment").mkdir(parents=True)
     Path("mine/experiment/ward.yaml").write_text(
@@ -215,6 +221,7 @@ def test_the_command_for_the_reference_knows_what_an_experiment_sets(workplace, 
     assert "To make" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_sweep_are_named_by_what_tells_them_apart(workplace) -> None:
     fixed = ["corruption=brightness", *SMALL, "batch_size=2", "dataset.split=test", "logger=none"]
     fixed += [
@@ -234,6 +241,7 @@ def test_the_jobs_of_a_sweep_are_named_by_what_tells_them_apart(workplace) -> No
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swept", [False, True])
 def test_recorded_and_printed_commands_name_the_folder_of_options_they_need(
     workplace, capsys, swept: bool
@@ -267,6 +275,7 @@ def is_corrupted(cell, model: str) -> bool:
     return cell.spec.model == model and cell.spec.severity == 5
 
 
+@pytest.mark.slow
 def test_a_real_model_runs_on_its_own_data_set_from_local_files(workplace) -> None:
     write_random_biomedclip(Path("weights"))
     write_medmnist(Path("data"), "bloodmnist")
@@ -288,6 +297,7 @@ def test_other_folders_and_a_changed_directory_find_the_same_store(workplace) ->
     assert json.loads((latest("runs") / "run.json").read_text())["computed"] == 0
 
 
+@pytest.mark.slow
 def test_a_configuration_folder_of_ones_own_adds_options(workplace) -> None:
     Path("mine/dataset").mkdir(parents=True)
     Path("mine/dataset/few.yaml").write_text(
@@ -330,6 +340,7 @@ def test_a_dry_run_of_grey_pictures_warns_of_nothing(workplace, capfd) -> None:
     assert "folder/test: 2 images, 1 patient, x 1, y 1" in printed.splitlines()
 
 
+@pytest.mark.slow
 def test_kept_features_serve_another_prompt_set_without_encoding(workplace) -> None:
     chosen = ("corruption=pixelate", "severity=2", *SMALL, "store.features=true")
     assert medrobust(*chosen) == 0

@@ -92,6 +92,7 @@ def test_label_sets_are_lost_label_by_label() -> None:
     assert float(objective(tensors, parts, THERE, labels, 10.0)) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_of_equal_parts_the_fit_is_the_linear_probe() -> None:
     draw = torch.Generator().manual_seed(1)
     labels = torch.arange(30) % 3
@@ -232,6 +233,7 @@ def test_fingerprints_move_where_patients_number_alike_and_nowhere_else() -> Non
     assert variant(rows[0]) == variant(rows[1]), "a validation split may number otherwise"
 
 
+@pytest.mark.slow
 def test_one_positive_instance_is_found_among_many() -> None:
     rng = np.random.default_rng(0)
     count, each = 200, 8

@@ -121,6 +121,7 @@ def test_its_name_says_what_differs_from_the_defaults() -> None:
     assert [one.name for one in named] == ["bn_adapt", "bn_adapt prior=0", "bn_adapt between"]
 
 
+@pytest.mark.slow
 def test_a_cell_alone_equals_the_same_cell_as_the_last_of_a_job(tmp_path: Path) -> None:
     def cells(folder: str, **options: Any) -> list[Any]:
         given = experiment(tmp_path / folder, adapter=NoAdapter(), tuning=None)

@@ -125,6 +125,7 @@ def record(recipe: Tunable) -> dict[str, Any]:
     return {"name": "n", "kind": kind, "recipe": recipe.description(), "base": base, **plain}
 
 
+@pytest.mark.every_nth(5)
 @pytest.mark.parametrize(("family", "name"), ASKED)
 def test_an_adapter_keeps_its_contract(member: Member, name: str, tmp_path: Path) -> None:
     recipe = recipes(member.targets)[name]
@@ -172,6 +173,7 @@ def test_an_adapter_keeps_its_contract(member: Member, name: str, tmp_path: Path
     assert module_fingerprint(model) == print_, "detached, it is the model of before"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "targets", "count"),
     [
@@ -202,6 +204,7 @@ def test_a_librarys_own_tower_is_adapted_on_its_image_side_alone(tmp_path: Path)
         Lora(modules=r".*c_proj").attach(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lora", "dora"])
 def test_peft_itself_loads_the_folder(name: str, tmp_path: Path) -> None:
     from peft import PeftModel
@@ -253,6 +256,7 @@ def test_rank_16_on_q_k_and_v_of_a_base_vision_transformer_trains_884736_weights
     assert touched[0] == "visual_encoder.trunk.layers.0.attention.q_proj"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "touched", "count"),
     [

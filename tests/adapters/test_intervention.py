@@ -97,6 +97,7 @@ def auc_of(scores: np.ndarray, marked: np.ndarray) -> float:
     return float(above / (count * (len(marked) - count)))
 
 
+@pytest.mark.slow
 def test_a_planted_mark_is_read_off_places_before_the_adjustment_and_not_after() -> None:
     """Places under the mark stand apart along their own mean direction; adjusted ones do not."""
     data = PhantomDomains(marked=True, target="masks", per_class=6).load("train")

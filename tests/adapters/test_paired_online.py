@@ -159,6 +159,7 @@ def test_without_a_step_it_is_the_model_to_the_bit(kind: Any, options: Any, clip
     assert torch.equal(found, clip.head.logits(features))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BatClip, ClipArtt, Watt])
 def test_the_model_is_to_the_bit_what_it_was(kind: Any, clip: Given) -> None:
     before = copy.deepcopy(clip.model.state_dict())

@@ -53,6 +53,7 @@ def moved(model: nn.Module) -> None:
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize(
     ("name", "side"),
     [("clip", 224), ("siglip", 64), ("biomedclip", 160), ("open_clip_library", 64), ("conch", 64)],

@@ -116,6 +116,7 @@ def test_a_released_checkpoint_becomes_a_folder_of_peft_with_equal_logits(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("released", [vit, resnet])
 def test_a_converted_adapter_knows_its_base_model_and_refuses_another(
     released: Callable[[Path], Released], tmp_path: Path
@@ -139,6 +140,7 @@ def test_a_converted_adapter_knows_its_base_model_and_refuses_another(
         Tuned(str(out)).attach(base)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

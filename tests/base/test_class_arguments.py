@@ -15,6 +15,7 @@ TARGETS = sorted(set(re.findall(r"_target_:\s*([\w.]+)", "\n".join(FILES))))
 OURS = [target for target in TARGETS if OWN_CLASSES.fullmatch(target)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", OURS)
 def test_the_source_says_what_the_signature_says(target: str) -> None:
     module, _, name = target.rpartition(".")

@@ -131,6 +131,7 @@ def test_a_full_output_is_one_sentence_and_a_status() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_files_stop_nothing(tmp_path: Path, redirect: str) -> None:
     written = tmp_path / "x.txt"

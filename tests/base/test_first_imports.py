@@ -65,10 +65,12 @@ def done() -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_evaluate_is_imported_whatever_backend_is_exported(done) -> None:
     found = [line.split() for line in done.stdout.splitlines()]
     assert found == [[*named.split(), used] for named, used in CASES.items()], done.stderr
 
 
+@pytest.mark.slow
 def test_no_library_that_is_imported_tells_its_makers(done) -> None:
     assert (done.returncode, done.stderr) == (0, "")

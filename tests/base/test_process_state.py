@@ -111,6 +111,7 @@ def logits(store: str) -> dict[str, bytes]:
     return {str(c.spec): c.arrays["logits"].tobytes() for c in found if c.spec.adapter == "none"}
 
 
+@pytest.mark.slow
 def test_a_job_gives_the_same_bits_alone_and_as_the_tenth(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_drawn_models_have_the_errors_that_are_stated(pair):
         assert means == pytest.approx(errors, abs=0.015)
 
 
+@pytest.mark.slow
 def test_every_table_of_small_cells_has_its_columns():
     for columns, rows, _ in coverage_small.TABLES.values():
         assert len(next(iter(rows(3)))) == len(columns)

@@ -68,6 +68,7 @@ def recorded(workplace: Path, tmp_path: Path):
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked",
     [
@@ -108,6 +109,7 @@ def test_the_command_keeps_what_decides_the_content_of_cells(recorded, tmp_path)
     assert not any(word.startswith(("prompts", "store.f", "trainer", "valid")) for word in usual)
 
 
+@pytest.mark.slow
 def test_paths_that_no_record_keeps_are_taken_from_what_was_typed_or_named(recorded, tmp_path):
     cells = recorded("dataset=folder", "dataset.csv=a.csv", "task=retrieval")
     named = CellsCommand(tmp_path)("biomedclip", cells)
@@ -118,6 +120,7 @@ def test_paths_that_no_record_keeps_are_taken_from_what_was_typed_or_named(recor
     assert "PATH" not in typed("biomedclip", cells)
 
 
+@pytest.mark.slow
 def test_a_suite_of_ones_own_is_asked_for_where_its_path_was_hidden(recorded, tmp_path):
     cells = recorded("dataset=phantoms", "corruption=medimeta_c")
     for cell in cells:

@@ -209,6 +209,7 @@ def test_the_kind_of_labels_is_taken_by_its_former_name_with_a_warning(
     ]
 
 
+@pytest.mark.slow
 def test_what_is_typed_for_the_kind_goes_before_the_file(pack: str) -> None:
     for typed in ("dataset.task=multi-class", "dataset.label_kind=multi-class"):
         for chosen in ("dataset=grades", "dataset=whole_grades", "experiment=graded"):

@@ -12,6 +12,7 @@ from medrobust.cli.module_order import ordered
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [":{root}", "{root}:", ".:{root}", "{here}:{root}"])
 def test_a_module_named_as_one_of_the_library_stops_nothing(tmp_path: Path, named: str) -> None:
     (tmp_path / "random.py").write_text("raise RuntimeError('mine')")

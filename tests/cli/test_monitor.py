@@ -106,6 +106,7 @@ def test_words_and_folders_that_are_nothing_are_named(tmp_path, monitor):
         main(["fit", "--reference", fine, "--out", str(tmp_path / "m"), "--time", "when"])
 
 
+@pytest.mark.slow
 def test_labels_of_the_reference_give_an_estimate_of_accuracy(tmp_path, capsys):
     def scored(name, first, days, seed):
         file = table(tmp_path / name, first, days, 12, seed)

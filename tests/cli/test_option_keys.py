@@ -28,6 +28,7 @@ def refused(*typed: str) -> str:
     return str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
@@ -57,6 +58,7 @@ def test_the_answer_says_how_the_keys_are_listed() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -111,6 +113,7 @@ def test_arguments_of_foreign_classes_are_not_loaded() -> None:
     assert class_arguments("medrobust.datasets.NoSuchSet") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["dataset", "tuning", "adapter", "logger", "model"])
 def test_help_gives_every_key_a_line_and_a_meaning(group: str) -> None:
     for option in ALL[group]:

@@ -46,6 +46,7 @@ def test_hashes_are_revealed_to_whoever_holds_the_key(tmp_path: Path) -> None:
     assert "Traceback" not in public.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["breastmnist", "chestmnist", "retinamnist", "bloodmnist"])
 def test_any_set_is_written_as_files_that_give_the_same_set(tmp_path: Path, flag: str) -> None:
     write_medmnist(tmp_path, flag, counts=(3, 2, 16), size=28)

@@ -33,6 +33,7 @@ def test_what_a_configuration_needs_is_allowed(tmp_path: Path, text: str) -> Non
     check_packs([pack(tmp_path, text)])
 
 
+@pytest.mark.every_nth(5)
 @pytest.mark.parametrize(
     "text",
     [

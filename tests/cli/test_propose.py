@@ -54,6 +54,7 @@ def by_transformers(model: object, file: str) -> tuple[np.ndarray, np.ndarray]:
     return corners * [*picture.size, *picture.size], found.logits[0].amax(1).sigmoid().numpy()
 
 
+@pytest.mark.slow
 def test_proposals_are_the_boxes_of_transformers_and_become_lesions(place: Path) -> None:
     model = write_random_owl_vit(place / "owl")
     said = answer(*PROPOSE, "--out", "boxes.csv", "--threshold", "0", "--iou", "1")

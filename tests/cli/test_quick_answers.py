@@ -102,6 +102,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, li
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_an_answer_needs_nothing_heavy(case: str, answers) -> None:
     status, heavy, said = answers[case]

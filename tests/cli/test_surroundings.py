@@ -40,6 +40,7 @@ TUNED = ("sbatch or salloc", "torchrun")
 """Launchers that Lightning looks for when it trains."""
 
 
+@pytest.mark.every_nth(4)
 @pytest.mark.parametrize(
     ("launcher", "task"),
     [

@@ -13,6 +13,7 @@ SWEEP = ("-m", "dataset=bloodmnist", "dataset.root=nowhere", "seed=0,1,2", "hydr
 """Three jobs that end at the first look: their data are not there."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "compositions"), [(200, 3), (1, 5)])
 def test_a_job_of_a_sweep_is_composed_once(
     most: int, compositions: int, workplace: Path, monkeypatch: pytest.MonkeyPatch

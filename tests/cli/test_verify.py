@@ -57,6 +57,7 @@ def test_a_store_agrees_and_a_forged_cell_does_not(workplace, capsys) -> None:
     assert "4 cells: 3 agree, 1 differ, 0 not computed." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_cell_of_another_task_is_compared_by_all_its_arrays(workplace, capsys) -> None:
     assert medrobust(*RUN, "task=retrieval") == 0
     capsys.readouterr()
@@ -70,6 +71,7 @@ def test_a_cell_of_another_task_is_compared_by_all_its_arrays(workplace, capsys)
     assert f"text_rank differs in 3 of {len(ranks)} rows (1 allowed)" in found.sentence
 
 
+@pytest.mark.slow
 def test_the_sample_follows_its_seed(workplace, capsys) -> None:
     assert medrobust(*RUN) == 0
     capsys.readouterr()
@@ -109,6 +111,7 @@ def test_what_chooses_cells_is_refused_beside_seal(workplace, capsys, more: str)
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_own_data_is_asked_for_and_then_verified(workplace, capsys) -> None:
     Path("ward").mkdir()
     for number in range(4):
@@ -135,6 +138,7 @@ def test_own_data_is_asked_for_and_then_verified(workplace, capsys) -> None:
     assert "data differ from what the cell was made with" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_path_that_one_cell_needs_leaves_the_others_alone(workplace, capsys) -> None:
     assert medrobust(*RUN) == 0
     Path("scans").mkdir()
@@ -156,6 +160,7 @@ def test_the_help_states_the_exit_status(workplace, capsys) -> None:
     assert medrobust("verify", "outputs/store", "--cell-count", "2") == 2
 
 
+@pytest.mark.slow
 def test_a_tuned_adapter_is_taken_from_the_store_and_nothing_is_trained(workplace, capsys) -> None:
     tune = ("task=few_shot", "adapter=linear_probe", "task.shots=2")
     assert medrobust(*RUN[:2], "severity=1", "dataset.per_class=4", *tune) == 0

@@ -41,6 +41,7 @@ def test_a_preset_says_command_time_expected_number_and_what_it_needs(file: Path
     assert re.search(r"\d+(\.\d)? [MG]B|nothing but the package", head["Needs"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
 def test_a_preset_that_needs_nothing_has_a_time_and_a_number_and_the_others_say_how_many_jobs(
     file: Path,

@@ -54,6 +54,7 @@ def seeded():
     return torch.Generator().manual_seed(5)
 
 
+@pytest.mark.every_nth(4)
 @pytest.mark.parametrize("clause", CASES, ids=lambda c: f"{c.name}-{c.severity}-{c.kernel}")
 def test_pixels_are_those_of_the_cpu(clause):
     key, rows = derive_key(1, "fused", clause.name, clause.severity), torch.tensor([2**40 + 3, 8])
@@ -66,6 +67,7 @@ def test_pixels_are_those_of_the_cpu(clause):
     assert torch.equal(found, expected)
 
 
+@pytest.mark.every_nth(4)
 @pytest.mark.parametrize(
     "clause", [*GREY.values(), *map(in_the_interpreter, FAR.values())], ids=[*GREY, *FAR]
 )

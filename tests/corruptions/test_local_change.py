@@ -172,6 +172,7 @@ def test_an_image_of_one_level_stays_as_it_is() -> None:
         assert torch.equal(corrupt(flat, name, severity=5, suite="local_change"), flat)
 
 
+@pytest.mark.slow
 def test_measures_of_the_whole_image_hardly_see_it() -> None:
     images, names = pictures(), ["ssim", "noise_sigma", "brightness", "entropy"]
     before = measure(images, names, clean=images)

@@ -66,6 +66,7 @@ COUNTED = ("stain_deposit", "bubble", "characters")
 """Marks whose number is drawn: a mean over more images."""
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize("flag", REGISTRIES)
 def test_severities_of_the_registries_grow_too(flag):
     for name in suites(flag):

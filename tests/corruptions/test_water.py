@@ -92,6 +92,7 @@ def test_drops_of_any_density_are_those_of_opencv(reliefs, share):
     assert np.array_equal(reliefs(fields, threshold, 0.6), expected)
 
 
+@pytest.mark.slow
 @as_opencv
 def test_faint_edges_count_where_they_touch_strong_ones(reliefs):
     """A drop whose rim fades from 250 to 10: Canny follows it from its strong end."""

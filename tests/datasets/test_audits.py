@@ -39,6 +39,7 @@ def noisy(image: np.ndarray) -> np.ndarray:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -217,6 +218,7 @@ def test_the_report_says_how_the_counts_fit_the_known_orders(tmp_path: Path) -> 
     assert "test: furthest from the known shares: normal, +4.2 points" in facts
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_whole_report(tmp_path: Path, pictures: np.ndarray) -> None:
     planted(tmp_path, pictures)
     write_medmnist(tmp_path, "retinamnist", (5, 5, 5))

@@ -51,6 +51,7 @@ def times(file: Path) -> tuple[int, int]:
     return status.st_atime_ns, status.st_mtime_ns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["array.npy", "entry.json"])
 def test_every_flipped_bit_of_a_small_entry_is_mended(tmp_path: Path, name: str) -> None:
     first = opened(tmp_path)

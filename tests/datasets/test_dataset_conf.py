@@ -54,6 +54,7 @@ def file_of(name: str) -> Path:
     return conf_folder() / "dataset" / f"{name}.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_dataset_config_builds_without_opening_a_file(name: str, beside: DictConfig) -> None:
     if name in beside:
@@ -68,6 +69,7 @@ def test_every_dataset_config_builds_without_opening_a_file(name: str, beside: D
         assert member.suite == (member.name if member.name in FACTS else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_dataset_config_says_in_its_first_line_what_it_is(name: str) -> None:
     text = file_of(name).read_text()

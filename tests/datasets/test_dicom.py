@@ -50,6 +50,7 @@ def test_a_series_becomes_a_set_with_patients_of_its_headers(tmp_path: Path) -> 
     assert [found.groups.tolist().index(one) for one in found.groups] == [0, 0, 2, 2, 4, 4, 6, 6]
 
 
+@pytest.mark.slow
 def test_rows_find_images_by_instance_and_by_patient_too(tmp_path: Path) -> None:
     by_path = dicom(write_scans(tmp_path)).load()
     table = write_scans(tmp_path, columns=("label", "sop_instance_uid"))
@@ -219,6 +220,7 @@ def test_the_frame_that_was_taken_is_said_unless_the_table_names_it(tmp_path: Pa
     assert not any("frames" in m for m in marks(table, frame_column="frame", **names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["path", "instance"])
 def test_files_that_the_table_leaves_out_are_counted_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, match: str
@@ -341,6 +343,7 @@ def test_rows_of_paths_open_no_file_that_the_table_does_not_name(
     assert marks(table) == ("1 DICOM file in the folder is not in the table: left out",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["path", "instance"])
 def test_a_job_searches_the_folder_once_and_a_load_looks_at_each_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, match: str
@@ -429,6 +432,7 @@ def _digest(table: Path, queue: "multiprocessing.Queue[str]") -> None:
     queue.put(dicom(table).load().fingerprint)
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_cache(tmp_path: Path, own_cache: Path) -> None:
     table = write_scans(tmp_path)
     context = multiprocessing.get_context("fork")
@@ -560,6 +564,7 @@ def test_a_damaged_header_in_the_folder_is_passed_over_with_its_folder_and_why(
         caplog.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["path", "instance", "patient"])
 def test_hidden_companions_of_files_are_passed_over_without_a_word(
     tmp_path: Path, match: str

@@ -337,6 +337,7 @@ def test_the_encoding_of_the_data_set_is_believed_over_its_meta_information(
     np.testing.assert_array_equal(read_dicom(file).pixels, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "allocated"), [(12, 8), (12, 16), (16, 16), (16, 8)])
 def test_a_stream_of_more_bits_than_the_header_is_read_with_its_own(
     tmp_path: Path, bits: int, allocated: int

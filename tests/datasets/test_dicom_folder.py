@@ -37,6 +37,7 @@ def without_an_image(file: Path) -> bool:
     return not header.get("Rows") or not header.get("SOPInstanceUID")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_folder_of_all_kinds_of_files_ends_in_a_report_that_lists_what_was_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

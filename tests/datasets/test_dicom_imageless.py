@@ -49,6 +49,7 @@ def scan() -> FileDataset:
     return dataset(np.arange(64, dtype=np.uint16).reshape(8, 8), **tags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize(
     "kind",

@@ -221,6 +221,7 @@ def test_grey_images_are_shown_as_the_standard_computes_them(
             assert worst <= near, (way, photometric, worst)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("packing", [p for p in PACKINGS if p != "JPEG"])
 def test_all_stored_bits_and_a_given_window_do_not_depend_on_the_packing(

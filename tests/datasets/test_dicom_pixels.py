@@ -317,6 +317,7 @@ def test_what_is_no_image_is_said_and_no_value_of_a_header(tmp_path: Path) -> No
             read_dicom(tmp_path / "cut.dcm")
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_is_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
     content = (BUNDLED / "MR_small_RLE.dcm").read_bytes()
     start = content.index(b"DICM")
@@ -398,6 +399,7 @@ def test_a_large_image_takes_little_more_memory_than_its_pixels(tmp_path: Path) 
     assert peak < 6 * 4096 * 4096
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", ["header", "range", "stored", (40, 400)])
 @pytest.mark.parametrize(
     ("pixels", "tags"),

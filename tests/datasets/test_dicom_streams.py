@@ -215,6 +215,7 @@ def test_colours_of_sixteen_bits_that_hold_eight_name_the_header(tmp_path: Path)
     assert read_notes(file)[FEW_GREYS] == "BitsAllocated 16, BitsStored 16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", ["header", "range", "stored", [0, 1]])
 @pytest.mark.parametrize(
     ("wrong", "told"), [(1, "1 of 256 pixels is"), (256, "256 of 256 pixels are")]

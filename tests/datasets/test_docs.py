@@ -16,6 +16,7 @@ def test_the_table_of_sets_is_the_one_that_the_facts_make() -> None:
     assert subprocess.run(script, check=False).returncode == 0, "run scripts/dataset_table.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [file.stem for file in option_files(conf_folder(), "dataset")])
 def test_every_published_option_is_on_the_page(name: str) -> None:
     text = (conf_folder() / "dataset" / f"{name}.yaml").read_text(encoding="utf-8")

@@ -158,6 +158,7 @@ def bmad(root: Path, name: str, **options) -> BMAD:
     return BMAD(**({"set": name, "root": str(root), "size": 40} | options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FACTS)
 def test_every_set_is_read_in_both_of_its_trees(tmp_path: Path, name: str) -> None:
     """A folder above whose name has "img" in it does not matter, as it does to MVFA's code."""

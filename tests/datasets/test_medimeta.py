@@ -44,6 +44,7 @@ def test_there_are_the_nineteen_sets_with_their_main_task() -> None:
     assert {flag: sum(FACTS[flag].counts) for flag in totals} == totals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
     written = write_medimeta(tmp_path, flag, (6, 4, 5))
@@ -296,6 +297,7 @@ def test_an_hdf5_file_that_is_not_one_leaves_nothing_in_the_cache(
     assert entries(own_cache) == []
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_an_hdf5_file_is_found_or_changes_one_pixel_of_one_image(
     tmp_path: Path, own_cache: Path
 ) -> None:

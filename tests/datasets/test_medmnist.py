@@ -34,6 +34,7 @@ def test_facts_are_those_of_the_medmnist_package(flag: str) -> None:
     assert RECORD in published["url_224"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
     counts = (15, 12, 16)

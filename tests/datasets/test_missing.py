@@ -105,6 +105,7 @@ def test_a_label_that_misses_a_named_class_by_its_case_is_told_which(tmp_path: P
         folder(file, class_names=["cat", "dog"]).load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["inf", "-inf", "Infinity", "+INF", "1e999", "\u221e", "\u22121"])
 def test_infinity_and_minus_signs_among_numbers_are_no_labels(tmp_path: Path, word: str) -> None:
     file = table(tmp_path, ["0", "1", word, "1"])
@@ -142,6 +143,7 @@ def test_a_class_of_one_image_is_said_by_name(tmp_path: Path) -> None:
     assert said.startswith("cyst: 1 class of test with one image")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", NOBODY)
 def test_rows_that_name_nobody_never_pass_for_one_patient(tmp_path: Path, word: str) -> None:
     columns = {"patient": ["p1", word, word, "p2"]}

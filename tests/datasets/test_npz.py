@@ -91,6 +91,7 @@ def test_a_truncated_file_is_refused_by_name_and_leaves_nothing(
     assert entries(own_cache) == []
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_is_found_or_harmless(tmp_path: Path, own_cache: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4)).astype(np.uint8)
     file = tmp_path / "a.npz"
@@ -177,6 +178,7 @@ def _open_in_process(file: Path, queue: "multiprocessing.Queue[str]") -> None:
     queue.put(f"{array.digest} {array.open().sum()}")
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_entry(tmp_path: Path, own_cache: Path) -> None:
     file = write_medmnist(tmp_path, "bloodmnist", counts=(1, 1, 40), size=64)
     context = multiprocessing.get_context("fork")

@@ -175,6 +175,7 @@ def test_a_damaged_file_leaves_no_half_cache(tmp_path: Path, own_cache: Path) ->
         npz(tmp_path / "gone.npz").load()
 
 
+@pytest.mark.slow
 def test_labels_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
     file = save(tmp_path / "a.npz", images=random_images(3, 32, 1))
     with (

@@ -25,6 +25,7 @@ def masks_of(images: ImageSet) -> np.ndarray:
     return np.asarray(images.target.masks)
 
 
+@pytest.mark.slow
 def test_half_of_every_family_is_normal_and_the_other_half_has_lesions(
     test_split: ImageSet,
 ) -> None:

@@ -104,6 +104,7 @@ def test_grey_families_have_three_equal_channels(test_split: ImageSet) -> None:
         assert (np.ptp(image, axis=-1).max() > 0) == (family in COLORED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drawn", "family"),
     [
@@ -137,6 +138,7 @@ def is_first_of_patient(row: int, family: str) -> bool:
     return at.family.name == family and at.image == 0
 
 
+@pytest.mark.slow
 def test_site_b_shows_other_patients_with_less_contrast_and_more_noise(
     test_split: ImageSet, cache: str
 ) -> None:

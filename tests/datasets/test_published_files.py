@@ -47,6 +47,7 @@ def written_medmnist_c(
     return clean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", sorted(MNIST))
 def test_every_medmnist_c_set_is_read_as_written(tmp_path: Path, flag: str) -> None:
     written = written_medmnist_c(tmp_path, flag, ("pixelate", "contrast_down"), (1, 1, 2))
@@ -76,6 +77,7 @@ def robustmedclip(root: Path, flag: str, count: int = 4) -> tuple[np.ndarray, np
     return images, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", [*MEDIMETA_C, *sorted(MNIST)])
 def test_every_set_of_the_robustmedclip_layout_is_read_as_written(
     tmp_path: Path, flag: str
@@ -112,6 +114,7 @@ def test_the_seven_corruptions_are_those_of_the_suite() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_part_of_the_set_takes_the_same_part_of_each_file(tmp_path: Path) -> None:
     written = written_medmnist_c(tmp_path, "bloodmnist", ("pixelate",))
     part = medmnist_c(tmp_path, "bloodmnist", limit=5)

@@ -33,6 +33,7 @@ def compared(image_set: Any) -> list[str]:
     return [name for part in read_looked(image_set).values() for name in part.compared]
 
 
+@pytest.mark.slow
 def test_the_evaluated_split_is_compared_once_and_again_when_the_other_changes(
     tmp_path: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_phantoms_are_not_drawn_to_be_compared() -> None:
     }
 
 
+@pytest.mark.slow
 def test_no_phantom_repeats_another_of_its_site_or_of_the_other() -> None:
     sites = [Phantoms(name=f"site {site}", site=site, per_class=3) for site in "ab"]
     reports = [audits.audit(site) for site in sites]

@@ -113,6 +113,7 @@ def test_mimic_takes_one_split_the_sections_and_the_positive_findings(tmp_path, 
     assert len(frontal) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_no_patient_of_mimic_is_in_two_splits_and_no_study_is_lost(tmp_path, seed):
     draw = np.random.default_rng(seed)

@@ -52,6 +52,7 @@ def folder(file: Path, **options: Any) -> Folder:
     return Folder(**({"csv": str(file), "size": 224} | options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", NOTHING)
 def test_what_is_no_label_is_refused_with_its_line_or_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, word: str

@@ -23,6 +23,7 @@ def whole(source: PhantomWidefield) -> ImageSet:
     return found
 
 
+@pytest.mark.slow
 def test_boxes_are_those_of_the_masks_of_an_image_drawn_alone(whole: ImageSet) -> None:
     boxes = whole.target
     assert isinstance(boxes, Boxes)
@@ -64,6 +65,7 @@ def test_a_mass_is_darker_than_what_surrounds_it(whole: ImageSet) -> None:
         assert image[masses == number].mean() < 0.8 * around[0].mean()
 
 
+@pytest.mark.slow
 def test_windows_are_one_a_mass_and_patients_belong_to_one_split(source: PhantomWidefield) -> None:
     splits = {name: source.load(name) for name in ("val", "test")}
     assert not set(splits["val"].groups) & set(splits["test"].groups)

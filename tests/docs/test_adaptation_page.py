@@ -28,6 +28,7 @@ def gains(folder: str) -> dict[tuple[str, str], str]:
         return {(row["adaptation"], row["metric"]): row["gain"] for row in csv.DictReader(stream)}
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_end_in_gains(workplace: Path) -> None:
     given = EXPORT.words[1:]
     small = [word.replace("per_class=15", "per_class=2") for word in given]

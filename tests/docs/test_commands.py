@@ -112,6 +112,7 @@ BUILT: set[str] = set()
 """Parts that were built: most commands leave most of them as they are."""
 
 
+@pytest.mark.every_nth(8)
 @pytest.mark.parametrize("command", RUNS, ids=lambda c: f"{c.page}: {c.text[:60]}")
 def test_every_run_composes_and_its_parts_build(
     command: Command, files: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,6 +173,7 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(argparse.ArgumentParser, name, parse)
 
 
+@pytest.mark.every_nth(6)
 @pytest.mark.parametrize(
     "command", [c for c in OTHERS if is_subcommand(c)], ids=lambda c: f"{c.page}: {c.text[:60]}"
 )
@@ -194,6 +196,7 @@ def is_script(command: Command) -> bool:
     return overrides(command) is None and command.words[0] == "python"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [c for c in OTHERS if is_script(c)], ids=lambda c: f"{c.page}: {c.text[:60]}"
 )
@@ -238,6 +241,7 @@ def test_every_other_command_is_known(command: Command) -> None:
 HOW = "Neither run nor composed. Mark its block with <!-- not run: REASON -->, or teach this test:"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "smaller"),
     [
@@ -257,6 +261,7 @@ def test_subcommands_run_on_tiny_files(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_store_becomes_the_report_that_the_pages_promise(workplace: Path) -> None:
     assert run(["corruption=gaussian_noise", "severity=3", *SMALL, "store.dir=STORE"]) == 0
     done = answer("report", "STORE", "--light")
@@ -283,6 +288,7 @@ GIVEN = {
 PYTHON = [b for page in pages() for b in blocks(page) if b.language == "python" and not b.mark]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON, ids=lambda b: f"{b.page}: {b.text[:30]}")
 def test_python_of_the_pages_runs(block, workplace: Path) -> None:
     names = GIVEN.get(block.page, dict)()

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[2] / "medrobust"
 PLAIN = {
     "str", "int", "float", "bool", "bytes", "None", "Any", "object", "tuple", "list", "dict",
@@ -41,6 +43,7 @@ def is_pure(node: ast.FunctionDef) -> bool:
     return all(word in PLAIN or ARRAYS.match(word) for word in words)
 
 
+@pytest.mark.slow
 def test_nearly_half_of_the_pure_functions_have_an_example() -> None:
     found = dict(pure_functions())
     assert len(found) > 150

@@ -25,6 +25,7 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_link_of_a_page_leads_to_a_file_and_a_heading(name: str) -> None:
     page = ROOT / name

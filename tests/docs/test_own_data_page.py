@@ -43,6 +43,7 @@ def test_the_page_has_the_commands_that_it_explains() -> None:
         assert part in words
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "box" not in c])
 def test_the_commands_of_the_page_run(
     files: Path, monkeypatch: pytest.MonkeyPatch, command: str

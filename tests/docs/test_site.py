@@ -75,6 +75,7 @@ def asking(files: list[Path]) -> dict[str, str]:
     return {name: found[0] for name, text in texts.items() if (found := REQUEST.search(text))}
 
 
+@pytest.mark.slow
 def test_all_pages_are_read_strictly_offline_with_every_public_name(tmp_path: Path) -> None:
     built(tmp_path, "dummy")
     environment = pickle.loads((tmp_path / "doctrees" / "environment.pickle").read_bytes())

@@ -36,6 +36,7 @@ def faults(kind: str) -> tuple[str, int]:
     return answer, int(count)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sets parameters of glibc")
 def test_freed_blocks_are_kept_for_the_next_step() -> None:
     answer, kept = faults("kept")

@@ -117,6 +117,7 @@ def test_clean_images_are_read_once_as_far_as_they_may_stay(
     assert 2 * before - len(reads) == kept * again
 
 
+@pytest.mark.slow
 def test_processes_that_read_leave_out_what_is_kept() -> None:
     assert batches_of(12, workers=2) == batches_of(0)
 

@@ -223,6 +223,7 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path) -> None:
         assert (left.arrays["logits"].argmax(1) == right.arrays["logits"].argmax(1)).all()
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -243,6 +244,7 @@ def test_every_recipe_goes_through_the_stage(tmp_path: Path, recipe: Any) -> Non
     assert wrong < 0.8, "twenty classes: guessing is wrong 95 times of 100"
 
 
+@pytest.mark.slow
 def test_a_probe_shares_its_features_with_the_model_as_published(tmp_path: Path) -> None:
     given = experiment(tmp_path, adapter=LinearProbe(), keep_features=True)
     base = evaluated(changed(given, adapter=NoAdapter(), tuning=None))
@@ -386,6 +388,7 @@ def test_a_joint_label_space_needs_texts_that_tell_the_sets_apart(tmp_path: Path
     assert module._losses(part, own)[0].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_exact_protocol_chooses_the_epoch_by_the_joint_error_on_test(tmp_path: Path) -> None:
     named = PromptSet(name="named", templates=["an image of {} from {dataset}"])
     leaking = tuning(label_space="joint", choose="best_on_test", leave_out_repeats="count")
@@ -478,6 +481,7 @@ def test_tuning_stops_early_and_raw_features_are_not_normalised(tmp_path: Path) 
     assert raw._losses(part, own)[0].item() == pytest.approx(-expected.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_jobs_that_want_one_adapter_at_once_tune_it_once_or_go_on_where_one_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -556,6 +560,7 @@ class Program:
         return Path.touch, (self.leaves,)
 
 
+@pytest.mark.every_nth(2)
 @pytest.mark.parametrize("how", ["program", "truncated", "empty", "other"])
 def test_a_checkpoint_that_is_damaged_or_a_program_is_never_run_and_tuning_begins_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str

@@ -57,6 +57,7 @@ def test_test_images_in_train_are_shown_by_an_ordinary_run(planted: Path, capfd:
     assert "Not looked at: audit=false" in Path("second/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_sweep_says_it_in_its_joint_report(planted: Path, capfd: Any) -> None:
     sweep = ("-m", *RUN[:4], "severity=1,3", RUN[5], "hydra.sweep.dir=sweep")
     assert medrobust(*sweep) == 0
@@ -67,6 +68,7 @@ def test_a_sweep_says_it_in_its_joint_report(planted: Path, capfd: Any) -> None:
     assert titles == [f"phantomclip_small · severity.levels=[{level}]" for level in (1, 3)]
 
 
+@pytest.mark.slow
 def test_an_audit_that_cannot_be_made_stops_no_run(
     workplace: Path, capfd: Any, monkeypatch: Any
 ) -> None:

@@ -66,6 +66,7 @@ def test_medmnist_c_files_hold_the_severities_one_after_the_other(tmp_path, chan
         assert np.array_equal(part, expected.movedim(1, 3).numpy())
 
 
+@pytest.mark.slow
 def test_of_lesions_the_files_hold_windows_of_images_that_were_corrupted_whole(tmp_path):
     lesions = PhantomWidefield(per_class=1, limit=2, cache_dir=str(tmp_path)).load()
     write(tmp_path, "medimeta_c", lesions, COLUMNS[:1], levels=(5,), batch_size=3)
@@ -153,6 +154,7 @@ def test_an_interrupted_file_leaves_nothing_and_the_others_stay(tmp_path):
     assert [now for _, now in write(tmp_path, "medmnist_c", image_set(), COLUMNS)] == [False, True]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     def peak(count):
         data = image_set(count=count, size=64)

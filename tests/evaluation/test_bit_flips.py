@@ -51,6 +51,7 @@ def test_no_flipped_bit_passes_unseen(root: Path, name: str, step: int) -> None:
     assert harmful_flips(root, file, range(0, 8 * file.stat().st_size, step)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("length", [0, 1, 0.5, -1])
 def test_no_file_that_is_cut_off_passes_unseen(root: Path, name: str, length: float) -> None:

@@ -61,6 +61,7 @@ def by_hand(job: Any) -> list[np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 def test_each_cell_goes_on_where_the_one_before_ended(job: Any, stream: Any) -> None:
     expected = by_hand(job)
     for (corruption, severity), answers in zip(CONDITIONS, expected, strict=True):
@@ -68,6 +69,7 @@ def test_each_cell_goes_on_where_the_one_before_ended(job: Any, stream: Any) -> 
         np.testing.assert_allclose(found, answers, atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_the_first_cell_is_that_of_a_new_beginning(stream: Any, tmp_path: Path) -> None:
     anew = named(cells_of(evaluated(tmp_path, {**TENT, "protocol": "per_cell"}, severities=LEVELS)))
     row = ROW.replace("protocol=continual ", "")
@@ -149,6 +151,7 @@ def mixed(mixture: Any) -> dict[tuple[str, str, int], Any]:
     return named(cells_of(mixture))
 
 
+@pytest.mark.slow
 def test_one_session_sees_every_image_under_every_condition_in_one_order(
     mixture: Any, mixed: Any
 ) -> None:
@@ -181,6 +184,7 @@ def test_one_session_sees_every_image_under_every_condition_in_one_order(
         np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_no_matter_of_the_order_of_the_table_and_a_lost_cell_is_found_again(
     mixture: Any, mixed: Any, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def test_a_file_holds_every_step_and_every_epoch(tmp_path: Path) -> None:
     assert [step for step, _ in errors] == ["3", "6"]
 
 
+@pytest.mark.slow
 def test_without_a_logger_nothing_is_written_and_the_adapter_is_the_same(tmp_path: Path) -> None:
     tuned(FilesOnly(), tmp_path / "plain")
     tuned(SeriesLogger("csv"), tmp_path / "drawn")

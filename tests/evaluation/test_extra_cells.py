@@ -17,6 +17,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_fits_its_operating_point_on_validation_images_of_its_own(workplace, capsys) -> None:
     assert medrobust(*SMALL, "hydra.run.dir=run") == 0
     cells = list(Store(Path("outputs/store")).cells())
@@ -35,6 +36,7 @@ def test_a_run_fits_its_operating_point_on_validation_images_of_its_own(workplac
     assert "phantoms (validation=false)" in Path("off/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_joins_its_validation_and_sanity_cells(workplace, capsys) -> None:
     sweep = ("-m", "model=phantomclip_small,phantomclip", *SMALL[1:], "sanity=true")
     assert medrobust(*sweep, "hydra.sweep.dir=sweep") == 0

@@ -83,6 +83,7 @@ def test_a_file_that_is_missing_stops_the_run_before_it_begins(
     assert not list(Path("outputs/store").glob("cells/**/cell.json"))
 
 
+@pytest.mark.slow
 def test_a_collection_makes_one_table_a_member(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,6 +66,7 @@ def of_images(folder: Path) -> list[StoredCell]:
     return [cell for cell in Store(folder / "store").cells() if cell.spec.model == "images"]
 
 
+@pytest.mark.slow
 def test_every_condition_of_the_run_has_a_cell_without_a_model(ran: Path) -> None:
     cells = of_images(ran)
     conditions = {(c.spec.corruption, c.spec.severity) for c in cells}
@@ -89,6 +90,7 @@ def test_the_stored_numbers_are_those_of_the_images_that_the_model_saw(ran: Path
         assert found[name] == pytest.approx(values.numpy(), rel=1e-6), name
 
 
+@pytest.mark.slow
 def test_they_are_found_again_and_computed_once_for_all_models(
     ran: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 from run_entry import medrobust
 
@@ -25,6 +26,7 @@ def dead_process() -> int:
     return done.pid
 
 
+@pytest.mark.slow
 def test_the_next_run_removes_what_a_killed_one_left(workplace: Path) -> None:
     assert medrobust(*JOB) == 0
     store = Path("outputs/store")

@@ -38,6 +38,7 @@ def cells(folder: str) -> dict[str, StoredCell]:
     return {cell.spec.corruption: cell for cell in Store(Path(folder)).cells()}
 
 
+@pytest.mark.slow
 def test_a_box_of_the_whole_image_is_plain_classification_to_the_bit(folder: Path) -> None:
     plain = ("dataset=folder", "dataset.csv=labels.csv", "store.dir=plain", "hydra.run.dir=one")
     boxed = ("dataset=lesions", "dataset.csv=labels.csv", "dataset.boxes=boxes.csv")
@@ -65,6 +66,7 @@ def test_a_box_of_the_whole_image_is_plain_classification_to_the_bit(folder: Pat
     assert numbers[2] == {key: numbers[0][key] for key in numbers[2]}
 
 
+@pytest.mark.slow
 def test_a_grid_is_classified_and_read_back_from_the_store(folder: Path) -> None:
     words = ("dataset=lesions", "dataset.csv=labels.csv", "dataset.boxes=boxes.csv")
     done = answer(*SHORT[:-1], *words, "dataset.grid=2", "dataset.background=fat")

@@ -49,6 +49,7 @@ def test_what_allows_it_passes_and_without_the_switch_everything_does() -> None:
         check_licenses(*experiment("MIT", license_="free"))
 
 
+@pytest.mark.slow
 def test_the_demonstration_is_fit_for_commercial_use_and_a_research_model_is_not(
     workplace, capfd
 ) -> None:

@@ -86,6 +86,7 @@ def test_where_nothing_can_be_locked_every_claim_is_granted_with_one_warning(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_cell_that_another_holds_is_skipped_and_computed_when_it_lets_go(tmp_path) -> None:
     held = planned(tmp_path)[1]
     with Claims(tmp_path) as other:
@@ -104,6 +105,7 @@ def test_a_cell_that_another_holds_is_skipped_and_computed_when_it_lets_go(tmp_p
     assert not (tmp_path / FOLDER).exists()
 
 
+@pytest.mark.slow
 def test_a_cell_that_another_finishes_meanwhile_is_not_computed(tmp_path) -> None:
     run(tmp_path / "theirs")
     ours = tmp_path / "ours"
@@ -124,6 +126,7 @@ def test_a_cell_that_another_finishes_meanwhile_is_not_computed(tmp_path) -> Non
     assert stored(ours) == stored(tmp_path / "theirs")
 
 
+@pytest.mark.slow
 def test_who_holds_a_cell_and_does_not_move_stops_nobody(tmp_path, monkeypatch, caplog) -> None:
     monkeypatch.setattr(runner, "PATIENCE", 0.3)
     with Claims(tmp_path) as other:
@@ -133,6 +136,7 @@ def test_who_holds_a_cell_and_does_not_move_stops_nobody(tmp_path, monkeypatch, 
     assert "computing them here" in caplog.text
 
 
+@pytest.mark.slow
 def test_who_computes_again_or_finds_all_asks_nobody(tmp_path, monkeypatch) -> None:
     run(tmp_path)
     with Claims(tmp_path) as other:
@@ -141,6 +145,7 @@ def test_who_computes_again_or_finds_all_asks_nobody(tmp_path, monkeypatch) -> N
         assert [one.computed for one in run(tmp_path)] == [False] * len(NAMES)
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_free_for_others(tmp_path, monkeypatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("it broke")

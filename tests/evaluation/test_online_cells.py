@@ -182,6 +182,7 @@ def test_orders_are_draws_of_one_row_of_gains(tmp_path: Path) -> None:
     assert b"a gain below zero is harm" in section_.files["adaptation.md"]
 
 
+@pytest.mark.slow
 def test_a_tuned_adapter_is_adapted_further(tmp_path: Path) -> None:
     job = adapted(experiment(tmp_path), RESOURCES, Store(tmp_path))
     tuned = job.model.adapter

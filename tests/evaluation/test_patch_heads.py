@@ -111,6 +111,7 @@ def maps(given: Any) -> list[dict[str, NDArray]]:
     return [dict(cell.arrays) for cell in read_cells(store, plan(given, resources))]
 
 
+@pytest.mark.slow
 def test_heads_that_read_patches_share_one_pass_whatever_the_batch_size(
     tmp_path: Any, task: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_heads_that_read_patches_share_one_pass_whatever_the_batch_size(
         assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_a_plain_loop_in_the_order_of_the_split(
     tmp_path: Any, task: Places
 ) -> None:
@@ -146,6 +148,7 @@ def test_rows_are_those_of_a_plain_loop_in_the_order_of_the_split(
     np.testing.assert_allclose(clean["strange"][:, 1], features[:, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_kept_features_are_no_reason_to_leave_the_pass_out(tmp_path: Any, task: Places) -> None:
     task.blocks = (1,)
     first = maps(experiment(tmp_path, task=task, keep_features=True))
@@ -194,6 +197,7 @@ def test_a_head_that_fails_is_named_and_loses_no_cell_of_another(
     assert kept == [1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [(0,), (0, 2)])
 def test_a_head_of_no_block_reads_features_alone(
     tmp_path: Any, task: Places, blocks: tuple[int, ...]

@@ -80,6 +80,7 @@ def test_masks_that_a_set_has_not_are_refused_in_a_sentence(tmp_path: Path) -> N
         columns("lungs")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_regions_apart_from_the_whole_image_and_from_each_other(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_run_keeps_regions_apart_from_the_whole_image_and_from_each_other(
     }
 
 
+@pytest.mark.slow
 def test_runs_on_stored_values_and_on_parts_of_them_are_read_back_and_verified(
     workplace: Path,
 ) -> None:

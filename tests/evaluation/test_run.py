@@ -141,6 +141,7 @@ def test_a_run_that_finds_all_its_cells_builds_no_trainer(tmp_path) -> None:
     assert [done.computed for done in found] == [False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 19])
 def test_out_of_memory_batches_are_halved_and_no_number_changes(tmp_path, limit, caplog) -> None:
     def fit(images: Tensor) -> None:
@@ -172,6 +173,7 @@ def test_a_micro_batch_that_does_not_fit_is_named_and_finished_cells_are_kept(tm
     assert [cell.spec.corruption for cell in Store(tmp_path).cells()] == ["clean"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ConfigurationError("broken"), KeyboardInterrupt()])
 def test_what_stops_all_cells_keeps_those_before_it_and_leaves_no_thread(tmp_path, error) -> None:
     def stop(images: Tensor) -> None:
@@ -261,6 +263,7 @@ def test_the_last_micro_batch_runs_in_the_precision_of_the_others(tmp_path) -> N
     assert dtypes == [torch.bfloat16] * 4
 
 
+@pytest.mark.slow
 def test_a_suite_is_one_test_run(tmp_path, monkeypatch) -> None:
     calls: list[int] = []
     whole = Trainer.test
@@ -276,6 +279,7 @@ def fingerprints(given: Experiment) -> list[str]:
     return [cell.key.fingerprint for part in plan(given, RESOURCES) for cell in part.cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -103,6 +103,7 @@ def test_all_files_of_another_part_are_refused(root: Path, names: tuple[str, ...
         everything(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READ)
 def test_no_length_of_a_cut_file_passes(root: Path, name: str) -> None:
     file = own_folder(root, name) / name
@@ -157,6 +158,7 @@ def _outside(file: Path) -> None:
     file.symlink_to(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [_gone, _folder, _pipe, _device, _dangling, _loop, _outside])
 @pytest.mark.parametrize("name", READ)
 def test_what_is_no_file_of_the_store_is_refused(

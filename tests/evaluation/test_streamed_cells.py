@@ -68,6 +68,7 @@ def test_the_model_answers_as_it_would_without_them(
     assert not np.allclose(own, tent, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_without_a_step_logits_are_the_models_to_the_bit(tmp_path: Path) -> None:
     cells = cells_of(evaluated(tmp_path, *OFF))
     own = {c.spec.severity: c.arrays["logits"] for c in cells if c.spec.adapter == "none"}
@@ -108,6 +109,7 @@ def test_answers_are_those_of_their_own_images_in_any_order(tmp_path: Path) -> N
         np.testing.assert_allclose(cell.arrays["logits"], own.arrays["logits"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_every_order_and_protocol_is_a_row_of_its_own(tmp_path: Path) -> None:
     tent = {"method": "tent", "rate": 0.01}
     episodic = {**tent, "protocol": "episodic"}
@@ -132,6 +134,7 @@ def test_the_protocol_of_all_is_a_key_and_what_cannot_be_done_is_refused(tmp_pat
         NoAdapter(online=("tent",), protocol="sometimes")
 
 
+@pytest.mark.slow
 def test_the_share_of_images_that_a_filter_let_through_is_kept(tmp_path: Path) -> None:
     job = evaluated(tmp_path, {"method": "eta", "margin": 0.9, "similar": 1.0}, "eta", "tent")
     found = named(cells_of(job))
@@ -204,6 +207,7 @@ def _queue(runner: CellRunner, planned: Any) -> Any:
     return queue
 
 
+@pytest.mark.slow
 def test_orders_are_draws_of_one_row_of_gains(tmp_path: Path) -> None:
     cells = cells_of(evaluated(tmp_path, "eta", orders=(0, 1, 2)))
     report = make_report(

@@ -40,6 +40,7 @@ def cells() -> set[str]:
     return {path.name for path in Path("outputs/store/cells").glob("*/*/*/s*")}
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_stop_their_cell_and_no_other(
     workplace, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +92,7 @@ def test_changed_weights_data_or_prompts_leave_nothing_of_before_in_the_table(
     assert len(cells()) == 2 + 3 * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", ["true", "false"])
 def test_cells_of_another_job_whose_data_are_gone_or_damaged_stop_no_other(
     workplace, capfd, resume: str
@@ -111,6 +113,7 @@ def test_cells_of_another_job_whose_data_are_gone_or_damaged_stop_no_other(
     assert medrobust(*job, "dataset.per_class=1") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["masks", "images"])
 def test_files_that_change_between_two_jobs_of_a_process_are_read_again(
     workplace, monkeypatch: pytest.MonkeyPatch, changed: str
@@ -162,6 +165,7 @@ def test_an_all_black_preprocessing_is_told_from_black_images() -> None:
     assert "the first 3 images are of one value each" in stored
 
 
+@pytest.mark.slow
 def test_an_all_black_preprocessing_is_warned_of_on_terminal_and_page(
     workplace, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +210,7 @@ def test_one_class_of_labels_says_nothing_of_a_collapse(tmp_path) -> None:
     assert collapse_notes(list(store.cells())) == []
 
 
+@pytest.mark.slow
 def test_an_infinite_prior_is_the_model_to_the_bit_however_it_is_typed(workplace) -> None:
     run = (*RUN[:2], "severity=1", *RUN[3:])
     memo = "adapter.online=[{{method: memo, prior: {}, steps: 0, views: 2}}]"
@@ -225,6 +230,7 @@ def test_an_infinite_prior_is_the_model_to_the_bit_however_it_is_typed(workplace
     assert medrobust("verify", "outputs/store") == 0
 
 
+@pytest.mark.slow
 def test_classes_called_inf_and_nan_are_rebuilt_as_they_are_called(workplace, capfd) -> None:
     images = np.random.default_rng(0).integers(0, 255, (6, 64, 64), np.uint8)
     np.savez("own.npz", test_images=images, test_labels=np.arange(6)[:, None] % 2)

@@ -33,6 +33,7 @@ def killed_while_logging() -> None:
     medrobust(*RUN, "hydra.run.dir=killed")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # the library's own, of pydantic
 def test_a_job_killed_while_it_logs_loses_nothing_and_is_logged_by_the_next(
     workplace: Path,

@@ -103,6 +103,7 @@ def test_a_suite_file_that_was_edited_meanwhile_is_another_suite(images, tmp_pat
     assert all(suite.startswith("mine-") for suite in suites)
 
 
+@pytest.mark.slow
 def test_a_published_model_and_a_suite_make_the_whole_matrix(images) -> None:
     report = evaluate(PhantomClip(), images, LABELS, NAMES, severities=[3])
     (matrix,) = report.matrices

@@ -123,6 +123,7 @@ def test_no_identifier_of_a_dicom_folder_is_written_logged_or_sent(
     assert leaks(workplace) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logger", ["csv", "tensorboard"])
 def test_no_identifier_reaches_the_series_of_other_loggers(
     workplace: Path, capfd, monkeypatch: pytest.MonkeyPatch, logger: str
@@ -155,6 +156,7 @@ def test_what_would_tell_the_makers_of_libraries_is_off_unless_the_user_switches
     }  # switched on by the user
 
 
+@pytest.mark.slow
 def test_a_failing_job_names_the_line_in_what_it_writes_and_the_file_on_the_terminal(
     workplace: Path, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_failing_job_names_the_line_in_what_it_writes_and_the_file_on_the_term
     assert leaks(workplace) == []
 
 
+@pytest.mark.slow
 def test_typed_paths_do_not_leave_the_machine(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

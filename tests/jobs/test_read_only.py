@@ -51,6 +51,7 @@ def each_ends(commands: list[list[str]]) -> None:
         sys.stderr.write(f"\nexit {medrobust(*arguments)}\n")
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_lost(
     workplace: Path, monkeypatch: Any
 ) -> None:

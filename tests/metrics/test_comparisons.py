@@ -117,6 +117,7 @@ def traded(rng, count=60, images=2):
     return first, second, labels, groups
 
 
+@pytest.mark.slow
 def test_the_balanced_error_keeps_its_level_where_models_trade_classes():
     rng = np.random.default_rng(9)
     draws = resample_counts("level", 60, resamples=400)

@@ -74,6 +74,7 @@ def test_wilson_is_scipys(hits, count):
     assert share_interval(terms) == wilson(hits / count, count)
 
 
+@pytest.mark.every_nth(2)
 @pytest.mark.parametrize("label_kind", TASKS)
 def test_every_interval_agrees_with_the_plain_bootstrap(label_kind):
     given = reading(label_kind)
@@ -480,6 +481,7 @@ def graded(count, off, rng, shares=(0.5, 0.2, 0.15, 0.1, 0.05)):
     return labels, labels + step * (rng.random(count) < off)
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize(("count", "off"), [(60, 0.005), (200, 0.02), (200, 0.3)])
 def test_intervals_of_kappa_and_grade_error_hold_the_truth_and_are_no_points(count, off):
     rng = np.random.default_rng(1)

@@ -44,6 +44,7 @@ def by_transport(source, target, marginal):
     return thresholded_confidence(-known.costs, source.right, -own.costs)
 
 
+@pytest.mark.slow
 def test_honest_chances_give_the_accuracy_by_every_method():
     rng = np.random.default_rng(0)
     (source, labels), (target, _) = honest(4000, rng), honest(4000, rng)

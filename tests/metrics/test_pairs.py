@@ -133,6 +133,7 @@ def test_forty_models_hide_no_difference_of_twenty_against_fifty_percent():
         assert all(one.p_familywise >= one.p for one in found.values())
 
 
+@pytest.mark.every_nth(2)
 @pytest.mark.parametrize("patients", [None, 20])
 def test_the_chance_of_any_false_finding_is_kept_by_a_family_with_a_bad_model(patients):
     rng = np.random.default_rng(3)
@@ -268,6 +269,7 @@ def test_few_positives_leave_an_auc_without_interval_or_test_and_say_so(positive
     assert bool(one.reason) == bool(missing)
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize(("positives", "area"), [(5, 0.7), (15, 0.99), (60, 0.8)])
 def test_aucs_of_equal_models_keep_their_level(positives, area):
     rng = np.random.default_rng(9)

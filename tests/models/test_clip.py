@@ -46,6 +46,7 @@ def test_image_features_equal_those_of_transformers_from_the_same_pictures(
     assert ours.std(dim=0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_token_ids_equal_those_of_the_vocabulary_that_open_clip_bundles(
     clip: tuple[Path, Any],
 ) -> None:
@@ -55,6 +56,7 @@ def test_token_ids_equal_those_of_the_vocabulary_that_open_clip_bundles(
     assert int(mask.sum()) == int((original != 0).sum())
 
 
+@pytest.mark.slow
 def test_safetensors_and_pickle_give_the_same_model(
     clip: tuple[Path, Any], tmp_path: Path, images: torch.Tensor
 ) -> None:
@@ -65,6 +67,7 @@ def test_safetensors_and_pickle_give_the_same_model(
     assert set(two.report.files) > {"model.safetensors"}
 
 
+@pytest.mark.slow
 def test_the_report_accounts_for_every_key(clip: tuple[Path, Any]) -> None:
     folder, original = clip
     report = load(folder).report
@@ -88,6 +91,7 @@ def test_another_model_type_or_preprocessing_is_refused(
         load(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_vocabulary_alone_gives_the_same_text_features(
     clip: tuple[Path, Any], tmp_path: Path
 ) -> None:

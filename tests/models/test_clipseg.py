@@ -62,6 +62,7 @@ def test_logits_of_each_class_are_those_of_transformers(clipseg) -> None:
     assert (wanted[0] - wanted[1]).abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_several_sentences_of_a_class_are_one_by_the_mean_of_their_embeddings(clipseg) -> None:
     folder, original = clipseg
     model = source(folder).load()
@@ -76,6 +77,7 @@ def test_several_sentences_of_a_class_are_one_by_the_mean_of_their_embeddings(cl
     torch.testing.assert_close(found[:, 1], wanted.view(1, 64, 64), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_and_texts_are_features_of_the_clip_inside(clipseg) -> None:
     folder, original = clipseg
     model = source(folder).load()
@@ -117,6 +119,7 @@ def test_the_published_checkpoint_has_the_keys_that_are_loaded() -> None:
     assert set(whole.state_dict()) == keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "new", "sentence"),
     [
@@ -136,6 +139,7 @@ def test_a_checkpoint_of_other_keys_or_shapes_is_refused(
         source(folder).load()
 
 
+@pytest.mark.slow
 def test_another_model_and_no_weights_are_a_sentence_each(clipseg, tmp_path: Path) -> None:
     folder = shutil.copytree(clipseg[0], tmp_path / "copy")
     said = json.loads((folder / "config.json").read_text())
@@ -149,6 +153,7 @@ def test_another_model_and_no_weights_are_a_sentence_each(clipseg, tmp_path: Pat
         source(clipseg[0]).load().mask_decoder([])
 
 
+@pytest.mark.slow
 def test_classes_are_outlined_by_their_sentences_in_a_run(clipseg, tmp_path: Path) -> None:
     folder, _ = clipseg
     cells = segmented.run(tmp_path, TASK, source=source(folder))

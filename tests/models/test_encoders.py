@@ -35,6 +35,7 @@ def retfound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.every_nth(4)
 @pytest.mark.parametrize(
     ("name", "millions"),
     [

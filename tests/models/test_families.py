@@ -52,6 +52,7 @@ def unit(embedding: Tensor) -> Tensor:
     return functional.normalize(embedding.float(), dim=-1)
 
 
+@pytest.mark.every_nth(6)
 def test_image_features_equal_the_original_from_the_same_pictures(member: Any) -> None:
     _, family, model = member
     images = wide_images()
@@ -62,6 +63,7 @@ def test_image_features_equal_the_original_from_the_same_pictures(member: Any) -
     assert ours.std(dim=0).max() > 1e-3  # the pictures are told apart, so equality means something
 
 
+@pytest.mark.slow
 def test_text_features_equal_the_original_with_its_own_tokenizer(member: Any) -> None:
     _, family, model = member
     if family.text is None:
@@ -73,6 +75,7 @@ def test_text_features_equal_the_original_with_its_own_tokenizer(member: Any) ->
     assert ours.std(dim=0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_batch(member: Any) -> None:
     _, family, model = member
     pixels = model.preprocess(wide_images())
@@ -84,6 +87,7 @@ def test_features_do_not_depend_on_the_batch(member: Any) -> None:
         torch.testing.assert_close(model.encode_text(SENTENCES), alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_model_as_it_was_and_in_eval_mode(member: Any) -> None:
     model = member[2]
     before = module_fingerprint(model)
@@ -96,6 +100,7 @@ def test_a_run_leaves_the_model_as_it_was_and_in_eval_mode(member: Any) -> None:
     assert module_fingerprint(model) == before
 
 
+@pytest.mark.every_nth(6)
 def test_mean_and_deviation_are_applied_exactly_once(member: Any) -> None:
     model = member[2]
     described = model.preprocess.description()
@@ -145,6 +150,7 @@ DAMAGED = [
 ]
 
 
+@pytest.mark.every_nth(12)
 @pytest.mark.parametrize(("member", "damage"), DAMAGED, indirect=["member"])
 def test_a_checkpoint_that_does_not_fit_is_refused_by_key(
     member: Any, tmp_path: Path, damage: str
@@ -204,6 +210,7 @@ def test_without_network_one_sentence_names_the_files_and_what_to_do(member: Any
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_key_of_the_checkpoint_is_accounted_for(member: Any) -> None:
     folder, family, model = member
     _, state = read(folder / family.weights, family.entry)
@@ -211,6 +218,7 @@ def test_every_key_of_the_checkpoint_is_accounted_for(member: Any) -> None:
     assert all(model.report.dropped.values())
 
 
+@pytest.mark.slow
 def test_another_file_or_option_makes_another_fingerprint(member: Any, tmp_path: Path) -> None:
     folder, family, _ = member
     shutil.copytree(folder, tmp_path / "copy")

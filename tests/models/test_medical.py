@@ -119,6 +119,7 @@ def test_two_copies_of_an_adapter_that_differ_are_refused(tmp_path: Path) -> Non
         family.source(str(tmp_path)).load()
 
 
+@pytest.mark.slow
 def test_what_glorias_trainer_left_beside_the_tensors_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def size(module: torch.nn.Module) -> tuple[int, float]:
     return len(module.state_dict()), round(millions, 2)
 
 
+@pytest.mark.slow
 def test_published_sizes_are_met_on_the_meta_device() -> None:
     with torch.device("meta"):
         swin = medclip.build_towers(packaged("medclip_vit"))

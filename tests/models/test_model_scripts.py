@@ -39,6 +39,7 @@ class Payload:
         return os.system, (f"touch {self.witness}",)
 
 
+@pytest.mark.slow
 def test_settings_beside_tensors_are_left_out_and_the_model_then_loads(tmp_path, capsys) -> None:
     family = FAMILIES["cxr_clip_swin"](tmp_path)
     path = tmp_path / family.weights
@@ -136,6 +137,7 @@ def with_weights(folder: Path, changed: dict[str, torch.Tensor]) -> list[str]:
     return ["model=transformers_clip", f"model.local_dir={folder}", "model.micro_batch=1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -152,6 +154,7 @@ def test_a_model_that_computes_nothing_is_no_success(tmp_path, capsys, key, valu
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kept", "words"),
     [

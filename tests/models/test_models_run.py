@@ -39,6 +39,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_sweep_over_prompt_sets_encodes_every_image_once(
     workplace: Path, encoded: list[int]
 ) -> None:
@@ -57,6 +58,7 @@ def logits(root: str) -> dict[str, np.ndarray]:
     return {cell.fingerprint: cell.arrays["logits"] for cell in Store(Path(root)).cells()}
 
 
+@pytest.mark.slow
 def test_several_prompt_sets_in_one_run_encode_once_and_give_the_logits_of_separate_runs(
     workplace: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +102,7 @@ def test_several_prompt_sets_in_one_run_encode_once_and_give_the_logits_of_separ
     assert all(f"phantomclip [{name}]" in page for name in sets)
 
 
+@pytest.mark.slow
 def test_only_conditions_of_which_a_prompt_set_lacks_its_cell_are_encoded_again(
     workplace: Path, encoded: list[int]
 ) -> None:
@@ -124,6 +127,7 @@ def test_only_conditions_of_which_a_prompt_set_lacks_its_cell_are_encoded_again(
     assert sum(encoded) == whole
 
 
+@pytest.mark.slow
 def test_every_job_of_a_sweep_applies_the_prompt_sets_in_brackets(workplace: Path) -> None:
     models = ("-m", "model=phantomclip,phantomclip_small")
     assert medrobust(*models, "prompts=[bare,clip]", *SMALL, "hydra.sweep.dir=sweep") == 0
@@ -152,6 +156,7 @@ def test_a_list_of_prompt_sets_that_cannot_run_is_refused_in_one_sentence(
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_the_prompt_set_of_each_cell(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +177,7 @@ def test_an_image_tower_alone_is_refused_in_one_sentence(workplace: Path, capsys
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_probe_of_an_image_tower_alone_is_told_why_it_has_no_gain(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +192,7 @@ def test_a_probe_of_an_image_tower_alone_is_told_why_it_has_no_gain(
     assert "the same command without the adapter" not in printed
 
 
+@pytest.mark.slow
 def test_another_precision_makes_other_cells(workplace: Path) -> None:
     assert medrobust(*SMALL) == 0
     assert medrobust(*SMALL, "speed=bf16") == 0
@@ -196,6 +203,7 @@ def test_another_precision_makes_other_cells(workplace: Path) -> None:
     RESOURCES._models.clear()
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_folder_runs_as_the_page_on_models_says(workplace: Path) -> None:
     write_random_open_clip(Path("weights"), tiny_open_clip(TINY_VIT))
     Path("mine/model").mkdir(parents=True)

@@ -42,6 +42,7 @@ def load(folder: Path) -> VisionLanguageModel:
     return OpenClip("biomedclip", "nobody/nothing", local_dir=str(folder)).load()
 
 
+@pytest.mark.slow
 def test_the_vocabulary_alone_gives_the_same_text_features(
     biomedclip: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def rows(towers: torch.nn.Module, renames: tuple[Rename, ...]) -> dict[str, int]
     return found
 
 
+@pytest.mark.slow
 def test_the_published_biomedclip_has_exactly_the_keys_and_shapes_of_open_clip() -> None:
     bert = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
     config = biomedclip_config("vit_base_patch16_224", bert, 512, 224)["model_cfg"]
@@ -112,6 +114,7 @@ def test_the_published_biomedclip_has_exactly_the_keys_and_shapes_of_open_clip()
     assert len(expected) == 351
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"), [("ViT-L-14-336-quickgelu", 446), ("RN50-quickgelu", 489)]
 )
@@ -125,6 +128,7 @@ def test_openais_models_have_exactly_the_keys_and_shapes_of_open_clip(
     assert len(original.state_dict()) == count
 
 
+@pytest.mark.slow
 def test_weights_without_a_configuration_take_one_by_its_name_in_open_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +233,7 @@ def test_what_our_towers_cannot_express_is_left_to_the_library(tmp_path: Path) -
         assert isinstance(build_towers(other, "x")[0], LibraryTowers)
 
 
+@pytest.mark.slow
 def test_quick_gelu_can_be_forced_and_changes_features_and_fingerprint(tmp_path: Path) -> None:
     said = tiny_open_clip(TINY_VIT) | {"quick_gelu": False}
     write_random_open_clip(tmp_path, said)
@@ -245,6 +250,7 @@ def test_a_resolution_that_the_files_do_not_have_is_refused(tmp_path: Path) -> N
         OpenClip("m", "x/y", local_dir=str(tmp_path), resolution=224).load()
 
 
+@pytest.mark.slow
 def test_another_size_is_interpolated_only_when_asked(tmp_path: Path) -> None:
     write_random_open_clip(tmp_path, tiny_open_clip(TINY_VIT))
     small, large = (

@@ -41,6 +41,7 @@ def by_its_library(model: Any) -> Any:
     return lambda pixels: of_transformers(tower, pixels, first=first)
 
 
+@pytest.mark.every_nth(4)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_states_are_those_of_the_original_library(name: str, shelf: Any) -> None:
     folder, family = shelf[name]
@@ -60,6 +61,7 @@ def test_states_are_those_of_the_original_library(name: str, shelf: Any) -> None
     assert joint == model.joint_blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sizes", "side"),
     [
@@ -108,6 +110,7 @@ def test_dinov2_with_registers_begins_after_them(registers: int) -> None:
     assert gap([level.states for level in patches.values()], truth) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_class_token_of_clip_and_a_place_take_the_same_way(shelf: Any) -> None:
     model = shelf.source("clip").load()
     pixels = pixels_of(224)

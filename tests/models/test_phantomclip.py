@@ -54,6 +54,7 @@ def test_text_features_do_not_depend_on_the_sentences_beside(model: PhantomCLIP)
     torch.testing.assert_close(together[:1], model.encode_text(["drusen"]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_demonstration_models_read_phantoms_and_the_small_one_is_worse(tmp_path: Path) -> None:
     images = Phantoms(per_class=6, cache_dir=str(tmp_path)).load()
     pixels = torch.from_numpy(np.array(images.images)).permute(0, 3, 1, 2)

@@ -36,6 +36,7 @@ def shortest(image: Image.Image) -> Image.Image:
     return two_passes(image, height, width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["bicubic", "bilinear"])
 def test_resize_equals_pillow_to_the_last_bit(size: tuple[int, int], kind: str) -> None:

@@ -127,6 +127,7 @@ def test_a_file_of_the_image_encoder_alone_is_an_image_tower(sam, tmp_path: Path
     assert not hasattr(alone, "mask_decoder")
 
 
+@pytest.mark.slow
 def test_a_decoder_with_a_tensor_less_or_more_is_refused(sam, tmp_path: Path) -> None:
     key = "mask_decoder.iou_token.weight"
 

@@ -92,6 +92,7 @@ def test_instances_are_those_of_transformers_and_a_class_is_their_union(small: S
     assert (found[:, 1] - found[:, 2]).nan_to_num().abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_file_for_videos_holds_the_same_model_and_a_tracker(small: Small, tmp_path: Path) -> None:
     write_random_sam3(tmp_path, "sam3_video")
     model = source(tmp_path).load()
@@ -143,6 +144,7 @@ def test_keys_that_do_not_fit_and_other_models_are_refused(small: Small, tmp_pat
         small.model.mask_decoder([["nothing"]])
 
 
+@pytest.mark.slow
 def test_classes_are_outlined_by_their_names_in_a_run(small: Small, tmp_path: Path) -> None:
     low = source(small.folder, score_threshold=0.0)
     cells = segmented.run(tmp_path, TASK, source=low)

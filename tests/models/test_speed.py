@@ -26,6 +26,7 @@ def features(source: Any, pixels: torch.Tensor, **options: Any) -> torch.Tensor:
         return Speed(**options).apply(source.load()).encode_image(pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"channels_last": True}, {"attention": "eager"}])
 def test_order_and_attention_move_no_feature_by_1e_5(
     source: Any, pixels: torch.Tensor, options: dict[str, Any]
@@ -34,6 +35,7 @@ def test_order_and_attention_move_no_feature_by_1e_5(
     torch.testing.assert_close(ours, features(source, pixels), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_turns_features_by_less_than_its_stated_tolerance(
     source: Any, pixels: torch.Tensor, precision: str
@@ -45,6 +47,7 @@ def test_half_precision_turns_features_by_less_than_its_stated_tolerance(
     torch.testing.assert_close(fast.norm(dim=1), torch.ones(4))
 
 
+@pytest.mark.slow
 def test_texts_stay_exact_and_weights_stay_float32(source: Any) -> None:
     exact, fast = source.load(), Speed(precision="bf16", channels_last=True).apply(source.load())
     assert torch.equal(exact.encode_text(["a cyst"]), fast.encode_text(["a cyst"]))

@@ -84,6 +84,7 @@ def differing(model: Any, family: Family) -> list[str]:
     return [prompt for prompt, far in zip(PROMPTS, off, strict=True) if not far < 1e-5]
 
 
+@pytest.mark.every_nth(7)
 @pytest.mark.parametrize("name", TEXTED)
 def test_every_prompt_is_read_as_the_published_tokenizer_reads_it(shelf: Any, name: str) -> None:
     folder, family = shelf[name]
@@ -92,6 +93,7 @@ def test_every_prompt_is_read_as_the_published_tokenizer_reads_it(shelf: Any, na
     assert differing(model, family) == (["<s> <pad>"] if name == "conch" else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["biomedclip", "unimed"])
 def test_a_folder_with_the_word_list_alone_reads_the_same(
     shelf: Any, name: str, tmp_path: Path
@@ -125,6 +127,7 @@ def test_cleaning_equals_that_of_open_clip(clean: str) -> None:
     assert [ours(prompt) for prompt in PROMPTS] == list(map(get_clean_fn(clean), PROMPTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kwargs", [{"clean": "canonicalize"}, {"clean": "lower", "strip_sep_token": True}]
 )
@@ -210,6 +213,7 @@ DAMAGED = [
 """The first family with every damage, others with one of their own; all of them slowly."""
 
 
+@pytest.mark.every_nth(5)
 @pytest.mark.parametrize(("name", "damage"), DAMAGED)
 def test_a_vocabulary_of_another_model_is_refused_by_the_name_of_its_file(
     shelf: Any, tmp_path: Path, name: str, damage: str
@@ -252,6 +256,7 @@ def test_a_tokenizer_json_of_another_model_is_refused_by_its_name(
             family.source(str(tmp_path / name)).load()
 
 
+@pytest.mark.slow
 def test_clips_vocabulary_with_two_words_exchanged_is_refused(shelf: Any, tmp_path: Path) -> None:
     folder, family = shelf["clip"]
     for path in folder.iterdir():

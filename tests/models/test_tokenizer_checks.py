@@ -82,11 +82,13 @@ def read_clip(path: Path) -> list[int]:
     return read(["A Photo of LUNGS"])[0][0].tolist()
 
 
+@pytest.mark.slow
 def test_the_published_tokenizer_of_clip_is_read(tmp_path: Path, published: str) -> None:
     (tmp_path / "tokenizer.json").write_text(published)
     assert read_clip(tmp_path / "tokenizer.json") == [49406, 320, 1125, 539, 27366, 49407]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "said"),
     [

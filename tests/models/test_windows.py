@@ -36,6 +36,7 @@ def blind(monkeypatch: pytest.MonkeyPatch, seen: Tensor) -> None:
     monkeypatch.setattr(functional, "scaled_dot_product_attention", masked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_CLASS_TOKEN)
 def test_a_window_is_what_the_class_token_says_that_sees_nothing_else(
     name: str, shelf: Any, monkeypatch: pytest.MonkeyPatch
@@ -56,6 +57,7 @@ def test_a_window_is_what_the_class_token_says_that_sees_nothing_else(
     assert (found[:, 0] - found[:, -1]).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_window_of_all_places_is_the_image(shelf: Any) -> None:
     model = shelf.source("clip").load()
     pixels = pixels_of(224)
@@ -65,6 +67,7 @@ def test_a_window_of_all_places_is_the_image(shelf: Any) -> None:
         torch.testing.assert_close(patches.windows(every)[:, 0], features, atol=2e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE_MAPS)
 def test_towers_of_whole_maps_say_why_they_cannot(name: str, shelf: Any) -> None:
     model = shelf.source(name).load()
@@ -90,6 +93,7 @@ def test_windows_of_some_images_are_those_of_all() -> None:
     assert torch.equal(some, whole[1:3, :1])
 
 
+@pytest.mark.slow
 def test_a_window_sees_no_pixel_outside_of_it_and_no_hook_stays(shelf: Any) -> None:
     model: Any = shelf.source("clip").load()
     whole, windows = pixels_of(224), places_of((7, 7), 3)

@@ -20,6 +20,7 @@ def alarmed(fitted, tmp_path):  # noqa: F811
     return place
 
 
+@pytest.mark.slow
 def test_a_note_silences_the_alarm_until_it_has_ended(alarmed):
     note = acknowledge(alarmed, "  new scanner,\nas planned ")
     assert (note.text, note.day) == ("new scanner, as planned", "2026-03-07")

@@ -198,6 +198,7 @@ def test_a_published_monitor_is_updated_in_parts_as_at_once(tmp_path, monkeypatc
     assert made[0] == made[2]  # the key that hides names moves no number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [

@@ -89,6 +89,7 @@ def test_several_cells_must_be_told_apart(tmp_path):
     assert studies_of_store(tmp_path, Choice(model="m2", per_day=5), Columns())[1]
 
 
+@pytest.mark.slow
 def test_a_monitor_of_a_store_takes_studies_of_the_same_model_alone(tmp_path, capsys):
     store, out = str(tmp_path / "store"), str(tmp_path / "monitor")
     for name, model in (("old", "m"), ("new", "m"), ("new", "other")):

@@ -312,6 +312,7 @@ def test_images_that_were_read_in_another_way_are_refused_by_key():
         check_same(replace(padded, reading={"size": 224, "fit": "squash"}), padded.record())
 
 
+@pytest.mark.slow
 def test_two_fits_of_the_same_studies_give_the_same_limit_whatever_the_key(tmp_path):
     few = Settings(window=3, fewest=10, budget=30)
     reference, new = studies(0, 35, 12, 0), studies(35, 4, 12, 1)
@@ -329,6 +330,7 @@ def test_two_fits_of_the_same_studies_give_the_same_limit_whatever_the_key(tmp_p
     assert found[0][0]["limit"] != found[2][0]["limit"]  # as far as draws alone move it
 
 
+@pytest.mark.slow
 def test_damage_and_absence_are_named(monitor, tmp_path):
     with pytest.raises(StoreError, match="holds no monitor"):
         update_monitor(tmp_path / "none", studies(60, 1, 12, 1), key=KEY)

@@ -212,6 +212,7 @@ def test_false_alarms_keep_to_the_budget_with_overlapping_windows_and_patients(i
     assert (np.abs(rates.mean(axis=0) - 1 / 40) < 3 * error + 0.15 / 40).all()
 
 
+@pytest.mark.slow
 def test_a_shift_is_seen_within_days():
     rng = np.random.default_rng(3)
     settings = Settings(window=5, fewest=20, budget=100)

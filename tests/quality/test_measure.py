@@ -100,6 +100,7 @@ def test_ms_ssim_is_its_formula_written_out() -> None:
     assert found("ms_ssim", noisy, clean) == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_vif_of_grey_images_is_that_of_torchmetrics() -> None:
     clean, noisy = pair(1)
     wanted = [
@@ -114,6 +115,7 @@ def _halved(plane: np.ndarray) -> np.ndarray:
     return plane.reshape(rows, 2, columns, 2).mean((1, 3))
 
 
+@pytest.mark.slow
 def test_gmsd_is_its_formula_written_out_and_blind_to_an_offset() -> None:
     clean, noisy = pair(1)
     kernel = np.array([[1, 0, -1]] * 3) / 3
@@ -137,6 +139,7 @@ def _same(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return convolve2d(plane, kernel)[start : start + height, start : start + width]
 
 
+@pytest.mark.slow
 def test_haarpsi_is_its_formula_written_out() -> None:
     clean, noisy = pair(3)
     yiq = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -239,6 +242,7 @@ def test_signal_contrast_and_foreground_are_those_of_a_drawn_disc() -> None:
     assert 3.9 < sigma < 4.6  # the edge adds to it
 
 
+@pytest.mark.slow
 def test_blur_lowers_sharpness_though_noise_is_added() -> None:
     _, sharp = pair(1, sigma=0)
     soft = np.stack([cv2.GaussianBlur(i, (0, 0), 3) for i in sharp[:, 0]])[:, None]

@@ -283,6 +283,7 @@ def gains_of(root: Path, cells: list) -> tuple[dict[str, str], list[str]]:
     return {label: row["gain"] for (label, metric), row in table.items() if metric != "mCE"}, notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [{"prompts": "two"}, {"weights": "others"}, {"precision": "16"}])
 def test_gains_skip_another_configuration_in_the_report(tmp_path: Path, other: dict) -> None:
     store = Store(tmp_path)

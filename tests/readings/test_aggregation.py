@@ -97,6 +97,7 @@ def test_three_images_of_one_patient_by_hand(kind: str, how: str, truth: float) 
     assert list(units.names) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_the_patients_of_several_classes_have_the_mean_of_their_images_probabilities(
     tmp_path: Path,
 ) -> None:
@@ -114,6 +115,7 @@ def test_the_patients_of_several_classes_have_the_mean_of_their_images_probabili
         assert row["n"] == str(len(names)) == "21"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_image_a_patient_gives_the_numbers_of_images_to_the_bit(
     tmp_path: Path, kind: str
@@ -145,6 +147,7 @@ def test_one_image_a_patient_gives_the_numbers_of_images_to_the_bit(
     )
 
 
+@pytest.mark.slow
 def test_rows_of_images_are_what_they_are_without_patients(tmp_path: Path) -> None:
     store, cells = written(tmp_path, facts())
     alone = reported(store, cells, tmp_path / "out")
@@ -173,6 +176,7 @@ def test_patients_are_divided_by_patients_of_the_reference(tmp_path: Path) -> No
     assert units.mce("error", 1).value != images.mce("error", 1).value
 
 
+@pytest.mark.slow
 def test_means_over_sets_and_keys_of_wandb_keep_patients_apart(tmp_path: Path) -> None:
     store, cells = Store(tmp_path / "both"), []
     for name in ("ward", "clinic"):
@@ -282,6 +286,7 @@ def test_studies_that_patients_number_alike_are_those_of_their_patient(tmp_path:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_set_without_patients_beside_one_with_them_is_named_and_left_out(tmp_path: Path) -> None:
     cells = written(tmp_path / "x", facts())[1]
     cells += written(tmp_path / "x", replace(facts(name="clinic"), groups=None))[1]
@@ -329,6 +334,7 @@ def test_patients_stand_beside_images_in_a_run_a_sweep_and_a_report_of_its_store
     assert "a report takes no 'seed=1'" in refused.stderr
 
 
+@pytest.mark.slow
 def test_patients_of_several_classes_are_refused_before_anything_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

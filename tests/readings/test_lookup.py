@@ -46,6 +46,7 @@ def report_of(folder: Path, models: dict[str, float], **asked: object) -> Report
     return report_store(folder / "store", folder / "report", **given)
 
 
+@pytest.mark.slow
 def test_what_a_reading_says_is_written_listed_and_printed(tmp_path: Path, planted: None) -> None:
     report = report_of(tmp_path, {"a": 1.0, "b": 0.5})
     folder = tmp_path / "report"
@@ -58,6 +59,7 @@ def test_what_a_reading_says_is_written_listed_and_printed(tmp_path: Path, plant
     assert "There are two." in terminal.file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_reading_that_was_asked_for_and_says_nothing_is_named(
     tmp_path: Path, planted: None
 ) -> None:

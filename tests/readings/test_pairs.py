@@ -41,6 +41,7 @@ def test_a_drop_of_nothing_is_bounded_by_what_no_patient_has_shown() -> None:
     assert (drop.value, drop.low, drop.high) == pytest.approx((0, -unseen, unseen))
 
 
+@pytest.mark.slow
 def test_features_that_are_not_kept_and_columns_that_are_not_there_are_said(workplace) -> None:
     assert medrobust(*SMALL, "readings=pairs") == 0
     page = unescape(Path("out/report.html").read_text("utf-8"))

@@ -54,6 +54,7 @@ def test_five_modalities_count_equally_beside_the_published_averages(tmp_path: P
     assert "chooses the epoch on the test split" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("without", ["aml", "octmnist"])
 def test_a_part_of_the_sets_is_not_set_beside_the_whole(tmp_path: Path, without: str) -> None:
     assert section(report_of(tmp_path, [s for s in SETS if s != without])) is None

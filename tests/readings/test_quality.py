@@ -93,6 +93,7 @@ def test_a_sensitivity_that_clean_images_do_not_reach_has_the_limit_zero() -> No
     assert falls_below([1, 3], shares, 0.35) == (None, pytest.approx(2.0), None)
 
 
+@pytest.mark.slow
 def test_a_class_that_no_set_has_and_numbers_that_cannot_be_are_refused(tmp_path: Path) -> None:
     make_store(tmp_path / "store", "test", seed=2)
     asked_for = asked({"operating_limit": {"sensitivity": 90, "classes": ["clas 1"]}})

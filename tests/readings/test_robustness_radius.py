@@ -48,6 +48,7 @@ def test_a_known_curve_is_found_to_the_resolution_with_both_ends_and_few_cells()
     assert settings.wanted(added) == set()
 
 
+@pytest.mark.slow
 def test_the_interval_covers_a_radius_that_is_known() -> None:
     rng, settings = np.random.default_rng(0), RobustnessRadius(tolerance=10)
     parts, truth, covered = parts_of(None, None, 100), 5 * 0.2**0.5, 0

@@ -23,6 +23,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return terms / terms.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_every_number_is_that_of_the_images_above_the_threshold_of_validation(tmp_path):
     store = write_validated(tmp_path / "store")
     rows, _ = read(store.root, "selective", "selective.coverage=0.8", "selective.reader_error=0.1")
@@ -87,6 +88,7 @@ def test_a_shift_breaks_what_validation_promised_and_none_does_not(tmp_path):
     assert "in 2 of 3 cells the accepted err more" in read(broken.root)[1]
 
 
+@pytest.mark.slow
 def test_exchangeable_images_break_the_promise_no_more_often_than_stated():
     rng = np.random.default_rng(0)
     broken = 0

@@ -59,6 +59,7 @@ def table(made: Report, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((made.folder / name).read_text("utf-8"))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_kind", ["multi-class", "multi-label, binary-class"])
 def test_a_group_has_the_numbers_that_a_set_of_its_images_alone_would_have(
     tmp_path: Path, label_kind: str

@@ -157,6 +157,7 @@ def test_a_split_whose_studies_have_one_view_each_is_said(tmp_path: Path) -> Non
     assert "has no metadata column &#x27;visit&#x27;" in section.html
 
 
+@pytest.mark.slow
 def test_phantom_patients_are_studies_by_one_command(workplace) -> None:
     run = ("dataset=phantom_patients", "dataset.per_class=6", "model=phantomclip_small")
     more = ("aggregate=view", "aggregate.by=groups", "aggregate.corrupted_views=one")

@@ -62,6 +62,7 @@ def test_a_bad_mix_that_its_parts_do_not_tell_is_found_by_moving_one_part_at_a_t
     assert worst not in by_parts[:12]  # not among those that were tried first
 
 
+@pytest.mark.slow
 def test_of_many_equal_pairs_the_chosen_one_is_too_high_and_its_interval_holds() -> None:
     rng = np.random.default_rng(0)
     count, pairs, truth, parts = 150, 60, 0.2, parts_of(None, None, 150)

@@ -42,6 +42,7 @@ LONG = "robustmedclip_vit_large_of_2025_" * 5
 PLAIN = "x" * 160
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 @pytest.mark.parametrize(
     ("name", "columns"),

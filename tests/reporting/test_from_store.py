@@ -33,6 +33,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_every_table_of_the_store_is_made_and_gaps_are_named(root, tmp_path):
     report = report_store(root, tmp_path, reference="weak", **LIGHT)
@@ -74,6 +75,7 @@ def test_a_gap_in_one_version_is_none_in_a_model_that_has_no_cell_of_the_other(t
     assert {spec.model for spec in report.missing} == {"weak", "late"}
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_a_chart_without_a_whole_mean_warns_of_nothing(tmp_path, recwarn):
     data = data_record()
@@ -162,6 +164,7 @@ def test_what_is_not_there_is_one_sentence(root, tmp_path):
         report_store(root, tmp_path, datasets=["ward"], severities=["2"])
 
 
+@pytest.mark.slow
 def test_many_cells_are_measured_in_processes_with_the_same_numbers(root, tmp_path, monkeypatch):
     alone = report_store(root, tmp_path / "a", **LIGHT)
     monkeypatch.setattr("medrobust.reporting.measure.MANY", 2)
@@ -170,6 +173,7 @@ def test_many_cells_are_measured_in_processes_with_the_same_numbers(root, tmp_pa
     assert alone.summary == together.summary
 
 
+@pytest.mark.slow
 def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_path, monkeypatch):
     report_store(root, tmp_path, **LIGHT)
     before = (tmp_path / "report.html").read_bytes()
@@ -179,6 +183,7 @@ def test_a_broken_page_of_numbers_is_never_written_over_a_good_one(root, tmp_pat
     assert (tmp_path / "report.html").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_the_command_says_where_the_page_is_or_what_is_wrong(root, tmp_path):
     given = ["report", root, "--out", tmp_path / "out", "--light", "--no-figures"]
@@ -195,6 +200,7 @@ def test_the_command_says_where_the_page_is_or_what_is_wrong(root, tmp_path):
     assert wrong.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches",
     [
@@ -216,6 +222,7 @@ def test_the_page_has_the_command_that_makes_it_again(root, tmp_path, switches):
     assert pages[0] == pages[1]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_store_is_shown_as_a_part(root, tmp_path):
     part = report_store(
         root, tmp_path, reference="weak", corruptions=["contrast"], severities=["2"], **LIGHT
@@ -241,6 +248,7 @@ def test_a_part_of_a_store_is_shown_as_a_part(root, tmp_path):
     assert [(s.model, s.corruption, s.severity) for s in part.missing] == [("third", "contrast", 2)]
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize(
     ("corruptions", "severities", "columns"),
     [

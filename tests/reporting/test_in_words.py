@@ -23,6 +23,7 @@ def said(folder: Path, models: dict[str, float]) -> tuple[Any, str]:
     return made, " ".join(in_words(made, 0))
 
 
+@pytest.mark.slow
 def test_models_that_tests_do_not_tell_apart_are_said_to_be_level(tmp_path: Path) -> None:
     made, words = said(tmp_path, {"weak": 0.1, "one": 1.5, "two": 1.52, "three": 1.51})
     standings = made.standings[0]

@@ -65,6 +65,7 @@ def harmless(tmp_path_factory):
     return Tags(files["report.html"].read_text(encoding="utf-8")).found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_shown_and_does_nothing(tmp_path, harmless, name):
     files = report(tmp_path / "a" / "b", name)

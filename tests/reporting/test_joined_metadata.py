@@ -79,6 +79,7 @@ def test_a_table_of_other_images_is_refused_in_a_sentence(
         main([str(tmp_path / "store"), "dataset=phantoms"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bins", "message"),
     [

@@ -67,6 +67,7 @@ def patients(count, size):
     return data_record(count=count, groups=np.array([f"p{i // size}" for i in range(count)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "wrong"),
     [
@@ -123,6 +124,7 @@ def test_another_name_of_the_reference_is_its_own_reference(tmp_path):
             assert "its own reference" in said[model, f"{metric} of error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "metric", "model", "reason"),
     [

@@ -53,6 +53,7 @@ def printed(made, width=140):
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
     made = report(tmp_path)
@@ -218,6 +219,7 @@ def switch_data(page):
     return json.loads(page[start : page.index("</script>", start)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["error", "balanced_error", "auc"])
 def test_the_numbers_that_a_reader_switches_to_are_those_of_the_summary(tmp_path, of):
     made = report(tmp_path)
@@ -317,6 +319,7 @@ def test_a_table_is_headed_by_a_suite_only_where_all_of_it_is_there(suite, corru
     assert columns_named(ExpectedTable("toy", "test", suite, corruptions)) == heading
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_the_page_shows_class_texts_reliability_and_drift_where_features_were_kept(tmp_path):
     from medrobust.metrics import feature_drift

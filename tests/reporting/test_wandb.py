@@ -65,6 +65,7 @@ def sent(report, folder, name, *, images=False, **run):
     logger.log(report, run=given, group="sweep", name=name)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_kept_offline_says_what_sends_it(report, tmp_path, caplog, monkeypatch):
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO, logger="medrobust")
@@ -175,6 +176,7 @@ def test_other_ranks_send_nothing(report, tmp_path, monkeypatch, launcher):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [{"RANK": "3"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": ""}])
 def test_a_rank_that_is_left_in_the_shell_does_not_silence_a_run(
     report, tmp_path, monkeypatch, left

@@ -172,6 +172,7 @@ def test_a_head_keeps_few_maps_unless_all_are_asked_for() -> None:
 SMALL = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly", "model=phantomclip_small")
 
 
+@pytest.mark.every_nth(3)
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_every_scorer_makes_maps_of_phantoms(workplace, scorer: str) -> None:
     run = ("corruption=elastic_transform", "severity=5", "hydra.run.dir=out")
@@ -195,6 +196,7 @@ def test_a_page_draws_a_map_where_its_pixels_were_counted(zoom: float) -> None:
     np.testing.assert_allclose(spread(values, zoom, 64)[inside], counted[inside], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_maps_are_pictures_of_a_wandb_run_but_never_those_of_own_images(workplace) -> None:
     few = ("dataset.per_class=2", "corruption=contrast", "severity=5")
     assert medrobust(*SMALL, *few, "hydra.run.dir=out") == 0

@@ -197,6 +197,7 @@ def tuned(given: Any) -> tuple[Any, Any]:
     return done, resources.model(done.model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [Mvfa(bottleneck=8), Mvfa(form="published"), Lora(rank=2)])
 def test_adapters_learn_what_is_normal_from_shots_and_masks(tmp_path: Path, adapter: Any) -> None:
     done, model = tuned(asked(tmp_path, adapter))
@@ -216,6 +217,7 @@ def test_adapters_learn_what_is_normal_from_shots_and_masks(tmp_path: Path, adap
     )
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_where_it_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

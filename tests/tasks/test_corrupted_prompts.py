@@ -56,6 +56,7 @@ def test_a_model_without_sentences_has_none_to_corrupt() -> None:
         task.heads(facts(), side(Classifier()))
 
 
+@pytest.mark.slow
 def test_prompts_of_phantoms_are_mistyped_by_one_command(workplace) -> None:
     assert medrobust(*SMALL, "hydra.run.dir=plain") == 0
     (before,) = {row["cell"] for row in rows("plain/results.csv")}

@@ -82,6 +82,7 @@ def test_what_cannot_be_compared_is_refused(side: ModelSide) -> None:
         head.outputs(torch.full((3, 64), float("nan")))
 
 
+@pytest.mark.slow
 def test_distances_are_measures_beside_answers_and_a_stream_of_the_monitor(workplace: Path) -> None:
     asked = (
         *("model=phantomclip_small", "dataset.per_class=9", "corruption=gaussian_noise"),

@@ -137,6 +137,7 @@ def test_equal_sides_and_models_without_sentences_are_refused(side: ModelSide) -
         TASK.heads(DATA, side)
 
 
+@pytest.mark.slow
 def test_prompts_judge_kept_features_and_stand_beside_other_measures(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,6 +222,7 @@ SMALL = ("dataset=phantoms", "dataset.per_class=2", "task=report_by_retrieval")
 RUN = ("model=phantomclip_small", "corruption=gaussian_noise", "severity=5", "hydra.run.dir=out")
 
 
+@pytest.mark.slow
 def test_phantoms_are_answered_beside_a_constant_report_by_one_command(workplace, capsys) -> None:
     assert medrobust(*SMALL, *RUN, "task.labels=true") == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -240,6 +241,7 @@ def test_phantoms_are_answered_beside_a_constant_report_by_one_command(workplace
     assert found["bleu_4", "0"][0] > found["bleu_4", "5"][0]
 
 
+@pytest.mark.slow
 def test_one_report_alone_is_said_of_the_corpus_and_is_no_fault_of_the_model(
     workplace, capfd
 ) -> None:

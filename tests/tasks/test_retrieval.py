@@ -395,6 +395,7 @@ def test_reports_are_matched_by_the_labels_of_their_images(workplace, capsys) ->
 RECALL = "image_to_text_recall_at_1"
 
 
+@pytest.mark.slow
 def test_recall_relative_to_clean_images_is_a_table_with_intervals(workplace) -> None:
     assert medrobust(*SMALL, "model=phantomclip_small", "severity=5", "hydra.run.dir=out") == 0
     recall = {

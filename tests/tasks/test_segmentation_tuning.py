@@ -137,6 +137,7 @@ def asked(folder: Path, adapter: Any, segmenter: str, **options: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("adapter", "segmenter"),
     [(Lora(rank=2), "words"), (Mvfa(bottleneck=8), "words"), (Lora(rank=2), "probe")],

@@ -68,6 +68,7 @@ def test_a_model_is_tuned_and_its_adapter_serves_any_later_run(
     assert json.loads(Path("third/run.json").read_text())["computed"] == 2
 
 
+@pytest.mark.slow
 def test_draws_make_a_table_with_intervals(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +107,7 @@ def test_draws_make_a_table_with_intervals(
     assert [value for value in values if value not in printed] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "more"),
     [
@@ -129,6 +131,7 @@ def test_the_papers_protocols_run_on_phantoms(
         assert "left out" in record["data"][0]["notes"][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

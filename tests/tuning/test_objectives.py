@@ -255,6 +255,7 @@ FAST = ("model=phantomclip_small", "dataset=phantoms_site_b", "dataset.per_class
 RUN = ("validation=false", "corruption=clean", "tuning=few_shot", "tuning.epochs=2")
 
 
+@pytest.mark.slow
 def test_an_adapter_is_tuned_by_several_objectives_and_others_make_another(workplace) -> None:
     every = "{class_texts:1,image_text:0.2,same_patient:0.5,consistency:1}"
     run = (*FAST, *RUN, "adapter=lora_corrupted", "adapter.rank=2", "tuning.fraction=0.7")

@@ -53,6 +53,7 @@ def test_what_is_evaluated_says_no_more_than_it_must() -> None:
     assert parted(own, None) == (own, None)
 
 
+@pytest.mark.slow
 def test_no_room_above_the_adapters_asks_which_class_one_is_of() -> None:
     classes = {"Adaptation", "HeadRecipe", "LinearProbe", "Lora", "NearestNeighbours", "NoAdapter"}
     classes |= {"Prototypes", "Tunable", "Tuned", "WeightTuning"}
