@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class Adaptation(ABC):
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NoAdapter(Adaptation):
     """The model as it was published.
 
@@ -130,7 +131,7 @@ class NoAdapter(Adaptation):
         """
         _ = self.methods
 
-    @property
+    @cached_property
     def methods(self) -> "tuple[Online, ...]":
         """Those that `online` names."""
         if isinstance(self.online, list | tuple) and not self.online:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from medrobust.adapters import NoAdapter
 from medrobust.adapters.online import (
     METHODS,
     T3A,
@@ -320,6 +321,16 @@ def test_nothing_left_of_an_image_is_said() -> None:
     made = given()
     with pytest.raises(ConfigurationError, match="leave nothing of an image"):
         without(made.features[:1], made.features[:1])
+
+
+def test_methods_are_built_once_however_many_cells_ask_for_them() -> None:
+    adapter = NoAdapter(online=("tda", "t3a"), orders=(0, 1))
+    built = adapter.methods
+    assert len(built) == 4
+    assert adapter.methods is built
+    assert adapter.method({**built[3].description(), "source": "more"}) is built[3]
+    assert adapter == replace(adapter)
+    assert replace(adapter, orders=(2,)).methods != built
 
 
 def test_methods_are_built_from_names_and_mappings_each_once() -> None:
