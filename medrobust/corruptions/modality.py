@@ -26,6 +26,12 @@ WORDS: Mapping[str, str] = MappingProxyType(
 )
 """Device -> expression of the words by which data sets name it; the first that fits counts."""
 
+CODES: Mapping[str, str] = MappingProxyType(
+    {"cr": "x-ray", "dx": "x-ray", "mg": "x-ray", "us": "ultrasound", "op": "fundus photography"}
+    | {"opt": "OCT", "es": "endoscopy"}
+)
+"""Code of a DICOM header (0008,0060) -> device; the whole of what a data set says."""
+
 PHYSICS: Mapping[str, str] = MappingProxyType(
     {"MRI": "mri_physics", "CT": "ct_physics", "x-ray": "xray_physics"}
     | {"ultrasound": "ultrasound_physics", "fundus photography": "fundus_physics"}
@@ -50,7 +56,11 @@ def device_of(modality: str) -> str:
     Example:
         >>> [device_of(words) for words in ("pediatric chest x-ray", "brain MR", "medical image")]
         ['x-ray', 'MRI', '']
+        >>> [device_of(words) for words in ("DX", "US", "US patients")]
+        ['x-ray', 'ultrasound', '']
     """
+    if code := CODES.get(modality.strip().lower()):
+        return code
     for device, words in WORDS.items():
         if re.search(rf"\b(?:{words})\b", modality.lower()):
             return device

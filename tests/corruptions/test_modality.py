@@ -36,6 +36,7 @@ CONF = conf_folder()
         *(("low-dose CT", "CT"), ("breast ultrasound", "ultrasound"), ("sonography", "ultrasound")),
         *(("retinal OCT", "OCT"), ("H&E slide", "histopathology"), ("dermoscopy", "dermatoscopy")),
         *(("colonoscopy", "endoscopy"), ("", ""), ("medical image", ""), ("drawing", "")),
+        *(("DX", "x-ray"), (" us ", "ultrasound"), ("US patients", ""), ("opt", "OCT")),
         *(("scan", ""), ("radiology image", ""), ("picture of an octopus", ""), ("mrs. x", "")),
     ],
 )
