@@ -262,7 +262,7 @@ def _worst(
 def _line(row: Mapping[str, str]) -> list[str]:
     def points(*names: str) -> str:
         value, low, high = (100 * float(row[name]) for name in names)
-        return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+        return f"{value:z.1f} [{low:z.1f}, {high:z.1f}]"
 
     first, second = (f"{row[one]} s{row[f'{one}_severity']}" for one in ("first", "second"))
     return [

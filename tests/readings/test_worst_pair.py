@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.paired import parts_of
 from medrobust.metrics.simultaneous import difference_interval
 from medrobust.readings import WorstPair
-from medrobust.readings.worst_pair import Pair, Single
+from medrobust.readings.worst_pair import COLUMNS, Pair, Single, _line
 
 NAMES, LEVELS = ("a", "b", "c", "d"), (1, 2, 3, 4, 5)
 STRENGTH = {"a": 0.05, "b": 0.04, "c": 0.01, "d": 0.01}
@@ -78,6 +78,11 @@ def test_of_many_equal_pairs_the_chosen_one_is_too_high_and_its_interval_holds()
     assert np.mean(values) > truth + 0.05
     assert together >= 92
     assert alone <= 30
+
+
+def test_a_pair_that_adds_nothing_more_says_so_without_a_sign() -> None:
+    row = dict.fromkeys(COLUMNS, "0.25") | {"more_than_single": "-1e-16"}
+    assert _line(row)[-1] == "0.0 [25.0, 25.0]"
 
 
 def test_two_corruptions_are_the_second_of_the_first() -> None:
