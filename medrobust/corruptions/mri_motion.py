@@ -80,9 +80,8 @@ def moved(
         placed(plane, *move, out=differs)
         differs -= plane
         np.fft.rfft(differs, axis=axis, out=space)
-        native.add_weighted(
-            *(values.view(np.float64) for values in (space, total)), weights[segment], axis
-        )
+        parts, sums = space.view(np.float64), total.view(np.float64)
+        native.add_weighted(parts, sums, weights[segment], axis)
     out: Float64Array = np.fft.irfft(total, side, axis=axis, out=differs)
     out += plane
     return out

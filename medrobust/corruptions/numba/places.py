@@ -21,7 +21,7 @@ def _read(plane: Any, row: float, column: float) -> float:
     below, beside = min(top + 1, height - 1), min(left + 1, width - 1)
     down, right = row - top, column - left
     up, back = 1 - down, 1 - right
-    total = plane[top, left] * up * back
+    total: float = plane[top, left] * up * back
     total += plane[top, beside] * up * right
     total += plane[below, left] * down * back
     total += plane[below, beside] * down * right
