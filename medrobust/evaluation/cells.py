@@ -45,7 +45,8 @@ class CellSpec:
 
     def __str__(self) -> str:
         what = "clean" if self.severity == 0 else f"{self.corruption} s{self.severity}"
-        return f"{self.model} · {self.dataset}/{self.split} · {what}"
+        row = "" if self.adapter == "none" else f" · {self.adapter}"
+        return f"{self.model}{row} · {self.dataset}/{self.split} · {what}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from medrobust.evaluation.plan import DatasetPlan, PlannedCell, check, plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.store import Store
 from medrobust.readings.lookup import asked
-from medrobust.tasks.base import ONLINE
 
 from .worst_pair import check_pairs
 
@@ -90,7 +89,6 @@ def _print_cells_of(
         to_run += [] if skip else [cell]
         name = cell.key.head.get("name") if rows[cell.key.spec] > 1 else None
         line = f"{'skip' if skip else 'run ':>4}  {cell.key.spec}"
-        line += f" · {cell.key.spec.adapter}" if ONLINE in cell.key.head else ""
         console.print(f"{line} · {name}" if name else line, highlight=False)
     return to_run
 

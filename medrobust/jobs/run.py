@@ -192,7 +192,7 @@ def record(prepared: Prepared, job: Job, tally: Tally) -> dict[str, Any]:
     """
     experiment = prepared.experiment
     command = command_line(job.overrides, packs=job.packs)
-    failed = {str(spec): reason for spec, reason in prepared.runner.failed.items()}
+    failed = {cell.name: cell.reason for cell in prepared.runner.failed}
     task = experiment.model.task
     remarks = (task.remarks(plan.image_set) for plan in prepared.plans)
     run = {
@@ -255,13 +255,13 @@ def request(prepared: Prepared, job: Job, run: dict[str, Any]) -> ReportRequest:
         validation=by_variant(read_cells(store, prepared.further.validation)),
         sanity=read_cells(store, prepared.further.sanity),
         readings=_readings(experiment),
-        missing=[spec for spec in runner.failed if spec in wanted],
+        missing=[cell.spec for cell in runner.failed if cell.spec in wanted],
         aggregations=[] if job.aggregation is None else [job.aggregation],
         notes=[
             *run["warnings"],
             *run["protocol"],
             *sentences(prepared.plans),
-            *(f"{spec} failed: {reason}" for spec, reason in run["failed_cells"].items()),
+            *(f"{name} failed: {reason}" for name, reason in run["failed_cells"].items()),
         ],
     )
 

@@ -85,10 +85,12 @@ def test_a_file_that_was_edited_is_another_suite_and_keeps_what_it_still_says(
     given = job(tmp_path, mine)
     runner = CellRunner(given, RESOURCES, Store(given.where.store))
     runner.run(plan(given, RESOURCES))
-    assert [spec.corruption for spec in runner.failed] == ["bright"]  # dim was not encoded again
+    assert [cell.spec.corruption for cell in runner.failed] == [
+        "bright"
+    ]  # dim was not encoded again
     dim, missing = read_cells(runner.store, plan(given, RESOURCES))[1:], runner.failed
     assert [cell.spec.corruption for cell in dim] == ["dim"]
-    assert {cell.spec.suite for cell in dim} == {spec.suite for spec in missing}
+    assert {cell.spec.suite for cell in dim} == {cell.spec.suite for cell in missing}
     assert dim[0].spec.suite != before.spec.suite
     assert np.array_equal(dim[0].arrays["logits"], before.arrays["logits"])
 

@@ -12,11 +12,12 @@ from stores import cell_key, data_record, write_cell, write_matrix
 
 from medrobust.adapters import NoAdapter
 from medrobust.evaluation.estimate import alike, estimate
-from medrobust.evaluation.plan import plan
+from medrobust.evaluation.plan import PlannedCell, plan
 from medrobust.evaluation.ranks import Ranks
-from medrobust.evaluation.run import CellRunner
+from medrobust.evaluation.run import CellRunner, read_cells
+from medrobust.evaluation.run.failures import Failures
 from medrobust.evaluation.store import Store
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.models.own import OwnModel
 from medrobust.readings.adaptation import METRICS, draw_rows, section
 from medrobust.readings.adapted.efforts import effort_rows
@@ -74,6 +75,38 @@ def test_without_a_step_logits_are_the_models_to_the_bit(tmp_path: Path) -> None
     own = {c.spec.severity: c.arrays["logits"] for c in cells if c.spec.adapter == "none"}
     assert len(cells) == 2 * (1 + len(OFF))
     assert all(np.array_equal(c.arrays["logits"], own[c.spec.severity]) for c in cells)
+
+
+def test_rows_that_fail_are_named_with_their_own_reasons(tmp_path: Path, monkeypatch: Any) -> None:
+    def broken(session: Any, *_: Any) -> Any:
+        raise ZeroDivisionError(f"after {session.method.steps} steps")
+
+    monkeypatch.setattr("medrobust.adapters.online.entropy.TentSession.observe", broken)
+    job = evaluated(tmp_path, "tent", {"method": "tent", "steps": 2})
+    plans = plan(job, RESOURCES)
+    runner = CellRunner(job, RESOURCES, Store(job.where.store))
+    runner.run(plans)
+    said = {cell.name: cell.reason for cell in runner.failed}
+    model, data = "phantomclip_small", "phantoms_site_b/test"
+    assert said == {
+        f"{model} · {row} · {data} · {what}": f"ZeroDivisionError: after {steps} steps"
+        for row, steps in (("tent", 1), ("tent steps=2", 2))
+        for what in ("clean", "brightness s5")
+    }
+    assert {cell.spec.adapter for cell in read_cells(runner.store, plans)} == {"none"}
+    with pytest.raises(MedRobustError, match=f"4 cells failed for 2 reasons, {model} · tent · "):
+        runner.complain()
+
+
+def test_failed_cells_of_one_spec_are_told_apart() -> None:
+    failures = Failures(alone=True)
+    for prompts in ("mine", "yours"):
+        key = cell_key(data_record(), "m", prompts=prompts)
+        failures.note([PlannedCell(key, None)], RuntimeError(f"by {prompts}"))
+    first, second = failures.cells
+    assert (first.spec, first.reason) == (second.spec, "RuntimeError: by mine")
+    assert first.name.startswith(f"{first.spec} · ")
+    assert first.name != second.name
 
 
 SMALL = (

@@ -14,12 +14,12 @@ from medrobust.evaluation.locks import Claims
 from medrobust.evaluation.plan import DatasetPlan
 from medrobust.evaluation.ranks import ALONE, Ranks
 from medrobust.evaluation.resources import Resources
-from medrobust.evaluation.store import CellSpec, Store
+from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError
 
 from .encoder import Encoder
 from .encoding import OnCell
-from .failures import Failures
+from .failures import FailedCell, Failures
 from .finished import FinishedCells
 from .passes import EncodingPass
 from .pictures import rows_to_show
@@ -71,15 +71,15 @@ class CellRunner:
         return self._encoder.device
 
     @property
-    def failed(self) -> dict[CellSpec, str]:
+    def failed(self) -> list[FailedCell]:
         """Cells that could not be computed, each with its reason; the others went on."""
-        return self._failures.reasons
+        return self._failures.cells
 
     def complain(self) -> None:
         """Raise what stopped cells, once the others are done.
 
         Raises:
-            MedRobustError: With the number of those cells and the first one's reason.
+            MedRobustError: With the number of those cells and reasons, and the first one's reason.
         """
         self._failures.complain()
 
