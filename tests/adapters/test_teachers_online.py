@@ -160,6 +160,13 @@ def test_without_a_step_it_is_the_model_to_the_bit(method: Any) -> None:
         )
 
 
+def test_cotta_without_a_step_answers_by_statistics_of_the_micro_batch() -> None:
+    scene = Given()
+    found = Cotta(steps=0).begin(scene).observe(images(), keys())
+    same(found, answers(train_mode(scene.model), images()), 1e-4)
+    assert not torch.allclose(found, answers(scene.model, images()), atol=1e-2)
+
+
 @pytest.mark.parametrize("method", [Cotta(rate=0.5, views=2), Rotta(rate=0.5, memory=4)])
 def test_the_model_is_to_the_bit_what_it_was_and_twins_are_equal(method: Any) -> None:
     scene = Given()

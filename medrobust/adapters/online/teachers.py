@@ -118,6 +118,9 @@ class CottaSession(Session):
         if self.method.idle:
             with torch.no_grad():
                 return answered(self.scene, pixels)
+        if not self.method.steps:
+            with torch.no_grad(), lent(self.scene.model, {}, self._statistics):
+                return answered(self.scene, pixels)
         for _ in range(self.method.steps):
             with torch.no_grad():
                 found = self._taught(images, pixels, index)
