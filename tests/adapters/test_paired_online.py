@@ -1,6 +1,7 @@
 """BATCLIP, CLIPArTT and WATT against rules written out by hand."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from scenes import Given, entropy, images, keys, same, train_mode, tuned
 from torch.nn import functional
 
-from medrobust.adapters.online import BatClip, ClipArtt, Watt
+from medrobust.adapters.online import METHODS, Adapting, BatClip, ClipArtt, Watt
 from medrobust.adapters.online.paired import Sentences
 from medrobust.exceptions import ConfigurationError
 from medrobust.models import PhantomClip
@@ -22,6 +23,11 @@ TEXTS = [
     ["an image of a house", "a house"],
 ]
 FEW = dict.fromkeys(("statistics",), "training")
+BY_STEPS = [
+    one
+    for one in METHODS.values()
+    if issubclass(one, Adapting) and "steps" in one.__dataclass_fields__
+]
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +165,14 @@ def test_without_a_step_it_is_the_model_to_the_bit(kind: Any, options: Any, clip
     assert torch.equal(found, clip.head.logits(features))
 
 
+@pytest.mark.parametrize("kind", BY_STEPS)
+def test_every_method_answers_without_a_step(kind: Any, clip: Given) -> None:
+    scene = replace(clip, source=lambda split, count: iter((images(7),)), kept={})
+    found = kind(steps=0).begin(scene).observe(images(), keys())
+    assert found.shape == (len(images()), len(TEXTS))
+    assert found.isfinite().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [BatClip, ClipArtt, Watt])
 def test_the_model_is_to_the_bit_what_it_was(kind: Any, clip: Given) -> None:
@@ -183,6 +197,9 @@ def test_wrong_parameters_are_refused_by_name() -> None:
         (lambda: ClipArtt(classes=0), "classes"),
         (lambda: Watt(rounds=0), "rounds"),
         (lambda: Watt(templates=("a photo",)), "templates"),
+        (lambda: Watt(templates=("a {}", "a {} and {x}")), "templates .*'a {} and {x}'"),
+        (lambda: Watt(templates=("a {}}",)), "templates"),
+        (lambda: Watt(templates=("{ a {}",)), "templates"),
         (lambda: BatClip(optimizer="adam"), "AdamW"),
     ):
         with pytest.raises(ConfigurationError, match=key):

@@ -292,9 +292,12 @@ class Watt(Descent):
         """
         Descent.__post_init__(self)
         check("watt", "rounds", self.rounds, low=1, whole=True)
-        if not self.templates or not all(one.count("{}") == 1 for one in self.templates):
+        wrong = [one for one in self.templates if one.count("{}") != 1 or set(_rest(one)) & {*"{}"}]
+        if not self.templates or wrong:
+            which = f", and {wrong[0]!r} has not" if wrong else ", and there are none"
             raise ConfigurationError(
-                "adapter.online: each of the templates of watt has one {}, where the class stands."
+                f"adapter.online: each of the templates of watt has one {{}}, where the class "
+                f"stands, and no other braces{which}."
             )
 
     def begin(self, scene: Scene) -> "WattSession":
@@ -303,10 +306,15 @@ class Watt(Descent):
         if key not in scene.kept:
             names = Sentences([group[0] for group in scene.texts]).names
             scene.kept[key] = [
-                class_features(scene.model, [[one.format(name)] for name in names])
+                class_features(scene.model, [[one.replace("{}", name)] for name in names])
                 for one in self.templates
             ]
         return WattSession(self, scene, scene.kept[key])
+
+
+def _rest(template: str) -> str:
+    """Return what stays of a template without the place of the class."""
+    return template.replace("{}", "", 1)
 
 
 class WattSession(TentSession):
