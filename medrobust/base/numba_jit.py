@@ -4,7 +4,9 @@ The cache lies beside the source, or in the user's cache folder where that canno
 renewed when the file of a kernel changes, not when a file that it inlines does.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -19,6 +21,26 @@ _compiling = Lock()
 ANY_ORDER = {"reassoc", "contract"}
 """Sums in any order, products and sums in one rounding: the last digits depend on the processor.
 What does so divides as numpy does, so that a zero is no reason to leave a loop."""
+
+
+ALONE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""For what kernels call: forms that Python or C would call take as long to compile as a small one.
+Python must not call such a function, for there is nothing to call."""
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Make the collector of garbage wait: it took a tenth of the time, and more in a large process.
+
+    What the compiler makes stays, or goes by itself.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def native(signature: str, *, any_order: bool = False) -> Callable[[Function], Function]:
@@ -45,8 +67,10 @@ def native(signature: str, *, any_order: bool = False) -> Callable[[Function], F
                             boundscheck=False,
                             fastmath=fastmath,
                             error_model=model,
+                            no_cfunc_wrapper=True,
                         )
-                        kernel.append(compiled(function))
+                        with _collector_at_rest():
+                            kernel.append(compiled(function))
             return kernel[0](*arguments)
 
         return cast("Function", call)
@@ -55,14 +79,14 @@ def native(signature: str, *, any_order: bool = False) -> Callable[[Function], F
 
 
 def native_inline(function: Function) -> Function:
-    """Mark a function that kernels take in whole."""
+    """Mark a function that kernels take in whole, and that each compiles anew: small ones."""
     inlined: Function = njit(inline="always")(function)
     return inlined
 
 
 def native_helper(function: Function) -> Function:
-    """Mark a function that kernels call; it is compiled with them."""
-    helper: Function = njit(nogil=True, boundscheck=False)(function)
+    """Mark a function that kernels call, and Python does not; it is compiled with them."""
+    helper: Function = njit(nogil=True, boundscheck=False, **ALONE)(function)
     return helper
 
 
@@ -79,14 +103,14 @@ def copy_rows(source: Any, target: Any) -> None:
 
 
 def native_any_order(function: Function) -> Function:
-    """Mark a function that kernels with `any_order` call."""
-    helper: Function = njit(nogil=True, boundscheck=False, fastmath=ANY_ORDER, error_model="numpy")(
-        function
-    )
+    """Mark a function that kernels with `any_order` call, and Python does not."""
+    helper: Function = njit(
+        nogil=True, boundscheck=False, fastmath=ANY_ORDER, error_model="numpy", **ALONE
+    )(function)
     return helper
 
 
 def native_shared(function: Function) -> Function:
-    """Mark a function that kernels take in whole and that Python calls as it is, on tensors."""
-    shared: Function = register_jitable(inline="always")(function)
+    """Mark a function that kernels call and that Python calls as it is, on tensors."""
+    shared: Function = register_jitable(nogil=True, boundscheck=False, **ALONE)(function)
     return shared

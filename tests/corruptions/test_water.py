@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
 
+from medrobust.base.numba_jit import native
 from medrobust.corruptions.numba import water as water_numba
 from medrobust.corruptions.suites import find_entry
 from medrobust.corruptions.triton import water as water_triton
@@ -106,9 +107,12 @@ def test_faint_edges_count_where_they_touch_strong_ones(reliefs):
     assert not edges[1][:, 188:].any()
 
 
+join_states = native("void(uint8[:,::1], int32[::1])")(water_numba._join.py_func)
+
+
 def joined_by_numba(crests, edges):
     states = np.pad((crests.astype(np.uint8) + edges), 1)
-    water_numba._join(states, np.empty(states.size, np.int32))
+    join_states(states, np.empty(states.size, np.int32))
     return states[1:-1, 1:-1] == 2
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from medrobust.base.numba_jit import native, native_inline
+from medrobust.base.numba_jit import native, native_helper
 
 
-@native_inline
+@native_helper
 def _square(sums: Any, row: int, column: int, half: int) -> Any:
     """Sum over a square about a middle, from sums over all upper left rectangles."""
     top, left, bottom, right = row - half, column - half, row + half + 1, column + half + 1

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import uint32, uint64
 
-from medrobust.base.numba_jit import native, native_inline
+from medrobust.base.numba_jit import native, native_helper
 from medrobust.keys import MULTIPLIERS, ROUNDS, WEYL
 
 M0, M1 = (np.uint64(m) for m in MULTIPLIERS)
@@ -17,7 +17,7 @@ BLOCKS = 256
 """Blocks made at once: four times as many words, small enough for the first-level cache."""
 
 
-@native_inline
+@native_helper
 def fill_words(words: Any, first_block: int, number: int, index: int, key0: int, key1: int) -> None:
     """Fill uint32 `words` (4 * BLOCKS,) with the words of BLOCKS blocks from `first_block` on."""
     for b in range(BLOCKS):

@@ -86,5 +86,6 @@ def count_quanta(means: Any, halves: Any, normals: Any, out: Any) -> None:
         w, root = normals[half], np.sqrt(mean)
         series = mean + root * w + (2 + w * w) / 6
         series += (-w / 36 - w * w * w / 72) / root
-        series += (-8.0 / 405 + 7 * w * w / 810 + w**4 / 270) / mean
+        square = w * w
+        series += (-8.0 / 405 + 7 * w * w / 810 + square * square / 270) / mean
         out[i] = max(np.floor(series), 0.0)
