@@ -110,7 +110,8 @@ class WorstPair:
 
         Half of the budget goes to the pairs whose parts add most on their own, the other half to
         neighbours of the worst pair so far: its parts turned round, its severities dealt otherwise,
-        or one part another corruption. Ties go by the order of `pairs`.
+        or one part another corruption. Of equals the first by name goes first,
+        in whatever order a table has its columns.
 
         Args:
             pairs: From `pairs`.
@@ -120,12 +121,12 @@ class WorstPair:
         left = self.budget - len(tried)
         by_parts = sorted(
             (pair for pair in pairs if pair not in tried),
-            key=lambda pair: -sum(alone.get(one, 0.0) for one in pair),
+            key=lambda pair: (-sum(alone.get(one, 0.0) for one in pair), pair),
         )
         first_half = (self.budget + 1) // 2 - len(tried)
         if first_half > 0 or not tried:
             return by_parts[: max(first_half, 1)][: max(left, 0)]
-        worst = max(pairs, key=lambda pair: tried.get(pair, -float("inf")))
+        worst = min(pairs, key=lambda pair: (-tried.get(pair, -float("inf")), pair))
         near = [pair for pair in by_parts if _near(pair, worst)]
         return (near or by_parts)[: max(min(ROUND, left), 0)]
 
@@ -250,13 +251,17 @@ def _worst(
     of: str,
     comparisons: int,
 ) -> tuple[Key, Added]:
-    """Return what adds most, the first of equals, with an interval that holds for all."""
+    """Return what adds most, of equals the first by name, with an interval that holds for all."""
     found = {
         key: difference(measured, clean, cells, of, comparisons=comparisons)
         for key, cells in among.items()
     }
-    worst = max(found, key=lambda key: found[key][0])
+    worst = _first_of_worst(found)
     return worst, found[worst]
+
+
+def _first_of_worst(found: Mapping[Key, Added]) -> Key:
+    return min(found, key=lambda key: (-found[key][0], key))
 
 
 def _line(row: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError
 from medrobust.metrics.paired import parts_of
 from medrobust.metrics.simultaneous import difference_interval
 from medrobust.readings import WorstPair
-from medrobust.readings.worst_pair import COLUMNS, Pair, Single, _line
+from medrobust.readings.worst_pair import COLUMNS, Pair, Single, _first_of_worst, _line
 
 NAMES, LEVELS = ("a", "b", "c", "d"), (1, 2, 3, 4, 5)
 STRENGTH = {"a": 0.05, "b": 0.04, "c": 0.01, "d": 0.01}
@@ -60,6 +60,20 @@ def test_a_bad_mix_that_its_parts_do_not_tell_is_found_by_moving_one_part_at_a_t
     assert worst == max(every, key=added) == Pair(Single("c", 2), Single("a", 3))
     by_parts = sorted(every, key=lambda pair: -sum(STRENGTH[o.name] * o.severity for o in pair))
     assert worst not in by_parts[:12]  # not among those that were tried first
+
+
+def test_of_equals_the_first_by_name_is_chosen_in_any_order_of_columns() -> None:
+    settings = WorstPair(total=2, budget=4)
+    for names in (NAMES, NAMES[::-1]):
+        pairs = settings.pairs(names, (1,))
+        first = settings.wanted(pairs, {}, {})
+        assert [f"{a.name}{b.name}" for a, b in first] == ["ab", "ac"]
+        near = settings.wanted(pairs, {}, dict.fromkeys(first, 0.5))
+        assert [f"{a.name}{b.name}" for a, b in near] == ["ad", "ba"]  # of ab, the worst so far
+        found = dict.fromkeys(pairs, 0.5)
+        assert _first_of_worst({pair: (value, 0.0, 1.0) for pair, value in found.items()}) == (
+            Pair(Single("a", 1), Single("b", 1))
+        )
 
 
 @pytest.mark.slow
