@@ -138,9 +138,10 @@ class Corruption:
         plain, entry = suite.removesuffix(self.place), self._entry
         if entry is None:
             entries = load_suite(plain)
-            entry = entry_of(entries, plain, self.name)
             plain = suite_name(plain, entries)
-        check_device(self.name, KERNELS[entry.kernel].device, modality, force=self.force)
+            entry = entry_of(entries, plain, self.name)
+        device = KERNELS[entry.kernel].device
+        check_device(self.name, device, modality, suite=plain, force=self.force)
         if self.domain == "stored":
             from .stored import refuse_without_form
 

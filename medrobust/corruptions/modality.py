@@ -77,28 +77,30 @@ def modality_of(source: object) -> str:
     return str(getattr(source, "modality", ""))
 
 
-def check_device(name: str, device: str, modality: str | None, *, force: bool) -> None:
+def check_device(name: str, device: str, modality: str | None, *, suite: str, force: bool) -> None:
     """Refuse an artifact of one device on images of another; where none is declared it may be.
 
     Args:
         name: Corruption.
         device: That makes it; "" for corruptions of any image.
         modality: Words of the data set, "" where it declares none; None if nobody asks.
+        suite: That it is of.
         force: Whether it is computed all the same.
 
     Raises:
         ConfigurationError: If the data set comes from another device.
 
     Example:
-        >>> check_device("spike", "MRI", "brain MRI", force=False)
+        >>> check_device("spike", "MRI", "brain MRI", suite="mri_physics", force=False)
     """
     if not device or modality is None or force:
         return
     found = device_of(modality)
     if found and found != device:
         raise ConfigurationError(
-            f"corruption {name!r} is an artifact of {device}, and the images are {modality}: "
-            f"choose another corruption, or corruption.force=true to compute it all the same."
+            f"corruption {name!r} of suite {suite!r} is an artifact of {device}, and the images "
+            f"are {modality}: choose another corruption, or corruption.force=true to compute it "
+            f"all the same."
         )
 
 

@@ -74,7 +74,8 @@ def test_kernels_and_suites_name_devices_that_there_are():
 @pytest.mark.parametrize("asked", [Corruption("ghosting", "mri_physics"), Suite("mri_physics")])
 @pytest.mark.parametrize("words", ["axial abdominal CT", "colon histopathology"])
 def test_an_artifact_of_another_device_is_refused_unless_forced(asked, words):
-    with pytest.raises(ConfigurationError, match=rf"'ghosting' is an artifact of MRI.*{words}"):
+    told = rf"'ghosting' of suite 'mri_physics' is an artifact of MRI.*{words}"
+    with pytest.raises(ConfigurationError, match=told):
         asked.expand(None, words)
     forced = replace(asked, force=True)
     assert len(forced.expand(None, words)) == len(asked.expand(None, "brain MRI"))
