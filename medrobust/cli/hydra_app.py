@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.reasons import named_reason
+from medrobust.base.redaction import holds_path
 from medrobust.base.wording import counted
 from medrobust.exceptions import ConfigurationError, MedRobustError
 
@@ -333,11 +334,20 @@ def folder_name(*parts: Any) -> str:
     """Join a job's number and overrides to a name that every file system takes.
 
     Example:
-        >>> folder_name(3, "corruption=pixelate", "dataset.root=data/mnist")
-        '3,corruption=pixelate,dataset.root=data-mnist'
-        >>> folder_name(0, "corruption.suite=/home/me/mine.yaml,severity=s3")
+        >>> folder_name(3, "corruption=pixelate", "dataset.limit=9")
+        '3,corruption=pixelate,dataset.limit=9'
+        >>> folder_name(0, "corruption.suite=ward/mine.yaml,severity=s3")
         '0,corruption.suite=mine.yaml,severity=s3'
     """
     joined = ",".join(str(part) for part in parts if str(part))
-    joined = re.sub(r"=[/~][^,]*/", "=", joined)  # of a whole path its last part
-    return "".join(c if c.isalnum() or c in "=,._-+" else "-" for c in joined)[:150]
+    named = ",".join(map(_last_part, re.split(r",(?=[+~]*[\w./@]+=)", joined)))
+    return "".join(c if c.isalnum() or c in "=,._-+" else "-" for c in named)[:150]
+
+
+def _last_part(setting: str) -> str:
+    """Leave of a value with a path in it what comes after the last folder."""
+    key, equals, value = setting.partition("=")
+    if not holds_path(key, value):
+        return setting
+    last = value.rstrip("\\/").replace("\\", "/").rpartition("/")[2]
+    return f"{key}{equals}{last}"

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from medrobust.base.fingerprints import file_fingerprint, fingerprint
-from medrobust.exceptions import ConfigurationError, UnknownNameError, unknown_name
+from medrobust.exceptions import ConfigurationError, MedRobustError, UnknownNameError, unknown_name
 
 from .kernels import KERNELS, is_unchanged
 
@@ -233,6 +233,14 @@ def load_suite(suite: str) -> Mapping[str, Entry]:
     """
     if not suite.endswith(FILE):
         return _packaged(suite)
+    try:
+        return _of_file(suite)
+    except MedRobustError as error:
+        error.discreet = str(error).replace(repr(suite), repr(re.split(r"[\\/]", suite)[-1]))
+        raise
+
+
+def _of_file(suite: str) -> Mapping[str, Entry]:
     path = Path(suite)
     if not path.is_file():
         raise UnknownNameError(f"suite file {suite!r} not found. Give the path of a YAML file.")
@@ -332,6 +340,8 @@ def _digest(folder: Any) -> Any:
 
 def _folder_digest(folder: Path) -> str:
     if not folder.is_dir():
-        raise ConfigurationError(f"folder {str(folder)!r} of a suite does not exist. Correct it.")
+        error = ConfigurationError(f"folder {str(folder)!r} of a suite does not exist. Correct it.")
+        error.discreet = "a folder of pictures of a suite does not exist. Correct it."
+        raise error
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return fingerprint([[path.name, file_fingerprint(path)] for path in files])

@@ -17,6 +17,7 @@ from medrobust.evaluation.plan import plan
 from medrobust.evaluation.resources import Resources
 from medrobust.evaluation.run import CellRunner, read_cells
 from medrobust.evaluation.store import CellKey, Store, StoredCell
+from medrobust.exceptions import MedRobustError
 from medrobust.jobs.records import expected_tables
 from medrobust.reporting.from_store import report_store
 
@@ -126,6 +127,18 @@ def test_cells_that_are_named_by_a_path_are_read_and_taken_over(tmp_path, monkey
     assert str(tmp_path) not in json.dumps(asdict(new.spec))
     report = report_store(tmp_path / "store", tmp_path / "both", interactive=False, figures=False)
     assert {matrix.table.suite for matrix in report.matrices} == {mine, new.spec.suite}
+
+
+@pytest.mark.parametrize(
+    "content", [None, "corruptions: {}", "corruptions:\n  dim: {kernel: nothing}\n", "take: [", DIM]
+)
+def test_what_a_sweep_keeps_of_a_refused_file_has_no_folder_in_it(workplace, content) -> None:
+    if content:
+        written(workplace / "Anna", content)
+    with pytest.raises(MedRobustError) as refused:
+        Corruption("brightness", "Anna/mine.yaml").expand(None)
+    assert "mine" in refused.value.for_records
+    assert "Anna" not in refused.value.for_records
 
 
 @pytest.mark.parametrize(
