@@ -60,7 +60,10 @@ def write(source: Any, columns: Any, config: Any, given: Namespace) -> None:
 
     from medrobust.evaluation.benchmark_files import BenchmarkWriter
     from medrobust.evaluation.experiment import AUTOMATIC
+    from medrobust.evaluation.header_check import check_headers
 
+    image_set = source.load()
+    check_headers(columns, image_set)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     ) as progress:
@@ -68,7 +71,7 @@ def write(source: Any, columns: Any, config: Any, given: Namespace) -> None:
         writer = BenchmarkWriter(
             given.out,
             given.layout,
-            source.load(),
+            image_set,
             columns,
             levels=tuple(config.severity.levels),
             seed=config.seed,

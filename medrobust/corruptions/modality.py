@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from medrobust.base.devices import CODES
 from medrobust.base.once import say_once
 from medrobust.exceptions import ConfigurationError
 
@@ -25,12 +26,6 @@ WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Device -> expression of the words by which data sets name it; the first that fits counts."""
-
-CODES: Mapping[str, str] = MappingProxyType(
-    {"cr": "x-ray", "dx": "x-ray", "mg": "x-ray", "us": "ultrasound", "op": "fundus photography"}
-    | {"opt": "OCT", "es": "endoscopy"}
-)
-"""Code of a DICOM header (0008,0060) -> device; the whole of what a data set says."""
 
 PHYSICS: Mapping[str, str] = MappingProxyType(
     {"MRI": "mri_physics", "CT": "ct_physics", "x-ray": "xray_physics"}
@@ -59,7 +54,7 @@ def device_of(modality: str) -> str:
         >>> [device_of(words) for words in ("DX", "US", "US patients")]
         ['x-ray', 'ultrasound', '']
     """
-    if code := CODES.get(modality.strip().lower()):
+    if code := CODES.get(modality.strip().upper()):
         return code
     for device, words in WORDS.items():
         if re.search(rf"\b(?:{words})\b", modality.lower()):

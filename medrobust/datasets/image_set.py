@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.devices import HeaderModalities, ReadsHeaders
 from medrobust.base.findings import Finding
 from medrobust.base.fingerprints import fingerprint
 from medrobust.base.lazy_rows import picked
@@ -42,6 +44,8 @@ class ImageSet(SplitFacts):
         other_split: Opens another split of the same set; None where there is only this one.
         stored: Opens what scanners stored beyond these 8 bits, of all images of the split; None
             where nothing is known of it.
+        headers: Reads what the headers of these images say of their device; None where there are
+            none.
         texts_of: Opens the texts of a split of the same set, and none of its pictures; None where
             images are judged by something else.
     """
@@ -56,6 +60,7 @@ class ImageSet(SplitFacts):
     other_split: "Callable[[str], ImageSet] | None" = None
     texts_of: Callable[[str], Texts] | None = None
     stored: OpensPlanes | None = None
+    headers: ReadsHeaders | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.
@@ -125,11 +130,16 @@ class ImageSet(SplitFacts):
             target=self.target.take(chosen),
             ids=self.ids[chosen],
             index=self.index[chosen],
+            headers=None if self.headers is None else partial(_taken, self.headers, chosen),
             groups=None if self.groups is None else self.groups[chosen],
             metadata=None if self.metadata is None else self.metadata[chosen],
             fingerprint=fingerprint,
             findings=(*self.findings, *findings),
         )
+
+
+def _taken(read: ReadsHeaders, rows: Int64Array) -> HeaderModalities:
+    return read().take(rows.tolist())
 
 
 def _other_size(target: Target | None, images: UInt8Array) -> str | None:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from medrobust.base.split_facts import SplitFacts
-from medrobust.corruptions.modality import modality_of, say_unchecked
+from medrobust.corruptions.modality import modality_of
 from medrobust.exceptions import ConfigurationError
 from medrobust.tasks.base import AFTER, MIXED, ONLINE
 
@@ -123,9 +123,7 @@ def _check_streamed(asked: AskedModel) -> None:
 
 
 def _columns(data: Data, source: "DatasetSource") -> tuple[Column, ...]:
-    modality = modality_of(source)
-    computed = data.corruption.expand(source.suite, modality)
-    say_unchecked((getattr(column, "device", "") for column in computed), modality)
+    computed = data.corruption.expand(source.suite, modality_of(source))
     published = files_columns(source, (column.name for column in computed), data.severities)
     if published is None:
         return computed
@@ -160,9 +158,12 @@ def _dataset_plan(
     from medrobust.datasets import MovedWindows
 
     from .equalised import equalised
+    from .header_check import check_headers
     from .regions import with_masks, with_planes
 
     image_set = resources.image_set(source)
+    if found := check_headers(columns, image_set):
+        image_set = replace(image_set, findings=(*image_set.findings, *found))
     columns = with_planes(with_masks(columns, image_set), image_set)
     columns = equalised(experiment, resources, source, columns)
     for column in columns:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.devices import HeaderModalities, ReadsHeaders
 from medrobust.base.findings import Finding
 from medrobust.base.former_keywords import formerly_made_with
 from medrobust.base.missing import whole_number
@@ -29,6 +30,7 @@ from medrobust.types import Float64Array, UInt8Array
 from .dicom_grey import AS_STORED, VOI_TABLE, Window, check_window
 from .dicom_headers import patient_id, quiet_pydicom
 from .dicom_matching import Match, check_rows, doubled, in_several_files, lacking
+from .dicom_modalities import header_modalities
 from .dicom_pixels import (
     LEAVING_LITTLE,
     NOTES,
@@ -308,6 +310,13 @@ class Dicom(MaskedData):
             return planes_of(self.name, samples, *shown, key=key, cache_dir=self.cache_dir)
 
         return opened
+
+    def _headers_of(self, samples: list[Sample]) -> ReadsHeaders | None:
+        def read() -> HeaderModalities:
+            key = files_key(self.name, samples, cache_dir=self.cache_dir)
+            return header_modalities(self.name, samples, key=key, cache_dir=self.cache_dir)
+
+        return read
 
     def _say(self, samples: list[Sample], notes: list[dict[str, str]]) -> None:
         """Log what is to be said of the images that were just read."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medrobust.base.devices import ReadsHeaders
 from medrobust.base.findings import Finding
 from medrobust.base.given import check_name, check_words, names_given
 from medrobust.base.once import say_once
@@ -340,6 +341,10 @@ class OwnData(ABC):
         """Return what opens the stored values beyond the pictures; None where there are none."""
         return None
 
+    def _headers_of(self, samples: list[Sample]) -> ReadsHeaders | None:
+        """Return what reads the modality in the headers of images; None where they have none."""
+        return None
+
     def _table_patients(self, table: Table) -> Sequence[str] | None:
         """Return the patient of each row, in clear, or None where the table names none.
 
@@ -426,6 +431,7 @@ class OwnData(ABC):
             metadata=kept,
             metadata_columns=self.kept_columns,
             stored=self._planes_of(samples),
+            headers=self._headers_of(samples),
             texts_of=self.texts_of if isinstance(judged["target"], Texts) else None,
         )
 
