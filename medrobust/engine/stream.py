@@ -16,6 +16,7 @@ class Session(Protocol):
 
     seen: int
     used: int | None
+    learned: int | None
 
     def look(self, images: UInt8Batch, index: Int64Array) -> None:
         """See a micro-batch before any is answered."""
@@ -63,7 +64,7 @@ class StreamEncoder:
         self.looking = False
         self._begin, self._index, self._anew = begin, index, anew
         self._at = 0
-        self._counts = 0, 0
+        self._counts = 0, 0, 0
 
     def begin_pass(self, *, looking: bool) -> "StreamEncoder":
         """Begin with the first image again, to look at all or to answer them."""
@@ -100,12 +101,27 @@ class StreamEncoder:
         """Return the share of images of this pass that were learned of; None without a choice."""
         if all(session.used is None for session in self.sessions):
             return None
-        used, seen = (
-            now - then for now, then in zip(counts(self.sessions), self._counts, strict=True)
-        )
+        used, seen, _ = self._since
         return used / seen if seen else None
 
+    @property
+    def learned(self) -> int | None:
+        """Return how often it was learned in this pass; None where that goes without saying."""
+        if all(session.learned is None for session in self.sessions):
+            return None
+        return self._since[2]
 
-def counts(sessions: Sequence[Session]) -> tuple[int, int]:
-    """Count the images that changed what sessions know, and all that they have answered."""
-    return sum(one.used or 0 for one in sessions), sum(one.seen for one in sessions)
+    @property
+    def _since(self) -> tuple[int, int, int]:
+        """Return the counts of this pass alone."""
+        (a, b, c), (d, e, f) = counts(self.sessions), self._counts
+        return a - d, b - e, c - f
+
+
+def counts(sessions: Sequence[Session]) -> tuple[int, int, int]:
+    """Count images that changed what sessions know, all answered ones, and times of learning."""
+    return (
+        sum(one.used or 0 for one in sessions),
+        sum(one.seen for one in sessions),
+        sum(one.learned or 0 for one in sessions),
+    )

@@ -15,6 +15,7 @@ from medrobust.readings.adapted.efforts import (
     RECOGNIZED_HEADS,
     effort_lines,
     effort_rows,
+    nothing_learned,
     recognized_lines,
 )
 from medrobust.readings.adapted.lines import Line, base_of, lines_of, told_apart
@@ -140,10 +141,11 @@ def _recognized(matrices: Sequence[Matrix]) -> str:
 
 
 def explained(matrices: Sequence[Matrix]) -> str:
-    """Say what brackets and gains are, of what was tuned and of what adapts answers online."""
+    """Say what brackets and gains are, online too, and which methods learned nothing."""
     cells = [cell for matrix in matrices for cell in matrix.cells.values()]
     online = any(ONLINE in cell.record["head"] for cell in cells)
-    return f"{EXPLAINED} {ONLINE_EXPLAINED}" if online else EXPLAINED
+    said = [EXPLAINED, *([ONLINE_EXPLAINED] if online else []), *nothing_learned(matrices)]
+    return " ".join(said)
 
 
 def draw_rows(matrices: Sequence[Matrix], untuned: Sequence[Matrix] = ()) -> list[dict[str, str]]:

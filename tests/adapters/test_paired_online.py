@@ -173,6 +173,18 @@ def test_every_method_answers_without_a_step(kind: Any, clip: Given) -> None:
     assert found.isfinite().all()
 
 
+@pytest.mark.parametrize("method", [ClipArtt(steps=1), Watt(steps=1, rounds=1)])
+def test_of_one_image_alone_nothing_is_learned(method: Any, clip: Given) -> None:
+    session = method.begin(clip)
+    before = {name: weight.detach().clone() for name, weight in session.weights.items()}
+    session.observe(images(count=1), keys(1))
+    assert session.learned == 0
+    for name, weight in session.weights.items():
+        same(weight, before[name], 1e-6)
+    session.observe(images(), keys())
+    assert session.learned == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [BatClip, ClipArtt, Watt])
 def test_the_model_is_to_the_bit_what_it_was(kind: Any, clip: Given) -> None:

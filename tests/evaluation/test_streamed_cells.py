@@ -20,7 +20,7 @@ from medrobust.evaluation.store import Store
 from medrobust.exceptions import ConfigurationError, MedRobustError
 from medrobust.models.own import OwnModel
 from medrobust.readings.adaptation import METRICS, draw_rows, section
-from medrobust.readings.adapted.efforts import effort_rows
+from medrobust.readings.adapted.efforts import effort_rows, nothing_learned
 from medrobust.reporting import make_report
 from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.from_store import report_store
@@ -265,6 +265,38 @@ def test_orders_are_draws_of_one_row_of_gains(tmp_path: Path) -> None:
     (effort,) = effort_rows(report.matrices)
     assert float(effort["used"]) == pytest.approx(np.mean(shares))
     assert float(effort["least"]) == min(shares)
+
+
+def test_methods_that_learned_nothing_are_named(tmp_path: Path) -> None:
+    rotta = {"method": "rotta", "rate": 0.1}
+    job = evaluated(tmp_path, rotta, {**rotta, "memory": 16}, {"method": "eta", "margin": 0})
+    found = named(cells := cells_of(job))
+    logits = {row: found[row, "clean", 0].arrays["logits"] for row, _, _ in found}
+    assert np.array_equal(logits["none"], logits["rotta rate=0.1"])  # 20 images, memory 64
+    assert not np.array_equal(logits["none"], logits["rotta rate=0.1 memory=16"])
+    learned = {c.spec.adapter: c.record.get("adaptation", {}).get("learned") for c in cells}
+    assert learned["rotta rate=0.1"] == 0
+    assert learned["rotta rate=0.1 memory=16"] == 1
+    report = make_report(
+        cells,
+        expected=[ExpectedTable("phantoms_site_b", "test", "imagenet_c", ("brightness",), (5,))],
+        missing=[],
+        reference="phantomclip_small",
+        reference_cells=[cell for cell in cells if cell.spec.adapter == "none"],
+        notes=[],
+        folder=tmp_path,
+        run={},
+    )
+    assert nothing_learned(report.matrices) == [
+        "rotta rate=0.1 of phantomclip_small learned nothing in 2 of 2 cells: it learns after "
+        "every 64 images (memory), and a cell has 20.",
+        "eta margin=0 of phantomclip_small learned nothing in 2 of 2 cells: its filter let no "
+        "image through.",
+    ]
+    made = section(report)
+    assert made is not None
+    assert nothing_learned(report.matrices)[0] in made.html
+    assert nothing_learned(report.matrices)[1] in made.tables[-1].note
 
 
 def test_streams_of_other_conditions_are_rows_of_their_own(tmp_path: Path) -> None:

@@ -70,10 +70,12 @@ class Session(ABC):
     Attributes:
         seen: Images that were answered.
         used: Images that changed what it knows; None where nothing is chosen.
+        learned: How often it learned; None where it always does, or is not asked to.
     """
 
     seen: int = 0
     used: int | None = None
+    learned: int | None = None
 
     def look(self, images: UInt8Batch, index: Int64Array) -> None:
         """See a micro-batch before any is answered, if the method asks for it by `looks`."""

@@ -175,7 +175,25 @@ class ClipArtt(Descent):
         return ClipArttSession(self, scene)
 
 
-class ClipArttSession(TentSession):
+class PairedSession(TentSession):
+    """What clipartt and watt share: their loss of a micro-batch of one image is 0.
+
+    Args:
+        method: Its parameters.
+        scene: Of the cell.
+    """
+
+    def __init__(self, method: Descent, scene: Scene) -> None:
+        super().__init__(method, scene)
+        self.learned = 0 if method.steps and method.rate else None
+
+    def count(self, images: UInt8Batch) -> None:
+        """Count a micro-batch that something is learned of."""
+        if self.learned is not None and images_that_count(len(images)) > 1:
+            self.learned += 1
+
+
+class ClipArttSession(PairedSession):
     """CLIPArTT.
 
     Args:
@@ -190,6 +208,7 @@ class ClipArttSession(TentSession):
 
     def observe(self, images: UInt8Batch, index: Int64Array) -> LogitBatch:
         """Go down, then answer."""
+        self.count(images)
         pixels = self.scene.model.preprocess(images)
         with lent(self.scene.model, self.weights, self._statistics):
             for _ in range(self.method.steps):
@@ -317,7 +336,7 @@ def _rest(template: str) -> str:
     return template.replace("{}", "", 1)
 
 
-class WattSession(TentSession):
+class WattSession(PairedSession):
     """WATT.
 
     Args:
@@ -336,6 +355,7 @@ class WattSession(TentSession):
         if self.method.idle:
             with torch.no_grad():
                 return answered(self.scene, self.scene.model.preprocess(images))
+        self.count(images)
         pixels = self.scene.model.preprocess(images)
         with lent(self.scene.model, self.weights, self._statistics):
             for number in range(self._rounds):

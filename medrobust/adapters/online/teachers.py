@@ -261,6 +261,7 @@ class RottaSession(Session):
         self._slow = {"student": statistics_of(scene.model), "teacher": statistics_of(scene.model)}
         self._optimizer = method.optimizer_of(self.student)
         self.kept: Memory | None = None
+        self.learned = None if method.idle else 0
         self._count = 0
 
     def observe(self, images: UInt8Batch, index: Int64Array) -> LogitBatch:
@@ -279,6 +280,7 @@ class RottaSession(Session):
             self.kept.add(picture, labels[row], unsure[row])
             self._count += 1
             if self._count % self.method.memory == 0:
+                self.learned = (self.learned or 0) + 1
                 for _ in range(self.method.steps):
                     self._learn(self.kept)
         return found

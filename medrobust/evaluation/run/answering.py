@@ -39,9 +39,15 @@ class Stream:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the record says: the share of images that were used, where some are chosen."""
-        used = None if self._encoder is None else self._encoder.used
-        return {} if used is None else {"used": round(used, 6)}
+        """What the record says: the share of images used, and how often a method learned.
+
+        Each where it does not go without saying.
+        """
+        if self._encoder is None:
+            return {}
+        used, learned = self._encoder.used, self._encoder.learned
+        notes = {"used": None if used is None else round(used, 6), "learned": learned}
+        return {name: value for name, value in notes.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """What adapting answers online took: the share of images that it used, and time."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from medrobust.base.wording import counted
 from medrobust.evaluation.store import StoredCell
 from medrobust.reporting.expected import ExpectedTable
 from medrobust.reporting.matrix import Matrix
@@ -62,6 +64,36 @@ def effort_lines(rows: Sequence[Mapping[str, str]], table: str) -> list[list[str
         for row in rows
         if row["table"] == table
     ]
+
+
+def nothing_learned(matrices: Sequence[Matrix]) -> list[str]:
+    """Say which methods learned nothing in how many of their cells, and why: a sentence each."""
+    cells: dict[tuple[str, str], dict[str, bool]] = {}
+    why: dict[tuple[str, str], str] = {}
+    for matrix in matrices:
+        for cell in matrix.cells.values():
+            method, made = cell.record["head"].get(ONLINE), cell.record.get("adaptation") or {}
+            if method is None or not {"used", "learned"} & made.keys():
+                continue
+            row = cell.spec.model, cell.spec.adapter
+            idle = 0 in (made.get("used"), made.get("learned"))
+            cells.setdefault(row, {})[cell.fingerprint] = idle
+            if idle:
+                why.setdefault(row, _why_nothing(method, len(matrix.data)))
+    return [
+        f"{row[1]} of {row[0]} learned nothing in {sum(cells[row].values())} of "
+        f"{counted(len(cells[row]), 'cell')}: {reason}."
+        for row, reason in why.items()
+    ]
+
+
+def _why_nothing(method: Mapping[str, Any], images: int) -> str:
+    if method["method"] == "rotta":
+        had = f"a cell has {images}" if method["protocol"] == "per_cell" else "fewer came at a time"
+        return f"it learns after every {method['memory']} images (memory), and {had}"
+    if method["method"] in ("clipartt", "watt"):
+        return "of a micro-batch of one image there is nothing to learn"
+    return "its filter let no image through"
 
 
 RECOGNIZED_HEADS = ("model", "condition", "nearest to", "images", "then", "images")
