@@ -214,7 +214,7 @@ def suite_name(suite: str, entries: Mapping[str, Entry]) -> str:
     if not suite.endswith(FILE):
         return suite
     decides = {name: [one.kernel, one.version, one.content] for name, one in entries.items()}
-    stem = re.sub(r"[^A-Za-z0-9._]+", "-", Path(suite).stem)[:LONGEST]
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", Path(re.split(r"[\\/]", suite)[-1]).stem)[:LONGEST]
     return f"{stem.strip('.-') or 'suite'}-{fingerprint(decides)[:8]}"
 
 

@@ -181,6 +181,7 @@ def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path):
     [
         ("mine.yaml", "mine"),
         ("mine.yml", "mine"),
+        (r"C:\ward\mine.yaml", "mine"),
         ("mine.v2.yaml", "mine.v2"),
         ("my own@2.5+x.yaml", "my-own-2.5-x"),
         ("../.größe/.hidden.yaml", "hidden"),
