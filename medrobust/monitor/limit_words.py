@@ -5,8 +5,10 @@ from math import log
 from typing import Any
 
 from medrobust.metrics.drift.detectors import LARGEST, detector_of
+from medrobust.metrics.drift.run_length import TELLING
 
 from .studies import day_text
+from .windows import REFERENCES
 
 WIDEST = 10.0
 """Factor between the run lengths of eight in ten references above which a reference is short."""
@@ -27,9 +29,16 @@ def limit_words(record: Mapping[str, Any]) -> str:
     length, low, high = (limit[name] for name in ("run_length", "low", "high"))
     cost = f"one false alarm in {length:.0f} days, about {length * a_day:,.0f} studies, on clean "
     cost += "streams drawn from the reference"
-    if high <= low * (1 + 1e-9):  # alarms of single references differ as chance alone has them
-        sure = ", and --confidence changes nothing" if record["settings"]["confidence"] else ""
-        return f"{cost}; how far references of this length differ in that is not known{sure}."
+    alike, sure = high <= low * (1 + 1e-9), bool(record["settings"]["confidence"])
+    if limit["alarms"] < TELLING * REFERENCES and (alike or not sure):
+        return (
+            f"{cost}; {limit['alarms']} false alarms on these are too few to tell how far "
+            f"references of {days} days differ in that, which is more the longer the budget: take "
+            f"a smaller one to be told."
+        )
+    if alike:  # alarms of single references differ as chance alone has them
+        unchanged = ", and --confidence changes nothing" if sure else ""
+        return f"{cost}; how far references of this length differ in that is not known{unchanged}."
     factor = high / low
     if factor <= WIDEST:
         return (
@@ -37,12 +46,12 @@ def limit_words(record: Mapping[str, Any]) -> str:
             f"{high:.0f} days."
         )
     needed = float(f"{days * (log(factor) / log(WIDEST)) ** 2:.2g}")
-    sure = "" if record["settings"]["confidence"] else "; or pass --confidence 0.9"
+    advice = "" if sure else "; or pass --confidence 0.9"
     return (
         f"{cost}, on average. {days} days are few for that: with single references of that length "
         f"it is one in {low:,.0f} to {high:,.0f} days (eight in ten of them). About {needed:,.0f} "
         f"days, {needed * a_day:,.0f} studies, would narrow that to a factor of {WIDEST:.0f}"
-        f"{sure}."
+        f"{advice}."
     )
 
 

@@ -45,7 +45,7 @@ class Settings:
         budget: Days between false alarms.
         detector: One of `metrics.drift.detectors.DETECTORS`.
         confidence: Share of references like this one whose monitors must keep the budget; 0: it
-            is kept on average over them.
+            is kept on average over them, which no confidence goes below.
         seed: Of the draws that set the limit.
     """
 

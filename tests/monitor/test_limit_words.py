@@ -5,12 +5,13 @@ import pytest
 from medrobust.monitor.limit_words import limit_words, silent_words
 
 
-def said(low, high, confidence=0.0):
+def said(low, high, confidence=0.0, alarms=400):
+    limit = {"run_length": 365.0, "low": low, "high": high, "alarms": alarms}
     return limit_words(
         {
             "reference": {"first": 10, "last": 51},
             "settings": {"confidence": confidence},
-            "standard": {"studies": 20.0, "limit": {"run_length": 365.0, "low": low, "high": high}},
+            "standard": {"studies": 20.0, "limit": limit},
         }
     )
 
@@ -27,6 +28,12 @@ def test_no_range_is_printed_where_none_was_found():
         "; how far references of this length differ in that is not known."
     )
     assert said(365, 365, 0.9).endswith("is not known, and --confidence changes nothing.")
+
+
+def test_too_few_false_alarms_are_said_in_place_of_a_range_that_came_out_too_small():
+    for low, high in ((365, 365), (300, 400)):
+        assert "; 150 false alarms on these are too few to tell" in said(low, high, alarms=150)
+    assert "150" not in said(365, 900, 0.9, alarms=150)  # known at the lower limit of the mean
 
 
 def test_a_detector_that_gathers_first_says_until_when_it_is_silent():

@@ -202,6 +202,35 @@ def test_a_confidence_is_refused_where_nothing_tells_how_references_differ():
         limit_over_references(paths, 50, confidence=0.9)
 
 
+def spreading(streams=40):
+    """Run lengths e^(h + 0.4 z (h - 3.5)) at limit h, z standard normal over 48 references."""
+    z = stats.norm.ppf((np.arange(48) + 0.5) / 48)[:, None]
+    chance = np.random.default_rng(10).gamma(6.25, 0.16, (48, streams))
+    days = np.arange(1, 481)[:, None, None]
+    return (np.log(days / chance) + 1.4 * z) / (1 + 0.4 * z)
+
+
+def test_a_confidence_holds_by_the_spread_at_its_own_limit():
+    """The share c of references keeps e^(h - 0.4 z_c (h - 3.5)), by the spread at h, not below."""
+    far = 0.4 * stats.norm.ppf(0.9)
+    exact = (np.log(60) - 3.5 * far) / (1 - far)  # 4.72, and 4.44 by the spread below
+    found = limit_over_references(spreading(), 60, confidence=0.9)
+    assert found.value == pytest.approx(exact, abs=0.08)
+    assert found.low == pytest.approx(60, rel=0.02)
+
+
+def test_a_low_confidence_leaves_the_limit_of_the_mean():
+    paths = spreading(12)
+    found = limit_over_references(paths, 60)
+    for confidence in (0.01, 0.5, 0.54):  # at it log R has its median s^2 / 2 above the budget
+        assert limit_over_references(paths, 60, confidence=confidence) == found
+
+
+def test_a_confidence_is_refused_where_false_alarms_are_too_few():
+    with pytest.raises(InvalidDataError, match=r"^9\d false alarms .* too few to tell .* smaller"):
+        limit_over_references(spreading(2), 60, confidence=0.9)
+
+
 @pytest.mark.parametrize(("silent", "streams"), [(0, 12), (30, 6), (55, 6)])
 def test_rates_of_alarms_are_right_for_few_streams_whether_alarms_come_by_chance_or_not(
     silent, streams
