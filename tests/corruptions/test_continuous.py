@@ -1,5 +1,8 @@
 """Severities between the published ones: equal to them at whole numbers, and harmless near 0."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,7 +16,7 @@ from medrobust.corruptions.continuous import (
 )
 from medrobust.corruptions.modality import PHYSICS
 from medrobust.corruptions.shell import run_kernel
-from medrobust.corruptions.suites import REGISTRIES, find_entry, load_suite
+from medrobust.corruptions.suites import REGISTRIES, find_entry, load_suite, suites
 from medrobust.exceptions import ConfigurationError
 
 ENTRIES = [
@@ -22,6 +25,19 @@ ENTRIES = [
     for name, entry in load_suite(suite).items()
     if entry.kernel in HARMLESS
 ]
+
+
+def test_the_page_lists_the_kernels_without_severities_in_between() -> None:
+    page = Path(__file__).parents[2] / "docs" / "corruptions.md"
+    (line,) = (
+        one
+        for one in page.read_text(encoding="utf-8").splitlines()
+        if one.startswith("- No severities in between have")
+    )
+    listed = set(re.findall(r"`(\w+)`", line))
+    used = {entry.kernel for suite in suites() for entry in load_suite(suite).values()}
+    without = {"medfm_" if one.startswith("medfm_") else one for one in used - HARMLESS.keys()}
+    assert listed == without
 
 
 def picture() -> torch.Tensor:
