@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medrobust.base.wording import agreeing
-from medrobust.exceptions import ConfigurationError
+from medrobust.exceptions import ConfigurationError, MedRobustError
 
 from .monitor_studies import (
     add_source,
@@ -118,21 +118,28 @@ def fit(arguments: Sequence[str]) -> int:
         _check_published(given, typed)
     settings = Settings(**typed, seed=given.seed)
     studies, model = read_studies(given.reference, given)
-    key = data_key(given.out.parent, str(key_file(given, given.out)))
+    file = key_file(given, given.out)
+    made = given.key is None and not file.exists()
+    key = data_key(given.out.parent, str(file))
     steps = "windows" if given.recipe in RECIPES else "references"
-    with steps_bar("fit", steps) as on_step:
-        record = fit_monitor(
-            given.out,
-            studies,
-            key=key,
-            recipe=given.recipe,
-            settings=settings,
-            limit=given.limit,
-            model=model,
-            columns=kept_columns(given.reference, given),
-            gap=given.gap,
-            on_step=on_step,
-        )
+    try:
+        with steps_bar("fit", steps) as on_step:
+            record = fit_monitor(
+                given.out,
+                studies,
+                key=key,
+                recipe=given.recipe,
+                settings=settings,
+                limit=given.limit,
+                model=model,
+                columns=kept_columns(given.reference, given),
+                gap=given.gap,
+                on_step=on_step,
+            )
+    except MedRobustError:
+        if made and not given.out.exists():
+            file.unlink(missing_ok=True)
+        raise
     print(_fitted(record, given))
     return 0
 
@@ -158,15 +165,22 @@ def _check_published(given: Namespace, typed: Mapping[str, object]) -> None:
 def _fitted(record: dict[str, object], given: Namespace) -> str:
     lines = [f"{given.out}: {len(record['streams'])} streams of {_reference(record)}."]  # type: ignore[arg-type]
     if record["recipe"] == "default":
-        from medrobust.monitor.limit_words import followed_words, limit_words, silent_words
+        from medrobust.monitor.limit_words import (
+            few_patients_words,
+            followed_words,
+            limit_words,
+            silent_words,
+        )
 
         lines.append(f"limit {record['limit']:.3g}: {limit_words(record)}")
-        lines += filter(None, (followed_words(record), silent_words(record)))
+        said = (few_patients_words, followed_words, silent_words)
+        lines += filter(None, (words(record) for words in said))
     elif record["limit"] is None:
         lines.append("no limit was published for this recipe: pass --limit to be alarmed.")
     else:
         whose = "as published" if given.limit is None else "by --limit"
-        lines.append(f"limit {record['limit']}, {whose}: its false alarms are not bounded.")
+        below = "; it alarms below minus that" if record["recipe"] == "chexstray" else ""
+        lines.append(f"limit {record['limit']}, {whose}: its false alarms are not bounded{below}.")
     return "\n".join(lines)
 
 
@@ -224,7 +238,7 @@ def update(arguments: Sequence[str]) -> int:
         print(json.dumps(found.status, sort_keys=True))
     else:
         print(
-            f"{found.added} new {agreeing(found.added, 'study')}. {_said(found.status)}"
+            f"{found.added} new {agreeing(found.added, 'study')}. {_said(found.status, record)}"
             f"{_guessed(found.status)}"
         )
     if given.pictures:
@@ -238,11 +252,13 @@ def update(arguments: Sequence[str]) -> int:
     return ALARM if found.alarm else 0
 
 
-def _said(status: dict[str, object]) -> str:
+def _said(status: dict[str, object], record: Mapping[str, object]) -> str:
     if status["day"] is None:
         return "No window has enough studies yet."
     value, limit = status["statistic"], status["limit"]
     shown = "without a limit" if limit is None else f"limit {limit:.3g}"
+    if isinstance(limit, float) and record["recipe"] == "chexstray":  # it falls with drift
+        shown = f"alarms below {-limit:.3g}"
     text = f"{status['day']}: {value:.3g}, {shown}."
     if not status["alarm"]:
         return f"No alarm. {text}"
@@ -278,8 +294,9 @@ def acknowledge(arguments: Sequence[str]) -> int:
     from medrobust.monitor.watch import refresh
 
     note = keep(given.monitor, given.note, reset=given.reset)
-    refresh(given.monitor)
+    until = refresh(given.monitor)["silent_until"]
     anew = " The detector begins anew." if note.reset else ""
+    anew += f" It is silent until {until}." if note.reset and until else ""
     print(f"{note.day}: noted.{anew}")
     return 0
 

@@ -101,7 +101,7 @@ class Noticed:
         false_alarms: Streams that alarmed before the change, which count for nothing else.
         accuracy: Of clean images.
         changed: Accuracy of the stream after the change.
-        wrong: Answers wrong beyond clean ones until the alarm, at the median delay.
+        wrong: Answers wrong until the alarm, more than on clean images, at the median delay.
         per_day: Studies a day.
     """
 

@@ -1,5 +1,6 @@
 """What the bench has found, as a table for machines and a page for people."""
 
+import json
 from collections.abc import Sequence
 from html import escape
 from math import exp
@@ -21,11 +22,16 @@ COLUMNS = (
     "accuracy_lost", "wrong_before_alarm",
 )  # fmt: skip
 
+OF = ("window", "budget", "per_day", "reference")
+"""Of a bench, what bench.json keeps beside the model and data set."""
+
 
 def write_bench(folder: Path, found: Sequence[Noticed], bench: Bench, about: str) -> Path:
-    """Write bench.csv and bench.html; return the page."""
+    """Write bench.csv, bench.json (what it is of) and bench.html; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "bench.csv", csv_bytes(list(map(csv_row, found)), COLUMNS), lasting=False)
+    of = {"about": about, **{name: getattr(bench, name) for name in OF}}
+    write_whole(folder / "bench.json", f"{json.dumps(of, indent=1)}\n".encode(), lasting=False)
     page = folder / "bench.html"
     write_whole(page, bench_html(found, bench, about).encode(), lasting=False)
     return page
@@ -72,7 +78,9 @@ def bench_html(found: Sequence[Noticed], bench: Bench, about: str) -> str:
         parts.append(f"<h2>{100 * prevalence:g} % of studies</h2>")
         own = {key[:2]: one for key, one in known.items() if key[2] == prevalence}
         parts.append("<h3>Days to the alarm (studies)</h3>" + _matrix(own, _delay))
-        parts.append("<h3>Error of the stream; points lost; answers wrong until the alarm</h3>")
+        parts.append(
+            "<h3>Error of the stream; points lost; wrong until the alarm, beyond clean</h3>"
+        )
         parts.append(_matrix(own, _lost))
     parts.append("<h2>Statistics and detectors</h2>")
     parts.append(_compared(found, detectors))

@@ -1,9 +1,12 @@
 """What a limit costs on clean studies, in words: for `fit` and for the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
 
+import numpy as np
+
+from medrobust.base.wording import counted
 from medrobust.metrics.drift.detectors import LARGEST, detector_of
 from medrobust.metrics.drift.run_length import TELLING
 
@@ -12,6 +15,9 @@ from .windows import REFERENCES
 
 WIDEST = 10.0
 """Factor between the run lengths of eight in ten references above which a reference is short."""
+
+PATIENTS = 30
+"""Of a reference; fewer are few."""
 
 
 def limit_words(record: Mapping[str, Any]) -> str:
@@ -67,20 +73,43 @@ def followed_words(record: Mapping[str, Any]) -> str:
     return f"{record['settings']['detector']} follows {stream} alone: no other stream alarms."
 
 
-def silent_words(record: Mapping[str, Any]) -> str:
+def few_patients_words(record: Mapping[str, Any]) -> str:
+    """Warn of a reference of few patients, whose own looks count as those of the site.
+
+    Args:
+        record: Of a monitor.
+    """
+    patients = record["reference"]["patients"]
+    if patients >= PATIENTS:
+        return ""
+    return (
+        f"{counted(patients, 'patient')} in the reference are few: what these have of their own "
+        f"counts as the site's, and others may raise alarms. Give {PATIENTS} or more."
+    )
+
+
+def silent_words(record: Mapping[str, Any], notes: Sequence[Mapping[str, Any]] = ()) -> str:
     """Say for how long a detector that has to gather first is silent; "" of any other one.
 
     Args:
         record: Of a monitor.
+        notes: Of `status.json`, of which resets begin a silence.
     """
     name = record["settings"]["detector"]
     days = silent_days(record)
     if not days:
         return ""
     return (
-        f"{name} is silent until {day_text(record['reference']['last'] + days + 1)}: it raises no "
+        f"{name} is silent until {silent_until(record, notes)}: it raises no "
         f"alarm in its first {days} days, and in as many after every reset."
     )
+
+
+def silent_until(record: Mapping[str, Any], notes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first day on which there can be an alarm, since the fit or the last reset."""
+    last = day_text(int(record["reference"]["last"]))
+    begun = max([last, *(note["day"] for note in notes if note["reset"])])
+    return str(np.datetime64(begun) + np.timedelta64(silent_days(record) + 1, "D"))
 
 
 def followed_stream(record: Mapping[str, Any]) -> str | None:

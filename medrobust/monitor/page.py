@@ -13,11 +13,11 @@ from medrobust.exceptions import InvalidDataError, StoreError
 from medrobust.reporting.markup import details, plain_table
 
 from .folder import MonitorFolder
-from .limit_words import followed_words, limit_words, silent_words
+from .limit_words import few_patients_words, followed_words, limit_words, silent_words
 from .pictures import shown
 from .streams import NO_CONFIDENCE, above_one
 from .studies import day_text
-from .worth import Errors, delays_of, errors_of
+from .worth import Errors, bench_words, delays_of, errors_of
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 WIDTH, HEIGHT, LEFT = 760, 220, 46
@@ -62,6 +62,7 @@ def write_page(
         status,
         errors=errors_of(label_free) if label_free else {},
         delays=delays_of(bench, record["settings"]["detector"]) if bench else [],
+        benched=bench_words(bench, record) if bench else "",
         pictures=shown(place),
     )
     try:
@@ -78,6 +79,7 @@ def page(
     *,
     errors: Mapping[str, Errors] = MappingProxyType({}),
     delays: Sequence[Sequence[str]] = (),
+    benched: str = "",
     pictures: Sequence[tuple[str, str, float, str]] = (),
 ) -> str:
     """Write the page."""
@@ -90,7 +92,7 @@ def page(
         _accuracy(record, windows, errors),
         _streams(record, windows),
         _pictures(pictures),
-        _delays(delays),
+        _delays(delays, benched),
         f'<p class="soft small">{escape(MEANING)}</p>',
     ]
     return document("Monitor", "".join(body))
@@ -138,7 +140,9 @@ def _about(record: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     if "limit" in record["standard"]:
         text += f"Limit {record['limit']:.3g}: {limit_words(record)} "
         text += f"{followed_words(record)} ".lstrip()
-        text += f"{silent_words(record)} ".lstrip()
+        text += f"{few_patients_words(record)} ".lstrip()
+        notes = status.get("notes", ()) if status else ()
+        text += f"{silent_words(record, notes)} ".lstrip()
     if status:
         text += f"Studies since: {status['studies']}. "
         if status["missing_days"]:
@@ -197,14 +201,16 @@ def _pictures(pictures: Sequence[tuple[str, str, float, str]]) -> str:
     return f"<h2>Nearest and farthest</h2>{note}{''.join(parts)}" if parts else ""
 
 
-def _delays(delays: Sequence[Sequence[str]]) -> str:
+def _delays(delays: Sequence[Sequence[str]], benched: str) -> str:
     head = (
         "change", "severity", "of studies", "noticed after", "studies", "error then",
-        "wrong until then",
+        "wrong until then, beyond clean",
     )  # fmt: skip
     if not delays:
         return ""
-    return "<h2>How soon would I notice?</h2>" + plain_table(head, delays, tight=True)
+    return f"<h2>How soon would I notice?</h2><p>{escape(benched)}</p>" + plain_table(
+        head, delays, tight=True
+    )
 
 
 def _worth(errors: Mapping[str, Errors], name: str) -> str:

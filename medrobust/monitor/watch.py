@@ -16,7 +16,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, unknown_n
 
 from . import default_windows, published_windows
 from .folder import Arrays, MonitorFolder, check_names
-from .limit_words import followed_stream, silent_days
+from .limit_words import followed_stream, silent_days, silent_until
 from .models import UNNAMED, Model, check_same
 from .notes import Note, in_status, notes_of, resets
 from .published import RECIPES
@@ -185,15 +185,17 @@ def update_monitor(
     return Updated(len(fresh), status, tuple(remarks))
 
 
-def _silent_until(record: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
-    """Return the first day on which there can be an alarm, while it lies ahead of the last one."""
-    silent = silent_days(record)
-    if not silent or status["day"] is None:
+def _silent_until(
+    record: Mapping[str, Any], status: Mapping[str, Any], last: str = ""
+) -> str | None:
+    """Return the first day on which there can be an alarm, while it lies ahead.
+
+    Of the last day that was judged; of `last`, that of the last window, where none was.
+    """
+    if not silent_days(record):
         return None
-    last = day_text(int(record["reference"]["last"]))
-    begun = max([last, *(note["day"] for note in status["notes"] if note["reset"])])
-    until = str(np.datetime64(begun) + np.timedelta64(silent + 1, "D"))
-    return until if status["day"] < until else None
+    until = silent_until(record, status["notes"])
+    return until if (status["day"] or last) < until else None
 
 
 def refresh(place: Path) -> dict[str, Any]:
@@ -445,7 +447,10 @@ def status_of(
             if one["alarm"]
         ],
     }
-    return {**found, "silent_until": _silent_until(record, found)}
+    return {
+        **found,
+        "silent_until": _silent_until(record, found, windows[-1]["day"] if windows else ""),
+    }
 
 
 def _since(judged: list[dict[str, Any]], since: str | None) -> dict[str, float | None]:

@@ -229,6 +229,11 @@ def fit_standard(
     own, series = clean_series(digester, rows, days, patients, settings, on_step, columns=columns)
     found = detector.path(series[0])
     limit = limit_over_references(found, settings.budget, confidence=settings.confidence)
+    if limit.value <= 0:
+        raise InvalidDataError(
+            f"--budget {settings.budget:g} gives the limit {limit.value:.2g}, which windows pass "
+            f"that are no farther from clean than usual: ask for a longer one."
+        )
     return replace(own, limit=limit)
 
 

@@ -5,9 +5,11 @@ accuracy estimated without labels errs on corrupted cells.
 """
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medrobust.exceptions import InvalidDataError
 from medrobust.metrics.drift.detectors import detector_of
@@ -86,6 +88,38 @@ def delays_of(file: Path, detector: str) -> list[tuple[str, ...]]:
         )
         for row in own
     ]
+
+
+def bench_words(file: Path, record: Mapping[str, Any]) -> str:
+    """Say what a bench is of, from bench.json beside it, and what this monitor is of.
+
+    Args:
+        file: bench.csv.
+        record: Of the monitor.
+
+    Raises:
+        InvalidDataError: If bench.json is no such file.
+    """
+    settings, beside = record["settings"], file.with_suffix(".json")
+    own = (
+        f"This monitor: windows of {settings['window']} days, one false alarm in "
+        f"{settings['budget']:g} days, {record['standard']['studies']:.0f} studies a day."
+    )
+    if not beside.exists():
+        return (
+            f"Of which model, window, budget and studies a day this bench is, is not known. {own}"
+        )
+    try:
+        known = json.loads(beside.read_text(encoding="utf-8"))
+        return (
+            f"Bench of {known['about']} Windows of {known['window']} days, one false alarm in "
+            f"{known['budget']:g} days, {known['per_day']} studies a day, a reference of "
+            f"{known['reference']:,} studies. {own}"
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidDataError(
+            f"{beside} is not what medrobust monitor bench wrote beside {file.name}: run it again."
+        ) from error
 
 
 def _rows(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:

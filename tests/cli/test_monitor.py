@@ -142,13 +142,24 @@ def test_what_a_published_recipe_does_not_use_is_refused(tmp_path, recipe):
     with pytest.raises(InvalidDataError, match=r"needs a longer one, or more studies a day\.$"):
         main(fit)
     assert not (tmp_path / "m").exists()
+    assert not (tmp_path / "m.key").exists()
+
+
+def test_a_budget_that_usual_windows_spend_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("medrobust.monitor.windows.REFERENCES", 2)
+    clean = table(tmp_path / "clean.csv", "2026-01-01", 40, 12, 0)
+    fit = ["fit", "--reference", clean, "--window", "3", "--fewest", "10", "--budget", "1"]
+    with pytest.raises(InvalidDataError, match=r"--budget 1 gives the limit -\d.*a longer one"):
+        main([*fit, "--out", str(tmp_path / "m")])
+    assert not (tmp_path / "m.key").exists()
 
 
 def test_a_limit_that_was_typed_is_not_called_published(tmp_path, capsys):
     clean = table(tmp_path / "clean.csv", "2026-01-01", 33, 6, 0)
     fit = ["fit", "--reference", clean, "--recipe", "chexstray", "--ignore", "kvp"]
     assert main([*fit, "--out", str(tmp_path / "m"), "--limit", "5"]) == 0
-    assert "limit 5.0, by --limit: its false" in capsys.readouterr().out
+    assert "limit 5.0, by --limit: its false" in (said := capsys.readouterr().out)
+    assert "not bounded; it alarms below minus that." in said
     record = {"recipe": "mmc_plus", "streams": [], "limit": 10.0}
     known = {"first": 1, "last": 2, "studies": 3, "patients": 3}
     said = _fitted({**record, "reference": known}, Namespace(out="m", limit=None))

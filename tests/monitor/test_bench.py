@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from medrobust.exceptions import ConfigurationError, InvalidDataError, UnknownNa
 from medrobust.metrics.drift.detectors import LARGEST, SHAPE
 from medrobust.monitor.bench import Bench, summary
 from medrobust.monitor.bench_changes import bench_store
-from medrobust.monitor.bench_page import COLUMNS, bench_html
+from medrobust.monitor.bench_page import COLUMNS, bench_html, write_bench
 from medrobust.monitor.stored import Choice, clean_cell
 
 SMALL = Bench(
@@ -88,12 +89,15 @@ def test_every_stream_and_detector_has_its_row_and_its_false_alarms(found):
     assert early == pytest.approx(SMALL.onset / SMALL.budget, abs=0.1)
 
 
-def test_the_online_mmd_is_tried_on_the_embedding_alone(found):
+def test_the_online_mmd_is_tried_on_the_embedding_alone(found, tmp_path):
     own = [replace(one, detector="shewhart") for one in found if one.detector == "online_mmd"]
     same = [one for one in found if (one.statistic, one.detector) == (SHAPE, "shewhart")]
     assert own == same
     assert summary(found, "online_mmd")["contrast", 5, 1.0].delay <= 3
-    page = bench_html(found, SMALL, "m on toy.")
+    page = write_bench(tmp_path, found, SMALL, "m on toy.").read_text()
+    of = json.loads((tmp_path / "bench.json").read_text())
+    assert (of["about"], of["window"], of["budget"], of["per_day"]) == ("m on toy.", 5, 60, 30)
+    assert "wrong until the alarm, beyond clean" in page
     assert re.search(r"largest of all</td>(<td>\d+ %[^<]*</td>){2}<td>–</td></tr>", page)
 
 

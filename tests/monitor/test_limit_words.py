@@ -2,7 +2,7 @@
 
 import pytest
 
-from medrobust.monitor.limit_words import limit_words, silent_words
+from medrobust.monitor.limit_words import few_patients_words, limit_words, silent_words
 
 
 def said(low, high, confidence=0.0, alarms=400):
@@ -34,6 +34,11 @@ def test_too_few_false_alarms_are_said_in_place_of_a_range_that_came_out_too_sma
     for low, high in ((365, 365), (300, 400)):
         assert "; 150 false alarms on these are too few to tell" in said(low, high, alarms=150)
     assert "150" not in said(365, 900, 0.9, alarms=150)  # known at the lower limit of the mean
+
+
+def test_few_patients_are_said():
+    assert few_patients_words({"reference": {"patients": 30}}) == ""
+    assert few_patients_words({"reference": {"patients": 2}}).startswith("2 patients in the refer")
 
 
 def test_a_detector_that_gathers_first_says_until_when_it_is_silent():

@@ -23,6 +23,7 @@ from medrobust.exceptions import (
 )
 from medrobust.monitor import watch
 from medrobust.monitor.folder import MonitorFolder
+from medrobust.monitor.limit_words import silent_words
 from medrobust.monitor.models import Model, check_same, typed_model
 from medrobust.monitor.page import _verdict, page
 from medrobust.monitor.studies import DAY, Studies, joined, seconds_of
@@ -451,6 +452,9 @@ def test_an_update_says_until_when_page_hinkley_is_silent():
         ("1970-05-01", notes, None),
     ):
         assert watch._silent_until(record, {"day": day, "notes": known}) == until
+    assert "silent until 1970-05-01: it" in silent_words(record, notes)
+    few = [{"day": "1970-02-22", "statistic": None, "alarm": False, "z": {"a": None}}]
+    assert watch.status_of({**record, "limit": 2.0}, few, [])["silent_until"] == "1970-03-23"
     windows = [{"day": "1970-03-22", "statistic": 0.0, "alarm": False, "z": {"a": 1.0}}]
     status = watch.status_of({**record, "limit": 2.0}, windows, [])
     assert (status["alarm"], status["silent_until"]) == (False, "1970-03-23")

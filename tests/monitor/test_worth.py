@@ -1,5 +1,7 @@
 """The page says what its numbers are worth, and shows the pictures that it was asked to keep."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from medrobust.exceptions import InvalidDataError, MedRobustError, StoreError
 from medrobust.monitor.folder import MonitorFolder
 from medrobust.monitor.page import page, write_page
 from medrobust.monitor.pictures import shown
-from medrobust.monitor.worth import delays_of, errors_of
+from medrobust.monitor.worth import bench_words, delays_of, errors_of
 
 from .test_watch import content
 
@@ -47,6 +49,19 @@ def test_delays_are_those_of_the_statistic_and_detector_that_alarm(tmp_path):
         delays_of(file, "cusum")
     with pytest.raises(InvalidDataError, match="no column 'change'"):
         delays_of(written(tmp_path, FREE), "ewma")
+
+
+def test_a_bench_says_what_it_is_of_or_that_nobody_knows(tmp_path):
+    file = written(tmp_path, BENCH)
+    record = {"settings": {"window": 14, "budget": 60.0}, "standard": {"studies": 12.3}}
+    own = "This monitor: windows of 14 days, one false alarm in 60 days, 12 studies a day."
+    assert bench_words(file, record).endswith(f"this bench is, is not known. {own}")
+    beside = {"about": "m on d.", "window": 5, "budget": 365.0, "per_day": 40, "reference": 2000}
+    file.with_suffix(".json").write_text(json.dumps(beside))
+    assert bench_words(file, record).startswith("Bench of m on d. Windows of 5 days, one false al")
+    file.with_suffix(".json").write_text("[]")
+    with pytest.raises(InvalidDataError, match="run it again"):
+        bench_words(file, record)
 
 
 def test_errors_of_estimates_are_over_corrupted_cells(tmp_path):
