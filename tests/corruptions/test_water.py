@@ -64,6 +64,7 @@ def assert_drops(reliefs, severity, shape, count, shifts):
         assert found.any()
 
 
+@pytest.mark.every_nth(3)
 @as_opencv
 @pytest.mark.parametrize("shape", [(28, 28), (45, 97), (64, 64), (224, 224)], ids=str)
 @pytest.mark.parametrize("severity", [1, 2, 3])

@@ -34,6 +34,7 @@ def ssim(clean: np.ndarray, shown: np.ndarray) -> float:
     )
 
 
+@pytest.mark.slow
 def test_levels_reach_their_targets_on_validation_images_by_scikit_image(tmp_path: Path) -> None:
     import torch
 

@@ -138,6 +138,7 @@ def test_dice_is_that_of_torchmetrics() -> None:
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_borders_of_512_pixels_take_three_milliseconds() -> None:
     y, x = np.mgrid[:512, :512]
     angle = np.arctan2(y - 250, x - 260)
