@@ -166,7 +166,6 @@ PHOTOGRAPHS = (
 )
 
 
-@lru_cache(maxsize=4)
 def frost_textures(smallest: int, zoom: float, folder: str | None = None) -> list[UInt8Array]:
     """Make the textures, or read those of a folder.
 
@@ -182,9 +181,18 @@ def frost_textures(smallest: int, zoom: float, folder: str | None = None) -> lis
         ConfigurationError: If the folder has no pictures.
     """
     if folder is not None:
-        return [_fit(picture, smallest, zoom) for picture in _read(folder)]
-    side = max(PHOTOGRAPH * zoom, smallest * 1.1)
-    return [_texture(number, int(np.ceil(side))) for number in range(COUNT)]
+        return _own_textures(folder, smallest, zoom)
+    return _textures(int(np.ceil(max(PHOTOGRAPH * zoom, smallest * 1.1))))
+
+
+@lru_cache(maxsize=4)
+def _own_textures(folder: str, smallest: int, zoom: float) -> list[UInt8Array]:
+    return [_fit(picture, smallest, zoom) for picture in _read(folder)]
+
+
+@lru_cache(maxsize=4)
+def _textures(side: int) -> list[UInt8Array]:
+    return [_texture(number, side) for number in range(COUNT)]
 
 
 def _texture(number: int, side: int) -> UInt8Array:
