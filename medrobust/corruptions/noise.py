@@ -2,7 +2,6 @@
 
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
-from itertools import accumulate, pairwise
 from math import ceil
 from typing import TypeAlias
 
@@ -210,16 +209,14 @@ def poisson_table(rate: float) -> UInt32Array:
     with localcontext(Context(prec=30)):
         for old in range(256):
             mean = old * Decimal(rate) / 255
-            share, rest = (-mean).exp(), Decimal(1)
-            shares = [Decimal(0)] * 256
+            share, below, edge = (-mean).exp(), Decimal(0), 0
+            counts = [0] * 256
             for count, value in enumerate(values, 1):
-                shares[value] += share
-                rest -= share
+                below += share
+                last, edge = edge, round(below * (1 << 24))
+                counts[value] += edge - last
                 share *= mean / count
-            shares[255] += max(rest, Decimal(0))
-            edges = [0, *(round(p * (1 << 24)) for p in accumulate(shares))]
-            counts = [high - low for low, high in pairwise(edges)]
-            counts[255] += (1 << 24) - edges[-1]
+            counts[255] += (1 << 24) - edge
             table[old] = alias_slots(counts)
     return table
 
