@@ -69,6 +69,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Refuse the network, keep the caches of tests out of the user's, make nothing twice."""
     import compositions
     import drawn_once
+    import shortcuts
 
     own = tmp_path_factory.getbasetemp()
     drawn = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "drawn"  # of this run
@@ -80,6 +81,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(os, "fsync", lambda opened: None)  # no test pulls the plug
         compositions.remember(patch)
         drawn_once.remember(patch, drawn)
+        shortcuts.take(patch)
         # wandb's models read their docstrings out of every module that there is: 4 s a process.
         patch.setattr(f"{FIELDS}.extract_docstrings_from_cls", lambda *_, **__: {}, raising=False)
         yield
@@ -111,6 +113,8 @@ SKETCHES = {
 }
 """The least of each kind of picture."""
 
+LAID_OUT = set[object]()
+"""The kinds of figures of pages that this process has laid out, outside tests/reporting."""
 
 Places = list[tuple[Any, str, Any]]
 
@@ -119,7 +123,7 @@ Places = list[tuple[Any, str, Any]]
 def sketched(request: pytest.FixtureRequest) -> Iterator[Places]:
     """Lay figures out but render them only where a test `draws`: each costs as much as its job.
 
-    Of the figures of pages, a module outside tests/reporting lays out one of each kind.
+    Of the figures of pages, all modules outside tests/reporting lay out one of each kind.
 
     Yields:
         What stands for what renders: where, under which name, and what was there.
@@ -130,12 +134,10 @@ def sketched(request: pytest.FixtureRequest) -> Iterator[Places]:
     from medrobust.reporting import drawing, figures, panels, reliability, report
     from medrobust.reporting.matrix import Matrix
 
-    laid_out = set[object]()
-
     def known(kind: object) -> bool:
-        before = len(laid_out)
-        laid_out.add(kind)
-        return len(laid_out) == before
+        before = len(LAID_OUT)
+        LAID_OUT.add(kind)
+        return len(LAID_OUT) == before
 
     def sketch(_drawn: object, file: IO[Any], *, format: str, **_: object) -> None:
         found = SKETCHES[format]
