@@ -58,7 +58,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the collector what all imports have made: walking it took a sixth of the time."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # looking each 700 objects took a twentieth of a job
     gc.enable()
