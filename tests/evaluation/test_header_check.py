@@ -159,3 +159,13 @@ def test_a_run_is_refused_before_stored_values_are_unpacked(
     assert medrobust(*asked, "model=phantomclip_small", "validation=false", "audit=false") == 1
     assert "the header of 0.dcm (labels.csv, line 2) says MR" in capsys.readouterr().err
     assert not list(workplace.rglob("*-stored*"))
+
+
+def test_no_file_of_a_benchmark_is_written_of_images_of_another_device(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(Path(), ["MR", "MR"])
+    asked = ("dataset=dicom", "dataset.csv=labels.csv", "dataset.modality=CT", "dataset.size=16")
+    assert medrobust("benchmark-files", "--out", "files", *asked, "corruption=ct_physics") == 1
+    assert "the header of 0.dcm (labels.csv, line 2) says MR" in capsys.readouterr().err
+    assert not list(Path("files").rglob("*"))
