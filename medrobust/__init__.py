@@ -16,12 +16,15 @@ def __getattr__(name: str) -> Any:
     What libraries set for the whole process while they are imported is put back.
     """
     if name == "evaluate":
-        from medrobust.base.matplotlib_backend import import_matplotlib
-        from medrobust.base.process_state import left_as_found
+        from medrobust.base.collector import collector_at_rest
 
-        with left_as_found(finish_wandb=False):
-            import_matplotlib()  # torchmetrics would
-            from medrobust.jobs.notebook import evaluate
+        with collector_at_rest():
+            from medrobust.base.matplotlib_backend import import_matplotlib
+            from medrobust.base.process_state import left_as_found
+
+            with left_as_found(finish_wandb=False):
+                import_matplotlib()  # torchmetrics would
+                from medrobust.jobs.notebook import evaluate
 
         return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

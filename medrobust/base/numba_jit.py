@@ -4,15 +4,15 @@ The cache lies beside the source, or in the user's cache folder where that canno
 renewed when the file of a kernel changes, not when a file that it inlines does.
 """
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from threading import Lock
 from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.extending import register_jitable
+
+from .collector import collector_at_rest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,21 +26,6 @@ What does so divides as numpy does, so that a zero is no reason to leave a loop.
 ALONE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """For what kernels call: forms that Python or C would call take as long to compile as a small one.
 Python must not call such a function, for there is nothing to call."""
-
-
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Make the collector of garbage wait: it took a tenth of the time, and more in a large process.
-
-    What the compiler makes stays, or goes by itself.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def native(signature: str, *, any_order: bool = False) -> Callable[[Function], Function]:
@@ -69,7 +54,7 @@ def native(signature: str, *, any_order: bool = False) -> Callable[[Function], F
                             error_model=model,
                             no_cfunc_wrapper=True,
                         )
-                        with _collector_at_rest():
+                        with collector_at_rest():  # it took a tenth of the time and more
                             kernel.append(compiled(function))
             return kernel[0](*arguments)
 

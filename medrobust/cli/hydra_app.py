@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medrobust.base.collector import imports_at_once
 from medrobust.base.conf_folder import conf_folder
 from medrobust.base.reasons import named_reason
 from medrobust.base.redaction import holds_path
@@ -199,13 +200,15 @@ def job(config: "DictConfig") -> None:
 
 def _run(config: "DictConfig", hydra: Any, number: int | None) -> None:
     """Run a job that has passed the first look: from here on torch is imported."""
-    from medrobust.base.process_state import left_as_found
-    from medrobust.evaluation.config import experiment_from_config
-    from medrobust.evaluation.experiment import beside_others
+    with imports_at_once():
+        from medrobust.base.process_state import left_as_found
+        from medrobust.evaluation.config import experiment_from_config
+        from medrobust.evaluation.experiment import beside_others
 
     with left_as_found():
-        experiment = experiment_from_config(config)
-        from medrobust.jobs.run import run_job
+        with imports_at_once():
+            experiment = experiment_from_config(config)
+            from medrobust.jobs.run import run_job
 
         if number is not None and (launcher := _launcher(hydra)) != "basic":
             experiment = beside_others(experiment, launcher, number)

@@ -1,7 +1,6 @@
 """Intervals of order statistics."""
 
 import numpy as np
-from scipy import stats
 
 from medrobust.types import Float64Array
 
@@ -25,6 +24,8 @@ def median_interval(values: Float64Array) -> Bounds | None:
         >>> median_interval(np.arange(5.0)) is None
         True
     """
+    from scipy import stats  # a second that a report without ranks need not wait
+
     count = len(values)
     tails = stats.binom.cdf(np.arange(count // 2), count, 0.5)  # P(at most 0, 1, ... below it)
     allowed = int((tails <= (1 - COVERAGE) / 2).sum())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from medrobust.types import Float64Array, Int64Array
 
@@ -35,7 +35,7 @@ def simultaneous_interval(
     """
     variance, degrees, units = variance_of_mean(influence, groups)
     least = min(FEWEST, max(units - 1, 1))
-    quantile = stats.t.ppf(1 - MISSED / (2 * comparisons), max(degrees, least))
+    quantile = stdtrit(max(degrees, least), 1 - MISSED / (2 * comparisons))
     half = float(quantile) * sqrt(variance)
     return value - half, value + half
 
@@ -62,6 +62,6 @@ def difference_interval(
         points = quantiles(found.degrees)
     else:
         free = np.minimum(found.degrees, 1e9)
-        points = np.asarray(stats.t.ppf(1 - MISSED / (2 * comparisons), free))
+        points = np.asarray(stdtrit(free, 1 - MISSED / (2 * comparisons)))
     low, high = tango(found.ups, found.downs, found.images, points)
     return float(low[0]), float(high[0])
