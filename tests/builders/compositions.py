@@ -8,19 +8,33 @@ and composed as ever.
 import pickle
 import sys
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra import version
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigSource
-from omegaconf import DictConfig, _utils, base, grammar_parser, omegaconf
+from omegaconf import (
+    AnyNode,
+    DictConfig,
+    ListConfig,
+    _utils,
+    base,
+    basecontainer,
+    dictconfig,
+    grammar_parser,
+    listconfig,
+    omegaconf,
+)
 from omegaconf._utils import OmegaConfDumper
 from omegaconf.base import Box
 
@@ -38,6 +52,7 @@ def shipped(sources: Sequence[ConfigSource]) -> bool:
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process read each file once, and compose each choice of options once."""
     _remember_options(patch)
+    _copy_the_list_of_places_alone(patch)
     _remember_files(patch)
     _remember_places(patch)
     _remember_lists(patch)
@@ -45,6 +60,7 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     _remember_choices(patch)
     _name_parents_once_a_composition(patch)
     _parse_once(patch)
+    _know_plain_values(patch)
     _compose_for_the_mode_only_where_it_is_typed(patch)
     _copy_whole_configurations_by_pickle(patch)
     _write_yaml_in_c(patch)
@@ -65,17 +81,30 @@ def _remember_options(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(conf_files, "groups", groups)
 
 
+def _copy_the_list_of_places_alone(patch: pytest.MonkeyPatch) -> None:
+    """A composition may look in other places afterwards, and changes none."""
+
+    def begin(self: CachingConfigRepository, delegate: Any) -> None:
+        self.delegate = copy(delegate)
+        self.cache = {}
+
+    patch.setattr(CachingConfigRepository, "__init__", begin)
+
+
 def _remember_files(patch: pytest.MonkeyPatch) -> None:
-    read, known = ConfigRepository.load_config, dict[tuple[str, ...], bytes]()
+    """Read each file once; where all places are ours, Hydra copies what it changes of one."""
+    read, known = ConfigRepository.load_config, dict[tuple[str, ...], Any]()
 
     def load_config(self: ConfigRepository, config_path: str) -> Any:
-        source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or not shipped([source]):
+        ours = shipped(self.sources)
+        source = self._find_object_source(config_path, ObjectType.CONFIG) if not ours else None
+        places = self.sources if ours else [source] if source and shipped([source]) else []
+        if not places:
             return read(self, config_path)
-        key = (source.provider, source.path, config_path)
+        key = (*(f"{place.provider} {place.full_path()}" for place in places), config_path)
         if key not in known:
-            known[key] = pickle.dumps(read(self, config_path))
-        return pickle.loads(known[key])
+            known[key] = read(self, config_path)
+        return known[key] if ours else pickle.loads(pickle.dumps(known[key]))
 
     patch.setattr(ConfigRepository, "load_config", load_config)
 
@@ -85,6 +114,8 @@ def _remember_places(patch: pytest.MonkeyPatch) -> None:
     load, known = ConfigLoaderImpl._load_single_config, dict[str, bytes]()
 
     def load_single(self: ConfigLoaderImpl, default: Any, repo: Any) -> Any:
+        if isinstance(default, Composed):
+            return default
         if not shipped(repo.get_sources()):
             return load(self, default, repo)
         key = repr(default)
@@ -126,8 +157,19 @@ def _map_only_what_is_looked_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(defaults_list, "_create_interpolation_map", create)
 
 
+@dataclass(frozen=True)
+class Composed:
+    """Stands for the first files of a list, which are composed."""
+
+    config: DictConfig
+    config_path: str
+
+
 def _remember_choices(patch: pytest.MonkeyPatch) -> None:
-    """What these files make together, before any value is typed."""
+    """What these files make together, before any value is typed.
+
+    Hydra's own files and ours that has all defaults come first, and are the same for most choices.
+    """
     make, known = ConfigLoaderImpl._compose_config_from_defaults_list, dict[str, bytes]()
 
     def compose(self: ConfigLoaderImpl, defaults: Any, repo: Any) -> Any:
@@ -135,6 +177,11 @@ def _remember_choices(patch: pytest.MonkeyPatch) -> None:
             return make(self, defaults, repo)
         key = repr(defaults)
         if key not in known:
+            paths = [default.config_path for default in defaults]
+            first = paths.index("config") + 1 if "config" in paths[:-1] else 0
+            if first:
+                begun = Composed(compose(self, defaults[:first], repo), "config")
+                defaults = [begun, *defaults[first:]]
             known[key] = pickle.dumps(make(self, defaults, repo))
         return pickle.loads(known[key])
 
@@ -156,10 +203,24 @@ def _name_parents_once_a_composition(patch: pytest.MonkeyPatch) -> None:
 
 
 def _parse_once(patch: pytest.MonkeyPatch) -> None:
-    """Make the reader of YAML once, not once a file, and parse each interpolation once."""
+    """Make the reader of YAML once, not once a file; parse each interpolation and version once."""
     patch.setattr(_utils, "get_yaml_loader", cache(_utils.get_yaml_loader))
+    patch.setattr(version, "_get_version", cache(version._get_version))
     for module in (_utils, base):
         patch.setattr(module, "parse", cache(grammar_parser.parse))
+
+
+def _know_plain_values(patch: pytest.MonkeyPatch) -> None:
+    """Of each value, OmegaConf asks several times whether it is a dataclass or one of attrs."""
+    ask = _utils.is_structured_config
+    plain = {str, int, float, bool, type(None), list, dict, DictConfig, ListConfig, AnyNode}
+
+    def is_structured(value: Any) -> bool:
+        return type(value) not in plain and ask(value)
+
+    for module in (_utils, base, basecontainer, dictconfig, listconfig, omegaconf):
+        if hasattr(module, "is_structured_config"):
+            patch.setattr(module, "is_structured_config", is_structured)
 
 
 def _compose_for_the_mode_only_where_it_is_typed(patch: pytest.MonkeyPatch) -> None:
