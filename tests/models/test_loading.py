@@ -166,6 +166,12 @@ def test_floating_weights_of_other_widths_become_float32(dtype: torch.dtype) -> 
     assert layer.weight.dtype is torch.float32
 
 
+def test_finite_weights_whose_sum_is_not_are_taken() -> None:
+    state = {"weight": torch.full((3, 2), 3e38), "bias": torch.zeros(3)}
+    load_strict(layer := nn.Linear(2, 3), state, file="x.pt")
+    assert torch.equal(layer.weight, state["weight"])
+
+
 def test_a_dropped_tensor_may_be_anything() -> None:
     state = {"weight": torch.ones(3, 2), "bias": torch.zeros(3), "steps": torch.tensor([7])}
     load_strict(nn.Linear(2, 3), state, file="x.pt", drops={"steps": "of the trainer"})
