@@ -5,10 +5,13 @@ Each writer returns the model of the original library that holds the same weight
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -37,6 +40,16 @@ WORDS = (
     "basophil eosinophil lymphocyte monocyte neutrophil platelet erythroblast granulocyte "
     "evidence finding presence absence mild moderate severe"
 )
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Leave weights unfilled that are randomised afterwards: torch's draws take as long as both."""
+    names = ("uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+        yield
 
 
 def randomise(model: nn.Module, seed: int) -> None:
@@ -196,8 +209,9 @@ def biomedclip_config(vit: str, bert: str, width: int, size: int) -> dict[str, A
     }
 
 
+@unfilled()
 def original_biomedclip(*, tiny: bool, device: str = "cpu") -> nn.Module:
-    """Build BiomedCLIP by open_clip, without weights."""
+    """Build BiomedCLIP by open_clip; its weights are to be randomised."""
     import open_clip
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -245,8 +259,9 @@ def write_random_biomedclip(folder: Path, *, tiny: bool = True, seed: int = 0) -
     return model
 
 
+@unfilled()
 def original_open_clip(model_cfg: dict[str, Any], bert: dict[str, Any] | None = None) -> nn.Module:
-    """Build a model by open_clip from its configuration, without weights and network."""
+    """Build a model by open_clip from its configuration; its weights are to be randomised."""
     import open_clip
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -370,6 +385,7 @@ def random_swin(seed: int) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     return model, state
 
 
+@unfilled()
 def random_resnet(seed: int, outputs: int | None) -> nn.Module:
     """Make a small ResNet of bottlenecks by torchvision."""
     from torchvision.models.resnet import Bottleneck, ResNet

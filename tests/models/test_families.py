@@ -152,15 +152,15 @@ DAMAGED = [
 
 
 @pytest.mark.every_nth(12)
-@pytest.mark.parametrize(("member", "damage"), DAMAGED, indirect=["member"])
+@pytest.mark.parametrize(("name", "damage"), DAMAGED)
 def test_a_checkpoint_that_does_not_fit_is_refused_by_key(
-    member: Any, tmp_path: Path, damage: str
+    shelf: Any, tmp_path: Path, name: str, damage: str
 ) -> None:
     """A renamed key is a missing one and an extra one, each of which stops a model by itself.
 
     A family lacks its own keys; what is too much, or has another shape, its class finds.
     """
-    folder, family, _ = member
+    folder, family = shelf[name]
     for path in folder.iterdir():
         if path.name != family.weights:
             (tmp_path / path.name).symlink_to(path)
@@ -203,8 +203,9 @@ def write(path: Path, content: Any) -> None:
         torch.save(content, path)
 
 
-def test_without_network_one_sentence_names_the_files_and_what_to_do(member: Any) -> None:
-    _, family, _ = member
+@pytest.mark.parametrize("name", FAMILIES)
+def test_without_network_one_sentence_names_the_files_and_what_to_do(shelf: Any, name: str) -> None:
+    _, family = shelf[name]
     with pytest.raises(WeightsNotFoundError) as caught:
         family.source(None).load()
     for part in (family.weights, "model.local_dir=FOLDER"):
