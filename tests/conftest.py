@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +36,20 @@ def pytest_collectstart() -> None:
 
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker send what went well but for the call only to who asks how long it took."""
+    for plugin in config.pluginmanager.get_plugins():
+        if type(plugin).__name__ == "WorkerInteractor" and not config.getoption("durations"):
+            plugin.sendevent = partial(_sent_if_needed, plugin.sendevent)
+
+
+def _sent_if_needed(send: Callable[..., None], name: str, **event: Any) -> None:
+    data = event.get("data", {})
+    if name != "testreport" or data["when"] == "call" or data["outcome"] != "passed":
+        send(name, **event)
 
 
 @pytest.hookimpl(wrapper=True)
