@@ -37,7 +37,7 @@ TERMS = 200
 """Terms of the continued fraction: 1e-9 over all that is asked of it."""
 
 AT_ONCE = 4_000_000
-"""Differences of images that are held at a time."""
+"""Differences of images, or terms of fractions, that are held at a time."""
 
 
 def t_tail(statistic: float, degrees: float) -> float:
@@ -66,13 +66,14 @@ def t_tails(statistics: Float64Array, degrees: Float64Array) -> Float64Array:
     found[normal] = [erfc(sqrt(square / 2)) for square in squares[normal]]
     front = np.array(
         [
-            _front(*one) if usual else 0.0
-            for usual, *one in zip(near | far, free, inside, outside, strict=True)
+            _front(*one) if asked else 0.0
+            for asked, *one in zip(near | far, free, inside, outside, strict=True)
         ]
     )
-    half = free / 2
-    found[near] = front[near] / half[near] / _fraction(half[near], 0.5, inside[near])
-    found[far] = 1 - front[far] / 0.5 / _fraction(0.5, half[far], outside[far])
+    usual = near | far
+    first, second = np.where(near, free / 2, 0.5)[usual], np.where(near, 0.5, free / 2)[usual]
+    part = front[usual] / first / _fraction(first, second, np.where(near, inside, outside)[usual])
+    found[usual] = np.where(near[usual], part, 1 - part)
     return found
 
 
@@ -81,18 +82,17 @@ def _front(free: float, inside: float, outside: float) -> float:
     return exp(scale + free / 2 * log(inside) + 0.5 * log(outside))
 
 
-def _fraction(
-    first: Float64Array | float, second: Float64Array | float, at: Float64Array
-) -> Float64Array:
+def _fraction(first: Float64Array, second: Float64Array, at: Float64Array) -> Float64Array:
     """Return the continued fraction of the incomplete beta function, from its far end."""
     value = np.ones_like(at)
-    for step in range(TERMS, 0, -1):
-        half, odd = divmod(step, 2)
-        if odd:
-            above = -(first + half) * (first + second + half) * at
-        else:
-            above = half * (second - half) * at
-        value = 1 + above / ((first + step - 1) * (first + step)) / value
+    together = max(1, AT_ONCE // max(1, at.size))
+    for last in range(TERMS, 0, -together):
+        steps = np.arange(last, max(0, last - together), -1)[:, None]
+        half = steps // 2
+        odd, even = -(first + half) * (first + second + half) * at, half * (second - half) * at
+        above = np.where(steps % 2, odd, even)
+        for ratio in above / ((first + steps - 1) * (first + steps)):
+            value = 1 + ratio / value
     return value
 
 
