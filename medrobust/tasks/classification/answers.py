@@ -160,14 +160,13 @@ def metrics_of(answers: Answers) -> dict[str, float | None]:
     labels, label_kind = answers.labels, answers.label_kind
     values: dict[str, float | None] = {}
     if answers.thresholded:
-        right = accuracy(answers.predicted, labels)
-        balanced = balanced_accuracy(answers.predicted, labels)
+        right, balanced = rates(answers)
         values |= {"accuracy": right, "balanced_accuracy": balanced}
         values |= {"error": 1.0 - right, "balanced_error": 1.0 - balanced}
-    values["auc"] = _mean(answers.curves.areas)
+    values["auc"] = mean_defined(answers.curves.areas)
     if answers.thresholded:
         values["macro_f1"] = macro_f1(answers.predicted, labels)
-    values["auprc"] = _mean(answers.curves.precisions)
+    values["auprc"] = mean_defined(answers.curves.precisions)
     if answers.thresholded:
         values["brier"] = float(answers.brier_terms.mean())
         values |= {name: found.value for name, found in answers.calibration.items()}
@@ -178,7 +177,13 @@ def metrics_of(answers: Answers) -> dict[str, float | None]:
     return values
 
 
-def _mean(areas: Float64Array) -> float | None:
+def rates(answers: Answers) -> tuple[float, float]:
+    """Compute accuracy and balanced accuracy."""
+    found, labels = answers.predicted, answers.labels
+    return accuracy(found, labels), balanced_accuracy(found, labels)
+
+
+def mean_defined(areas: Float64Array) -> float | None:
     """Average over the classes that have an area, None if none has."""
     defined = areas[~np.isnan(areas)]
     return float(defined.mean()) if len(defined) else None

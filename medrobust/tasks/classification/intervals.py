@@ -23,7 +23,7 @@ from medrobust.metrics.paired import FEWEST_UNITS
 from medrobust.metrics.variances import FEWEST, t_quantile, variance_of_mean
 from medrobust.types import Float64Array, Int64Array
 
-from .answers import METRICS, Answers, metrics_of
+from .answers import METRICS, Answers, mean_defined, metrics_of, rates
 from .notes import FEWEST_POSITIVES, noted
 
 
@@ -54,19 +54,37 @@ def cell_estimates(answers: Answers) -> dict[str, Estimate]:
     return noted(found, answers)
 
 
+def loss_estimates(answers: Answers) -> dict[str, Estimate]:
+    """Compute what `cell_estimates` has of error, balanced error and AUC, and nothing else."""
+    values: dict[str, float | None] = {}
+    bounds: dict[str, Bounds | None] = {}
+    if answers.thresholded:
+        right, balanced = rates(answers)
+        values |= {"error": 1.0 - right, "balanced_error": 1.0 - balanced}
+        bounds |= _of_errors(answers)
+    values["auc"] = mean_defined(answers.curves.areas)
+    bounds["auc"] = _of_area(answers)
+    found = {name: with_bounds(value, bounds[name]) for name, value in values.items()}
+    return noted(found, answers)
+
+
 def _of_predictions(answers: Answers, values: dict[str, float | None]) -> dict[str, Bounds]:
-    right = (answers.predicted == answers.labels).astype(float)
-    plain = share_interval(mean_terms(right), answers.groups)
-    balanced = error_interval(right, answers.labels, answers.groups)
+    errors = _of_errors(answers)
     smallest = _smallest(answers)
     given = answers.predicted, answers.labels, answers.groups
     score = values["macro_f1"] or 0.0
+    return errors | {"macro_f1": f1_interval(score, *given, smallest=smallest)}
+
+
+def _of_errors(answers: Answers) -> dict[str, Bounds]:
+    right = (answers.predicted == answers.labels).astype(float)
+    plain = share_interval(mean_terms(right), answers.groups)
+    balanced = error_interval(right, answers.labels, answers.groups)
     return {
         "accuracy": plain,
         "error": (1 - plain[1], 1 - plain[0]),
         "balanced_accuracy": balanced,
         "balanced_error": (1 - balanced[1], 1 - balanced[0]),
-        "macro_f1": f1_interval(score, *given, smallest=smallest),
     }
 
 
@@ -82,10 +100,15 @@ def _smallest(answers: Answers) -> float:
 
 
 def _of_scores(answers: Answers) -> dict[str, Bounds | None]:
+    area = _of_area(answers)
+    return {} if area is None else {"auc": area, "auprc": precision_interval(answers)}
+
+
+def _of_area(answers: Answers) -> Bounds | None:
     found = answers.area
     if found is None:
-        return {}
-    area = logit_interval(
+        return None
+    return logit_interval(
         found.value,
         found.influence,
         answers.groups,
@@ -93,7 +116,6 @@ def _of_scores(answers: Answers) -> dict[str, Bounds | None]:
         degrees=found.degrees,
         unseen=found.unseen,
     )
-    return {"auc": area, "auprc": precision_interval(answers)}
 
 
 def precision_interval(answers: Answers) -> Bounds | None:

@@ -14,7 +14,7 @@ from medrobust.types import Int64Array
 
 from .answers import Answers
 from .fits import Fit
-from .intervals import cell_estimates
+from .intervals import cell_estimates, loss_estimates
 
 CONTROLS = {
     "sanity_shuffled_images": "shuffled images",
@@ -86,7 +86,7 @@ def torn(cell: Cell) -> Mapping[str, Mapping[str, Estimate]]:
     majority = np.tile(np.asarray(constant, dtype=np.float32), (count, 1))
     logits = (given.logits[images], given.logits[:, texts], majority)
     return {
-        name: cell_estimates(replace(given, logits=values))
+        name: loss_estimates(replace(given, logits=values))
         for name, values in zip(CONTROLS, logits, strict=True)
     }
 
