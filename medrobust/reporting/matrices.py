@@ -261,4 +261,6 @@ def _arrays(
 
 
 def _mean(values: Sequence[Any]) -> float:
-    return float("nan") if None in values else float(np.mean(values))
+    if None in values:
+        return float("nan")
+    return float(values[0] if len(values) == 1 else np.mean(values))
