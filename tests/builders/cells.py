@@ -56,8 +56,8 @@ class Wrapped:
 
 def experiment(folder: Path, *columns: Any, **changes: Any) -> Experiment:
     given = grouped(
-        model=PhantomClip("small", micro_batch=8),
-        datasets=(Phantoms(per_class=1),),
+        model=PhantomClip("small", micro_batch=4),
+        datasets=(Phantoms(per_class=1, limit=10),),
         corruption=Columns(columns or (Corruption("brightness"),)),
         severities=(1,),
         prompts=PromptSet(name="plain", templates=["{}"]),

@@ -20,7 +20,7 @@ RESOURCES = Resources()
 
 def evaluated(folder: Path, *online: Any, orders: Any = (0,), **options: Any) -> Experiment:
     adapter = NoAdapter(online=online, orders=orders)
-    few = (Phantoms(name="phantoms_site_b", site="b", per_class=1),)
+    few = (Phantoms(name="phantoms_site_b", site="b", per_class=1, limit=12),)
     given = experiment(folder, adapter=NoAdapter(), tuning=None, datasets=few)
     return changed(given, adapter=adapter, **options)
 

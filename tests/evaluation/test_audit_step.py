@@ -15,7 +15,7 @@ from run_entry import medrobust
 from medrobust.datasets.phantoms.source import phantom
 
 RUN = ("model=phantomclip_small", "dataset=dermamnist", "dataset.root=.", "corruption=pixelate",
-       "severity=1", "validation=false")  # fmt: skip
+       "severity=1", "validation=false", "model.micro_batch=7")  # fmt: skip
 FOUND = "3 images of test nearly repeat one of train, 1 identical"
 PAIRS = f"{FOUND} (ids 0=7, 1=8, 2=9)"
 

@@ -48,6 +48,7 @@ def test_published_files_give_the_numbers_of_their_pixels_under_a_suite_of_their
     repacked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = ("model=phantomclip_small", "corruption=contrast", "severity=1,5", "validation=false")
+    shared += ("model.micro_batch=8",)
     files = (
         "dataset=medmnist_repacked_files",
         "dataset.sets=[octmnist]",

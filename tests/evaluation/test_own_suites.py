@@ -186,6 +186,7 @@ RUN = (
     *("model=phantomclip_small", "corruption=medimeta_c", "severity=2", "dataset.per_class=1"),
     *("validation=false", "readings=robustness_radius,worst_pair"),
     *("readings.worst_pair.total=4", "readings.worst_pair.budget=1"),
+    "model.micro_batch=4",
     "readings.robustness_radius.resolution=1",
 )
 

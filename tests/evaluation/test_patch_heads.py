@@ -123,8 +123,8 @@ def test_heads_that_read_patches_share_one_pass_whatever_the_batch_size(
         lambda self, pixels: counted.append(len(pixels)) or whole(self, pixels),
     )
     found = maps(experiment(tmp_path / "a", task=task, batch_size=64))
-    assert counted == [8] * 3 * 2  # clean and one corruption of 20 images: once for both heads
-    assert sorted(LEVELS) == [4] * 4 + [8] * 8  # what fills up a micro-batch is never seen
+    assert counted == [4] * 3 * 2  # clean and one corruption of 10 images: once for both heads
+    assert sorted(LEVELS) == [2] * 4 + [4] * 8  # what fills up a micro-batch is never seen
     assert len(found) == 4
     other = maps(experiment(tmp_path / "b", task=task, batch_size=7))
     for one, two in zip(found, other, strict=True):
@@ -161,7 +161,7 @@ def test_kept_features_are_no_reason_to_leave_the_pass_out(tmp_path: Any, task: 
 
 def test_a_head_that_loses_images_is_refused(tmp_path: Any, task: Places) -> None:
     task.broken = True
-    with pytest.raises(MedRobustError, match="one row for each of 8 images"):
+    with pytest.raises(MedRobustError, match="one row for each of 4 images"):
         maps(experiment(tmp_path, task=task))
 
 

@@ -17,7 +17,8 @@ from medrobust.readings import RobustnessRadius
 
 RUN = (
     *("model=phantomclip_small", "corruption=gaussian_noise", "severity=3", "validation=false"),
-    *("dataset.per_class=2", "readings=robustness_radius", "readings.robustness_radius.ends=false"),
+    *("dataset.per_class=1", "readings=robustness_radius", "readings.robustness_radius.ends=false"),
+    "model.micro_batch=4",
     *("readings.robustness_radius.tolerance=10", "readings.robustness_radius.resolution=1"),
 )
 

@@ -115,7 +115,8 @@ def test_two_corruptions_are_the_second_of_the_first() -> None:
 
 RUN = (
     *("model=phantomclip_small", "corruption=endoscopy_physics", "corruption.force=true"),
-    *("severity=2", "validation=false", "dataset.per_class=2", "readings=worst_pair"),
+    *("severity=2", "validation=false", "dataset.per_class=1", "readings=worst_pair"),
+    "model.micro_batch=4",
     *("readings.worst_pair.total=4", "readings.worst_pair.budget=3"),
 )
 

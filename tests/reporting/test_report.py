@@ -47,6 +47,18 @@ def report(tmp_path, *, drop=0, origin="phantom", name="phantoms", examples=Fals
     return made
 
 
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The report of both models, all cells there: tests only read it."""
+    return report(tmp_path_factory.mktemp("usual"))
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory):
+    """A report of the same models on own data."""
+    return report(tmp_path_factory.mktemp("ward"), origin="own", name="ward")
+
+
 def printed(made, width=140):
     console = Console(width=width, file=io.StringIO())
     made.print(console)
@@ -66,6 +78,7 @@ def test_a_report_writes_page_picture_and_tables_and_nothing_else(tmp_path):
         assert picture.size[0] > 500
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_the_same_cells_make_the_same_bytes(tmp_path):
     one, two = report(tmp_path), report(tmp_path, folder=tmp_path / "again")
@@ -73,8 +86,8 @@ def test_the_same_cells_make_the_same_bytes(tmp_path):
         assert path.read_bytes() == (two.folder / path.name).read_bytes(), path.name
 
 
-def test_the_terminal_table_has_models_by_corruptions_with_clean_and_mce(tmp_path):
-    text = printed(report(tmp_path))
+def test_the_terminal_table_has_models_by_corruptions_with_clean_and_mce(usual):
+    text = printed(usual)
     lines = text.splitlines()
     assert "balanced error, %" in lines[0]
     assert "phantomclip_small = 100" in lines[0]
@@ -84,19 +97,18 @@ def test_the_terminal_table_has_models_by_corruptions_with_clean_and_mce(tmp_pat
     assert text.count("a note") == 1
 
 
-def test_ranges_and_the_reference_say_what_they_are(tmp_path):
-    made = report(tmp_path)
-    assert "ranges: 95 % intervals over images" in printed(made, 140)
-    assert "95 %" not in printed(made, 40)  # too narrow for them
-    page = (made.folder / "report.html").read_text()
+def test_ranges_and_the_reference_say_what_they_are(usual):
+    assert "ranges: 95 % intervals over images" in printed(usual, 140)
+    assert "95 %" not in printed(usual, 40)  # too narrow for them
+    page = (usual.folder / "report.html").read_text()
     assert "Small: 95 % intervals over images." in page
     assert "mCE: phantomclip_small is 100 by definition, and less is better." in page
     row = page[page.index('<th scope="row">phantomclip_small</th>') :]
     assert ">100.0</td>" in row[: row.index("</tr>")]  # without an interval
 
 
-def test_a_narrow_terminal_turns_the_table_around(tmp_path):
-    text = printed(report(tmp_path), width=60)
+def test_a_narrow_terminal_turns_the_table_around(usual):
+    text = printed(usual, width=60)
     assert any(line.startswith("│ gaussian_noise") for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= 60
 
@@ -105,7 +117,11 @@ def test_a_reference_and_long_names_do_not_cost_the_intervals(tmp_path):
     data = data_record()
     names = [f"a_long_name_of_a_model_of_some_laboratory_{n}" for n in range(2)]
     store, cells = write_matrix(
-        tmp_path / "store", data, dict.fromkeys(names, 1.0), corruptions=SEVEN[:2]
+        tmp_path / "store",
+        data,
+        dict.fromkeys(names, 1.0),
+        corruptions=SEVEN[:2],
+        severities=(1,),
     )
     found, _ = reference_cells(store, cells, names[0], command="make run")
     given = {"missing": [], "notes": [], "folder": tmp_path, "run": {}}
@@ -120,7 +136,11 @@ def test_many_models_with_long_names_keep_them_where_no_layout_fits(tmp_path):
     data = data_record()
     names = [f"a_model_of_ours_{n} + lora 8 shots of draw {n}" for n in range(6)]
     _, cells = write_matrix(
-        tmp_path / "store", data, dict.fromkeys(names, 1.0), corruptions=SEVEN[:2]
+        tmp_path / "store",
+        data,
+        dict.fromkeys(names, 1.0),
+        corruptions=SEVEN[:2],
+        severities=(1,),
     )
     settings = {"missing": [], "reference": None, "notes": [], "folder": tmp_path, "run": {}}
     settings["reference_cells"] = []
@@ -193,19 +213,17 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(tmp_path):
     assert "svg" in page.tags
 
 
-def test_own_data_without_examples_shows_no_picture(tmp_path):
-    made = report(tmp_path, origin="own", name="ward")
-    text = (made.folder / "report.html").read_text()
+def test_own_data_without_examples_shows_no_picture(ward):
+    text = (ward.folder / "report.html").read_text()
     assert "<img" not in text
     assert DEMONSTRATION not in text
 
 
-def test_the_demonstration_models_say_so_on_own_data_too(tmp_path):
-    made = report(tmp_path, origin="own", name="ward")
+def test_the_demonstration_models_say_so_on_own_data_too(ward):
     sentence = "phantomclip_small, phantomclip: demonstration only, says nothing about medicine"
-    assert made.notices == (sentence,)
-    assert sentence in (made.folder / "report.html").read_text()
-    assert sentence in " ".join(printed(made).split())
+    assert ward.notices == (sentence,)
+    assert sentence in (ward.folder / "report.html").read_text()
+    assert sentence in " ".join(printed(ward).split())
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path):
@@ -221,15 +239,14 @@ def switch_data(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("of", ["error", "balanced_error", "auc"])
-def test_the_numbers_that_a_reader_switches_to_are_those_of_the_summary(tmp_path, of):
-    made = report(tmp_path)
-    matrix = switch_data((made.folder / "report.html").read_text())["matrices"][0]
-    assert matrix["metrics"][of]["heading"] == made.matrices[0].metric.title.join(
+def test_the_numbers_that_a_reader_switches_to_are_those_of_the_summary(usual, of):
+    matrix = switch_data((usual.folder / "report.html").read_text())["matrices"][0]
+    assert matrix["metrics"][of]["heading"] == usual.matrices[0].metric.title.join(
         ["phantoms/test · gaussian_noise, impulse_noise · ", ", %"]
-    ).replace("balanced error", made.matrices[0].task.metrics[of].title)
+    ).replace("balanced error", usual.matrices[0].task.metrics[of].title)
     rows = {
         (row["label"], row["metric"], row["corruption"]): row
-        for row in made.summary
+        for row in usual.summary
         if row["of"] == of
     }
     for row, label in enumerate(MODELS):
@@ -247,32 +264,30 @@ def test_the_numbers_that_a_reader_switches_to_are_those_of_the_summary(tmp_path
             assert columns[4][0][0] == pytest.approx(float(mce["value"]), abs=5.1e-5)
 
 
-def test_what_is_no_loss_has_means_with_intervals_and_says_why_it_has_no_mce(tmp_path):
-    made = report(tmp_path)
-    matrix = switch_data((made.folder / "report.html").read_text())["matrices"][0]
+def test_what_is_no_loss_has_means_with_intervals_and_says_why_it_has_no_mce(usual):
+    matrix = switch_data((usual.folder / "report.html").read_text())["matrices"][0]
     f1 = matrix["metrics"]["macro_f1"]
     assert "No mCE: it is made of errors, and macro F1 is none." in f1["caption"]
     assert "No mCE: it is made of errors, and of AUC more" in matrix["metrics"]["auc"]["caption"]
-    values = made.matrices[0].values["macro_f1"][1]  # (corruptions, severities)
+    values = usual.matrices[0].values["macro_f1"][1]  # (corruptions, severities)
     value, low, high = f1["rows"][1][3][0]
     assert value == pytest.approx(values.mean(), abs=5.1e-5)
     assert low < value < high
-    narrowest = (made.matrices[0].high["macro_f1"] - made.matrices[0].low["macro_f1"])[1].min()
+    narrowest = (usual.matrices[0].high["macro_f1"] - usual.matrices[0].low["macro_f1"])[1].min()
     assert high - low >= narrowest - 1e-4  # no narrower for being a mean
     assert f1["rows"][1][4] == [None]
 
 
-def test_ranks_are_there_by_each_loss(tmp_path):
-    made = report(tmp_path)
-    assert set(made.ranks[0]) == {"error", "balanced_error", "auc"}
-    assert made.standings[0] == made.ranks[0]["balanced_error"]
-    for of, ranked in made.ranks[0].items():
+def test_ranks_are_there_by_each_loss(usual):
+    assert set(usual.ranks[0]) == {"error", "balanced_error", "auc"}
+    assert usual.standings[0] == usual.ranks[0]["balanced_error"]
+    for of, ranked in usual.ranks[0].items():
         sign = -1 if of == "auc" else 1
-        means = [sign * made.matrices[0].mean(of, row).value for row in range(2)]
+        means = [sign * usual.matrices[0].mean(of, row).value for row in range(2)]
         assert [standing.rank for standing in ranked] == [1 + (m > min(means)) for m in means]
         (p,) = [
             r["p_familywise"]
-            for r in made.comparisons
+            for r in usual.comparisons
             if r["of"] == of and r["condition"] == "mean"
         ]
         sure = bool(p) and float(p) < 0.05
@@ -281,14 +296,13 @@ def test_ranks_are_there_by_each_loss(tmp_path):
             assert (standing.low, standing.high) == open_to
 
 
-def test_the_page_begins_with_words_and_a_list_of_contents(tmp_path):
-    made = report(tmp_path)
-    page = (made.folder / "report.html").read_text()
+def test_the_page_begins_with_words_and_a_list_of_contents(usual):
+    page = (usual.folder / "report.html").read_text()
     words = html.unescape(re.sub("<[^>]*>", "", page[page.index('class="words"') :]))
-    matrix = made.matrices[0]
-    (best,) = [row for row, one in enumerate(made.standings[0]) if one.rank == 1]
+    matrix = usual.matrices[0]
+    (best,) = [row for row, one in enumerate(usual.standings[0]) if one.rank == 1]
     assert f"Of 2 models {matrix.rows[best].label} does best: balanced error" in words
-    by_name = {row["metric"]: row for row in made.summary if row["of"] == "balanced_error"
+    by_name = {row["metric"]: row for row in usual.summary if row["of"] == "balanced_error"
                and row["label"] == matrix.rows[best].label and not row["corruption"]}  # fmt: skip
     for name in ("clean", "mean"):
         value, low, high = (100 * float(by_name[name][k]) for k in ("value", "low", "high"))
@@ -296,7 +310,7 @@ def test_the_page_begins_with_words_and_a_list_of_contents(tmp_path):
     change = 100 * (float(by_name["mean"]["value"]) - float(by_name["clean"]["value"]))
     assert f"severities 1, 2, 3, 4 and 5: {change:+.1f} points (" in words
     assert "Worst under " in words
-    (pair,) = [row for row in made.comparisons if row["condition"] == "mean"
+    (pair,) = [row for row in usual.comparisons if row["condition"] == "mean"
                and row["of"] == "balanced_error"]  # fmt: skip
     assert f"{abs(100 * float(pair['difference'])):+.1f} points (" in words
     contents = page[page.index('<nav aria-label="Contents">') : page.index("</nav>")]

@@ -442,7 +442,7 @@ def test_windows_are_those_of_one_block(workplace, capsys) -> None:
 
 
 def test_phantoms_with_lesions_are_told_apart_by_one_command(workplace, capsys) -> None:
-    small = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly")
+    small = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly", "model.micro_batch=8")
     run = ("corruption=contrast", "severity=5", "hydra.run.dir=out")
     assert medrobust(*small, *run) == 0
     assert "pairs misranked" in " ".join(capsys.readouterr().out.split())

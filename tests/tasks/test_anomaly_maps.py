@@ -169,7 +169,10 @@ def test_a_head_keeps_few_maps_unless_all_are_asked_for() -> None:
         assert not len(arrays["normal_pixels"])
 
 
-SMALL = ("dataset=phantoms", "dataset.per_class=12", "task=anomaly", "model=phantomclip_small")
+SMALL = (
+    *("dataset=phantoms", "dataset.per_class=12", "task=anomaly"),
+    *("model=phantomclip_small", "model.micro_batch=8"),
+)
 
 
 @pytest.mark.every_nth(3)

@@ -314,7 +314,10 @@ def test_texts_that_count_as_one_are_one_unit(
         assert (estimate.low, estimate.high) == pytest.approx(wanted)
 
 
-SMALL = ("dataset=phantoms", "dataset.per_class=2", "task=retrieval", "corruption=gaussian_noise")
+SMALL = (
+    *("dataset=phantoms", "dataset.per_class=2", "task=retrieval", "corruption=gaussian_noise"),
+    "model.micro_batch=8",
+)
 
 
 def test_the_page_says_where_a_shared_report_makes_patients_one_unit() -> None:
@@ -460,7 +463,8 @@ def test_ranks_that_are_all_alike_have_an_interval() -> None:
 def test_corrupted_texts_are_rows_beside_those_as_given_from_one_encoding(
     workplace, capsys
 ) -> None:
-    run = (*SMALL[:3], "corruption=clean", "model=phantomclip_small", "hydra.run.dir=out")
+    run = (*SMALL[:3], SMALL[-1], "corruption=clean", "model=phantomclip_small")
+    run += ("hydra.run.dir=out",)
     assert medrobust(*run, "prompts=bare") == 0
     said = capsys.readouterr().err
     assert "task=retrieval reads no prompts: prompts=bare is not used" in said

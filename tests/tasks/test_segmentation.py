@@ -422,6 +422,7 @@ def test_a_module_that_returns_no_logits_of_places_is_refused(tmp_path) -> None:
 def test_a_page_has_groups_borders_and_contours_of_a_run_on_phantoms(workplace) -> None:
     run = ("corruption=elastic_transform", "severity=5", "hydra.run.dir=out")
     small = ("dataset=phantoms", "dataset.per_class=9", "model=phantomclip_small")
+    small += ("model.micro_batch=6",)
     sent = ("logger=wandb", "logger.mode=offline", "logger.images=true")
     assert medrobust(*small, "task=segmentation", *run, *sent) == 0
     overlays = [np.asarray(Image.open(one)) for one in Path("out").rglob("*.mask.png")]
