@@ -1,15 +1,14 @@
 """What every test shares: no network, a cache of its own, a quiet process left behind."""
 
 import gc
-import io
 import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial, partialmethod
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -141,7 +140,6 @@ def sketched(request: pytest.FixtureRequest) -> Iterator[Places]:
     Yields:
         What stands for what renders: where, under which name, and what was there.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     from medrobust.reporting import drawing, figures, panels, reliability, report
@@ -152,9 +150,8 @@ def sketched(request: pytest.FixtureRequest) -> Iterator[Places]:
         LAID_OUT.add(kind)
         return len(LAID_OUT) == before
 
-    def sketch(_drawn: object, file: IO[Any], *, format: str, **_: object) -> None:
-        found = SKETCHES[format]
-        file.write(found.decode() if isinstance(file, io.TextIOBase) else found)
+    def sketch(_drawn: object, kind: str) -> bytes:
+        return SKETCHES[kind]
 
     def svg(draw: Callable[[str], Figure], salt: str) -> str:
         return SKETCHES["svg"].decode() if known(draw.__code__) else drawing.svg(draw, salt)
@@ -162,10 +159,7 @@ def sketched(request: pytest.FixtureRequest) -> Iterator[Places]:
     def matrix_png(matrices: Sequence[Matrix]) -> bytes:
         return SKETCHES["png"] if known("matrix") else figures.matrix_png(matrices)
 
-    instead: Places = [
-        (Figure, "savefig", sketch),
-        (FigureCanvasSVG, "print_svg", partialmethod(sketch, format="svg")),
-    ]
+    instead: Places = [(module, "printed", sketch) for module in (drawing, figures)]
     if request.path.parent.name != "reporting":
         instead += [(module, "svg", svg) for module in (figures, panels, reliability)]
         instead += [(report, "matrix_png", matrix_png)]

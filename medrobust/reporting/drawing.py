@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,13 @@ LINE = 0.16
 LONGEST = 44
 """Letters of a name that stand in one line."""
 
+_METADATA: Mapping[str, Mapping[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+"""What a file would say of the day and the version."""
+
 _INK = "#010203"
 """Replaced by `currentColor` in SVG, so that text follows the page in light and dark."""
 
@@ -59,17 +66,27 @@ def svg(draw: "Callable[[str], Figure]", salt: str) -> str:
         draw: Makes it, given the color of its text.
         salt: What the ids of its parts are made from; two of one page must not share it.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
     with own_settings(svg_fonttype="none", svg_hashsalt=salt):
         figure = draw(_INK)
         figure.patch.set_alpha(0)
-        buffer = io.StringIO()
-        # `savefig` would draw everything twice, the first time for nothing but the layout
-        canvas = FigureCanvasSVG(figure)
-        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
-    drawing = buffer.getvalue()
+        drawing = printed(figure, "svg").decode()
     return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
+
+
+def printed(figure: "Figure", kind: str) -> bytes:
+    """Return a file of a figure, the bytes that `savefig` writes.
+
+    That would draw everything twice, the first time for nothing but the layout.
+
+    Args:
+        figure: At its own resolution; it is laid out anew.
+        kind: "png", "svg" or "pdf".
+    """
+    from matplotlib.backend_bases import get_registered_canvas_class
+
+    canvas, buffer = get_registered_canvas_class(kind)(figure), io.BytesIO()
+    getattr(canvas, f"print_{kind}")(buffer, metadata=_METADATA[kind])
+    return buffer.getvalue()
 
 
 def plain_axes(axis: "Axes", ink: str) -> None:

@@ -1,7 +1,6 @@
 """Static figures by matplotlib, on Figure objects: no global state, no display."""
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from medrobust.metrics import Estimate
 from medrobust.metrics.estimates import DOUBTFUL, written
 
 from .by_metric import printed_estimates
-from .drawing import STYLES, broken, legend_below, own_settings, plain_axes, svg
+from .drawing import STYLES, broken, legend_below, own_settings, plain_axes, printed, svg
 from .expected import ExpectedTable
 from .matrix import Matrix
 from .tables import coverage
@@ -36,11 +35,6 @@ LONGEST_BESIDE = 20
 
 LONGEST_ROW = 34
 """Letters of a row's name in one line of a heat map."""
-
-_METADATA: Mapping[str, Mapping[str, None]] = {
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-}
 
 _STOPS = (
     (0.0, (247, 250, 252)),
@@ -368,10 +362,8 @@ def static_figures(matrices: Sequence[Matrix]) -> dict[str, bytes]:
                 figure = draw(matrix)
                 figure.patch.set_facecolor("white")
                 files[f"{name}.png"] = _png(figure)
-                for kind, metadata in _METADATA.items():
-                    buffer = io.BytesIO()
-                    figure.savefig(buffer, format=kind, metadata=metadata)
-                    files[f"{name}.{kind}"] = buffer.getvalue()
+                for kind in ("svg", "pdf"):
+                    files[f"{name}.{kind}"] = printed(figure, kind)
     return files
 
 
@@ -380,6 +372,5 @@ def _matrix_figure(matrix: Matrix) -> "Figure":
 
 
 def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return buffer.getvalue()
+    figure.set_dpi(160)
+    return printed(figure, "png")

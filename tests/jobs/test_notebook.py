@@ -416,6 +416,7 @@ def test_precisions_by_device_are_left_as_found(images, owner: Any, precision: s
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+@pytest.mark.draws
 def test_figures_are_drawn_alike_whatever_matplotlibrc_says(images) -> None:
     report = evaluate(Brightness(), images, LABELS, NAMES, corruptions="contrast", severities=[1])
     plain = matrix_png(report.matrices)

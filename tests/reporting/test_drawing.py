@@ -12,7 +12,7 @@ from stores import SEVEN, data_record, write_matrix
 
 from medrobust.metrics import Estimate
 from medrobust.metrics.reliability_points import ReliabilityPoint
-from medrobust.reporting.drawing import svg
+from medrobust.reporting.drawing import printed, svg
 from medrobust.reporting.figures import _heat_figure, curves_figure, scatter_figure
 from medrobust.reporting.from_store import report_store
 from medrobust.reporting.reliability import ReliabilityPanel, reliability_figure
@@ -36,6 +36,15 @@ def test_a_chart_has_the_bytes_that_savefig_writes_after_a_second_drawing() -> N
     written = buffer.getvalue()
     expected = written[written.index("<svg") :].replace("#010203", "currentColor")
     assert svg(chart, "chart") == expected
+
+
+@pytest.mark.draws
+def test_a_picture_has_the_bytes_that_savefig_writes_after_a_second_drawing() -> None:
+    dated = {"png": ["Software"], "pdf": ["CreationDate", "Producer", "Creator"]}
+    for kind, names in dated.items():
+        buffer = io.BytesIO()
+        chart("black").savefig(buffer, format=kind, metadata=dict.fromkeys(names))
+        assert printed(chart("black"), kind) == buffer.getvalue()
 
 
 LONG = "robustmedclip_vit_large_of_2025_" * 5
