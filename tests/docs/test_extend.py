@@ -49,8 +49,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, root / name)  # what is compiled of unchanged files serves
     for name in ("tests/builders", "tests/tasks"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, root)
+    for name in ("run.py", "pyproject.toml", "tests/conftest.py"):
+        shutil.copy(ROOT / name, root / name)
     for block in BLOCKS:
         if block.mark.startswith(("file: ", "end of: ", "below: ")):
             put(block.mark, block.text, root)
@@ -116,7 +116,7 @@ def done(copy: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": ""},
+        env={**os.environ, "PYTHONPATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
 
 
