@@ -14,10 +14,12 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the entry does
 
+from medrobust.base.deferred_dynamo import put_off_dynamo
 from medrobust.base.once import begin_again
 from medrobust.base.parted_torchmetrics import part_torchmetrics
 
 part_torchmetrics()  # as a job does
+put_off_dynamo()
 gc.disable()  # until all is collected: what imports make stays, and walking it took a third of them
 
 COLLECTED = Counter[str]()
