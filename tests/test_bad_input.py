@@ -57,7 +57,7 @@ def pickled_npz() -> None:
 
 
 def bomb_npz() -> None:
-    with zipfile.ZipFile("mine.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile("mine.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, shape in (("images", (10**6, 4096, 4096)), ("labels", (10**6,))):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 stream.write(npy_header(shape))
@@ -126,8 +126,9 @@ def dicom_bomb() -> None:
     body = 144 + struct.unpack("<I", content[140:144])[0]  # after preamble and meta information
     inflated = zlib.decompress(content[body:], -zlib.MAX_WBITS)
     deflater = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
-    parts = [deflater.compress(inflated), *(deflater.compress(bytes(1 << 22)) for _ in range(70))]
-    file.write_bytes(content[:body] + b"".join([*parts, deflater.flush()]))
+    parts = [deflater.compress(inflated) + deflater.flush(zlib.Z_FULL_FLUSH)]
+    zeros = deflater.compress(bytes(1 << 22)) + deflater.flush(zlib.Z_FULL_FLUSH)  # forgets all
+    file.write_bytes(content[:body] + b"".join([*parts, *[zeros] * 70, deflater.flush()]))
 
 
 NPZ = ("dataset=npz", "dataset.file=mine.npz", "dataset.class_names=[a,b]")

@@ -150,7 +150,7 @@ def test_a_logger_that_fails_costs_the_exit_status_and_nothing_else(workplace, c
 
 
 def test_killed_in_the_middle_and_run_again_the_table_is_the_same(workplace) -> None:
-    arguments = ["model=phantomclip", "corruption=medimeta_c", "severity=1,5", *SMALL]
+    arguments = ["model=phantomclip_small", "corruption=medimeta_c", "severity=1,5", *SMALL]
 
     def killed(child: int) -> None:
         deadline = time.monotonic() + 120

@@ -65,9 +65,14 @@ SHELF: dict[str, Member] = {}
 
 
 def copies(load: Callable[[], Any]) -> Callable[[], Any]:
-    """Read the files once: the tokenizer takes longer than all that is done to the model."""
+    """Read the files once, and share the tokenizer: it takes longer than all that is done else."""
     once = cache(load)
-    return lambda: deepcopy(once())
+
+    def copied() -> Any:
+        model = once()
+        return deepcopy(model, {id(model.tokenizer): model.tokenizer})
+
+    return copied
 
 
 NAMES = ("lora", "rslora", "dora", "norm", "full")

@@ -26,7 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def test_split(cache: str) -> ImageSet:
-    return Phantoms(per_class=9, cache_dir=cache).load()
+    return Phantoms(per_class=6, cache_dir=cache).load()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def families_of(images: ImageSet) -> np.ndarray:
     return np.array([name.split("/")[1] for name in images.ids])
 
 
-@pytest.mark.parametrize("row", [0, 27, 46, 133, 179])
+@pytest.mark.parametrize("row", [0, 27, 46, 73, 119])
 def test_an_image_drawn_alone_is_its_row_of_the_split(test_split: ImageSet, row: int) -> None:
     np.testing.assert_array_equal(phantom(row, split="test"), test_split.images[row])
 
@@ -187,7 +187,7 @@ def test_drawing_leaves_the_threads_of_cv2_as_they_were(
 
 
 def test_a_part_is_stratified_and_marked(test_split: ImageSet, cache: str) -> None:
-    part = Phantoms(per_class=9, limit=40, cache_dir=cache).load()
+    part = Phantoms(per_class=6, limit=40, cache_dir=cache).load()
     assert np.bincount(part.labels).tolist() == [2] * 20
     assert part.marks
     assert part.fingerprint != test_split.fingerprint
