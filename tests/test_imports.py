@@ -73,9 +73,7 @@ def imported(path: Path, *, when: str = "ever") -> set[str]:
     names: set[str] = set()
     found: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     for node in found:
-        late = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if when == "ever" or not (late or types):
+        if when == "ever" or not _is_not_run(node):
             found += [child for child in ast.iter_child_nodes(node) if isinstance(child, PARTS)]
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -83,6 +81,13 @@ def imported(path: Path, *, when: str = "ever") -> set[str]:
             of = f"{'.' * node.level}{node.module}." if node.module else "."
             names |= {f"{of}{alias.name}" for alias in node.names}
     return names
+
+
+def _is_not_run(node: ast.AST) -> bool:
+    """Say whether what stands in a node is no part of loading the file."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def test_imports_go_one_way() -> None:
