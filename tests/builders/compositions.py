@@ -21,12 +21,15 @@ from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra._internal.instantiate import _instantiate2
+from hydra.core import hydra_config
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import (
     AnyNode,
     DictConfig,
     ListConfig,
+    OmegaConf,
     _utils,
     base,
     basecontainer,
@@ -39,7 +42,7 @@ from omegaconf._utils import OmegaConfDumper
 from omegaconf.base import Box
 
 from medrobust.base.conf_folder import conf_folder
-from medrobust.cli import conf_files
+from medrobust.cli import conf_files, option_keys
 
 SHIPPED = str(conf_folder())
 
@@ -52,6 +55,7 @@ def shipped(sources: Sequence[ConfigSource]) -> bool:
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process read each file once, and compose each choice of options once."""
     _remember_options(patch)
+    _remember_keys(patch)
     _copy_the_list_of_places_alone(patch)
     _remember_files(patch)
     _remember_places(patch)
@@ -63,6 +67,8 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     _know_plain_values(patch)
     _compose_for_the_mode_only_where_it_is_typed(patch)
     _copy_whole_configurations_by_pickle(patch)
+    _share_what_is_of_hydra(patch)
+    _instantiate_without_a_second_copy(patch)
     _write_yaml_in_c(patch)
     _look_for_plugins_of_lightning_once(patch)
 
@@ -79,6 +85,20 @@ def _remember_options(patch: pytest.MonkeyPatch) -> None:
         return {group: dict(options) for group, options in known.items()}
 
     patch.setattr(conf_files, "groups", groups)
+
+
+def _remember_keys(patch: pytest.MonkeyPatch) -> None:
+    """Which keys the file of an option has, which every job checks what is typed by."""
+    read, known = option_keys._of_files, dict[tuple[str, str], Any]()
+
+    def of_files(folders: Sequence[Path], group: str, option: str) -> Any:
+        if [*map(str, folders)] != [SHIPPED]:
+            return read(folders, group, option)
+        if (group, option) not in known:
+            known[group, option] = read(folders, group, option)
+        return tuple(copy(one) for one in known[group, option])
+
+    patch.setattr(option_keys, "_of_files", of_files)
 
 
 def _copy_the_list_of_places_alone(patch: pytest.MonkeyPatch) -> None:
@@ -259,6 +279,39 @@ def _copy_whole_configurations_by_pickle(patch: pytest.MonkeyPatch) -> None:
         return copied
 
     patch.setattr(DictConfig, "__deepcopy__", deepcopy)
+
+
+def _share_what_is_of_hydra(patch: pytest.MonkeyPatch) -> None:
+    """Each job copies it, read-only by then, to say what it is running as."""
+
+    class Shared(OmegaConf):
+        @staticmethod
+        def masked_copy(conf: DictConfig, keys: Any) -> DictConfig:
+            made = OmegaConf.create()
+            made.__dict__["_content"][keys] = conf._get_node(keys)
+            return made
+
+    patch.setattr(hydra_config, "OmegaConf", Shared)
+
+
+def _instantiate_without_a_second_copy(patch: pytest.MonkeyPatch) -> None:
+    """Hydra copies what it instantiates, and copies the copy to say how lists are converted.
+
+    Before each object, newer releases hash the list of what they refuse, which stays the same.
+    """
+
+    class Once(OmegaConf):
+        @staticmethod
+        def merge(config: Any, said: Any) -> Any:
+            if said.keys() != {"_convert_"}:
+                return OmegaConf.merge(config, said)
+            config["_convert_"] = said["_convert_"]
+            return config
+
+    patch.setattr(_instantiate2, "OmegaConf", Once)
+    if hasattr(_instantiate2, "_validated_target_policy"):
+        checked = cache(_instantiate2._validated_target_policy)
+        patch.setattr(_instantiate2, "_validated_target_policy", checked)
 
 
 def _write_yaml_in_c(patch: pytest.MonkeyPatch) -> None:
