@@ -1,7 +1,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
@@ -33,19 +32,17 @@ def _each_kernel_is_compiled_by_one_worker(tmp_path_factory: pytest.TempPathFact
                     kernel()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_sum_of_integers_is_made_twice(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let Triton's interpreter make integers once, as a GPU does, unless all tests are asked for.
+@pytest.fixture(scope="session")
+def triton_in_fewer_steps(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Spare Triton's interpreter what it does again and again, unless all tests are asked for.
 
-    It makes each sum, difference and product of 32 bits in 64 bits too, to see that none is too
-    large, which takes as long as all the rest. Pixels are compared with those of numba anyway.
+    Pixels are compared with those of numba anyway.
     """
     if os.environ.get("TRITON_INTERPRET") != "1" or not request.config.option.markexpr:
         yield
         return
-    from triton.runtime.interpreter import interpreter_builder
+    import interpreted
 
     with pytest.MonkeyPatch.context() as patch:
-        once = replace(interpreter_builder.options, sanitize_overflow=False)
-        patch.setattr(interpreter_builder, "options", once)
+        interpreted.hasten(patch)
         yield

@@ -10,6 +10,8 @@ from medrobust.corruptions.kernels import KERNELS, kernel_function
 from medrobust.corruptions.shell import run_kernel
 from medrobust.keys import Draws, derive_key
 
+pytestmark = pytest.mark.usefixtures("triton_in_fewer_steps")
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WIDE = {("elastic_transform", 1)}
 """Clauses whose windows, wider than the pictures, keep the interpreter busy for 15 s each."""

@@ -12,6 +12,8 @@ from medrobust.corruptions.suites import find_entry
 from medrobust.corruptions.triton import water as water_triton
 from medrobust.corruptions.triton.launch import launch
 
+pytestmark = pytest.mark.usefixtures("triton_in_fewer_steps")
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WATER = [find_entry("imagenet_c", "spatter").parameters(severity) for severity in (1, 2, 3)]
 
@@ -128,7 +130,7 @@ def joined_by_triton(crests, edges):
 
     packed = pack(edges)
     area = (height + 2) * words
-    launch(water_triton._join, (1,), packed, pack(crests), area, words, BLOCK=256, num_warps=8)
+    launch(water_triton._join, (1,), packed, pack(crests), area, words, BLOCK=512, num_warps=8)
     flags = np.unpackbits(packed.cpu().numpy().view(np.uint8), axis=2, bitorder="little")
     return flags.reshape(height + 2, words * 32)[1:-1, 32:-32].astype(bool)
 
