@@ -105,6 +105,9 @@ PHASES = 4
 BEARING = 2
 """Columns of a picture before the one in whose middle the letter starts."""
 
+TOUCHED = -(-2 * REACH // STEPS)
+"""Rows, and columns, that the pen reaches at most."""
+
 _ASCENT, _DESCENT, _WIDEST = 42, 14, 54
 _TIPS = (-1, 1)
 _BITS = 15
@@ -146,19 +149,42 @@ def _blank(
 ) -> Int64Array:
     """Give the share of paper left blank, of 2^15, at rows (sizes, h) and columns (PHASES, w)."""
     shape = (len(sizes), PHASES, rows.shape[1], columns.shape[1])
-    left, size = np.full(shape, 1 << _BITS, np.int64), sizes[:, None, None, None]
-    area = REACH * REACH
-    for x, y in _presses(strokes):
-        down = abs(rows[:, None, :, None] - y * size * GRID // 100)
-        for tip in _TIPS:
-            along = abs(columns[:, None] - (x + 100 * tip) * size * GRID // 100)
-            away = down * down + along * along + down * along * CORNER // 100
-            near = ((area - away).clip(min=0) << _BITS) // area
-            steep = near * near >> _BITS
-            steep = steep * steep >> _BITS
-            cover = (near * SOFT + steep * (100 - SOFT)) * size * PRESSURE // 10_000_000
-            left -= left * cover.clip(max=1 << _BITS) >> _BITS
+    left, area = np.full(shape, 1 << _BITS, np.int64), REACH * REACH
+    presses, tips = np.array(_presses(strokes)).T[..., None], np.array(_TIPS)[:, None]
+    x = (presses[0][:, None] + 100 * tips) * sizes * GRID // 100
+    y = presses[1] * sizes * GRID // 100
+    column, along = _near(columns[:, 0] - x[..., None], 1, shape[3])
+    row, down = _near(rows[:, 0] - y, -1, shape[2])
+    along, down = along[..., None, :], down[:, None, :, None, :, None]
+    away = down * down + along * along + down * along * CORNER // 100
+    near = (np.maximum(area - away, 0) << _BITS) // area
+    steep = near * near >> _BITS
+    steep = steep * steep >> _BITS
+    cover = near * SOFT + steep * (100 - SOFT)
+    cover = cover * sizes[:, None, None, None] * PRESSURE // 10_000_000
+    cover = np.minimum(cover, 1 << _BITS)
+    size, phase = np.ogrid[: shape[0], : shape[1], :1, :1][:2]
+    for press in range(len(row)):
+        for tip in range(len(_TIPS)):
+            at = size, phase, row[press][:, None, :, None], column[press, tip][:, :, None]
+            left[at] -= left[at] * cover[press, tip] >> _BITS
     return left
+
+
+def _near(first: Int64Array, way: int, length: int) -> tuple[Int64Array, Int64Array]:
+    """Give the rows or columns that the pen may reach, and how far away they are.
+
+    Args:
+        first: How far place 0 lies before or behind the pen, in steps (...).
+        way: 1 where that grows by STEPS from a place to the next, -1 where it falls.
+        length: Of the picture, in places.
+
+    Returns:
+        Places within it, int64 (..., TOUCHED), and their distances.
+    """
+    start = (-way * first - REACH) // STEPS + 1
+    places = start.clip(0, length - TOUCHED)[..., None] + np.arange(TOUCHED)
+    return places, abs(first[..., None] + way * STEPS * places)
 
 
 def _presses(strokes: Sequence[Stroke]) -> list[Point]:
