@@ -197,6 +197,10 @@ def chosen_by_alias(images: UInt8Batch, table: UInt32Array, uniform: Tensor | Dr
     return chosen
 
 
+HALF = Decimal(2) ** -25
+"""Half of the least share that a table has."""
+
+
 @lru_cache(maxsize=256)
 def poisson_table(rate: float) -> UInt32Array:
     """Tabulate the new value at [old value, slot]: uint32 (256, 256), threshold * 256 + alias.
@@ -213,8 +217,11 @@ def poisson_table(rate: float) -> UInt32Array:
             counts = [0] * 256
             for count, value in enumerate(values, 1):
                 below += share
-                last, edge = edge, round(below * (1 << 24))
-                counts[value] += edge - last
+                if below > HALF:  # else it is nothing yet
+                    last, edge = edge, round(below * (1 << 24))
+                    counts[value] += edge - last
+                    if edge == 1 << 24:
+                        break
                 share *= mean / count
             counts[255] += (1 << 24) - edge
             table[old] = alias_slots(counts)
