@@ -269,17 +269,13 @@ def tango(
         Tango, Statistics in Medicine 17 (1998) 891.
     """
     difference = ups - downs
-    bounds = []
-    for side in (-1.0, 1.0):
-        inner, outer = difference.copy(), np.full_like(difference, side)
-        for _ in range(HALVINGS):
-            middle = (inner + outer) / 2
-            inside = (difference - middle) ** 2 * images <= quantile**2 * _spread(
-                ups, downs, middle
-            )
-            inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
-        bounds.append(inner)
-    return bounds[0], bounds[1]
+    inner = np.stack([difference, difference])
+    outer = np.array([[-1.0], [1.0]])
+    for _ in range(HALVINGS):
+        middle = (inner + outer) / 2
+        inside = (difference - middle) ** 2 * images <= quantile**2 * _spread(ups, downs, middle)
+        inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
+    return inner[0], inner[1]
 
 
 def _spread(ups: Float64Array, downs: Float64Array, at: Float64Array) -> Float64Array:

@@ -293,7 +293,7 @@ class Site:
 
 def _drawn(rng: np.random.Generator, counts: Int64Array, shares: Float64Array) -> Float32Array:
     """Draw `counts` images a day: float32 (days, N), how often each is taken."""
-    return np.stack([rng.multinomial(count, shares) for count in counts]).astype(np.float32)
+    return rng.multinomial(counts, shares).astype(np.float32)
 
 
 def _quantile(delays: Float64Array, share: float) -> float | None:
