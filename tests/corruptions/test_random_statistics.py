@@ -39,7 +39,7 @@ def quick(cases, wanted):
 @pytest.fixture(scope="module")
 def golden():
     with np.load(GOLDEN) as file:
-        return dict(file)
+        yield file
 
 
 def draw(golden, name, kind, severity, count):

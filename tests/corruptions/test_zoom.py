@@ -39,7 +39,7 @@ def by_scipy(plane, factors, trim="corner"):
     return np.clip(mean * 255, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.every_nth(4)
+@pytest.mark.every_nth(7)
 @pytest.mark.parametrize("route", ["numba", "torch"])
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("shape", [(28, 28), (36, 71), (64, 57), (78, 136), (128, 224), (224, 448)])

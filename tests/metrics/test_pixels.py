@@ -61,11 +61,10 @@ def aupro_by_hand(maps: NDArray, masks: NDArray[np.bool_], limit: float = LIMIT)
         for image in range(len(maps))
         for part in connected(masks[image])
     ]
-    normal = maps[~masks]
-    curve = [(0.0, 0.0)]
-    for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
-        overlap = np.mean([(region >= threshold).mean() for region in regions])
-        curve.append((float((normal >= threshold).mean()), float(overlap)))
+    thresholds = np.unique(maps)[::-1, None]
+    overlaps = np.mean([(region >= thresholds).mean(axis=1) for region in regions], axis=0)
+    false = (maps[~masks] >= thresholds).mean(axis=1)
+    curve = [(0.0, 0.0), *zip(false.tolist(), overlaps.tolist(), strict=True)]
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(curve):
         if x0 >= limit:

@@ -59,7 +59,9 @@ def studies(first, days, per_day, seed, *, shift=0.0, name="s"):
 def fitted(tmp_path_factory):
     place = tmp_path_factory.mktemp("fitted") / "monitor"
     reference = replace(studies(0, 60, 12, 0), zone="")
-    fit_monitor(place, reference, key=KEY, settings=SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medrobust.monitor.windows.REFERENCES", 16)
+        fit_monitor(place, reference, key=KEY, settings=SETTINGS)
     return place
 
 
