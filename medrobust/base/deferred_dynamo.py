@@ -47,8 +47,12 @@ class OptimizedModule(metaclass=_Compiled):
     """What stands for the class of that name."""
 
 
-def disable(function: Callable[..., Any], *asked: Any, **named: Any) -> Callable[..., Any]:
+def disable(
+    function: Callable[..., Any] | None = None, *asked: Any, **named: Any
+) -> Callable[..., Any]:
     """Return a function that is never compiled; before dynamo is loaded, nothing is."""
+    if function is None:  # with options alone it makes a decorator
+        return lambda decorated: disable(decorated, *asked, **named)
     kept: list[Callable[..., Any]] = []
 
     @wraps(function)

@@ -11,7 +11,9 @@ from medrobust.base.deferred_dynamo import put_off_dynamo
 
 WHOLE = """
 class OptimizedModule: pass
-def disable(function, recursive=True): return lambda: ("disabled", recursive, function())
+def disable(function=None, recursive=True):
+    if function is None: return lambda decorated: disable(decorated, recursive)
+    return lambda: ("disabled", recursive, function())
 more = 5
 """
 LAZY = """
@@ -23,6 +25,8 @@ from toy_compiler.dynamo import OptimizedModule
 import toy_compiler.dynamo
 @toy_compiler.dynamo.disable
 def plain(): return 1
+@toy_compiler.dynamo.disable(recursive=False)
+def alone(): return 2
 def is_compiled(thing): return isinstance(thing, OptimizedModule)
 """
 
@@ -52,7 +56,7 @@ def test_two_names_load_nothing_and_become_those_of_the_whole(toys: Path) -> Non
     assert "toy_compiler.dynamo" not in sys.modules
     assert Path(toy_lightning.__spec__.loader.path) == toys / "toy_lightning" / "__init__.py"
     assert not toy_lightning.is_compiled(object())
-    assert toy_lightning.plain() == 1
+    assert (toy_lightning.plain(), toy_lightning.alone()) == (1, 2)
     import toy_compiler.dynamo.config as config
 
     whole = sys.modules["toy_compiler.dynamo"]
@@ -60,6 +64,7 @@ def test_two_names_load_nothing_and_become_those_of_the_whole(toys: Path) -> Non
     assert toy_lightning.is_compiled(whole.OptimizedModule())
     assert not toy_lightning.is_compiled(object())
     assert toy_lightning.plain() == ("disabled", True, 1)
+    assert toy_lightning.alone() == ("disabled", False, 2)
 
 
 @pytest.mark.parametrize(
