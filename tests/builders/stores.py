@@ -1,6 +1,7 @@
 """Synthetic stores: random logits in the layout that runs write, for reporting and metrics."""
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -78,6 +79,7 @@ def random_logits(data, key, skill):
     return (rng.normal(size=labels.shape) + strength * (2 * labels - 1)).astype(np.float32)
 
 
+@lru_cache
 def example_png(severity, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:224, :224]

@@ -57,7 +57,7 @@ def merged(root: Path, *sources: Path) -> Path:
     return into
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(contents, contents, contents)
 def test_merging_is_commutative_associative_and_idempotent(
     first: Content, second: Content, third: Content

@@ -39,12 +39,19 @@ def test_a_chart_has_the_bytes_that_savefig_writes_after_a_second_drawing() -> N
 
 
 @pytest.mark.draws
-def test_a_picture_has_the_bytes_that_savefig_writes_after_a_second_drawing() -> None:
-    dated = {"png": ["Software"], "pdf": ["CreationDate", "Producer", "Creator"]}
-    for kind, names in dated.items():
-        buffer = io.BytesIO()
-        chart("black").savefig(buffer, format=kind, metadata=dict.fromkeys(names))
-        assert printed(chart("black"), kind) == buffer.getvalue()
+@pytest.mark.parametrize(
+    ("kind", "dated"),
+    [
+        ("png", ["Software"]),
+        pytest.param("pdf", ["CreationDate", "Producer", "Creator"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_picture_has_the_bytes_that_savefig_writes_after_a_second_drawing(
+    kind: str, dated: list[str]
+) -> None:
+    buffer = io.BytesIO()
+    chart("black").savefig(buffer, format=kind, metadata=dict.fromkeys(dated))
+    assert printed(chart("black"), kind) == buffer.getvalue()
 
 
 LONG = "robustmedclip_vit_large_of_2025_" * 5
