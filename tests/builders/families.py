@@ -14,7 +14,7 @@ import numpy as np
 import places
 import torch
 from encoders import ENCODERS
-from family import Family, Pictures, clip_transform, shortest_side
+from family import Family, Pictures, clip_transform, later, shortest_side
 from PIL import Image
 from torch import Tensor
 
@@ -40,7 +40,7 @@ def clip(folder: Path) -> Family:
     from transformers import CLIPTokenizer
 
     original = checkpoints.write_random_clip(folder)
-    pixels, tokenizer = clip_transform(224), CLIPTokenizer.from_pretrained(folder)
+    pixels, tokenizer = clip_transform(224), later(lambda: CLIPTokenizer.from_pretrained(folder))
     padded = {"padding": "max_length", "truncation": True, "max_length": 77, "return_tensors": "pt"}
     return Family(
         source=lambda at: models.TransformersClip("clip", "nobody/nothing", local_dir=at),
@@ -60,7 +60,8 @@ def biomedclip(folder: Path) -> Family:
     from open_clip.tokenizer import HFTokenizer
 
     original = checkpoints.write_random_biomedclip(folder)
-    pixels, tokenizer = clip_transform(160), HFTokenizer(str(folder), context_length=256)
+    pixels = clip_transform(160)
+    tokenizer = later(lambda: HFTokenizer(str(folder), context_length=256))
     return Family(
         source=lambda at: models.OpenClip("biomedclip", "nobody/nothing", local_dir=at),
         places=lambda pixels: places.of_timm(original.visual.trunk, pixels),
@@ -96,7 +97,7 @@ def unimed(folder: Path) -> Family:
 
     original = checkpoints.write_random_unimed(folder)
     pixels = clip_transform(64)
-    tokenizer = HFTokenizer(str(folder), context_length=256)
+    tokenizer = later(lambda: HFTokenizer(str(folder), context_length=256))
     weights = "unimed_clip_vit_b16.pt"
     config = str(folder / "architecture.json")
     return Family(
@@ -123,7 +124,7 @@ def bert_tokens(
     """Return transformers' own tokenizer over the written vocabulary, lower case pinned."""
     from transformers import BertTokenizer
 
-    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=True)
+    tokenizer = later(lambda: BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=True))
     padding = "max_length" if fixed else "longest"
     return lambda sentences: tokenizer(
         list(sentences), padding=padding, truncation=True, max_length=context, return_tensors="pt"
@@ -404,7 +405,7 @@ def robustmedclip_vit(folder: Path, rank: int = 4) -> Family:
     checkpoints.write_json(folder / "architecture.json", config)
     checkpoints.write_bert_tokenizer(folder)
     pixels = clip_transform(160)
-    tokenizer = HFTokenizer(str(folder), context_length=256)
+    tokenizer = later(lambda: HFTokenizer(str(folder), context_length=256))
     return Family(
         source=lambda at: models.RobustMedClip(
             "robustmedclip",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import checkpoints
@@ -36,6 +37,12 @@ class Family:
     places: Callable[[Tensor], list[Tensor]] | None = None
     entry: str | None = None
     elsewhere: int = 0
+
+
+def later(make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """Make a tokenizer when it is first asked: few tests read sentences by the original one."""
+    made = cache(make)
+    return lambda *given, **options: made()(*given, **options)
 
 
 def clip_transform(size: int) -> Callable[[Pictures], Tensor]:
