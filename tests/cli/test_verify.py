@@ -39,13 +39,14 @@ def put(folder: Path, logits: np.ndarray) -> None:
 
 
 def test_a_store_agrees_and_a_forged_cell_does_not(workplace, capsys) -> None:
-    assert medrobust(*RUN, "validation=true") == 0
+    one = [text.replace("severity=1,2", "severity=2") for text in RUN]
+    assert medrobust(*one, "validation=true") == 0
     capsys.readouterr()
     assert medrobust("verify", "outputs/store") == 0
     said = capsys.readouterr().out
-    assert said.count("identical") == 4
-    assert "4 cells: 4 agree, 0 differ, 0 not computed." in said
-    forged = folders()[1]
+    assert said.count("identical") == 3
+    assert "3 cells: 3 agree, 0 differ, 0 not computed." in said
+    (forged,) = (folder for folder in folders() if folder.name.startswith("s2"))
     logits = np.load(forged / "logits.npy")
     put(forged, logits + np.float32(1e-5))
     assert medrobust("verify", "outputs/store") == 0
@@ -54,7 +55,7 @@ def test_a_store_agrees_and_a_forged_cell_does_not(workplace, capsys) -> None:
     )
     put(forged, logits[::-1].copy())
     assert medrobust("verify", "outputs/store") == 1
-    assert "4 cells: 3 agree, 1 differ, 0 not computed." in capsys.readouterr().out
+    assert "3 cells: 2 agree, 1 differ, 0 not computed." in capsys.readouterr().out
 
 
 @pytest.mark.slow

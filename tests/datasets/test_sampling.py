@@ -40,7 +40,7 @@ def test_the_order_of_a_draw_is_fixed_for_ever() -> None:
     assert not np.array_equal(order, draw_order(["a", "b", "c"], seed=0, purpose="shots"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 5), st.data())
 def test_a_stratified_part_keeps_shares_and_nests(
     labels: list[int], seed: int, data: st.DataObject
@@ -93,7 +93,7 @@ def check_apart(drawn: FewShots) -> None:
         assert not set(drawn.shots.groups) & set(drawn.selection.groups)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pools(), st.floats(0.01, 1.0), st.integers(0, 3))
 def test_a_fraction_keeps_the_shares_of_the_classes_and_its_parts_apart(
     pool: ImageSet, fraction: float, seed: int
@@ -108,7 +108,7 @@ def test_a_fraction_keeps_the_shares_of_the_classes_and_its_parts_apart(
     assert set(less.shots.ids) <= set(drawn.shots.ids)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pools(), st.integers(1, 6), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_k_shots_a_class_are_k_and_do_not_depend_on_the_order_of_rows(
     pool: ImageSet, k: int, seed: int, random: Random
