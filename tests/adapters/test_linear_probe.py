@@ -45,7 +45,7 @@ def test_many_features_are_whitened_and_reach_the_same_optimum(
     scales = np.geomspace(0.01, 1, 12)  # so that whitening means something
     features = (unit_features(300, 12) * scales + 0.3).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, classes, 300)
-    theirs = LogisticRegression(C=30.0, tol=1e-12, max_iter=500, solver="newton-cholesky")
+    theirs = LogisticRegression(C=30.0, tol=1e-12, max_iter=500, solver="newton-cg")
     scores = theirs.fit(features.astype(np.float64), labels).decision_function(features)
     monkeypatch.setattr("medrobust.adapters.linear_probe.MANY", 1)
     head = LinearProbe(inverse_penalty=30.0).fit(
