@@ -1,12 +1,14 @@
 """Curves of a tuning: loss, rate, selection error, in the project's loggers, always closed."""
 
 import csv
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor
 from tuning import experiment
 from wandb_files import read_records
@@ -76,7 +78,10 @@ def test_a_run_of_weights_and_biases_is_finished_in_any_case(
     else:
         tuned(WandbLogger(), tmp_path)
     assert wandb.run is None
-    assert "WARNING" not in capfd.readouterr().err
+    said = capfd.readouterr().err
+    if Version(wandb.__version__) < Version("0.31"):  # it says so of any id offline
+        said = re.sub("WARNING (?=`resume` will be ignored since W&B syncing is set to)", "", said)
+    assert "WARNING" not in said
     (path,) = (tmp_path / "job").rglob("run-*.wandb")
     records = read_records(path)
     (exit_code,) = [r.exit.exit_code for r in records if r.WhichOneof("record_type") == "exit"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import wandb
+from packaging.version import Version
 from stores import data_record, write_matrix
 from validated import write_validated
 from wandb_files import read_records
@@ -216,6 +217,11 @@ def test_tensorboard_reads_the_matrix_back_as_series_over_severity(report, tmp_p
         assert found == pytest.approx(matrix.values["error"][row, 0].tolist(), abs=1e-6)
 
 
+def refused_since(version: str) -> pytest.MarkDecorator:
+    earlier = Version(wandb.__version__) < Version(version)
+    return pytest.mark.skipif(earlier, reason=f"W&B refuses it from {version} on")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
@@ -223,8 +229,8 @@ def test_tensorboard_reads_the_matrix_back_as_series_over_severity(report, tmp_p
         ("WANDB_CONSOLE", "loud", "'redirect'"),
         ("WANDB_INIT_TIMEOUT", "soon", "valid number"),
         ("WANDB_HTTP_TIMEOUT", "soon", "valid number"),
-        ("WANDB_TAGS", 65 * "a", "65 characters"),
-        ("WANDB_RUN_ID", "site/3:1", "cannot contain"),
+        pytest.param("WANDB_TAGS", 65 * "a", "65 characters", marks=refused_since("0.21.4")),
+        pytest.param("WANDB_RUN_ID", "site/3:1", "cannot contain", marks=refused_since("0.21")),
         ("WANDB_SWEEP_PARAM_PATH", "/nowhere", "there is no file /nowhere"),
     ],
 )
