@@ -132,7 +132,6 @@ def test_dice_is_that_of_torchmetrics() -> None:
         include_background=False,
         average="none",
         input_format="index",
-        aggregation_level="samplewise",
     )
     found = [dice(*count_overlaps(t, p, 3)) for t, p in zip(truth, predicted, strict=True)]
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-6)
