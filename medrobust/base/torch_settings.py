@@ -49,7 +49,7 @@ def plain_torch() -> Iterator[None]:
 
     with ExitStack() as stack:
         for kind in (*AUTOCAST, torch._C._get_privateuse1_backend_name()):
-            if torch.is_autocast_enabled(kind):
+            if _autocasts(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(torch.device("cpu"))
         if torch.get_default_dtype() != torch.float32:
@@ -61,6 +61,15 @@ def plain_torch() -> Iterator[None]:
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = True  # as torch starts
         yield
+
+
+def _autocasts(kind: str) -> bool:
+    import torch
+
+    try:
+        return torch.is_autocast_enabled(kind)
+    except RuntimeError:  # a kind that this release does not know
+        return False
 
 
 def _read(flag: _Flag) -> Any:
