@@ -8,7 +8,8 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from medrobust.corruptions.batches import LEVELS, Int32Array
+from medrobust.corruptions import batches
+from medrobust.corruptions.batches import Int32Array
 from medrobust.types import Float32Array, Float64Array, Int64Array, UInt8Array, UInt8Batch
 
 from .launch import BLOCK, cover, fused, launch, on_device
@@ -47,7 +48,7 @@ def soften(
     images = images.contiguous()
     arrays = (exact, row_map.astype(np.int32), column_map.astype(np.int32))
     weights, rows, columns = (on_device(array, images.device) for array in arrays)
-    ends, levels = (on_device(t, images.device) for t in (flat, LEVELS))
+    ends, levels = (on_device(t, images.device) for t in (flat, batches.LEVELS))
     down = torch.empty(*many, width, height, dtype=torch.int32, device=images.device)
     out = torch.empty_like(images)
     grid = (images.numel() // (height * width), cover(height, TALL) * cover(width, WIDE))
