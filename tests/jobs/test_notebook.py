@@ -394,6 +394,7 @@ def test_another_default_dtype_changes_no_number_and_other_weights_are_said(
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.skipif(not torch_settings._precisions(), reason="this torch has none by device")
 @pytest.mark.parametrize(
     ("owner", "precision"),
     [
