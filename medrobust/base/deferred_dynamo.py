@@ -10,24 +10,32 @@ from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
 DYNAMO = "torch._dynamo"
 ASKING = ("lightning_fabric", "pytorch_lightning")
 """Packages that import it and, while they are imported themselves, need no more than two names."""
+NOWHERE: list[str] = []
+"""Where the stand-in, as a package, has its modules: `_Finder` knows by it who asks for one."""
+LEAVING = Lock()
 
 
 class _Instead(ModuleType):
     """Stands for dynamo while a package of `ASKING` is imported; asked for more, it loads it."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system asks whether it is a package
+        if name.startswith("__"):  # the import system asks for some
             raise AttributeError(f"module {DYNAMO!r} has no attribute {name!r}")
-        if sys.modules.get(DYNAMO) is self:
-            del sys.modules[DYNAMO]
+        self.leave()
         return getattr(import_module(DYNAMO), name)
+
+    def leave(self) -> None:
+        """Make room for the whole, unless another thread has."""
+        with LEAVING:
+            if sys.modules.get(DYNAMO) is self:
+                del sys.modules[DYNAMO]
 
 
 def _loaded() -> ModuleType | None:
@@ -71,13 +79,29 @@ def _put_off() -> Iterator[None]:
         yield
         return
     instead = _Instead(DYNAMO)
-    instead.__dict__.update(OptimizedModule=OptimizedModule, disable=disable)
+    instead.__dict__.update(OptimizedModule=OptimizedModule, disable=disable, __path__=NOWHERE)
     sys.modules[DYNAMO] = instead
     try:
         yield
     finally:
-        if sys.modules.get(DYNAMO) is instead:
-            del sys.modules[DYNAMO]
+        instead.leave()
+
+
+class _OfTheWhole(Loader):
+    """Gives a module of dynamo, which is loaded in place of its stand-in; nothing runs twice.
+
+    A finder may not do so: it holds the lock of all imports.
+    """
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        if isinstance(instead := sys.modules.get(DYNAMO), _Instead):
+            instead.leave()
+        module = import_module(spec.name)
+        self.own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__spec__"] = self.own  # one of settings refuses to be set others
 
 
 class _WithoutDynamo(Loader):
@@ -85,6 +109,9 @@ class _WithoutDynamo(Loader):
 
     def __init__(self, own: Loader) -> None:
         self.own = own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.own.create_module(spec)
@@ -103,18 +130,18 @@ class _WithoutDynamo(Loader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the packages of `ASKING`, each once."""
-
-    def __init__(self) -> None:
-        self.left = [name for name in ASKING if name not in sys.modules]
+    """Finds the packages of `ASKING`, and the modules that the stand-in is asked for."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in self.left:
+        if path is NOWHERE:
+            return ModuleSpec(name, _OfTheWhole())
+        if name not in ASKING or name in sys.modules:
             return None
-        self.left.remove(name)
-        spec = find_spec(name)
+        others = (one for one in sys.meta_path if one is not self and hasattr(one, "find_spec"))
+        found = (one.find_spec(name, path, target) for one in others)
+        spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
             spec.loader = _WithoutDynamo(spec.loader)
         return spec

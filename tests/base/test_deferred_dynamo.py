@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 
@@ -78,6 +81,66 @@ def test_a_release_that_asks_for_more_gets_the_whole(toys: Path, more: str) -> N
     assert whole.more == 5
     assert toy_lightning.is_compiled(whole.OptimizedModule())
     assert toy_lightning.plain() in [1, ("disabled", True, 1)]
+
+
+RUNS = "import sys; sys.runs_of_toys.append(__name__)"
+SETTINGS = """
+class Level: pass
+class Settings(type(sys)):
+    def __setattr__(self, name, value):
+        if name == "__spec__": raise AttributeError(name)
+        super().__setattr__(name, value)
+sys.modules[__name__].__class__ = Settings
+"""
+
+
+@pytest.mark.parametrize("early", [True, False])  # the whole imports the module itself, or not
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_other_threads_get_a_module_of_the_whole_run_once(
+    toys: Path, early: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[str] = []
+    monkeypatch.setattr(sys, "runs_of_toys", runs, raising=False)
+    folder = toys / "toy_compiler" / "dynamo"
+    own = "from . import config; from .config import Level; first = Level" if early else ""
+    (folder / "__init__.py").write_text(f"{RUNS}\n{own}\n{WHOLE}")
+    (folder / "config.py").write_text(RUNS + SETTINGS)
+    (toys / "toy_lightning" / "__init__.py").write_text(
+        f"import sys\nfor step in sys.steps_of_toys: step()\n{ASKING}"
+    )
+    barrier = Barrier(at_once)
+    got = []
+
+    def other() -> None:
+        barrier.wait(5)
+        import toy_compiler.dynamo.config as config
+
+        got.append(config)
+
+    threads = [Thread(target=other, daemon=True) for _ in range(at_once)]
+    steps = [thread.start for thread in threads]
+    steps += [partial(thread.join, 5) for thread in threads]
+    monkeypatch.setattr(sys, "steps_of_toys", steps, raising=False)
+    import toy_lightning
+
+    whole = sys.modules["toy_compiler.dynamo"]
+    config = sys.modules["toy_compiler.dynamo.config"]
+    assert got == [config] * at_once
+    assert whole.config is config
+    assert not early or whole.first is config.Level
+    assert sorted(runs) == ["toy_compiler.dynamo", "toy_compiler.dynamo.config"]
+    assert config.__spec__.loader is config.__loader__
+    assert toy_lightning.is_compiled(whole.OptimizedModule())
+
+
+def test_who_looks_for_the_package_first_costs_nothing(toys: Path) -> None:
+    loader = find_spec("toy_lightning").loader
+    assert loader.get_source("toy_lightning") == ASKING
+    assert loader.is_package("toy_lightning")
+    import toy_lightning
+
+    assert "toy_compiler.dynamo" not in sys.modules
+    assert toy_lightning.plain() == 1
 
 
 def test_an_error_of_the_package_itself_is_its_own(toys: Path) -> None:
