@@ -197,7 +197,7 @@ def time_of_job(job: Any, folder: Path) -> tuple[Times, Times]:
     return middle - started, now() - middle
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # as its base is, whose own parts lack a value else
 class Numbered(Corruption):
     """Brightness again, as a column of its own."""
 
@@ -209,7 +209,7 @@ class Numbered(Corruption):
 
     def identity(self, severity: int, shape: tuple[int, int] = (224, 224)) -> dict[str, Any]:
         """Differ from the others by the number."""
-        return {**super().identity(severity, shape), "number": self.number}
+        return {**Corruption.identity(self, severity, shape), "number": self.number}
 
 
 def cells_table() -> str:
